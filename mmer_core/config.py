@@ -1,0 +1,288 @@
+"""The parameters of every job.
+
+One field here is one flag of the command line, one box of the form in the Prefect UI and one row of
+`--help`; all three show the description written next to it. Whatever can change a result is part of an
+artifact's key, so settings that only say *where* and *how fast* live apart, in `RuntimeConfig`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from cyclopts import Parameter
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Family = Literal["separate", "joint"]
+Split = Literal["train", "val", "test"]
+FAMILIES: tuple[Family, ...] = ("separate", "joint")
+
+
+class Config(BaseModel):
+    """Base of all configurations: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyntheticConfig(Config):
+    """The miniature dataset that mmer draws when it is given no folder."""
+
+    images: int = Field(1200, ge=30, description="Photos to draw, over all splits (70/10/20 %).")
+    seed: int = Field(0, ge=0, description="Seed of the drawing; the same seed draws the same files.")
+    shuffle_labels: bool = Field(
+        False,
+        description="Shuffle labels (or captions) among samples: a model must fall back to chance.",
+    )
+
+
+class IngestConfig(Config):
+    """Raw dataset to prepared arrays."""
+
+    dataset: Literal["emotic", "flickr8k"] = Field("emotic", description="Layout of the raw dataset.")
+    root: Path | None = Field(
+        None,
+        description="Folder of the raw dataset. Without it mmer draws a synthetic one in the same layout.",
+    )
+    synthetic: SyntheticConfig = Field(
+        default=SyntheticConfig(), description="The dataset to draw when root is not given."
+    )
+    protocol: Literal["corrected", "mat2py"] = Field(
+        "corrected",
+        description="EMOTIC boxes: 'corrected' clamps to the decoded image, 'mat2py' to the (sometimes swapped) "
+        "size in the annotations, as the reference converter does.",
+    )
+    splits: Literal["official", "karpathy", "notebook"] = Field(
+        "official",
+        description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
+    )
+    captions: Path | None = Field(
+        None,
+        description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
+        "(0-based). People without a row get a neutral template that uses no label.",
+    )
+    context_size: int = Field(224, ge=16, le=1024, description="Side of the square context image, in pixels.")
+    body_size: int = Field(128, ge=16, le=1024, description="Side of the square body crop, in pixels.")
+
+    @property
+    def task(self) -> Literal["emotion", "retrieval"]:
+        """What the dataset can measure: labelled people, or captioned photos."""
+        return "emotion" if self.dataset == "emotic" else "retrieval"
+
+
+class EncoderConfig(Config):
+    """The frozen encoders that turn pixels and text into features."""
+
+    image: str = Field(
+        "packaged:efficientnet_lite2",
+        description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
+        "or hf:ID_OR_FOLDER.",
+    )
+    image_size: int | None = Field(
+        224,
+        ge=32,
+        le=1024,
+        description="Input side in pixels of the image encoder; None (null) for its native side.",
+    )
+    text: str = Field(
+        "packaged:all-MiniLM-L6-v2", description="packaged:all-MiniLM-L6-v2, or hf:ID_OR_FOLDER."
+    )
+    shard_size: int = Field(
+        1024, ge=16, description="Images or texts in one shard of features (resume unit)."
+    )
+
+
+class ModelConfig(Config):
+    """The trained part: projections and heads on top of frozen features."""
+
+    family: Family = Field(
+        "joint", description="'separate': a space per modality; 'joint': one shared latent space."
+    )
+    embedding: int | None = Field(
+        None,
+        ge=2,
+        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for joint retrieval.",
+    )
+    hidden: int = Field(
+        512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on features and hidden layers.")
+    fusion: Literal["mean", "gated", "concat"] = Field(
+        "mean", description="How the joint emotion model fuses the streams' embeddings."
+    )
+
+    def width(self, task: str) -> int:
+        """Embedding width ``D`` for a task ('emotion' or 'retrieval')."""
+        if self.embedding is not None:
+            return self.embedding
+        if self.family == "separate":
+            return 256
+        return 128 if task == "emotion" else 512
+
+
+class TrainingConfig(Config):
+    """The training loop."""
+
+    epochs: int = Field(30, ge=1, description="Most passes over the training split.")
+    patience: int = Field(5, ge=1, description="Epochs without a better validation metric before stopping.")
+    batch_size: int = Field(256, ge=2, description="Samples a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    categories: Literal["bce", "focal", "asymmetric", "weighted_mse"] = Field(
+        "bce", description="Objective of the emotion categories."
+    )
+    continuous: Literal["smooth_l1", "margin_l2"] = Field(
+        "smooth_l1", description="Objective of valence, arousal and dominance."
+    )
+    contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
+        "infonce", description="Objective that aligns image and text."
+    )
+    continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
+    contrastive_weight: float = Field(
+        0.1, ge=0, description="Weight of image-text alignment in the joint emotion model."
+    )
+    seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
+
+
+class EvaluationConfig(Config):
+    """Metrics with intervals."""
+
+    split: Split = Field("test", description="Split to evaluate.")
+    resamples: int = Field(1000, ge=10, description="Bootstrap resamples behind every interval.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
+    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+
+
+class IndexConfig(Config):
+    """The FAISS index."""
+
+    factory: str = Field(
+        "Flat", description="FAISS factory string, by inner product on unit vectors; Flat is exact."
+    )
+    split: Split = Field("test", description="Split to index.")
+
+
+class AttackConfig(Config):
+    """Few-pixel attacks on the image a model reads."""
+
+    attacks: tuple[Literal["de", "random"], ...] = Field(
+        ("de", "random"),
+        min_length=1,
+        description="'de': differential evolution (Su et al. 2019); 'random': the random-pixel control.",
+    )
+    pixels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 5), min_length=1, description="How many pixels (K) may change; one curve point each."
+    )
+    stream: Literal["context", "body"] = Field(
+        "context",
+        description="Image that an emotion model is attacked through; text and the other stay as they are.",
+    )
+    images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
+    budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
+    population: int = Field(50, ge=4, description="Population of differential evolution (400 in the paper).")
+    top: int = Field(
+        10, ge=1, description="Retrieval counts as fooled when no own caption is left in the first so many."
+    )
+    split: Split = Field("test", description="Split to attack.")
+    shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")
+    seed: int = Field(0, ge=0, description="Seed of the choice of images and of every search.")
+
+
+class ReportConfig(Config):
+    """The HTML report."""
+
+    title: str = Field("How well, and how safely?", description="Heading of the report.")
+    gallery: int = Field(6, ge=0, le=60, description="Attacked images shown per model and dataset.")
+    examples: int = Field(4, ge=0, le=60, description="Retrieval examples shown per dataset.")
+    points: int = Field(600, ge=50, le=5000, description="Most points in a t-SNE plot.")
+    seed: int = Field(0, ge=0, description="Seed of t-SNE and of the choice of examples.")
+
+
+class RuntimeConfig(Config):
+    """Where and how fast; nothing here changes a result beyond floating-point rounding."""
+
+    store: str = Field(
+        ".mmer/store", description="Artifact store: a folder, file:///…, or s3://bucket/prefix."
+    )
+    work: Path = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Precision of training on CUDA (autocast); attacks always judge in float32."
+    )
+    workers: int = Field(2, ge=1, description="Shards that run at the same time.")
+    batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
+
+
+# On the command line these are --store, --device, ...: not worth a prefix.
+Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+
+
+class IngestJob(Config):
+    """Prepare one dataset."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class TrainJob(Config):
+    """Prepare and encode one dataset, train one model on it and evaluate it; what is there is reused."""
+
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
+    model: ModelConfig = Field(default=ModelConfig(), description="Trained part.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class IndexJob(TrainJob):
+    """Index a dataset's embeddings, training the model first where it is not there."""
+
+    index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
+
+
+class RobustnessJob(TrainJob):
+    """Attack a model, training it first where it is not there."""
+
+    attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
+
+
+class ReportJob(Config):
+    """Write the report from artifacts that are there."""
+
+    models: tuple[str, ...] = Field(
+        (), description="Keys of the models to report; the newest of every dataset and family when empty."
+    )
+    report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class PipelineConfig(Config):
+    """Everything from raw datasets to the report."""
+
+    datasets: dict[str, IngestConfig] = Field(
+        default={"emotic": IngestConfig(dataset="emotic"), "flickr8k": IngestConfig(dataset="flickr8k")},
+        min_length=1,
+        description="Datasets by name.",
+    )
+    families: tuple[Family, ...] = Field(FAMILIES, min_length=1, description="Model families to compare.")
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
+    model: ModelConfig = Field(
+        default=ModelConfig(), description="Trained part; its family is set by families."
+    )
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
+    attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
+    report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @model_validator(mode="after")
+    def _names_are_path_safe(self) -> Self:
+        for name in self.datasets:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"dataset name {name!r} may hold letters, digits, '-' and '_' only")
+        return self

@@ -1,0 +1,22 @@
+"""Choosing the device."""
+
+import torch
+
+from mmer_core.errors import ConfigError
+
+
+def select_device(name: str) -> torch.device:
+    """``auto`` is CUDA, else MPS, else the CPU; a device that is asked for by name must be there.
+
+    Raises:
+        ConfigError: The device is not available on this machine.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, there in available.items() if there))
+    if not available.get(name, False):
+        there = ", ".join(device for device, present in available.items() if present)
+        raise ConfigError(
+            f"device {name!r} is not available on this machine; it has {there} (use device auto)"
+        )
+    return torch.device(name)

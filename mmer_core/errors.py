@@ -1,0 +1,37 @@
+"""The errors users meet. Each message is one sentence: what is wrong, where, and what to do."""
+
+
+class MmerError(Exception):
+    """Base of every error that mmer raises on purpose; the command line prints it without a traceback."""
+
+
+class ConfigError(MmerError):
+    """A parameter has a value that cannot work."""
+
+
+class DatasetError(MmerError):
+    """A dataset is missing, unreadable or not in the layout its reader expects."""
+
+
+class EncoderError(MmerError):
+    """An encoder is unknown, its weights are missing, or they belong to another architecture."""
+
+
+class StoreError(MmerError):
+    """The artifact store cannot be reached, read or written."""
+
+
+class ArtifactNotFound(StoreError):
+    """No artifact has this key."""
+
+
+class ArtifactCorrupt(StoreError):
+    """An artifact's bytes are not those its manifest promises."""
+
+
+class ArtifactConflict(StoreError):
+    """Another artifact with different content already stands under this key."""
+
+
+class AttackError(MmerError):
+    """An attack was asked for something that is not defined."""
