@@ -1,0 +1,56 @@
+"""From an address to a store."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mmer_core.errors import StoreError
+from mmer_core.store.artifact import checked_path, checked_segment
+from mmer_core.store.local import LocalBackend
+from mmer_core.store.store import Store
+
+
+def open_store(url: str, cache: Path | None = None) -> Store:
+    """Open an artifact store; nothing is read or written yet.
+
+    Args:
+        url: A folder, ``file:///…``, or ``s3://bucket/prefix`` (endpoint, region and credentials from the
+            usual AWS variables).
+        cache: Where artifacts fetched from S3 land; ``$MMER_CACHE`` or ``~/.cache/mmer`` by default. A local
+            store keeps its checkouts itself, as hard links.
+
+    Raises:
+        StoreError: The URL has no meaning here.
+    """
+    cache = cache or Path(os.environ.get("MMER_CACHE") or "~/.cache/mmer")
+    scheme, separator, _ = url.partition("://")
+    match scheme if separator else "":
+        case "":
+            return Store(LocalBackend(Path(url)), cache)
+        case "file":
+            return Store(LocalBackend(_file_path(url)), cache)
+        case "s3":
+            from mmer_core.store.s3 import S3Backend  # boto3 costs local stores nothing
+
+            return Store(S3Backend(*_bucket_and_prefix(url)), cache)
+    raise StoreError(
+        f"a store cannot be a {scheme[:20]}:// address: give a folder, file:///… or s3://bucket/prefix"
+    )
+
+
+def _file_path(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or parts.path in ("", "/"):
+        raise StoreError(f"{url!r} names no folder of this machine: write file:/// and an absolute path")
+    return Path(unquote(parts.path))
+
+
+def _bucket_and_prefix(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        # Not quoted back: what stands there may be a secret.
+        raise StoreError(
+            "an s3:// address holds a bucket and a prefix only: put credentials into AWS_* variables"
+        )
+    prefix = parts.path.strip("/")
+    return checked_segment(parts.netloc, "bucket"), checked_path(prefix) if prefix else ""

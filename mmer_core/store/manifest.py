@@ -1,0 +1,183 @@
+"""What is written down about an artifact: the maker's draft, and the manifest that the store keeps."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import PurePath
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+import mmer_core
+from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
+from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
+
+SCHEMA_VERSION = 1
+"""Version of the manifest's own layout."""
+
+_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "pillow",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    "transformers",
+    "faiss-cpu",
+)
+
+
+class FileEntry(BaseModel):
+    """One file of an artifact: ``/``-separated path inside it, size in bytes, SHA-256 in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @field_validator("path")
+    @classmethod
+    def _path_is_safe(cls, value: str) -> str:
+        try:
+            return checked_path(value)
+        except StoreError as error:
+            raise ValueError(str(error)) from None
+
+
+class Draft(BaseModel):
+    """What the maker of an artifact knows about it; the store adds the rest and makes a `Manifest`.
+
+    Attributes:
+        stage_version: Version of the stage that made it.
+        config: The stage's configuration.
+        inputs: Keys (``"kind/digest"``) of the artifacts it was made from, by role.
+        seed: Seed of its randomness, if any.
+        summary: A few JSON figures worth reading without fetching the files; NaN is kept as null.
+        wall_seconds: Time that the making took.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    digest: str
+    stage_version: int = 1
+    config: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    seed: int | None = None
+    summary: dict[str, Any] = {}
+    wall_seconds: float = 0.0
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _config_is_plain(cls, value: Any) -> Any:
+        return plain(value)
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _inputs_are_plain(cls, value: Any) -> Any:
+        return plain(value)
+
+    @field_validator("summary", mode="before")
+    @classmethod
+    def _summary_is_plain(cls, value: Any) -> Any:
+        return plain(value, nan_as_null=True)
+
+    @property
+    def key(self) -> ArtifactKey:
+        """Raises `StoreError` when kind or digest is not a safe path segment."""
+        return ArtifactKey(self.kind, self.digest)
+
+
+class Manifest(Draft):
+    """Everything about an artifact, as stored in its ``manifest.json``."""
+
+    schema_version: int = SCHEMA_VERSION
+    files: tuple[FileEntry, ...] = ()
+    code_version: str = mmer_core.__version__
+    libraries: dict[str, str] = {}
+    created: str = Field(description="ISO 8601, UTC.")
+
+    @field_validator("files")
+    @classmethod
+    def _no_path_is_a_prefix_of_another(cls, value: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+        paths = {entry.path for entry in value}
+        if len(paths) < len(value):
+            raise ValueError("two files have the same path")
+        for path in paths:
+            if any(str(parent) in paths for parent in PurePath(path).parents):
+                raise ValueError(f"{path!r} lies inside a path that is a file")
+        return value
+
+    @classmethod
+    def of(cls, draft: Draft, files: Sequence[FileEntry]) -> Self:
+        """Complete a draft with its files, the present versions and the present time."""
+        return cls(
+            **draft.model_dump(),
+            files=tuple(files),
+            libraries=_library_versions(),
+            created=datetime.now(UTC).isoformat(),
+        )
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over key, paths and file contents: equal for artifacts that are the same work product.
+
+        Wall time, date, summary and library versions do not count.
+        """
+        files = sorted((entry.path, entry.sha256) for entry in self.files)
+        return hashlib.sha256(canonical_json([self.kind, self.digest, files])).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """The bytes of ``manifest.json``: the fields and a checksum over them."""
+        fields = self.model_dump(mode="json")
+        fields["checksum"] = hashlib.sha256(canonical_json(fields)).hexdigest()
+        return json.dumps(fields, indent=2, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_bytes(cls, data: bytes, key: ArtifactKey) -> Self:
+        """Read and check ``manifest.json`` of an artifact.
+
+        Raises:
+            ArtifactCorrupt: The bytes are not a manifest, not this artifact's, or were altered.
+            StoreError: The manifest has a newer layout than this mmer knows.
+        """
+        cure = "delete the artifact and run its stage again"
+        try:
+            fields = json.loads(data)
+            checksum = fields.pop("checksum")
+            intact = checksum == hashlib.sha256(canonical_json(fields)).hexdigest()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            intact = False
+        if not intact:
+            raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")
+        if fields.get("schema_version") != SCHEMA_VERSION:
+            raise StoreError(
+                f"the manifest of {key} has layout {fields.get('schema_version')!r} and this mmer reads "
+                f"{SCHEMA_VERSION}: use the version of mmer that wrote it"
+            )
+        try:
+            manifest = cls.model_validate(fields)
+        except (ValidationError, ConfigError) as error:
+            raise ArtifactCorrupt(f"the manifest of {key} has impossible fields: {cure}") from error
+        if (manifest.kind, manifest.digest) != (key.kind, key.digest):
+            raise ArtifactCorrupt(
+                f"the manifest of {key} belongs to {manifest.kind}/{manifest.digest}: {cure}"
+            )
+        return manifest
+
+
+@cache
+def _library_versions() -> dict[str, str]:
+    """Versions of the libraries that can change a result, and of Python."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,255 @@
+"""Objects in a bucket of an S3-compatible server."""
+
+import base64
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import boto3
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+
+from mmer_core.errors import StoreError
+from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors
+from mmer_core.store.s3_errors import DamagedUploadError, RacingError, TakenError, translated
+
+
+class S3Backend:
+    """Objects below a prefix of a bucket; endpoint, region and credentials as boto3 finds them.
+
+    Uploads carry their SHA-256, which the server checks; downloads are hashed by the caller. Whatever a
+    dropped connection or a busy server interrupts is tried again before it becomes an error.
+
+    Args:
+        bucket: Name of a bucket that exists.
+        prefix: ``/``-separated segments below which everything is kept; may be empty.
+        attempts: How often a request is made before it counts as failed.
+        part_size: Larger files go up in parts of this many bytes (S3 asks for at least 5 MiB).
+
+    Raises:
+        StoreError: The AWS settings in the environment do not make sense.
+    """
+
+    read_attempts = 3
+
+    _probed: ClassVar[set[tuple[str, str]]] = set()
+    _probing: ClassVar[Lock] = Lock()
+
+    def __init__(
+        self, bucket: str, prefix: str = "", *, attempts: int = 5, part_size: int = 64 << 20
+    ) -> None:
+        self.bucket = bucket
+        self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._attempts = attempts
+        self._part_size = part_size
+        try:
+            self._client = _client(attempts)
+        except (BotoCoreError, ValueError) as error:
+            raise StoreError(f"the S3 settings for {self.url} do not work ({error}): check AWS_*") from error
+        self.endpoint = _without_userinfo(self._client.meta.endpoint_url)
+
+    def ensure_writable(self) -> None:
+        """Probe the server once per process and store.
+
+        Raises:
+            StoreError: It cannot be written to, or it ignores conditional writes or checksums, so that
+                two writers or a damaged upload could go unnoticed.
+        """
+        with self._probing:
+            if (self.url, self.endpoint) in self._probed:
+                return
+            self._probe(f"{self._prefix}probe/{uuid.uuid4().hex}")
+            self._probed.add((self.url, self.endpoint))
+
+    def put_file(self, key: str, source: Path, sha256: str) -> None:
+        size = source.stat().st_size
+        for attempt in range(self._attempts):
+            try:
+                with self._errors(f"writing {key}"):
+                    self._upload(self._prefix + key, source, size, sha256)
+                    return
+            except DamagedUploadError:
+                _pause(attempt)
+        raise StoreError(
+            f"{source} arrived damaged at {self.url} {self._attempts} times: check the network, and that nothing "
+            "writes to the file"
+        )
+
+    def create_exclusive(self, key: str, data: bytes) -> bool:
+        for attempt in range(self._attempts):
+            try:
+                with self._errors(f"creating {key}"):
+                    self._client.put_object(
+                        Bucket=self.bucket,
+                        Key=self._prefix + key,
+                        Body=data,
+                        ChecksumSHA256=_base64(hashlib.sha256(data).hexdigest()),
+                        IfNoneMatch="*",
+                    )
+                    return True
+            except (RacingError, DamagedUploadError):
+                _pause(attempt)
+            except TakenError:
+                return False
+            except StoreError:
+                # The acknowledgement may be what was lost: the caller reads back what is there.
+                if self.exists(key):
+                    return False
+                raise
+        raise StoreError(
+            f"{key} could not be created in {self.url} after {self._attempts} attempts: try again later"
+        )
+
+    def read_bytes(self, key: str) -> bytes:
+        return b"".join(self._chunks(key))
+
+    def hash(self, key: str) -> str:
+        digest = hashlib.sha256()
+        for chunk in self._chunks(key):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def materialise(self, key: str, target: Path) -> str:
+        digest = hashlib.sha256()
+        with disk_errors(target), target.open("xb") as file:
+            for chunk in self._chunks(key):
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fchmod(file.fileno(), 0o444)
+            os.fsync(file.fileno())
+        return digest.hexdigest()
+
+    def exists(self, key: str) -> bool:
+        try:
+            with self._errors(f"looking for {key}"):
+                self._client.head_object(Bucket=self.bucket, Key=self._prefix + key)
+        except MissingObjectError:
+            return False
+        return True
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self._prefix + prefix
+        )
+        with self._errors(f"listing {prefix}"):
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"].removeprefix(self._prefix)
+                    yield StoredObject(key, entry["Size"], entry["LastModified"].timestamp())
+
+    def delete(self, key: str) -> None:
+        with self._errors(f"deleting {key}"):
+            self._client.delete_object(Bucket=self.bucket, Key=self._prefix + key)
+
+    def checkouts(self, cache: Path) -> Path:
+        return cache
+
+    def _upload(self, key: str, source: Path, size: int, sha256: str) -> None:
+        if size <= self._part_size:
+            with source.open("rb") as file:
+                self._client.put_object(
+                    Bucket=self.bucket, Key=key, Body=file, ChecksumSHA256=_base64(sha256)
+                )
+            return
+        self._client.upload_file(
+            str(source),
+            self.bucket,
+            key,
+            ExtraArgs={"ChecksumAlgorithm": "SHA256"},
+            Config=TransferConfig(multipart_threshold=self._part_size, multipart_chunksize=self._part_size),
+        )
+        if self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"] != size:
+            raise DamagedUploadError(f"{key} has another size in {self.url} than {source}")
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        """An object's bytes; a body that breaks off is continued where it stopped."""
+        position, failures = 0, 0
+        while True:
+            rest = {"Range": f"bytes={position}-"} if position else {}
+            with self._errors(f"reading {key}"):
+                answer = self._client.get_object(Bucket=self.bucket, Key=self._prefix + key, **rest)
+                try:
+                    for chunk in answer["Body"].iter_chunks(CHUNK):
+                        position += len(chunk)
+                        yield chunk
+                    return
+                except (HTTPClientError, IncompleteReadError):
+                    failures += 1
+                    if failures >= self._attempts:
+                        raise
+                    _pause(failures)
+
+    def _probe(self, key: str) -> None:
+        where = {"Bucket": self.bucket, "Key": key}
+        problem = None
+        with self._errors("trying a write"):
+            self._client.put_object(**where, Body=b"first")
+            if self._accepts(**where, Body=b"second", IfNoneMatch="*"):
+                problem = "ignores conditional writes, so two writers could overwrite each other"
+            elif self._accepts(**where, Body=b"third", ChecksumSHA256=_base64(hashlib.sha256().hexdigest())):
+                problem = "does not check checksums, so a damaged upload would go unnoticed"
+            self._client.delete_object(**where)
+        if problem:
+            raise StoreError(f"the server of {self.url} at {self.endpoint} {problem}: use another S3 server")
+
+    def _accepts(self, **request: Any) -> bool:
+        try:
+            self._client.put_object(**request)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 409, 412):
+                return False
+            raise
+        return True
+
+    def _errors(self, doing: str) -> AbstractContextManager[None]:
+        return translated(doing, self.url, self.endpoint, self._has_bucket)
+
+    def _has_bucket(self) -> bool:
+        """False only when the server says so: a HEAD or GET of a missing object does not tell which is missing."""
+        try:
+            self._client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            return error.response["ResponseMetadata"]["HTTPStatusCode"] != 404
+        return True
+
+
+def _client(attempts: int) -> Any:
+    config = Config(
+        signature_version="s3v4",
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=16,
+        request_checksum_calculation="when_supported",
+        # Whoever reads hashes the bytes anyway, and reports damage in words of this store.
+        response_checksum_validation="when_required",
+    )
+    session = boto3.Session()
+    # Other servers than Amazon's seldom have a DNS name per bucket.
+    client = session.client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))
+    if (urlsplit(client.meta.endpoint_url).hostname or "").endswith(".amazonaws.com"):
+        return session.client("s3", config=config)
+    return client
+
+
+def _without_userinfo(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _base64(sha256: str) -> str:
+    return base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(min(0.1 * 2**attempt, 5.0))

@@ -1,0 +1,163 @@
+"""Running one stage: found in the store, or built in a workspace that survives a crash, and published."""
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mmer_core.store.artifact import ArtifactKey, plain, stage_key
+from mmer_core.store.backend import disk_errors
+from mmer_core.store.manifest import Draft, Manifest
+from mmer_core.store.store import Store
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Two folders for the builder of an artifact.
+
+    Attributes:
+        out: Empty at the start of every attempt; its files become the artifact.
+        scratch: Kept when an attempt dies, for checkpoints that the next attempt resumes from.
+    """
+
+    out: Path
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact that exists in a store.
+
+    Attributes:
+        reused: True when it was there already and nothing was built.
+    """
+
+    key: ArtifactKey
+    manifest: Manifest
+    store: Store = field(repr=False)
+    reused: bool = True
+
+    @classmethod
+    def open(cls, store: Store, key: ArtifactKey) -> "Artifact":
+        """Raises `ArtifactNotFound` when the store has no such artifact."""
+        return cls(key, store.manifest(key), store)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Verified local folder with the files, fetched on first use; not to be written to."""
+        return self.store.fetch(self.key)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The figures that the builder returned."""
+        return self.manifest.summary
+
+
+def run_stage(
+    store: Store,
+    kind: str,
+    version: int,
+    config: Mapping[str, Any] | BaseModel,
+    inputs: Mapping[str, ArtifactKey | str],
+    build: Callable[[Workspace], Mapping[str, Any]],
+    *,
+    work: Path,
+    seed: int | None = None,
+) -> Artifact:
+    """The artifact of a stage, built only when the store does not have it.
+
+    Of several processes or threads of a machine that want the same artifact, one builds it while the others
+    wait and then find it. When the builder raises or dies, nothing is published.
+
+    Args:
+        kind, version, config, inputs: What makes up the key, see `stage_key`.
+        build: Writes the files into ``workspace.out`` and returns the summary (a few JSON figures).
+        work: Folder for workspaces, shared by all runs on this machine.
+        seed: Recorded in the manifest; to be part of the key it must be in ``config``.
+
+    Raises:
+        StoreError: The store cannot be used; noticed before anything is built.
+        ArtifactConflict: Another machine published other files under this key meanwhile.
+    """
+    key = stage_key(kind, config, inputs, version)
+    if store.has(key):
+        return Artifact.open(store, key)
+    store.ensure_writable()
+    place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
+    with _only_one(place.with_name(f"{place.name}.lock")):
+        if store.has(key):
+            return Artifact.open(store, key)
+        workspace = _fresh(place)
+        start = time.perf_counter()
+        summary = build(workspace)
+        draft = Draft(
+            kind=kind,
+            digest=key.digest,
+            stage_version=version,
+            config=plain(config),
+            inputs=plain(inputs),
+            seed=seed,
+            summary=dict(summary),
+            wall_seconds=time.perf_counter() - start,
+        )
+        manifest = store.publish(workspace.out, draft)
+        shutil.rmtree(place, ignore_errors=True)
+    return Artifact(key, manifest, store, reused=False)
+
+
+def _fresh(place: Path) -> Workspace:
+    workspace = Workspace(place / "out", place / "scratch")
+    with disk_errors(place):
+        if workspace.out.exists():
+            shutil.rmtree(workspace.out)
+        workspace.out.mkdir(parents=True)
+        workspace.scratch.mkdir(exist_ok=True)
+    return workspace
+
+
+_held: set[int] = set()
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel frees it when its holder dies."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(path)
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # the last holder removed the file while we waited for it
+
+
+def _forget_locks() -> None:
+    """A forked child shares its parent's lock and would keep it when the parent is killed."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
