@@ -1,0 +1,1 @@
+"""Raw dataset trees to `Sample` records to prepared arrays."""

@@ -1,0 +1,29 @@
+"""Person boxes against the edges of the picture."""
+
+from mmer_core.datasets.sample import Box
+
+Size = tuple[int, int]
+"""``(width, height)`` in pixels."""
+
+
+def clamp(box: Box, size: Size) -> Box | None:
+    """The part of a box inside an image of this size, or None when nothing is left."""
+    (x1, y1, x2, y2), (width, height) = box, size
+    inside = (max(0, x1), max(0, y1), min(width, x2), min(height, y2))
+    return inside if inside[0] < inside[2] and inside[1] < inside[3] else None
+
+
+def clamp_mat2py(box: Box, annotated: Size, decoded: Size) -> tuple[Box, Box | None]:
+    """As the reference converter: clamp to the *annotated* size, then slice the decoded pixels.
+
+    Most ``emodb_small`` sizes are swapped, so this empties or cuts boxes that `clamp` keeps; it is here for
+    results that must compare with the reference's.
+
+    Returns:
+        The box that the reference writes to its CSV, and the pixels that ``image[y1:y2, x1:x2]`` yields of
+        it (None when that slice is empty, which the reference drops).
+    """
+    width, height = annotated
+    x1, x2 = (min(width, max(0, x)) for x in (box[0], box[2]))
+    y1, y2 = (min(height, max(0, y)) for y in (box[1], box[3]))
+    return (x1, y1, x2, y2), clamp((x1, y1, x2, y2), decoded)

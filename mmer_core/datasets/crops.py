@@ -1,0 +1,48 @@
+"""Which pixels of a decoded photo are a sample's, by protocol."""
+
+import json
+from dataclasses import dataclass
+
+from mmer_core.datasets.boxes import Size, clamp, clamp_mat2py
+from mmer_core.datasets.sample import Box, Sample
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A sample's place in its photo.
+
+    Attributes:
+        size: ``(width, height)`` for the CSV: decoded, or as annotated under ``mat2py``.
+        box: The clamped box for the CSV.
+        pixels: The box that is cut out of the decoded photo.
+    """
+
+    size: Size
+    box: Box
+    pixels: Box
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """Why a sample cannot be prepared: a short code, and one sentence for a human."""
+
+    reason: str
+    detail: str
+
+
+def crop_person(sample: Sample, decoded: Size, protocol: str) -> Crop | Rejected:
+    """Clamp a sample's box to the picture; a sample without a box is the whole picture."""
+    if sample.box is None:
+        whole = (0, 0, *decoded)
+        return Crop(decoded, whole, whole)
+    size, box, pixels = decoded, clamp(sample.box, decoded), clamp(sample.box, decoded)
+    if protocol == "mat2py":
+        width, height = json.loads(sample.metadata["Image Size"])
+        size = (width, height)
+        box, pixels = clamp_mat2py(sample.box, size, decoded)
+    if box is None or pixels is None:
+        within = f"{size[0]}x{size[1]}" + (f", decoded {decoded[0]}x{decoded[1]}" if size != decoded else "")
+        return Rejected(
+            "empty_box", f"nothing of the box {list(sample.box)} is inside the picture ({within})"
+        )
+    return Crop(size, box, pixels)

@@ -1,0 +1,180 @@
+"""EMOTIC: one sample a person (Kosti et al., *Context Based Emotion Recognition using EMOTIC Dataset*, 2020)."""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from mmer_core.datasets.emotic_mat import (
+    as_float,
+    as_floats,
+    as_strings,
+    as_struct,
+    as_structs,
+    as_text,
+    load_annotations,
+)
+from mmer_core.datasets.layout import find_base, find_file, require_folder, stays_inside
+from mmer_core.datasets.people_text import Photo, Sidecar, read_sidecar, template
+from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.sample import Box, Quarantined, Sample
+from mmer_core.errors import DatasetError
+from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
+
+ANNOTATIONS = "Annotations.mat"
+Protocol = Literal["corrected", "mat2py"]
+
+
+def read_emotic(root: Path, *, captions: Path | None, protocol: Protocol) -> RawDataset:
+    """Read the tree as downloaded, or nested one level more or less.
+
+    Both protocols drop people without a finite valence, arousal or dominance. ``mat2py`` keeps, as the
+    reference converter does, a person without any category.
+
+    Args:
+        root: Folder with ``Annotations.mat`` and the photos somewhere below it.
+        captions: Sidecar CSV ``folder, filename, caption[, person]``; people without a row, or all people
+            when it is None, get a template from gender and age.
+        protocol: How boxes will be clamped; see `mmer_core.datasets.boxes`.
+
+    Raises:
+        DatasetError: A folder or file is missing, unreadable, or not in EMOTIC's layout.
+    """
+    require_folder(root, "EMOTIC")
+    annotations = find_file(root, ANNOTATIONS)
+    if annotations is None:
+        raise DatasetError(f"{root} holds no {ANNOTATIONS}: give the folder that EMOTIC was unpacked into")
+    reader = _Reader(read_sidecar(captions) if captions else Sidecar(), protocol)
+    splits = load_annotations(annotations)
+    reader.base = _photo_base(root, splits)
+    for split, images in splits.items():
+        for image in images:
+            reader.read_image(split, image)
+    quarantined = [
+        *reader.quarantined,
+        *reader.sidecar.quarantined,
+        *reader.sidecar.unmatched(reader.people, reader.seen),
+    ]
+    inputs = len(reader.samples) + len(without_captions(quarantined))
+    return RawDataset(
+        "EMOTIC",
+        "emotion",
+        EMOTIC_CATEGORIES,
+        reader.samples,
+        quarantined,
+        inputs,
+        protocol,
+        reader.sidecar.rows,
+    )
+
+
+def _photo_base(root: Path, splits: dict[str, list[dict[str, Any]]]) -> Path:
+    names = {as_text(image.get("folder")) for images in splits.values() for image in images}
+    named = sorted(name for name in names if stays_inside(name))
+    base = find_base(root, named)
+    if base is None:
+        raise DatasetError(
+            f"{root} holds none of the photo folders {', '.join(named) or '(none named)'}: "
+            "unpack EMOTIC's images beside its annotations"
+        )
+    return base
+
+
+class _Reader:
+    """Collects samples; numbers the people of a photo through even when the photo is listed twice."""
+
+    def __init__(self, sidecar: Sidecar, protocol: Protocol) -> None:
+        self.sidecar = sidecar
+        self.protocol = protocol
+        self.base = Path()
+        self.people: dict[Photo, int] = defaultdict(int)
+        self.seen: set[tuple[Photo, int]] = set()
+        self.samples: list[Sample] = []
+        self.quarantined: list[Quarantined] = []
+
+    def read_image(self, split: str, image: dict[str, Any]) -> None:
+        photo = (as_text(image.get("folder")).strip("/"), as_text(image.get("filename")))
+        size = [as_float(as_struct(image.get("image_size")).get(side)) for side in ("n_col", "n_row")]
+        for person in as_structs(image.get("person")):
+            number = self.people[photo]
+            self.people[photo] += 1
+            self.seen.add((photo, number))
+            identity = f"{photo[0]}/{photo[1]}#{number}"
+            problem = next(_problems(photo, size, person, split, self.protocol), None)
+            if problem:
+                self.quarantined.append(Quarantined(split, identity, *problem))
+            else:
+                self.samples.append(self._sample(identity, split, photo, number, size, person))
+
+    def _sample(
+        self, identity: str, split: str, photo: Photo, number: int, size: list[float], person: dict[str, Any]
+    ) -> Sample:
+        gender, age = as_text(person.get("gender")), as_text(person.get("age"))
+        known_size = json.dumps([int(side) for side in size]) if _finite(size) else ""
+        return Sample(
+            id=identity,
+            split=split,
+            image=self.base / photo[0] / photo[1],
+            box=_box(person),
+            texts=self.sidecar.texts(photo, number) or (template(gender, age),),
+            labels=tuple(_categories(person, split)),
+            vad=_vad(person, split),
+            metadata={
+                "Folder": photo[0],
+                "Filename": photo[1],
+                "Image Size": known_size,
+                "Gender": gender,
+                "Age": age,
+            },
+        )
+
+
+def _problems(
+    photo: Photo, size: list[float], person: dict[str, Any], split: str, protocol: Protocol
+) -> Iterator[tuple[str, str]]:
+    """Everything that keeps a person out, as (reason, detail), worst first."""
+    if not stays_inside("/".join(photo)) or not all(photo):
+        yield "bad_annotation", f"folder {photo[0]!r} and file name {photo[1]!r} name no photo of the dataset"
+    corners = as_floats(person.get("body_bbox"))
+    if len(corners) != 4 or not _finite(corners):
+        yield "bad_annotation", f"body_bbox {corners} is not four numbers"
+    if protocol == "mat2py" and not _finite(size):
+        yield "bad_annotation", "image_size is not two numbers, which the protocol mat2py clamps boxes to"
+    vad = _vad(person, split)
+    if not _finite(vad):
+        rated = ", ".join(f"{name} {value:g}" for name, value in zip(VAD, vad, strict=True))
+        yield "vad_nan", f"not all dimensions are rated: {rated}"
+    labels = _categories(person, split)
+    if not labels and protocol == "corrected":
+        yield "no_label", "no annotator named a category"
+    unknown = [label for label in labels if label not in EMOTIC_CATEGORIES]
+    if unknown:
+        yield "unknown_label", f"not among the 26 categories: {', '.join(unknown)}"
+
+
+def _finite(values: list[float] | tuple[float, ...]) -> bool:
+    return all(math.isfinite(value) for value in values)
+
+
+def _box(person: dict[str, Any]) -> Box:
+    # Truncation commutes with clamping to whole pixels, so both protocols may start from integers.
+    x1, y1, x2, y2 = (int(value) for value in as_floats(person.get("body_bbox")))
+    return x1, y1, x2, y2
+
+
+def _categories(person: dict[str, Any], split: str) -> list[str]:
+    """Train has one annotator; elsewhere the union over annotators counts. Repeats are dropped."""
+    if split == "train":
+        named = as_strings(as_struct(person.get("annotations_categories")).get("categories"))
+    else:
+        named = as_strings(person.get("combined_categories"))
+    return list(dict.fromkeys(named))
+
+
+def _vad(person: dict[str, Any], split: str) -> tuple[float, float, float]:
+    field = "annotations_continuous" if split == "train" else "combined_continuous"
+    rated = as_struct(person.get(field))
+    valence, arousal, dominance = (as_float(rated.get(name)) for name in VAD)
+    return valence, arousal, dominance

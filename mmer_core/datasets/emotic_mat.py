@@ -1,0 +1,76 @@
+"""EMOTIC's ``Annotations.mat`` as plain Python lists and dictionaries.
+
+Written by MATLAB, the file has no stable shapes: a single struct or cell loads as itself and not as a list
+of one, and an empty one loads as a 0x0 array. Everything that reads it goes through the helpers here.
+"""
+
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from mmer_core.errors import DatasetError
+from mmer_core.taxonomy import SPLITS
+
+
+def load_annotations(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Image entries by split; splits the file lacks are absent.
+
+    Raises:
+        DatasetError: The file is not a MATLAB file, or holds none of ``train``, ``val`` and ``test``.
+    """
+    try:
+        content = loadmat(path, simplify_cells=True, variable_names=list(SPLITS))
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError, zlib.error) as error:
+        raise DatasetError(
+            f"{path} cannot be read as a MATLAB file ({error}): download Annotations.mat again"
+        ) from None
+    splits = {name: as_structs(content[name]) for name in SPLITS if name in content}
+    if not splits:
+        raise DatasetError(f"{path} holds none of train, val and test: it is not EMOTIC's Annotations.mat")
+    return splits
+
+
+def as_list(value: Any) -> list[Any]:
+    """A MATLAB array or cell as a list: a scalar is a list of one, an empty array or string a list of none."""
+    if isinstance(value, np.ndarray):
+        return list(value.ravel().tolist())
+    if isinstance(value, list):
+        return value
+    return [] if value is None or value == "" else [value]
+
+
+def as_structs(value: Any) -> list[dict[str, Any]]:
+    """A struct array as a list of dictionaries; what is no struct is left out."""
+    return [item for item in as_list(value) if isinstance(item, dict)]
+
+
+def as_struct(value: Any) -> dict[str, Any]:
+    """The first struct of a struct array, or an empty dictionary."""
+    return next(iter(as_structs(value)), {})
+
+
+def as_text(value: Any) -> str:
+    """A char array as a string; an empty one, or a number where text belongs, as ``""``."""
+    first = next(iter(as_list(value)), "")
+    return first.strip() if isinstance(first, str) else ""
+
+
+def as_strings(value: Any) -> list[str]:
+    """A cell of strings as a list of the non-empty ones."""
+    return [item.strip() for item in as_list(value) if isinstance(item, str) and item.strip()]
+
+
+def as_floats(value: Any) -> list[float]:
+    """A numeric array as floats; what is not a number becomes NaN."""
+    numbers = as_list(value)
+    return [float(x) if isinstance(x, int | float) else math.nan for x in numbers]
+
+
+def as_float(value: Any) -> float:
+    """A numeric scalar, NaN when absent."""
+    return next(iter(as_floats(value)), math.nan)

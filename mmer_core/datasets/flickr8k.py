@@ -1,0 +1,101 @@
+"""Flickr8k: one sample a photo, with its captions (Hodosh, Young & Hockenmaier, JAIR 2013)."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+from mmer_core.datasets.flickr_captions import Caption, read_captions
+from mmer_core.datasets.flickr_splits import assign, too_short
+from mmer_core.datasets.layout import folders, require_folder
+from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.sample import Quarantined, Sample, Text
+from mmer_core.errors import DatasetError
+from mmer_core.taxonomy import SPLITS
+
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
+ORPHAN = "caption_photo_quarantined"
+"""Reason of a sound caption whose photo did not make it."""
+
+
+def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebook"]) -> RawDataset:
+    """Read photos, captions and splits, in any of the formats in circulation.
+
+    Inputs are the photos on disk plus those that the splits name. A photo in no split, or without a sound
+    caption, is quarantined, and so is every caption that cannot be kept; ``notebook`` also drops captions
+    of under three words. Repeated captions stay: the retrieval protocol counts five per photo.
+
+    Raises:
+        DatasetError: A folder or file is missing, unreadable, or not in Flickr8k's layout.
+    """
+    require_folder(root, "Flickr8k")
+    captions = read_captions(root)
+    assignment = assign(root, captions, splits)
+    folder, on_disk = _photo_folder(root, {caption.photo for caption in captions})
+    photos = sorted(on_disk | set(assignment) if splits != "notebook" else on_disk)
+    kept, quarantined = _sort_captions(captions, set(photos), drop_short=splits == "notebook")
+    samples = []
+    for photo in photos:
+        split = assignment.get(photo, "")
+        problem = _problem(split, kept[photo])
+        if problem:
+            quarantined.append(Quarantined(split, photo, *problem))
+            quarantined.extend(orphans(split, photo, len(kept[photo]), problem[0]))
+        else:
+            texts = tuple(Text(text, "dataset") for text in kept[photo])
+            samples.append(Sample(photo, split, folder / photo, texts=texts, metadata={"Filename": photo}))
+    samples.sort(key=lambda sample: (SPLITS.index(sample.split), sample.id))
+    inputs = len(samples) + len(without_captions(quarantined))
+    return RawDataset("Flickr8k", "retrieval", (), samples, quarantined, inputs, splits, len(captions))
+
+
+def orphans(split: str, photo: str, count: int, reason: str) -> list[Quarantined]:
+    """One row for each sound caption of a photo that was quarantined for this reason."""
+    return [
+        Quarantined(split, f"{photo}#{number}", ORPHAN, f"its photo: {reason}") for number in range(count)
+    ]
+
+
+def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:
+    """The folder that holds most of the captioned photos, and all photos in it."""
+    best, photos = None, set[str]()
+    for folder in folders(root):
+        found = {
+            entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in PHOTO_SUFFIXES
+        }
+        if len(found & named) > len(photos & named):
+            best, photos = folder, found
+    if best is None:
+        raise DatasetError(f"{root} holds none of the captioned photos: add Flickr8k's Images folder")
+    return best, photos
+
+
+def _sort_captions(
+    captions: list[Caption], photos: set[str], *, drop_short: bool
+) -> tuple[dict[str, list[str]], list[Quarantined]]:
+    """Sound captions by photo in file order, and the others with their reasons."""
+    kept: dict[str, list[str]] = defaultdict(list)
+    quarantined = []
+    for caption in captions:
+        if caption.photo not in photos:
+            # The token file's ``2258277193_586949ec62.jpg.1`` ends here: no photo has this name.
+            reason, detail = "caption_unknown_photo", f"no such photo, {caption.where}"
+        elif not caption.text:
+            reason, detail = "caption_empty", caption.where
+        elif drop_short and too_short(caption.text):
+            reason, detail = "caption_short", f"{caption.where}: {caption.text}"
+        else:
+            kept[caption.photo].append(caption.text)
+            continue
+        quarantined.append(Quarantined("", caption.photo, reason, detail))
+    return kept, quarantined
+
+
+def _problem(split: str, texts: list[str]) -> tuple[str, str] | None:
+    if not split:
+        return "no_split", "in none of the split lists found"
+    if split not in SPLITS:
+        return "no_split", f"its split {split!r} is none of {', '.join(SPLITS)}"
+    if not texts:
+        return "no_caption", "no sound caption names this photo"
+    return None

@@ -1,0 +1,49 @@
+"""Any picture file to 8-bit RGB, or one error that says what is wrong with it."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_PIXELS = 2**26
+"""Pictures with more pixels (200 MB decoded) are refused unread: they are bombs, or not photos."""
+
+
+class UnreadableImageError(Exception):
+    """A file that is not a whole picture; the message says why."""
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Decode to RGB uint8, upright by the EXIF orientation.
+
+    16-bit, floating-point, palette, gray, CMYK and bilevel pictures are converted; transparency is dropped.
+
+    Raises:
+        UnreadableImageError: Missing, truncated, too large, or not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise UnreadableImageError(f"{width}x{height} pixels are more than {MAX_PIXELS}")
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImageError:
+        raise
+    except FileNotFoundError:
+        raise UnreadableImageError("the file does not exist") from None
+    # Pillow's decoders raise whatever a damaged file makes them stumble over (struct.error, KeyError, ...).
+    except Exception as error:
+        reason = str(error).replace(str(path), path.name) or type(error).__name__
+        raise UnreadableImageError(" ".join(reason.split())) from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        values = np.asarray(image, dtype=np.float64)
+        # Pillow clips these modes at 255 on conversion; 16-bit values need their full range scaled instead.
+        scale = 257.0 if image.mode.startswith("I;16") or values.max(initial=0) > 255 else 1.0
+        image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")

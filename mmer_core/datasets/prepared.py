@@ -1,0 +1,152 @@
+"""Prepared arrays: the one shape in which every dataset reaches encoders, attacks and reports.
+
+Files of a prepared folder, per split (all npy files are written with ``allow_pickle=False``):
+
+* ``<split>_context_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the whole photo
+* ``<split>_body_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets)
+* ``<split>_cat_arr.npy`` ``(N, C)`` float32 0/1 labels and ``<split>_cont_arr.npy`` ``(N, V)`` float32
+  ratings (emotion datasets)
+* ``<split>.csv`` one row a sample, with the columns that users of ``mat2py.py`` know
+* ``<split>_texts.csv`` the columns ``Sample`` (row number of the sample), ``Text``, ``Provenance``
+
+and once: ``dataset.json`` (a `DatasetCard`) and ``quarantine.csv`` (``Split, Id, Reason, Detail``).
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mmer_core.errors import DatasetError
+
+CARD_FILE = "dataset.json"
+QUARANTINE_FILE = "quarantine.csv"
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a prepared dataset is, in figures.
+
+    Attributes:
+        counts: Samples kept, by split.
+        texts: Texts kept, by split.
+        quarantined: Samples that did not make it, by reason.
+        inputs: Samples found; always ``sum(counts) + sum(quarantined)``.
+        texts_quarantined: Captions that did not make it, by reason.
+        texts_found: Captions found; for a captioned dataset ``sum(texts) + sum(texts_quarantined)``.
+        protocol: Name of the protocol the reader followed, printed beside every figure.
+        synthetic: True when mmer drew the photos itself.
+    """
+
+    name: str
+    task: Literal["emotion", "retrieval"]
+    labels: tuple[str, ...]
+    counts: dict[str, int]
+    texts: dict[str, int]
+    quarantined: dict[str, int]
+    inputs: int
+    protocol: str
+    synthetic: bool
+    text_provenance: dict[str, int] = field(default_factory=dict)
+    texts_found: int = 0
+    texts_quarantined: dict[str, int] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        (folder / CARD_FILE).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "DatasetCard":
+        try:
+            fields = json.loads((folder / CARD_FILE).read_text())
+        except FileNotFoundError:
+            raise DatasetError(f"{folder} is not a prepared dataset: it has no {CARD_FILE}") from None
+        return cls(**{**fields, "labels": tuple(fields["labels"])})
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """One split of a prepared dataset; images stay on disk, memory-mapped.
+
+    Every property is read on first use: ``N`` samples, ``T`` texts.
+    """
+
+    folder: Path
+    split: str
+    card: DatasetCard
+
+    def __len__(self) -> int:
+        return self.card.counts.get(self.split, 0)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a sample, as in ``<split>.csv``; the column ``Id`` is the sample's id."""
+        return pd.read_csv(self.folder / f"{self.split}.csv", keep_default_na=False)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [str(value) for value in self.table["Id"]]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The image streams present: ``("context",)`` or ``("context", "body")``."""
+        return tuple(name for name in ("context", "body") if self._path(name).exists())
+
+    def images(self, stream: str) -> npt.NDArray[np.uint8]:
+        """Memory-mapped ``(N, H, W, 3)`` uint8 RGB of a stream."""
+        return np.load(self._path(stream), mmap_mode="r", allow_pickle=False)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.float32]:
+        """``(N, C)`` 0/1."""
+        return np.load(self._path("cat"), allow_pickle=False)
+
+    @cached_property
+    def vad(self) -> npt.NDArray[np.float32]:
+        """``(N, V)`` ratings in 1..10."""
+        return np.load(self._path("cont"), allow_pickle=False)
+
+    @cached_property
+    def _texts(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / f"{self.split}_texts.csv", keep_default_na=False)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """``T`` texts in file order."""
+        return [str(value) for value in self._texts["Text"]]
+
+    @cached_property
+    def text_sample(self) -> npt.NDArray[np.int64]:
+        """``(T,)`` row of the sample that each text describes."""
+        return self._texts["Sample"].to_numpy(dtype=np.int64)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{self.split}_{name}_arr.npy"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared dataset on local disk."""
+
+    folder: Path
+    card: DatasetCard
+
+    @classmethod
+    def open(cls, folder: Path) -> "Prepared":
+        """Open a prepared folder.
+
+        Raises:
+            DatasetError: The folder holds no ``dataset.json``.
+        """
+        return cls(folder, DatasetCard.read(folder))
+
+    def split(self, name: str) -> PreparedSplit:
+        """Raises `DatasetError` when the split has no samples."""
+        if not self.card.counts.get(name):
+            present = ", ".join(split for split, count in self.card.counts.items() if count)
+            raise DatasetError(f"dataset {self.card.name} has no split {name!r}; it has {present}")
+        return PreparedSplit(self.folder, name, self.card)

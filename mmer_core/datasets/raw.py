@@ -1,0 +1,38 @@
+"""What every reader hands over: samples with their texts, and everything that did not make it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from mmer_core.datasets.sample import Quarantined, Sample
+
+CAPTION_PREFIX = "caption_"
+"""Reasons that start so concern one caption; all others concern a whole sample (a person or a photo)."""
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A dataset as found on disk, before any pixel is decoded.
+
+    Attributes:
+        labels: The dataset's label set in order; empty where it has no labels.
+        quarantined: Samples the reader refused, and single captions (reasons prefixed ``caption_``).
+        inputs: Samples found: ``len(samples)`` plus the quarantined ones, captions not counted.
+        protocol: Name of the protocol that boxes or splits follow.
+        captions: Captions found in caption files; for a captioned dataset the texts of ``samples`` plus
+            the rows with a ``caption_`` reason.
+    """
+
+    name: str
+    task: Literal["emotion", "retrieval"]
+    labels: tuple[str, ...]
+    samples: list[Sample]
+    quarantined: list[Quarantined]
+    inputs: int
+    protocol: str
+    captions: int = 0
+
+
+def without_captions(rows: Iterable[Quarantined]) -> list[Quarantined]:
+    """Only the rows that stand for a whole sample."""
+    return [row for row in rows if not row.reason.startswith(CAPTION_PREFIX)]

@@ -1,0 +1,54 @@
+"""One person or photo as every reader yields it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Box = tuple[int, int, int, int]
+"""``(x1, y1, x2, y2)`` in pixels of the decoded image, half-open: ``image[y1:y2, x1:x2]``."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A caption and where it came from (``"dataset"``, ``"sidecar"``, ``"template"``, ...)."""
+
+    text: str
+    provenance: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled person or a captioned photo, before any pixel is decoded.
+
+    Attributes:
+        id: Unique in the dataset, stable over runs and machines.
+        split: ``train``, ``val`` or ``test``.
+        image: Path of the source photo.
+        box: The person's box as annotated (not yet clamped), or None for the whole photo.
+        texts: Zero or more texts.
+        labels: Names from the dataset's label set; None where the dataset has no labels.
+        vad: Valence, arousal and dominance in 1..10; None where not rated.
+        metadata: Columns for the split's CSV (folder, filename, gender, age, ...).
+    """
+
+    id: str
+    split: str
+    image: Path
+    box: Box | None = None
+    texts: tuple[Text, ...] = ()
+    labels: tuple[str, ...] | None = None
+    vad: tuple[float, float, float] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """An input that did not make it, and why.
+
+    ``reason`` is a short stable code (``"empty_box"``, ``"unreadable_image"``, ``"vad_nan"``,
+    ``"no_label"``, ``"unknown_label"``, ``"caption_empty"``, ...); ``detail`` one sentence for a human.
+    """
+
+    split: str
+    id: str
+    reason: str
+    detail: str

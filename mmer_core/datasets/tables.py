@@ -1,0 +1,92 @@
+"""The small files of a prepared dataset: labels, CSV tables, quarantine, card."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmer_core.datasets.crops import Crop
+from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetCard
+from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.sample import Quarantined, Sample
+
+COLUMNS = (
+    "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
+    "Gender", "Age", "Id",
+)  # fmt: skip
+"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer, other metadata follows."""
+
+
+def write_split(
+    folder: Path, split: str, raw: RawDataset, samples: Sequence[Sample], crops: Sequence[Crop]
+) -> None:
+    """Write ``<split>.csv``, ``<split>_texts.csv`` and, where there are labels, the label arrays."""
+    rows = [
+        _row(index, sample, crop) for index, (sample, crop) in enumerate(zip(samples, crops, strict=True))
+    ]
+    table = pd.DataFrame(rows)
+    known = [name for name in COLUMNS if name in table]
+    _to_csv(table[[*known, *(name for name in table if name not in COLUMNS)]], folder / f"{split}.csv")
+    texts = [(row, text.text, text.provenance) for row, sample in enumerate(samples) for text in sample.texts]
+    _to_csv(pd.DataFrame(texts, columns=["Sample", "Text", "Provenance"]), folder / f"{split}_texts.csv")
+    if raw.task == "emotion":
+        column = {label: number for number, label in enumerate(raw.labels)}
+        categories = np.zeros((len(samples), len(raw.labels)), np.float32)
+        for row, sample in enumerate(samples):
+            categories[row, [column[label] for label in sample.labels or ()]] = 1
+        np.save(folder / f"{split}_cat_arr.npy", categories, allow_pickle=False)
+        ratings = np.array([sample.vad for sample in samples], np.float32)
+        np.save(folder / f"{split}_cont_arr.npy", ratings, allow_pickle=False)
+
+
+def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
+    """Write ``quarantine.csv``: whole samples and single captions, in the order they were met."""
+    rows = [(row.split, row.id, row.reason, row.detail) for row in quarantined]
+    _to_csv(pd.DataFrame(rows, columns=["Split", "Id", "Reason", "Detail"]), folder / QUARANTINE_FILE)
+
+
+def card(
+    raw: RawDataset, kept: dict[str, list[Sample]], quarantined: Sequence[Quarantined], *, synthetic: bool
+) -> DatasetCard:
+    """The dataset in figures; every split is there, also when it kept nothing."""
+    samples_out = Counter(row.reason for row in without_captions(quarantined))
+    texts_out = Counter(row.reason for row in quarantined) - samples_out
+    sources = Counter(
+        text.provenance for samples in kept.values() for sample in samples for text in sample.texts
+    )
+    return DatasetCard(
+        name=raw.name + (" (synthetic)" if synthetic else ""),
+        task=raw.task,
+        labels=raw.labels,
+        counts={split: len(samples) for split, samples in kept.items()},
+        texts={split: sum(len(sample.texts) for sample in samples) for split, samples in kept.items()},
+        quarantined=dict(sorted(samples_out.items())),
+        inputs=raw.inputs,
+        protocol=raw.protocol,
+        synthetic=synthetic,
+        text_provenance=dict(sorted(sources.items())),
+        texts_found=raw.captions,
+        texts_quarantined=dict(sorted(texts_out.items())),
+    )
+
+
+def _row(index: int, sample: Sample, crop: Crop) -> dict[str, object]:
+    row: dict[str, object] = {
+        "Index": index,
+        **sample.metadata,
+        "Image Size": list(crop.size),
+        "Id": sample.id,
+    }
+    if sample.box is not None:
+        row["BBox"] = list(crop.box)
+    if sample.labels is not None:
+        row["Categorical_Labels"] = list(sample.labels)
+    if sample.vad is not None:
+        row["Continuous_Labels"] = list(sample.vad)
+    return row
+
+
+def _to_csv(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
