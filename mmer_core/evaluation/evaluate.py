@@ -1,0 +1,216 @@
+"""One model on one split: every metric with its interval, beside what no skill at all would score."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.config import EvaluationConfig
+from mmer_core.evaluation.arrays import FloatArray, finite, mean_where, scores_and_labels
+from mmer_core.evaluation.bootstrap import Interval, bootstrap_blocks
+from mmer_core.evaluation.emotion_metrics import SortedScores, absolute_errors, precision_recall_f1
+from mmer_core.evaluation.retrieval_metrics import (
+    METRICS,
+    RECALLS,
+    Ranks,
+    chance_retrieval,
+    retrieval_metrics,
+    similarity_ranks,
+)
+from mmer_core.taxonomy import VAD
+
+
+def evaluate_emotion(
+    probabilities: npt.ArrayLike,
+    vad: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    ratings: npt.ArrayLike,
+    thresholds: npt.ArrayLike,
+    names: Sequence[str],
+    config: EvaluationConfig,
+    dimensions: Sequence[str] = VAD,
+) -> dict[str, Any]:
+    """Metrics of an emotion model.
+
+    mAP, AP, precision, recall, F1 and prevalence are in percent, errors in the ratings' unit, thresholds
+    are probabilities. Macro means run over the categories that have a positive; what is not defined is None.
+
+    Baselines: ``chance_map`` is the mean prevalence, which is the mAP of a constant score;
+    ``constant_vad_mae`` is the error of the best constant per dimension, the median of the *evaluated*
+    ratings, so it is at least as hard to beat as any constant chosen on train.
+
+    Args:
+        probabilities: ``(N, C)``, calibrated.
+        vad: ``(N, V)`` predicted ratings.
+        labels: ``(N, C)`` 0/1.
+        ratings: ``(N, V)``.
+        thresholds: ``(C,)``, chosen on validation data.
+        names: ``C`` names of the categories.
+        config: Resamples, confidence and seed of the intervals; the resampling unit is the person.
+        dimensions: ``V`` names of the continuous dimensions.
+
+    Returns:
+        JSON-able: ``task``, ``n``, ``metrics`` (name -> value, low, high), ``baselines`` (name -> value),
+        ``per_category`` (``name``, ``ap``, ``precision``, ``recall``, ``f1``, ``threshold``,
+        ``prevalence``) and ``vad`` (``name``, ``mae``, the best constant's error ``constant`` and its
+        rating ``constant_rating``).
+
+    Raises:
+        ValueError: NaN, or shapes or names that do not fit.
+    """
+    scores, truth = scores_and_labels(probabilities, labels, 2)
+    errors = absolute_errors(vad, ratings)
+    threshold = finite("thresholds", thresholds, 1)
+    _check_names(scores, errors, names, dimensions)
+    intervals = iter(
+        bootstrap_blocks(
+            _emotion_statistic(scores, truth, errors, threshold),
+            len(scores),
+            config.resamples,
+            config.confidence,
+            config.seed,
+        )
+    )
+    metrics = {
+        name: next(intervals).to_dict()
+        for name in ("map", "precision_macro", "recall_macro", "f1_macro", "vad_mae")
+    }
+    ap = [next(intervals).to_dict() for _ in names]
+    mae = [next(intervals).to_dict() for _ in dimensions]
+    detection = precision_recall_f1(scores, truth, threshold)
+    prevalence = truth.mean(axis=0)
+    constants = np.median(finite("ratings", ratings, 2), axis=0)
+    constant_mae = absolute_errors(np.broadcast_to(constants, errors.shape), ratings).mean(axis=0)
+    return {
+        "task": "emotion",
+        "n": len(scores),
+        "metrics": metrics,
+        "baselines": {
+            "chance_map": _json(100 * mean_where(prevalence, prevalence > 0)),
+            "constant_vad_mae": _json(np.mean(constant_mae)),
+        },
+        "per_category": [
+            {
+                "name": name,
+                "ap": ap[c],
+                "precision": _json(100 * detection.precision[c]),
+                "recall": _json(100 * detection.recall[c]),
+                "f1": _json(100 * detection.f1[c]),
+                "threshold": _json(threshold[c]),
+                "prevalence": _json(100 * prevalence[c]),
+            }
+            for c, name in enumerate(names)
+        ],
+        "vad": [
+            {
+                "name": name,
+                "mae": mae[v],
+                "constant": _json(constant_mae[v]),
+                "constant_rating": _json(constants[v]),
+            }
+            for v, name in enumerate(dimensions)
+        ],
+    }
+
+
+def evaluate_retrieval(
+    image_emb: npt.ArrayLike, text_emb: npt.ArrayLike, text_image: npt.ArrayLike, config: EvaluationConfig
+) -> dict[str, Any]:
+    """Metrics of an image-text model; recalls in percent, median ranks counted from 1.
+
+    The resampling unit is the image, and its captions go with it; the gallery stays whole, so the intervals
+    say how the figures depend on the queries that were drawn. Images without texts are no queries.
+
+    Args:
+        image_emb: ``(N, D)``.
+        text_emb: ``(T, D)``.
+        text_image: ``(T,)`` row of the image that each text describes.
+        config: Resamples, confidence and seed of the intervals.
+
+    Returns:
+        JSON-able: ``task``, ``n_images``, ``n_texts``, ``metrics`` (name -> value, low, high) and
+        ``baselines`` (the same names -> the exact expectation of random ranking).
+
+    Raises:
+        ValueError: NaN, or shapes that do not fit.
+    """
+    ranks = similarity_ranks(image_emb, text_emb, text_image)
+    owner = np.asarray(text_image, dtype=np.int64)
+    texts_per_image = np.bincount(owner, minlength=len(ranks.i2t))
+    intervals = retrieval_intervals(ranks, owner, config)
+    return {
+        "task": "retrieval",
+        "n_images": len(ranks.i2t),
+        "n_texts": len(ranks.t2i),
+        "metrics": {name: interval.to_dict() for name, interval in intervals.items()},
+        "baselines": chance_retrieval(len(ranks.i2t), texts_per_image),
+    }
+
+
+def retrieval_intervals(
+    ranks: Ranks, text_image: npt.NDArray[np.int64], config: EvaluationConfig
+) -> dict[str, Interval]:
+    """Each metric of `retrieval_metrics` with its interval, resampled by image."""
+    queries = np.flatnonzero(ranks.i2t >= 0)
+    position = np.full(len(ranks.i2t), -1)
+    position[queries] = np.arange(len(queries))
+    image_of_text = position[text_image]  # (T,) row among the queries
+
+    def statistic(weights: FloatArray) -> FloatArray:
+        i2t = _weighted_ranks(ranks.i2t[queries], weights)
+        t2i = _weighted_ranks(ranks.t2i, weights[image_of_text])
+        recalls = np.concatenate([i2t[:-1], t2i[:-1]])
+        return np.concatenate([i2t, t2i, recalls.mean(axis=0, keepdims=True)])
+
+    intervals = bootstrap_blocks(statistic, len(queries), config.resamples, config.confidence, config.seed)
+    exact = retrieval_metrics(ranks)
+    return {
+        name: Interval(exact[name], interval.low, interval.high)
+        for name, interval in zip(METRICS, intervals, strict=True)
+    }
+
+
+def _emotion_statistic(
+    scores: FloatArray, truth: npt.NDArray[np.bool_], errors: FloatArray, threshold: FloatArray
+) -> Callable[[FloatArray], FloatArray]:
+    """``weights (N, R) -> (5 + C + V, R)``: the macro metrics, AP by category, error by dimension."""
+    rankings = [SortedScores(scores[:, c], truth[:, c]) for c in range(scores.shape[1])]
+
+    def statistic(weights: FloatArray) -> FloatArray:
+        ap = 100 * np.stack([ranking.average_precision(weights) for ranking in rankings])  # (C, R)
+        present = ~np.isnan(ap)  # a category without a positive in a resample counts for no macro mean
+        detection = precision_recall_f1(scores, truth, threshold, weights)
+        mae = errors.T @ weights / weights.sum(axis=0)  # (V, R)
+        macro = [mean_where(ap, present), *(mean_where(100 * values, present) for values in detection)]
+        return np.concatenate([np.stack([*macro, mae.mean(axis=0)]), ap, mae])
+
+    return statistic
+
+
+def _weighted_ranks(ranks: npt.NDArray[np.int64], weights: FloatArray) -> FloatArray:
+    """``(len(RECALLS) + 1, R)``: recalls in percent and the median rank, each rank repeated by its weight."""
+    total = weights.sum(axis=0)
+    recalls = [100 * (ranks < k).astype(float) @ weights / total for k in RECALLS]
+    order = np.argsort(ranks, kind="stable")
+    reached = np.cumsum(weights[order], axis=0)
+    # The 0-based positions of the one or two middle elements of the repeated, sorted ranks.
+    middle = [np.floor((total - 1) / 2), np.floor(total / 2)]
+    lower, upper = (ranks[order][(reached <= position).sum(axis=0)] for position in middle)
+    return np.stack([*recalls, np.floor((lower + upper) / 2) + 1])
+
+
+def _check_names(
+    scores: FloatArray, errors: FloatArray, names: Sequence[str], dimensions: Sequence[str]
+) -> None:
+    if len(names) != scores.shape[1]:
+        raise ValueError(f"{len(names)} names do not go with {scores.shape[1]} categories")
+    if len(dimensions) != errors.shape[1]:
+        raise ValueError(f"{len(dimensions)} names do not go with {errors.shape[1]} continuous dimensions")
+    if len(errors) != len(scores):
+        raise ValueError(f"ratings have {len(errors)} rows, but labels have {len(scores)}")
+
+
+def _json(number: float | np.floating[Any] | FloatArray) -> float | None:
+    value = float(number)
+    return None if np.isnan(value) else value

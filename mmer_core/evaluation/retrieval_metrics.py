@@ -1,0 +1,163 @@
+"""Image-text retrieval: ranks by the usual protocol, recalls, and what chance would score.
+
+An image's rank is that of its best own caption among the captions of *other* images; a caption's rank is
+that of its one image among all images. Ranks count from 0. Whatever scores as high as the truth is counted
+ahead of it, so a model that gives everything one score comes out last, not first.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.evaluation.arrays import FloatArray, finite
+
+RECALLS = (1, 5, 10)
+METRICS = (
+    *(f"i2t_r{k}" for k in RECALLS),
+    "i2t_median_rank",
+    *(f"t2i_r{k}" for k in RECALLS),
+    "t2i_median_rank",
+    "mean_recall",
+)
+SCORES_AT_ONCE = 4_000_000
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """0-based ranks of the truth.
+
+    Attributes:
+        i2t: ``(N,)`` captions of other images that score at least as high as the image's best own caption;
+            -1 for an image without captions, which is no query.
+        t2i: ``(T,)`` other images that score at least as high as the caption's own image.
+    """
+
+    i2t: Ints
+    t2i: Ints
+
+
+def similarity_ranks(
+    image: npt.ArrayLike, text: npt.ArrayLike, text_image: npt.ArrayLike, chunk: int | None = None
+) -> Ranks:
+    """Ranks by inner product, in chunks of images: the full matrix never stands in memory.
+
+    Products are taken in float64, and two that differ by less than their rounding error are a tie: the order
+    in which a matrix product adds up must not decide between equal scores.
+
+    Args:
+        image: ``(N, D)``.
+        text: ``(T, D)``.
+        text_image: ``(T,)`` row of the image that each text describes; images may have any number of texts.
+        chunk: Images scored at once; by default as many as keep about 32 MB of scores.
+
+    Raises:
+        ValueError: NaN or infinity, shapes that do not fit, no text, or a row of no image.
+    """
+    images, texts, owner = _checked(image, text, text_image)
+    if chunk is None:
+        chunk = max(1, SCORES_AT_ONCE // len(texts))
+    elif chunk < 1:
+        raise ValueError(f"chunk is {chunk}, but must be at least 1")
+    own = np.einsum("td,td->t", images[owner], texts)  # (T,) score of each text with its image
+    best = np.full(len(images), -np.inf)
+    np.maximum.at(best, owner, own)
+    slack = _rounding(images, texts)
+
+    i2t, t2i = np.full(len(images), -1, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    for start in range(0, len(images), chunk):
+        scores = images[start : start + chunk] @ texts.T  # (chunk, T)
+        here = np.flatnonzero((owner >= start) & (owner < start + chunk))
+        scores[owner[here] - start, here] = -np.inf  # own pairs never stand in each other's way
+        t2i += (scores >= own - slack).sum(axis=0)
+        ahead = (scores >= best[start : start + chunk, None] - slack).sum(axis=1)
+        i2t[start : start + chunk] = np.where(np.isfinite(best[start : start + chunk]), ahead, -1)
+    return Ranks(i2t, t2i)
+
+
+def retrieval_metrics(ranks: Ranks) -> dict[str, float]:
+    """Recall at 1, 5 and 10 in percent, median rank (floor of the 0-based median, plus 1), both directions.
+
+    The keys are `METRICS`; ``mean_recall`` is the mean of the six recalls. Images without texts are left out.
+
+    Raises:
+        ValueError: No image has a text.
+    """
+    metrics: dict[str, float] = {}
+    for direction, rank in (("i2t", ranks.i2t[ranks.i2t >= 0]), ("t2i", ranks.t2i)):
+        if not len(rank):
+            raise ValueError("no image has a text: there is nothing to retrieve")
+        metrics |= {f"{direction}_r{k}": 100 * float((rank < k).mean()) for k in RECALLS}
+        metrics[f"{direction}_median_rank"] = float(np.floor(np.median(rank)) + 1)
+    return _in_order(metrics)
+
+
+def chance_retrieval(n_images: int, texts_per_image: npt.ArrayLike) -> dict[str, float]:
+    """Exact expectation of `retrieval_metrics` when every ranking is a uniformly random permutation.
+
+    An image with ``m`` of ``T`` texts misses the first ``k`` with probability ``C(T-m, k) / C(T, k)``; a text
+    finds its one image among the first ``k`` of ``N`` with probability ``k / N``. ``median_rank`` is the median
+    of a random query's rank.
+
+    Args:
+        n_images: Images in the gallery, ``N``.
+        texts_per_image: ``(N,)`` texts of each image; images with 0 are no queries.
+
+    Raises:
+        ValueError: Not one count an image, a negative count, or no text at all.
+    """
+    counts = np.asarray(texts_per_image, dtype=np.int64)
+    if counts.shape != (n_images,):
+        raise ValueError(f"texts_per_image has shape {counts.shape}, but there are {n_images} images")
+    if (counts < 0).any() or not counts.any():
+        raise ValueError("texts_per_image must be at least 0, and above 0 somewhere")
+    own, share = np.unique(counts[counts > 0], return_counts=True)
+    total = int(counts.sum())
+    share = share / share.sum()
+
+    metrics: dict[str, float] = {}
+    miss = np.ones(len(own))  # probability that no own text is among the first k
+    k, median = 0, 0
+    while k < max(RECALLS) or not median:
+        # Once all foreign texts are used up the next one must be an own one.
+        miss = miss * np.maximum(total - own - k, 0) / max(total - k, 1)
+        k += 1
+        hit = 1 - float(share @ miss)
+        if k in RECALLS:
+            metrics[f"i2t_r{k}"] = 100 * hit
+        if not median and hit >= 0.5 - 1e-12:
+            median = k
+    metrics |= {f"t2i_r{k}": 100 * min(k, n_images) / n_images for k in RECALLS}
+    return _in_order(
+        metrics | {"i2t_median_rank": float(median), "t2i_median_rank": float((n_images - 1) // 2 + 1)}
+    )
+
+
+def _in_order(metrics: dict[str, float]) -> dict[str, float]:
+    recalls = [metrics[f"{direction}_r{k}"] for direction in ("i2t", "t2i") for k in RECALLS]
+    complete = metrics | {"mean_recall": sum(recalls) / len(recalls)}
+    return {name: complete[name] for name in METRICS}
+
+
+def _checked(
+    image: npt.ArrayLike, text: npt.ArrayLike, text_image: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray, Ints]:
+    images, texts = finite("image embeddings", image, 2), finite("text embeddings", text, 2)
+    owner = np.asarray(text_image)
+    if images.shape[1] != texts.shape[1]:
+        raise ValueError(f"images are {images.shape[1]} wide, but texts {texts.shape[1]}")
+    if not len(texts):
+        raise ValueError("no image has a text: there is nothing to retrieve")
+    if owner.shape != (len(texts),) or not np.issubdtype(owner.dtype, np.integer):
+        raise ValueError(f"text_image must be {len(texts)} whole numbers, not {owner.shape} {owner.dtype}")
+    if owner.min() < 0 or owner.max() >= len(images):
+        raise ValueError(f"text_image points outside the {len(images)} images")
+    return images, texts, owner.astype(np.int64)
+
+
+def _rounding(images: FloatArray, texts: FloatArray) -> float:
+    """Bound of the difference between two float64 inner products of the same rows (Higham 2002, ch. 3)."""
+    longest = np.linalg.norm(images, axis=1).max() * np.linalg.norm(texts, axis=1).max()
+    return float(2 * images.shape[1] * np.finfo(np.float64).eps * longest)
