@@ -1,0 +1,102 @@
+"""A trained model with its calibration, applied to a split, a text or a photo."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mmer_core.errors import ConfigError
+from mmer_core.evaluation.calibration import PlattScaling
+from mmer_core.models import EmotionModel, EmotionOutput, ModelSpec, RetrievalModel, load_model
+
+CALIBRATION_FILE = "calibration.json"
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EmotionPrediction:
+    """Calibrated ``probabilities`` ``(N, C)`` and ``ratings`` ``(N, V)``, and the raw output behind them."""
+
+    probabilities: FloatArray
+    ratings: npt.NDArray[np.float32]
+    output: EmotionOutput
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model artifact's folder, opened on a device."""
+
+    folder: Path
+    model: EmotionModel | RetrievalModel
+    spec: ModelSpec
+    device: torch.device
+
+    @classmethod
+    def open(cls, folder: Path, device: torch.device) -> "TrainedModel":
+        """Raises `ConfigError` when the folder is not a trained model."""
+        model, spec = load_model(folder)
+        return cls(folder, model.to(device), spec, device)
+
+    @cached_property
+    def _calibration(self) -> dict[str, list[float]]:
+        return json.loads((self.folder / CALIBRATION_FILE).read_text())
+
+    @cached_property
+    def scaling(self) -> PlattScaling:
+        """Platt scaling of an emotion model, fitted on val."""
+        return PlattScaling.from_dict({name: self._calibration[name] for name in ("slope", "intercept")})
+
+    @cached_property
+    def thresholds(self) -> FloatArray:
+        """``(C,)`` probabilities from which a category counts as present (best F1 on val)."""
+        return np.array(self._calibration["thresholds"])
+
+    @torch.inference_mode()
+    def emotions(self, streams: dict[str, Tensor]) -> EmotionPrediction:
+        """Predict from features by stream, each ``(N, D_stream)``; streams may be left out."""
+        output = self._emotion_model(_to(streams, self.device))
+        probabilities = self.scaling.probabilities(output.logits.cpu().numpy())
+        return EmotionPrediction(probabilities, output.ratings.cpu().numpy(), output)
+
+    def calibrated_logits(self, streams: dict[str, Tensor]) -> Tensor:
+        """``(N, C)`` log-odds of the calibrated probabilities: what an attack on emotions looks at."""
+        output: EmotionOutput = self._emotion_model(streams)
+        slope, intercept = (
+            torch.as_tensor(values, dtype=torch.float32, device=self.device)
+            for values in (self.scaling.slope, self.scaling.intercept)
+        )
+        return slope * output.logits + intercept
+
+    @torch.inference_mode()
+    def embed_images(self, features: Tensor) -> npt.NDArray[np.float32]:
+        """``(N, D_image)`` features to ``(N, D)`` unit vectors of the retrieval space."""
+        return self.retrieval_model.embed_image(features.to(self.device)).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def embed_texts(self, features: Tensor) -> npt.NDArray[np.float32]:
+        """``(T, D_text)`` features to ``(T, D)`` unit vectors of the retrieval space."""
+        return self.retrieval_model.embed_text(features.to(self.device)).float().cpu().numpy()
+
+    @property
+    def retrieval_model(self) -> RetrievalModel:
+        """Raises `ConfigError` for an emotion model."""
+        if not isinstance(self.model, RetrievalModel):
+            raise ConfigError(
+                f"the model trained on {self.spec.dataset} reads emotions; give a retrieval model"
+            )
+        return self.model
+
+    @property
+    def _emotion_model(self) -> EmotionModel:
+        if not isinstance(self.model, EmotionModel):
+            raise ConfigError(f"the model trained on {self.spec.dataset} matches text; give an emotion model")
+        return self.model
+
+
+def _to(streams: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in streams.items()}

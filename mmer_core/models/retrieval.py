@@ -1,0 +1,69 @@
+"""Image-text matching models, in the two families that mmer compares."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmer_core.models.layers import Projection
+
+if TYPE_CHECKING:
+    from mmer_core.models.spec import ModelSpec
+
+
+class RetrievalModel(nn.Module):
+    """Base of both families: image features and text features to unit vectors compared by cosine."""
+
+    def __init__(self, spec: "ModelSpec") -> None:
+        super().__init__()
+        shape = (spec.embedding, spec.hidden, spec.dropout)
+        self.image = Projection(spec.streams["context"], *shape)
+        self.text = Projection(spec.streams["text"], *shape)
+        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    def fit_statistics(self, images: Tensor, texts: Tensor) -> None:
+        """Set the input standardisation from the training split's features."""
+        self.image.standardise.fit(images)
+        self.text.standardise.fit(texts)
+
+    def embed_image(self, features: Tensor) -> Tensor:
+        """``(B, D_image)`` features to ``(B, D)`` unit vectors of the retrieval space."""
+        return F.normalize(self.image(features), dim=-1)
+
+    def embed_text(self, features: Tensor) -> Tensor:
+        """``(B, D_text)`` features to ``(B, D)`` unit vectors of the retrieval space."""
+        return F.normalize(self.text(features), dim=-1)
+
+
+class JointRetrievalModel(RetrievalModel):
+    """Both modalities are projected into one shared, L2-normalised space, trained contrastively."""
+
+
+class SeparateRetrievalModel(RetrievalModel):
+    """The baseline: each modality learns its own space by predicting the words of the captions.
+
+    Retrieval goes through a linear map from the image space to the text space, learned on embeddings that
+    it cannot change: neither modality ever sees a gradient from the other.
+    """
+
+    def __init__(self, spec: "ModelSpec") -> None:
+        super().__init__(spec)
+        self.words = spec.words
+        self.image_words = nn.Linear(spec.embedding, len(spec.words))
+        self.text_words = nn.Linear(spec.embedding, len(spec.words))
+        self.map = nn.Linear(spec.embedding, spec.embedding)
+
+    def own_image_embedding(self, features: Tensor) -> Tensor:
+        """``(B, D)``: the image in its own space, before the map."""
+        return F.gelu(self.image(features))
+
+    def own_text_embedding(self, features: Tensor) -> Tensor:
+        """``(B, D)``: the text in its own space."""
+        return F.gelu(self.text(features))
+
+    def embed_image(self, features: Tensor) -> Tensor:
+        return F.normalize(self.map(self.own_image_embedding(features).detach()), dim=-1)
+
+    def embed_text(self, features: Tensor) -> Tensor:
+        return F.normalize(self.own_text_embedding(features).detach(), dim=-1)

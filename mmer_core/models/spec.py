@@ -1,0 +1,70 @@
+"""What is needed to build a model again, and how a trained one lies on disk."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from safetensors.torch import load_file, save_file
+
+from mmer_core.config import Config, EncoderConfig, Family
+from mmer_core.errors import ConfigError
+from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
+from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
+
+SPEC_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class ModelSpec(Config):
+    """Architecture of a trained model and the encoders whose features it reads."""
+
+    task: Literal["emotion", "retrieval"]
+    family: Family
+    streams: dict[str, int] = Field(description="Feature width of every stream the model reads.")
+    sides: dict[str, int] = Field(
+        {}, description="Side in pixels of the prepared images of every image stream."
+    )
+    embedding: int
+    hidden: int
+    dropout: float
+    fusion: Literal["mean", "gated", "concat"] = "mean"
+    labels: tuple[str, ...] = Field((), description="Categories, in the order of the logits.")
+    words: tuple[str, ...] = Field(
+        (), description="Vocabulary of the separate retrieval model's own outputs."
+    )
+    encoders: EncoderConfig
+    dataset: str = Field(description="Name of the dataset it was trained on.")
+
+
+def build_model(spec: ModelSpec) -> EmotionModel | RetrievalModel:
+    """A freshly initialised model; the initial weights follow torch's global random state."""
+    if spec.task == "emotion":
+        return JointEmotionModel(spec) if spec.family == "joint" else SeparateEmotionModel(spec)
+    return JointRetrievalModel(spec) if spec.family == "joint" else SeparateRetrievalModel(spec)
+
+
+def save_model(model: EmotionModel | RetrievalModel, spec: ModelSpec, folder: Path) -> None:
+    """Write ``model.json`` and ``model.safetensors``."""
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / WEIGHTS_FILE)
+    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+
+
+def load_model(folder: Path) -> tuple[EmotionModel | RetrievalModel, ModelSpec]:
+    """Read a trained model, in evaluation mode, on the CPU.
+
+    Raises:
+        ConfigError: The folder is not a trained model.
+    """
+    try:
+        spec = ModelSpec.model_validate_json((folder / SPEC_FILE).read_text())
+        state = load_file(folder / WEIGHTS_FILE)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{folder} is not a trained model: it has no {Path(error.filename or '').name}"
+        ) from None
+    with torch.device("meta"):
+        model = build_model(spec)
+    model.load_state_dict(state, assign=True)
+    return model.eval(), spec
