@@ -1,0 +1,83 @@
+"""Features and labels of one split as tensors; they are small enough to live in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.encoders.features import Features
+
+
+@dataclass(frozen=True)
+class EmotionData:
+    """A split of an emotion dataset.
+
+    Attributes:
+        streams: Features by stream, each ``(N, D_stream)``; a sample with several texts has their mean.
+        labels: ``(N, C)`` 0/1.
+        ratings: ``(N, V)`` in 1..10.
+    """
+
+    streams: dict[str, Tensor]
+    labels: Tensor
+    ratings: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def load(cls, features: Features, split: PreparedSplit) -> "EmotionData":
+        streams = {name: torch.from_numpy(features.load(split.split, name)) for name in split.streams}
+        if split.texts:
+            streams["text"] = mean_by_sample(
+                torch.from_numpy(features.load(split.split, "text")),
+                torch.from_numpy(split.text_sample),
+                len(split),
+            )
+        return cls(streams, torch.from_numpy(split.labels), torch.from_numpy(split.vad))
+
+    def to(self, device: torch.device) -> "EmotionData":
+        streams = {name: tensor.to(device) for name, tensor in self.streams.items()}
+        return EmotionData(streams, self.labels.to(device), self.ratings.to(device))
+
+
+@dataclass(frozen=True)
+class RetrievalData:
+    """A split of a captioned dataset.
+
+    Attributes:
+        images: ``(N, D_image)``.
+        texts: ``(T, D_text)``.
+        text_image: ``(T,)`` row of the image that each text describes.
+        captions: The ``T`` raw texts.
+    """
+
+    images: Tensor
+    texts: Tensor
+    text_image: Tensor
+    captions: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @classmethod
+    def load(cls, features: Features, split: PreparedSplit) -> "RetrievalData":
+        return cls(
+            torch.from_numpy(features.load(split.split, "context")),
+            torch.from_numpy(features.load(split.split, "text")),
+            torch.from_numpy(np.ascontiguousarray(split.text_sample)),
+            split.texts,
+        )
+
+    def to(self, device: torch.device) -> "RetrievalData":
+        return RetrievalData(
+            self.images.to(device), self.texts.to(device), self.text_image.to(device), self.captions
+        )
+
+
+def mean_by_sample(features: Tensor, sample: Tensor, count: int) -> Tensor:
+    """Mean of the ``(T, D)`` rows that share a sample, as ``(count, D)``; zeros where a sample has none."""
+    total = torch.zeros(count, features.shape[1]).index_add_(0, sample, features)
+    return total / torch.bincount(sample, minlength=count).clamp_min(1)[:, None]

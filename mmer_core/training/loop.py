@@ -1,0 +1,182 @@
+"""The loop: epochs, selection by a validation metric, early stopping, and exact resume.
+
+Everything random in an epoch follows from (seed, epoch), so a checkpoint needs no random state: a run that
+was killed anywhere ends with the same weights, bit for bit on CPU, as one that was not.
+"""
+
+import contextlib
+import copy
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmer_core.config import TrainingConfig
+from mmer_core.progress import Progress, silent
+from mmer_core.training.learners import Learner
+
+_CHECKPOINT = "checkpoint.pt"
+# Dropout draws from torch's global random state: two trainings in threads of one process would share it.
+_ONE_AT_A_TIME = threading.Lock()
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Row = dict[str, float]
+
+
+@dataclass
+class Progression:
+    """How far a training is: everything besides weights and optimiser that a checkpoint holds.
+
+    Attributes:
+        epoch: Epochs done.
+        history: One row an epoch: ``epoch``, ``train_<loss>``, ``train_loss``, ``val_<metric>``.
+        best_epoch: The epoch (from 1) whose weights are kept.
+        best_value: Its selection metric.
+        best_state: Its weights.
+    """
+
+    epoch: int = 0
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+
+def seed_everything(seed: int) -> int:
+    """Seed torch on every device; return the seed, so that it can be logged."""
+    torch.manual_seed(seed)
+    return seed
+
+
+@contextlib.contextmanager
+def initialisation(seed: int) -> Iterator[int]:
+    """Random state in which a model is built; keeps out trainings in other threads of this process."""
+    with _ONE_AT_A_TIME:
+        yield seed_everything(seed)
+
+
+def fit(
+    learner: Learner,
+    config: TrainingConfig,
+    *,
+    device: torch.device,
+    precision: str = "float32",
+    checkpoints: Path | None = None,
+    progress: Progress = silent,
+) -> Progression:
+    """Train, leave the learner with the weights of its best epoch, and return the progression.
+
+    Args:
+        learner: Model, data and objectives; moved to ``device``.
+        precision: Autocast on CUDA; elsewhere training is in float32.
+        checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
+    """
+    with _ONE_AT_A_TIME:
+        learner.state.to(device)
+        trainer = _Trainer(learner, config, device, precision)
+        state = trainer.restore(checkpoints)
+        while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
+            row = trainer.epoch(state.epoch)
+            state.epoch += 1
+            state.history.append({"epoch": state.epoch, **row})
+            value = row[f"val_{learner.selection}"]
+            if value > state.best_value:
+                state.best_epoch, state.best_value = state.epoch, value
+                state.best_state = copy.deepcopy(learner.state.state_dict())
+            trainer.save(state, checkpoints)
+            progress(
+                state.epoch, config.epochs, f"loss {row['train_loss']:.3f}, {learner.selection} {value:.2f}"
+            )
+        learner.state.load_state_dict(state.best_state)
+        learner.state.eval()
+    return state
+
+
+class _Trainer:
+    def __init__(
+        self, learner: Learner, config: TrainingConfig, device: torch.device, precision: str
+    ) -> None:
+        self.learner, self.config, self.device = learner, config, device
+        self.steps = max(1, math.ceil(len(learner) / config.batch_size))
+        self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
+        self.autocast: Any = contextlib.nullcontext
+        if device.type == "cuda" and precision in _AUTOCAST:
+            self.autocast = lambda: torch.autocast("cuda", _AUTOCAST[precision])
+        # Only float16 needs its gradients scaled; a disabled scaler passes them through.
+        scaled = device.type == "cuda" and precision == "float16"
+        self.scaler = torch.amp.GradScaler(device.type if scaled else "cpu", enabled=scaled)
+
+    def _rate(self, step: int) -> float:
+        total = self.config.epochs * self.steps
+        warmup = self.config.warmup * total
+        if step < warmup:
+            return min(1.0, (step + 1) / warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
+
+    def epoch(self, index: int) -> Row:
+        """One pass over the training split and one look at the validation split."""
+        seed_everything((self.config.seed * 1_000_003 + index) % 2**63)
+        self.learner.state.train()
+        order = torch.randperm(len(self.learner))
+        sums: dict[str, float] = {}
+        for rows in order.tensor_split(self.steps):
+            for name, value in self._step(rows).items():
+                sums[name] = sums.get(name, 0.0) + value * len(rows) / len(order)
+        self.learner.state.eval()
+        row = {f"train_{name}": value for name, value in sums.items()}
+        row["train_loss"] = sum(sums.values())
+        return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
+
+    def _step(self, rows: Tensor) -> dict[str, float]:
+        self.optimiser.zero_grad(set_to_none=True)
+        with self.autocast():
+            losses = self.learner.losses(rows.to(self.device))
+            total = torch.stack(list(losses.values())).sum()
+        self.scaler.scale(total).backward()
+        self.scaler.unscale_(self.optimiser)
+        torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.schedule.step()
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def save(self, state: Progression, folder: Path | None) -> None:
+        """Replace the checkpoint; a crash leaves the old one or the new one, never half of one."""
+        if folder is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{_CHECKPOINT}.partial"
+        with temporary.open("wb") as file:
+            torch.save(
+                {
+                    "learner": self.learner.state.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "schedule": self.schedule.state_dict(),
+                    "scaler": self.scaler.state_dict(),
+                    "progression": vars(state),
+                },
+                file,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / _CHECKPOINT)
+
+    def restore(self, folder: Path | None) -> Progression:
+        if folder is None or not (folder / _CHECKPOINT).exists():
+            return Progression()
+        saved = torch.load(folder / _CHECKPOINT, map_location=self.device, weights_only=True)
+        self.learner.state.load_state_dict(saved["learner"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.schedule.load_state_dict(saved["schedule"])
+        self.scaler.load_state_dict(saved["scaler"])
+        return Progression(**saved["progression"])
