@@ -1,0 +1,142 @@
+"""The shape of an attack: hyper-parameters in an object, one search for each image.
+
+A search is driven from outside by ``ask`` and ``tell``, so the engine is free to pool the candidates of
+many images. Inside, it thinks in **generations**: it proposes one, and learns once all of it is judged.
+How many candidates are asked for at a time can therefore not change what a search does.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from mmer_core.attacks.candidates import Candidates
+from mmer_core.errors import AttackError
+
+
+class Search(ABC):
+    """The search on one image: books of queries and of the best candidate, kept once for every attack.
+
+    It ends at the first success, when the budget is spent, or when the attack has nothing left to propose.
+
+    Attributes:
+        budget: Most queries.
+        queries: Candidates judged so far, in the order of the search. Candidates behind the first success
+            do not count, even if they were in the same batch: a larger batch does not cost more queries.
+        best: The candidate with the lowest margin so far (one candidate), None before the first.
+        best_margin: Its margin, ``inf`` before the first.
+        succeeded: Whether a margin of 0 or less was told.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.queries = 0
+        self.best: Candidates | None = None
+        self.best_margin = np.inf
+        self.succeeded = False
+        self._generation: Candidates | None = None
+        self._margins: list[float] = []
+        self._asked: Candidates | None = None
+        self._exhausted = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether it succeeded, spent its budget, or has nothing left to propose."""
+        return self.succeeded or self._exhausted or self.queries >= self.budget
+
+    @abstractmethod
+    def propose(self) -> Candidates | None:
+        """The next generation; None, or an empty one, when there is nothing left to try."""
+
+    @abstractmethod
+    def learn(self, margins: np.ndarray) -> None:
+        """Take in the margins ``(Q,)`` float64 of the whole generation proposed last; none is a success."""
+
+    def ask(self, limit: int) -> Candidates | None:
+        """The next candidates to judge, at most ``limit`` and never beyond the budget; None at the end.
+
+        Raises:
+            AttackError: ``limit`` is below 1, or the last candidates were not told yet.
+        """
+        if limit < 1:
+            raise AttackError(f"a search was asked for {limit} candidates; ask for 1 or more")
+        if self._asked is not None:
+            raise AttackError("a search was asked twice; tell it the margins of the first answer before")
+        if self.finished:
+            return None
+        if self._generation is None:
+            self._generation, self._margins = self.propose(), []
+            if not self._generation:
+                self._exhausted = True
+                return None
+        judged = len(self._margins)
+        self._asked = self._generation[judged : judged + min(limit, self.budget - self.queries)]
+        return self._asked
+
+    def tell(self, margins: np.ndarray) -> None:
+        """Give the margins ``(Q,)`` of the candidates asked last.
+
+        Raises:
+            AttackError: nothing was asked, there are more or fewer margins, or one of them is NaN.
+        """
+        if self._asked is None or self._generation is None:
+            raise AttackError("a search was told margins that it did not ask for; ask first")
+        if margins.shape != (len(self._asked),) or np.isnan(margins).any():
+            raise AttackError(f"a search needs {len(self._asked)} margins without NaN and was told {margins}")
+        successes = np.flatnonzero(margins <= 0)
+        counted = margins[: successes[0] + 1] if successes.size else margins
+        leader = int(counted.argmin())
+        if self.best is None or counted[leader] < self.best_margin:
+            self.best, self.best_margin = self._asked[leader : leader + 1], float(counted[leader])
+        self.queries += len(counted)
+        self.succeeded = bool(successes.size)
+        self._asked = None
+        self._margins.extend(counted.tolist())
+        if not self.succeeded and len(self._margins) == len(self._generation):
+            self.learn(np.array(self._margins))
+            self._generation = None
+
+
+class Attack(ABC):
+    """An attack: its hyper-parameters are the constructor's arguments, and printing it prints them.
+
+    A concrete attack names itself, keeps each hyper-parameter in a public attribute of the same name, and
+    writes ``_search``.
+    """
+
+    name: ClassVar[str]
+
+    def start(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
+        """Begin a search.
+
+        Args:
+            image: ``(H, W, 3)`` uint8, the clean image.
+            pixels: Most pixels to change (``K``), from 1 to ``H * W``.
+            rng: The only source of randomness of this search.
+            budget: Most queries; with 0 the search is over before it begins.
+
+        Raises:
+            AttackError: an argument is outside its range, or the image is not uint8 RGB.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise AttackError(f"the image to attack is {image.dtype} {image.shape}; give uint8 (H, W, 3)")
+        check_request(image.shape[:2], pixels, budget)
+        return self._search(image, pixels, rng, budget)
+
+    @abstractmethod
+    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
+        """The search itself; the arguments are checked."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+def check_request(size: tuple[int, ...], pixels: int, budget: int) -> None:
+    """Refuse a ``K`` outside 1..H*W of an image of ``size`` ``(H, W)``, and a negative budget (AttackError)."""
+    if not 1 <= pixels <= size[0] * size[1]:
+        raise AttackError(
+            f"pixels (K) is {pixels} for an image of {size[0]} x {size[1]}; give 1 to {size[0] * size[1]}"
+        )
+    if budget < 0:
+        raise AttackError(f"the budget is {budget} queries; give 0 or more")

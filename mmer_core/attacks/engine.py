@@ -1,0 +1,237 @@
+"""The engine: many searches at once on one victim, in full batches, each success checked on its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mmer_core.attacks.attack import Attack, Search, check_request
+from mmer_core.attacks.candidates import (
+    Candidates,
+    Pixel,
+    apply,
+    changed_pixels,
+    concatenate,
+    list_changes,
+    write_changes,
+)
+from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.outcomes import Outcome, Status
+from mmer_core.attacks.seeding import random_stream
+from mmer_core.attacks.victims import Victim
+from mmer_core.errors import AttackError
+from mmer_core.progress import Progress, silent
+
+
+def run_attack(
+    victim: Victim,
+    criterion: Criterion,
+    attack: Attack,
+    images: np.ndarray,
+    sample_ids: Sequence[str],
+    *,
+    pixels: int,
+    budget: int,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Progress = silent,
+) -> list[Outcome]:
+    """Attack every image and return one outcome each, in order.
+
+    Clean images come first, each alone; those that meet the criterion are not attacked. The searches of all
+    others share batches until each has succeeded or spent its budget. A candidate that succeeds in a batch
+    is judged again from its list of changed pixels, alone in its batch; only that judgement makes it a
+    success, otherwise its margin is the one judged alone and the search goes on.
+
+    An image's random stream depends on (seed, attack, K, sample id) and its search not on who shares its
+    batches, so shards and batch sizes change an outcome only if the victim's own rounding depends on the
+    batch. The extra judgements of clean, successful and final images are not queries, and neither are
+    candidates of the same batch behind a success.
+
+    Args:
+        victim: What is attacked; it and the criterion know an image by its row, 0 to ``n - 1``.
+        criterion: What counts as success.
+        attack: How candidates are found.
+        images: ``(n, H, W, 3)`` uint8 in the victim's size; ``n`` may be 0.
+        sample_ids: ``n`` different ids.
+        pixels: Most pixels to change (``K``), from 1 to ``H * W``.
+        budget: Most queries for each image; with 0 every image resists.
+        seed: Seed of every search.
+        batch_size: Most images in one call of the victim.
+        progress: Told the images that are done, after the clean images and after every batch.
+
+    Raises:
+        AttackError: an argument is outside its range, the victim's scores hold NaN (with the sample's id)
+            or have another shape, or an attack changed more than ``K`` pixels.
+    """
+    _check_inputs(victim, images, sample_ids, batch_size)
+    check_request(victim.size, pixels, budget)
+    judge = _Judge(victim, criterion, images, sample_ids, pixels)
+    hunts = []
+    for row, sample in enumerate(sample_ids):
+        rng = random_stream(seed, attack.name, pixels, sample)
+        hunts.append(_Hunt(row, attack.start(images[row], pixels, rng, budget), judge.alone(row, ())))
+
+    active = [hunt for hunt in hunts if not hunt.clean.success and not hunt.search.finished]
+    progress(len(hunts) - len(active), len(hunts), "clean images judged")
+    while active:
+        active = _advance(judge, active, batch_size)
+        fooled = sum(hunt.search.succeeded for hunt in hunts)
+        progress(len(hunts) - len(active), len(hunts), f"{fooled} fooled")
+
+    outcomes = []
+    for hunt, sample in zip(hunts, sample_ids, strict=True):
+        final = judge.final(hunt)
+        outcomes.append(
+            Outcome(
+                sample=sample,
+                attack=attack.name,
+                pixels=pixels,
+                budget=budget,
+                seed=seed,
+                status=_status(hunt, final),
+                queries=hunt.search.queries,
+                clean_margin=hunt.clean.margin,
+                final_margin=final.margin,
+                changed=final.changed,
+                clean_top=hunt.clean.top,
+                final_top=final.top,
+                unconfirmed=hunt.unconfirmed,
+            )
+        )
+    return outcomes
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The judgement of one image, alone in its batch."""
+
+    margin: float
+    top: int
+    changed: tuple[Pixel, ...]
+
+    @property
+    def success(self) -> bool:
+        return self.margin <= 0
+
+
+@dataclass
+class _Hunt:
+    """One image's search, the verdict on its clean image, and what the batches got wrong."""
+
+    row: int
+    search: Search
+    clean: _Verdict
+    unconfirmed: int = 0
+
+
+class _Judge:
+    """Victim and criterion as one: images in, margins out, everything checked."""
+
+    def __init__(
+        self,
+        victim: Victim,
+        criterion: Criterion,
+        images: np.ndarray,
+        sample_ids: Sequence[str],
+        pixels: int,
+    ) -> None:
+        self.images = images
+        self._victim, self._criterion, self._ids, self._pixels = victim, criterion, sample_ids, pixels
+
+    def batch(self, attacked: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """``(B, H, W, 3)`` images of ``rows`` ``(B,)`` to margins ``(B,)`` float64 and top columns ``(B,)``."""
+        where = torch.from_numpy(rows)
+        scores = self._victim.scores(torch.from_numpy(attacked), where)
+        if scores.ndim != 2 or len(scores) != len(rows):
+            raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
+        self._refuse_nan("scores", scores.isnan().any(dim=1), rows)
+        margins = self._criterion.margin(scores, where)
+        self._refuse_nan(f"margins by {self._criterion!r}", margins.isnan(), rows)
+        return margins.double().cpu().numpy(), scores.argmax(dim=1).cpu().numpy()
+
+    def alone(self, row: int, changed: tuple[Pixel, ...]) -> _Verdict:
+        """Judge an image from the list of its changed pixels: what anybody can repeat from the outcome."""
+        attacked = write_changes(self.images[row], changed)
+        if changed_pixels(self.images[row], attacked) > self._pixels:
+            raise AttackError(
+                f"the attack on sample {self._ids[row]!r} changed {len(changed)} pixels where K is "
+                f"{self._pixels}; an attack may not propose more than K"
+            )
+        margins, tops = self.batch(attacked[None], np.array([row]))
+        return _Verdict(float(margins[0]), int(tops[0]), changed)
+
+    def final(self, hunt: _Hunt) -> _Verdict:
+        """The verdict on the best image of a search that is over; on the clean one if nothing was tried."""
+        if hunt.search.best is None:
+            return hunt.clean
+        clean = self.images[hunt.row]
+        return self.alone(hunt.row, list_changes(clean, apply(clean[None], hunt.search.best)[0]))
+
+    def _refuse_nan(self, what: str, broken: torch.Tensor, rows: np.ndarray) -> None:
+        if broken.any():
+            sample = self._ids[int(rows[broken.cpu().numpy()][0])]
+            raise AttackError(
+                f"the victim's {what} for sample {sample!r} hold NaN, which can be compared with nothing; "
+                "repair the victim or leave the sample out"
+            )
+
+
+def _advance(judge: _Judge, active: list[_Hunt], batch_size: int) -> list[_Hunt]:
+    """Judge one batch pooled from the active searches; return those that are not over, next ones first."""
+    asked: list[tuple[_Hunt, Candidates]] = []
+    waiting: list[_Hunt] = []
+    room = batch_size
+    for position, hunt in enumerate(active):
+        if not room:
+            waiting = active[position:]
+            break
+        share = -(-room // (len(active) - position))
+        candidates = hunt.search.ask(share)
+        if candidates is not None:
+            asked.append((hunt, candidates))
+            room -= len(candidates)
+    if not asked:
+        return waiting
+    rows = np.repeat([hunt.row for hunt, _ in asked], [len(candidates) for _, candidates in asked])
+    attacked = apply(judge.images[rows], concatenate([candidates for _, candidates in asked]))
+    margins, _ = judge.batch(attacked, rows)
+    start = 0
+    for hunt, candidates in asked:
+        part = slice(start, start + len(candidates))
+        _confirm(judge, hunt, attacked[part], margins[part])
+        hunt.search.tell(margins[part])
+        start = part.stop
+    return waiting + [hunt for hunt, _ in asked if not hunt.search.finished]
+
+
+def _confirm(judge: _Judge, hunt: _Hunt, attacked: np.ndarray, margins: np.ndarray) -> None:
+    """Replace the margins of apparent successes by those judged alone, up to the first that holds."""
+    for index in np.flatnonzero(margins <= 0):
+        verdict = judge.alone(hunt.row, list_changes(judge.images[hunt.row], attacked[index]))
+        margins[index] = verdict.margin
+        if verdict.success:
+            return
+        hunt.unconfirmed += 1
+
+
+def _status(hunt: _Hunt, final: _Verdict) -> Status:
+    if hunt.clean.success:
+        return "already"
+    return "fooled" if final.success else "resisted"
+
+
+def _check_inputs(victim: Victim, images: np.ndarray, sample_ids: Sequence[str], batch_size: int) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*victim.size, 3):
+        raise AttackError(
+            f"images to attack are {images.dtype} {images.shape}; this victim reads "
+            f"uint8 RGB (n, {victim.size[0]}, {victim.size[1]}, 3)"
+        )
+    if len(sample_ids) != len(images) or len(set(sample_ids)) != len(images):
+        raise AttackError(
+            f"{len(images)} images came with {len(sample_ids)} sample ids, {len(set(sample_ids))} of them "
+            "different; give each image an id of its own"
+        )
+    if batch_size < 1:
+        raise AttackError(f"batch_size is {batch_size}; give 1 or more")

@@ -1,0 +1,299 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from attack_toys import FunctionVictim, linear_victim
+
+from mmer_core.attacks import (
+    Attack,
+    Candidates,
+    DifferentialEvolution,
+    DominantEmotionFlip,
+    RandomPixels,
+    RankDrop,
+    Search,
+    changed_pixels,
+    run_attack,
+    write_changes,
+)
+from mmer_core.errors import AttackError
+
+ATTACKS = [DifferentialEvolution(population=12), RandomPixels()]
+each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
+
+
+class Case:
+    """``n`` noisy images, of which a linear victim calls some bright already and some never."""
+
+    def __init__(self, n: int = 9, size: tuple[int, int] = (8, 8)) -> None:
+        rng = np.random.default_rng(7)
+        self.images = rng.integers(90, 160, (n, *size, 3), dtype=np.uint8)
+        self.weights = rng.normal(size=(*size, 3))
+        self.ids = [f"sample-{i}" for i in range(n)]
+        clean = (self.weights * self.images).reshape(n, -1).sum(axis=1) / 255
+        # One pixel moves the second score by about 3 at most: from "already" to out of reach.
+        self.thresholds = clean + np.linspace(-0.5, 3.5, n)
+
+    def run(self, attack, rows=slice(None), **settings):
+        victim = linear_victim(self.weights, self.thresholds[rows].tolist())
+        outcomes = run_attack(
+            victim,
+            DominantEmotionFlip([0] * len(self.ids[rows])),
+            attack,
+            self.images[rows],
+            self.ids[rows],
+            **{"pixels": 1, "budget": 200, "seed": 3, "batch_size": 16} | settings,
+        )
+        return outcomes, victim
+
+
+@each_attack
+def test_outcomes_agree_with_an_independent_judgement_of_the_saved_pixels(attack):
+    case = Case()
+    outcomes, _ = case.run(attack, pixels=2)
+    assert {o.status for o in outcomes} == {"already", "fooled", "resisted"}
+    for row, outcome in enumerate(outcomes):
+        clean = case.images[row]
+        attacked = write_changes(clean, outcome.changed)
+        scores = [
+            [case.thresholds[row], (case.weights * image.astype(float)).sum() / 255]
+            for image in (clean, attacked)
+        ]
+        assert outcome.sample == case.ids[row]
+        assert outcome.clean_margin == pytest.approx(scores[0][0] - scores[0][1], abs=1e-12)
+        assert outcome.final_margin == pytest.approx(scores[1][0] - scores[1][1], abs=1e-12)
+        assert (outcome.clean_top, outcome.final_top) == tuple(np.argmax(scores, axis=1))
+        assert (outcome.status == "already") == (scores[0][1] >= scores[0][0])
+        assert (outcome.status == "resisted") == (scores[1][1] < scores[1][0])
+        assert changed_pixels(clean, attacked) == len(outcome.changed) <= 2
+        if outcome.status == "already":
+            assert outcome.queries == 0
+            assert outcome.changed == ()
+        else:
+            assert len(outcome.changed) >= 1
+        assert outcome.unconfirmed == 0
+
+
+@each_attack
+def test_queries_recounted_by_the_victim(attack):
+    """One at a time, the victim sees the clean image, each query, each confirmation and the final image."""
+    outcomes, victim = Case().run(attack, batch_size=1, budget=75)
+    for row, outcome in enumerate(outcomes):
+        besides = {"already": 1, "fooled": 3, "resisted": 2}[outcome.status]
+        assert victim.asked[row] - besides == outcome.queries <= 75
+        if outcome.status == "resisted":
+            assert outcome.queries == 75
+
+
+@each_attack
+def test_batches_are_pooled_full_and_never_too_large(attack):
+    _, victim = Case().run(attack, batch_size=16)
+    pooled = [size for size in victim.batches if size > 1]
+    assert max(victim.batches) == 16
+    assert np.mean(np.array(pooled[:5]) == 16) == 1.0
+
+
+@each_attack
+@pytest.mark.parametrize("batch_size", [1, 7, 1000])
+def test_batch_sizes_and_shards_change_no_outcome(attack, batch_size):
+    case = Case()
+    whole, _ = case.run(attack, batch_size=16)
+    shards = [case.run(attack, rows, batch_size=batch_size)[0] for rows in (slice(0, 4), slice(4, 9))]
+    assert shards[0] + shards[1] == whole
+
+
+@each_attack
+def test_the_seed_and_the_sample_id_choose_the_search(attack):
+    case = Case()
+    first, _ = case.run(attack)
+    assert case.run(attack)[0] == first
+    assert [o.changed for o in case.run(attack, seed=4)[0]] != [o.changed for o in first]
+    case.ids = [f"other-{i}" for i in range(9)]
+    assert [o.changed for o in case.run(attack)[0]] != [o.changed for o in first]
+
+
+def test_one_pixel_against_exhaustive_search():
+    """On a linear victim the best colour is a corner, so position x 8 corners is the exact optimum."""
+    case = Case(n=24)
+    corners = np.array(np.meshgrid(*[[0, 255]] * 3)).reshape(3, -1).T
+    best = np.array(
+        [
+            [
+                threshold
+                - ((case.weights * image).sum() + (case.weights[y, x] * (c - image[y, x])).sum()) / 255
+                for y in range(8)
+                for x in range(8)
+                for c in corners
+            ]
+            for image, threshold in zip(case.images.astype(float), case.thresholds, strict=True)
+        ]
+    ).min(axis=1)  # (n,)
+    outcomes, _ = case.run(DifferentialEvolution(population=60), budget=3000, batch_size=64)
+    attacked = [(o, b) for o, b in zip(outcomes, best, strict=True) if o.status != "already"]
+    possible = [(o, b) for o, b in attacked if b <= 0]
+    assert 5 <= len(possible) <= len(attacked) - 3
+    for outcome, optimum in attacked:
+        assert outcome.final_margin >= optimum - 1e-9
+        assert outcome.status == "resisted" or optimum <= 0
+        if outcome.status == "resisted":
+            assert outcome.final_margin <= optimum + 0.35
+    assert sum(o.status == "fooled" for o, _ in possible) >= len(possible) - 1
+
+
+def test_evolution_beats_the_control():
+    case = Case(n=24)
+    rates = [sum(o.status == "fooled" for o in case.run(attack, budget=400)[0]) for attack in ATTACKS]
+    assert rates[0] > rates[1] > 0
+
+
+@each_attack
+def test_a_budget_of_nothing_is_resisted_with_no_query(attack):
+    outcomes, _ = Case().run(attack, budget=0)
+    assert {(o.status, o.queries) for o in outcomes} == {("already", 0), ("resisted", 0)}
+    for outcome in outcomes:
+        assert outcome.final_margin == outcome.clean_margin
+        assert outcome.final_top == outcome.clean_top
+        assert outcome.changed == ()
+
+
+@each_attack
+def test_no_images_no_outcomes(attack):
+    assert Case().run(attack, slice(0, 0))[0] == []
+
+
+@each_attack
+def test_a_victim_at_chance_that_ties_all_scores_is_fooled_already(attack):
+    """Equal scores have no dominant column: by the definition of a margin this is no correct answer."""
+    victim = FunctionVictim((4, 4), lambda image, row: [0.5, 0.5, 0.5])
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    for criterion in (DominantEmotionFlip([0, 1]), RankDrop([[0], [2]], top=2)):
+        outcomes = run_attack(victim, criterion, attack, images, ["a", "b"], pixels=1, budget=9)
+        assert [(o.status, o.queries, o.clean_margin) for o in outcomes] == [("already", 0, 0.0)] * 2
+
+
+@each_attack
+@pytest.mark.parametrize("settings", [{"pixels": 0}, {"pixels": 65}, {"budget": -1}, {"batch_size": 0}])
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 0)])
+def test_parameters_without_meaning_are_refused(attack, settings, rows):
+    with pytest.raises(AttackError):
+        Case().run(attack, rows, **settings)
+
+
+@pytest.mark.parametrize(
+    ("images", "ids"),
+    [
+        (np.zeros((2, 4, 4, 3), np.uint8), ["a", "a"]),
+        (np.zeros((2, 4, 4, 3), np.uint8), ["a"]),
+        (np.zeros((2, 4, 5, 3), np.uint8), ["a", "b"]),
+        (np.zeros((2, 4, 4), np.uint8), ["a", "b"]),
+        (np.zeros((2, 4, 4, 3), np.float32), ["a", "b"]),
+    ],
+)
+def test_images_and_ids_that_do_not_fit_are_refused(images, ids):
+    victim = FunctionVictim((4, 4), lambda image, row: [1.0, 0.0])
+    with pytest.raises(AttackError):
+        run_attack(victim, DominantEmotionFlip([0, 0]), RandomPixels(), images, ids, pixels=1, budget=9)
+
+
+@pytest.mark.parametrize("when", ["clean", "attacked"])
+def test_nan_scores_name_the_sample(when):
+    def score(image, row):
+        broken = row == 1 and (when == "clean" or image.any())
+        return [1.0, np.nan if broken else 0.0]
+
+    with pytest.raises(AttackError, match=r"sample 'b'.*NaN"):
+        run_attack(
+            FunctionVictim((4, 4), score),
+            DominantEmotionFlip([0, 0]),
+            RandomPixels(),
+            np.zeros((2, 4, 4, 3), np.uint8),
+            ["a", "b"],
+            pixels=1,
+            budget=9,
+        )
+
+
+def test_nan_margins_of_a_home_made_criterion_name_the_sample():
+    class Broken:
+        def margin(self, scores, rows):
+            return scores[:, 0] * torch.nan
+
+    victim = FunctionVictim((4, 4), lambda image, row: [1.0, 0.0])
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    with pytest.raises(AttackError, match=r"margins.*sample 'a'"):
+        run_attack(victim, Broken(), RandomPixels(), images, ["a"], pixels=1, budget=9)
+
+
+def test_scores_of_another_shape_are_refused():
+    victim = FunctionVictim((4, 4), lambda image, row: 1.0)
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    with pytest.raises(AttackError, match="shape"):
+        run_attack(victim, DominantEmotionFlip([0]), RandomPixels(), images, ["a"], pixels=1, budget=9)
+
+
+def test_an_attack_that_changes_more_than_k_pixels_is_caught():
+    class Greedy(Attack):
+        name = "greedy"
+
+        def _search(self, image, pixels, rng, budget):
+            return GreedySearch(budget)
+
+    class GreedySearch(Search):
+        def propose(self):
+            positions = np.array([[[0, 0], [1, 1]]], np.int32)
+            return Candidates(positions, np.full((1, 2, 3), 255, np.uint8))
+
+        def learn(self, margins):
+            pass
+
+    for level in (1.0, 1e9):  # as a success, and as the best of a search that failed
+        victim = FunctionVictim((4, 4), lambda image, row, level=level: [level, image.sum()])
+        images = np.zeros((1, 4, 4, 3), np.uint8)
+        with pytest.raises(AttackError, match="changed 2 pixels where K is 1"):
+            run_attack(victim, DominantEmotionFlip([0]), Greedy(), images, ["a"], pixels=1, budget=3)
+
+
+class RoundingVictim(FunctionVictim):
+    """Succeeds at once in a batch; alone, only where the red of some pixel is above a level."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__((4, 4), lambda image, row: [level, image[..., 0].max()])
+
+    def scores(self, images, rows):
+        alone = super().scores(images, rows)
+        return alone if len(rows) == 1 else alone + torch.tensor([0.0, 1000.0], dtype=torch.float64)
+
+
+def test_a_success_that_does_not_hold_alone_is_none_and_the_search_goes_on():
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    arguments = (DominantEmotionFlip([0]), RandomPixels(), images, ["a"])
+    settings = {"pixels": 1, "budget": 60, "batch_size": 8}
+    (never,) = run_attack(RoundingVictim(300), *arguments, **settings)
+    assert (never.status, never.queries) == ("resisted", 60)
+    assert never.final_margin > 0
+    # The last batch of 60 holds 4 candidates, so each of the 60 was an apparent success.
+    assert never.unconfirmed == 60
+    (later,) = run_attack(RoundingVictim(250), *arguments, **settings)
+    (plain,) = run_attack(RoundingVictim(250), *arguments, **settings | {"batch_size": 1})
+    assert later.status == "fooled"
+    assert later.unconfirmed == later.queries - 1 > 0
+    assert dataclasses.replace(later, unconfirmed=0) == plain
+
+
+def test_progress_ends_with_every_image():
+    seen = []
+    case = Case()
+    run_attack(
+        linear_victim(case.weights, case.thresholds.tolist()),
+        DominantEmotionFlip([0] * 9),
+        RandomPixels(),
+        case.images,
+        case.ids,
+        pixels=1,
+        budget=50,
+        progress=lambda done, total, note="": seen.append((done, total)),
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == (9, 9)
+    assert all(total == 9 for _, total in seen)
