@@ -1,0 +1,1 @@
+"""The report: typed view data in, one self-contained HTML file out."""

@@ -1,0 +1,60 @@
+"""A figure with its interval: reading, comparing and printing it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the ends of its interval; a figure without interval has both ends at the value."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any] | float | None) -> "Estimate | None":
+        """Read ``{"value", "low", "high"}`` or a bare number; None where there is no finite value."""
+        if isinstance(raw, Mapping):
+            value, low, high = raw.get("value"), raw.get("low"), raw.get("high")
+        else:
+            value = low = high = raw
+        if value is None or not math.isfinite(value):
+            return None
+        low, high = (value if end is None or not math.isfinite(end) else end for end in (low, high))
+        return cls(float(value), float(low), float(high))
+
+    def overlaps(self, other: "Estimate") -> bool:
+        """True when the intervals share a point, so that the two cannot be told apart."""
+        return self.low <= other.high and other.low <= self.high
+
+    def interval(self, digits: int = 1) -> str:
+        """``"43.1–47.0"``, or nothing when the figure came without an interval."""
+        if self.low == self.high:
+            return ""
+        return f"{number(self.low, digits)}–{number(self.high, digits)}"
+
+    def sentence(self, unit: str, digits: int = 1) -> str:
+        """``"45.2 % mAP (43.1–47.0)"``, for running text."""
+        interval = self.interval(digits)
+        return f"{number(self.value, digits)}{unit}" + (f" ({interval})" if interval else "")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A figure with a fixed number of decimals, a true minus sign and thousands separators."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def significant(value: float | None) -> str:
+    """A figure of unknown size: whole numbers as they are, others with four significant digits."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if float(value).is_integer() and abs(value) < 1e9:
+        return f"{int(value):,}".replace("-", "−")
+    return (f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")

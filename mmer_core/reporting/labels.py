@@ -1,0 +1,77 @@
+"""What the short names in the records are called on the page."""
+
+from dataclasses import dataclass
+
+CONTROL = "random"
+"""The attack that every other is read against."""
+
+ATTACKS = {"de": "Differential evolution", CONTROL: "Random pixels (control)"}
+
+FOOLED = {
+    "emotion": "the dominant emotion changes",
+    "retrieval": "every true caption leaves the top results",
+}
+
+SKILL = {"emotion": "read emotion", "retrieval": "match images to text"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is printed: ``chance`` is the key of its baseline in ``evaluation["baselines"]``."""
+
+    label: str
+    unit: str = " %"
+    digits: int = 1
+    chance: str | None = None
+    lower_is_better: bool = False
+    hint: str = ""
+
+
+METRICS = {
+    "map": Metric("Mean average precision", chance="chance_map", hint="mAP, %"),
+    "vad_mae": Metric(
+        "Valence, arousal, dominance error",
+        unit=" points",
+        digits=3,
+        chance="constant_vad_mae",
+        lower_is_better=True,
+        hint="mean absolute error, points of 1–10; lower is better",
+    ),
+    "f1_macro": Metric("F1", hint="mean over categories, thresholds set on val, %"),
+    "precision_macro": Metric("Precision", hint="mean over categories, %"),
+    "recall_macro": Metric("Recall", hint="mean over categories, %"),
+    "mean_recall": Metric("Mean recall", chance="mean_recall", hint="mean of the six recalls, %"),
+} | {
+    f"{way}_{short}": Metric(
+        f"{direction}, {long}",
+        unit=unit,
+        chance=f"{way}_{short}",
+        lower_is_better=short == "median_rank",
+        hint=hint,
+    )
+    for way, direction in (("i2t", "Image to text"), ("t2i", "Text to image"))
+    for short, long, unit, hint in (
+        ("r1", "R@1", " %", "true match first, %"),
+        ("r5", "R@5", " %", "true match in the first five, %"),
+        ("r10", "R@10", " %", "true match in the first ten, %"),
+        ("median_rank", "median rank", "", "1 is perfect; lower is better"),
+    )
+}
+
+HEADLINE = {"emotion": "map", "retrieval": "mean_recall"}
+"""The metric that decides which model is better at a task."""
+
+HEADLINE_UNIT = {"emotion": " % mAP", "retrieval": " % mean recall"}
+
+
+def attack_name(attack: str) -> str:
+    return ATTACKS.get(attack, attack)
+
+
+def metric(name: str) -> Metric:
+    """How to print a metric; an unknown one is printed under its own name."""
+    return METRICS.get(name, Metric(name, unit=""))
+
+
+def pixels(count: int) -> str:
+    return "1 pixel" if count == 1 else f"{count} pixels"

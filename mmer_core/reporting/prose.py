@@ -1,0 +1,194 @@
+"""The answer in words, from the figures alone; it claims no difference that the intervals do not show."""
+
+from collections.abc import Iterable
+
+from mmer_core.reporting.estimates import Estimate, number
+from mmer_core.reporting.labels import CONTROL, HEADLINE, HEADLINE_UNIT, METRICS, SKILL, pixels
+from mmer_core.reporting.view import DatasetView, FamilyView, Record, ReportView
+
+_FOOLS = {
+    "emotion": "changes the dominant emotion",
+    "retrieval": "drives every true caption out of the top results",
+}
+
+
+def answer(view: ReportView) -> str:
+    """The answer to the report's question, as one paragraph of plain text."""
+    sentences: list[str] = []
+    for dataset in view.datasets:
+        sentences += [_skill(dataset), *_vad(dataset), *_fooled(dataset)]
+    if not any(family.curves for dataset in view.datasets for family in dataset.families):
+        sentences.append(
+            "No attack was run, so nothing can be said here about how little it takes to fool them."
+        )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def warnings(view: ReportView) -> list[str]:
+    """What a reader must know before any figure, most important first."""
+    found = []
+    drawn = [dataset.name for dataset in view.datasets if dataset.synthetic]
+    if drawn or view.synthetic:
+        where = f" ({', '.join(drawn)})" if drawn else ""
+        found.append(
+            f"Synthetic data{where}: mmer drew these photos itself. The figures show that the pipeline works; "
+            "they say nothing about real photographs and must not be compared with published ones."
+        )
+    for dataset in view.datasets:
+        found += [_chance_warning(dataset, family) for family in dataset.families if not beats_chance(family)]
+    return found
+
+
+def headline(family: FamilyView) -> Estimate | None:
+    """The metric by which the task is judged: mAP, or mean recall."""
+    return Estimate.of(family.evaluation["metrics"].get(HEADLINE[family.evaluation["task"]]))
+
+
+def chance(family: FamilyView) -> Estimate | None:
+    """What guessing scores on the same metric."""
+    key = METRICS[HEADLINE[family.evaluation["task"]]].chance
+    return Estimate.of(family.evaluation.get("baselines", {}).get(key))
+
+
+def beats_chance(family: FamilyView) -> bool:
+    """True when the interval of the headline metric lies wholly above chance (or chance is unknown)."""
+    reached, guessing = headline(family), chance(family)
+    return reached is None or guessing is None or reached.low > guessing.high
+
+
+def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:
+    reached, guessing = headline(family), chance(family)
+    assert reached is not None
+    assert guessing is not None
+    unit = HEADLINE_UNIT[dataset.task]
+    return (
+        f"On {dataset.name} the {family.family} model is not clearly above chance: {reached.sentence(unit)}, "
+        f"where guessing scores {number(guessing.value)} %. Its robustness figures mean little: "
+        "a model that has learnt nothing cannot be fooled out of anything."
+    )
+
+
+def _where(dataset: DatasetView) -> str:
+    return f"On {dataset.name}{' (synthetic)' if dataset.synthetic else ''}"
+
+
+def _skill(dataset: DatasetView) -> str:
+    unit = HEADLINE_UNIT[dataset.task]
+    scored = [(family.family, estimate) for family in dataset.families if (estimate := headline(family))]
+    if not scored:
+        return ""
+    guessing = next((guess for family in dataset.families if (guess := chance(family))), None)
+    tail = f"; guessing scores {number(guessing.value)} %." if guessing else "."
+    does = SKILL[dataset.task]
+    if len(scored) == 1:
+        ((name, estimate),) = scored
+        return f"{_where(dataset)}, asked to {does}, the {name} model reaches {estimate.sentence(unit)}{tail}"
+    (name, best), (other, second) = sorted(scored, key=lambda pair: -pair[1].value)
+    if best.overlaps(second):
+        listed = " and ".join(f"{family} {estimate.sentence(unit)}" for family, estimate in scored)
+        return (
+            f"{_where(dataset)} the two models cannot be told apart in how well they {does}: {listed}{tail}"
+        )
+    verb = does.replace("read", "reads", 1).replace("match", "matches", 1)
+    return (
+        f"{_where(dataset)} the {name} model {verb} better than the {other} one: "
+        f"{best.sentence(unit)} against {second.sentence(unit)}{tail}"
+    )
+
+
+def _vad(dataset: DatasetView) -> list[str]:
+    """Only worth a sentence where a model rates no better than always saying the same."""
+    behind = []
+    for family in dataset.families:
+        error = Estimate.of(family.evaluation["metrics"].get("vad_mae"))
+        constant = Estimate.of(family.evaluation.get("baselines", {}).get("constant_vad_mae"))
+        if error and constant and error.high >= constant.low:
+            behind.append(f"the {family.family} model is off by {error.sentence(' points', 3)}")
+            limit = number(constant.value, 3)
+    if not behind:
+        return []
+    return [
+        "In valence, arousal and dominance "
+        f"{' and '.join(behind)}, which is not clearly better than the best constant guess ({limit})."
+    ]
+
+
+def strongest(family: FamilyView) -> list[Record]:
+    """The curve, by rising K, of the attack that does best at its largest K; the control if nothing else ran."""
+    attacks = {record["attack"] for record in family.curves}
+    curves = [curve_of(family, attack) for attack in sorted(attacks - {CONTROL}) or sorted(attacks)]
+    return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
+
+
+def curve_of(family: FamilyView, attack: str) -> list[Record]:
+    """An attack's records by rising K."""
+    records = [
+        record for record in family.curves if record["attack"] == attack and Estimate.of(record["success"])
+    ]
+    return sorted(records, key=lambda record: record["pixels"])
+
+
+def _success(record: Record) -> Estimate:
+    return Estimate.of(record["success"]) or Estimate(0.0, 0.0, 0.0)
+
+
+def _fooled(dataset: DatasetView) -> list[str]:
+    """What the largest and the smallest K do beside the control, and who is easier to fool."""
+    attacked = [(family, curve) for family in dataset.families if (curve := strongest(family))]
+    budgets = {curve[-1]["pixels"] for _, curve in attacked}
+    if len(attacked) == 2 and len(budgets) == 1:
+        return [_fooled_at(dataset, attacked), _easier(attacked)]
+    return [_fooled_at(dataset, [one]) for one in attacked]
+
+
+def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Record]]]) -> str:
+    """One sentence about families that were attacked with the same largest K."""
+    k = attacked[0][1][-1]["pixels"]
+    blind = all(curve[-1]["attack"] == CONTROL for _, curve in attacked)
+    shares = _listed(
+        f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
+        for family, curve in attacked
+    )
+    text = f"Changing {pixels(k)}{' at random' if blind else ''} {_FOOLS[dataset.task]} in {shares}"
+    text += _beside_control(attacked)
+    smallest = [curve[0] for _, curve in attacked]
+    if smallest[0]["pixels"] < k and len({record["pixels"] for record in smallest}) == 1:
+        text += (
+            f"; changing {pixels(smallest[0]['pixels'])}, in {_listed(_share(record) for record in smallest)}"
+        )
+    medians = [curve[-1].get("median_queries") for _, curve in attacked]
+    if all(median is not None for median in medians):
+        text += (
+            f". The median success with {pixels(k)} took {_listed(number(one, 0) for one in medians)} queries"
+        )
+    return text + "."
+
+
+def _beside_control(attacked: list[tuple[FamilyView, list[Record]]]) -> str:
+    """What the same number of random pixels does; silent where the control did not run."""
+    shares, alike = [], []
+    for family, curve in attacked:
+        control = {record["pixels"]: record for record in curve_of(family, CONTROL)}.get(curve[-1]["pixels"])
+        if control is None or curve[-1]["attack"] == CONTROL:
+            return ""
+        shares.append(_share(control))
+        if _success(control).overlaps(_success(curve[-1])):
+            alike.append(f"the {family.family} model")
+    text = f", where as many random pixels manage {_listed(shares)}"
+    return text + (f" (not to be told apart from the attack on {_listed(alike)})" if alike else "")
+
+
+def _easier(attacked: list[tuple[FamilyView, list[Record]]]) -> str:
+    (first, one), (second, other) = ((family, _success(curve[-1])) for family, curve in attacked)
+    budget = f"With {pixels(attacked[0][1][-1]['pixels'])}"
+    if one.overlaps(other):
+        return f"{budget}, the two models cannot be told apart in how easily they are fooled."
+    return f"{budget}, the {(first if one.value > other.value else second).family} model is the easier one to fool."
+
+
+def _share(record: Record) -> str:
+    return f"{number(_success(record).value)} %"
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return " and ".join(parts)

@@ -1,0 +1,192 @@
+"""Rendering a `ReportView` into one HTML file that needs nothing but itself."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from mmer_core.errors import MmerError
+from mmer_core.reporting import charts, pictures, prose, tables
+from mmer_core.reporting.labels import FOOLED, attack_name, pixels
+from mmer_core.reporting.view import AttackedImage, DatasetView, EmbeddingSpace, Picture, ReportView
+
+_THUMBNAIL = 160
+"""Longest side in pixels of a picture among retrieval results."""
+
+
+@dataclass(frozen=True)
+class SpaceSection:
+    """One embedding space on the page: its map and the legend of its groups (sign, colour, name)."""
+
+    family: str
+    space: EmbeddingSpace
+    chart: Markup
+    legend: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class DatasetSection:
+    """One dataset on the page: tables and charts that are there when the view holds their figures."""
+
+    id: str
+    view: DatasetView
+    key: tables.Table
+    data: tuple[tables.Table, ...]
+    training: Markup | None
+    histories: tuple[tables.Table, ...]
+    results: tuple[tables.Table, ...]
+    categories: tables.Table | None
+    streams: Markup | None
+    spaces: tuple[SpaceSection, ...]
+    space_figures: tables.Table | None
+    variance: Markup | None
+    attacks: tables.Table | None
+    by_pixels: Markup | None
+    by_queries: Markup | None
+    query_figures: tables.Table | None
+    gallery: tuple[tuple[AttackedImage, pictures.MarkedPicture], ...]
+    fooled: str
+    published: tables.Table
+
+
+def render(view: ReportView, path: Path) -> None:
+    """Write the report; a file of that name is replaced only when the new one is complete.
+
+    Args:
+        view: Everything the report shows.
+        path: The HTML file to write; missing folders are made.
+
+    Raises:
+        MmerError: The file cannot be written.
+    """
+    html = to_html(view)
+    try:
+        _write(path, html)
+    except OSError as error:
+        raise MmerError(
+            f"the report cannot be written to {path} ({error.strerror}): name a file in a writable folder"
+        ) from error
+
+
+def to_html(view: ReportView) -> str:
+    """The report as a string; the same view gives the same string."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmer_core.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"attack_name": attack_name, "pixels": pixels, "thumbnail": _thumbnail}
+    style = resources.files("mmer_core.reporting").joinpath("templates/report.css").read_text("utf-8")
+    return environment.get_template("report.html").render(
+        view=view,
+        style=Markup(style),
+        answer=prose.answer(view),
+        warnings=prose.warnings(view),
+        sections=[_section(dataset, f"d{place}") for place, dataset in enumerate(view.datasets, 1)],
+        lineage=tables.plain("Artifacts", ("What", "key"), view.lineage),
+        versions=tables.plain("Versions", ("Library", "version"), view.versions.items()),
+    )
+
+
+def _thumbnail(image: Picture) -> str:
+    return pictures.data_uri(image, largest=_THUMBNAIL)
+
+
+def _section(dataset: DatasetView, id_: str) -> DatasetSection:
+    families = dataset.families
+    spaces = _spaces(dataset, id_)
+    emotion = dataset.task == "emotion"
+    trained = [family for family in families if family.history]
+    attacked = [family for family in families if family.curves]
+    queried = [family for family in families if family.by_queries]
+    return DatasetSection(
+        id=id_,
+        view=dataset,
+        key=tables.key_table(dataset),
+        data=_filled(
+            tables.counts_table(dataset), tables.quarantine_table(dataset), tables.provenance_table(dataset)
+        ),
+        training=charts.training_curves(trained, f"{id_}-training") if trained else None,
+        histories=tuple(tables.history_table(family) for family in trained),
+        results=_filled(tables.vad_table(families), tables.stream_table(families)) if emotion else (),
+        categories=next(iter(_filled(tables.category_table(families))), None) if emotion else None,
+        streams=_streams(dataset, id_),
+        spaces=spaces,
+        space_figures=tables.space_table([(one.family, one.space) for one in spaces]) if spaces else None,
+        variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
+        attacks=tables.attack_table(attacked) if attacked else None,
+        by_pixels=charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
+        by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
+        query_figures=tables.query_table(queried) if queried else None,
+        gallery=tuple((item, pictures.marked(item)) for item in dataset.gallery),
+        fooled=FOOLED[dataset.task],
+        published=tables.published_table(dataset.task),
+    )
+
+
+def _filled(*candidates: tables.Table) -> tuple[tables.Table, ...]:
+    return tuple(table for table in candidates if table.rows)
+
+
+def _streams(dataset: DatasetView, id_: str) -> Markup | None:
+    if dataset.streams is None or not dataset.streams.ap:
+        return None
+    prevalence = {
+        record["name"]: record["prevalence"]
+        for family in dataset.families
+        for record in family.evaluation.get("per_category", ())
+        if record.get("prevalence") is not None
+    }
+    return charts.modality_bars(dataset.streams, prevalence, f"{id_}-streams")
+
+
+def _spaces(dataset: DatasetView, id_: str) -> tuple[SpaceSection, ...]:
+    found: Sequence[tuple[str, EmbeddingSpace]] = [
+        (family.family, space) for family in dataset.families for space in family.spaces
+    ]
+    styles = charts.group_styles([space for _, space in found])
+    return tuple(
+        SpaceSection(
+            family, space, charts.embedding_map(space, styles, f"{id_}-space{place}"), _legend(space, styles)
+        )
+        for place, (family, space) in enumerate(found)
+    )
+
+
+def _legend(
+    space: EmbeddingSpace, styles: dict[str, tuple[str, str, str]]
+) -> tuple[tuple[str, str, str], ...]:
+    present = [group for group in styles if group in set(space.groups)]
+    own = [
+        (styles[group][2], styles[group][0], group)
+        for group in present
+        if styles[group] != charts.OTHER_STYLE
+    ]
+    if len(own) < len(present):
+        own.append((charts.OTHER_STYLE[2], charts.OTHER_STYLE[0], "others"))
+    return tuple(own)
+
+
+def _write(path: Path, html: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(html)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a report is for everyone whom the umask allows.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,94 @@
+"""Matplotlib figures as inline SVG that follows the page's colours.
+
+Charts are drawn in sentinel colours, which stand for the page's CSS variables and are replaced in the
+finished SVG: so one drawing serves the light and the dark page, and text keeps the page's font.
+"""
+
+import io
+import re
+from typing import Any
+
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
+FAMILY_COLOUR = {"separate": "#010207", "joint": "#010208"}
+STREAM_COLOURS = ("#010209", "#01020a", "#01020b", "#01020c")
+
+_VARIABLES = {
+    INK: "currentColor",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    PAPER: "var(--paper)",
+    FAMILY_COLOUR["separate"]: "var(--separate)",
+    FAMILY_COLOUR["joint"]: "var(--joint)",
+    **{colour: f"var(--stream-{place})" for place, colour in enumerate(STREAM_COLOURS, 1)},
+}
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mmer",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlepad": 8,
+    "axes.labelsize": 8,
+    "axes.labelcolor": MUTED,
+    "axes.titlecolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 3,
+    "ytick.major.size": 0,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4.5,
+    "figure.facecolor": "none",
+    "figure.dpi": 72,
+    "savefig.dpi": 200,
+    "figure.constrained_layout.use": True,
+}
+"""Settings under which every chart is drawn and saved (``matplotlib.rc_context(STYLE)``)."""
+
+
+def to_svg(figure: Figure, name: str, label: str) -> Markup:
+    """The figure as an ``<svg>`` element; must be called under `STYLE`.
+
+    Args:
+        figure: The finished figure.
+        name: Unique in the page: every id in the SVG is prefixed with it.
+        label: What the chart shows, for readers who cannot see it.
+    """
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    # The style element would apply to the whole page; its two rules stand in the page's style sheet.
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'href="#', f'href="#{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-")
+    for sentinel, variable in _VARIABLES.items():
+        text = text.replace(sentinel, variable)
+    # Matplotlib's opening tag fixes the size; ours leaves it to the page.
+    width, height = figure.get_size_inches() * 72
+    head = (
+        f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" '
+        'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+    )
+    return Markup(head + text[text.index(">") + 1 :].strip())

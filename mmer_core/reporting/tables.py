@@ -1,0 +1,271 @@
+"""The report's tables, as rows of finished text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from mmer_core.reporting.estimates import MISSING, Estimate, number, significant
+from mmer_core.reporting.labels import HEADLINE, attack_name, metric, pixels
+from mmer_core.reporting.prose import curve_of
+from mmer_core.reporting.view import DatasetView, EmbeddingSpace, FamilyView, Record
+from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure and, smaller beside it, its interval."""
+
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """An interval drawn in a row, in percent of the row's scale."""
+
+    family: str
+    low: float
+    value: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its heading, a hint below the heading, and its cells; ``whiskers`` draw the same figures."""
+
+    head: str
+    cells: tuple[Cell, ...]
+    hint: str = ""
+    whiskers: tuple[Whisker, ...] = ()
+    baseline: float | None = None
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: ``columns`` includes the heading of the row headings; ``groups`` spans columns: (name, width)."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    groups: tuple[tuple[str, int], ...] = ()
+    drawn: bool = False
+
+    @property
+    def starts(self) -> frozenset[int]:
+        """Columns at which a named group begins."""
+        ends = list(accumulate(width for _, width in self.groups))
+        return frozenset(end - width for end, (name, width) in zip(ends, self.groups, strict=True) if name)
+
+
+def cell(raw: Mapping[str, float] | float | None, digits: int = 1) -> Cell:
+    """An estimate as a cell."""
+    estimate = Estimate.of(raw)
+    return Cell(number(estimate.value, digits), estimate.interval(digits)) if estimate else Cell(MISSING)
+
+
+def plain(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+    """A table of ready texts."""
+    return Table(caption, columns, tuple(Row(row[0], tuple(map(Cell, row[1:]))) for row in rows))
+
+
+def key_table(dataset: DatasetView) -> Table:
+    """Every metric of every family with its interval, beside what guessing scores."""
+    names = dict.fromkeys(name for family in dataset.families for name in family.evaluation["metrics"])
+    rows = [_metric_row(dataset, name) for name in names]
+    return Table(
+        caption=f"{dataset.name}: {_sizes(dataset.families[0].evaluation) if dataset.families else ''}",
+        columns=("Metric", *(f"{family.family} model" for family in dataset.families), "by guessing"),
+        rows=tuple(rows),
+        drawn=True,
+    )
+
+
+def _sizes(evaluation: Record) -> str:
+    if evaluation["task"] == "emotion":
+        return f"{evaluation['split']} split, {evaluation['n']:,} people"
+    return (
+        f"{evaluation['split']} split, {evaluation['n_images']:,} images and {evaluation['n_texts']:,} texts"
+    )
+
+
+def _metric_row(dataset: DatasetView, name: str) -> Row:
+    described = metric(name)
+    raws = [family.evaluation["metrics"].get(name) for family in dataset.families]
+    guesses = (family.evaluation.get("baselines", {}).get(described.chance) for family in dataset.families)
+    guess = Estimate.of(next((raw for raw in guesses if raw is not None), None))
+    found = [
+        (family.family, one)
+        for family, raw in zip(dataset.families, raws, strict=True)
+        if (one := Estimate.of(raw))
+    ]
+    top = max([one.high for _, one in found] + ([guess.value] if guess else []), default=0.0) or 1.0
+    return Row(
+        head=described.label,
+        hint=described.hint,
+        cells=(
+            *(cell(raw, described.digits) for raw in raws),
+            cell(guess.value if guess else None, described.digits),
+        ),
+        whiskers=tuple(
+            Whisker(family, *(round(96 * end / top, 2) for end in (one.low, one.value, one.high)))
+            for family, one in found
+        ),
+        baseline=round(96 * guess.value / top, 2) if guess else None,
+        strong=name == HEADLINE[dataset.task],
+    )
+
+
+def counts_table(dataset: DatasetView) -> Table:
+    """Samples and texts by split."""
+    card = dataset.card
+    rows = [(split, f"{count:,}", f"{card.texts.get(split, 0):,}") for split, count in card.counts.items()]
+    total = ("all", f"{sum(card.counts.values()):,}", f"{sum(card.texts.values()):,}")
+    noun = "people" if dataset.task == "emotion" else "photos"
+    return plain("Kept", ("Split", noun, "texts"), [*rows, total])
+
+
+def quarantine_table(dataset: DatasetView) -> Table:
+    """Inputs left out, by reason."""
+    reasons = sorted(dataset.card.quarantined.items(), key=lambda item: (-item[1], item[0]))
+    return plain("Left out", ("Reason", "inputs"), [(reason, f"{count:,}") for reason, count in reasons])
+
+
+def provenance_table(dataset: DatasetView) -> Table:
+    """Where the texts come from."""
+    sources = dataset.card.text_provenance.items()
+    return plain(
+        "Where the texts come from", ("Source", "texts"), [(name, f"{count:,}") for name, count in sources]
+    )
+
+
+def category_table(families: Sequence[FamilyView]) -> Table:
+    """Average precision, precision, recall, F1 and threshold of every category, by family."""
+    measured = {family.family: _by_name(family.evaluation.get("per_category", ())) for family in families}
+    names = dict.fromkeys(name for records in measured.values() for name in records)
+    rows = []
+    for name in names:
+        first = next(records[name] for records in measured.values() if name in records)
+        cells = [cell(first.get("prevalence"))]
+        for records in measured.values():
+            record = records.get(name, {})
+            cells += [cell(record.get(key)) for key in ("ap", "precision", "recall", "f1")]
+            cells.append(cell(record.get("threshold"), 2))
+        rows.append(Row(name, tuple(cells)))
+    columns = ("AP", "precision", "recall", "F1", "threshold")
+    return Table(
+        caption="Every emotion, in %; prevalence is what guessing scores as AP",
+        columns=("Emotion", "prevalence", *columns * len(families)),
+        rows=tuple(rows),
+        groups=(("", 2), *((f"{family.family} model", len(columns)) for family in families)),
+    )
+
+
+def vad_table(families: Sequence[FamilyView]) -> Table:
+    """Error of each continuous dimension beside the best constant guess."""
+    measured = {family.family: _by_name(family.evaluation.get("vad", ())) for family in families}
+    names = dict.fromkeys(name for records in measured.values() for name in records)
+    rows = []
+    for name in names:
+        constant = next(records[name] for records in measured.values() if name in records).get("constant")
+        cells = [cell(records.get(name, {}).get("mae"), 3) for records in measured.values()]
+        rows.append(Row(name, (*cells, cell(constant, 3))))
+    heads = (f"{family.family} model" for family in families)
+    return Table("Mean absolute error, points of 1–10", ("Dimension", *heads, "best constant"), tuple(rows))
+
+
+def stream_table(families: Sequence[FamilyView]) -> Table:
+    """Mean average precision from one modality at a time."""
+    streams = dict.fromkeys(name for family in families for name in family.evaluation.get("per_stream", {}))
+    rows = [
+        Row(
+            name,
+            tuple(
+                cell(family.evaluation.get("per_stream", {}).get(name, {}).get("map")) for family in families
+            ),
+        )
+        for name in streams
+    ]
+    heads = (f"{family.family} model" for family in families)
+    return Table("Mean average precision by modality, %", ("Modality", *heads), tuple(rows))
+
+
+def attack_table(families: Sequence[FamilyView]) -> Table:
+    """Every point of the success curves."""
+    found: dict[tuple[int, str], list[Record | None]] = {}
+    for place, family in enumerate(families):
+        for attack in {record["attack"] for record in family.curves}:
+            for record in curve_of(family, attack):
+                found.setdefault((record["pixels"], attack), [None] * len(families))[place] = record
+    rows = []
+    for (k, attack), records in sorted(found.items()):
+        cells: list[Cell] = []
+        for record in (found_one or {} for found_one in records):
+            cells += [cell(record.get("success")), cell(record.get("median_queries"), 0)]
+            cells += [Cell(f"{record['n']:,}" if "n" in record else MISSING)]
+            cells += [Cell(f"{record['already']:,}" if "already" in record else MISSING)]
+        rows.append(Row(f"{pixels(k)}: {attack_name(attack)}", tuple(cells)))
+    columns = ("fooled, %", "median queries", "attacked", "wrong before")
+    return Table(
+        caption="Images fooled",
+        columns=("Attack", *columns * len(families)),
+        rows=tuple(rows),
+        groups=(("", 1), *((f"{family.family} model", len(columns)) for family in families)),
+    )
+
+
+def query_table(families: Sequence[FamilyView], most: int = 10) -> Table:
+    """Success within so many queries, at no more than ``most`` places of each curve."""
+    rows = []
+    for family in families:
+        for record in family.by_queries:
+            pairs = list(zip(record["queries"], record["success"], strict=True))
+            step = max(1, -(-len(pairs) // most))
+            shown = pairs[::-1][::step][::-1]
+            text = "   ".join(f"{number(queries, 0)}: {number(success)}" for queries, success in shown)
+            rows.append(
+                (f"{family.family}, {attack_name(record['attack'])}, {pixels(record['pixels'])}", text)
+            )
+    return plain("Images fooled in %, after so many queries", ("Attack", "queries: fooled, %"), rows)
+
+
+def history_table(family: FamilyView) -> Table:
+    """Every logged figure of every epoch."""
+    keys = dict.fromkeys(key for record in family.history for key in record if key != "epoch")
+    rows = [
+        Row(
+            str(record["epoch"]),
+            tuple(Cell(significant(record.get(key))) for key in keys),
+            strong=record["epoch"] == family.best_epoch,
+        )
+        for record in family.history
+    ]
+    return Table(
+        f"{family.family} model, by epoch", ("Epoch", *(key.replace("_", " ") for key in keys)), tuple(rows)
+    )
+
+
+def space_table(named: Sequence[tuple[str, EmbeddingSpace]]) -> Table:
+    """The figures of every embedding space; ``named`` pairs a family with one of its spaces."""
+    keys = dict.fromkeys(key for _, space in named for key in space.figures)
+    rows = [
+        (f"{family}: {space.name}", *(significant(space.figures.get(key)) for key in keys))
+        for family, space in named
+    ]
+    return plain("What the spaces measure", ("Space", *(key.replace("_", " ") for key in keys)), rows)
+
+
+def published_table(task: str) -> Table:
+    """Published figures on the real test splits."""
+    if task == "emotion":
+        rows = [(name, number(score, 2)) for name, score in PUBLISHED_EMOTIC_MAP.items()]
+        return plain("EMOTIC, test split", ("Work", "mAP, %"), rows)
+    scores = [(name, *map(number, figures)) for name, figures in PUBLISHED_FLICKR8K.items()]
+    table = plain("Flickr8k, test split, 1,000 images, %", ("Work", *("R@1", "R@5", "R@10") * 2), scores)
+    return Table(
+        table.caption, table.columns, table.rows, groups=(("", 1), ("image to text", 3), ("text to image", 3))
+    )
+
+
+def _by_name(records: Iterable[Record]) -> dict[str, Record]:
+    return {record["name"]: record for record in records}

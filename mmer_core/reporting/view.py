@@ -1,0 +1,144 @@
+"""What a report shows, as plain typed data: everything is computed before it gets here.
+
+An *estimate* in these records is a mapping ``{"value", "low", "high"}`` (a bootstrap interval) or a bare
+number. Shares are in percent, errors of valence/arousal/dominance in points of the 1..10 scale.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.datasets.prepared import DatasetCard
+
+Record = Mapping[str, Any]
+Picture = npt.NDArray[np.uint8]
+Change = tuple[int, int, int, int, int]
+"""One changed pixel: ``(y, x, red, green, blue)``, zero-based, colours in 0..255."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace:
+    """One embedding space of a model, reduced to what a page can show.
+
+    Attributes:
+        name: For example ``"context"`` or ``"shared: image + text"``.
+        points: ``(N, 2)`` t-SNE coordinates.
+        groups: ``N`` names to colour by (dominant emotion, or modality).
+        explained_variance: ``(M,)`` cumulative share in 0..1 of the first 1..M principal components.
+        figures: Named numbers (effective dimensionality at 95 %, alignment, uniformity, ...).
+    """
+
+    name: str
+    points: npt.NDArray[np.floating[Any]]
+    groups: Sequence[str]
+    explained_variance: npt.NDArray[np.floating[Any]]
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FamilyView:
+    """One trained model on one dataset.
+
+    Attributes:
+        evaluation: For emotion ``{"task", "split", "n", "metrics", "baselines", "per_category", "vad",
+            "per_stream"}``, for retrieval ``{"task", "split", "n_images", "n_texts", "metrics",
+            "baselines"}``; ``metrics`` maps a name to an estimate.
+        history: One record an epoch: ``epoch`` and named figures (``train_*``, ``val_*``).
+        best_epoch: The epoch whose weights were kept.
+        curves: One record for each attack and K: ``{"attack", "pixels", "n", "already", "success",
+            "median_queries"}``. ``n`` images were attacked; ``already`` more were fooled before any pixel
+            changed and are not counted; ``success`` is an estimate.
+        by_queries: One record for each attack and K: ``{"attack", "pixels", "queries", "success"}``, the two
+            last of equal length.
+    """
+
+    family: Literal["separate", "joint"]
+    evaluation: Record
+    history: Sequence[Record] = ()
+    best_epoch: int = 0
+    curves: Sequence[Record] = ()
+    by_queries: Sequence[Record] = ()
+    spaces: Sequence[EmbeddingSpace] = ()
+    training_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class StreamComparison:
+    """Average precision in percent of every category, read from one modality at a time.
+
+    ``ap[family][stream]`` holds one figure for each of the ``C`` categories.
+    """
+
+    categories: Sequence[str]
+    ap: Mapping[str, Mapping[str, Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class RetrievalExample:
+    """A query, which is a text or an ``(H, W, 3)`` image, and its best results in order.
+
+    ``results`` holds ``(image or text, score, correct)``.
+    """
+
+    family: str
+    query_text: str | None = None
+    query_image: Picture | None = None
+    results: Sequence[tuple[Picture | str, float, bool]] = ()
+
+
+@dataclass(frozen=True)
+class AttackedImage:
+    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only."""
+
+    family: str
+    attack: str
+    pixels: int
+    image: Picture
+    attacked: Picture
+    changed: Sequence[Change]
+    before: str
+    after: str
+    queries: int
+    sample: str
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """Everything about one dataset."""
+
+    name: str
+    task: Literal["emotion", "retrieval"]
+    card: DatasetCard
+    families: Sequence[FamilyView]
+    examples: Sequence[RetrievalExample] = ()
+    gallery: Sequence[AttackedImage] = ()
+    streams: StreamComparison | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        return self.card.synthetic
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """The whole report.
+
+    Attributes:
+        created: Time of creation, as it is printed.
+        synthetic: True when any figure rests on photos that mmer drew itself.
+        lineage: ``(label, artifact key)`` of everything that the report rests on.
+        config_json: The configuration of the run.
+        versions: Library versions by name.
+    """
+
+    title: str
+    created: str
+    synthetic: bool
+    store_url: str
+    lineage: Sequence[tuple[str, str]]
+    datasets: Sequence[DatasetView]
+    config_json: str
+    versions: Mapping[str, str]

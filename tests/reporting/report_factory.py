@@ -1,0 +1,214 @@
+"""Made-up views for the report's tests: every figure is invented, only its shape is real."""
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.reporting.view import (
+    AttackedImage,
+    DatasetView,
+    EmbeddingSpace,
+    FamilyView,
+    ReportView,
+    RetrievalExample,
+    StreamComparison,
+)
+from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
+
+
+def estimate(value: float, half: float = 2.0) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def picture(seed: int, side: int = 64) -> npt.NDArray[np.uint8]:
+    """A sky, a ground and a disc: enough to see whether a picture stands the right way up."""
+    rng = np.random.default_rng(seed)
+    image = np.empty((side, side, 3), np.uint8)
+    image[: side // 2] = rng.integers(120, 255, 3)
+    image[side // 2 :] = rng.integers(20, 130, 3)
+    rows, columns = np.mgrid[:side, :side]
+    centre = rng.integers(side // 4, 3 * side // 4, 2)
+    image[(rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < (side // 6) ** 2] = rng.integers(0, 255, 3)
+    return image
+
+
+def attacked(seed: int, family: str, count: int = 1, side: int = 64) -> AttackedImage:
+    rng = np.random.default_rng(seed)
+    clean = picture(seed, side)
+    changed, after = [], clean.copy()
+    for place in rng.choice(side * side, count, replace=False):
+        y, x = divmod(int(place), side)
+        colour = rng.integers(0, 256, 3)
+        after[y, x] = colour
+        changed.append((y, x, *(int(channel) for channel in colour)))
+    return AttackedImage(
+        family,
+        "de",
+        count,
+        clean,
+        after,
+        changed,
+        "Happiness 71 %",
+        "Anticipation 43 %",
+        183 + seed,
+        f"person-{seed}",
+    )
+
+
+def curves(strength: float) -> list[dict]:
+    return [
+        {
+            "attack": attack,
+            "pixels": k,
+            "n": 88,
+            "already": 12,
+            "success": estimate(share * strength, 3.5),
+            "median_queries": 151.0 + k,
+        }
+        for attack, shares in (("de", (11.0, 23.0, 37.0)), ("random", (4.0, 6.0, 9.0)))
+        for k, share in zip((1, 3, 5), shares, strict=True)
+    ]
+
+
+def by_queries(strength: float) -> list[dict]:
+    grid = list(range(50, 401, 50))
+    return [
+        {"attack": one["attack"], "pixels": one["pixels"], "queries": grid,
+         "success": [one["success"]["value"] * (1 - np.exp(-query / 120)) for query in grid]}
+        for one in curves(strength)
+    ]  # fmt: skip
+
+
+def history(epochs: int, metric: str) -> list[dict]:
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": 0.9 * 0.8**epoch + 0.2,
+            "train_bce": 0.5 * 0.8**epoch,
+            "train_smooth_l1": 0.4 * 0.85**epoch,
+            "val_loss": 0.8 * 0.85**epoch + 0.29,
+            f"val_{metric}": 40 - 20 * 0.7**epoch,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def space(name: str, groups: list[str], seed: int) -> EmbeddingSpace:
+    rng = np.random.default_rng(seed)
+    kinds = {group: rng.normal(size=2) * 6 for group in dict.fromkeys(groups)}
+    points = np.stack([kinds[group] + rng.normal(size=2) for group in groups])
+    variance = np.cumsum(0.8 ** np.arange(30) * (0.2 + seed / 100))
+    return EmbeddingSpace(name, points, groups, variance / variance[-1],
+                          {"effective_dimensions_95": 17.0 + seed, "alignment": 0.4321, "uniformity": -2.718})  # fmt: skip
+
+
+def emotion_evaluation(score: float, half: float = 2.0) -> dict:
+    rng = np.random.default_rng(int(score))
+    return {
+        "task": "emotion",
+        "split": "test",
+        "n": 1234,
+        "metrics": {
+            "map": estimate(score, half),
+            "vad_mae": {"value": 0.912, "low": 0.887, "high": 0.934},
+            "f1_macro": estimate(33.3),
+            "precision_macro": estimate(29.9),
+            "recall_macro": estimate(51.7),
+        },
+        "baselines": {"chance_map": 16.98, "constant_vad_mae": 1.009},
+        "per_category": [
+            {"name": name, "ap": estimate(float(rng.uniform(10, 80)), 4), "precision": 31.5, "recall": 62.4,
+             "f1": 41.8, "threshold": 0.27, "prevalence": 2.1 + 1.3 * place}
+            for place, name in enumerate(EMOTIC_CATEGORIES)
+        ],
+        "vad": [{"name": name, "mae": estimate(0.876, 0.02), "constant": 1.013} for name in VAD],
+        "per_stream": {
+            stream: {"map": estimate(score - 3), "ap": [float(one) for one in rng.uniform(8, 70, 26)]}
+            for stream in ("context", "body", "text")
+        },
+    }  # fmt: skip
+
+
+def retrieval_evaluation(score: float) -> dict:
+    names = [f"{way}_{metric}" for way in ("i2t", "t2i") for metric in ("r1", "r5", "r10")]
+    figures = {name: estimate(score + place) for place, name in enumerate(names)}
+    figures |= {"i2t_median_rank": estimate(7.0, 1.0), "t2i_median_rank": estimate(9.0, 1.0)}
+    figures["mean_recall"] = estimate(score + 2.5)
+    baselines = dict.fromkeys(names, 0.5) | {
+        "mean_recall": 0.53,
+        "i2t_median_rank": 501,
+        "t2i_median_rank": 501,
+    }
+    return {"task": "retrieval", "split": "test", "n_images": 1000, "n_texts": 5000, "metrics": figures,
+            "baselines": baselines}  # fmt: skip
+
+
+def family(
+    name: str, evaluation: dict, strength: float = 1.0, *, attacks: bool = True, points: int = 120
+) -> FamilyView:
+    moods = [EMOTIC_CATEGORIES[place * place % 11] for place in range(points)]
+    modal = ["image", "text"] * (points // 2)
+    names = ("shared: image + text",) if name == "joint" else ("context", "body")
+    return FamilyView(
+        name,  # type: ignore[arg-type]
+        evaluation,
+        history(12, "map" if evaluation["task"] == "emotion" else "mean_recall"),
+        best_epoch=9,
+        curves=curves(strength) if attacks else [],
+        by_queries=by_queries(strength) if attacks else [],
+        spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
+        training_seconds=12.34,
+    )
+
+
+def card(task: str, synthetic: bool = True) -> DatasetCard:
+    return DatasetCard(
+        name="drawn", task=task, labels=EMOTIC_CATEGORIES if task == "emotion" else (),  # type: ignore[arg-type]
+        counts={"train": 7001, "val": 1002, "test": 2003}, texts={"train": 7004, "val": 1005, "test": 2006},
+        quarantined={"empty_box": 17, "vad_nan": 3}, inputs=10026, protocol="corrected", synthetic=synthetic,
+        text_provenance={"sidecar": 10011, "template": 4},
+    )  # fmt: skip
+
+
+def emotion_dataset(
+    families: list[FamilyView] | None = None, *, synthetic: bool = True, gallery: int = 4
+) -> DatasetView:
+    if families is None:
+        families = [
+            family("separate", emotion_evaluation(31.0)),
+            family("joint", emotion_evaluation(42.0), 1.6),
+        ]
+    return DatasetView(
+        "emotic", "emotion", card("emotion", synthetic), families,
+        gallery=[attacked(place, families[place % len(families)].family, 1 + 4 * (place % 2)) for place in range(gallery)],
+        streams=StreamComparison(
+            EMOTIC_CATEGORIES,
+            {one.family: {stream: by["ap"] for stream, by in one.evaluation["per_stream"].items()} for one in families},
+        ),
+    )  # fmt: skip
+
+
+def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bool = True) -> DatasetView:
+    if families is None:
+        families = [
+            family("separate", retrieval_evaluation(20.0)),
+            family("joint", retrieval_evaluation(21.0)),
+        ]
+    examples = []
+    for one in families:
+        images = [(picture(place), 0.61 - place / 10, place == 1) for place in range(5)]
+        examples.append(
+            RetrievalExample(one.family, query_text="A dog & a <script>alert(1)</script>", results=images)
+        )
+        captions = [(f"A girl in weather {place}", 0.515 - place / 10, place == 0) for place in range(5)]
+        examples.append(RetrievalExample(one.family, query_image=picture(8), results=captions))
+    return DatasetView("flickr8k", "retrieval", card("retrieval", synthetic), families, examples,
+                       [attacked(30 + place, one.family, 3) for place, one in enumerate(families)])  # fmt: skip
+
+
+def report(*datasets: DatasetView, synthetic: bool = True) -> ReportView:
+    return ReportView(
+        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "s3://bucket/prefix",
+        [("prepared emotic", "prepared-0a1b2c"), ("joint model", "model-3d4e5f")], datasets,
+        '{\n  "seed": 7\n}', {"torch": "2.14.0", "numpy": "2.3.1"},
+    )  # fmt: skip

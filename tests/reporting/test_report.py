@@ -1,0 +1,193 @@
+"""The page is one sound, self-contained, deterministic file that holds every figure it was given."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+import report_factory as make
+
+from mmer_core.errors import MmerError
+from mmer_core.reporting.report import render, to_html
+from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Balance of tags, ids, references and visible text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.tags: Counter[str] = Counter()
+        self.references: list[str] = []
+        self.unlabelled: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags[tag] += 1
+        if "id" in found:
+            self.ids[found["id"]] += 1
+        self.references += [
+            found[key] for key in ("src", "href", "xlink:href", "srcset", "action") if key in found
+        ]
+        named = found.get("alt") or found.get("aria-label") or found.get("aria-hidden")
+        if tag in ("img", "svg") and not named:
+            self.unlabelled.append(str(attrs))
+        if tag == "th" and "scope" not in found:
+            self.unlabelled.append("th")
+
+    def handle_endtag(self, tag):
+        assert self.open
+        assert self.open.pop() == tag, f"</{tag}> closes something else at {self.getpos()}"
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("style", "script"):
+            self.text += data
+
+
+def both():
+    return make.report(make.emotion_dataset(), make.retrieval_dataset())
+
+
+def one_family():
+    return make.report(make.emotion_dataset([make.family("joint", make.emotion_evaluation(42.0))]))
+
+
+def bare():
+    """No attack, gallery, history, space, stream or example."""
+    family = replace(
+        make.family("separate", make.emotion_evaluation(31.0), attacks=False),
+        history=[],
+        spaces=[],
+        training_seconds=None,
+    )
+    return make.report(
+        replace(make.emotion_dataset([family], synthetic=False, gallery=0), streams=None), synthetic=False
+    )
+
+
+VIEWS = {
+    "both": both,
+    "emotion": lambda: make.report(make.emotion_dataset()),
+    "retrieval": lambda: make.report(make.retrieval_dataset()),
+    "one family": one_family,
+    "bare": bare,
+    "no dataset": make.report,
+}
+
+
+@cache
+def rendered(name: str) -> str:
+    return to_html(VIEWS[name]())
+
+
+@pytest.fixture(params=list(VIEWS))
+def html(request):
+    return rendered(request.param)
+
+
+@pytest.fixture
+def full():
+    return rendered("both")
+
+
+def test_page_is_well_formed_with_unique_ids_and_named_pictures(html):
+    page = Page(html)
+    assert page.open == []
+    assert [name for name, count in page.ids.items() if count > 1] == []
+    assert page.unlabelled == []
+    assert page.tags["h1"] == 1
+
+
+def test_page_loads_nothing(html):
+    page = Page(html)
+    assert [one for one in page.references if not one.startswith(("data:image/", "#"))] == []
+    assert [one for one in re.findall(r"url\(([^)]*)\)", html) if not one.startswith("#")] == []
+    assert "@import" not in html
+    assert set(re.findall(r"https?://[^\"'\s<]+", html)) <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }
+
+
+def test_inner_references_point_somewhere(full):
+    page = Page(full)
+    inner = [one[1:] for one in page.references if one.startswith("#")]
+    inner += [one[1:] for one in re.findall(r"url\(([^)]*)\)", full)]
+    assert inner
+    assert set(inner) <= set(page.ids)
+
+
+def test_every_figure_is_in_the_text(full):
+    text = Page(full).text
+    view = both()
+    for dataset in view.datasets:
+        for family in dataset.families:
+            for name, raw in family.evaluation["metrics"].items():
+                digits = 3 if name == "vad_mae" else 1
+                for end in raw.values():
+                    assert f"{end:.{digits}f}" in text, name
+            for record in family.evaluation.get("per_category", ()):
+                for end in (*record["ap"].values(), record["prevalence"]):
+                    assert f"{end:.1f}".replace("-", "−") in text, record["name"]
+            for record in family.curves:
+                assert f"{record['success']['high']:.1f}" in text
+            for record in family.history:
+                assert f"{record['train_loss']:.4g}" in text
+            for space in family.spaces:
+                assert f"{space.figures['effective_dimensions_95']:.0f}" in text
+        for item in dataset.gallery:
+            assert f"{item.queries} queries · sample {item.sample}" in text
+        assert f"{dataset.card.inputs:,} inputs found" in text
+    for _, key in view.lineage:
+        assert key in text
+    for name, score in PUBLISHED_EMOTIC_MAP.items():
+        assert name in text
+        assert f"{score:.2f}" in text
+    assert '"seed": 7' in text
+    assert "2.14.0" in text
+
+
+def test_captions_and_names_are_escaped(full):
+    assert "<script>alert(1)</script>" not in full
+    assert "A dog & a <script>alert(1)</script>" in Page(full).text
+    hostile = replace(bare().datasets[0], name='<img src="x">')
+    html = to_html(make.report(hostile))
+    assert '<img src="x">' not in html
+    assert Page(html).open == []
+
+
+def test_same_view_same_bytes():
+    assert to_html(one_family()) == rendered("one family")
+
+
+def test_synthetic_badge_only_where_data_is_synthetic():
+    assert "Synthetic data" in Page(rendered("emotion")).text
+    assert "ynthetic" not in Page(rendered("bare")).text
+
+
+def test_render_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "new" / "report.html"
+    render(bare(), path)
+    render(make.report(), path)
+    assert path.read_text("utf-8") == rendered("no dataset")
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_unwritable_place_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MmerError, match=r"the report cannot be written to .*report\.html"):
+        render(bare(), tmp_path / "file" / "report.html")
