@@ -1,0 +1,90 @@
+"""`mmer artifacts`: look at, fetch and check what has been made."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.table import Table
+
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import ArtifactCorrupt, ConfigError
+from mmer_core.stages import Context
+from mmer_core.store import Manifest
+
+app = App(name="artifacts", help="Look at, fetch and check what has been made.")
+Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+Key = Annotated[
+    str, Parameter(help="kind/digest as `ls` prints it; a unique beginning, or a kind for its newest.")
+]
+
+
+@app.command
+def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
+    """List artifacts, newest last; only those of a kind when one is given."""
+    manifests = sorted(Context(runtime).store.list(kind), key=lambda manifest: manifest.created)
+    table = Table("artifact", "made", "size", "took", "figures", box=None)
+    for manifest in manifests:
+        size = sum(entry.size for entry in manifest.files)
+        table.add_row(
+            str(manifest.key),
+            manifest.created,
+            f"{size / 1e6:.1f} MB",
+            f"{manifest.wall_seconds:.1f} s",
+            _figures(manifest),
+        )
+    Console().print(table)
+
+
+@app.command
+def show(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
+    """Print an artifact's manifest: configuration, inputs, files, figures."""
+    store = Context(runtime).store
+    print(json.dumps(store.manifest(store.find(key)).model_dump(mode="json"), indent=2))
+
+
+@app.command
+def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
+    """Fetch an artifact's files, checked against their digests, and print the folder.
+
+    Parameters
+    ----------
+    to:
+        Copy them to this folder, which must not exist yet; without it they stay in the cache, read-only.
+    """
+    store = Context(runtime).store
+    folder = store.fetch(store.find(key))
+    if to is None:
+        print(folder)
+        return
+    if to.exists():
+        raise ConfigError(f"{to} exists already; name a folder that does not")
+    # Read-only and shared is right for the cache, not for a user's own copy.
+    partial = to.with_name(f".{to.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(folder, partial, copy_function=shutil.copyfile)
+    partial.chmod(0o755)
+    partial.rename(to)
+    print(to)
+
+
+@app.command
+def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
+    """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
+    store = Context(runtime).store
+    keys = [store.find(key)] if key else [manifest.key for manifest in store.list()]
+    problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
+    if problems:
+        raise ArtifactCorrupt("; ".join(problems))
+    print(f"{len(keys)} artifacts are whole")
+
+
+def _figures(manifest: Manifest) -> str:
+    plain = {name: value for name, value in manifest.summary.items() if isinstance(value, int | float | str)}
+    shown = [
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in plain.items()
+    ]
+    return ", ".join(shown[:5])

@@ -1,0 +1,145 @@
+"""The `mmer` command line: every job, search, prediction, and the artifact store."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+# Quiet and offline by default; all of them must be set before Prefect is imported, and none overrides the user.
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+from cyclopts import App, Parameter  # noqa: E402
+from cyclopts.exceptions import CycloptsError  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from flows import artifacts_cli, jobs, query_cli  # noqa: E402
+from flows.configurations import configuration_source  # noqa: E402
+from flows.terminal import progress_bars  # noqa: E402
+from mmer_core import __version__  # noqa: E402
+from mmer_core.config import (  # noqa: E402
+    IndexJob,
+    IngestJob,
+    PipelineConfig,
+    ReportJob,
+    RobustnessJob,
+    TrainJob,
+)
+from mmer_core.errors import MmerError  # noqa: E402
+from mmer_core.stages import Context  # noqa: E402
+from mmer_core.store import ArtifactKey  # noqa: E402
+from tasks.running import with_workers  # noqa: E402
+
+HELP = """How well, and how safely, does a model that reads an image together with text recognise emotion and
+match images to text?
+
+Start here:
+
+    mmer pipeline --config demo        everything on drawn miniature datasets, in minutes
+    mmer ingest --dataset emotic --root DIR          look at your data first
+    mmer pipeline --datasets.emotic.root DIR         the whole study on your data
+    mmer search "two dogs in the snow"               after a pipeline run
+    mmer artifacts ls                                what has been made
+
+Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and flags override it. Whatever is
+in the store already is not made again. With PREFECT_API_URL set (or --prefect) a job runs as a Prefect flow
+and shows in the UI with progress and artifacts."""
+
+app = App(name="mmer", help=HELP, version=__version__)
+app.command(artifacts_cli.app)
+query_cli.add_to(app)
+
+Flags = Parameter(name="*")
+Prefect = Annotated[
+    bool | None,
+    Parameter(help="Run as a Prefect flow; by default where PREFECT_API_URL is set, else as plain Python."),
+]
+
+
+@app.command
+def pipeline(config: Annotated[PipelineConfig, Flags] = PipelineConfig(), *, prefect: Prefect = None) -> None:
+    """Run everything from raw datasets to the robustness report."""
+    key = _run(jobs.pipeline, config, prefect)
+    _print_report(config.runtime, key)
+
+
+@app.command
+def ingest(job: Annotated[IngestJob, Flags] = IngestJob(), *, prefect: Prefect = None) -> None:
+    """Prepare a dataset: raw files to arrays, CSV and a quarantine report."""
+    key = ArtifactKey.parse(_run(jobs.ingest, job, prefect))
+    artifact = Context(job.runtime).artifact(key)
+    query_cli.print_card(artifact)
+
+
+@app.command
+def train(job: Annotated[TrainJob, Flags] = TrainJob(), *, prefect: Prefect = None) -> None:
+    """Train one model on one dataset and print its metrics."""
+    trained = _run(jobs.train, job, prefect)
+    query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
+    print(f"model {trained.model}")
+
+
+@app.command
+def index(job: Annotated[IndexJob, Flags] = IndexJob(), *, prefect: Prefect = None) -> None:
+    """Build the FAISS index that `mmer search` looks in."""
+    print(_run(jobs.index, job, prefect))
+
+
+@app.command
+def robustness(job: Annotated[RobustnessJob, Flags] = RobustnessJob(), *, prefect: Prefect = None) -> None:
+    """Attack a model with changed pixels and print how often it was fooled."""
+    key = _run(jobs.robustness, job, prefect)
+    query_cli.print_curves(Context(job.runtime), ArtifactKey.parse(key))
+
+
+@app.command
+def report(job: Annotated[ReportJob, Flags] = ReportJob(), *, prefect: Prefect = None) -> None:
+    """Write the report from models that were trained and measured before."""
+    _print_report(job.runtime, _run(jobs.report, job, prefect))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `mmer` command."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        tokens, app.config = configuration_source(tokens)
+        app(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _fail(_sentence(error))
+    except MmerError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted; run the same command again to go on where it stopped", code=130)
+
+
+def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
+    """Run a flow as plain Python with progress bars, or through Prefect."""
+    if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
+        return with_workers(flow, job.runtime.workers)(job)
+    with progress_bars():
+        return flow.fn(job)
+
+
+def _print_report(runtime: Any, key: str) -> None:
+    print(Context(runtime).folder(ArtifactKey.parse(key)) / "report.html")
+
+
+def _sentence(error: CycloptsError) -> str:
+    """One line of what is wrong with the command line; pydantic's several lines become one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line.split(" [type=")[0] for line in lines if not line.startswith("For further information")]
+    return "; ".join(told[1:]) if "validation error" in told[0] else " ".join(told)
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"mmer: {message}", markup=False)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Configuration files for the command line: the user's own, and those that ship with mmer by name."""
+
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from cyclopts.config import Json, Toml, Yaml
+
+from mmer_core.errors import ConfigError
+
+_READERS: dict[str, Callable[..., Any]] = {".toml": Toml, ".yaml": Yaml, ".yml": Yaml, ".json": Json}
+FLAG = "--config"
+
+
+def shipped() -> list[str]:
+    """Names of the configurations that ship with mmer."""
+    files = resources.files(__name__).iterdir()
+    return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
+
+
+def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
+    """Take ``--config FILE`` out of a command line; return the rest and the readers of the file.
+
+    Raises:
+        ConfigError: The file is missing, of an unknown format, or not readable as that format.
+    """
+    rest: list[str] = []
+    name: str | None = None
+    words = iter(tokens)
+    for word in words:
+        if word == FLAG:
+            name = next(words, "")
+        elif word.startswith(f"{FLAG}="):
+            name = word.removeprefix(f"{FLAG}=")
+        else:
+            rest.append(word)
+    if name is None:
+        return rest, []
+    path = _path(name)
+    reader = _READERS[path.suffix](path, must_exist=True, use_commands_as_keys=False)
+    try:
+        _ = reader.config  # read here, so that a broken file is reported as such
+    except Exception as error:  # each format raises its own
+        raise ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
+    return rest, [reader]
+
+
+def _path(name: str) -> Path:
+    if name in shipped():
+        return Path(str(resources.files(__name__) / f"{name}.toml"))
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no configuration {name!r}; give a file, or one that ships with mmer: {', '.join(shipped())}"
+        )
+    if path.suffix not in _READERS:
+        raise ConfigError(f"{path} must end in {', '.join(_READERS)}, which tells its format")
+    return path

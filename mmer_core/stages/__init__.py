@@ -1,0 +1,35 @@
+"""The jobs as pure functions from (configuration, input artifacts) to one output artifact.
+
+A stage whose artifact is in the store is not run again. A stage's ``VERSION`` is part of the key; raise it
+when the stage's code changes what comes out.
+"""
+
+from mmer_core.stages.context import Context
+from mmer_core.stages.evaluating import evaluate
+from mmer_core.stages.features import encode_features_shard, merge_features, plan_features
+from mmer_core.stages.indexing import build_index
+from mmer_core.stages.ingesting import ingest
+from mmer_core.stages.lineage import ModelArtifacts, newest_models
+from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
+from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
+from mmer_core.stages.training import train
+
+__all__ = [
+    "AttackShard",
+    "Context",
+    "ModelArtifacts",
+    "ReportInput",
+    "attack_shard",
+    "build_index",
+    "build_report",
+    "encode_features_shard",
+    "evaluate",
+    "ingest",
+    "merge_features",
+    "merge_robustness",
+    "newest_models",
+    "plan_attack",
+    "plan_features",
+    "report_inputs",
+    "train",
+]

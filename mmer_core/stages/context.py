@@ -1,0 +1,75 @@
+"""What every stage needs besides its own configuration: store, device, workspace, progress."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from mmer_core.config import RuntimeConfig
+from mmer_core.device import select_device
+from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
+from mmer_core.progress import Progress, silent
+from mmer_core.store import Artifact, ArtifactKey, Store, Workspace, open_store, run_stage
+
+_LOADING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a stage runs and whom it tells how far it is."""
+
+    runtime: RuntimeConfig
+    progress: Progress = silent
+
+    @cached_property
+    def store(self) -> Store:
+        return open_store(self.runtime.store, cache=self.runtime.work / "fetched")
+
+    @cached_property
+    def device(self) -> torch.device:
+        return select_device(self.runtime.device)
+
+    def artifact(self, key: ArtifactKey) -> Artifact:
+        """Raises `ArtifactNotFound` when the store has no such artifact."""
+        return Artifact.open(self.store, key)
+
+    def folder(self, key: ArtifactKey) -> Path:
+        """Verified local folder of an artifact."""
+        return self.artifact(key).folder
+
+    def run(
+        self,
+        kind: str,
+        version: int,
+        config: Mapping[str, Any] | BaseModel,
+        inputs: Mapping[str, ArtifactKey | str],
+        build: Callable[[Workspace], Mapping[str, Any]],
+        seed: int | None = None,
+    ) -> Artifact:
+        """`run_stage` with this context's store and workspace."""
+        return run_stage(self.store, kind, version, config, inputs, build, work=self.runtime.work, seed=seed)
+
+    def image_encoder(self, name: str, size: int | None) -> ImageEncoder:
+        """The encoder on this context's device; one copy serves all threads of the process."""
+        with _LOADING:
+            return _image_encoder(name, size, self.device)
+
+    def text_encoder(self, name: str) -> TextEncoder:
+        """The encoder on this context's device; one copy serves all threads of the process."""
+        with _LOADING:
+            return _text_encoder(name, self.device)
+
+
+@lru_cache(maxsize=4)
+def _image_encoder(name: str, size: int | None, device: torch.device) -> ImageEncoder:
+    return load_image_encoder(name, size).to(device)
+
+
+@lru_cache(maxsize=4)
+def _text_encoder(name: str, device: torch.device) -> TextEncoder:
+    return load_text_encoder(name).to(device)

@@ -1,0 +1,106 @@
+"""A trained model -> its metrics on a split, its predictions and its embeddings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmer_core.config import EvaluationConfig
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.encoders.features import Features
+from mmer_core.evaluation.evaluate import evaluate_emotion, evaluate_retrieval
+from mmer_core.inference import TrainedModel
+from mmer_core.models import SeparateRetrievalModel
+from mmer_core.stages.context import Context
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.training.data import EmotionData, RetrievalData
+
+VERSION = 1
+METRICS_FILE = "metrics.json"
+
+
+def evaluate(
+    context: Context,
+    config: EvaluationConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+) -> Artifact:
+    """Metrics with intervals beside chance and the best constant (kind ``evaluation``).
+
+    Files: ``metrics.json``; ``embedding_<name>.npy`` ``(N, D)`` of every embedding space; for emotion
+    models ``probabilities.npy`` ``(N, C)`` and ``ratings.npy`` ``(N, V)``.
+    """
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        split = Prepared.open(context.folder(prepared)).split(config.split)
+        trained = TrainedModel.open(context.folder(model), context.device)
+        stored = Features(context.folder(features))
+        read = _emotion if trained.spec.task == "emotion" else _retrieval
+        result = {"split": config.split, **read(trained, split, stored, config, workspace.out)}
+        (workspace.out / METRICS_FILE).write_text(json.dumps(result, indent=2) + "\n")
+        return {"split": config.split, "family": trained.spec.family} | {
+            name: estimate["value"] for name, estimate in result["metrics"].items()
+        }
+
+    inputs = {"prepared": prepared, "features": features, "model": model}
+    return context.run("evaluation", VERSION, config, inputs, build, seed=config.seed)
+
+
+def load_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics of an ``evaluation`` artifact."""
+    metrics: dict[str, Any] = json.loads((folder / METRICS_FILE).read_text())
+    return metrics
+
+
+def _emotion(
+    trained: TrainedModel, split: PreparedSplit, features: Features, config: EvaluationConfig, folder: Path
+) -> dict[str, Any]:
+    data = EmotionData.load(features, split)
+    predicted = trained.emotions(data.streams)
+    names = trained.spec.labels
+
+    def measure(probabilities: np.ndarray, ratings: np.ndarray) -> dict[str, Any]:
+        return evaluate_emotion(
+            probabilities, ratings, split.labels, split.vad, trained.thresholds, names, config
+        )
+
+    result = measure(predicted.probabilities, predicted.ratings)
+    result["per_stream"] = {}
+    for stream, logits in predicted.output.stream_logits.items():
+        # Platt scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
+        alone = measure(
+            trained.scaling.probabilities(logits.cpu().numpy()),
+            predicted.output.stream_ratings[stream].cpu().numpy(),
+        )
+        result["per_stream"][stream] = {
+            "map": alone["metrics"]["map"],
+            "vad_mae": alone["metrics"]["vad_mae"],
+            "ap": [category["ap"]["value"] for category in alone["per_category"]],
+        }
+    np.save(folder / "probabilities.npy", predicted.probabilities, allow_pickle=False)
+    np.save(folder / "ratings.npy", predicted.ratings, allow_pickle=False)
+    for stream, embedding in predicted.output.embeddings.items():
+        _save_embedding(folder, stream, embedding.cpu().numpy())
+    return result
+
+
+def _retrieval(
+    trained: TrainedModel, split: PreparedSplit, features: Features, config: EvaluationConfig, folder: Path
+) -> dict[str, Any]:
+    data = RetrievalData.load(features, split)
+    images, texts = trained.embed_images(data.images), trained.embed_texts(data.texts)
+    _save_embedding(folder, "image", images)
+    _save_embedding(folder, "text", texts)
+    model = trained.retrieval_model
+    if isinstance(model, SeparateRetrievalModel):
+        with torch.inference_mode():
+            own = model.own_image_embedding(data.images.to(trained.device))
+        _save_embedding(folder, "own_image", own.cpu().numpy())
+    return evaluate_retrieval(images, texts, split.text_sample, config)
+
+
+def _save_embedding(folder: Path, name: str, embedding: np.ndarray) -> None:
+    np.save(folder / f"embedding_{name}.npy", embedding.astype(np.float32), allow_pickle=False)

@@ -1,0 +1,71 @@
+"""Prepared arrays -> features of the frozen encoders, shard by shard."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from mmer_core.config import EncoderConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders import encoder_identity
+from mmer_core.encoders.features import FeatureShard, encode_shard, merge_shards, plan_shards
+from mmer_core.stages.context import Context
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.threads import shared_cores
+
+VERSION = 1
+
+
+def plan_features(context: Context, config: EncoderConfig, prepared: ArtifactKey) -> list[FeatureShard]:
+    """The shards that make up the features of a prepared dataset."""
+    return plan_shards(Prepared.open(context.folder(prepared)), config.shard_size)
+
+
+def encode_features_shard(
+    context: Context, config: EncoderConfig, prepared: ArtifactKey, shard: FeatureShard
+) -> ArtifactKey:
+    """Features of one shard (kind ``feature-shard``).
+
+    Raises:
+        EncoderError: The encoder is unknown, or its weights are missing or do not fit.
+    """
+
+    def build(workspace: Workspace) -> dict[str, int]:
+        encoder = (
+            context.text_encoder(config.text)
+            if shard.modality == "text"
+            else context.image_encoder(config.image, config.image_size)
+        )
+        split = Prepared.open(context.folder(prepared)).split(shard.split)
+        with shared_cores(context.runtime.workers):
+            return encode_shard(
+                shard,
+                split,
+                encoder,
+                workspace.out,
+                batch_size=context.runtime.batch_size,
+                progress=context.progress,
+            )
+
+    decides = {"encoder": _identity(config, shard.modality), "shard": asdict(shard)}
+    return context.run("feature-shard", VERSION, decides, {"prepared": prepared}, build).key
+
+
+def merge_features(
+    context: Context,
+    config: EncoderConfig,
+    prepared: ArtifactKey,
+    shards: Sequence[tuple[FeatureShard, ArtifactKey]],
+) -> Artifact:
+    """All shards as one artifact (kind ``features``)."""
+
+    def build(workspace: Workspace) -> dict[str, int]:
+        return merge_shards([(shard, context.folder(key)) for shard, key in shards], workspace.out)
+
+    decides = {"image": _identity(config, "image"), "text": _identity(config, "text")}
+    inputs = {"prepared": prepared} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
+    return context.run("features", VERSION, decides, inputs, build)
+
+
+def _identity(config: EncoderConfig, modality: str) -> dict[str, object]:
+    if modality == "text":
+        return dict(encoder_identity(config.text, "text"))
+    return encoder_identity(config.image, "image") | {"size": config.image_size}

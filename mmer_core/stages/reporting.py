@@ -1,0 +1,98 @@
+"""Everything that was measured -> one HTML file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmer_core.config import Config, ReportConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.reporting.report import render
+from mmer_core.reporting.view import DatasetView, ReportView
+from mmer_core.stages.context import Context
+from mmer_core.stages.lineage import ModelArtifacts
+from mmer_core.stages.views import (
+    Measured,
+    attacked_images,
+    family_view,
+    retrieval_examples,
+    stream_comparison,
+)
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+
+VERSION = 1
+REPORT_FILE = "report.html"
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """One dataset under the name it has in the report, and its models."""
+
+    name: str
+    models: Sequence[ModelArtifacts]
+
+
+ReportInputs = Sequence[ReportInput]
+
+
+def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, settings: Config) -> Artifact:
+    """The report (kind ``report``): ``report.html``.
+
+    Args:
+        settings: The configuration to print in the report; without where and how fast.
+    """
+    printed = settings.model_dump(mode="json", exclude={"runtime"})
+    keys = {
+        f"{entry.name}.{i}.{role}": key
+        for entry in inputs
+        for i, models in enumerate(entry.models)
+        for role, key in models.keys().items()
+    }
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        manifests = [context.store.manifest(key) for key in keys.values()]
+        datasets = []
+        for position, entry in enumerate(inputs):
+            context.progress(position, len(inputs), entry.name)
+            datasets.append(_dataset(context, entry, config))
+        view = ReportView(
+            title=config.title,
+            # The age of what is reported, not of the page: the same inputs give the same bytes.
+            created=max(manifest.created for manifest in manifests),
+            synthetic=any(dataset.synthetic for dataset in datasets),
+            store_url=context.store.url,
+            lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
+            datasets=datasets,
+            config_json=json.dumps(printed, indent=2),
+            versions=manifests[0].libraries,
+        )
+        render(view, workspace.out / REPORT_FILE)
+        return {"datasets": [entry.name for entry in inputs]}
+
+    decides = {"report": config.model_dump(mode="json"), "settings": printed}
+    return context.run("report", VERSION, decides, keys, build, seed=config.seed)
+
+
+def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
+    prepared = Prepared.open(context.folder(entry.models[0].prepared))
+    measured = [Measured.open(context, models) for models in entry.models]
+    retrieval = prepared.card.task == "retrieval"
+    return DatasetView(
+        name=entry.name,
+        task=prepared.card.task,
+        card=prepared.card,
+        families=[family_view(one, config) for one in measured],
+        examples=[e for one in measured for e in retrieval_examples(one, config)] if retrieval else [],
+        gallery=[image for one in measured for image in attacked_images(context, one, config)],
+        streams=None if retrieval else stream_comparison(measured),
+    )
+
+
+def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:
+    """Models grouped by their dataset, each under the dataset's own name."""
+    by_dataset: dict[ArtifactKey, list[ModelArtifacts]] = {}
+    for one in models:
+        by_dataset.setdefault(one.prepared, []).append(one)
+    return [
+        ReportInput(str(context.artifact(prepared).summary["name"]), group)
+        for prepared, group in by_dataset.items()
+    ]

@@ -1,0 +1,183 @@
+"""A trained model -> what pixel attacks do to it, in shards."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmer_core.attacks.attack import Attack
+from mmer_core.attacks.criteria import Criterion, DominantEmotionFlip, RankDrop
+from mmer_core.attacks.curves import success_curves
+from mmer_core.attacks.differential_evolution import DifferentialEvolution
+from mmer_core.attacks.engine import run_attack
+from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
+from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks.victims import EncodedVictim, Victim
+from mmer_core.config import AttackConfig
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.encoders import ImageEncoder
+from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
+from mmer_core.inference import TrainedModel
+from mmer_core.stages.context import Context
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.threads import shared_cores
+from mmer_core.training.data import EmotionData, RetrievalData
+
+VERSION = 1
+OUTCOMES_FILE = "outcomes.parquet"
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class AttackShard:
+    """One attack with one ``K`` on a few samples (rows of the split): the unit of fan-out and of resume."""
+
+    attack: Literal["de", "random"]
+    pixels: int
+    rows: tuple[int, ...]
+
+
+def plan_attack(context: Context, config: AttackConfig, prepared: ArtifactKey) -> list[AttackShard]:
+    """Draw the samples to attack, the same for every model, and cut the work into shards.
+
+    Raises:
+        DatasetError: The dataset has no such split.
+    """
+    count = len(Prepared.open(context.folder(prepared)).split(config.split))
+    generator = np.random.default_rng(config.seed)
+    rows = np.sort(generator.choice(count, size=min(config.images, count), replace=False)).tolist()
+    return [
+        AttackShard(attack, pixels, tuple(rows[start : start + config.shard_size]))
+        for attack in config.attacks
+        for pixels in config.pixels
+        for start in range(0, len(rows), config.shard_size)
+    ]
+
+
+def attack_shard(
+    context: Context,
+    config: AttackConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    shard: AttackShard,
+) -> ArtifactKey:
+    """Outcomes of one shard (kind ``attack-shard``).
+
+    Raises:
+        ConfigError: The model does not read the stream to attack.
+    """
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        split = Prepared.open(context.folder(prepared)).split(config.split)
+        trained = TrainedModel.open(context.folder(model), context.device)
+        encoders = trained.spec.encoders
+        encoder = context.image_encoder(encoders.image, encoders.image_size)
+        rows = np.array(shard.rows)
+        with shared_cores(context.runtime.workers):
+            images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
+            victim, criterion = _victim(
+                trained, encoder, split, Features(context.folder(features)), images, rows, config
+            )
+            outcomes = run_attack(
+                victim,
+                criterion,
+                _attack(shard, config),
+                images,
+                [split.ids[row] for row in shard.rows],
+                pixels=shard.pixels,
+                budget=config.budget,
+                seed=config.seed,
+                batch_size=context.runtime.batch_size,
+                progress=context.progress,
+            )
+        write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
+        return {
+            "queries": sum(outcome.queries for outcome in outcomes),
+            "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
+            "attacked": sum(outcome.status != "already" for outcome in outcomes),
+        }
+
+    decides = {"shard": asdict(shard)} | config.model_dump(
+        mode="json", include={"budget", "population", "seed", "split", "stream", "top"}
+    )
+    inputs = {"prepared": prepared, "features": features, "model": model}
+    return context.run("attack-shard", VERSION, decides, inputs, build, seed=config.seed).key
+
+
+def merge_robustness(
+    context: Context, config: AttackConfig, model: ArtifactKey, shards: Sequence[ArtifactKey]
+) -> Artifact:
+    """All outcomes in one table with success against K (kind ``robustness``)."""
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        table = pd.concat(
+            [read_outcomes(context.folder(key) / OUTCOMES_FILE) for key in shards], ignore_index=True
+        ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
+        write_outcomes(table, workspace.out / OUTCOMES_FILE)
+        return {"curves": success_curves(table, _RESAMPLES, seed=config.seed)}
+
+    inputs = {"model": model} | {f"shard{i:04d}": key for i, key in enumerate(shards)}
+    return context.run("robustness", VERSION, config, inputs, build, seed=config.seed)
+
+
+def load_outcomes(folder: Path) -> pd.DataFrame:
+    """The table of a ``robustness`` artifact."""
+    return read_outcomes(folder / OUTCOMES_FILE)
+
+
+def _attack(shard: AttackShard, config: AttackConfig) -> Attack:
+    return DifferentialEvolution(population=config.population) if shard.attack == "de" else RandomPixels()
+
+
+def _victim(
+    trained: TrainedModel,
+    encoder: ImageEncoder,
+    split: PreparedSplit,
+    features: Features,
+    images: np.ndarray,
+    rows: np.ndarray,
+    config: AttackConfig,
+) -> tuple[Victim, Criterion]:
+    """The model as an attack sees it; text and the untouched stream are the stored features."""
+    if trained.spec.task == "emotion":
+        return _emotion_victim(
+            trained, encoder, EmotionData.load(features, split), images, rows, config.stream
+        )
+    if config.stream != "context":
+        raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
+    data = RetrievalData.load(features, split)
+    gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
+
+    def match(attacked: Tensor, _: Tensor) -> Tensor:
+        return trained.retrieval_model.embed_image(attacked) @ gallery.T
+
+    own = [np.flatnonzero(split.text_sample == row) for row in rows]
+    return EncodedVictim(encoder, match), RankDrop(own, config.top)
+
+
+def _emotion_victim(
+    trained: TrainedModel,
+    encoder: ImageEncoder,
+    data: EmotionData,
+    images: np.ndarray,
+    rows: np.ndarray,
+    stream: str,
+) -> tuple[Victim, Criterion]:
+    if stream not in data.streams:
+        raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
+    own = {name: features[rows].to(trained.device) for name, features in data.streams.items()}
+
+    def read(attacked: Tensor, which: Tensor) -> Tensor:
+        streams = {name: features[which] for name, features in own.items()}
+        return trained.calibrated_logits(streams | {stream: attacked})
+
+    with torch.inference_mode():
+        clean = read(encoder.encode(images), torch.arange(len(rows)))
+    return EncodedVictim(encoder, read), DominantEmotionFlip(clean.argmax(dim=1).cpu().numpy())

@@ -1,0 +1,39 @@
+"""What a run leaves in the Prefect UI; plain runs leave nothing there."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.context import FlowRunContext, TaskRunContext
+
+from mmer_core.store import Artifact
+
+
+def leave_summary(artifact: Artifact, title: str) -> None:
+    """A markdown note: what was made, under which key, how to fetch it, and its figures."""
+    if not _in_run():
+        return
+    rows = "\n".join(f"| {name} | {_short(value)} |" for name, value in artifact.summary.items())
+    made = "found in the store" if artifact.reused else f"made in {artifact.manifest.wall_seconds:.1f} s"
+    create_markdown_artifact(
+        f"# {title}\n\n`{artifact.key}`, {made}. Fetch it with "
+        f"`mmer artifacts fetch {artifact.key} --store {artifact.store.url}`.\n\n"
+        f"| figure | value |\n|---|---|\n{rows}\n",
+        key=f"{artifact.key.kind}-summary",
+        description=title,
+    )
+
+
+def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table, one row a record."""
+    if _in_run() and rows:
+        create_table_artifact([dict(row) for row in rows], key=f"{kind}-table", description=title)
+
+
+def _in_run() -> bool:
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return (text if len(text) <= 200 else text[:199] + "…").replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,51 @@
+"""Where progress goes: bars in a terminal, progress artifacts in the Prefect UI."""
+
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import FlowRunContext, TaskRunContext
+
+from mmer_core.progress import Progress, silent
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+_terminal: Callable[[str], Progress] = lambda label: silent  # noqa: E731
+
+
+def show_in_terminal(bars: Callable[[str], Progress]) -> None:
+    """Let plain runs report to ``bars(label)``; the command line sets this."""
+    global _terminal
+    _terminal = bars
+
+
+def progress_for(label: str) -> Progress:
+    """A progress callback for one piece of work, for wherever this code runs."""
+    if FlowRunContext.get() is None and TaskRunContext.get() is None:
+        return _terminal(label)
+    return _ProgressArtifact(label)
+
+
+class _ProgressArtifact:
+    """A progress bar in the UI, created on the first report and updated every few seconds."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._artifact: UUID | None = None
+        self._last = -_SECONDS_BETWEEN_UPDATES
+        self._lock = threading.Lock()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        with self._lock:
+            if done < total and now - self._last < _SECONDS_BETWEEN_UPDATES:
+                return
+            self._last = now
+            percent = 100.0 * done / max(total, 1)
+            description = f"{self._label} {note}".strip()
+            if self._artifact is None:
+                created = create_progress_artifact(percent, description=description)
+                self._artifact = created if isinstance(created, UUID) else None
+            else:
+                update_progress_artifact(self._artifact, percent, description=description)

@@ -1,0 +1,162 @@
+"""One task per stage. Inputs and results are keys: what is large travels through the store.
+
+Prefect keeps no results and decides nothing about re-running: the stage keys do. So a task that is run again
+finds its artifact, on any machine.
+"""
+
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from mmer_core import stages
+from mmer_core.config import (
+    AttackConfig,
+    Config,
+    EncoderConfig,
+    EvaluationConfig,
+    IndexConfig,
+    IngestConfig,
+    ModelConfig,
+    ReportConfig,
+    RuntimeConfig,
+    TrainingConfig,
+)
+from mmer_core.encoders.features import FeatureShard
+from mmer_core.errors import StoreError
+from mmer_core.stages import AttackShard, Context
+from mmer_core.store import ArtifactKey
+from tasks.artifacts import leave_summary, leave_table
+from tasks.progress import progress_for
+
+
+def _worth_another_try(task: Any, run: Any, state: Any) -> bool:
+    """Bad input stays bad; a store may answer the next time."""
+    try:
+        state.result()
+    except StoreError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+_COMMON: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retries": 2,
+    "retry_delay_seconds": [5, 30],
+    "retry_condition_fn": _worth_another_try,
+}
+
+
+@task(name="ingest", tags=["mmer", "ingest"], **_COMMON)
+def ingest(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
+    """Raw dataset to prepared arrays."""
+    artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config)
+    leave_summary(artifact, f"Prepared {artifact.summary['name']}")
+    return artifact.key
+
+
+@task(
+    name="encode shard",
+    task_run_name="encode {shard.split} {shard.stream} {shard.start}",
+    tags=["mmer", "gpu"],
+    **_COMMON,
+)
+def encode_shard(
+    runtime: RuntimeConfig, config: EncoderConfig, prepared: ArtifactKey, shard: FeatureShard
+) -> ArtifactKey:
+    """Features of one shard."""
+    return stages.encode_features_shard(Context(runtime), config, prepared, shard)
+
+
+@task(name="merge features", tags=["mmer"], **_COMMON)
+def merge_features(
+    runtime: RuntimeConfig,
+    config: EncoderConfig,
+    prepared: ArtifactKey,
+    shards: list[tuple[FeatureShard, ArtifactKey]],
+) -> ArtifactKey:
+    """All feature shards as one artifact."""
+    artifact = stages.merge_features(Context(runtime), config, prepared, shards)
+    leave_summary(artifact, "Features")
+    return artifact.key
+
+
+@task(name="train", tags=["mmer", "gpu"], **_COMMON)
+def train(
+    runtime: RuntimeConfig,
+    model: ModelConfig,
+    training: TrainingConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+) -> ArtifactKey:
+    """A trained model."""
+    context = Context(runtime, progress_for(f"train {model.family}"))
+    artifact = stages.train(context, model, training, encoders, prepared, features)
+    leave_summary(artifact, f"{model.family.capitalize()} model")
+    return artifact.key
+
+
+@task(name="evaluate", tags=["mmer"], **_COMMON)
+def evaluate(
+    runtime: RuntimeConfig,
+    config: EvaluationConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+) -> ArtifactKey:
+    """Metrics of a model."""
+    artifact = stages.evaluate(Context(runtime), config, prepared, features, model)
+    leave_summary(artifact, f"{str(artifact.summary['family']).capitalize()} model on {config.split}")
+    return artifact.key
+
+
+@task(name="index", tags=["mmer"], **_COMMON)
+def index(
+    runtime: RuntimeConfig,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+) -> ArtifactKey:
+    """A FAISS index."""
+    artifact = stages.build_index(Context(runtime), config, prepared, features, model)
+    leave_summary(artifact, "FAISS index")
+    return artifact.key
+
+
+@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=["mmer", "gpu"], **_COMMON)
+def attack_shard(
+    runtime: RuntimeConfig,
+    config: AttackConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    shard: AttackShard,
+) -> ArtifactKey:
+    """Outcomes of one attack on a few images."""
+    return stages.attack_shard(Context(runtime), config, prepared, features, model, shard)
+
+
+@task(name="merge robustness", tags=["mmer"], **_COMMON)
+def merge_robustness(
+    runtime: RuntimeConfig, config: AttackConfig, model: ArtifactKey, shards: list[ArtifactKey]
+) -> ArtifactKey:
+    """All outcomes of the attacks on a model."""
+    artifact = stages.merge_robustness(Context(runtime), config, model, shards)
+    rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
+    leave_table("robustness", "Success of pixel attacks", rows)
+    return artifact.key
+
+
+@task(name="report", tags=["mmer"], **_COMMON)
+def report(
+    runtime: RuntimeConfig, config: ReportConfig, inputs: list[stages.ReportInput], settings: Config
+) -> ArtifactKey:
+    """The HTML report."""
+    artifact = stages.build_report(Context(runtime, progress_for("report")), config, inputs, settings)
+    leave_summary(artifact, "Report")
+    return artifact.key
