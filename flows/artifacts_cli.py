@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
+from flows.terminal import tables
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, ConfigError
 from mmer_core.stages import Context
@@ -35,7 +35,7 @@ def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
             f"{manifest.wall_seconds:.1f} s",
             _figures(manifest),
         )
-    Console().print(table)
+    tables().print(table)
 
 
 @app.command

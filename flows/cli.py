@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 # Quiet and offline by default; all of them must be set before Prefect is imported, and none overrides the user.
@@ -16,6 +17,8 @@ for _name, _value in {
 
 from cyclopts import App, Parameter  # noqa: E402
 from cyclopts.exceptions import CycloptsError  # noqa: E402
+from pydantic import ValidationError  # noqa: E402
+from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from flows import artifacts_cli, jobs, query_cli  # noqa: E402
@@ -130,10 +133,28 @@ def _print_report(runtime: Any, key: str) -> None:
 
 
 def _sentence(error: CycloptsError) -> str:
-    """One line of what is wrong with the command line; pydantic's several lines become one."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line.split(" [type=")[0] for line in lines if not line.startswith("For further information")]
-    return "; ".join(told[1:]) if "validation error" in told[0] else " ".join(told)
+    """One line of what is wrong with the command line."""
+    if isinstance(error.__cause__, ValidationError):
+        faults = error.__cause__.errors(include_url=False)
+        # A list that lost its faulty items is faulty in turn: only the items are worth telling.
+        return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
+    return inner is not outer and inner["loc"][: len(outer["loc"])] == outer["loc"]
+
+
+def _fault(fault: ErrorDetails) -> str:
+    """A value that pydantic refused, under the name of its flag."""
+    message = fault["msg"].removeprefix("Value error, ")
+    fields = [field for field in fault["loc"] if isinstance(field, str)]
+    if fields[:1] in (["dataset"], ["runtime"]):  # their flags have no prefix
+        del fields[0]
+    if not fields:
+        return message
+    flag = ".".join(fields).replace("_", "-")
+    return f"--{flag} {fault['input']}: {message[0].lower()}{message[1:]}"
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

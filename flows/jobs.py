@@ -19,7 +19,15 @@ from mmer_core.config import (
     RuntimeConfig,
     TrainJob,
 )
-from mmer_core.stages import Context, ModelArtifacts, ReportInput, newest_models, plan_attack, plan_features
+from mmer_core.stages import (
+    Context,
+    ModelArtifacts,
+    ReportInput,
+    check_encoders,
+    newest_models,
+    plan_attack,
+    plan_features,
+)
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.store import ArtifactKey
 from tasks import stages
@@ -48,6 +56,7 @@ def ingest(job: IngestJob) -> str:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
+    check_encoders(job.encoders)
     prepared = (
         ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
     )
@@ -90,6 +99,7 @@ def report(job: ReportJob) -> str:
 @flow(name="pipeline")
 def pipeline(config: PipelineConfig) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
+    check_encoders(config.encoders)
     inputs = []
     for name in config.datasets:
         models = [_measure(config, name, family) for family in config.families]

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.table import Table
 
+from flows.terminal import tables
 from mmer_core.config import RuntimeConfig
 from mmer_core.queries import predict_photo, search_index
 from mmer_core.stages import Context
@@ -57,7 +57,7 @@ def search(
     table = Table("", "similarity", "photo", "caption", box=None)
     for place, hit in enumerate(hits, start=1):
         table.add_row(str(place), f"{hit.score:.3f}", hit.id, hit.caption)
-    Console().print(table)
+    tables().print(table)
 
 
 def predict(
@@ -91,7 +91,7 @@ def predict(
     table = Table("emotion", "probability", "present", box=None)
     for name, probability, present in reading.ranked():
         table.add_row(name, f"{probability:.2f}", "yes" if present else "")
-    Console().print(table)
+    tables().print(table)
     print(", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items()) + " (1 to 10)")
 
 
@@ -101,7 +101,7 @@ def print_card(artifact: Artifact) -> None:
     table = Table("split", "samples", "texts", box=None)
     for split, count in card["counts"].items():
         table.add_row(split, str(count), str(card["texts"][split]))
-    console = Console()
+    console = tables()
     console.print(f"{card['name']}, protocol {card['protocol']}: {card['inputs']} samples found")
     console.print(table)
     for what, reasons in (("samples", card["quarantined"]), ("captions", card["texts_quarantined"])):
@@ -122,8 +122,8 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
     for name, estimate in metrics["metrics"].items():
         interval = f"{_number(estimate['low'])} to {_number(estimate['high'])}"
         table.add_row(name, _number(estimate["value"]), interval, _number(baselines.get(name)))
-    Console().print(f"{artifact.summary['family']} model on {metrics['split']}")
-    Console().print(table)
+    tables().print(f"{artifact.summary['family']} model on {metrics['split']}")
+    tables().print(table)
 
 
 def print_curves(context: Context, robustness: ArtifactKey) -> None:
@@ -134,7 +134,7 @@ def print_curves(context: Context, robustness: ArtifactKey) -> None:
         interval = f"{_number(success['low'])} to {_number(success['high'])}"
         cells = (row["attack"], row["pixels"], row["n"], _number(success["value"]), interval)
         table.add_row(*(str(cell) for cell in cells), _number(row["median_queries"]))
-    Console().print(table)
+    tables().print(table)
 
 
 def _number(value: Any) -> str:

@@ -18,6 +18,8 @@ from mmer_core.progress import Progress as Report
 from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
 
+_UNCUT = 10_000
+
 
 @contextmanager
 def progress_bars() -> Iterator[None]:
@@ -53,6 +55,12 @@ def progress_bars() -> Iterator[None]:
             yield
         finally:
             show_in_terminal(lambda label: silent)
+
+
+def tables() -> Console:
+    """Standard output for tables: as wide as the terminal, and never cut or folded in a pipe or a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_UNCUT)
 
 
 def _line_when_done(label: str) -> Report:

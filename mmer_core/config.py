@@ -103,7 +103,7 @@ class ModelConfig(Config):
     hidden: int = Field(
         512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
     )
-    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout on features and hidden layers.")
+    dropout: float = Field(0.4, ge=0, lt=1, description="Dropout on features and hidden layers.")
     fusion: Literal["mean", "gated", "concat"] = Field(
         "mean", description="How the joint emotion model fuses the streams' embeddings."
     )
@@ -122,8 +122,10 @@ class TrainingConfig(Config):
 
     epochs: int = Field(30, ge=1, description="Most passes over the training split.")
     patience: int = Field(5, ge=1, description="Epochs without a better validation metric before stopping.")
-    batch_size: int = Field(256, ge=2, description="Samples a step.")
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    batch_size: int = Field(
+        512, ge=2, description="Samples a step; smaller where an epoch would have fewer than 8 steps."
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW (cosine decay).")
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     categories: Literal["bce", "focal", "asymmetric", "weighted_mse"] = Field(
@@ -227,7 +229,9 @@ class IngestJob(Config):
 class TrainJob(Config):
     """Prepare and encode one dataset, train one model on it and evaluate it; what is there is reused."""
 
-    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
     prepared: str | None = Field(
         None, description="Key of prepared arrays in the store, instead of the dataset."
     )

@@ -13,7 +13,7 @@ from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.prepare import resized
 from mmer_core.datasets.sample import Box
 from mmer_core.encoders import ImageEncoder
-from mmer_core.errors import ConfigError, DatasetError, StoreError
+from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError, StoreError
 from mmer_core.inference import TrainedModel
 from mmer_core.retrieval import Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
@@ -64,7 +64,7 @@ def search_index(
         raise ConfigError('give either a text or --image FILE: mmer search "two dogs in the snow"')
     if target not in ("image", "text"):
         raise ConfigError(f"target is {target!r}; search for 'image' or 'text'")
-    artifact = context.artifact(context.store.find(index))
+    artifact = context.artifact(_find_index(context, index))
     trained = _open(context, ArtifactKey.parse(artifact.manifest.inputs["model"]))
     encoders = trained.spec.encoders
     if text is not None:
@@ -114,6 +114,18 @@ def predict_photo(
 
 def _open(context: Context, key: ArtifactKey) -> TrainedModel:
     return TrainedModel.open(context.folder(key), context.device)
+
+
+def _find_index(context: Context, text: str) -> ArtifactKey:
+    try:
+        key = context.store.find(text)
+    except ArtifactNotFound:
+        raise ArtifactNotFound(
+            f"{context.store.url} has no index {text!r}; build one first: mmer index or mmer pipeline"
+        ) from None
+    if key.kind != "index":
+        raise ConfigError(f"{key} is no index; mmer artifacts ls index lists those that are there")
+    return key
 
 
 def _newest_emotion_model(context: Context) -> ArtifactKey:

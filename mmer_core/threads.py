@@ -1,24 +1,26 @@
 """Sharing the cores between shards that run at the same time."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+# What torch uses when nobody shares: all cores, or what OMP_NUM_THREADS says. Read once, because while one
+# shard runs, another thread sees that shard's part as the number in force.
+_ALL = torch.get_num_threads()
+
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Let torch use one worker's share of the cores in this thread, and all of them again afterwards.
+    """Let torch use one worker's share of its threads in this thread, and all of them again afterwards.
 
     One forward pass on one core each makes better use of two cores than two passes that fight for both.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers <= 1:
         yield
         return
-    torch.set_num_threads(max(1, cores // workers))
+    torch.set_num_threads(max(1, _ALL // workers))
     try:
         yield
     finally:
-        torch.set_num_threads(cores)
+        torch.set_num_threads(_ALL)

@@ -1,11 +1,13 @@
 """Configuration files for the command line: the user's own, and those that ship with mmer by name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cyclopts.config import Json, Toml, Yaml
+from cyclopts import App, ArgumentCollection
+from cyclopts.config import Dict, Json, Toml, Yaml
 
 from mmer_core.errors import ConfigError
 
@@ -30,7 +32,9 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     words = iter(tokens)
     for word in words:
         if word == FLAG:
-            name = next(words, "")
+            name = next(words, None)
+            if name is None:
+                raise ConfigError(f"{FLAG} wants a file, or one that ships with mmer: {', '.join(shipped())}")
         elif word.startswith(f"{FLAG}="):
             name = word.removeprefix(f"{FLAG}=")
         else:
@@ -38,12 +42,28 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     if name is None:
         return rest, []
     path = _path(name)
-    reader = _READERS[path.suffix](path, must_exist=True, use_commands_as_keys=False)
     try:
-        _ = reader.config  # read here, so that a broken file is reported as such
+        fields = _READERS[path.suffix](path, must_exist=True).config
     except Exception as error:  # each format raises its own
         raise ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
-    return rest, [reader]
+    return rest, [_Fields(fields, path)]
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """Fields of a file for whatever command is run.
+
+    A flat source would skip the fields that are called as commands are: ``index`` and ``report``.
+    """
+
+    fields: dict[str, Any]
+    path: Path
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        nested = self.fields
+        for command in reversed(commands):
+            nested = {command: nested}
+        Dict(nested, source=str(self.path))(app, commands, arguments)
 
 
 def _path(name: str) -> Path:

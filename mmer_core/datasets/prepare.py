@@ -83,9 +83,10 @@ def _prepare(
         if order:
             tables.write_split(folder, split, raw, kept[split], [crops[row] for row in order])
     if not any(kept.values()):
-        reasons = dict(Counter(row.reason for row in without_captions(quarantined)))
+        reasons = Counter(row.reason for row in without_captions(quarantined))
+        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         raise DatasetError(
-            f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {reasons}"
+            f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {listed}"
         )
     tables.write_quarantine(folder, quarantined)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)

@@ -111,14 +111,14 @@ class TextEncoder:
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
         """Encode texts to ``(len(texts), D)`` float32 on the CPU.
 
-        Texts are batched by length, because padding is paid for like text; the order of the result is that
-        of the input.
+        Texts are batched by length, because padding is paid for like text, and a text that stands there
+        several times is read once; the order of the result is that of the input.
         """
-        order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
-        features = torch.empty(len(texts), self.width)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            tokens = self._tokenize([texts[i] for i in rows])
+        distinct = sorted(set(texts), key=lambda text: (len(text), text))
+        features = torch.empty(len(distinct), self.width)
+        for start in range(0, len(distinct), batch_size):
+            tokens = self._tokenize(distinct[start : start + batch_size])
             batch = {name: tensor.to(self.device) for name, tensor in tokens.items()}
-            features[rows] = self.module(**batch).float().cpu()
-        return features
+            features[start : start + batch_size] = self.module(**batch).float().cpu()
+        row = {text: number for number, text in enumerate(distinct)}
+        return features[[row[text] for text in texts]]

@@ -19,6 +19,8 @@ from mmer_core.errors import EncoderError
 transformers_logging.disable_progress_bar()
 
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+# What a network raises that is shown another modality or size than its own.
+_MISFIT = (AttributeError, TypeError, ValueError)
 
 
 def identity(spec: str) -> dict[str, str]:
@@ -63,11 +65,9 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
     if not processor.do_normalize:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     preprocessing = Preprocessing(side, _times(scale, mean), _times(scale, std))
-    probe = torch.zeros(1, 3, side, side)
     try:
-        with torch.inference_mode():
-            width = module.eval()(probe).shape[-1]
-    except (TypeError, ValueError) as error:
+        width = _width(module, torch.zeros(1, 3, side, side))
+    except _MISFIT as error:
         raise EncoderError(f"{name} does not encode images of {side} pixels: {error}") from None
     return ImageEncoder(name, module, preprocessing, width)
 
@@ -80,7 +80,7 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
         raise EncoderError(
             f"{folder} has no usable tokenizer; a text encoder is not run without its own"
         ) from None
-    module = _TextTower(_load(name, folder)).eval()
+    module = _TextTower(_load(name, folder))
     limit = min(tokenizer.model_max_length, module.positions)
     padding = "max_length" if module.reads_padding else "longest"
     keys = ("input_ids",) if module.reads_padding else ("input_ids", "attention_mask")
@@ -97,9 +97,8 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
         return {key: batch[key] for key in keys}
 
     try:
-        with torch.inference_mode():
-            width = module(**tokenize(["width"])).shape[-1]
-    except (TypeError, ValueError) as error:
+        width = _width(module, **tokenize(["width"]))
+    except _MISFIT as error:
         raise EncoderError(f"{name} does not encode texts: {error}") from None
     return TextEncoder(name, module, tokenize, width)
 
@@ -135,6 +134,11 @@ class _TextTower(nn.Module):
         hidden = model(**tokens).last_hidden_state  # (B, L, D)
         mask = tokens["attention_mask"][..., None].to(hidden.dtype)
         return (hidden * mask).sum(1) / mask.sum(1)
+
+
+@torch.inference_mode()
+def _width(module: nn.Module, *inputs: Tensor, **named: Tensor) -> int:
+    return int(module.eval()(*inputs, **named).shape[-1])
 
 
 def _pooled(output: Any) -> Tensor:

@@ -6,7 +6,7 @@ when the stage's code changes what comes out.
 
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import evaluate
-from mmer_core.stages.features import encode_features_shard, merge_features, plan_features
+from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.indexing import build_index
 from mmer_core.stages.ingesting import ingest
 from mmer_core.stages.lineage import ModelArtifacts, newest_models
@@ -22,6 +22,7 @@ __all__ = [
     "attack_shard",
     "build_index",
     "build_report",
+    "check_encoders",
     "encode_features_shard",
     "evaluate",
     "ingest",

@@ -14,6 +14,16 @@ from mmer_core.threads import shared_cores
 VERSION = 1
 
 
+def check_encoders(config: EncoderConfig) -> None:
+    """Notice an unknown or missing encoder before hours of work on the way to it.
+
+    Raises:
+        EncoderError: An encoder is unknown, or its weights are missing.
+    """
+    for modality in ("image", "text"):
+        _identity(config, modality)
+
+
 def plan_features(context: Context, config: EncoderConfig, prepared: ArtifactKey) -> list[FeatureShard]:
     """The shards that make up the features of a prepared dataset."""
     return plan_shards(Prepared.open(context.folder(prepared)), config.shard_size)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +32,7 @@ class EmotionData:
         if split.texts:
             streams["text"] = mean_by_sample(
                 torch.from_numpy(features.load(split.split, "text")),
-                torch.from_numpy(split.text_sample),
+                torch.tensor(split.text_sample),
                 len(split),
             )
         return cls(streams, torch.from_numpy(split.labels), torch.from_numpy(split.vad))
@@ -67,7 +66,7 @@ class RetrievalData:
         return cls(
             torch.from_numpy(features.load(split.split, "context")),
             torch.from_numpy(features.load(split.split, "text")),
-            torch.from_numpy(np.ascontiguousarray(split.text_sample)),
+            torch.tensor(split.text_sample),
             split.texts,
         )
 

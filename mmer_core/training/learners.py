@@ -84,7 +84,7 @@ class EmotionLearner:
         }
         if self._aligned and isinstance(self.model, JointEmotionModel):
             image, text = self.model.image_and_text(output)
-            aligned = self.state["contrastive"](image, text, rows, self.model.logit_scale.exp())
+            aligned = self.state["contrastive"](image, text, rows, _scale(self.model.logit_scale))
             losses["contrastive"] = self.config.contrastive_weight * aligned
         return losses
 
@@ -140,7 +140,7 @@ class RetrievalLearner:
             self.model.embed_image(x),
             self.model.embed_text(y),
             images.to(device),
-            self.model.logit_scale.exp(),
+            _scale(self.model.logit_scale),
         )
         return losses
 
@@ -174,6 +174,11 @@ def word_targets(captions: list[str], words: tuple[str, ...]) -> Tensor:
     """``(T, W)`` bool: which words of the vocabulary each caption holds."""
     counts = CountVectorizer(vocabulary=list(words), binary=True).transform(captions)
     return torch.from_numpy(counts.astype(bool).toarray())
+
+
+def _scale(logit_scale: Tensor) -> Tensor:
+    """The inverse temperature, at most 100 as in CLIP (Radford et al. 2021), so that it cannot run away."""
+    return logit_scale.exp().clamp(max=100.0)
 
 
 def _mean(losses: list[Tensor]) -> Tensor:

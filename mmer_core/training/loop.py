@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 
 from mmer_core.config import TrainingConfig
+from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
 from mmer_core.training.learners import Learner
 
 _CHECKPOINT = "checkpoint.pt"
 # Dropout draws from torch's global random state: two trainings in threads of one process would share it.
 _ONE_AT_A_TIME = threading.Lock()
+_LEAST_STEPS = 8  # a small dataset would hardly move in the one step an epoch that a large batch leaves it
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 Row = dict[str, float]
@@ -76,6 +78,9 @@ def fit(
         learner: Model, data and objectives; moved to ``device``.
         precision: Autocast on CUDA; elsewhere training is in float32.
         checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
+
+    Raises:
+        ConfigError: Training diverged, or the validation metric is not defined.
     """
     with _ONE_AT_A_TIME:
         learner.state.to(device)
@@ -86,6 +91,11 @@ def fit(
             state.epoch += 1
             state.history.append({"epoch": state.epoch, **row})
             value = row[f"val_{learner.selection}"]
+            if not math.isfinite(value):
+                raise ConfigError(
+                    f"the validation metric {learner.selection} is {value} after epoch {state.epoch}; lower the "
+                    "learning rate, or see that val holds positive labels"
+                )
             if value > state.best_value:
                 state.best_epoch, state.best_value = state.epoch, value
                 state.best_state = copy.deepcopy(learner.state.state_dict())
@@ -103,7 +113,8 @@ class _Trainer:
         self, learner: Learner, config: TrainingConfig, device: torch.device, precision: str
     ) -> None:
         self.learner, self.config, self.device = learner, config, device
-        self.steps = max(1, math.ceil(len(learner) / config.batch_size))
+        samples = len(learner)
+        self.steps = max(math.ceil(samples / config.batch_size), min(_LEAST_STEPS, samples // 2), 1)
         self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -143,8 +154,6 @@ class _Trainer:
             losses = self.learner.losses(rows.to(self.device))
             total = torch.stack(list(losses.values())).sum()
         self.scaler.scale(total).backward()
-        self.scaler.unscale_(self.optimiser)
-        torch.nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()

@@ -1,0 +1,60 @@
+"""The building blocks against formulas written out in numpy."""
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import nn
+
+from mmer_core.models.layers import EmotionHead, Projection, Standardise
+
+
+def test_standardise_is_the_z_score_of_the_training_split():
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(50, 4)) * [1e-3, 1, 1e4, 5] + [0, 7, -1e4, 2]
+    other = rng.normal(size=(3, 4))
+    layer = Standardise(4)
+    layer.fit(torch.from_numpy(train).float())
+    expected = (other - train.mean(axis=0)) / train.std(axis=0, ddof=1)
+    np.testing.assert_allclose(layer(torch.from_numpy(other).float()).numpy(), expected, rtol=1e-3, atol=1e-3)
+    assert not list(layer.parameters())
+
+
+def test_a_feature_that_is_silent_on_train_does_not_blow_up_later():
+    layer = Standardise(2)
+    layer.fit(torch.tensor([[3.0, 0.0], [3.0, 1.0], [3.0, 2.0]]))
+    assert layer(torch.tensor([[3.0, 1.0], [3.5, 3.0]])).tolist() == [[0.0, 0.0], [0.5, 2.0]]
+
+
+def test_a_projection_is_a_linear_map_plus_a_branch():
+    torch.manual_seed(0)
+    features = torch.randn(9, 5)
+    for hidden in (0, 6):
+        projection = Projection(5, 3, hidden, dropout=0.5).eval()
+        projection.standardise.fit(features)
+        x = (features - features.mean(0)) / features.std(0)
+        expected = x @ projection.linear.weight.T + projection.linear.bias
+        if hidden:
+            up, down = (layer for layer in projection.branch if isinstance(layer, nn.Linear))
+            inner = x @ up.weight.T + up.bias
+            gelu = inner * 0.5 * (1 + torch.erf(inner / 2**0.5))
+            expected = expected + gelu @ down.weight.T + down.bias
+        torch.testing.assert_close(projection(features), expected)
+        assert not torch.equal(projection.train()(features), projection(features))  # dropout is there
+
+
+def test_a_head_starts_from_what_a_constant_predictor_knows():
+    rng = np.random.default_rng(1)
+    labels = (rng.random((200, 5)) < [0.02, 0.3, 0.5, 0.9, 0]).astype(np.float32)
+    ratings = rng.normal([4, 5, 6], [0.5, 1, 2], (200, 3)).astype(np.float32)
+    torch.manual_seed(0)
+    head = EmotionHead(16, 5)
+    head.fit(torch.from_numpy(labels), torch.from_numpy(ratings))
+    logits, rated = head(torch.zeros(1, 16))
+    prevalence = np.clip(labels.mean(axis=0), 1e-3, 1)
+    np.testing.assert_allclose(expit(logits[0].detach().numpy()), prevalence, rtol=1e-4)
+    np.testing.assert_allclose(rated[0].detach().numpy(), ratings.mean(axis=0), rtol=1e-5)
+    # One unit of the head's own scale is one standard deviation of the ratings.
+    with torch.no_grad():
+        head.continuous.bias += 1
+        shift = head(torch.zeros(1, 16))[1] - rated
+    np.testing.assert_allclose(shift[0].detach().numpy(), ratings.std(axis=0, ddof=1), rtol=1e-4)

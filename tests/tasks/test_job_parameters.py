@@ -1,0 +1,112 @@
+"""The parameters of the jobs: documented, immutable, and strict."""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from mmer_core import config
+from mmer_core.config import Config, IngestConfig, ModelConfig, PipelineConfig
+
+MODELS = [
+    model
+    for _, model in inspect.getmembers(config, inspect.isclass)
+    if issubclass(model, Config) and model is not Config
+]
+JOBS = [model for model in MODELS if model.__name__.endswith("Job")] + [PipelineConfig]
+each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+
+
+def undescribed(schema: dict[str, Any], where: str = "") -> Iterator[str]:
+    """Paths of the properties without a description, also of those in ``$defs``."""
+    for name, part in schema.get("$defs", {}).items():
+        yield from undescribed(part, name)
+    for name, field in schema.get("properties", {}).items():
+        if len(field.get("description", "").strip()) < 8:
+            yield f"{where}.{name}"
+        yield from undescribed(field, f"{where}.{name}")
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
+def test_every_field_of_every_job_is_described(job):
+    schema = job.model_json_schema()
+    assert len(schema["properties"]) >= 2
+    assert schema["description"]
+    assert list(undescribed(schema, job.__name__)) == []
+
+
+def test_the_check_of_descriptions_can_fail():
+    class Inner(BaseModel):
+        bare: int = 0
+
+    class Outer(BaseModel):
+        inner: Inner = Inner()
+
+    assert list(undescribed(Outer.model_json_schema(), "Outer")) == ["Inner.bare", "Outer.inner"]
+
+
+@each_model
+def test_defaults_are_valid_and_survive_json(model):
+    default = model()
+    again = model.model_validate_json(default.model_dump_json())
+    assert again == default
+    assert model.model_validate(default.model_dump()) == default
+
+
+@each_model
+def test_an_unknown_field_is_refused(model):
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        model(no_such_field=1)
+
+
+@each_model
+def test_configurations_are_frozen(model):
+    default = model()
+    name = next(iter(model.model_fields))
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(default, name, getattr(default, name))
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        ("SyntheticConfig", {"images": 29}),
+        ("IngestConfig", {"dataset": "imagenet"}),
+        ("IngestConfig", {"context_size": 0}),
+        ("EncoderConfig", {"image_size": 31}),
+        ("ModelConfig", {"family": "both"}),
+        ("ModelConfig", {"dropout": 1.0}),
+        ("TrainingConfig", {"epochs": 0}),
+        ("TrainingConfig", {"batch_size": 1}),
+        ("TrainingConfig", {"learning_rate": 0}),
+        ("TrainingConfig", {"warmup": 1.0}),
+        ("TrainingConfig", {"seed": -1}),
+        ("EvaluationConfig", {"confidence": 1.0}),
+        ("AttackConfig", {"pixels": [0]}),
+        ("AttackConfig", {"pixels": []}),
+        ("AttackConfig", {"attacks": []}),
+        ("RuntimeConfig", {"workers": 0}),
+        ("RuntimeConfig", {"device": "tpu"}),
+        ("PipelineConfig", {"datasets": {}}),
+        ("PipelineConfig", {"datasets": {"../up": {}}}),
+    ],
+)
+def test_values_that_cannot_work_are_refused(model, fields):
+    with pytest.raises(ValidationError):
+        getattr(config, model)(**fields)
+
+
+def test_the_default_width_follows_family_and_task():
+    widths = {
+        (f, t): ModelConfig(family=f).width(t) for f in config.FAMILIES for t in ("emotion", "retrieval")
+    }
+    assert widths == {
+        ("separate", "emotion"): 256,
+        ("separate", "retrieval"): 256,
+        ("joint", "emotion"): 128,
+        ("joint", "retrieval"): 512,
+    }
+    assert ModelConfig(embedding=12).width("emotion") == 12
+    assert [IngestConfig(dataset=name).task for name in ("emotic", "flickr8k")] == ["emotion", "retrieval"]

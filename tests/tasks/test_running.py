@@ -1,0 +1,81 @@
+"""Tasks and flows as plain Python; no server is started."""
+
+import threading
+import time
+
+import pytest
+from prefect import flow, task
+
+from mmer_core.config import ReportJob, RuntimeConfig
+from mmer_core.progress import silent
+from tasks.running import call, call_flow, fan_out, in_flow
+
+THREADS: list[str] = []
+
+
+@task(retries=3, retry_delay_seconds=60)
+def halved(number: int, divisor: int) -> float:
+    THREADS.append(threading.current_thread().name)
+    if number < 0:
+        raise ValueError(f"cannot halve {number}")
+    time.sleep(0.002 * (10 - number))  # the last finishes first
+    return number / divisor
+
+
+@flow
+def workers(job: ReportJob) -> int:
+    return job.runtime.workers
+
+
+def test_outside_a_flow_tasks_and_flows_are_plain_functions():
+    assert not in_flow()
+    assert call(halved, 4, 2) == 2
+    assert call_flow(workers, ReportJob(runtime=RuntimeConfig(workers=7))) == 7
+    with pytest.raises(ValueError, match="cannot halve -1"):
+        call(halved, -1, 2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_results_come_in_the_order_of_the_shards(count):
+    THREADS.clear()
+    seen = []
+    found = fan_out(halved, iter(range(9)), lambda n: (n, 2), count, lambda *said, note="": seen.append(said))
+    assert found == [n / 2 for n in range(9)]
+    assert seen == [(done, 9) for done in range(1, 10)]
+    assert len(THREADS) == 9
+    assert 1 <= len(set(THREADS)) <= count
+
+
+def test_nothing_to_do_is_done():
+    assert fan_out(halved, [], lambda n: (n, 2), 2, silent) == []
+
+
+def test_shards_run_at_the_same_time():
+    meeting = threading.Barrier(3, timeout=30)
+
+    @task
+    def meet(number: int) -> int:
+        return meeting.wait() * 0 + number
+
+    assert fan_out(meet, [1, 2, 3], lambda n: (n,), 3, silent) == [1, 2, 3]
+
+
+def test_a_failure_lets_begun_shards_end_and_starts_no_others():
+    begun, ended = [], []
+    failed = threading.Event()
+
+    @task
+    def work(number: int) -> None:
+        begun.append(number)
+        if number == 1:
+            failed.set()
+            raise ValueError("shard 1 is broken")
+        failed.wait(30)
+        time.sleep(0.2)
+        ended.append(number)
+
+    with pytest.raises(ValueError, match="shard 1 is broken"):
+        fan_out(work, range(50), lambda n: (n,), 2, silent)
+    assert 0 in ended
+    assert sorted(ended) == sorted(set(begun) - {1})
+    assert len(begun) < 50

@@ -1,0 +1,34 @@
+"""Sharing the cores among shards."""
+
+import os
+
+import pytest
+import torch
+
+from mmer_core.threads import shared_cores
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 1000])
+def test_a_worker_has_its_share_and_at_least_one(workers):
+    with shared_cores(workers):
+        assert torch.get_num_threads() == max(1, CORES // workers)
+    assert torch.get_num_threads() == CORES
+    with pytest.raises(KeyError), shared_cores(workers):
+        raise KeyError
+    assert torch.get_num_threads() == CORES
+
+
+def test_a_single_worker_changes_nothing():
+    torch.set_num_threads(3)
+    with shared_cores(1):
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 3
