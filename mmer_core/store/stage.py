@@ -88,12 +88,14 @@ def run_stage(
         ArtifactConflict: Another machine published other files under this key meanwhile.
     """
     key = stage_key(kind, config, inputs, version)
-    if store.has(key):
+    place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
+    if store.has(key) and not place.exists():
         return Artifact.open(store, key)
     store.ensure_writable()
-    place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
     with _only_one(place.with_name(f"{place.name}.lock")):
         if store.has(key):
+            # Left by a run that was killed between publishing and this.
+            shutil.rmtree(place, ignore_errors=True)
             return Artifact.open(store, key)
         workspace = _fresh(place)
         start = time.perf_counter()

@@ -9,6 +9,7 @@ import copy
 import math
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,7 @@ def fit(
     device: torch.device,
     precision: str = "float32",
     checkpoints: Path | None = None,
+    checkpoint_seconds: float = 0.0,
     progress: Progress = silent,
 ) -> Progression:
     """Train, leave the learner with the weights of its best epoch, and return the progression.
@@ -78,6 +80,7 @@ def fit(
         learner: Model, data and objectives; moved to ``device``.
         precision: Autocast on CUDA; elsewhere training is in float32.
         checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
+        checkpoint_seconds: Least time between two checkpoints; with 0 there is one after every epoch.
 
     Raises:
         ConfigError: Training diverged, or the validation metric is not defined.
@@ -86,6 +89,7 @@ def fit(
         learner.state.to(device)
         trainer = _Trainer(learner, config, device, precision)
         state = trainer.restore(checkpoints)
+        saved = time.monotonic()
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             row = trainer.epoch(state.epoch)
             state.epoch += 1
@@ -99,7 +103,10 @@ def fit(
             if value > state.best_value:
                 state.best_epoch, state.best_value = state.epoch, value
                 state.best_state = copy.deepcopy(learner.state.state_dict())
-            trainer.save(state, checkpoints)
+            # Writing one to disk for good takes longer than an epoch on a small dataset.
+            if time.monotonic() - saved >= checkpoint_seconds:
+                trainer.save(state, checkpoints)
+                saved = time.monotonic()
             progress(
                 state.epoch, config.epochs, f"loss {row['train_loss']:.3f}, {learner.selection} {value:.2f}"
             )

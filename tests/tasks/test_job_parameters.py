@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from mmer_core import config
-from mmer_core.config import Config, IngestConfig, ModelConfig, PipelineConfig
+from mmer_core.config import Config, ModelConfig, PipelineConfig
 
 MODELS = [
     model
@@ -109,4 +109,3 @@ def test_the_default_width_follows_family_and_task():
         ("joint", "retrieval"): 512,
     }
     assert ModelConfig(embedding=12).width("emotion") == 12
-    assert [IngestConfig(dataset=name).task for name in ("emotic", "flickr8k")] == ["emotion", "retrieval"]

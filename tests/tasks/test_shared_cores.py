@@ -1,13 +1,12 @@
 """Sharing the cores among shards."""
 
-import os
-
 import pytest
 import torch
 
+from mmer_core import threads
 from mmer_core.threads import shared_cores
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = threads._ALL  # all cores, or what OMP_NUM_THREADS says
 
 
 @pytest.fixture(autouse=True)

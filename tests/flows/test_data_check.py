@@ -1,0 +1,105 @@
+"""``mmer data check``: every fault of every kind of dataset at once, and nothing stored."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from flows.cli import main
+from mmer_core.config import IngestConfig, SyntheticConfig
+from mmer_core.datasets.ingest import ingest
+from mmer_core.datasets.synthetic import write_emotic
+
+
+@pytest.fixture
+def check(capsys, monkeypatch, tmp_path):
+    """Run ``mmer data check FLAGS``; returns the exit code and the lines printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*flags: object) -> tuple[int, list[str]]:
+        capsys.readouterr()
+        code = 0
+        try:
+            main(["data", "check", *map(str, flags), "--store", str(tmp_path / "store")])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        assert not (tmp_path / "store").exists()
+        assert not (tmp_path / ".mmer").exists()
+        return code, capsys.readouterr().out.splitlines()
+
+    return run
+
+
+def _photo(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path)
+
+
+def test_a_manifest_with_many_faults(check, tmp_path):
+    _photo(tmp_path / "m" / "a.png")
+    (tmp_path / "m" / "broken.png").write_bytes(b"not a picture")
+    rows = [
+        {"id": "fine", "split": "train", "image": "a.png", "labels": ["x"], "x1": 0, "y1": 0, "x2": 4, "y2": 4},
+        {"id": "broken", "split": "train", "image": "broken.png", "labels": ["x"]},
+        {"id": "box[/b]", "split": "train", "image": "a.png", "labels": ["x"], "x1": 9, "y1": 0, "x2": 12, "y2": 4},
+        {"id": "gone", "split": "test", "image": "gone.png", "labels": ["x"]},
+        {"id": "strange", "split": "test", "image": "a.png", "labels": ["y"]},
+    ]  # fmt: skip
+    path = tmp_path / "m" / "m.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n{oops\n")
+    code, lines = check("--dataset", "manifest", "--root", path)
+    assert code == 1
+    table = "\n".join(lines)
+    for words in (
+        ("broken", "unreadable_image", "line 2"), ("box[/b]", "empty_box", "line 3"),
+        ("gone", "missing_image", "line 4"), ("strange", "unknown_label", "line 5"),
+        ("malformed_row", "line 6", "not JSON"), ("val", "empty_split"),
+    ):  # fmt: skip
+        assert any(all(word in line for word in words) for line in lines), (words, table)
+    assert lines[-1].startswith("1 of 6 samples are sound; ")
+
+
+def test_a_sound_manifest(check, tmp_path):
+    _photo(tmp_path / "a.png")
+    path = tmp_path / "m.csv"
+    path.write_text("id,split,image,text\n1,train,a.png,one\n2,val,a.png,two\n")
+    assert check("--dataset", "manifest", "--root", path) == (0, ["2 of 2 samples are sound"])
+
+
+def test_flickr8k_tells_lines_of_captions_and_lists(check, tmp_path):
+    root = tmp_path / "flickr"
+    _photo(root / "Images" / "a.jpg")
+    _photo(root / "Images" / "b.jpg")
+    (root / "captions.txt").write_text('image,caption\na.jpg,"two\nlines"\na.jpg,\nx.jpg,lost\nb.jpg,fine\n')
+    (root / "Flickr_8k.trainImages.txt").write_text("a.jpg\n")
+    (root / "Flickr_8k.devImages.txt").write_text("b.jpg\n")
+    code, lines = check("--dataset", "flickr8k", "--root", root)
+    assert code == 1
+    assert any("caption_empty" in line and "line 4 of captions.txt" in line for line in lines)
+    assert any("caption_unknown_photo" in line and "line 5 of captions.txt" in line for line in lines)
+    assert lines[-1].startswith("2 of 2 samples are sound")
+    (root / "Flickr_8k.testImages.txt").write_text("c.jpg\na.jpg\nb.jpg\n")
+    (root / "captions.txt").write_text("picture,caption\n")
+    code, lines = check("--dataset", "flickr8k", "--root", root)
+    told = "\n".join(lines)
+    assert code == 1
+    assert "lacks the column image" in told
+    assert "line 2 of Flickr_8k.testImages.txt (a.jpg, in train too)" in told
+    assert "line 3 of Flickr_8k.testImages.txt (b.jpg, in val too)" in told
+
+
+def test_emotic_faults_are_those_of_an_ingest(check, tmp_path):
+    root = write_emotic(tmp_path / "emotic", SyntheticConfig(images=30))
+    config = IngestConfig(root=root, context_size=16, body_size=16)
+    card = ingest(config, tmp_path / "out", tmp_path / "scratch", workers=1)
+    quarantine = pd.read_csv(tmp_path / "out" / "quarantine.csv", keep_default_na=False)
+    code, lines = check("--root", root)
+    assert code == 1
+    assert lines[-1].startswith(f"{sum(card.counts.values())} of {card.inputs} samples are sound")
+    told = Counter(
+        reason for line in lines[1:-1] for reason in line.split() if reason in set(quarantine["Reason"])
+    )
+    assert told == Counter(quarantine["Reason"])

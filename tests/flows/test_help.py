@@ -1,0 +1,79 @@
+"""``--help`` tells every parameter with its description."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from flows.cli import main
+from mmer_core.config import (
+    IndexJob,
+    IngestConfig,
+    IngestJob,
+    PipelineConfig,
+    ReportJob,
+    RobustnessJob,
+    TrainJob,
+)
+
+WITHOUT_PREFIX = ("runtime", "dataset")
+
+
+def parameters(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Flag and description of every leaf."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if kind == dict[str, IngestConfig]:
+            yield from parameters(IngestConfig, f"{prefix}{name}.{{NAME}}.")
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from parameters(kind, prefix if name in WITHOUT_PREFIX else f"{prefix}{name}.")
+        else:
+            assert field.description, f"{prefix}{name} has no description"
+            yield f"--{prefix}{name}".replace("_", "-"), field.description
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    """Help without frames and line breaks."""
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert not end.value.code
+    return re.sub(r"[\s│╭╮╰╯─]+", "", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("command", "job"),
+    [
+        ("pipeline", PipelineConfig),
+        ("ingest", IngestJob),
+        ("train", TrainJob),
+        ("index", IndexJob),
+        ("robustness", RobustnessJob),
+        ("report", ReportJob),
+    ],
+)
+def test_every_parameter_is_listed(command, job, capsys, monkeypatch) -> None:
+    # Wide enough that the column of flags is not broken between the lines of a description.
+    monkeypatch.setenv("COLUMNS", "400")
+    text = help_of(capsys, command)
+    listed = list(parameters(job))
+    assert len(listed) > 5
+    for flag, description in listed:
+        assert flag in text, flag
+        assert re.sub(r"\s+", "", description) in text, (flag, description)
+
+
+def test_every_command_is_listed(capsys) -> None:
+    text = help_of(capsys)
+    for command in ("pipeline", "ingest", "train", "index", "robustness", "report", "search", "predict"):
+        assert command in text
+    assert "pipeline--configdemo" in text
+    assert all(command in help_of(capsys, "artifacts") for command in ("ls", "show", "fetch", "verify"))
+
+
+@pytest.mark.parametrize("command", ["search", "predict"])
+def test_questions_describe_their_parameters(command, capsys) -> None:
+    text = help_of(capsys, command)
+    assert "--json" in text
+    assert "--store" in text
+    assert "Artifactstore" in text

@@ -1,0 +1,61 @@
+"""One finished study for all tests here, and the command line run in this process."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from small_pipeline import Study, small_config
+
+import mmer_core.threads
+from flows import jobs
+from flows.cli import main
+from mmer_core.store import ArtifactKey
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors on a busy machine: threads would wait for each other for most of the time.
+
+    The processes that tests start do the same, so that floating-point sums have the same order.
+    """
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(mmer_core.threads, "_ALL", 1)
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def study(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The small pipeline, run once as plain Python, without a break."""
+    config = small_config(tmp_path_factory.mktemp("study"))
+    return Study(config, ArtifactKey.parse(jobs.pipeline.fn(config)))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def mmer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """Run ``mmer ARGUMENTS`` in this process."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
+        return Answer(code, *capsys.readouterr())
+
+    return run

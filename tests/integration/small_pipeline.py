@@ -1,0 +1,118 @@
+"""The whole study in miniature, and ways to run it and to look at what it made."""
+
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from mmer_core.config import IngestConfig, PipelineConfig, RuntimeConfig, TrainJob
+from mmer_core.stages import Context
+from mmer_core.store import ArtifactKey, Manifest, Store
+
+CONFIGURATION = Path(__file__).with_name("small.toml")
+
+
+def small_config(folder: Path) -> PipelineConfig:
+    """The configuration with its store and work folder below ``folder``."""
+    fields = tomllib.loads(CONFIGURATION.read_text())
+    runtime = RuntimeConfig(store=str(folder / "store"), work=folder / "work", checkpoint_seconds=0)
+    return PipelineConfig.model_validate(fields | {"runtime": runtime})
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished run: its configuration and the key of its report."""
+
+    config: PipelineConfig
+    report: ArtifactKey
+
+    @property
+    def context(self) -> Context:
+        return Context(self.config.runtime)
+
+    @property
+    def store(self) -> Store:
+        return self.context.store
+
+    def flags(self) -> list[str]:
+        """The flags that point a command at this study's store."""
+        return ["--store", self.config.runtime.store, "--work", str(self.config.runtime.work)]
+
+    def only(self, kind: str, **summary: object) -> Manifest:
+        """The one artifact of a kind whose summary has these figures."""
+        found = [
+            manifest
+            for manifest in self.store.list(kind)
+            if all(manifest.summary.get(name) == value for name, value in summary.items())
+        ]
+        assert len(found) == 1, f"{len(found)} artifacts of kind {kind} with {summary}"
+        return found[0]
+
+    def made_from(self, kind: str, role: str, manifest: Manifest) -> Manifest:
+        """The one artifact of a kind that was made from another."""
+        found = [one for one in self.store.list(kind) if one.inputs.get(role) == str(manifest.key)]
+        assert len(found) == 1, f"{len(found)} artifacts of kind {kind} made from {manifest.key}"
+        return found[0]
+
+    def train_job(self, name: str) -> TrainJob:
+        """Training on one of the datasets, as the pipeline does it."""
+        config = self.config
+        return TrainJob(
+            dataset=config.datasets[name],
+            encoders=config.encoders,
+            model=config.model,
+            training=config.training,
+            evaluation=config.evaluation,
+            runtime=config.runtime,
+        )
+
+
+def settings_file(folder: Path, job: TrainJob) -> Path:
+    """A job as a file for ``--config``, where dataset and runtime have no prefix."""
+    fields = job.model_dump(mode="json", exclude_none=True)
+    path = folder / "job.json"
+    path.write_text(json.dumps(fields | fields.pop("runtime") | fields.pop("dataset")))
+    return path
+
+
+def created(store: Store) -> dict[ArtifactKey, str]:
+    """When every artifact was made."""
+    return {manifest.key: manifest.created for manifest in store.list()}
+
+
+def digests(manifest: Manifest) -> dict[str, str]:
+    """SHA-256 of every file of an artifact."""
+    return {entry.path: entry.sha256 for entry in manifest.files}
+
+
+def emotic(images: int, **fields: object) -> IngestConfig:
+    """A drawn EMOTIC of small arrays."""
+    synthetic = {"images": images, **fields}
+    return IngestConfig.model_validate(
+        {"dataset": "emotic", "context_size": 64, "body_size": 64, "synthetic": synthetic}
+    )
+
+
+def start_mmer(arguments: Sequence[str], output: Path) -> BaseProcess:
+    """Start the command line in a process of its own, which can be killed.
+
+    A server that has imported everything forks it: importing torch takes longer than the small study.
+    """
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload(["flows.cli"])
+    process = processes.Process(target=_mmer, args=(list(arguments), output), daemon=True)
+    process.start()
+    return process
+
+
+def _mmer(arguments: list[str], output: Path) -> None:
+    from flows.cli import main
+
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    main(arguments)

@@ -1,0 +1,118 @@
+"""The manifests of docs/manifest.md, grown to a trainable size, from the file to the report."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flows import jobs
+from mmer_core.config import PipelineConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.stages import Context
+from mmer_core.stages.evaluating import load_metrics
+from mmer_core.store import ArtifactKey
+
+GUIDE = Path(__file__).parents[2] / "docs" / "manifest.md"
+FULL = {"train": 20, "val": 8, "test": 8}
+
+
+def _example(name: str) -> str:
+    found = re.search(rf"<!-- example: {re.escape(name)} -->\n```\w+\n(.*?)```", GUIDE.read_text(), re.S)
+    assert found
+    return found[1]
+
+
+def _photos(root: Path, count: int) -> list[str]:
+    (root / "images").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for number in range(count):
+        pixels = generator.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"{number}.png")
+    return [f"images/{number}.png" for number in range(count)]
+
+
+def _grown(rows: list[dict[str, object]], photos: list[str]) -> list[dict[str, object]]:
+    """The example's rows, over and over, with ids, splits and images of their own."""
+    splits = [split for split, count in FULL.items() for _ in range(count)]
+    return [
+        rows[place % len(rows)] | {"id": f"s{place}", "split": split, "image": photos[place]}
+        for place, split in enumerate(splits)
+    ]
+
+
+def _multi_label(root: Path) -> Path:
+    head, *lines = _example("photos.jsonl").splitlines()
+    rows = _grown([json.loads(line) for line in lines], _photos(root, sum(FULL.values())))
+    (root / "photos.jsonl").write_text("\n".join([head, *(json.dumps(row) for row in rows)]) + "\n")
+    return root / "photos.jsonl"
+
+
+def _single_label(root: Path) -> Path:
+    """As a CSV without texts, with splits by mmer's own hand and the label set in a sidecar."""
+    rows = list(csv.DictReader(io.StringIO(_example("photos.csv").partition("\n")[2])))
+    rows = _grown(rows, _photos(root, sum(FULL.values())))  # type: ignore[arg-type]
+    with (root / "photos.csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["id", "image", "label"])
+        writer.writerows([r["id"], r["image"], str(r["labels"]).partition(";")[0]] for r in rows)
+    declared = {"labels": ["wet", "sunny"], "multi_label": False}
+    (root / "photos.csv.labels.json").write_text(json.dumps(declared))
+    return root / "photos.csv"
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
+    folder = tmp_path_factory.mktemp("manifests")
+    small = {"dataset": "manifest", "context_size": 64, "body_size": 64}
+    return PipelineConfig.model_validate(
+        {
+            "datasets": {
+                "multi": small | {"root": _multi_label(folder / "multi")},
+                "single": small | {"root": _single_label(folder / "single")},
+            },
+            "encoders": {"image": "packaged:efficientnet_lite0", "image_size": 64},
+            "training": {"epochs": 2},
+            "evaluation": {"resamples": 20},
+            "attack": {"pixels": [1], "images": 3, "budget": 20, "population": 5},
+            "report": {"points": 50, "gallery": 1},
+            "runtime": {"store": str(folder / "store"), "work": folder / "work"},
+        }
+    )
+
+
+def test_manifests_run_to_the_report_with_their_own_labels_and_without_ratings(
+    config: PipelineConfig,
+) -> None:
+    report = ArtifactKey.parse(jobs.pipeline.fn(config))
+    context = Context(config.runtime)
+    html = (context.folder(report) / "report.html").read_text()
+    assert "sunny" in html
+    assert "wet" in html
+    assert "Sadness" not in html
+    assert "EmotiCon" not in html, "EMOTIC's figures say nothing of another dataset"
+    assert "ominance" not in html.partition('id="methods"')[0]
+    by_labels = {
+        Prepared.open(context.folder(manifest.key)).card.labels: manifest
+        for manifest in context.store.list("prepared")
+    }
+    assert set(by_labels) == {("sunny", "windy", "wet"), ("wet", "sunny")}
+    streams = {
+        labels: Prepared.open(context.folder(one.key)).split("train").streams
+        for labels, one in by_labels.items()
+    }
+    assert set(streams.values()) == {("context",)}
+    evaluations = list(context.store.list("evaluation"))
+    assert len(evaluations) == 4
+    for evaluation in evaluations:
+        metrics = load_metrics(context.folder(evaluation.key))
+        texts = evaluation.inputs["prepared"] == str(by_labels["sunny", "windy", "wet"].key)
+        assert set(metrics["per_stream"]) == ({"context", "text"} if texts else {"context"})
+        assert metrics["metrics"]["map"]["value"] > 0
+        assert "vad_mae" not in metrics["metrics"]
+        assert metrics["vad"] == []
+    assert len(list(context.store.list("robustness"))) == 4

@@ -1,0 +1,186 @@
+"""The jobs as Prefect flows against a real server."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from prefect import flow, get_client, task
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.testing.utilities import prefect_test_harness
+from small_pipeline import Study, created
+
+import mmer_core.stages
+import tasks.stages
+from flows import jobs
+from mmer_core.config import IngestConfig, IngestJob, TrainingConfig
+from mmer_core.errors import DatasetError, StoreError
+from mmer_core.store import ArtifactKey
+from tasks.running import call, fan_out, with_workers
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def client() -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as connected:
+        yield connected
+
+
+def run_of(state) -> FlowRun:
+    with get_client(sync_client=True) as connected:
+        return connected.read_flow_run(state.state_details.flow_run_id)
+
+
+def below(client: SyncPrefectClient, parent: FlowRun) -> list[tuple[str, str]]:
+    """Flow and state of all runs that a run started, directly or not."""
+    runs = client.read_flow_runs()
+    names = {one.id: one.name for one in client.read_flows()}
+    # Whatever ran since and has a parent is below it: one flow runs at a time here.
+    found = [
+        one for one in runs if one.parent_task_run_id is not None and one.start_time >= parent.start_time
+    ]
+    return sorted((names[one.flow_id], str(one.state_type and one.state_type.value)) for one in found)
+
+
+def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
+    before = created(study.store)
+    config = study.config.model_copy(
+        update={
+            "datasets": {"flickr8k": study.config.datasets["flickr8k"]},
+            "families": ("joint",),
+        }
+    )
+    state = with_workers(jobs.pipeline, config.runtime.workers)(config, return_state=True)
+    assert state.is_completed()
+    report = ArtifactKey.parse(state.result())
+    try:
+        # Another selection is another report; all that it shows was there.
+        assert created(study.store).keys() - before.keys() == {report}
+        run = run_of(state)
+        assert run.state.is_completed()
+        assert run.parameters["config"]["training"]["epochs"] == config.training.epochs
+        children = below(client, run)
+        assert children == [(name, "COMPLETED") for name in ("index", "ingest", "robustness", "train")]
+        left = {artifact.key: artifact for artifact in client.read_artifacts()}
+        assert {"prepared-summary", "model-summary", "evaluation-summary", "index-summary"} <= left.keys()
+        assert str(report) in left["report-summary"].data
+        assert "found in the store" in left["model-summary"].data
+        curves = json.loads(left["robustness-table"].data)
+        assert {row["attack"] for row in curves} == {"de", "random"}
+        assert all(0 <= row["success"] <= 100 for row in curves)
+    finally:
+        study.store.delete(report)
+
+
+def test_train_run_makes_a_model(study: Study) -> None:
+    before = created(study.store)
+    job = study.train_job("flickr8k")
+    training = TrainingConfig.model_validate(dict(job.training) | {"seed": 1, "epochs": 2})
+    state = jobs.train(job.model_copy(update={"training": training}), return_state=True)
+    assert state.is_completed()
+    trained = state.result()
+    made = {ArtifactKey.parse(trained.model), ArtifactKey.parse(trained.evaluation)}
+    try:
+        assert created(study.store).keys() - before.keys() == made
+        note = Artifact.get("model-summary")
+        assert note is not None
+        assert trained.model in note.data
+        assert "made in" in note.data
+        assert "| epochs | 2 |" in note.data
+    finally:
+        for key in made:
+            study.store.delete(key)
+
+
+def test_command_line_runs_a_flow_where_asked(study: Study, mmer: Callable, client) -> None:
+    before = len(client.read_flow_runs())
+    settings = json.dumps({"dataset": "emotic", "context_size": 64, "body_size": 64})
+    path = study.config.runtime.work / "ingest.json"
+    path.write_text(settings)
+    images = study.config.datasets["emotic"].synthetic.images
+    command = ["ingest", "--config", path, "--synthetic.images", images, *study.flags()]
+    try:
+        assert "EMOTIC (synthetic)" in mmer(*command).out
+        assert len(client.read_flow_runs()) == before
+        assert "EMOTIC (synthetic)" in mmer(*command, "--prefect").out
+        assert len(client.read_flow_runs()) == before + 1
+    finally:
+        path.unlink()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[IngestConfig]:
+    """Every time that the stage behind the task `ingest` is called."""
+    seen: list[IngestConfig] = []
+    real = mmer_core.stages.ingest
+
+    def ingest(context, config):
+        seen.append(config)
+        return real(context, config)
+
+    monkeypatch.setattr(mmer_core.stages, "ingest", ingest)
+    return seen
+
+
+def test_bad_input_fails_at_once(study: Study, tmp_path, calls: list[IngestConfig]) -> None:
+    job = IngestJob(dataset=IngestConfig(root=tmp_path / "missing"), runtime=study.config.runtime)
+    state = jobs.ingest(job, return_state=True)
+    assert state.is_failed()
+    assert len(calls) == 1, "bad input was tried again"
+    with pytest.raises(DatasetError, match="missing does not exist"):
+        state.result()
+    stored = run_of(state).state
+    assert stored.is_failed()
+    assert "missing does not exist" in stored.message
+
+
+def test_store_failure_is_tried_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = []
+    real = mmer_core.stages.ingest
+
+    def shaky(context, config):
+        attempts.append(config)
+        if len(attempts) < 3:
+            raise StoreError("the store does not answer")
+        return real(context, config)
+
+    monkeypatch.setattr(mmer_core.stages, "ingest", shaky)
+    patient = tasks.stages.ingest.with_options(retry_delay_seconds=0)
+
+    @flow(name="shaky")
+    def run() -> str:
+        return str(call(patient, study.config.runtime, study.config.datasets["emotic"]))
+
+    assert run().startswith("prepared/")
+    assert len(attempts) == 3
+
+
+def test_fan_out_in_a_flow() -> None:
+    @task(name="slow first")
+    def work(number: int) -> int:
+        if number < 0:
+            raise DatasetError(f"cannot do {number}")
+        return number * number
+
+    done: list[tuple[int, int]] = []
+
+    @flow(name="fan out")
+    def run(numbers: list[int]) -> list[int]:
+        return fan_out(work, numbers, lambda n: (n,), 3, lambda i, of, note="": done.append((i, of)))
+
+    numbers = [5, 3, 8, 1, 9, 2]
+    assert with_workers(run, 3)(numbers) == [number * number for number in numbers]
+    assert done[-1] == (6, 6)
+
+    state = with_workers(run, 3)([1, -2, 3, -4], return_state=True)
+    assert state.is_failed()
+    with pytest.raises(DatasetError, match="cannot do -2"):
+        state.result()

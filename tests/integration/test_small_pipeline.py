@@ -1,0 +1,74 @@
+"""The whole study as plain Python: complete, whole, and free the second time."""
+
+import json
+import re
+
+from small_pipeline import Study, created
+
+from flows import jobs
+from mmer_core.store import ArtifactKey
+
+
+def test_report_stands_alone_and_shows_the_measured_figures(study: Study) -> None:
+    html = (study.context.folder(study.report) / "report.html").read_text()
+    fetched = re.findall(
+        r"""(?:src|href|srcset|data)\s*=\s*["']([^"'#][^"']*)|url\(\s*["']?([^)#"']+)""", html
+    )
+    addresses = {a or b for a, b in fetched}
+    assert addresses, "a report without one picture"
+    assert not [address for address in addresses if not address.startswith("data:")]
+    assert "@import" not in html
+    assert not re.search(r"<(script|link|iframe)[^>]+(src|href)=.(?!data:)", html)
+    for manifest in study.store.list("evaluation"):
+        folder = study.context.folder(manifest.key)
+        metrics = json.loads((folder / "metrics.json").read_text())["metrics"]
+        for name in {"map", "vad_mae", "i2t_r1", "t2i_r5", "mean_recall"} & metrics.keys():
+            assert re.search(rf"\b{re.escape(_shown(name, metrics[name]['value']))}\b", html), (name, metrics)
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.3f}" if name == "vad_mae" else f"{value:.1f}"
+
+
+def test_second_run_makes_nothing(study: Study) -> None:
+    before = created(study.store)
+    assert jobs.pipeline.fn(study.config) == str(study.report)
+    assert created(study.store) == before
+
+
+def test_every_model_is_measured_indexed_and_attacked(study: Study) -> None:
+    models = list(study.store.list("model"))
+    measured = {(model.summary["task"], model.summary["family"]) for model in models}
+    assert measured == {(t, f) for t in ("emotion", "retrieval") for f in ("separate", "joint")}
+    for model in models:
+        assert study.made_from("evaluation", "model", model)
+        attacked = study.made_from("robustness", "model", model)
+        assert {row["attack"] for row in attacked.summary["curves"]} == {"de", "random"}
+        if model.summary["task"] == "retrieval":
+            assert study.made_from("index", "model", model)
+
+
+def test_lineage_is_complete(study: Study) -> None:
+    manifests = list(study.store.list())
+    keys = {str(manifest.key) for manifest in manifests}
+    for manifest in manifests:
+        inputs = {role: key for role, key in manifest.inputs.items() if role != "raw"}
+        assert set(inputs.values()) <= keys, manifest.key
+        assert manifest.kind == "prepared" or inputs, f"{manifest.key} came from nowhere"
+        assert manifest.libraries["torch"]
+        assert manifest.code_version
+    # From the report, everything is reached: nothing was made for no purpose.
+    reached, waiting = set(), [study.report]
+    while waiting:
+        key = waiting.pop()
+        if str(key) not in reached:
+            reached.add(str(key))
+            inputs = study.store.manifest(key).inputs
+            waiting += [ArtifactKey.parse(i) for role, i in inputs.items() if role != "raw"]
+    assert reached == keys
+
+
+def test_everything_is_whole_and_nothing_is_left_over(study: Study) -> None:
+    assert [study.store.verify(key) for key in study.store.keys()] == [[] for _ in study.store.keys()]
+    # Besides what was fetched there, a finished run leaves no unfinished work.
+    assert [path.name for path in study.config.runtime.work.iterdir() if path.name != "fetched"] == []
