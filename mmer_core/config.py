@@ -36,10 +36,14 @@ class SyntheticConfig(Config):
 class IngestConfig(Config):
     """Raw dataset to prepared arrays."""
 
-    dataset: Literal["emotic", "flickr8k"] = Field("emotic", description="Layout of the raw dataset.")
+    dataset: Literal["emotic", "flickr8k", "manifest"] = Field(
+        "emotic",
+        description="Layout of the raw dataset; 'manifest' is any dataset listed in a CSV, JSONL or Parquet file.",
+    )
     root: Path | None = Field(
         None,
-        description="Folder of the raw dataset. Without it mmer draws a synthetic one in the same layout.",
+        description="Folder of the raw dataset (unpacked, or with its archives), a .zip or .tar archive of it, or the "
+        "manifest file. Without it mmer draws a synthetic one in the same layout.",
     )
     synthetic: SyntheticConfig = Field(
         default=SyntheticConfig(), description="The dataset to draw when root is not given."
@@ -58,13 +62,25 @@ class IngestConfig(Config):
         description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
         "(0-based). People without a row get a neutral template that uses no label.",
     )
+    coco_captions: tuple[Path, ...] = Field(
+        (),
+        description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos whom the CSV does not "
+        "describe; joined by the COCO id in the file name.",
+    )
+    vocabulary_least: int = Field(
+        5,
+        ge=1,
+        description="Captioned datasets: how often a word must stand in the training captions to get an index "
+        "of its own in vocab.json; all others are unknown words.",
+    )
     context_size: int = Field(224, ge=16, le=1024, description="Side of the square context image, in pixels.")
     body_size: int = Field(128, ge=16, le=1024, description="Side of the square body crop, in pixels.")
 
-    @property
-    def task(self) -> Literal["emotion", "retrieval"]:
-        """What the dataset can measure: labelled people, or captioned photos."""
-        return "emotion" if self.dataset == "emotic" else "retrieval"
+    @model_validator(mode="after")
+    def _manifests_are_given(self) -> Self:
+        if self.dataset == "manifest" and self.root is None:
+            raise ValueError("a manifest dataset needs its file: give --root FILE")
+        return self
 
 
 class EncoderConfig(Config):
@@ -211,6 +227,11 @@ class RuntimeConfig(Config):
     )
     workers: int = Field(2, ge=1, description="Shards that run at the same time.")
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
+    checkpoint_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="Least time between two checkpoints of a training; 0 for one after every epoch.",
+    )
 
 
 # On the command line these are --store, --device, ...: not worth a prefix.

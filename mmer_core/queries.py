@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from mmer_core.datasets.boxes import clamp
+from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
-from mmer_core.datasets.prepare import resized
 from mmer_core.datasets.sample import Box
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError, StoreError
@@ -28,7 +28,7 @@ class Reading:
     Attributes:
         probabilities: Calibrated probability by category.
         present: Categories at or above their threshold.
-        ratings: Valence, arousal and dominance, 1..10.
+        ratings: Valence, arousal and dominance, 1..10; empty where the model was trained without them.
     """
 
     probabilities: dict[str, float]
@@ -106,9 +106,7 @@ def predict_photo(
     return Reading(
         probabilities={name: float(value) for name, value in zip(labels, row, strict=True)},
         present=tuple(np.array(labels)[row >= trained.thresholds].tolist()),
-        ratings=dict(
-            zip(("valence", "arousal", "dominance"), (float(v) for v in predicted.ratings[0]), strict=True)
-        ),
+        ratings=dict(zip(trained.spec.dimensions, (float(v) for v in predicted.ratings[0]), strict=True)),
     )
 
 

@@ -3,10 +3,11 @@
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mmer_core.datasets.coco_captions import CocoCaptions, image_id, read_coco_captions
 from mmer_core.datasets.emotic_mat import (
     as_float,
     as_floats,
@@ -19,7 +20,7 @@ from mmer_core.datasets.emotic_mat import (
 from mmer_core.datasets.layout import find_base, find_file, require_folder, stays_inside
 from mmer_core.datasets.people_text import Photo, Sidecar, read_sidecar, template
 from mmer_core.datasets.raw import RawDataset, without_captions
-from mmer_core.datasets.sample import Box, Quarantined, Sample
+from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
@@ -27,16 +28,25 @@ ANNOTATIONS = "Annotations.mat"
 Protocol = Literal["corrected", "mat2py"]
 
 
-def read_emotic(root: Path, *, captions: Path | None, protocol: Protocol) -> RawDataset:
+def read_emotic(
+    root: Path, *, captions: Path | None, protocol: Protocol, coco_captions: Sequence[Path] = ()
+) -> RawDataset:
     """Read the tree as downloaded, or nested one level more or less.
 
-    Both protocols drop people without a finite valence, arousal or dominance. ``mat2py`` keeps, as the
-    reference converter does, a person without any category.
+    Both protocols drop people without a finite valence, arousal or dominance: the reference converter counts
+    a NaN as "no annotator" and leaves the person out, so arrays never hold one. ``mat2py`` follows it further:
+
+    * a person whom annotators saw without naming a category is kept, with 26 zeros;
+    * in val and test, a person whom no annotator saw is dropped (``no_annotator``), whatever the union says;
+    * a category that is named twice stands twice in the CSV (``corrected`` names it once).
+
+    ``corrected`` drops a person without any category, and takes the union as given.
 
     Args:
         root: Folder with ``Annotations.mat`` and the photos somewhere below it.
-        captions: Sidecar CSV ``folder, filename, caption[, person]``; people without a row, or all people
-            when it is None, get a template from gender and age.
+        captions: Sidecar CSV ``folder, filename, caption[, person]``, the first choice for a person's text.
+        coco_captions: COCO's ``captions_*.json``, the second choice, for photos from COCO. Without either, a
+            person gets a template from gender and age.
         protocol: How boxes will be clamped; see `mmer_core.datasets.boxes`.
 
     Raises:
@@ -46,7 +56,8 @@ def read_emotic(root: Path, *, captions: Path | None, protocol: Protocol) -> Raw
     annotations = find_file(root, ANNOTATIONS)
     if annotations is None:
         raise DatasetError(f"{root} holds no {ANNOTATIONS}: give the folder that EMOTIC was unpacked into")
-    reader = _Reader(read_sidecar(captions) if captions else Sidecar(), protocol)
+    sidecar = read_sidecar(captions) if captions else Sidecar()
+    reader = _Reader(sidecar, read_coco_captions(coco_captions), protocol)
     splits = load_annotations(annotations)
     reader.base = _photo_base(root, splits)
     for split, images in splits.items():
@@ -85,8 +96,9 @@ def _photo_base(root: Path, splits: dict[str, list[dict[str, Any]]]) -> Path:
 class _Reader:
     """Collects samples; numbers the people of a photo through even when the photo is listed twice."""
 
-    def __init__(self, sidecar: Sidecar, protocol: Protocol) -> None:
+    def __init__(self, sidecar: Sidecar, coco: CocoCaptions, protocol: Protocol) -> None:
         self.sidecar = sidecar
+        self.coco = coco
         self.protocol = protocol
         self.base = Path()
         self.people: dict[Photo, int] = defaultdict(int)
@@ -108,6 +120,12 @@ class _Reader:
             else:
                 self.samples.append(self._sample(identity, split, photo, number, size, person))
 
+    def _texts(self, photo: Photo, number: int) -> tuple[Text, ...]:
+        """Captions from the first source that has any."""
+        own = self.sidecar.texts(photo, number)
+        identity = image_id(photo)
+        return own or (self.coco.get(identity, ()) if identity is not None else ())
+
     def _sample(
         self, identity: str, split: str, photo: Photo, number: int, size: list[float], person: dict[str, Any]
     ) -> Sample:
@@ -118,8 +136,8 @@ class _Reader:
             split=split,
             image=self.base / photo[0] / photo[1],
             box=_box(person),
-            texts=self.sidecar.texts(photo, number) or (template(gender, age),),
-            labels=tuple(_categories(person, split)),
+            texts=self._texts(photo, number) or (template(gender, age),),
+            labels=tuple(_categories(person, split, self.protocol)),
             vad=_vad(person, split),
             metadata={
                 "Folder": photo[0],
@@ -146,12 +164,19 @@ def _problems(
     if not _finite(vad):
         rated = ", ".join(f"{name} {value:g}" for name, value in zip(VAD, vad, strict=True))
         yield "vad_nan", f"not all dimensions are rated: {rated}"
-    labels = _categories(person, split)
+    labels = _categories(person, split, protocol)
     if not labels and protocol == "corrected":
         yield "no_label", "no annotator named a category"
+    if protocol == "mat2py" and split != "train" and not _judged(person):
+        yield "no_annotator", "no annotator saw this person, whom the reference converter leaves out"
     unknown = [label for label in labels if label not in EMOTIC_CATEGORIES]
     if unknown:
         yield "unknown_label", f"not among the 26 categories: {', '.join(unknown)}"
+
+
+def _judged(person: dict[str, Any]) -> bool:
+    """Whether anybody annotated categories, and anybody rated valence, arousal and dominance."""
+    return all(as_structs(person.get(f"annotations_{what}")) for what in ("categories", "continuous"))
 
 
 def _finite(values: list[float] | tuple[float, ...]) -> bool:
@@ -164,13 +189,13 @@ def _box(person: dict[str, Any]) -> Box:
     return x1, y1, x2, y2
 
 
-def _categories(person: dict[str, Any], split: str) -> list[str]:
-    """Train has one annotator; elsewhere the union over annotators counts. Repeats are dropped."""
+def _categories(person: dict[str, Any], split: str, protocol: Protocol) -> list[str]:
+    """Train has one annotator; elsewhere the union over annotators counts."""
     if split == "train":
         named = as_strings(as_struct(person.get("annotations_categories")).get("categories"))
     else:
         named = as_strings(person.get("combined_categories"))
-    return list(dict.fromkeys(named))
+    return named if protocol == "mat2py" else list(dict.fromkeys(named))
 
 
 def _vad(person: dict[str, Any], split: str) -> tuple[float, float, float]:

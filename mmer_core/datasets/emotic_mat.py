@@ -18,10 +18,10 @@ from mmer_core.taxonomy import SPLITS
 
 
 def load_annotations(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Image entries by split; splits the file lacks are absent.
+    """Image entries by split; a split may be empty, but must be there.
 
     Raises:
-        DatasetError: The file is not a MATLAB file, or holds none of ``train``, ``val`` and ``test``.
+        DatasetError: The file is not a MATLAB file, or lacks one of ``train``, ``val`` and ``test``.
     """
     try:
         content = loadmat(path, simplify_cells=True, variable_names=list(SPLITS))
@@ -29,10 +29,10 @@ def load_annotations(path: Path) -> dict[str, list[dict[str, Any]]]:
         raise DatasetError(
             f"{path} cannot be read as a MATLAB file ({error}): download Annotations.mat again"
         ) from None
-    splits = {name: as_structs(content[name]) for name in SPLITS if name in content}
-    if not splits:
-        raise DatasetError(f"{path} holds none of train, val and test: it is not EMOTIC's Annotations.mat")
-    return splits
+    missing = [name for name in SPLITS if name not in content]
+    if missing:
+        raise DatasetError(f"{path} lacks {', '.join(missing)}: download EMOTIC's Annotations.mat again")
+    return {name: as_structs(content[name]) for name in SPLITS}
 
 
 def as_list(value: Any) -> list[Any]:

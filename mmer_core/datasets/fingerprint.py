@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,11 +25,22 @@ def fingerprint(root: Path) -> str:
     named = sorted((os.fsencode(path.relative_to(root).as_posix()), path) for path in _files(root))
     total = hashlib.sha256()
     with ThreadPoolExecutor(THREADS) as pool:
-        digests = pool.map(_digest, [path for _, path in named])
-        for (name, _), digest in zip(named, digests, strict=True):
+        contents = pool.map(_digest, [path for _, path in named])
+        for (name, _), digest in zip(named, contents, strict=True):
             # Length first, so that no two folders spell the same bytes.
             total.update(len(name).to_bytes(8, "big") + name + digest)
     return total.hexdigest()
+
+
+def digests(base: Path, names: Sequence[str]) -> dict[str, bytes | None]:
+    """SHA-256 of files below a folder, by their relative names; None where there is no such file.
+
+    Raises:
+        DatasetError: A file cannot be read.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda name: _digest(base / name) if (base / name).is_file() else None, names)
+        return dict(zip(names, found, strict=True))
 
 
 def _files(root: Path) -> list[Path]:

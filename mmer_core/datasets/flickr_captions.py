@@ -36,13 +36,23 @@ def read_captions(root: Path) -> list[Caption]:
 def read_json(path: Path) -> list[dict[str, Any]]:
     """Karpathy's list of images, each with ``filename``, ``split`` and ``sentences``."""
     try:
-        images = json.loads(path.read_text(encoding="utf-8", errors="replace"))["images"]
-        for image in images:
-            _ = image["filename"], image["split"], [sentence["raw"] for sentence in image["sentences"]]
+        images = list(json.loads(path.read_text(encoding="utf-8", errors="replace"))["images"])
     except (ValueError, KeyError, TypeError) as error:
         detail = f"{type(error).__name__}: {error}"
         raise DatasetError(f"{path} is not Karpathy's dataset file ({detail}): download it again") from None
+    bad = [f"image {number} ({fault})" for number, image in enumerate(images) if (fault := _fault(image))]
+    if bad:
+        raise DatasetError(f"{path} is not Karpathy's dataset file: {', '.join(bad)}; download it again")
     return images
+
+
+def _fault(image: Any) -> str:
+    """What an entry of Karpathy's file lacks, if anything."""
+    try:
+        _ = image["filename"], image["split"], [sentence["raw"] for sentence in image["sentences"]]
+    except (KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _kaggle(path: Path) -> Iterator[Caption]:

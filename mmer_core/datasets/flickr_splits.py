@@ -42,13 +42,15 @@ def _official(root: Path, _captions: Iterable[Caption]) -> Assignment:
     if not found:
         raise DatasetError(f"{root} holds no split list: add {', '.join(LISTS.values())}")
     assignment: Assignment = {}
+    twice = []
     for split, path in found.items():
-        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        for number, line in enumerate(lines, 1):
             photo = line.strip()
             if photo and assignment.setdefault(photo, split) != split:
-                raise DatasetError(
-                    f"{path} lists {photo}, which is in {assignment[photo]} too: keep it in one"
-                )
+                twice.append(f"line {number} of {path.name} ({photo}, in {assignment[photo]} too)")
+    if twice:
+        raise DatasetError(f"photos of {root} are in two splits: {', '.join(twice)}; keep each in one")
     return assignment
 
 

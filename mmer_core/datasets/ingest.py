@@ -4,9 +4,11 @@ import shutil
 from pathlib import Path
 
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.archives import unpacked
 from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import read_flickr8k
+from mmer_core.datasets.manifest import manifest_identity, read_manifest
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.datasets.raw import RawDataset
@@ -27,26 +29,45 @@ def ingest(
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
-    if config.root is None:
-        raw = _drawn(config, scratch / "raw")
-    elif config.dataset == "emotic":
-        raw = read_emotic(config.root, captions=config.captions, protocol=config.protocol)
-    else:
-        raw = read_flickr8k(config.root, splits=config.splits)
+    raw = read_raw(config, scratch)
     return prepare(raw, config, folder, workers=workers, synthetic=config.root is None, progress=progress)
+
+
+def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
+    """Read a raw dataset, drawing the photos into ``scratch`` when none are given, and unpacking archives there.
+
+    Raises:
+        DatasetError: The raw dataset is missing, unreadable or not in its layout.
+    """
+    if config.root is None:
+        return _drawn(config, scratch / "raw")
+    if config.dataset == "manifest":
+        return read_manifest(config.root)
+    root = unpacked(config.root, scratch / "unpacked")
+    if config.dataset == "emotic":
+        return read_emotic(
+            root,
+            captions=config.captions,
+            protocol=config.protocol,
+            coco_captions=config.coco_captions,
+        )
+    return read_flickr8k(root, splits=config.splits)
 
 
 def source_identity(config: IngestConfig) -> str:
     """What an artifact's key says about the source: contents of files, or the version of the generator.
 
     Raises:
-        DatasetError: The folder, or the sidecar of captions, does not exist.
+        DatasetError: The folder, or a file of captions, does not exist.
     """
     if config.root is None:
         source = f"synthetic-{config.dataset}-{GENERATOR_VERSION}"
+    elif config.dataset == "manifest":
+        source = manifest_identity(config.root)
     else:
         source = fingerprint(config.root)
-    return f"{source}+{fingerprint(config.captions)}" if config.captions else source
+    texts = [config.captions] if config.captions else []
+    return "+".join([source, *map(fingerprint, [*texts, *config.coco_captions])])
 
 
 def _drawn(config: IngestConfig, tree: Path) -> RawDataset:

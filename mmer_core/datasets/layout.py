@@ -59,7 +59,7 @@ def tidy(text: str) -> str:
 
 
 def read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells of each row of a CSV with a header; bytes that are not UTF-8 become U+FFFD.
+    """First line and cells of each row of a CSV with a header; bytes that are not UTF-8 become U+FFFD.
 
     Surplus cells are joined to the last column with commas: caption files without quotes are common.
 
@@ -77,7 +77,10 @@ def read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[int, dict[
         if missing:
             state = "is empty" if not header else f"lacks the column {', '.join(missing)}"
             raise DatasetError(f"{path} {state}: its first line must name {', '.join(required)}")
+        line = reader.line_num
         for cells in reader:
+            # A quoted cell may run over several lines; a row stands where it begins.
+            first, line = line + 1, reader.line_num
             if any(cell.strip() for cell in cells):
                 last = ",".join(cells[len(header) - 1 :])
-                yield reader.line_num, dict(zip(header, [*cells[: len(header) - 1], last], strict=False))
+                yield first, dict(zip(header, [*cells[: len(header) - 1], last], strict=False))

@@ -8,17 +8,17 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
-
 from mmer_core.config import IngestConfig
 from mmer_core.datasets import tables
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.flickr8k import orphans
-from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
+from mmer_core.datasets.photos import Photo, photo_reader
+from mmer_core.datasets.pixels import UnreadableImageError
 from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
+from mmer_core.datasets.vocabulary import write_vocabulary
 from mmer_core.errors import DatasetError
 from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS
@@ -47,6 +47,7 @@ def prepare(
         synthetic: Whether mmer drew the photos itself; the dataset's name then says so.
 
     Raises:
+        ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
         DatasetError: Nothing is left to prepare, or the folder cannot be written.
     """
     try:
@@ -61,13 +62,14 @@ def _prepare(
 ) -> DatasetCard:
     quarantined = list(raw.quarantined)
     kept: dict[str, list[Sample]] = {}
+    reader = photo_reader(raw.protocol)
     total = len({(sample.split, sample.image) for sample in raw.samples})
     done = 0
     for split in SPLITS:
         samples = [sample for sample in raw.samples if sample.split == split]
         writers = _writers(raw, config, folder, split, len(samples))
         crops: dict[int, Crop] = {}
-        read = partial(_read_photo, writers=writers, protocol=raw.protocol)
+        read = partial(_read_photo, reader=reader, writers=writers, protocol=raw.protocol)
         for outcomes in _in_order(read, _photos(samples), workers):
             done += 1
             progress(done, total, split)
@@ -88,6 +90,8 @@ def _prepare(
         raise DatasetError(
             f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {listed}"
         )
+    if raw.task == "retrieval":
+        write_vocabulary(folder, kept, config.vocabulary_least)
     tables.write_quarantine(folder, quarantined)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
     card.write(folder)
@@ -97,10 +101,8 @@ def _prepare(
 def _writers(
     raw: RawDataset, config: IngestConfig, folder: Path, split: str, rows: int
 ) -> dict[str, RowWriter]:
-    sides = {"context": config.context_size}
-    if raw.task == "emotion":
-        sides["body"] = config.body_size
-    return {name: RowWriter(folder / f"{split}_{name}_arr.npy", rows, side) for name, side in sides.items()}
+    sides = {"context": config.context_size, "body": config.body_size}
+    return {name: RowWriter(folder / f"{split}_{name}_arr.npy", rows, sides[name]) for name in raw.streams}
 
 
 def _photos(samples: list[Sample]) -> Iterator[list[tuple[int, Sample]]]:
@@ -114,30 +116,27 @@ def _photos(samples: list[Sample]) -> Iterator[list[tuple[int, Sample]]]:
 
 
 def _read_photo(
-    photo: list[tuple[int, Sample]], writers: dict[str, RowWriter], protocol: str
+    photo: list[tuple[int, Sample]],
+    reader: Callable[[Path], Photo],
+    writers: dict[str, RowWriter],
+    protocol: str,
 ) -> list[tuple[int, Crop | Rejected]]:
     """Decode one photo and write the rows of everybody in it."""
     try:
-        image = read_rgb(photo[0][1].image)
+        image = reader(photo[0][1].image)
     except UnreadableImageError as error:
         broken = Rejected("unreadable_image", str(error))
         return [(row, broken) for row, _ in photo]
-    context = resized(image, writers["context"].side)
+    context = image.square(writers["context"].side)
     outcomes: list[tuple[int, Crop | Rejected]] = []
     for row, sample in photo:
         result = crop_person(sample, image.size, protocol)
         if isinstance(result, Crop):
             writers["context"].write(row, context)
             if "body" in writers:
-                body = image.crop(result.pixels)
-                writers["body"].write(row, resized(body, writers["body"].side))
+                writers["body"].write(row, image.square(writers["body"].side, result.pixels))
         outcomes.append((row, result))
     return outcomes
-
-
-def resized(image: Image.Image, side: int) -> Image.Image:
-    """The picture squeezed to a square, as it stands in the prepared arrays."""
-    return image.resize((side, side), Image.Resampling.BILINEAR)
 
 
 def _reject(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined]:

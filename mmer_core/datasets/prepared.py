@@ -3,13 +3,17 @@
 Files of a prepared folder, per split (all npy files are written with ``allow_pickle=False``):
 
 * ``<split>_context_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the whole photo
-* ``<split>_body_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets)
-* ``<split>_cat_arr.npy`` ``(N, C)`` float32 0/1 labels and ``<split>_cont_arr.npy`` ``(N, V)`` float32
-  ratings (emotion datasets)
+* ``<split>_body_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets with boxes)
+* ``<split>_cat_arr.npy`` ``(N, C)`` float32 0/1 labels (emotion datasets) and ``<split>_cont_arr.npy``
+  ``(N, V)`` float32 ratings (emotion datasets with valence, arousal and dominance); float64 under ``mat2py``
 * ``<split>.csv`` one row a sample, with the columns that users of ``mat2py.py`` know
 * ``<split>_texts.csv`` the columns ``Sample`` (row number of the sample), ``Text``, ``Provenance``
+* ``<split>_captions_arr.npy`` ``(T, L)`` int32 word indices of the same texts, 0 for padding and 1 for unknown
+  words (captioned datasets)
 
-and once: ``dataset.json`` (a `DatasetCard`) and ``quarantine.csv`` (``Split, Id, Reason, Detail``).
+and once: ``dataset.json`` (a `DatasetCard`), ``quarantine.csv`` (``Split, Id, Reason, Detail``) and, for captioned
+datasets, the vocabulary of the training captions as ``vocab.json`` (word to index) and ``vocab.csv``
+(``Index, Word, Count``).
 """
 
 import json
@@ -39,6 +43,8 @@ class DatasetCard:
         inputs: Samples found; always ``sum(counts) + sum(quarantined)``.
         texts_quarantined: Captions that did not make it, by reason.
         texts_found: Captions found; for a captioned dataset ``sum(texts) + sum(texts_quarantined)``.
+        text_provenance: Texts kept, by where they come from (``sidecar``, ``coco``, ``template``, ...).
+        text_coverage: The same by split: split to provenance to texts.
         protocol: Name of the protocol the reader followed, printed beside every figure.
         synthetic: True when mmer drew the photos itself.
     """
@@ -53,6 +59,7 @@ class DatasetCard:
     protocol: str
     synthetic: bool
     text_provenance: dict[str, int] = field(default_factory=dict)
+    text_coverage: dict[str, dict[str, int]] = field(default_factory=dict)
     texts_found: int = 0
     texts_quarantined: dict[str, int] = field(default_factory=dict)
 
@@ -103,12 +110,14 @@ class PreparedSplit:
     @cached_property
     def labels(self) -> npt.NDArray[np.float32]:
         """``(N, C)`` 0/1."""
-        return np.load(self._path("cat"), allow_pickle=False)
+        return np.load(self._path("cat"), allow_pickle=False).astype(np.float32, copy=False)
 
     @cached_property
     def vad(self) -> npt.NDArray[np.float32]:
-        """``(N, V)`` ratings in 1..10."""
-        return np.load(self._path("cont"), allow_pickle=False)
+        """``(N, V)`` ratings in 1..10; ``V`` is 0 where nothing was rated."""
+        if not self._path("cont").exists():
+            return np.zeros((len(self), 0), np.float32)
+        return np.load(self._path("cont"), allow_pickle=False).astype(np.float32, copy=False)
 
     @cached_property
     def _texts(self) -> pd.DataFrame:

@@ -32,6 +32,17 @@ class RawDataset:
     protocol: str
     captions: int = 0
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Image streams to prepare: the body only where somebody labelled has a box."""
+        boxed = self.task == "emotion" and any(sample.box for sample in self.samples)
+        return ("context", "body") if boxed else ("context",)
+
+    @property
+    def rated(self) -> bool:
+        """Whether the samples have valence, arousal and dominance."""
+        return self.task == "emotion" and all(sample.vad is not None for sample in self.samples)
+
 
 def without_captions(rows: Iterable[Quarantined]) -> list[Quarantined]:
     """Only the rows that stand for a whole sample."""

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib.format import open_memmap
-from PIL import Image
 
 CHUNK = 64
 """Rows copied at a time: memory stays bounded."""
@@ -26,10 +26,10 @@ class RowWriter:
             open_memmap(self._partial, mode="w+", dtype=np.uint8, shape=self._shape) if rows else None
         )
 
-    def write(self, row: int, image: Image.Image) -> None:
-        """Store one RGB picture of the writer's size."""
+    def write(self, row: int, image: npt.NDArray[np.uint8]) -> None:
+        """Store one RGB picture ``(side, side, 3)`` of the writer's size."""
         assert self._array is not None
-        self._array[row] = np.asarray(image)
+        self._array[row] = image
 
     def finish(self, keep: list[int]) -> None:
         """Keep these rows, in this order; with none, no file remains."""

@@ -31,13 +31,16 @@ def write_split(
     _to_csv(table[[*known, *(name for name in table if name not in COLUMNS)]], folder / f"{split}.csv")
     texts = [(row, text.text, text.provenance) for row, sample in enumerate(samples) for text in sample.texts]
     _to_csv(pd.DataFrame(texts, columns=["Sample", "Text", "Provenance"]), folder / f"{split}_texts.csv")
+    # The reference converter saves doubles, and mean ratings are no single-precision numbers.
+    kind = np.float64 if raw.protocol == "mat2py" else np.float32
     if raw.task == "emotion":
         column = {label: number for number, label in enumerate(raw.labels)}
-        categories = np.zeros((len(samples), len(raw.labels)), np.float32)
+        categories = np.zeros((len(samples), len(raw.labels)), kind)
         for row, sample in enumerate(samples):
             categories[row, [column[label] for label in sample.labels or ()]] = 1
         np.save(folder / f"{split}_cat_arr.npy", categories, allow_pickle=False)
-        ratings = np.array([sample.vad for sample in samples], np.float32)
+    if raw.rated:
+        ratings = np.array([sample.vad for sample in samples], kind)
         np.save(folder / f"{split}_cont_arr.npy", ratings, allow_pickle=False)
 
 
@@ -53,9 +56,11 @@ def card(
     """The dataset in figures; every split is there, also when it kept nothing."""
     samples_out = Counter(row.reason for row in without_captions(quarantined))
     texts_out = Counter(row.reason for row in quarantined) - samples_out
-    sources = Counter(
-        text.provenance for samples in kept.values() for sample in samples for text in sample.texts
-    )
+    sources = {
+        split: Counter(text.provenance for sample in samples for text in sample.texts)
+        for split, samples in kept.items()
+    }
+    everywhere = sum(sources.values(), Counter[str]())
     return DatasetCard(
         name=raw.name + (" (synthetic)" if synthetic else ""),
         task=raw.task,
@@ -66,7 +71,8 @@ def card(
         inputs=raw.inputs,
         protocol=raw.protocol,
         synthetic=synthetic,
-        text_provenance=dict(sorted(sources.items())),
+        text_provenance=dict(sorted(everywhere.items())),
+        text_coverage={split: dict(sorted(counts.items())) for split, counts in sources.items()},
         texts_found=raw.captions,
         texts_quarantined=dict(sorted(texts_out.items())),
     )

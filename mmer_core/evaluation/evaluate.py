@@ -48,7 +48,7 @@ def evaluate_emotion(
         thresholds: ``(C,)``, chosen on validation data.
         names: ``C`` names of the categories.
         config: Resamples, confidence and seed of the intervals; the resampling unit is the person.
-        dimensions: ``V`` names of the continuous dimensions.
+        dimensions: ``V`` names of the continuous dimensions; without any, errors are not reported.
 
     Returns:
         JSON-able: ``task``, ``n``, ``metrics`` (name -> value, low, high), ``baselines`` (name -> value),
@@ -72,10 +72,8 @@ def evaluate_emotion(
             config.seed,
         )
     )
-    metrics = {
-        name: next(intervals).to_dict()
-        for name in ("map", "precision_macro", "recall_macro", "f1_macro", "vad_mae")
-    }
+    macro = ("map", "precision_macro", "recall_macro", "f1_macro", *(("vad_mae",) if dimensions else ()))
+    metrics = {name: next(intervals).to_dict() for name in macro}
     ap = [next(intervals).to_dict() for _ in names]
     mae = [next(intervals).to_dict() for _ in dimensions]
     detection = precision_recall_f1(scores, truth, threshold)
@@ -86,10 +84,8 @@ def evaluate_emotion(
         "task": "emotion",
         "n": len(scores),
         "metrics": metrics,
-        "baselines": {
-            "chance_map": _json(100 * mean_where(prevalence, prevalence > 0)),
-            "constant_vad_mae": _json(np.mean(constant_mae)),
-        },
+        "baselines": {"chance_map": _json(100 * mean_where(prevalence, prevalence > 0))}
+        | ({"constant_vad_mae": _json(np.mean(constant_mae))} if dimensions else {}),
         "per_category": [
             {
                 "name": name,
@@ -174,7 +170,8 @@ def retrieval_intervals(
 def _emotion_statistic(
     scores: FloatArray, truth: npt.NDArray[np.bool_], errors: FloatArray, threshold: FloatArray
 ) -> Callable[[FloatArray], FloatArray]:
-    """``weights (N, R) -> (5 + C + V, R)``: the macro metrics, AP by category, error by dimension."""
+    """``weights (N, R) -> (4 + C, R)``: macro metrics, AP by category; with ratings ``(5 + C + V, R)``,
+    the mean error after the macro metrics and that of each dimension at the end."""
     rankings = [SortedScores(scores[:, c], truth[:, c]) for c in range(scores.shape[1])]
 
     def statistic(weights: FloatArray) -> FloatArray:
@@ -183,7 +180,9 @@ def _emotion_statistic(
         detection = precision_recall_f1(scores, truth, threshold, weights)
         mae = errors.T @ weights / weights.sum(axis=0)  # (V, R)
         macro = [mean_where(ap, present), *(mean_where(100 * values, present) for values in detection)]
-        return np.concatenate([np.stack([*macro, mae.mean(axis=0)]), ap, mae])
+        if len(mae):
+            macro.append(mae.mean(axis=0))
+        return np.concatenate([np.stack(macro), ap, mae])
 
     return statistic
 

@@ -21,7 +21,8 @@ class EmotionOutput:
 
     Attributes:
         logits: ``(B, C)`` category logits of the model as a whole.
-        ratings: ``(B, V)`` valence, arousal, dominance on the 1..10 scale.
+        ratings: ``(B, V)`` valence, arousal, dominance on the 1..10 scale; ``V`` is 0 for a dataset
+            without ratings.
         embeddings: By stream, ``(B, D)``.
         stream_logits: By stream, ``(B, C)``: what that stream alone says.
         stream_ratings: By stream, ``(B, V)``.
@@ -71,7 +72,10 @@ class SeparateEmotionModel(EmotionModel):
     def __init__(self, spec: "ModelSpec") -> None:
         super().__init__(spec)
         self.heads = nn.ModuleDict(
-            {name: EmotionHead(spec.embedding, len(spec.labels)) for name in spec.streams}
+            {
+                name: EmotionHead(spec.embedding, len(spec.labels), len(spec.dimensions))
+                for name in spec.streams
+            }
         )
 
     def forward(self, features: dict[str, Tensor]) -> EmotionOutput:
@@ -91,7 +95,7 @@ class JointEmotionModel(EmotionModel):
     def __init__(self, spec: "ModelSpec") -> None:
         super().__init__(spec)
         self.fusion = spec.fusion
-        self.head = EmotionHead(spec.embedding, len(spec.labels))
+        self.head = EmotionHead(spec.embedding, len(spec.labels), len(spec.dimensions))
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
         self.scale = spec.embedding**0.5
         if spec.fusion == "gated":

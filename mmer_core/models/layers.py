@@ -59,13 +59,14 @@ class Projection(nn.Module):
 class EmotionHead(nn.Module):
     """An embedding ``(B, D)`` to category logits ``(B, C)`` and ratings ``(B, V)`` on the 1..10 scale."""
 
+    continuous: nn.Linear | None
     rating_mean: Tensor
     rating_std: Tensor
 
     def __init__(self, embedding: int, categories: int, dimensions: int = 3) -> None:
         super().__init__()
         self.categories = nn.Linear(embedding, categories)
-        self.continuous = nn.Linear(embedding, dimensions)
+        self.continuous = nn.Linear(embedding, dimensions) if dimensions else None
         self.register_buffer("rating_mean", torch.full((dimensions,), 5.5))
         self.register_buffer("rating_std", torch.ones(dimensions))
 
@@ -74,10 +75,14 @@ class EmotionHead(nn.Module):
         prevalence = labels.mean(dim=0).clamp(1e-3, 1 - 1e-3)
         with torch.no_grad():
             self.categories.bias.copy_(torch.logit(prevalence))
-            self.continuous.bias.zero_()
-        self.rating_mean.copy_(ratings.mean(dim=0))
-        self.rating_std.copy_(ratings.std(dim=0).clamp_min(1e-3))
+            if self.continuous is not None:
+                self.continuous.bias.zero_()
+        if self.continuous is not None:
+            self.rating_mean.copy_(ratings.mean(dim=0))
+            self.rating_std.copy_(ratings.std(dim=0).clamp_min(1e-3))
 
     def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        ratings = self.rating_mean + self.rating_std * self.continuous(embedding)
-        return self.categories(embedding), ratings
+        logits = self.categories(embedding)
+        if self.continuous is None:
+            return logits, logits[:, :0]
+        return logits, self.rating_mean + self.rating_std * self.continuous(embedding)

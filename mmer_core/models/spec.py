@@ -11,6 +11,7 @@ from mmer_core.config import Config, EncoderConfig, Family
 from mmer_core.errors import ConfigError
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
+from mmer_core.taxonomy import VAD
 
 SPEC_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -30,6 +31,9 @@ class ModelSpec(Config):
     dropout: float
     fusion: Literal["mean", "gated", "concat"] = "mean"
     labels: tuple[str, ...] = Field((), description="Categories, in the order of the logits.")
+    dimensions: tuple[str, ...] = Field(
+        VAD, description="Continuous dimensions, in the order of the ratings; none where nothing is rated."
+    )
     words: tuple[str, ...] = Field(
         (), description="Vocabulary of the separate retrieval model's own outputs."
     )

@@ -51,7 +51,7 @@ class DatasetSection:
     query_figures: tables.Table | None
     gallery: tuple[tuple[AttackedImage, pictures.MarkedPicture], ...]
     fooled: str
-    published: tables.Table
+    published: tables.Table | None
 
 
 def render(view: ReportView, path: Path) -> None:
@@ -127,7 +127,7 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         query_figures=tables.query_table(queried) if queried else None,
         gallery=tuple((item, pictures.marked(item)) for item in dataset.gallery),
         fooled=FOOLED[dataset.task],
-        published=tables.published_table(dataset.task),
+        published=tables.published_table(dataset),
     )
 
 

@@ -10,6 +10,9 @@ from mmer_core.reporting.prose import curve_of
 from mmer_core.reporting.view import DatasetView, EmbeddingSpace, FamilyView, Record
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
 
+COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
+"""Protocols of EMOTIC and Flickr8k; beside figures of another dataset published ones would mislead."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -255,9 +258,11 @@ def space_table(named: Sequence[tuple[str, EmbeddingSpace]]) -> Table:
     return plain("What the spaces measure", ("Space", *(key.replace("_", " ") for key in keys)), rows)
 
 
-def published_table(task: str) -> Table:
-    """Published figures on the real test splits."""
-    if task == "emotion":
+def published_table(dataset: DatasetView) -> Table | None:
+    """Published figures on the real test splits of EMOTIC and Flickr8k; nothing for any other dataset."""
+    if dataset.card.protocol not in COMPARABLE:
+        return None
+    if dataset.task == "emotion":
         rows = [(name, number(score, 2)) for name, score in PUBLISHED_EMOTIC_MAP.items()]
         return plain("EMOTIC, test split", ("Work", "mAP, %"), rows)
     scores = [(name, *map(number, figures)) for name, figures in PUBLISHED_FLICKR8K.items()]

@@ -64,7 +64,14 @@ def _emotion(
 
     def measure(probabilities: np.ndarray, ratings: np.ndarray) -> dict[str, Any]:
         return evaluate_emotion(
-            probabilities, ratings, split.labels, split.vad, trained.thresholds, names, config
+            probabilities,
+            ratings,
+            split.labels,
+            split.vad,
+            trained.thresholds,
+            names,
+            config,
+            trained.spec.dimensions,
         )
 
     result = measure(predicted.probabilities, predicted.ratings)
@@ -76,8 +83,7 @@ def _emotion(
             predicted.output.stream_ratings[stream].cpu().numpy(),
         )
         result["per_stream"][stream] = {
-            "map": alone["metrics"]["map"],
-            "vad_mae": alone["metrics"]["vad_mae"],
+            **{name: alone["metrics"][name] for name in ("map", "vad_mae") if name in alone["metrics"]},
             "ap": [category["ap"]["value"] for category in alone["per_category"]],
         }
     np.save(folder / "probabilities.npy", predicted.probabilities, allow_pickle=False)

@@ -8,7 +8,7 @@ from mmer_core.datasets.ingest import source_identity
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, Workspace
 
-VERSION = 1
+VERSION = 2
 
 
 def ingest(context: Context, config: IngestConfig) -> Artifact:
@@ -30,7 +30,7 @@ def ingest(context: Context, config: IngestConfig) -> Artifact:
         )
         return asdict(card)
 
-    decides = config.model_dump(mode="json", exclude={"root", "captions"})
+    decides = config.model_dump(mode="json", exclude={"root", "captions", "coco_captions"})
     if config.root is not None:
         decides.pop("synthetic")
     return context.run("prepared", VERSION, decides, {"raw": source_identity(config)}, build)

@@ -14,6 +14,7 @@ from mmer_core.inference import CALIBRATION_FILE
 from mmer_core.models import EmotionModel, ModelSpec, build_model, save_model
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.learners import EmotionLearner, RetrievalLearner, vocabulary
 from mmer_core.training.loop import Progression, fit, initialisation
@@ -49,6 +50,7 @@ def train(
             device=context.device,
             precision=context.runtime.precision,
             checkpoints=workspace.scratch,
+            checkpoint_seconds=context.runtime.checkpoint_seconds,
             progress=context.progress,
         )
         save_model(learner.model, spec, workspace.out)
@@ -92,6 +94,7 @@ def _learner(
         dropout=model.dropout,
         fusion=model.fusion,
         labels=card.labels,
+        dimensions=VAD if card.task == "emotion" and dataset.split("train").vad.shape[1] else (),
         words=words,
         encoders=encoders,
         dataset=card.name,

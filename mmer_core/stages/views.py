@@ -198,7 +198,9 @@ def _spaces(measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace
     chosen = _chosen(len(measured.split), config)
     probabilities = np.load(measured.evaluation / "probabilities.npy", allow_pickle=False)[chosen]
     dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]
-    streams = {name: measured.embedding(name)[chosen] for name in measured.spec.streams}
+    streams = {
+        name: measured.embedding(name)[chosen] for name in measured.spec.streams if name in measured.spaces
+    }
     if measured.spec.family == "separate":
         for name, vectors in streams.items():
             yield _space(name, vectors, dominant, config)

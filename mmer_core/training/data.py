@@ -16,7 +16,7 @@ class EmotionData:
     Attributes:
         streams: Features by stream, each ``(N, D_stream)``; a sample with several texts has their mean.
         labels: ``(N, C)`` 0/1.
-        ratings: ``(N, V)`` in 1..10.
+        ratings: ``(N, V)`` in 1..10; ``V`` is 0 for a dataset without ratings.
     """
 
     streams: dict[str, Tensor]

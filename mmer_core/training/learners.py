@@ -58,8 +58,9 @@ class EmotionLearner:
         parts: dict[str, nn.Module] = {
             "model": model,
             "categories": category_objective(config.categories),
-            "continuous": continuous_objective(config.continuous),
         }
+        if train.ratings.shape[1]:
+            parts["continuous"] = continuous_objective(config.continuous)
         self._aligned = isinstance(model, JointEmotionModel) and "text" in train.streams
         if self._aligned:
             parts["contrastive"] = contrastive_objective(config.contrastive)
@@ -79,9 +80,10 @@ class EmotionLearner:
             logits, predicted = list(output.stream_logits.values()), list(output.stream_ratings.values())
         losses = {
             "categories": _mean([self.state["categories"](one, labels) for one in logits]),
-            "continuous": self.config.continuous_weight
-            * _mean([self.state["continuous"](one, ratings) for one in predicted]),
         }
+        if "continuous" in self.state:
+            rated = _mean([self.state["continuous"](one, ratings) for one in predicted])
+            losses["continuous"] = self.config.continuous_weight * rated
         if self._aligned and isinstance(self.model, JointEmotionModel):
             image, text = self.model.image_and_text(output)
             aligned = self.state["contrastive"](image, text, rows, _scale(self.model.logit_scale))
@@ -92,11 +94,12 @@ class EmotionLearner:
     def validate(self) -> dict[str, float]:
         output = self.model(self.val.streams)
         scores, labels = output.logits.float().cpu().numpy(), self.val.labels.cpu().numpy()
-        error = vad_mean_absolute_error(output.ratings.float().cpu().numpy(), self.val.ratings.cpu().numpy())
-        return {
-            "map": 100 * float(mean_average_precision(scores, labels)),
-            "vad_mae": float(np.mean(error)),
-        }
+        metrics = {"map": 100 * float(mean_average_precision(scores, labels))}
+        if "continuous" in self.state:
+            truth = self.val.ratings.cpu().numpy()
+            error = vad_mean_absolute_error(output.ratings.float().cpu().numpy(), truth)
+            metrics["vad_mae"] = float(np.mean(error))
+        return metrics
 
 
 class RetrievalLearner:

@@ -103,7 +103,8 @@ def test_drawn_captions_reach_their_people(emotic_tree):
     assert {s.id: s.texts[0].text for s in raw.samples}.items() <= rows.items()
 
 
-def _one_photo(root, **person):
+def annotated_tree(root, split="train", filename="a.jpg", **person):
+    """A tree of one person, whose fields may be replaced."""
     fields = {
         "body_bbox": np.array([[1.0, 2, 30, 40]]),
         "annotations_categories": {"categories": np.array(["Peace"], dtype=object)},
@@ -112,12 +113,17 @@ def _one_photo(root, **person):
         "age": "Adult",
     }
     photo = {
-        "filename": "a.jpg", "folder": "mscoco/images", "image_size": {"n_col": 50.0, "n_row": 60.0},
+        "filename": filename, "folder": "mscoco/images", "image_size": {"n_col": 50.0, "n_row": 60.0},
         "original_database": {"name": "mscoco", "info": np.zeros((0, 0))}, "person": {**fields, **person},
     }  # fmt: skip
     (root / "mscoco" / "images").mkdir(parents=True)
-    savemat(root / "Annotations.mat", {"train": photo})
-    return read_emotic(root, captions=None, protocol="corrected")
+    none = np.zeros((0, 0))
+    savemat(root / "Annotations.mat", {"train": none, "val": none, "test": none, split: photo})
+    return root
+
+
+def _one_photo(root, **person):
+    return read_emotic(annotated_tree(root, **person), captions=None, protocol="corrected")
 
 
 def test_single_photo_person_and_category(tmp_path):
@@ -153,7 +159,10 @@ def test_errors_are_one_sentence(tmp_path, emotic_tree):
     with pytest.raises(DatasetError, match="MATLAB"):
         read_emotic(tmp_path, captions=None, protocol="corrected")
     savemat(tmp_path / "Annotations.mat", {"something": 1.0})
-    with pytest.raises(DatasetError, match="none of train, val and test"):
+    with pytest.raises(DatasetError, match="lacks train, val, test"):
+        read_emotic(tmp_path, captions=None, protocol="corrected")
+    savemat(tmp_path / "Annotations.mat", {"train": np.zeros((0, 0)), "test": np.zeros((0, 0))})
+    with pytest.raises(DatasetError, match="lacks val"):
         read_emotic(tmp_path, captions=None, protocol="corrected")
     for content in ("", "folder,filename,caption\n", "folder,filename\n"):
         (tmp_path / "captions.csv").write_text(content)

@@ -116,5 +116,5 @@ def test_errors_name_what_is_missing(tmp_path):
     with pytest.raises(DatasetError, match="none of the captioned photos"):
         read_flickr8k(tmp_path, splits="notebook")
     _lists(tmp_path, train=["a.jpg"], test=["a.jpg"])
-    with pytest.raises(DatasetError, match="keep it in one"):
+    with pytest.raises(DatasetError, match=r"line 1 of Flickr_8k\.testImages\.txt .*keep each in one"):
         read_flickr8k(tmp_path, splits="official")

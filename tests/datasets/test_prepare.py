@@ -1,5 +1,4 @@
 import hashlib
-import json
 from collections import Counter
 
 import numpy as np
@@ -13,6 +12,7 @@ from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.ingest import ingest, source_identity
+from mmer_core.datasets.photos import photo_reader
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import DatasetError
@@ -25,15 +25,12 @@ def _prepare(raw, folder, workers=2, progress=silent):
     return prepare(raw, CONFIG, folder, workers=workers, synthetic=False, progress=progress)
 
 
-@pytest.mark.parametrize("protocol", ["corrected", "mat2py"])
-def test_arrays_equal_a_direct_decode(emotic_tree, tmp_path, protocol):
-    raw = read_emotic(emotic_tree, captions=None, protocol=protocol)
+def test_arrays_equal_a_direct_decode(emotic_tree, tmp_path):
+    raw = read_emotic(emotic_tree, captions=None, protocol="corrected")
     card = _prepare(raw, tmp_path)
     assert sum(card.counts.values()) + sum(card.quarantined.values()) == card.inputs == raw.inputs
     assert card.quarantined["unreadable_image"] == 1
     assert card.quarantined["empty_box"] >= 1
-    if protocol == "mat2py":
-        assert card.quarantined["empty_box"] > 1, "swapped sizes empty boxes, as in the reference"
     samples = {sample.id: sample for sample in raw.samples}
     for name in ("train", "val", "test"):
         split = Prepared.open(tmp_path).split(name)
@@ -51,8 +48,6 @@ def test_arrays_equal_a_direct_decode(emotic_tree, tmp_path, protocol):
             np.testing.assert_array_equal(context[row], np.asarray(image.resize((48, 48), Image.BILINEAR)))
             x1, y1, x2, y2 = sample.box
             width, height = image.size
-            if protocol == "mat2py":
-                width, height = json.loads(sample.metadata["Image Size"])
             x1, x2 = np.clip([x1, x2], 0, width)
             y1, y2 = np.clip([y1, y2], 0, height)
             assert split.table["BBox"][row] == str([int(x1), int(y1), int(x2), int(y2)])
@@ -78,13 +73,13 @@ def test_same_bytes_for_any_number_of_workers(emotic_tree, tmp_path):
 def test_each_photo_is_decoded_once(emotic_tree, tmp_path, monkeypatch):
     raw = read_emotic(emotic_tree, captions=None, protocol="corrected")
     opened, steps = Counter(), []
-    read_rgb = prepare_module.read_rgb
+    read = photo_reader("corrected")
 
     def counting(path):
         opened[path] += 1
-        return read_rgb(path)
+        return read(path)
 
-    monkeypatch.setattr(prepare_module, "read_rgb", counting)
+    monkeypatch.setattr(prepare_module, "photo_reader", lambda protocol: counting)
     _prepare(raw, tmp_path, progress=lambda done, total, note="": steps.append((done, total)))
     photos = {sample.image for sample in raw.samples}
     assert opened == dict.fromkeys(photos, 1)

@@ -1,0 +1,248 @@
+"""Any dataset of images with texts, labels, ratings or boxes, listed in one file (see ``docs/manifest.md``)."""
+
+import hashlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from mmer_core.datasets.fingerprint import digests, fingerprint
+from mmer_core.datasets.flickr8k import orphans
+from mmer_core.datasets.layout import stays_inside
+from mmer_core.datasets.manifest_rows import BOX, Declaration, Row, read_rows, sidecar
+from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
+from mmer_core.datasets.tables import COLUMNS
+from mmer_core.errors import DatasetError
+from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
+
+SPLIT_NAMES = {"training": "train", "dev": "val", "valid": "val", "validation": "val"}
+SHARES = (0.70, 0.85)
+"""A generated split takes 70 % train, 15 % val and 15 % test, by the hash of the image's bytes."""
+WHERE = "Manifest_Row"
+"""Column of ``<split>.csv`` that says where in the manifest a sample stands."""
+
+Problem = tuple[str, str]
+
+
+def read_manifest(path: Path) -> RawDataset:
+    """Read a manifest: an emotion dataset where it has labels, else a captioned one.
+
+    Images are looked up below the manifest's own folder. Every row is kept or quarantined with its line and
+    everything that is wrong with it. Ratings are mapped from their declared range to 1..10.
+
+    Raises:
+        DatasetError: The manifest as a whole cannot be used.
+    """
+    rows, declaration = read_rows(path)
+    labelled = any(row.labels is not None for row in rows)
+    if not labelled and not any(row.texts for row in rows):
+        raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
+    generated = not any("split" in row.fields for row in rows)
+    splits = _generated(path.parent, rows) if generated else [_split(row) for row in rows]
+    reader = _Reader(path.parent, rows, splits, declaration, labelled=labelled)
+    for row, split in zip(rows, splits, strict=True):
+        reader.read(row, split)
+    reader.drop_texts_unseen_in_train()
+    source = "labels declared" if declaration.labels else "labels from train"
+    protocol = ("splits generated" if generated else "splits given") + (f", {source}" if labelled else "")
+    texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
+    return RawDataset(
+        path.stem,
+        reader.task,
+        reader.labels,
+        reader.samples,
+        reader.quarantined,
+        len(rows),
+        protocol,
+        sum(len(sample.texts) for sample in reader.samples) + texts_out,
+    )
+
+
+def manifest_identity(path: Path) -> str:
+    """SHA-256 over the manifest, its sidecar, and the bytes of every image it names.
+
+    Raises:
+        DatasetError: The manifest cannot be read.
+    """
+    rows, _ = read_rows(path)
+    total = hashlib.sha256(fingerprint(path).encode())
+    if sidecar(path).is_file():
+        total.update(fingerprint(sidecar(path)).encode())
+    for name, digest in sorted(_image_digests(path.parent, rows).items()):
+        total.update(f"{len(name.encode())}:{name}".encode() + (digest or b"missing"))
+    return total.hexdigest()
+
+
+class _Reader:
+    """Collects samples and everything wrong, row by row."""
+
+    def __init__(
+        self,
+        base: Path,
+        rows: list[Row],
+        splits: list[str],
+        declaration: Declaration,
+        *,
+        labelled: bool,
+    ) -> None:
+        self.base, self.declaration = base, declaration
+        self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
+        self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
+        self.labels = declaration.labels or ()
+        if labelled and not declaration.labels:
+            named = (self._named(row) for row, split in zip(rows, splits, strict=True) if split == "train")
+            self.labels = tuple(sorted({label for labels in named for label in labels}))
+        if not labelled:
+            self.labels = ()
+        self.seen: dict[str, str] = {}
+        self.samples: list[Sample] = []
+        self.quarantined: list[Quarantined] = []
+
+    def read(self, row: Row, split: str) -> None:
+        identity = str(row.fields.get("id", "")).strip()
+        texts = [text for text in row.texts if text]
+        if len(texts) < len(row.texts):
+            empty = Quarantined(split, identity, "caption_empty", f"{row.where}: an empty text")
+            self.quarantined += [empty] * (len(row.texts) - len(texts))
+        problems = list(self._problems(row, identity, split))
+        if problems:
+            detail = f"{row.where}: " + "; ".join(detail for _, detail in problems)
+            self.quarantined.append(Quarantined(split, identity or row.where, problems[0][0], detail))
+            self.quarantined += orphans(split, identity, len(texts), problems[0][0])
+            return
+        image = str(row.fields["image"]).strip()
+        metadata = {name: value for name, value in row.metadata.items() if name not in COLUMNS}
+        self.samples.append(
+            Sample(
+                id=identity,
+                split=split,
+                image=self.base / image,
+                box=_box(row) if self.task == "emotion" else None,
+                texts=tuple(Text(text, "manifest") for text in texts),
+                labels=tuple(self._named(row)) if self.task == "emotion" else None,
+                vad=self._vad(row) if self.rated else None,
+                metadata=metadata | {"Filename": image, WHERE: row.where},
+            )
+        )
+
+    def drop_texts_unseen_in_train(self) -> None:
+        """A text stream that no training sample has cannot be learnt from; it would only be in the way."""
+        if self.task == "retrieval" or any(s.texts for s in self.samples if s.split == "train"):
+            return
+        for place, sample in enumerate(self.samples):
+            for _ in sample.texts:
+                detail = f"{sample.metadata[WHERE]}: no sample of train has a text"
+                self.quarantined.append(Quarantined(sample.split, sample.id, "caption_not_in_train", detail))
+            self.samples[place] = Sample(**(vars(sample) | {"texts": ()}))
+
+    def _problems(self, row: Row, identity: str, split: str) -> Iterator[Problem]:
+        if row.problem:
+            yield "malformed_row", row.problem
+            return
+        if not identity:
+            yield "no_id", "no id"
+        elif self.seen.setdefault(identity, row.where) != row.where:
+            yield "duplicate_id", f"id {identity!r} stands in {self.seen[identity]} already"
+        if split not in SPLITS:
+            yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
+        yield from self._image_problems(str(row.fields.get("image", "")).strip())
+        if self.task == "retrieval":
+            if not any(row.texts):
+                yield "no_caption", "no text"
+            return
+        yield from self._label_problems(row)
+        yield from self._rating_problems(row)
+        yield from _box_problems(row)
+
+    def _image_problems(self, name: str) -> Iterator[Problem]:
+        if not name:
+            yield "no_image", "no image"
+        elif not stays_inside(name) or not (self.base / name).resolve().is_relative_to(self.base.resolve()):
+            yield "outside", f"image {name!r} lies outside the manifest's folder"
+        elif not (self.base / name).is_file():
+            yield "missing_image", f"image {name!r} does not exist"
+
+    def _label_problems(self, row: Row) -> Iterator[Problem]:
+        named = self._named(row)
+        if not named:
+            yield "no_label", "no label"
+        unknown = [label for label in named if label not in self.labels]
+        if unknown:
+            known = "the declared labels" if self.declaration.labels else "the labels of train"
+            yield "unknown_label", f"not among {known}: {', '.join(unknown)}"
+        if len(named) > 1 and not self.declaration.multi_label:
+            yield "several_labels", f"{len(named)} labels in a single-label dataset"
+
+    def _rating_problems(self, row: Row) -> Iterator[Problem]:
+        if not self.rated:
+            return
+        low, high = self.declaration.rating_range
+        for name in VAD:
+            value = _number(row.fields.get(name))
+            if not math.isfinite(value):
+                yield "vad_nan", f"{name} is {row.fields.get(name, 'absent')}, not a number"
+            elif not low <= value <= high:
+                yield "vad_range", f"{name} {value:g} is not in {low:g}..{high:g}"
+
+    def _vad(self, row: Row) -> tuple[float, float, float]:
+        low, high = self.declaration.rating_range
+        first, last = VAD_RANGE
+        valence, arousal, dominance = (
+            first + (last - first) * (_number(row.fields[name]) - low) / (high - low) for name in VAD
+        )
+        return valence, arousal, dominance
+
+    def _named(self, row: Row) -> list[str]:
+        """The row's labels, without repeats."""
+        value = row.labels
+        parts = value.split(self.declaration.separator) if isinstance(value, str) else value
+        if parts is not None and not isinstance(parts, list):
+            parts = [parts]
+        return list(dict.fromkeys(label for part in parts or () if (label := str(part).strip())))
+
+
+def _split(row: Row) -> str:
+    name = str(row.fields.get("split", "")).strip().lower()
+    return SPLIT_NAMES.get(name, name)
+
+
+def _generated(base: Path, rows: list[Row]) -> list[str]:
+    """By the image's bytes, so that copies of an image, and all its rows, share a split; growing the dataset
+    moves no image to another split."""
+    found = _image_digests(base, rows)
+    splits = []
+    for row in rows:
+        name = str(row.fields.get("image", "")).strip()
+        digest = found.get(name) or hashlib.sha256(name.encode()).digest()
+        share = int.from_bytes(digest[:8]) / 2**64
+        splits.append(SPLITS[sum(share >= limit for limit in SHARES)])
+    return splits
+
+
+def _image_digests(base: Path, rows: list[Row]) -> dict[str, bytes | None]:
+    """SHA-256 of every image inside the folder by name; None where there is no such file."""
+    names = {str(row.fields.get("image", "")).strip() for row in rows}
+    return digests(base, sorted(name for name in names if stays_inside(name)))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _box(row: Row) -> Box | None:
+    """Corners cut to whole pixels; None without a box."""
+    if not any(name in row.fields for name in BOX):
+        return None
+    x1, y1, x2, y2 = (int(_number(row.fields[name])) for name in BOX)
+    return x1, y1, x2, y2
+
+
+def _box_problems(row: Row) -> Iterator[Problem]:
+    given = [name for name in BOX if name in row.fields]
+    if given and not all(math.isfinite(_number(row.fields.get(name))) for name in BOX):
+        corners = ", ".join(f"{name} {row.fields.get(name, 'absent')}" for name in BOX)
+        yield "bad_box", f"the box is not four numbers: {corners}"

@@ -1,0 +1,142 @@
+"""A decoded photo, and the squares that prepared arrays hold of it, by protocol.
+
+``mat2py`` decodes and resizes with OpenCV, because no other library gives the reference converter's values:
+``cv2.imread``, BGR to RGB, a NumPy slice, and ``cv2.resize`` with its default, bilinear without antialiasing.
+Everything else goes through Pillow, whose reduction is antialiased.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mmer_core.datasets.boxes import Size
+from mmer_core.datasets.pixels import MAX_PIXELS, UnreadableImageError, read_rgb
+from mmer_core.datasets.sample import Box
+from mmer_core.errors import ConfigError
+
+Square = npt.NDArray[np.uint8]
+"""``(side, side, 3)`` RGB."""
+
+
+class Photo(Protocol):
+    """What preparing a sample needs of its photo."""
+
+    @property
+    def size(self) -> Size: ...
+
+    def square(self, side: int, box: Box | None = None) -> Square:
+        """The photo, or a non-empty box inside it, squeezed to a square."""
+        ...
+
+
+@dataclass(frozen=True)
+class PillowPhoto:
+    """A photo resized by Pillow."""
+
+    image: Image.Image
+
+    @property
+    def size(self) -> Size:
+        return self.image.size
+
+    def square(self, side: int, box: Box | None = None) -> Square:
+        """As `Photo.square`."""
+        image = self.image.crop(box) if box else self.image
+        return np.asarray(resized(image, side))
+
+
+@dataclass(frozen=True)
+class Cv2Photo:
+    """A photo resized by OpenCV; ``pixels`` are ``(H, W, 3)`` uint8 RGB."""
+
+    pixels: npt.NDArray[np.uint8]
+
+    @property
+    def size(self) -> Size:
+        height, width = self.pixels.shape[:2]
+        return width, height
+
+    def square(self, side: int, box: Box | None = None) -> Square:
+        """As `Photo.square`."""
+        x1, y1, x2, y2 = box or (0, 0, *self.size)
+        # A slice is not contiguous; the copy is what the reference resizes, too.
+        resized: Square = cv2_module().resize(self.pixels[y1:y2, x1:x2].copy(), (side, side))
+        return resized
+
+
+def resized(image: Image.Image, side: int) -> Image.Image:
+    """The picture squeezed to a square, as every protocol but ``mat2py`` stores it."""
+    return image.resize((side, side), Image.Resampling.BILINEAR)
+
+
+def photo_reader(protocol: str) -> Callable[[Path], Photo]:
+    """The function that decodes photos under a protocol; it raises `UnreadableImageError`.
+
+    Raises:
+        ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
+    """
+    if protocol == "mat2py":
+        cv2_module()
+        return read_cv2
+    return read_pillow
+
+
+def read_pillow(path: Path) -> PillowPhoto:
+    """Raises `UnreadableImageError`, see `mmer_core.datasets.pixels`."""
+    return PillowPhoto(read_rgb(path))
+
+
+def read_cv2(path: Path) -> Cv2Photo:
+    """Decode as the reference does; truncated JPEGs that OpenCV completes with gray are kept.
+
+    Raises:
+        UnreadableImageError: Missing, too large, or nothing that OpenCV reads.
+    """
+    cv2 = cv2_module()
+    if not path.is_file():
+        raise UnreadableImageError("the file does not exist")
+    _refuse_bomb(path)
+    try:
+        pixels = cv2.imread(str(path))
+    except cv2.error as error:
+        raise UnreadableImageError(" ".join(str(error).split())) from None
+    if pixels is None:
+        raise UnreadableImageError("OpenCV cannot decode it")
+    return Cv2Photo(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+
+
+@cache
+def cv2_module() -> ModuleType:
+    """OpenCV, which only the protocol ``mat2py`` needs.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    try:
+        import cv2
+    except ImportError:
+        raise ConfigError(
+            "protocol mat2py resizes with OpenCV, which is not installed: pip install 'mmer[mat2py]', "
+            "or use the protocol corrected"
+        ) from None
+    return cv2
+
+
+def _refuse_bomb(path: Path) -> None:
+    """OpenCV allocates 2^30 pixels without a word; Pillow reads the size off the header first."""
+    try:
+        with Image.open(path) as header:
+            width, height = header.size
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(" ".join(str(error).split())) from None
+    except Exception:
+        return  # not for Pillow to say: OpenCV reads files that Pillow does not
+    if width * height > MAX_PIXELS:
+        raise UnreadableImageError(f"{width}x{height} pixels are more than {MAX_PIXELS}")
