@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, NoReturn
 
-# Quiet and offline by default; all of them must be set before Prefect is imported, and none overrides the user.
+# Quiet and offline by default; all of them must be set before Prefect and torch are imported, and none overrides
+# the user.
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # Threads that spin while they wait make small trainings many times slower on a busy machine.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -21,7 +24,7 @@ from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from flows import artifacts_cli, jobs, query_cli  # noqa: E402
+from flows import artifacts_cli, data_cli, jobs, query_cli  # noqa: E402
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
@@ -44,6 +47,7 @@ match images to text?
 Start here:
 
     mmer pipeline --config demo        everything on drawn miniature datasets, in minutes
+    mmer data check --dataset emotic --root DIR      everything that is wrong with your data
     mmer ingest --dataset emotic --root DIR          look at your data first
     mmer pipeline --datasets.emotic.root DIR         the whole study on your data
     mmer search "two dogs in the snow"               after a pipeline run
@@ -55,6 +59,7 @@ and shows in the UI with progress and artifacts."""
 
 app = App(name="mmer", help=HELP, version=__version__)
 app.command(artifacts_cli.app)
+app.command(data_cli.app)
 query_cli.add_to(app)
 
 Flags = Parameter(name="*")

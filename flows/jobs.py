@@ -122,7 +122,7 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
     measured = call_flow(train, job).artifacts()
     attacked = call_flow(robustness, RobustnessJob(**dict(job), attack=config.attack))
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
-    if dataset.task == "retrieval":
+    if Context(config.runtime).artifact(measured.prepared).summary["task"] == "retrieval":
         indexed = call_flow(index, IndexJob(**dict(job), index=config.index))
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured

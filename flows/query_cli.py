@@ -92,7 +92,8 @@ def predict(
     for name, probability, present in reading.ranked():
         table.add_row(name, f"{probability:.2f}", "yes" if present else "")
     tables().print(table)
-    print(", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items()) + " (1 to 10)")
+    if reading.ratings:
+        print(", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items()) + " (1 to 10)")
 
 
 def print_card(artifact: Artifact) -> None:

@@ -1,0 +1,43 @@
+"""`mmer data`: look at a raw dataset before anything is made from it."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from rich.text import Text
+
+from flows.terminal import progress_bars, tables
+from mmer_core.config import IngestJob
+from mmer_core.datasets.check import check as check_dataset
+from tasks.progress import progress_for
+
+app = App(name="data", help="Look at a raw dataset before anything is made from it.")
+
+
+@app.command
+def check(job: Annotated[IngestJob, Parameter(name="*")] = IngestJob()) -> None:
+    """Tell everything that is wrong with a dataset at once; exit code 1 when something is.
+
+    Takes the flags of `mmer ingest`, decodes every image, and stores nothing.
+    """
+    with tempfile.TemporaryDirectory() as scratch, progress_bars():
+        checked = check_dataset(
+            job.dataset, Path(scratch), workers=job.runtime.workers, progress=progress_for("check")
+        )
+    console = tables()
+    if checked.faults:
+        table = Table("split", "id", "reason", "what and where", box=None)
+        for fault in checked.faults:
+            # As Text, because brackets in names and boxes are no markup.
+            table.add_row(*map(Text, (fault.split, fault.id, fault.reason, fault.detail)))
+        console.print(table)
+    counts = Counter(fault.reason for fault in checked.faults)
+    listed = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    console.print(
+        f"{checked.sound} of {checked.inputs} samples are sound" + (f"; {listed}" if listed else "")
+    )
+    if checked.faults:
+        raise SystemExit(1)
