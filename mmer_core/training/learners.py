@@ -63,6 +63,8 @@ class EmotionLearner:
             parts["continuous"] = continuous_objective(config.continuous)
         self._aligned = isinstance(model, JointEmotionModel) and "text" in train.streams
         if self._aligned:
+            # People of one photo share its context, so its text is no negative for any of them.
+            self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
             parts["contrastive"] = contrastive_objective(config.contrastive)
         self.state = nn.ModuleDict(parts)
         self.model, self.train, self.val, self.config = model, train, val, config
@@ -86,7 +88,9 @@ class EmotionLearner:
             losses["continuous"] = self.config.continuous_weight * rated
         if self._aligned and isinstance(self.model, JointEmotionModel):
             image, text = self.model.image_and_text(output)
-            aligned = self.state["contrastive"](image, text, rows, _scale(self.model.logit_scale))
+            aligned = self.state["contrastive"](
+                image, text, self._photo[rows], _scale(self.model.logit_scale)
+            )
             losses["contrastive"] = self.config.contrastive_weight * aligned
         return losses
 
