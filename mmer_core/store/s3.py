@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -224,12 +225,20 @@ class S3Backend:
 
 
 def _client(attempts: int) -> Any:
+    # Making a client takes a third of a second and every task opens its store; one client serves all threads.
+    settings = frozenset(item for item in os.environ.items() if item[0].startswith("AWS_"))
+    return _client_with(settings, attempts)
+
+
+@lru_cache(maxsize=4)
+def _client_with(settings: frozenset[tuple[str, str]], attempts: int) -> Any:
+    """A client made from the environment; its settings are there to tell one environment from another."""
     config = Config(
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": attempts},
         connect_timeout=10,
         read_timeout=60,
-        max_pool_connections=16,
+        max_pool_connections=64,
         request_checksum_calculation="when_supported",
         # Whoever reads hashes the bytes anyway, and reports damage in words of this store.
         response_checksum_validation="when_required",

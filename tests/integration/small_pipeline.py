@@ -23,6 +23,17 @@ def small_config(folder: Path) -> PipelineConfig:
     return PipelineConfig.model_validate(fields | {"runtime": runtime})
 
 
+def one_dataset(folder: Path, name: str) -> Path:
+    """The configuration with one of its datasets, as a file for ``--config``.
+
+    What is made of a dataset has the same keys whatever else is in the study.
+    """
+    fields = tomllib.loads(CONFIGURATION.read_text())
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(fields | {"datasets": {name: fields["datasets"][name]}}))
+    return path
+
+
 @dataclass(frozen=True)
 class Study:
     """A finished run: its configuration and the key of its report."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_pipeline import CONFIGURATION, Study, digests
+from small_pipeline import Study, created, digests, one_dataset
 
 from mmer_core.store import open_store
 
@@ -24,7 +24,7 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
             "flows.cli",
             "pipeline",
             "--config",
-            CONFIGURATION,
+            one_dataset(tmp_path, "flickr8k"),
             "--families=joint",
             *where,
         ],
@@ -43,8 +43,8 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
     for manifest in store.list():
         if manifest.kind != "report":
             assert digests(manifest) == digests(study.store.manifest(manifest.key)), manifest.key
-    kinds = {key.kind for key in store.keys()}
-    assert kinds == {key.kind for key in study.store.keys()}
+    made = created(store)
+    assert {key.kind for key in made} == {key.kind for key in created(study.store)}
 
     report = store.manifest(store.find("report"))
     folder = tmp_path / "fetched"
@@ -57,7 +57,7 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
     assert "exists already" in again.err
 
     listed = mmer("artifacts", "ls", *where).out
-    assert all(str(key) in listed for key in store.keys())
+    assert all(str(key) in listed for key in made)
     verified = mmer("artifacts", "verify", *where)
     assert verified.code == 0
-    assert f"{len(list(store.keys()))} artifacts are whole" in verified.out
+    assert f"{len(made)} artifacts are whole" in verified.out
