@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
+
+from flows.terminal import tables
 
 
 def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
 ) -> None:
     """Print the rows and ratios as tables and, when asked, write them as JSON."""
-    console = Console()
+    console = tables()
     table = Table(*rows[0], box=None, title=f"benchmarks.{name} on {machine()}")
     for row in rows:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
