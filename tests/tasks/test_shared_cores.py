@@ -6,12 +6,13 @@ import torch
 from mmer_core import threads
 from mmer_core.threads import shared_cores
 
-CORES = threads._ALL  # all cores, or what OMP_NUM_THREADS says
+CORES = 4
 
 
 @pytest.fixture(autouse=True)
-def _restore():
+def _a_machine_with_so_many_cores(monkeypatch):
     before = torch.get_num_threads()
+    monkeypatch.setattr(threads, "_ALL", CORES)
     yield
     torch.set_num_threads(before)
 
