@@ -24,6 +24,7 @@ from mmer_core.stages import (
     ModelArtifacts,
     ReportInput,
     check_encoders,
+    check_splits,
     newest_models,
     plan_attack,
     plan_features,
@@ -60,6 +61,7 @@ def train(job: TrainJob) -> Trained:
     prepared = (
         ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
     )
+    check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
     evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
@@ -119,8 +121,10 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
         evaluation=config.evaluation,
         runtime=config.runtime,
     )
+    attack = RobustnessJob(**dict(job), attack=config.attack)
+    check_splits(Context(config.runtime), ArtifactKey.parse(str(job.prepared)), sorted(attack.splits()))
     measured = call_flow(train, job).artifacts()
-    attacked = call_flow(robustness, RobustnessJob(**dict(job), attack=config.attack))
+    attacked = call_flow(robustness, attack)
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
     if Context(config.runtime).artifact(measured.prepared).summary["task"] == "retrieval":
         indexed = call_flow(index, IndexJob(**dict(job), index=config.index))

@@ -262,17 +262,27 @@ class TrainJob(Config):
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
+    def splits(self) -> set[Split]:
+        """The splits that this job reads."""
+        return {"train", "val", self.evaluation.split}
+
 
 class IndexJob(TrainJob):
     """Index a dataset's embeddings, training the model first where it is not there."""
 
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
 
+    def splits(self) -> set[Split]:
+        return super().splits() | {self.index.split}
+
 
 class RobustnessJob(TrainJob):
     """Attack a model, training it first where it is not there."""
 
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
+
+    def splits(self) -> set[Split]:
+        return super().splits() | {self.attack.split}
 
 
 class ReportJob(Config):

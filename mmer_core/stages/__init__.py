@@ -8,7 +8,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.indexing import build_index
-from mmer_core.stages.ingesting import ingest
+from mmer_core.stages.ingesting import check_splits, ingest
 from mmer_core.stages.lineage import ModelArtifacts, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
@@ -23,6 +23,7 @@ __all__ = [
     "build_index",
     "build_report",
     "check_encoders",
+    "check_splits",
     "encode_features_shard",
     "evaluate",
     "ingest",

@@ -1,12 +1,14 @@
 """Raw dataset -> prepared arrays."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
 from mmer_core.datasets.ingest import source_identity
+from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, Workspace
+from mmer_core.store import Artifact, ArtifactKey, Workspace
 
 VERSION = 2
 
@@ -34,3 +36,14 @@ def ingest(context: Context, config: IngestConfig) -> Artifact:
     if config.root is not None:
         decides.pop("synthetic")
     return context.run("prepared", VERSION, decides, {"raw": source_identity(config)}, build)
+
+
+def check_splits(context: Context, prepared: ArtifactKey, splits: Iterable[str]) -> None:
+    """Notice a split that a later stage wants and the dataset does not have, before hours of work.
+
+    Raises:
+        DatasetError: The dataset has no such split; it names those it has.
+    """
+    dataset = Prepared.open(context.folder(prepared))
+    for split in splits:
+        dataset.split(split)

@@ -1,14 +1,5 @@
-"""Tiny networks: more than one thread would only wait for the others."""
+"""One thread for the tests here."""
 
-from collections.abc import Iterator
+from single_thread import one_thread
 
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+__all__ = ["one_thread"]

@@ -193,6 +193,23 @@ def test_unknown_encoder_is_noticed_before_the_work(place, mmer, tmp_path) -> No
     assert unpublished(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "flickr8k", "--root", "raw"],
+        ["robustness", "flickr8k", "--root", "raw", "--evaluation.split", "val"],
+        ["pipeline", "--datasets.photos.dataset", "flickr8k", "--datasets.photos.root", "raw"],
+    ],
+    ids=["evaluation", "attack", "pipeline"],
+)
+def test_a_missing_split_is_noticed_before_the_work(command, place, mmer, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = write_flickr8k(tmp_path / "raw", SyntheticConfig(images=30))
+    (raw / "Flickr_8k.testImages.txt").unlink()
+    refused(mmer(*command, *place), "no split 'test'", "train, val")
+    assert {key.kind for key in open_store(str(tmp_path / "store")).keys()} == {"prepared"}
+
+
 def test_weights_of_another_architecture(train_on_study, tmp_path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(torchvision.models.resnet34(weights=None).state_dict(), file)
