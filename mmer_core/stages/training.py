@@ -16,8 +16,9 @@ from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData, RetrievalData
-from mmer_core.training.learners import EmotionLearner, RetrievalLearner, vocabulary
+from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import Progression, fit, initialisation
+from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 
 VERSION = 1
 HISTORY_FILE = "history.csv"

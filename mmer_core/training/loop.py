@@ -21,7 +21,7 @@ from torch import Tensor
 from mmer_core.config import TrainingConfig
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
-from mmer_core.training.learners import Learner
+from mmer_core.training.learner import Learner
 
 _CHECKPOINT = "checkpoint.pt"
 # Dropout draws from torch's global random state: two trainings in threads of one process would share it.

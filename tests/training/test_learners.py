@@ -14,7 +14,8 @@ from toy_training import TOGETHER, WORDS, config, emotion_data, learner, retriev
 from mmer_core.errors import DatasetError
 from mmer_core.models import build_model
 from mmer_core.models.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
-from mmer_core.training.learners import EmotionLearner, RetrievalLearner, vocabulary, word_targets
+from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_targets
 
 ROWS = torch.tensor([3, 0, 11, 7])
 

@@ -7,8 +7,9 @@ from torch import nn
 from mmer_core.config import EncoderConfig, TrainingConfig
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import EmotionData, RetrievalData
-from mmer_core.training.learners import EmotionLearner, RetrievalLearner
+from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import initialisation
+from mmer_core.training.retrieval_learner import RetrievalLearner
 
 CPU = torch.device("cpu")
 HIDDEN = 4

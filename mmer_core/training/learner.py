@@ -1,0 +1,36 @@
+"""What the loop trains, as far as the loop needs to know."""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+Losses = dict[str, Tensor]
+
+
+class Learner(Protocol):
+    """The loop's view of what it trains; everything learnable and buffered is in ``state``."""
+
+    @property
+    def state(self) -> nn.Module:
+        """Everything learnable or buffered: the model and its objectives."""
+        ...
+
+    @property
+    def selection(self) -> str:
+        """Name of the validation metric that selects the model; higher is better."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def losses(self, rows: Tensor) -> Losses:
+        """Named losses of the training samples ``rows`` (B,); their sum is minimised."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Metrics on the validation split."""
+        ...
+
+
+def temperature_scale(logit_scale: Tensor) -> Tensor:
+    """The inverse temperature, at most 100 as in CLIP (Radford et al. 2021), so that it cannot run away."""
+    return logit_scale.exp().clamp(max=100.0)

@@ -1,0 +1,93 @@
+"""Image-text matching models with their objectives, and the metric that selects them."""
+
+from collections import defaultdict
+
+import torch
+from sklearn.feature_extraction.text import CountVectorizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmer_core.config import TrainingConfig
+from mmer_core.errors import DatasetError
+from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
+from mmer_core.models.objectives import contrastive_objective
+from mmer_core.models.retrieval import RetrievalModel, SeparateRetrievalModel
+from mmer_core.training.data import RetrievalData
+from mmer_core.training.learner import Losses, temperature_scale
+
+
+class RetrievalLearner:
+    """Trains either retrieval model; an epoch shows every photo once, with one of its captions."""
+
+    selection = "mean_recall"
+    state: nn.ModuleDict
+
+    def __init__(
+        self, model: RetrievalModel, train: RetrievalData, val: RetrievalData, config: TrainingConfig
+    ) -> None:
+        model.fit_statistics(train.images, train.texts)
+        self.state = nn.ModuleDict({"model": model, "contrastive": contrastive_objective(config.contrastive)})
+        self.model, self.train, self.val = model, train, val
+        texts: dict[int, list[int]] = defaultdict(list)
+        for text, image in enumerate(train.text_image.tolist()):
+            texts[image].append(text)
+        self._images = torch.tensor(sorted(texts))
+        self._texts = [torch.tensor(texts[image]) for image in self._images.tolist()]
+        if isinstance(model, SeparateRetrievalModel):
+            self._words = word_targets(train.captions, model.words)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def losses(self, rows: Tensor) -> Losses:
+        device = self.train.images.device
+        images = self._images[rows.cpu()]
+        texts = torch.stack(
+            [own[torch.randint(len(own), ())] for own in (self._texts[r] for r in rows.tolist())]
+        )
+        x, y = self.train.images[images.to(device)], self.train.texts[texts.to(device)]
+        losses: Losses = {}
+        if isinstance(self.model, SeparateRetrievalModel):
+            words = self._words[texts].to(device, torch.float32)
+            image_words = self.model.image_words(self.model.own_image_embedding(x))
+            text_words = self.model.text_words(self.model.own_text_embedding(y))
+            losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words, words)
+            losses["text_words"] = 100 * F.binary_cross_entropy_with_logits(text_words, words)
+        losses["contrastive"] = self.state["contrastive"](
+            self.model.embed_image(x),
+            self.model.embed_text(y),
+            images.to(device),
+            temperature_scale(self.model.logit_scale),
+        )
+        return losses
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, float]:
+        ranks = similarity_ranks(
+            self.model.embed_image(self.val.images).float().cpu().numpy(),
+            self.model.embed_text(self.val.texts).float().cpu().numpy(),
+            self.val.text_image.cpu().numpy(),
+        )
+        return retrieval_metrics(ranks)
+
+
+def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[str, ...]:
+    """The most frequent content words of the training captions, alphabetically.
+
+    Raises:
+        DatasetError: No word stands in at least ``least`` captions.
+    """
+    vectorizer = CountVectorizer(stop_words="english", min_df=least, max_features=size, binary=True)
+    try:
+        vectorizer.fit(captions)
+    except ValueError:
+        raise DatasetError(
+            f"no word stands in {least} of the {len(captions)} training captions; give more captions"
+        ) from None
+    return tuple(str(word) for word in vectorizer.get_feature_names_out())
+
+
+def word_targets(captions: list[str], words: tuple[str, ...]) -> Tensor:
+    """``(T, W)`` bool: which words of the vocabulary each caption holds."""
+    counts = CountVectorizer(vocabulary=list(words), binary=True).transform(captions)
+    return torch.from_numpy(counts.astype(bool).toarray())
