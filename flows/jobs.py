@@ -36,6 +36,13 @@ from tasks.progress import progress_for
 from tasks.running import call, call_flow, fan_out
 
 
+class Ingested(NamedTuple):
+    """Keys of prepared arrays and of their dataset card."""
+
+    prepared: str
+    card: str
+
+
 class Trained(NamedTuple):
     """Keys of a trained model and of everything on the way to it."""
 
@@ -49,18 +56,19 @@ class Trained(NamedTuple):
 
 
 @flow(name="ingest")
-def ingest(job: IngestJob) -> str:
-    """Prepare one dataset: raw files to arrays, CSV and a quarantine report."""
-    return str(call(stages.ingest, job.runtime, job.dataset))
+def ingest(job: IngestJob) -> Ingested:
+    """Prepare one dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
+    prepared = call(stages.ingest, job.runtime, job.dataset)
+    card = call(stages.describe, job.runtime, job.card, prepared)
+    return Ingested(str(prepared), str(card))
 
 
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
     check_encoders(job.encoders)
-    prepared = (
-        ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
-    )
+    given = job.prepared or ingest.fn(IngestJob(dataset=job.dataset, runtime=job.runtime)).prepared
+    prepared = ArtifactKey.parse(given)
     check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
@@ -114,7 +122,7 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
     dataset = config.datasets[name]
     job = TrainJob(
         dataset=dataset,
-        prepared=call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime)),
+        prepared=call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime)).prepared,
         encoders=config.encoders,
         model=config.model.model_copy(update={"family": family}),
         training=config.training,
