@@ -111,18 +111,18 @@ def pipeline(config: PipelineConfig) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
     check_encoders(config.encoders)
     inputs = []
-    for name in config.datasets:
-        models = [_measure(config, name, family) for family in config.families]
-        inputs.append(ReportInput(name, models))
+    for name, dataset in config.datasets.items():
+        ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime))
+        models = [_measure(config, name, ingested.prepared, family) for family in config.families]
+        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card)))
     return str(call(stages.report, config.runtime, config.report, inputs, config))
 
 
-def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifacts:
+def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -> ModelArtifacts:
     """Train, index and attack one family on one dataset."""
-    dataset = config.datasets[name]
     job = TrainJob(
-        dataset=dataset,
-        prepared=call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime)).prepared,
+        dataset=config.datasets[name],
+        prepared=prepared,
         encoders=config.encoders,
         model=config.model.model_copy(update={"family": family}),
         training=config.training,
@@ -130,7 +130,7 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
         runtime=config.runtime,
     )
     attack = RobustnessJob(**dict(job), attack=config.attack)
-    check_splits(Context(config.runtime), ArtifactKey.parse(str(job.prepared)), sorted(attack.splits()))
+    check_splits(Context(config.runtime), ArtifactKey.parse(prepared), sorted(attack.splits()))
     measured = call_flow(train, job).artifacts()
     attacked = call_flow(robustness, attack)
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))

@@ -39,7 +39,7 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     manifests = [store.manifest(key) for key in wanted] if wanted else _newest_of_each(store)
     if not manifests:
         raise StoreError(f"{store.url} holds no model; train one first: mmer train or mmer pipeline")
-    derived = {kind: _by_model(store, kind) for kind in ("evaluation", "robustness", "index")}
+    derived = {kind: newest_by_input(store, kind, "model") for kind in ("evaluation", "robustness", "index")}
     found = []
     for manifest in manifests:
         key = str(manifest.key)
@@ -66,6 +66,7 @@ def _newest_of_each(store: Store) -> list[Manifest]:
     return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
 
 
-def _by_model(store: Store, kind: str) -> dict[str, ArtifactKey]:
+def newest_by_input(store: Store, kind: str, role: str) -> dict[str, ArtifactKey]:
+    """The newest artifact of a kind for each of the inputs it has in a role, by that input's key."""
     manifests = sorted(store.list(kind), key=lambda manifest: manifest.created)
-    return {manifest.inputs["model"]: manifest.key for manifest in manifests}
+    return {manifest.inputs[role]: manifest.key for manifest in manifests}
