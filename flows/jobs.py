@@ -12,6 +12,7 @@ from mmer_core.config import (
     EncoderConfig,
     Family,
     IndexJob,
+    IngestConfig,
     IngestJob,
     PipelineConfig,
     ReportJob,
@@ -23,6 +24,7 @@ from mmer_core.stages import (
     Context,
     ModelArtifacts,
     ReportInput,
+    caption_shards,
     check_encoders,
     check_splits,
     newest_models,
@@ -51,16 +53,14 @@ class Trained(NamedTuple):
 @flow(name="ingest")
 def ingest(job: IngestJob) -> str:
     """Prepare one dataset: raw files to arrays, CSV and a quarantine report."""
-    return str(call(stages.ingest, job.runtime, job.dataset))
+    return str(_prepare(job.runtime, job.dataset))
 
 
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
     check_encoders(job.encoders)
-    prepared = (
-        ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
-    )
+    prepared = ArtifactKey.parse(job.prepared) if job.prepared else _prepare(job.runtime, job.dataset)
     check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
@@ -130,6 +130,27 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
         indexed = call_flow(index, IndexJob(**dict(job), index=config.index))
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured
+
+
+def _prepare(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey:
+    """Prepared arrays, with captions for people whom nothing else describes where a captioner is given."""
+    captions = _caption(runtime, dataset) if dataset.captioner else None
+    return call(stages.ingest, runtime, dataset, captions)
+
+
+def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | None:
+    plan = call(stages.plan_captions, runtime, dataset)
+    shards = caption_shards(Context(runtime), dataset, plan)
+    if not shards:
+        return None
+    keys = fan_out(
+        stages.caption_shard,
+        shards,
+        lambda shard: (runtime, dataset, plan, shard),
+        runtime.workers,
+        progress_for("caption"),
+    )
+    return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
 
 
 def _encode(runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey) -> ArtifactKey:

@@ -99,9 +99,11 @@ def predict(
 def print_card(artifact: Artifact) -> None:
     """A prepared dataset in figures."""
     card = artifact.summary
-    table = Table("split", "samples", "texts", box=None)
+    sources = list(card["text_provenance"])
+    table = Table("split", "samples", "texts", *(f"from {source}" for source in sources), box=None)
     for split, count in card["counts"].items():
-        table.add_row(split, str(count), str(card["texts"][split]))
+        found = [card["text_coverage"][split].get(source, 0) for source in sources]
+        table.add_row(split, str(count), str(card["texts"][split]), *map(str, found))
     console = tables()
     console.print(f"{card['name']}, protocol {card['protocol']}: {card['inputs']} samples found")
     console.print(table)
