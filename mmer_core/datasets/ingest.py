@@ -1,6 +1,7 @@
 """From a configuration to a prepared dataset, drawing the photos when none are given."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmer_core.config import IngestConfig
@@ -9,15 +10,23 @@ from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.manifest import manifest_identity, read_manifest
+from mmer_core.datasets.model_captions import with_captions
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.datasets.raw import RawDataset
+from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import CAPTIONS_FILE, GENERATOR_VERSION, write_emotic, write_flickr8k
 from mmer_core.progress import Progress, silent
 
 
 def ingest(
-    config: IngestConfig, folder: Path, scratch: Path, *, workers: int, progress: Progress = silent
+    config: IngestConfig,
+    folder: Path,
+    scratch: Path,
+    *,
+    workers: int,
+    progress: Progress = silent,
+    captions: Mapping[str, Text] | None = None,
 ) -> DatasetCard:
     """Read a raw dataset and prepare it.
 
@@ -25,11 +34,12 @@ def ingest(
         folder: Receives the prepared files.
         scratch: Receives the drawn photos when ``config.root`` is None; may be deleted afterwards.
         workers: Threads that decode.
+        captions: What a model wrote, by `photo_name`: for people whom nothing else describes.
 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
-    raw = read_raw(config, scratch)
+    raw = with_captions(read_raw(config, scratch), captions or {})
     return prepare(raw, config, folder, workers=workers, synthetic=config.root is None, progress=progress)
 
 

@@ -18,7 +18,7 @@ from mmer_core.errors import EncoderError
 
 transformers_logging.disable_progress_bar()
 
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 # What a network raises that is shown another modality or size than its own.
 _MISFIT = (AttributeError, TypeError, ValueError)
 
@@ -58,7 +58,7 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
         raise EncoderError(
             f"{folder} has no usable preprocessor_config.json; without its preprocessing an encoder is not run"
         ) from None
-    module = _ImageTower(_load(name, folder))
+    module = _ImageTower(load_pretrained(name, folder))
     side = size or _side(processor)
     scale = 1.0 / processor.rescale_factor if processor.do_rescale else 1.0
     mean, std = processor.image_mean, processor.image_std
@@ -80,7 +80,7 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
         raise EncoderError(
             f"{folder} has no usable tokenizer; a text encoder is not run without its own"
         ) from None
-    module = _TextTower(_load(name, folder))
+    module = _TextTower(load_pretrained(name, folder))
     limit = min(tokenizer.model_max_length, module.positions)
     padding = "max_length" if module.reads_padding else "longest"
     keys = ("input_ids",) if module.reads_padding else ("input_ids", "attention_mask")
@@ -101,6 +101,30 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
     except _MISFIT as error:
         raise EncoderError(f"{name} does not encode texts: {error}") from None
     return TextEncoder(name, module, tokenize, width)
+
+
+def load_pretrained(name: str, folder: Path, kind: Any = AutoModel) -> nn.Module:
+    """Load a whole model from safetensors with one of `transformers`' automatic classes, on the CPU.
+
+    Raises:
+        EncoderError: The weights are damaged, of another architecture, or of another kind of model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model, info = kind.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(f"cannot load {name} from {folder}: {str(error).splitlines()[0]}") from None
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    if missing or info["mismatched_keys"]:
+        raise EncoderError(
+            f"{folder} holds weights of another architecture than its config.json "
+            f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
+        )
+    if info["missing_keys"]:
+        model.pooler = None  # classifiers and sentence encoders ship none; a random one must not be used
+    return model
 
 
 class _ImageTower(nn.Module):
@@ -143,25 +167,6 @@ def _width(module: nn.Module, *inputs: Tensor, **named: Tensor) -> int:
 
 def _pooled(output: Any) -> Tensor:
     return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def _load(name: str, folder: Path) -> nn.Module:
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model, info = AutoModel.from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EncoderError(f"cannot load {name} from {folder}: {str(error).splitlines()[0]}") from None
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-    if missing or info["mismatched_keys"]:
-        raise EncoderError(
-            f"{folder} holds weights of another architecture than its config.json "
-            f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
-        )
-    if info["missing_keys"]:
-        model.pooler = None  # classifiers and sentence encoders ship none; a random one must not be used
-    return model
 
 
 def _times(scale: float, rgb: Sequence[float]) -> tuple[float, float, float]:

@@ -4,6 +4,13 @@ A stage whose artifact is in the store is not run again. A stage's ``VERSION`` i
 when the stage's code changes what comes out.
 """
 
+from mmer_core.stages.captioning import (
+    CaptionShard,
+    caption_shard,
+    caption_shards,
+    merge_captions,
+    plan_captions,
+)
 from mmer_core.stages.context import Context
 from mmer_core.stages.describing import describe
 from mmer_core.stages.evaluating import evaluate
@@ -17,22 +24,27 @@ from mmer_core.stages.training import train
 
 __all__ = [
     "AttackShard",
+    "CaptionShard",
     "Context",
     "ModelArtifacts",
     "ReportInput",
     "attack_shard",
     "build_index",
     "build_report",
+    "caption_shard",
+    "caption_shards",
     "check_encoders",
     "check_splits",
     "describe",
     "encode_features_shard",
     "evaluate",
     "ingest",
+    "merge_captions",
     "merge_features",
     "merge_robustness",
     "newest_models",
     "plan_attack",
+    "plan_captions",
     "plan_features",
     "report_inputs",
     "train",
