@@ -23,14 +23,16 @@ def ingest(
 
     Args:
         folder: Receives the prepared files.
-        scratch: Receives the drawn photos when ``config.root`` is None; may be deleted afterwards.
+        scratch: Receives drawn photos, unpacked archives and unfinished arrays; what a killed call left there is
+            used. It belongs to this configuration and these files; may be deleted afterwards.
         workers: Threads that decode.
 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
     raw = read_raw(config, scratch)
-    return prepare(raw, config, folder, workers=workers, synthetic=config.root is None, progress=progress)
+    synthetic = config.root is None
+    return prepare(raw, config, folder, scratch, workers=workers, synthetic=synthetic, progress=progress)
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:

@@ -27,7 +27,9 @@ def read_rgb(path: Path) -> Image.Image:
             if width * height > MAX_PIXELS:
                 raise UnreadableImageError(f"{width}x{height} pixels are more than {MAX_PIXELS}")
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            # In place: without an orientation, as is usual, nothing is copied.
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except UnreadableImageError:
         raise
     except FileNotFoundError:
@@ -46,4 +48,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.clip(np.rint(values / scale), 0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
