@@ -46,7 +46,7 @@ class RowWriter:
     def write(self, row: int, image: npt.NDArray[np.uint8]) -> None:
         """Store one RGB picture ``(side, side, 3)`` of the writer's size."""
         assert image.nbytes == self._row_bytes
-        _write(self._file, image.tobytes(), self._place(row))
+        _write(self._file, np.ascontiguousarray(image).data.cast("B"), self._place(row))
 
     def sync(self) -> None:
         """Return when the rows written so far would outlive a power cut."""
@@ -91,7 +91,7 @@ def _npy_header(rows: int, side: int) -> bytes:
     return header.getvalue()
 
 
-def _write(file: int, data: bytes, place: int) -> None:
+def _write(file: int, data: bytes | memoryview, place: int) -> None:
     """Write all of the bytes: one call may write fewer when the disk is nearly full, and only the next one fail."""
     rest = memoryview(data)
     while rest:

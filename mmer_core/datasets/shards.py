@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ class SplitWriter:
             rows = json.loads(self._record(shard).read_text())
         except FileNotFoundError:
             return None
-        return [(row, _result(fields)) for row, fields in rows]
+        return [(row, _result(*fields)) for row, *fields in rows]
 
     def record(self, shard: int, outcomes: Sequence[Outcome]) -> None:
         """Make a shard, whose rows are all written, outlive a crash."""
@@ -76,7 +75,7 @@ class SplitWriter:
         place = self._record(shard)
         temporary = place.with_suffix(".tmp")
         with temporary.open("w") as file:
-            json.dump([(row, asdict(result)) for row, result in outcomes], file)
+            file.write(json.dumps([(row, *_fields(result)) for row, result in outcomes]))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(place)
@@ -95,10 +94,17 @@ class SplitWriter:
         return self._folder / f"{self._split}-{shard:05d}.json"
 
 
-def _result(fields: dict[str, Any]) -> Crop | Rejected:
-    if "reason" in fields:
-        return Rejected(**fields)
-    return Crop(**{name: tuple(numbers) for name, numbers in fields.items()})
+def _fields(result: Crop | Rejected) -> tuple[Any, ...]:
+    if isinstance(result, Crop):
+        return result.size, result.box, result.pixels
+    return result.reason, result.detail
+
+
+def _result(*fields: Any) -> Crop | Rejected:
+    if len(fields) == 2:
+        return Rejected(*fields)
+    size, box, pixels = map(tuple, fields)
+    return Crop(size, box, pixels)
 
 
 def _link(source: Path, target: Path) -> None:
