@@ -73,10 +73,14 @@ def source_identity(config: IngestConfig) -> str:
 
 
 def _drawn(config: IngestConfig, tree: Path) -> RawDataset:
-    shutil.rmtree(tree, ignore_errors=True)
+    write = write_emotic if config.dataset == "emotic" else write_flickr8k
+    whole = tree.with_name("raw.whole")
+    wanted = f"{source_identity(config)} {config.synthetic.model_dump_json()}"
+    if not (tree.exists() and whole.exists() and whole.read_text() == f"{wanted} {fingerprint(tree)}"):
+        shutil.rmtree(tree, ignore_errors=True)
+        write(tree, config.synthetic)
+        whole.write_text(f"{wanted} {fingerprint(tree)}")
     if config.dataset == "emotic":
-        write_emotic(tree, config.synthetic)
         captions = config.captions or tree / CAPTIONS_FILE
         return read_emotic(tree, captions=captions, protocol=config.protocol)
-    write_flickr8k(tree, config.synthetic)
     return read_flickr8k(tree, splits=config.splits)

@@ -88,7 +88,8 @@ def _write_arrays(
             progress(done, total, split)
 
         rows = sum(map(len, photos[split]))
-        with SplitWriter(arrays, split, rows, sides) as writer:
+        shards = -(-len(photos[split]) // SHARD)
+        with SplitWriter(arrays, split, rows, shards, sides) as writer:
             read = partial(_read_photo, reader=reader, streams=writer.streams, protocol=raw.protocol)
             found[split] = _do_shards(writer, photos[split], read, workers, advance)
             keep = sorted(row for row, result in found[split] if isinstance(result, Crop))

@@ -38,20 +38,22 @@ class SplitWriter:
     Args:
         folder: Scratch folder, of one `plan`.
         rows: Samples of the split.
+        shards: Shards that hold them all.
         sides: Side of the square pictures in pixels, by stream.
     """
 
-    def __init__(self, folder: Path, split: str, rows: int, sides: Mapping[str, int]) -> None:
+    def __init__(self, folder: Path, split: str, rows: int, shards: int, sides: Mapping[str, int]) -> None:
         self.streams = {
             name: RowWriter(folder / f"{split}_{name}_arr.npy", rows, side) for name, side in sides.items()
         }
         self._folder = folder
         self._split = split
+        self._shards = shards
 
     def __enter__(self) -> "SplitWriter":
-        if not all(stream.begun for stream in self.streams.values()):
-            for record in self._folder.glob(f"{self._split}-*.json"):
-                record.unlink()
+        if not self._sound():
+            for left in self._folder.glob(f"{self._split}[-_]*"):
+                left.unlink()
         for stream in self.streams.values():
             stream.open()
         return self
@@ -89,6 +91,13 @@ class SplitWriter:
             stream.finish(keep)
             if keep:
                 _link(stream.path, folder / stream.path.name)
+
+    def _sound(self) -> bool:
+        """Whether the records that were left, if any, speak of arrays that were left too."""
+        streams = self.streams.values()
+        finished = any(stream.path.exists() for stream in streams)
+        recorded = all(self._record(shard).exists() for shard in range(self._shards))
+        return all(stream.begun for stream in streams) and (recorded or not finished)
 
     def _record(self, shard: int) -> Path:
         return self._folder / f"{self._split}-{shard:05d}.json"
