@@ -33,9 +33,19 @@ def test_exif_orientation_is_applied(tmp_path):
 
 
 def _bomb() -> bytes:
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    # Pillow identifies a PNG when it meets the pixels, of which there need not be any.
+    pixels = b"IDAT"
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in (header, pixels)
+    )
+
+
+def test_a_bomb_is_refused_for_its_size(tmp_path):
+    (tmp_path / "a.png").write_bytes(_bomb())
+    with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
+        read_rgb(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xe0 not a photo", _bomb()])
