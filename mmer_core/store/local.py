@@ -166,6 +166,7 @@ def _link_durably(source: Path, target: Path) -> bool:
         os.link(source, target)
     except OSError:
         return False
+    os.utime(target)  # `Store.gc` spares what is new in the store, however old the file is
     with target.open("rb") as file:
         _finish(file.fileno())
     return True
