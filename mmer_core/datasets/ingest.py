@@ -32,7 +32,8 @@ def ingest(
 
     Args:
         folder: Receives the prepared files.
-        scratch: Receives the drawn photos when ``config.root`` is None; may be deleted afterwards.
+        scratch: Receives drawn photos, unpacked archives and unfinished arrays; what a killed call left there is
+            used. It belongs to this configuration and these files; may be deleted afterwards.
         workers: Threads that decode.
         captions: What a model wrote, by `photo_name`: for people whom nothing else describes.
 
@@ -40,7 +41,8 @@ def ingest(
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
     raw = with_captions(read_raw(config, scratch), captions or {})
-    return prepare(raw, config, folder, workers=workers, synthetic=config.root is None, progress=progress)
+    synthetic = config.root is None
+    return prepare(raw, config, folder, scratch, workers=workers, synthetic=synthetic, progress=progress)
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
@@ -81,10 +83,14 @@ def source_identity(config: IngestConfig) -> str:
 
 
 def _drawn(config: IngestConfig, tree: Path) -> RawDataset:
-    shutil.rmtree(tree, ignore_errors=True)
+    write = write_emotic if config.dataset == "emotic" else write_flickr8k
+    whole = tree.with_name("raw.whole")
+    wanted = f"{source_identity(config)} {config.synthetic.model_dump_json()}"
+    if not (tree.exists() and whole.exists() and whole.read_text() == f"{wanted} {fingerprint(tree)}"):
+        shutil.rmtree(tree, ignore_errors=True)
+        write(tree, config.synthetic)
+        whole.write_text(f"{wanted} {fingerprint(tree)}")
     if config.dataset == "emotic":
-        write_emotic(tree, config.synthetic)
         captions = config.captions or tree / CAPTIONS_FILE
         return read_emotic(tree, captions=captions, protocol=config.protocol)
-    write_flickr8k(tree, config.synthetic)
     return read_flickr8k(tree, splits=config.splits)
