@@ -153,4 +153,4 @@ def _crop(picture: Image.Image, box: Box | None, photo: Path) -> Image.Image:
 
 def _encode(encoder: ImageEncoder, picture: Image.Image, side: int) -> torch.Tensor:
     """Features ``(1, D)`` of a picture, by way of the same arrays that the model was trained on."""
-    return encoder.encode(encoder.resize(np.asarray(resized(picture, side))[None])).cpu()
+    return encoder.encode(encoder.resize(resized(picture, side)[None])).cpu()

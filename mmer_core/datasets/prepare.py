@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import torch
+
 from mmer_core.config import IngestConfig
 from mmer_core.datasets import tables
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
@@ -107,7 +109,9 @@ def _do_shards(
     """Read the photos of the shards that have no record yet, and record them while the next are being read."""
     found: list[Outcome] = []
     recorded: list[Future[None]] = []
-    with ThreadPoolExecutor(1) as recorder, ThreadPoolExecutor(workers) as pool:
+    # A photo is too little work to share: each reader keeps torch to its own thread.
+    readers = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    with ThreadPoolExecutor(1) as recorder, readers as pool:
         for number, start in enumerate(range(0, len(photos), SHARD)):
             shard = photos[start : start + SHARD]
             outcomes = writer.recorded(number)

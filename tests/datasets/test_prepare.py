@@ -26,6 +26,12 @@ def _prepare(raw, folder, workers=2, progress=silent):
     return prepare(raw, CONFIG, folder, scratch, workers=workers, synthetic=False, progress=progress)
 
 
+def _same_within_rounding(array: np.ndarray, picture: Image.Image) -> None:
+    """Pillow resizes with the same filter; rounding may differ by one level."""
+    assert array.shape == np.asarray(picture).shape
+    assert np.abs(array.astype(int) - np.asarray(picture)).max() <= 1
+
+
 def test_arrays_equal_a_direct_decode(emotic_tree, tmp_path):
     raw = read_emotic(emotic_tree, captions=None, protocol="corrected")
     card = _prepare(raw, tmp_path)
@@ -46,14 +52,14 @@ def test_arrays_equal_a_direct_decode(emotic_tree, tmp_path):
             sample = samples[identity]
             with Image.open(sample.image) as opened:
                 image = ImageOps.exif_transpose(opened).convert("RGB")
-            np.testing.assert_array_equal(context[row], np.asarray(image.resize((48, 48), Image.BILINEAR)))
+            _same_within_rounding(context[row], image.resize((48, 48), Image.BILINEAR))
             x1, y1, x2, y2 = sample.box
             width, height = image.size
             x1, x2 = np.clip([x1, x2], 0, width)
             y1, y2 = np.clip([y1, y2], 0, height)
             assert split.table["BBox"][row] == str([int(x1), int(y1), int(x2), int(y2)])
             crop = Image.fromarray(np.asarray(image)[y1:y2, x1:x2])
-            np.testing.assert_array_equal(body[row], np.asarray(crop.resize((32, 32), Image.BILINEAR)))
+            _same_within_rounding(body[row], crop.resize((32, 32), Image.BILINEAR))
             assert {card.labels[c] for c in np.flatnonzero(split.labels[row])} == set(sample.labels)
             np.testing.assert_allclose(split.vad[row], sample.vad, rtol=1e-6)
             assert split.texts[list(split.text_sample).index(row)] == sample.texts[0].text

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from small_pipeline import Study, created, settings_file
+from torchvision.transforms.v2.functional import resize
 
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import load_image_encoder
@@ -99,7 +100,8 @@ def test_predict_is_features_and_model_by_hand(study: Study, photo: Path, mmer: 
     shown = {"context": picture, "body": picture.crop((0, 20, 90, 150))}
     features = {}
     for stream, crop in shown.items():
-        array = np.asarray(crop.resize((64, 64), Image.Resampling.BILINEAR))
+        pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)
+        array = resize(pixels, [64, 64], antialias=True).permute(1, 2, 0).numpy()
         features[stream] = encoder.encode(encoder.resize(array[None]))
     with torch.inference_mode():
         output = model(features)
