@@ -6,7 +6,7 @@ artifact's key, so settings that only say *where* and *how fast* live apart, in 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -89,20 +89,31 @@ class EncoderConfig(Config):
     image: str = Field(
         "packaged:efficientnet_lite2",
         description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
-        "or hf:ID_OR_FOLDER.",
+        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made).",
     )
     image_size: int | None = Field(
-        224,
+        None,
         ge=32,
         le=1024,
-        description="Input side in pixels of the image encoder; None (null) for its native side.",
+        description="Input side in pixels of the image encoder; its native side when not given, 224 for packaged: "
+        "ones.",
     )
     text: str = Field(
-        "packaged:all-MiniLM-L6-v2", description="packaged:all-MiniLM-L6-v2, or hf:ID_OR_FOLDER."
+        "packaged:all-MiniLM-L6-v2",
+        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER.",
     )
     shard_size: int = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _packaged_read_prepared_images(cls, fields: Any) -> Any:
+        """Convolutions take any side, so by default that of the prepared images; most transformers take but one."""
+        if not isinstance(fields, dict) or "image_size" in fields:
+            return fields
+        name = fields.get("image", cls.model_fields["image"].default)
+        return fields | ({"image_size": 224} if str(name).startswith("packaged:") else {})
 
 
 class ModelConfig(Config):

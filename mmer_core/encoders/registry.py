@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from mmer_core.encoders import huggingface, packaged, torchvision_models
+from mmer_core.encoders import huggingface, packaged, places365, torchvision_models
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.errors import EncoderError
 
@@ -18,6 +18,7 @@ class _Source(NamedTuple):
 _IMAGE: dict[str, _Source] = {
     "packaged": _Source(packaged.image_identity, packaged.load_image),
     "torchvision": _Source(torchvision_models.image_identity, torchvision_models.load_image),
+    "places365": _Source(places365.identity, places365.load_image),
     "hf": _Source(
         huggingface.identity,
         lambda spec, size: huggingface.load_image_folder(f"hf:{spec}", huggingface.resolve(spec), size),
@@ -36,7 +37,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 
     Args:
-        name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>`` or ``hf:<model id or folder>``.
+        name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>``, ``places365:<file>`` or
+            ``hf:<model id or folder>``.
         size: Input side in pixels; the weights' native side when None.
 
     Raises:

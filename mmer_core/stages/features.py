@@ -11,7 +11,7 @@ from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-VERSION = 1
+VERSION = 2
 
 
 def check_encoders(config: EncoderConfig) -> None:
