@@ -30,6 +30,7 @@ from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
 from mmer_core.config import (  # noqa: E402
+    EvaluateJob,
     IndexJob,
     IngestJob,
     PipelineConfig,
@@ -91,6 +92,14 @@ def train(job: Annotated[TrainJob, Flags] = TrainJob(), *, prefect: Prefect = No
     trained = _run(jobs.train, job, prefect)
     query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
     print(f"model {trained.model}")
+
+
+@app.command
+def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Prefect = None) -> None:
+    """Evaluate a trained model, or a dual encoder without training, on any split of any dataset."""
+    key = ArtifactKey.parse(_run(jobs.evaluate, job, prefect))
+    query_cli.print_metrics(Context(job.runtime), key)
+    print(key)
 
 
 @app.command

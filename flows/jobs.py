@@ -10,13 +10,16 @@ from prefect import flow
 
 from mmer_core.config import (
     EncoderConfig,
+    EvaluateJob,
     Family,
     IndexJob,
     IngestJob,
+    ModelConfig,
     PipelineConfig,
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
+    TrainingConfig,
     TrainJob,
 )
 from mmer_core.stages import (
@@ -27,6 +30,7 @@ from mmer_core.stages import (
     check_splits,
     newest_models,
     plan_attack,
+    plan_evaluation,
     plan_features,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
@@ -58,9 +62,7 @@ def ingest(job: IngestJob) -> str:
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
     check_encoders(job.encoders)
-    prepared = (
-        ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
-    )
+    prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
@@ -88,6 +90,33 @@ def robustness(job: RobustnessJob) -> str:
         progress_for(f"attack {job.model.family}"),
     )
     return str(call(stages.merge_robustness, job.runtime, job.attack, trained.model, done))
+
+
+@flow(name="evaluate")
+def evaluate(job: EvaluateJob) -> str:
+    """Evaluate a model that is there, or a dual encoder without training, on any split of any dataset."""
+    return _evaluate_zero_shot(job, job.zero_shot) if job.zero_shot else _evaluate_trained(job)
+
+
+def _evaluate_trained(job: EvaluateJob) -> str:
+    context, split = Context(job.runtime), job.evaluation.split
+    plan = plan_evaluation(context, job)
+    check_encoders(plan.encoders)
+    prepared = plan.prepared or call(stages.ingest, job.runtime, plan.dataset)
+    check_splits(context, prepared, [split])
+    features = plan.features(prepared) or _encode(job.runtime, plan.encoders, prepared, {split})
+    return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, plan.model))
+
+
+def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
+    encoders, split = EncoderConfig(image=encoder, text=encoder), job.evaluation.split
+    check_encoders(encoders)
+    prepared = _prepared(job)
+    check_splits(Context(job.runtime), prepared, [split])
+    features = _encode(job.runtime, encoders, prepared, {"val", split})  # val calibrates emotions
+    untrained = ModelConfig(family="zero-shot", prompts=job.prompts)
+    model = call(stages.train, job.runtime, untrained, TrainingConfig(), encoders, prepared, features)
+    return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model))
 
 
 @flow(name="report")
@@ -132,8 +161,19 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
     return measured
 
 
-def _encode(runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey) -> ArtifactKey:
-    shards = plan_features(Context(runtime), encoders, prepared)
+def _prepared(job: TrainJob | EvaluateJob) -> ArtifactKey:
+    return ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
+
+
+def _encode(
+    runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey, splits: set[str] | None = None
+) -> ArtifactKey:
+    """Features of some splits, of all when None."""
+    shards = [
+        shard
+        for shard in plan_features(Context(runtime), encoders, prepared)
+        if splits is None or shard.split in splits
+    ]
     keys = fan_out(
         stages.encode_shard,
         shards,

@@ -125,6 +125,11 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
         table.add_row(name, _number(estimate["value"]), interval, _number(baselines.get(name)))
     tables().print(f"{artifact.summary['family']} model on {metrics['split']}")
     tables().print(table)
+    for side, labels in metrics.get("unmatched_labels", {}).items():
+        if labels:
+            tables().print(
+                f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}", markup=False
+            )
 
 
 def print_curves(context: Context, robustness: ArtifactKey) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Family = Literal["separate", "joint"]
+Family = Literal["separate", "joint", "zero-shot"]
 Split = Literal["train", "val", "test"]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
 
@@ -116,11 +116,33 @@ class EncoderConfig(Config):
         return fields | ({"image_size": 224} if str(name).startswith("packaged:") else {})
 
 
+class PromptConfig(Config):
+    """How a dual encoder is asked for emotions without any training."""
+
+    template: str = Field(
+        "a photo of a person who feels {label}",
+        description="Text that stands for a category; {label} becomes its name in small letters.",
+    )
+    scores: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="'softmax': categories compete for a photo, as in CLIP; 'sigmoid': each is judged alone, as in "
+        "SigLIP.",
+    )
+
+    @model_validator(mode="after")
+    def _template_asks_for_the_label(self) -> Self:
+        if "{label}" not in self.template:
+            raise ValueError("the template of a prompt must hold {label}")
+        return self
+
+
 class ModelConfig(Config):
     """The trained part: projections and heads on top of frozen features."""
 
     family: Family = Field(
-        "joint", description="'separate': a space per modality; 'joint': one shared latent space."
+        "joint",
+        description="'separate': a space per modality; 'joint': one shared latent space; 'zero-shot': no training, "
+        "the two towers of a dual encoder as they are.",
     )
     embedding: int | None = Field(
         None,
@@ -133,6 +155,9 @@ class ModelConfig(Config):
     dropout: float = Field(0.4, ge=0, lt=1, description="Dropout on features and hidden layers.")
     fusion: Literal["mean", "gated", "concat"] = Field(
         "mean", description="How the joint emotion model fuses the streams' embeddings."
+    )
+    prompts: PromptConfig = Field(
+        default=PromptConfig(), description="How the zero-shot family reads emotions."
     )
 
     def width(self, task: str) -> int:
@@ -175,6 +200,11 @@ class EvaluationConfig(Config):
     """Metrics with intervals."""
 
     split: Split = Field("test", description="Split to evaluate.")
+    labels: Literal["all", "shared"] = Field(
+        "all",
+        description="Emotions of a model and of another dataset, matched by name: 'all' refuses to evaluate unless "
+        "both have the same ones, 'shared' evaluates those that both have.",
+    )
     resamples: int = Field(1000, ge=10, description="Bootstrap resamples behind every interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
@@ -274,7 +304,9 @@ class TrainJob(Config):
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     def splits(self) -> set[Split]:
-        """The splits that this job reads."""
+        """The splits that this job cannot do without."""
+        if self.model.family == "zero-shot":
+            return {self.evaluation.split}
         return {"train", "val", self.evaluation.split}
 
 
@@ -294,6 +326,34 @@ class RobustnessJob(TrainJob):
 
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}
+
+
+class EvaluateJob(Config):
+    """Evaluate a model that is there on any split of any dataset, or a dual encoder without training."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(),
+        description="The dataset; when none is given, the one that the model was trained on.",
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    model: str | None = Field(
+        None, description="Key of the model; the newest one that fits the dataset by default."
+    )
+    zero_shot: str | None = Field(
+        None,
+        description="A dual encoder to evaluate without any training, instead of a model: hf:ID_OR_FOLDER.",
+    )
+    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @model_validator(mode="after")
+    def _one_thing_is_evaluated(self) -> Self:
+        if self.model and self.zero_shot:
+            raise ValueError("give either the key of a model or a dual encoder for zero-shot, not both")
+        return self
 
 
 class ReportJob(Config):

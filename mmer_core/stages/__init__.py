@@ -4,12 +4,13 @@ A stage whose artifact is in the store is not run again. A stage's ``VERSION`` i
 when the stage's code changes what comes out.
 """
 
+from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.indexing import build_index
 from mmer_core.stages.ingesting import check_splits, ingest
-from mmer_core.stages.lineage import ModelArtifacts, newest_models
+from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
 from mmer_core.stages.training import train
@@ -17,6 +18,7 @@ from mmer_core.stages.training import train
 __all__ = [
     "AttackShard",
     "Context",
+    "EvaluationPlan",
     "ModelArtifacts",
     "ReportInput",
     "attack_shard",
@@ -29,8 +31,10 @@ __all__ = [
     "ingest",
     "merge_features",
     "merge_robustness",
+    "newest_model",
     "newest_models",
     "plan_attack",
+    "plan_evaluation",
     "plan_features",
     "report_inputs",
     "train",

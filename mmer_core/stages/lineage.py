@@ -39,10 +39,10 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     manifests = [store.manifest(key) for key in wanted] if wanted else _newest_of_each(store)
     if not manifests:
         raise StoreError(f"{store.url} holds no model; train one first: mmer train or mmer pipeline")
-    derived = {kind: _by_model(store, kind) for kind in ("evaluation", "robustness", "index")}
+    of_model = {str(manifest.key): manifest for manifest in manifests}
+    derived = {kind: _by_model(store, kind, of_model) for kind in ("evaluation", "robustness", "index")}
     found = []
-    for manifest in manifests:
-        key = str(manifest.key)
+    for key, manifest in of_model.items():
         if key not in derived["evaluation"]:
             raise StoreError(f"model {key} was never evaluated; run mmer train with its settings again")
         found.append(
@@ -58,6 +58,20 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     return found
 
 
+def newest_model(store: Store, task: str | None = None) -> Manifest:
+    """The newest model, of a task ('emotion' or 'retrieval') where one is named.
+
+    Raises:
+        StoreError: There is none.
+    """
+    found = [one for one in store.list("model") if task in (None, one.summary["task"])]
+    if not found:
+        raise StoreError(
+            f"{store.url} holds no {task or ''} model; train one first: mmer train".replace("  ", " ")
+        )
+    return max(found, key=lambda one: one.created)
+
+
 def _newest_of_each(store: Store) -> list[Manifest]:
     newest: dict[tuple[str, str], Manifest] = {}
     for manifest in sorted(store.list("model"), key=lambda manifest: manifest.created):
@@ -66,6 +80,11 @@ def _newest_of_each(store: Store) -> list[Manifest]:
     return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
 
 
-def _by_model(store: Store, kind: str) -> dict[str, ArtifactKey]:
-    manifests = sorted(store.list(kind), key=lambda manifest: manifest.created)
-    return {manifest.inputs["model"]: manifest.key for manifest in manifests}
+def _by_model(store: Store, kind: str, of_model: dict[str, Manifest]) -> dict[str, ArtifactKey]:
+    """The newest of a kind for every model, made on the model's own dataset and not on another."""
+    found = {}
+    for manifest in sorted(store.list(kind), key=lambda manifest: manifest.created):
+        model = of_model.get(manifest.inputs["model"])
+        if model and manifest.inputs.get("prepared", model.inputs["prepared"]) == model.inputs["prepared"]:
+            found[manifest.inputs["model"]] = manifest.key
+    return found

@@ -13,6 +13,7 @@ from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.inference import CALIBRATION_FILE
 from mmer_core.models import EmotionModel, ModelSpec, build_model, save_model
 from mmer_core.stages.context import Context
+from mmer_core.stages.zero_shot import zero_shot
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData, RetrievalData
@@ -36,9 +37,13 @@ def train(
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
 
+    The family ``zero-shot`` is not trained, see `mmer_core.stages.zero_shot`.
+
     Raises:
         DatasetError: The dataset has no train or no val split.
     """
+    if model.family == "zero-shot":
+        return zero_shot(context, model, encoders, prepared, features)
 
     def build(workspace: Workspace) -> dict[str, object]:
         dataset = Prepared.open(context.folder(prepared))

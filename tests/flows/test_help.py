@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from flows.cli import main
 from mmer_core.config import (
+    EvaluateJob,
     IndexJob,
     IngestConfig,
     IngestJob,
@@ -47,6 +48,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ("pipeline", PipelineConfig),
         ("ingest", IngestJob),
         ("train", TrainJob),
+        ("evaluate", EvaluateJob),
         ("index", IndexJob),
         ("robustness", RobustnessJob),
         ("report", ReportJob),
