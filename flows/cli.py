@@ -31,6 +31,7 @@ from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
 from mmer_core.config import (  # noqa: E402
     EvaluateJob,
+    FineTuneJob,
     IndexJob,
     IngestJob,
     PipelineConfig,
@@ -92,6 +93,14 @@ def train(job: Annotated[TrainJob, Flags] = TrainJob(), *, prefect: Prefect = No
     trained = _run(jobs.train, job, prefect)
     query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
     print(f"model {trained.model}")
+
+
+@app.command
+def finetune(job: Annotated[FineTuneJob, Flags] = FineTuneJob(), *, prefect: Prefect = None) -> None:
+    """Adapt encoders to a dataset; print the name by which every job then takes them."""
+    key = ArtifactKey.parse(_run(jobs.finetune, job, prefect))
+    query_cli.print_history(Context(job.runtime), key)
+    print(f"adapted:{key}")
 
 
 @app.command

@@ -12,6 +12,7 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluateJob,
     Family,
+    FineTuneJob,
     IndexJob,
     IngestJob,
     ModelConfig,
@@ -61,7 +62,7 @@ def ingest(job: IngestJob) -> str:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
-    check_encoders(job.encoders)
+    check_encoders(Context(job.runtime), job.encoders)
     prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
@@ -92,6 +93,16 @@ def robustness(job: RobustnessJob) -> str:
     return str(call(stages.merge_robustness, job.runtime, job.attack, trained.model, done))
 
 
+@flow(name="finetune")
+def finetune(job: FineTuneJob) -> str:
+    """Adapt the encoders to a dataset; features, training and all else then take them by name."""
+    context = Context(job.runtime)
+    check_encoders(context, job.encoders)
+    prepared = _prepared(job)
+    check_splits(context, prepared, ["train", "val"])
+    return str(call(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
+
+
 @flow(name="evaluate")
 def evaluate(job: EvaluateJob) -> str:
     """Evaluate a model that is there, or a dual encoder without training, on any split of any dataset."""
@@ -101,7 +112,7 @@ def evaluate(job: EvaluateJob) -> str:
 def _evaluate_trained(job: EvaluateJob) -> str:
     context, split = Context(job.runtime), job.evaluation.split
     plan = plan_evaluation(context, job)
-    check_encoders(plan.encoders)
+    check_encoders(context, plan.encoders)
     prepared = plan.prepared or call(stages.ingest, job.runtime, plan.dataset)
     check_splits(context, prepared, [split])
     features = plan.features(prepared) or _encode(job.runtime, plan.encoders, prepared, {split})
@@ -110,7 +121,7 @@ def _evaluate_trained(job: EvaluateJob) -> str:
 
 def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
     encoders, split = EncoderConfig(image=encoder, text=encoder), job.evaluation.split
-    check_encoders(encoders)
+    check_encoders(Context(job.runtime), encoders)
     prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, [split])
     features = _encode(job.runtime, encoders, prepared, {"val", split})  # val calibrates emotions
@@ -130,7 +141,7 @@ def report(job: ReportJob) -> str:
 @flow(name="pipeline")
 def pipeline(config: PipelineConfig) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
-    check_encoders(config.encoders)
+    check_encoders(Context(config.runtime), config.encoders)
     inputs = []
     for name in config.datasets:
         models = [_measure(config, name, family) for family in config.families]
@@ -161,7 +172,7 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
     return measured
 
 
-def _prepared(job: TrainJob | EvaluateJob) -> ArtifactKey:
+def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:
     return ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 from cyclopts import App, Parameter
 from rich.table import Table
 
@@ -12,6 +13,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.queries import predict_photo, search_index
 from mmer_core.stages import Context
 from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import Artifact, ArtifactKey
 
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
@@ -130,6 +132,17 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
             tables().print(
                 f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}", markup=False
             )
+
+
+def print_history(context: Context, key: ArtifactKey) -> None:
+    """What a training printed by epoch, the kept one marked."""
+    artifact = context.artifact(key)
+    history = pd.read_csv(artifact.folder / HISTORY_FILE)
+    table = Table(*(name.replace("_", " ") for name in history.columns), "", box=None)
+    for row in history.to_dict("records"):
+        kept = "kept" if row["epoch"] == artifact.summary["best_epoch"] else ""
+        table.add_row(str(int(row.pop("epoch"))), *map(_number, row.values()), kept)
+    tables().print(table)
 
 
 def print_curves(context: Context, robustness: ArtifactKey) -> None:

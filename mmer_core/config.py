@@ -196,6 +196,40 @@ class TrainingConfig(Config):
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
 
+class FineTuneConfig(Config):
+    """Adapting an encoder's own weights to a dataset, before its features are cached."""
+
+    method: Literal["lora", "last"] = Field(
+        "lora",
+        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and what "
+        "comes after it.",
+    )
+    towers: Literal["both", "image", "text"] = Field(
+        "both", description="Encoders to adapt; the other stays as it is."
+    )
+    rank: int = Field(8, ge=1, description="Rank of the additions of lora.")
+    alpha: float = Field(16.0, gt=0, description="The additions of lora are scaled by alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        (),
+        description="Names of the linear layers that lora adds to; by default an attention's queries and values.",
+    )
+    epochs: int = Field(
+        3, ge=1, description="Passes over the training split; the best by validation is kept."
+    )
+    batch_size: int = Field(64, ge=2, description="Samples a step.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
+
+    def training(self) -> TrainingConfig:
+        """The same as parameters of the training loop."""
+        fields = self.model_dump(
+            include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
+        )
+        return TrainingConfig(**fields, patience=self.epochs)
+
+
 class EvaluationConfig(Config):
     """Metrics with intervals."""
 
@@ -326,6 +360,20 @@ class RobustnessJob(TrainJob):
 
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}
+
+
+class FineTuneJob(Config):
+    """Adapt the encoders to one dataset; the result is an encoder by the name ``adapted:KEY``."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Encoders to adapt.")
+    finetune: FineTuneConfig = Field(default=FineTuneConfig(), description="How to adapt them.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class EvaluateJob(Config):

@@ -135,7 +135,8 @@ def clip_text_bare(folder: Path) -> None:
 def blip(folder: Path) -> None:
     text = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 16, "encoder_hidden_size": 32}
     ids = {"bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0}
-    config = BlipConfig(text_config={**text, **ids}, vision_config=VISION, image_text_hidden_size=12)
+    vision = {**VISION, "initializer_range": 0.02}  # its own default is next to nothing
+    config = BlipConfig(text_config={**text, **ids}, vision_config=vision, image_text_hidden_size=12)
     BlipForImageTextRetrieval(config).save_pretrained(folder)
     wordpiece().save_pretrained(folder)
     BlipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)

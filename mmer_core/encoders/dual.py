@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from safetensors import safe_open
 
 from mmer_core.encoders import huggingface
+from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.errors import EncoderError
 
 # Where a dual encoder keeps no temperature of its own, that which CLIP's training starts from.
@@ -30,6 +32,8 @@ def dual_similarity(image: str, text: str) -> Similarity:
         EncoderError: They are not the two towers of one dual encoder.
     """
     source, _, spec = image.partition(":")
+    if image == text and source == "adapted":
+        return _adapted(Path(spec))
     if image != text or source != "hf":
         raise EncoderError(
             f"{image} and {text} are not the two towers of one dual encoder, whose features can be compared without "
@@ -42,3 +46,11 @@ def dual_similarity(image: str, text: str) -> Similarity:
                 found[name] = float(weights.get_tensor(name).float())
     scale = math.exp(found["logit_scale"]) if "logit_scale" in found else _START
     return Similarity(scale, found.get("logit_bias", 0.0))
+
+
+def _adapted(folder: Path) -> Similarity:
+    adapter = AdapterSpec.read(folder)
+    if adapter.similarity is None:
+        return dual_similarity(adapter.encoders.image, adapter.encoders.text)
+    scale, bias = adapter.similarity
+    return Similarity(math.exp(scale), bias)

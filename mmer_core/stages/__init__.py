@@ -8,6 +8,7 @@ from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
+from mmer_core.stages.finetuning import finetune
 from mmer_core.stages.indexing import build_index
 from mmer_core.stages.ingesting import check_splits, ingest
 from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
@@ -28,6 +29,7 @@ __all__ = [
     "check_splits",
     "encode_features_shard",
     "evaluate",
+    "finetune",
     "ingest",
     "merge_features",
     "merge_robustness",

@@ -37,7 +37,8 @@ def zero_shot(
 
     def build(workspace: Workspace) -> dict[str, object]:
         dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
-        similarity = dual_similarity(encoders.image, encoders.text)
+        towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
+        similarity = dual_similarity(*towers)
         spec = _spec(dataset, stored, config, encoders)
         network = build_model(spec)
         network.logit_scale.fill_(similarity.scale).log_()  # type: ignore[operator]

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from flows.cli import main
 from mmer_core.config import (
     EvaluateJob,
+    FineTuneJob,
     IndexJob,
     IngestConfig,
     IngestJob,
@@ -49,6 +50,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ("ingest", IngestJob),
         ("train", TrainJob),
         ("evaluate", EvaluateJob),
+        ("finetune", FineTuneJob),
         ("index", IndexJob),
         ("robustness", RobustnessJob),
         ("report", ReportJob),
