@@ -156,9 +156,20 @@ class ModelConfig(Config):
     fusion: Literal["mean", "gated", "concat"] = Field(
         "mean", description="How the joint emotion model fuses the streams' embeddings."
     )
+    start: Literal["random", "zero-shot"] = Field(
+        "random",
+        description="Joint retrieval on a dual encoder: 'zero-shot' starts from the towers' own similarity, with their "
+        "width as embedding, and learns what to add to it.",
+    )
     prompts: PromptConfig = Field(
         default=PromptConfig(), description="How the zero-shot family reads emotions."
     )
+
+    @model_validator(mode="after")
+    def _starts_in_the_towers_space(self) -> Self:
+        if self.start == "zero-shot" and self.embedding is not None:
+            raise ValueError("a start from zero-shot has the width of the towers; leave out the embedding")
+        return self
 
     def width(self, task: str) -> int:
         """Embedding width ``D`` for a task ('emotion' or 'retrieval')."""

@@ -3,7 +3,7 @@
 from mmer_core.models.emotion import EmotionModel, EmotionOutput, JointEmotionModel, SeparateEmotionModel
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
 from mmer_core.models.spec import ModelSpec, build_model, load_model, save_model
-from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalModel
+from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalModel, start_from_towers
 
 __all__ = [
     "EmotionModel",
@@ -19,4 +19,5 @@ __all__ = [
     "build_model",
     "load_model",
     "save_model",
+    "start_from_towers",
 ]

@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from mmer_core.errors import ConfigError
 from mmer_core.models.emotion import EmotionModel, EmotionOutput
-from mmer_core.models.retrieval import RetrievalModel
+from mmer_core.models.layers import Projection
+from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel
 
 if TYPE_CHECKING:
     from mmer_core.models.spec import ModelSpec
@@ -70,3 +71,36 @@ class ZeroShotEmotionModel(EmotionModel):
         own = torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
         rivals = scores[:, None, :].masked_fill(own, -torch.inf)  # (B, C, C): row c without category c
         return scores - rivals.logsumexp(dim=-1)
+
+
+@torch.no_grad()
+def start_from_towers(model: JointRetrievalModel, scale: float) -> None:
+    """Let a fresh joint model say what its dual encoder says, until training adds to it.
+
+    Each linear map undoes the standardisation in front of it, and each branch ends in zeros. To be called when the
+    standardisation is fitted.
+
+    Args:
+        scale: Inverse temperature of the dual encoder.
+
+    Raises:
+        ConfigError: The embedding is not as wide as the features.
+    """
+    for projection in (model.image, model.text):
+        _pass_through(projection)
+    model.logit_scale.fill_(scale).log_()
+
+
+def _pass_through(projection: Projection) -> None:
+    mean, std = projection.standardise.mean, projection.standardise.std
+    if projection.linear.weight.shape != (len(std), len(std)):
+        raise ConfigError(
+            f"features of width {len(std)} do not pass unchanged into an embedding of another width; only a dual "
+            "encoder with towers of one width starts from zero-shot"
+        )
+    projection.linear.weight.copy_(torch.diag(std))
+    projection.linear.bias.copy_(mean)
+    if projection.branch is not None:
+        last = projection.branch[-1]
+        last.weight.zero_()  # type: ignore[operator]
+        last.bias.zero_()  # type: ignore[operator]

@@ -154,6 +154,24 @@ def test_the_whole_study_runs_without_training(mmer, store, clip, tmp_path):
     assert [hit["score"] for hit in json.loads(out)] == pytest.approx(scores[:3].tolist(), abs=1e-4)
 
 
+def test_training_can_start_from_zero_shot(mmer, store, clip):
+    pair = ["--encoders.image", f"hf:{clip}", "--encoders.text", f"hf:{clip}"]
+    still = ["--training.epochs", 1, "--training.learning-rate", 1e-12, "--model.start", "zero-shot"]
+    code, trained, err = mmer("train", *FLICKR, *pair, *still)
+    assert code == 0, err
+    code, untrained, err = mmer("evaluate", *FLICKR, "--zero-shot", f"hf:{clip}")
+    assert code == 0, err
+    rows = [[line for line in out.splitlines() if "_r" in line] for out in (trained, untrained)]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) >= 6
+    code, _, err = mmer("train", *EMOTIC, *pair, "--model.start", "zero-shot", "--training.epochs", 1)
+    assert code == 1
+    assert "only the joint model of a captioned dataset" in err
+    code, _, err = mmer("train", *FLICKR, *pair, "--model.start", "zero-shot", "--model.embedding", 8)
+    assert code == 1
+    assert "leave out the embedding" in err
+
+
 LITE = [
     "--encoders.image",
     "packaged:efficientnet_lite0",
