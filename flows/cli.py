@@ -81,10 +81,9 @@ def pipeline(config: Annotated[PipelineConfig, Flags] = PipelineConfig(), *, pre
 
 @app.command
 def ingest(job: Annotated[IngestJob, Flags] = IngestJob(), *, prefect: Prefect = None) -> None:
-    """Prepare a dataset: raw files to arrays, CSV and a quarantine report."""
-    key = ArtifactKey.parse(_run(jobs.ingest, job, prefect))
-    artifact = Context(job.runtime).artifact(key)
-    query_cli.print_card(artifact)
+    """Prepare a dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
+    made = _run(jobs.ingest, job, prefect)
+    query_cli.print_card(Context(job.runtime), *map(ArtifactKey.parse, made))
 
 
 @app.command

@@ -14,6 +14,7 @@ from mmer_core.config import (
     Family,
     FineTuneJob,
     IndexJob,
+    IngestConfig,
     IngestJob,
     ModelConfig,
     PipelineConfig,
@@ -41,6 +42,13 @@ from tasks.progress import progress_for
 from tasks.running import call, call_flow, fan_out
 
 
+class Ingested(NamedTuple):
+    """Keys of prepared arrays and of their dataset card."""
+
+    prepared: str
+    card: str
+
+
 class Trained(NamedTuple):
     """Keys of a trained model and of everything on the way to it."""
 
@@ -54,9 +62,11 @@ class Trained(NamedTuple):
 
 
 @flow(name="ingest")
-def ingest(job: IngestJob) -> str:
-    """Prepare one dataset: raw files to arrays, CSV and a quarantine report."""
-    return str(call(stages.ingest, job.runtime, job.dataset))
+def ingest(job: IngestJob) -> Ingested:
+    """Prepare one dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
+    prepared = call(stages.ingest, job.runtime, job.dataset)
+    card = call(stages.describe, job.runtime, job.card, prepared)
+    return Ingested(str(prepared), str(card))
 
 
 @flow(name="train")
@@ -113,7 +123,7 @@ def _evaluate_trained(job: EvaluateJob) -> str:
     context, split = Context(job.runtime), job.evaluation.split
     plan = plan_evaluation(context, job)
     check_encoders(context, plan.encoders)
-    prepared = plan.prepared or call(stages.ingest, job.runtime, plan.dataset)
+    prepared = plan.prepared or _ingest(job.runtime, plan.dataset)
     check_splits(context, prepared, [split])
     features = plan.features(prepared) or _encode(job.runtime, plan.encoders, prepared, {split})
     return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, plan.model))
@@ -143,18 +153,18 @@ def pipeline(config: PipelineConfig) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
     check_encoders(Context(config.runtime), config.encoders)
     inputs = []
-    for name in config.datasets:
-        models = [_measure(config, name, family) for family in config.families]
-        inputs.append(ReportInput(name, models))
+    for name, dataset in config.datasets.items():
+        ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime))
+        models = [_measure(config, name, ingested.prepared, family) for family in config.families]
+        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card)))
     return str(call(stages.report, config.runtime, config.report, inputs, config))
 
 
-def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifacts:
+def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -> ModelArtifacts:
     """Train, index and attack one family on one dataset."""
-    dataset = config.datasets[name]
     job = TrainJob(
-        dataset=dataset,
-        prepared=call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime)),
+        dataset=config.datasets[name],
+        prepared=prepared,
         encoders=config.encoders,
         model=config.model.model_copy(update={"family": family}),
         training=config.training,
@@ -162,7 +172,7 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
         runtime=config.runtime,
     )
     attack = RobustnessJob(**dict(job), attack=config.attack)
-    check_splits(Context(config.runtime), ArtifactKey.parse(str(job.prepared)), sorted(attack.splits()))
+    check_splits(Context(config.runtime), ArtifactKey.parse(prepared), sorted(attack.splits()))
     measured = call_flow(train, job).artifacts()
     attacked = call_flow(robustness, attack)
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
@@ -173,7 +183,11 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
 
 
 def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:
-    return ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
+    return ArtifactKey.parse(job.prepared) if job.prepared else _ingest(job.runtime, job.dataset)
+
+
+def _ingest(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey:
+    return ArtifactKey.parse(ingest.fn(IngestJob(dataset=dataset, runtime=runtime)).prepared)
 
 
 def _encode(

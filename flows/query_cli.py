@@ -12,9 +12,10 @@ from flows.terminal import tables
 from mmer_core.config import RuntimeConfig
 from mmer_core.queries import predict_photo, search_index
 from mmer_core.stages import Context
+from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.training import HISTORY_FILE
-from mmer_core.store import Artifact, ArtifactKey
+from mmer_core.store import ArtifactKey
 
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 
@@ -98,8 +99,9 @@ def predict(
         print(", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items()) + " (1 to 10)")
 
 
-def print_card(artifact: Artifact) -> None:
-    """A prepared dataset in figures."""
+def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) -> None:
+    """A prepared dataset in figures, the page that shows more, and the folder of its arrays."""
+    artifact, page = context.artifact(prepared), context.artifact(described)
     card = artifact.summary
     table = Table("split", "samples", "texts", box=None)
     for split, count in card["counts"].items():
@@ -110,6 +112,10 @@ def print_card(artifact: Artifact) -> None:
     for what, reasons in (("samples", card["quarantined"]), ("captions", card["texts_quarantined"])):
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         console.print(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
+    leaks = page.summary["leaks"]
+    listed = ", ".join(f"{count} {kind}" for kind, count in leaks.items())
+    console.print(f"in two splits: {listed or 'no image'}")
+    print(page.folder / CARD_PAGE)
     print(artifact.folder)
 
 

@@ -83,6 +83,14 @@ class IngestConfig(Config):
         return self
 
 
+class CardConfig(Config):
+    """The dataset card that every ingestion leaves."""
+
+    samples: int = Field(
+        24, ge=0, le=300, description="Samples shown on the dataset card, evenly spaced over each split."
+    )
+
+
 class EncoderConfig(Config):
     """The frozen encoders that turn pixels and text into features."""
 
@@ -330,6 +338,7 @@ class IngestJob(Config):
     dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
         default=IngestConfig(), description="The dataset."
     )
+    card: CardConfig = Field(default=CardConfig(), description="Dataset card.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 

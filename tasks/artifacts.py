@@ -1,9 +1,11 @@
 """What a run leaves in the Prefect UI; plain runs leave nothing there."""
 
+import base64
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.store import Artifact
@@ -28,6 +30,13 @@ def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Non
     """A table, one row a record."""
     if _in_run() and rows:
         create_table_artifact([dict(row) for row in rows], key=f"{kind}-table", description=title)
+
+
+def leave_picture(kind: str, title: str, path: Path) -> None:
+    """A JPEG file, inside the artifact itself, so that it shows without any other server."""
+    if _in_run() and path.is_file():
+        content = base64.b64encode(path.read_bytes()).decode("ascii")
+        create_image_artifact(f"data:image/jpeg;base64,{content}", key=kind, description=title)
 
 
 def _in_run() -> bool:

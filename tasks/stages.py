@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from mmer_core import stages
 from mmer_core.config import (
     AttackConfig,
+    CardConfig,
     Config,
     EncoderConfig,
     EvaluationConfig,
@@ -26,8 +27,9 @@ from mmer_core.config import (
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
 from mmer_core.stages import AttackShard, Context
+from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.store import ArtifactKey
-from tasks.artifacts import leave_summary, leave_table
+from tasks.artifacts import leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
 
 
@@ -56,6 +58,26 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
     artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config)
     leave_summary(artifact, f"Prepared {artifact.summary['name']}")
+    return artifact.key
+
+
+@task(name="dataset card", tags=["mmer", "ingest"], **_COMMON)
+def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
+    """What a prepared dataset holds, what was left out, and what stands in two splits."""
+    artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
+    leave_summary(artifact, f"Dataset card of {artifact.summary['name']}")
+    figures = artifact.summary
+    leave_table(
+        "dataset",
+        "Samples and texts by split",
+        [
+            {"split": name, "samples": n, "texts": figures["texts"][name]}
+            for name, n in figures["counts"].items()
+        ],
+    )
+    out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
+    leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
+    leave_picture("dataset-samples", "Samples", artifact.folder / SHEET_FILE)
     return artifact.key
 
 

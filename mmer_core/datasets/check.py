@@ -11,16 +11,21 @@ from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.flickr_captions import read_captions
 from mmer_core.datasets.flickr_splits import assign
 from mmer_core.datasets.ingest import read_raw
+from mmer_core.datasets.leakage import GROUP, Print, compare_splits, fingerprint_image, shared_groups
 from mmer_core.datasets.manifest import WHERE
 from mmer_core.datasets.photos import Photo, photo_reader
 from mmer_core.datasets.pixels import UnreadableImageError
+from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.errors import DatasetError
 from mmer_core.progress import Progress, silent
+from mmer_core.taxonomy import SPLITS
 
 UNUSABLE = "unusable"
 """Reason of a fault that keeps the dataset as a whole from being read."""
 NEEDED = ("train", "val")
+LEAKAGE = "leakage"
+_PRINT_SIDE = 224
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,14 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
         by_photo.setdefault(sample.image, []).append(sample)
     look = partial(_look, reader=photo_reader(raw.protocol), protocol=raw.protocol)
     broken: list[Quarantined] = []
+    prints: dict[str, list[tuple[str, Print]]] = {split: [] for split in SPLITS}
     with ThreadPoolExecutor(workers) as pool:
-        for done, faults in enumerate(pool.map(look, by_photo.values()), 1):
+        looks = pool.map(look, by_photo.values())
+        for done, (samples, (faults, seen)) in enumerate(zip(by_photo.values(), looks, strict=True), 1):
             broken += faults
+            if seen is not None:
+                for sample in samples:
+                    prints[sample.split].append((sample.id, seen))
             progress(done, len(by_photo))
     refused = {(fault.split, fault.id) for fault in broken}
     left = {sample.split for sample in raw.samples if (sample.split, sample.id) not in refused}
@@ -60,17 +70,33 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
         for split in NEEDED
         if split not in left
     ]
-    return Checked(raw.inputs, len(raw.samples) - len(broken), [*raw.quarantined, *broken, *empty])
+    return Checked(
+        raw.inputs, len(raw.samples) - len(broken), [*raw.quarantined, *broken, *empty, *_leaks(raw, prints)]
+    )
 
 
-def _look(samples: list[Sample], reader: Callable[[Path], Photo], protocol: str) -> list[Quarantined]:
-    """What is wrong with the photo that these samples share, or with their boxes in it."""
+def _look(
+    samples: list[Sample], reader: Callable[[Path], Photo], protocol: str
+) -> tuple[list[Quarantined], Print | None]:
+    """What is wrong with the photo that these samples share, or with their boxes in it; and its print."""
     try:
-        size = reader(samples[0].image).size
+        photo = reader(samples[0].image)
     except UnreadableImageError as error:
-        return [_fault(sample, Rejected("unreadable_image", str(error))) for sample in samples]
-    places = [(sample, crop_person(sample, size, protocol)) for sample in samples]
-    return [_fault(sample, place) for sample, place in places if isinstance(place, Rejected)]
+        return [_fault(sample, Rejected("unreadable_image", str(error))) for sample in samples], None
+    places = [(sample, crop_person(sample, photo.size, protocol)) for sample in samples]
+    faults = [_fault(sample, place) for sample, place in places if isinstance(place, Rejected)]
+    return faults, fingerprint_image(photo.square(_PRINT_SIDE))
+
+
+def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Print]]]) -> list[Quarantined]:
+    """What stands in two splits: nothing is wrong with these samples but their place."""
+    groups: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    for sample in raw.samples:
+        groups[sample.split].append((sample.id, sample.metadata.get(GROUP, "")))
+    return [
+        Quarantined(leak.split, leak.id, LEAKAGE, str(leak))
+        for leak in compare_splits(prints) + shared_groups(groups)
+    ]
 
 
 def _fault(sample: Sample, why: Rejected) -> Quarantined:

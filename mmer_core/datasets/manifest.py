@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from mmer_core.datasets.fingerprint import digests, fingerprint
+from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.layout import stays_inside
+from mmer_core.datasets.leakage import GROUP
 from mmer_core.datasets.manifest_rows import BOX, Declaration, Row, read_rows, sidecar
+from mmer_core.datasets.manifest_splits import generated_splits, given_split, group_of, image_digests
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.tables import COLUMNS
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
 
-SPLIT_NAMES = {"training": "train", "dev": "val", "valid": "val", "validation": "val"}
-SHARES = (0.70, 0.85)
-"""A generated split takes 70 % train, 15 % val and 15 % test, by the hash of the image's bytes."""
 WHERE = "Manifest_Row"
 """Column of ``<split>.csv`` that says where in the manifest a sample stands."""
 
@@ -39,7 +38,7 @@ def read_manifest(path: Path) -> RawDataset:
     if not labelled and not any(row.texts for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
     generated = not any("split" in row.fields for row in rows)
-    splits = _generated(path.parent, rows) if generated else [_split(row) for row in rows]
+    splits = generated_splits(path.parent, rows) if generated else [given_split(row) for row in rows]
     reader = _Reader(path.parent, rows, splits, declaration, labelled=labelled)
     for row, split in zip(rows, splits, strict=True):
         reader.read(row, split)
@@ -69,7 +68,7 @@ def manifest_identity(path: Path) -> str:
     total = hashlib.sha256(fingerprint(path).encode())
     if sidecar(path).is_file():
         total.update(fingerprint(sidecar(path)).encode())
-    for name, digest in sorted(_image_digests(path.parent, rows).items()):
+    for name, digest in sorted(image_digests(path.parent, rows).items()):
         total.update(f"{len(name.encode())}:{name}".encode() + (digest or b"missing"))
     return total.hexdigest()
 
@@ -122,7 +121,7 @@ class _Reader:
                 texts=tuple(Text(text, "manifest") for text in texts),
                 labels=tuple(self._named(row)) if self.task == "emotion" else None,
                 vad=self._vad(row) if self.rated else None,
-                metadata=metadata | {"Filename": image, WHERE: row.where},
+                metadata=metadata | _group_column(row) | {"Filename": image, WHERE: row.where},
             )
         )
 
@@ -202,28 +201,8 @@ class _Reader:
         return list(dict.fromkeys(label for part in parts or () if (label := str(part).strip())))
 
 
-def _split(row: Row) -> str:
-    name = str(row.fields.get("split", "")).strip().lower()
-    return SPLIT_NAMES.get(name, name)
-
-
-def _generated(base: Path, rows: list[Row]) -> list[str]:
-    """By the image's bytes, so that copies of an image, and all its rows, share a split; growing the dataset
-    moves no image to another split."""
-    found = _image_digests(base, rows)
-    splits = []
-    for row in rows:
-        name = str(row.fields.get("image", "")).strip()
-        digest = found.get(name) or hashlib.sha256(name.encode()).digest()
-        share = int.from_bytes(digest[:8]) / 2**64
-        splits.append(SPLITS[sum(share >= limit for limit in SHARES)])
-    return splits
-
-
-def _image_digests(base: Path, rows: list[Row]) -> dict[str, bytes | None]:
-    """SHA-256 of every image inside the folder by name; None where there is no such file."""
-    names = {str(row.fields.get("image", "")).strip() for row in rows}
-    return digests(base, sorted(name for name in names if stays_inside(name)))
+def _group_column(row: Row) -> dict[str, str]:
+    return {GROUP: group_of(row)} if "group" in row.fields else {}
 
 
 def _number(value: Any) -> float:

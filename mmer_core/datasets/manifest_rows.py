@@ -22,7 +22,7 @@ REQUIRED = ("id", "image")
 PARQUET_KEY = b"mmer"
 """Key of the declaration in a Parquet file's metadata."""
 
-_KNOWN = {*REQUIRED, "split", *VAD, *BOX}
+_KNOWN = {*REQUIRED, "split", "group", *VAD, *BOX}
 _TEXT = re.compile(r"texts?[ _]?\d*")
 
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mmer_core.errors import DatasetError
+from mmer_core.taxonomy import SPLITS
 
 CARD_FILE = "dataset.json"
 QUARANTINE_FILE = "quarantine.csv"
@@ -62,6 +63,11 @@ class DatasetCard:
     text_coverage: dict[str, dict[str, int]] = field(default_factory=dict)
     texts_found: int = 0
     texts_quarantined: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that hold samples, in the order of use."""
+        return tuple(split for split in SPLITS if self.counts.get(split))
 
     def write(self, folder: Path) -> None:
         (folder / CARD_FILE).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")

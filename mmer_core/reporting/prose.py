@@ -35,6 +35,8 @@ def warnings(view: ReportView) -> list[str]:
             "they say nothing about real photographs and must not be compared with published ones."
         )
     for dataset in view.datasets:
+        if dataset.leaks:
+            found.append(_leakage_warning(dataset))
         found += [_chance_warning(dataset, family) for family in dataset.families if not beats_chance(family)]
     return found
 
@@ -54,6 +56,14 @@ def beats_chance(family: FamilyView) -> bool:
     """True when the interval of the headline metric lies wholly above chance (or chance is unknown)."""
     reached, guessing = headline(family), chance(family)
     return reached is None or guessing is None or reached.low > guessing.high
+
+
+def _leakage_warning(dataset: DatasetView) -> str:
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in dataset.leaks.items())
+    return (
+        f"{dataset.name} holds images or groups that stand in two splits ({listed}); what was learnt by heart in "
+        "one counts as skill in the other. The dataset card lists them."
+    )
 
 
 def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:

@@ -1,18 +1,15 @@
 """Rendering a `ReportView` into one HTML file that needs nothing but itself."""
 
-import os
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from mmer_core.errors import MmerError
 from mmer_core.reporting import charts, pictures, prose, tables
 from mmer_core.reporting.labels import FOOLED, attack_name, pixels
+from mmer_core.reporting.page import render_page, write_page
 from mmer_core.reporting.view import AttackedImage, DatasetView, EmbeddingSpace, Picture, ReportView
 
 _THUMBNAIL = 160
@@ -64,29 +61,20 @@ def render(view: ReportView, path: Path) -> None:
     Raises:
         MmerError: The file cannot be written.
     """
-    html = to_html(view)
-    try:
-        _write(path, html)
-    except OSError as error:
-        raise MmerError(
-            f"the report cannot be written to {path} ({error.strerror}): name a file in a writable folder"
-        ) from error
+    write_page(to_html(view), path)
 
 
 def to_html(view: ReportView) -> str:
     """The report as a string; the same view gives the same string."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmer_core.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"attack_name": attack_name, "pixels": pixels, "thumbnail": _thumbnail}
-    style = resources.files("mmer_core.reporting").joinpath("templates/report.css").read_text("utf-8")
-    return environment.get_template("report.html").render(
+    filters: dict[str, Callable[..., Any]] = {
+        "attack_name": attack_name,
+        "pixels": pixels,
+        "thumbnail": _thumbnail,
+    }
+    return render_page(
+        "report.html",
+        filters,
         view=view,
-        style=Markup(style),
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=[_section(dataset, f"d{place}") for place, dataset in enumerate(view.datasets, 1)],
@@ -172,21 +160,3 @@ def _legend(
     if len(own) < len(present):
         own.append((charts.OTHER_STYLE[2], charts.OTHER_STYLE[0], "others"))
     return tuple(own)
-
-
-def _write(path: Path, html: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a report is for everyone whom the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -108,7 +108,11 @@ class AttackedImage:
 
 @dataclass(frozen=True)
 class DatasetView:
-    """Everything about one dataset."""
+    """Everything about one dataset.
+
+    Attributes:
+        leaks: How many images or groups stand in two splits, by kind (see `mmer_core.datasets.leakage`).
+    """
 
     name: str
     task: Literal["emotion", "retrieval"]
@@ -117,6 +121,7 @@ class DatasetView:
     examples: Sequence[RetrievalExample] = ()
     gallery: Sequence[AttackedImage] = ()
     streams: StreamComparison | None = None
+    leaks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:

@@ -6,6 +6,7 @@ when the stage's code changes what comes out.
 
 from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
+from mmer_core.stages.describing import describe
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.finetuning import finetune
@@ -27,6 +28,7 @@ __all__ = [
     "build_report",
     "check_encoders",
     "check_splits",
+    "describe",
     "encode_features_shard",
     "evaluate",
     "finetune",

@@ -1,6 +1,6 @@
 """Finding what belongs together in a store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mmer_core.errors import StoreError
@@ -40,7 +40,16 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     if not manifests:
         raise StoreError(f"{store.url} holds no model; train one first: mmer train or mmer pipeline")
     of_model = {str(manifest.key): manifest for manifest in manifests}
-    derived = {kind: _by_model(store, kind, of_model) for kind in ("evaluation", "robustness", "index")}
+
+    def on_its_own_data(made: Manifest) -> bool:
+        model = of_model.get(made.inputs["model"])
+        # `mmer evaluate` measures models on other datasets too.
+        return model is not None and made.inputs.get("prepared") in (None, model.inputs["prepared"])
+
+    derived = {
+        kind: newest_by_input(store, kind, "model", on_its_own_data)
+        for kind in ("evaluation", "robustness", "index")
+    }
     found = []
     for key, manifest in of_model.items():
         if key not in derived["evaluation"]:
@@ -80,11 +89,9 @@ def _newest_of_each(store: Store) -> list[Manifest]:
     return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
 
 
-def _by_model(store: Store, kind: str, of_model: dict[str, Manifest]) -> dict[str, ArtifactKey]:
-    """The newest of a kind for every model, made on the model's own dataset and not on another."""
-    found = {}
-    for manifest in sorted(store.list(kind), key=lambda manifest: manifest.created):
-        model = of_model.get(manifest.inputs["model"])
-        if model and manifest.inputs.get("prepared", model.inputs["prepared"]) == model.inputs["prepared"]:
-            found[manifest.inputs["model"]] = manifest.key
-    return found
+def newest_by_input(
+    store: Store, kind: str, role: str, wanted: Callable[[Manifest], bool] = lambda _: True
+) -> dict[str, ArtifactKey]:
+    """The newest artifact of a kind for each of the inputs it has in a role, by that input's key."""
+    manifests = sorted(filter(wanted, store.list(kind)), key=lambda manifest: manifest.created)
+    return {manifest.inputs[role]: manifest.key for manifest in manifests}

@@ -9,7 +9,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView
 from mmer_core.stages.context import Context
-from mmer_core.stages.lineage import ModelArtifacts
+from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
     Measured,
     attacked_images,
@@ -19,16 +19,17 @@ from mmer_core.stages.views import (
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 1
+VERSION = 2
 REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """One dataset under the name it has in the report, and its models."""
+    """One dataset under the name it has in the report, its models, and its dataset card if there is one."""
 
     name: str
     models: Sequence[ModelArtifacts]
+    card: ArtifactKey | None = None
 
 
 ReportInputs = Sequence[ReportInput]
@@ -47,6 +48,7 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
         for i, models in enumerate(entry.models)
         for role, key in models.keys().items()
     }
+    keys |= {f"{entry.name}.card": entry.card for entry in inputs if entry.card is not None}
 
     def build(workspace: Workspace) -> dict[str, object]:
         manifests = [context.store.manifest(key) for key in keys.values()]
@@ -83,6 +85,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         families=[family_view(one, config) for one in measured],
         examples=[e for one in measured for e in retrieval_examples(one, config)] if retrieval else [],
         gallery=[image for one in measured for image in attacked_images(context, one, config)],
+        leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},
         streams=None if retrieval else stream_comparison(measured),
     )
 
@@ -92,7 +95,8 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
     by_dataset: dict[ArtifactKey, list[ModelArtifacts]] = {}
     for one in models:
         by_dataset.setdefault(one.prepared, []).append(one)
+    cards = newest_by_input(context.store, "dataset-card", "prepared")
     return [
-        ReportInput(str(context.artifact(prepared).summary["name"]), group)
+        ReportInput(str(context.artifact(prepared).summary["name"]), group, cards.get(str(prepared)))
         for prepared, group in by_dataset.items()
     ]

@@ -182,6 +182,37 @@ def test_generated_splits_keep_copies_together_and_never_move_an_image(tmp_path_
     assert all(splits[sample.id] == sample.split for sample in fewer.samples)
 
 
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", "a", "b", "c"])), min_size=1, max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_generated_splits_part_no_group_and_no_image(tmp_path_factory, drawn):
+    """``(image, group)`` of every row: rows tied through either, over any number of steps, share a split."""
+    root = tmp_path_factory.mktemp("groups")
+    rows = []
+    for number, (content, group) in enumerate(drawn):
+        (root / f"{content}.png").write_bytes(bytes([content]))
+        rows.append({"id": str(number), "image": f"{content}.png", "group": group, "text": ["a text"]})
+    raw = read_manifest(_write(root / "m.jsonl", rows))
+    split = [sample.split for sample in raw.samples]
+    for one, (image, group) in enumerate(drawn):
+        for other, (image_there, group_there) in enumerate(drawn):
+            if image == image_there or (group and group == group_there):
+                assert split[one] == split[other]
+    assert [sample.metadata.get("Group", "") for sample in raw.samples] == [group for _, group in drawn]
+
+
+def test_a_group_takes_the_split_of_its_own_hash(tmp_path):
+    """So more images of a person change nothing for those that are there."""
+    for number in range(40):
+        (tmp_path / f"{number}.png").write_bytes(bytes([number]))
+    rows = [
+        {"id": str(n), "image": f"{n}.png", "group": f"person {n % 8}", "text": ["a text"]} for n in range(40)
+    ]
+    few = {s.id: s.split for s in read_manifest(_write(tmp_path / "few.jsonl", rows[:8])).samples}
+    many = {s.id: s.split for s in read_manifest(_write(tmp_path / "many.jsonl", rows)).samples}
+    assert len(set(few.values())) > 1
+    assert all(many[str(n)] == few[str(n % 8)] for n in range(40))
+
+
 def test_prepared_arrays_leave_out_what_the_manifest_lacks(tmp_path):
     _photos(tmp_path, "a.png", "b.png")
     rows = [

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -63,10 +64,23 @@ def test_a_manifest_with_many_faults(check, tmp_path):
 
 
 def test_a_sound_manifest(check, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    for name, pixels in zip("ab", noise, strict=True):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    path = tmp_path / "m.csv"
+    path.write_text("id,split,image,text\n1,train,a.png,one\n2,val,b.png,two\n")
+    assert check("--dataset", "manifest", "--root", path) == (0, ["2 of 2 samples are sound"])
+
+
+def test_what_stands_in_two_splits_is_told(check, tmp_path):
     _photo(tmp_path / "a.png")
     path = tmp_path / "m.csv"
-    path.write_text("id,split,image,text\n1,train,a.png,one\n2,val,a.png,two\n")
-    assert check("--dataset", "manifest", "--root", path) == (0, ["2 of 2 samples are sound"])
+    path.write_text("id,split,group,image,text\n1,train,Ann,a.png,one\n2,val,Ann,a.png,two\n")
+    code, lines = check("--dataset", "manifest", "--root", path)
+    assert code == 1
+    assert lines[-1] == "2 of 2 samples are sound; 2 leakage"
+    told = [line.split(maxsplit=3)[3].strip() for line in lines[1:-1]]
+    assert told == ["identical to 2 in val", "of one group with 2 in val"]
 
 
 def test_flickr8k_tells_lines_of_captions_and_lists(check, tmp_path):

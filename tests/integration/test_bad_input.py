@@ -207,7 +207,7 @@ def test_a_missing_split_is_noticed_before_the_work(command, place, mmer, tmp_pa
     raw = write_flickr8k(tmp_path / "raw", SyntheticConfig(images=30))
     (raw / "Flickr_8k.testImages.txt").unlink()
     refused(mmer(*command, *place), "no split 'test'", "train, val")
-    assert {key.kind for key in open_store(str(tmp_path / "store")).keys()} == {"prepared"}
+    assert {key.kind for key in open_store(str(tmp_path / "store")).keys()} == {"dataset-card", "prepared"}
 
 
 def test_weights_of_another_architecture(train_on_study, tmp_path) -> None:
@@ -236,7 +236,7 @@ def test_a_damaged_store_says_so(study, mmer, tmp_path) -> None:
     place = ["--store", tmp_path / "store", "--work", tmp_path / "work"]
     assert mmer("ingest", "--synthetic.images", 30, *SMALL, *place).code == 0
     store = open_store(str(tmp_path / "store"), cache=tmp_path / "cache")
-    (key,) = store.keys()
+    (key,) = store.keys("prepared")
     manifest = tmp_path / "store" / "artifacts" / str(key) / "manifest.json"
     manifest.chmod(0o644)
     manifest.write_text("{}")

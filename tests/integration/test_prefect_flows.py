@@ -70,6 +70,8 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         children = below(client, run)
         assert children == [(name, "COMPLETED") for name in ("index", "ingest", "robustness", "train")]
         left = {artifact.key: artifact for artifact in client.read_artifacts()}
+        assert left["dataset-samples"].data.startswith("data:image/jpeg;base64,")
+        assert {"dataset-card-summary", "dataset-table"} <= left.keys()
         assert {"prepared-summary", "model-summary", "evaluation-summary", "index-summary"} <= left.keys()
         assert str(report) in left["report-summary"].data
         assert "found in the store" in left["model-summary"].data

@@ -14,7 +14,7 @@ from small_pipeline import Study, created, settings_file
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import load_image_encoder
 from mmer_core.models import load_model
-from mmer_core.store import Manifest
+from mmer_core.store import Manifest, open_store
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,10 @@ def test_verify_names_what_is_damaged(study: Study, mmer: Callable, tmp_path: Pa
         32,
     ]
     assert mmer("ingest", "--synthetic.images", 30, *flags).code == 0
-    blob = max((tmp_path / "store" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
+    store = open_store(str(tmp_path / "store"), cache=tmp_path / "cache")
+    (key,) = store.keys("prepared")
+    digest = max(store.manifest(key).files, key=lambda entry: entry.size).sha256
+    blob = tmp_path / "store" / "blobs" / digest[:2] / digest
     blob.chmod(0o644)
     with blob.open("r+b") as file:
         file.seek(-1, 2)

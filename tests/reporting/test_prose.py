@@ -53,6 +53,13 @@ def test_one_family_is_compared_with_guessing_only():
     assert "two models" not in text
 
 
+def test_leakage_is_told_before_any_figure():
+    clean = emotion(31.0, 42.0)
+    leaky = replace(clean, leaks={"identical": 2, "group": 1})
+    assert "two splits" not in warned(clean)
+    assert "two splits (2 identical, 1 group)" in warned(leaky)
+
+
 def test_retrieval_is_judged_by_mean_recall():
     text = told(make.retrieval_dataset())
     assert "cannot be told apart in how well they match images to text" in text

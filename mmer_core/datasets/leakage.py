@@ -1,0 +1,167 @@
+"""Images that stand in two splits: what was learnt by heart in one would count as skill in the other.
+
+Identical images have the same pixels once prepared. Near-identical ones (recompressed, resized, slightly
+retouched) are found by perceptual hash: the signs of the low frequencies of an image's cosine transform
+(Zauner 2010, *Implementation and Benchmarking of Perceptual Image Hash Functions*; the ``imagehash`` package).
+Crops, mirrored copies and other photos of the same scene have other hashes and are not found.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import faiss
+import imagehash
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.progress import Progress, silent
+
+NEAR_BITS = 6
+"""Two images are near-identical when their 64-bit hashes differ in at most so many bits."""
+GROUP = "Group"
+"""Column of ``<split>.csv``: what a manifest says must not be in two splits (a person, an album)."""
+COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits")
+
+Hashes = npt.NDArray[np.uint8]
+"""``(N, 8)``: one 64-bit perceptual hash a row."""
+
+
+@dataclass(frozen=True)
+class Print:
+    """What an image is recognised by: the digest of its pixels and its perceptual hash ``(8,)`` uint8."""
+
+    digest: bytes
+    hash: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """An image or a group in two splits.
+
+    Attributes:
+        kind: ``identical`` or ``near-identical`` images, or one ``group``.
+        split, id: A sample of the one side; ``other_split``, ``other_id``: a sample of the other.
+        bits: In how many of 64 bits the perceptual hashes differ; 0 for a group.
+    """
+
+    kind: str
+    split: str
+    id: str
+    other_split: str
+    other_id: str
+    bits: int = 0
+
+    def __str__(self) -> str:
+        other = f"{self.other_id} in {self.other_split}"
+        if self.kind == "group":
+            return f"of one group with {other}"
+        return f"{self.kind} to {other}" + (f", {self.bits} of 64 bits apart" if self.bits else "")
+
+
+def fingerprint_image(image: npt.NDArray[np.uint8]) -> Print:
+    """The `Print` of an image ``(H, W, 3)`` uint8 RGB."""
+    bits = imagehash.phash(Image.fromarray(image)).hash
+    return Print(hashlib.sha256(image.tobytes()).digest(), np.packbits(bits.ravel()))
+
+
+def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent) -> list[Leak]:
+    """Every image and group that stands in two splits of a prepared dataset.
+
+    An image that several samples of a split share counts once, under its first sample.
+
+    Args:
+        workers: Threads that hash.
+    """
+    prints: dict[str, list[tuple[str, Print]]] = {}
+    groups: dict[str, list[tuple[str, str]]] = {}
+    done, total = 0, sum(prepared.card.counts.values())
+    with ThreadPoolExecutor(workers) as pool:
+        for name in prepared.card.splits:
+            split = prepared.split(name)
+            read = partial(_read_print, split.images("context"))
+            prints[name] = []
+            for row, one in enumerate(pool.map(read, range(len(split)))):
+                prints[name].append((split.ids[row], one))
+                done += 1
+                progress(done, total, name)
+            if GROUP in split.table:
+                groups[name] = list(zip(split.ids, split.table[GROUP].astype(str), strict=True))
+    return compare_splits(prints) + shared_groups(groups)
+
+
+def compare_splits(prints: dict[str, list[tuple[str, Print]]]) -> list[Leak]:
+    """Identical and near-identical images among splits, in the order of the splits and their samples.
+
+    Args:
+        prints: By split, every sample's id and print.
+    """
+    distinct = {split: _distinct(samples) for split, samples in prints.items()}
+    leaks = []
+    for split, other in combinations(distinct, 2):
+        ours, theirs = distinct[split], distinct[other]
+        pairs = near_pairs(_hashes(ours), _hashes(theirs), NEAR_BITS)
+        for row, other_row, bits in pairs:
+            (id_, one), (other_id, another) = ours[row], theirs[other_row]
+            kind = "identical" if one.digest == another.digest else "near-identical"
+            leaks.append(Leak(kind, split, id_, other, other_id, bits))
+    return leaks
+
+
+def near_pairs(ours: Hashes, theirs: Hashes, bits: int) -> list[tuple[int, int, int]]:
+    """All pairs of rows whose hashes differ in at most ``bits`` bits, as (row, other row, bits), sorted."""
+    if not len(ours) or not len(theirs):
+        return []
+    index = faiss.IndexBinaryFlat(8 * theirs.shape[1])
+    index.add(theirs)
+    limits, distances, found = index.range_search(ours, bits + 1)
+    rows = np.repeat(np.arange(len(ours)), np.diff(limits).astype(np.int64))
+    return sorted(zip(rows.tolist(), found.tolist(), map(int, distances), strict=True))
+
+
+def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:
+    """Groups with samples in two splits, each under its first sample of either.
+
+    Args:
+        groups: By split, every sample's id and group; a sample of no group has an empty one.
+    """
+    first: dict[str, dict[str, str]] = {}
+    for split, members in groups.items():
+        first[split] = {}
+        for id_, group in members:
+            if group:
+                first[split].setdefault(group, id_)
+    return [
+        Leak("group", split, id_, other, first[other][group])
+        for split, other in combinations(first, 2)
+        for group, id_ in first[split].items()
+        if group in first[other]
+    ]
+
+
+def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
+    """Write ``leakage.csv``."""
+    table = pd.DataFrame([tuple(vars(leak).values()) for leak in leaks], columns=list(COLUMNS))
+    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def _read_print(images: npt.NDArray[np.uint8], row: int) -> Print:
+    return fingerprint_image(np.array(images[row]))
+
+
+def _distinct(samples: Sequence[tuple[str, Print]]) -> list[tuple[str, Print]]:
+    first: dict[bytes, tuple[str, Print]] = {}
+    for id_, one in samples:
+        first.setdefault(one.digest, (id_, one))
+    return list(first.values())
+
+
+def _hashes(samples: Sequence[tuple[str, Print]]) -> Hashes:
+    return np.array([one.hash for _, one in samples], np.uint8).reshape(-1, 8)

@@ -1,0 +1,81 @@
+"""A prepared split in figures: what its dataset card shows."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.taxonomy import VAD, VAD_RANGE
+
+RATING_EDGES = tuple(np.arange(VAD_RANGE[0], VAD_RANGE[1] + 1, 1.0).tolist())
+"""Edges of the unit bins of ratings: 1, 2, ..., 10; the last bin holds 10 too."""
+PEOPLE = ("Gender", "Age")
+
+
+@dataclass(frozen=True)
+class SplitStatistics:
+    """One split in figures; ``N`` samples, ``T`` texts, ``C`` categories.
+
+    Attributes:
+        samples: ``N``.
+        photos: Distinct photos among the samples.
+        texts: ``T``.
+        categories: Samples that carry a label, by label in the dataset's order; empty without labels.
+        labels_per_sample: Mean number of labels of a sample; None without labels.
+        ratings: By continuous dimension, samples in each bin of `RATING_EDGES`; empty where nothing is rated.
+        people: ``Gender`` and ``Age`` to value to samples; a column that is missing or empty is left out.
+        text_lengths: Words (between white space) of a text to texts of that length, ascending.
+    """
+
+    samples: int
+    photos: int
+    texts: int
+    categories: dict[str, int] = field(default_factory=dict)
+    labels_per_sample: float | None = None
+    ratings: dict[str, list[int]] = field(default_factory=dict)
+    people: dict[str, dict[str, int]] = field(default_factory=dict)
+    text_lengths: dict[int, int] = field(default_factory=dict)
+
+
+def describe_split(split: PreparedSplit) -> SplitStatistics:
+    """The figures of one split."""
+    labelled = bool(split.card.labels)
+    return SplitStatistics(
+        samples=len(split),
+        photos=len(
+            set(
+                zip(
+                    *(split.table[name] for name in ("Folder", "Filename") if name in split.table),
+                    strict=True,
+                )
+            )
+        ),
+        texts=len(split.texts),
+        categories=_categories(split) if labelled else {},
+        labels_per_sample=float(split.labels.sum(axis=1).mean()) if labelled else None,
+        ratings=_ratings(split),
+        people={
+            name: counts for name in PEOPLE if name in split.table and (counts := _counts(split.table[name]))
+        },
+        text_lengths=dict(sorted(Counter(len(text.split()) for text in split.texts).items())),
+    )
+
+
+def _categories(split: PreparedSplit) -> dict[str, int]:
+    carried = split.labels.sum(axis=0)
+    return {label: int(count) for label, count in zip(split.card.labels, carried, strict=True)}
+
+
+def _ratings(split: PreparedSplit) -> dict[str, list[int]]:
+    return {
+        name: np.histogram(split.vad[:, column], bins=RATING_EDGES)[0].tolist()
+        for column, name in enumerate(VAD[: split.vad.shape[1]])
+    }
+
+
+def _counts(values: Iterable[object]) -> dict[str, int]:
+    """How often each value stands, most frequent first; nothing where no value is given at all."""
+    counts = Counter(str(value) or "not stated" for value in values)
+    return {} if set(counts) == {"not stated"} else dict(counts.most_common())

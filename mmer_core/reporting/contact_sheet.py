@@ -1,0 +1,86 @@
+"""A few samples of a prepared dataset to look at: the photo, the person's box, and what is said of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.reporting.view import Picture
+
+SIDE = 220
+"""Longest side in pixels of a picture on the sheet."""
+_COLUMNS, _GAP, _BOX = 6, 8, (255, 225, 77)
+
+Rectangle = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One sample.
+
+    Attributes:
+        picture: ``(H, W, 3)`` uint8 in the photo's proportions.
+        box: The person's ``(x1, y1, x2, y2)`` in pixels of ``picture``, or None.
+        ratings: By continuous dimension, in 1..10.
+    """
+
+    id: str
+    split: str
+    picture: Picture
+    box: Rectangle | None
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    ratings: tuple[float, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` of the picture."""
+        return self.picture.shape[1], self.picture.shape[0]
+
+
+def pick_samples(prepared: Prepared, count: int) -> list[Shown]:
+    """About ``count`` samples, as many of each split, evenly spaced within it: always the same ones."""
+    splits = [prepared.split(name) for name in prepared.card.splits]
+    each = -(-count // len(splits)) if count else 0
+    return [
+        _shown(split, int(row))
+        for split in splits
+        for row in np.unique(np.linspace(0, len(split) - 1, min(each, len(split))).astype(int))
+    ]
+
+
+def contact_sheet(shown: Sequence[Shown]) -> Image.Image:
+    """All pictures on one sheet, boxes drawn in."""
+    rows = -(-len(shown) // _COLUMNS)
+    cell = SIDE + _GAP
+    sheet = Image.new("RGB", (_COLUMNS * cell + _GAP, rows * cell + _GAP), (245, 245, 243))
+    for place, sample in enumerate(shown):
+        picture = Image.fromarray(sample.picture)
+        if sample.box is not None:
+            ImageDraw.Draw(picture).rectangle(sample.box, outline=_BOX, width=2)
+        row, column = divmod(place, _COLUMNS)
+        sheet.paste(picture, (_GAP + column * cell, _GAP + row * cell))
+    return sheet
+
+
+def _shown(split: PreparedSplit, row: int) -> Shown:
+    record = split.table.iloc[row]
+    width, height = json.loads(record["Image Size"])
+    scale = SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = Image.fromarray(np.array(split.images("context")[row])).resize(size, Image.Resampling.BILINEAR)
+    box: Rectangle | None = None
+    if record.get("BBox"):
+        x1, y1, x2, y2 = (scale * corner for corner in json.loads(record["BBox"]))
+        box = x1, y1, x2 - 1, y2 - 1
+    texts = [text for text, sample in zip(split.texts, split.text_sample, strict=True) if sample == row]
+    named = (
+        [label for label, has in zip(split.card.labels, split.labels[row], strict=True) if has]
+        if split.card.labels
+        else []
+    )
+    ratings = tuple(float(value) for value in split.vad[row])
+    return Shown(split.ids[row], split.split, np.asarray(picture), box, tuple(texts), tuple(named), ratings)
