@@ -118,7 +118,7 @@ class EncoderConfig(Config):
     @classmethod
     def _packaged_read_prepared_images(cls, fields: Any) -> Any:
         """Convolutions take any side, so by default that of the prepared images; most transformers take but one."""
-        if not isinstance(fields, dict) or "image_size" in fields:
+        if not isinstance(fields, dict) or fields.get("image_size") is not None:
             return fields
         name = fields.get("image", cls.model_fields["image"].default)
         return fields | ({"image_size": 224} if str(name).startswith("packaged:") else {})
