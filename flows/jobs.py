@@ -28,6 +28,7 @@ from mmer_core.stages import (
     Context,
     ModelArtifacts,
     ReportInput,
+    caption_shards,
     check_encoders,
     check_splits,
     newest_models,
@@ -64,7 +65,8 @@ class Trained(NamedTuple):
 @flow(name="ingest")
 def ingest(job: IngestJob) -> Ingested:
     """Prepare one dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
-    prepared = call(stages.ingest, job.runtime, job.dataset)
+    captions = _caption(job.runtime, job.dataset)
+    prepared = call(stages.ingest, job.runtime, job.dataset, captions)
     card = call(stages.describe, job.runtime, job.card, prepared)
     return Ingested(str(prepared), str(card))
 
@@ -180,6 +182,24 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
         indexed = call_flow(index, IndexJob(**dict(job), index=config.index))
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured
+
+
+def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | None:
+    """Captions for people whom nothing else describes, where there are any and a captioner is given."""
+    if dataset.captioner is None:
+        return None
+    plan = call(stages.plan_captions, runtime, dataset)
+    shards = caption_shards(Context(runtime), dataset, plan)
+    if not shards:
+        return None
+    keys = fan_out(
+        stages.caption_shard,
+        shards,
+        lambda shard: (runtime, dataset, plan, shard),
+        runtime.workers,
+        progress_for("caption"),
+    )
+    return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
 
 
 def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:

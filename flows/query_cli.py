@@ -16,6 +16,7 @@ from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import ArtifactKey
+from mmer_core.taxonomy import SPLITS
 
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 
@@ -103,9 +104,12 @@ def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) 
     """A prepared dataset in figures, the page that shows more, and the folder of its arrays."""
     artifact, page = context.artifact(prepared), context.artifact(described)
     card = artifact.summary
-    table = Table("split", "samples", "texts", box=None)
-    for split, count in card["counts"].items():
-        table.add_row(split, str(count), str(card["texts"][split]))
+    sources = list(card["text_provenance"])
+    table = Table("split", "samples", "texts", *(f"from {source}" for source in sources), box=None)
+    for split in SPLITS:
+        count = card["counts"][split]
+        found = [card["text_coverage"][split].get(source, 0) for source in sources]
+        table.add_row(split, str(count), str(card["texts"][split]), *map(str, found))
     console = tables()
     console.print(f"{card['name']}, protocol {card['protocol']}: {card['inputs']} samples found")
     console.print(table)

@@ -33,6 +33,18 @@ class SyntheticConfig(Config):
     )
 
 
+class CaptionConfig(Config):
+    """How a captioning model is asked for the text of photos that have none."""
+
+    prompt: str | None = Field(
+        None,
+        description="What the model is asked: a question for one with a chat template ('Describe this photo in one "
+        "sentence.' by default), else the beginning of the caption or the name of the task; most captioners need none.",
+    )
+    max_tokens: int = Field(40, ge=1, le=1024, description="Most tokens of a caption.")
+    shard_size: int = Field(256, ge=1, description="Photos in one shard of captions (resume unit).")
+
+
 class IngestConfig(Config):
     """Raw dataset to prepared arrays."""
 
@@ -67,6 +79,12 @@ class IngestConfig(Config):
         description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos whom the CSV does not "
         "describe; joined by the COCO id in the file name.",
     )
+    captioner: str | None = Field(
+        None,
+        description="Text for people whom neither of these describes: hf:ID_OR_FOLDER of an image-captioning model, "
+        "which describes their photos. Without it, and without --captions, they get the neutral template.",
+    )
+    caption: CaptionConfig = Field(default=CaptionConfig(), description="How the captioner is asked.")
     vocabulary_least: int = Field(
         5,
         ge=1,
@@ -80,6 +98,12 @@ class IngestConfig(Config):
     def _manifests_are_given(self) -> Self:
         if self.dataset == "manifest" and self.root is None:
             raise ValueError("a manifest dataset needs its file: give --root FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _captions_of_people_are_no_ground_truth(self) -> Self:
+        if self.dataset == "flickr8k" and self.captioner:
+            raise ValueError("a captioner writes text for emotion datasets; Flickr8k's captions are its own")
         return self
 
 

@@ -26,7 +26,7 @@ from mmer_core.config import (
 )
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
-from mmer_core.stages import AttackShard, Context
+from mmer_core.stages import AttackShard, CaptionShard, Context
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.store import ArtifactKey
 from tasks.artifacts import leave_picture, leave_summary, leave_table
@@ -54,9 +54,9 @@ _COMMON: dict[str, Any] = {
 
 
 @task(name="ingest", tags=["mmer", "ingest"], **_COMMON)
-def ingest(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
+def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey | None = None) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
-    artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config)
+    artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config, captions)
     leave_summary(artifact, f"Prepared {artifact.summary['name']}")
     return artifact.key
 
@@ -78,6 +78,35 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
     out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
     leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
     leave_picture("dataset-samples", "Samples", artifact.folder / SHEET_FILE)
+    return artifact.key
+
+
+@task(name="plan captions", tags=["mmer", "ingest"], **_COMMON)
+def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
+    """The photos that nothing describes."""
+    return stages.plan_captions(Context(runtime), config)
+
+
+@task(
+    name="caption shard",
+    task_run_name="caption {shard.start}",
+    tags=["mmer", "gpu"],
+    **_COMMON,
+)
+def caption_shard(
+    runtime: RuntimeConfig, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
+) -> ArtifactKey:
+    """A model's captions of a few photos."""
+    return stages.caption_shard(Context(runtime), config, plan, shard)
+
+
+@task(name="merge captions", tags=["mmer"], **_COMMON)
+def merge_captions(
+    runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[CaptionShard, ArtifactKey]]
+) -> ArtifactKey:
+    """All captions as one artifact."""
+    artifact = stages.merge_captions(Context(runtime), plan, shards)
+    leave_summary(artifact, "Captions")
     return artifact.key
 
 

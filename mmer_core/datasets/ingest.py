@@ -1,6 +1,7 @@
 """From a configuration to a prepared dataset, drawing the photos when none are given."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmer_core.config import IngestConfig
@@ -9,28 +10,39 @@ from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.manifest import manifest_identity, read_manifest
+from mmer_core.datasets.model_captions import with_captions
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.datasets.raw import RawDataset
+from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import CAPTIONS_FILE, GENERATOR_VERSION, write_emotic, write_flickr8k
 from mmer_core.progress import Progress, silent
 
 
 def ingest(
-    config: IngestConfig, folder: Path, scratch: Path, *, workers: int, progress: Progress = silent
+    config: IngestConfig,
+    folder: Path,
+    scratch: Path,
+    *,
+    workers: int,
+    progress: Progress = silent,
+    captions: Mapping[str, Text] | None = None,
 ) -> DatasetCard:
     """Read a raw dataset and prepare it.
 
     Args:
         folder: Receives the prepared files.
-        scratch: Receives the drawn photos when ``config.root`` is None; may be deleted afterwards.
+        scratch: Receives drawn photos, unpacked archives and unfinished arrays; what a killed call left there is
+            used. It belongs to this configuration and these files; may be deleted afterwards.
         workers: Threads that decode.
+        captions: What a model wrote, by `photo_name`: for people whom nothing else describes.
 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
-    raw = read_raw(config, scratch)
-    return prepare(raw, config, folder, workers=workers, synthetic=config.root is None, progress=progress)
+    raw = with_captions(read_raw(config, scratch), captions or {})
+    synthetic = config.root is None
+    return prepare(raw, config, folder, scratch, workers=workers, synthetic=synthetic, progress=progress)
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
@@ -71,10 +83,14 @@ def source_identity(config: IngestConfig) -> str:
 
 
 def _drawn(config: IngestConfig, tree: Path) -> RawDataset:
-    shutil.rmtree(tree, ignore_errors=True)
+    write = write_emotic if config.dataset == "emotic" else write_flickr8k
+    whole = tree.with_name("raw.whole")
+    wanted = f"{source_identity(config)} {config.synthetic.model_dump_json()}"
+    if not (tree.exists() and whole.exists() and whole.read_text() == f"{wanted} {fingerprint(tree)}"):
+        shutil.rmtree(tree, ignore_errors=True)
+        write(tree, config.synthetic)
+        whole.write_text(f"{wanted} {fingerprint(tree)}")
     if config.dataset == "emotic":
-        write_emotic(tree, config.synthetic)
         captions = config.captions or tree / CAPTIONS_FILE
         return read_emotic(tree, captions=captions, protocol=config.protocol)
-    write_flickr8k(tree, config.synthetic)
     return read_flickr8k(tree, splits=config.splits)

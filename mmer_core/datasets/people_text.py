@@ -26,12 +26,15 @@ _NOUNS = {
 Photo = tuple[str, str]
 """``(folder, filename)``: file names alone are not unique in EMOTIC."""
 
+TEMPLATE = "template"
+"""Provenance of a text that says only what the metadata say."""
+
 
 def template(gender: str, age: str) -> Text:
     """A caption from gender ("Female") and age ("Adult"); "a photo of a person" when they say nothing."""
     sex = gender.lower() if gender.lower() in ("male", "female") else ""
     years = age.lower() if age.lower() in ("kid", "teenager", "adult") else ""
-    return Text(f"a photo of {_NOUNS.get((years, sex), 'a person')}", "template")
+    return Text(f"a photo of {_NOUNS.get((years, sex), 'a person')}", TEMPLATE)
 
 
 @dataclass

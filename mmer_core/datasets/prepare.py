@@ -1,10 +1,10 @@
 """Samples to prepared arrays: decode once, clamp, crop, resize, write (layout: `mmer_core.datasets.prepared`)."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,19 +18,26 @@ from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
+from mmer_core.datasets.shards import Outcome, SplitWriter, plan
 from mmer_core.datasets.vocabulary import write_vocabulary
 from mmer_core.errors import DatasetError
 from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS
 
+SHARD = 256
+"""Photos that are recorded as done together: what a killed ingestion may have to do again."""
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_Photo = list[tuple[int, Sample]]
+"""The samples that one photo shows, with their rows in the split."""
 
 
 def prepare(
     raw: RawDataset,
     config: IngestConfig,
     folder: Path,
+    scratch: Path,
     *,
     workers: int,
     synthetic: bool,
@@ -38,11 +45,13 @@ def prepare(
 ) -> DatasetCard:
     """Write a prepared dataset.
 
-    Each photo is decoded once, however many people it shows. Memory holds the photos in flight (a few per
-    worker); arrays are written through memory maps. The bytes written do not depend on ``workers``.
+    Each photo is decoded once, however many people it shows. Memory holds one decoded photo a worker, and never
+    an array of pictures. The bytes written do not depend on ``workers``, nor on how often the work was killed.
 
     Args:
         folder: Receives the files; ``dataset.json`` comes last, so a folder without it is unfinished.
+        scratch: Keeps the shards that are done; a call that finds those of a killed one does only the others.
+            May be deleted afterwards, and must be when the photos change.
         workers: Threads that decode and resize.
         synthetic: Whether mmer drew the photos itself; the dataset's name then says so.
 
@@ -52,35 +61,88 @@ def prepare(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _prepare(raw, config, folder, workers, synthetic, progress)
+        outcomes = _write_arrays(raw, config, folder, scratch, workers, progress)
+        return _write_tables(raw, config, folder, outcomes, synthetic)
     except OSError as error:
         raise DatasetError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
 
 
-def _prepare(
-    raw: RawDataset, config: IngestConfig, folder: Path, workers: int, synthetic: bool, progress: Progress
+def _write_arrays(
+    raw: RawDataset, config: IngestConfig, folder: Path, scratch: Path, workers: int, progress: Progress
+) -> dict[str, list[Outcome]]:
+    """Decode everything; outcomes by split, in the order of the photos."""
+    side = {"context": config.context_size, "body": config.body_size}
+    sides = {name: side[name] for name in raw.streams}
+    arrays = scratch / f"arrays-{plan(raw, sides, SHARD)}"
+    arrays.mkdir(parents=True, exist_ok=True)
+    reader = photo_reader(raw.protocol)
+    photos = {split: _photos(samples) for split, samples in raw.by_split().items()}
+    total = sum(map(len, photos.values()))
+    done = 0
+    found: dict[str, list[Outcome]] = {}
+    for split in SPLITS:
+
+        def advance(count: int, split: str = split) -> None:
+            nonlocal done
+            done += count
+            progress(done, total, split)
+
+        rows = sum(map(len, photos[split]))
+        shards = -(-len(photos[split]) // SHARD)
+        with SplitWriter(arrays, split, rows, shards, sides) as writer:
+            read = partial(_read_photo, reader=reader, streams=writer.streams, protocol=raw.protocol)
+            found[split] = _do_shards(writer, photos[split], read, workers, advance)
+            keep = sorted(row for row, result in found[split] if isinstance(result, Crop))
+            writer.finish(keep, folder)
+    return found
+
+
+def _do_shards(
+    writer: SplitWriter,
+    photos: Sequence[_Photo],
+    read: Callable[[_Photo], list[Outcome]],
+    workers: int,
+    advance: Callable[[int], None],
+) -> list[Outcome]:
+    """Read the photos of the shards that have no record yet, and record them while the next are being read."""
+    found: list[Outcome] = []
+    recorded: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as recorder, ThreadPoolExecutor(workers) as pool:
+        for number, start in enumerate(range(0, len(photos), SHARD)):
+            shard = photos[start : start + SHARD]
+            outcomes = writer.recorded(number)
+            if outcomes is not None:
+                advance(len(shard))
+            else:
+                outcomes = []
+                for photo in _in_order(pool, read, shard, ahead=4 * workers):
+                    outcomes += photo
+                    advance(1)
+                recorded.append(recorder.submit(writer.record, number, outcomes))
+            found += outcomes
+        for future in recorded:
+            future.result()
+    return found
+
+
+def _write_tables(
+    raw: RawDataset,
+    config: IngestConfig,
+    folder: Path,
+    outcomes: dict[str, list[Outcome]],
+    synthetic: bool,
 ) -> DatasetCard:
+    """Everything but the pictures."""
     quarantined = list(raw.quarantined)
     kept: dict[str, list[Sample]] = {}
-    reader = photo_reader(raw.protocol)
-    total = len({(sample.split, sample.image) for sample in raw.samples})
-    done = 0
-    for split in SPLITS:
-        samples = [sample for sample in raw.samples if sample.split == split]
-        writers = _writers(raw, config, folder, split, len(samples))
+    for split, samples in raw.by_split().items():
         crops: dict[int, Crop] = {}
-        read = partial(_read_photo, reader=reader, writers=writers, protocol=raw.protocol)
-        for outcomes in _in_order(read, _photos(samples), workers):
-            done += 1
-            progress(done, total, split)
-            for row, result in outcomes:
-                if isinstance(result, Rejected):
-                    quarantined += _reject(raw, samples[row], result)
-                else:
-                    crops[row] = result
+        for row, result in outcomes[split]:
+            if isinstance(result, Rejected):
+                quarantined += _reject(raw, samples[row], result)
+            else:
+                crops[row] = result
         order = sorted(crops)
-        for writer in writers.values():
-            writer.finish(order)
         kept[split] = [samples[row] for row in order]
         if order:
             tables.write_split(folder, split, raw, kept[split], [crops[row] for row in order])
@@ -98,43 +160,31 @@ def _prepare(
     return card
 
 
-def _writers(
-    raw: RawDataset, config: IngestConfig, folder: Path, split: str, rows: int
-) -> dict[str, RowWriter]:
-    sides = {"context": config.context_size, "body": config.body_size}
-    return {name: RowWriter(folder / f"{split}_{name}_arr.npy", rows, sides[name]) for name in raw.streams}
-
-
-def _photos(samples: list[Sample]) -> Iterator[list[tuple[int, Sample]]]:
+def _photos(samples: list[Sample]) -> list[_Photo]:
     """Samples of one photo together, with their rows; photos in order of their first sample."""
-    first: dict[Path, int] = {}
+    by_photo: dict[Path, _Photo] = {}
     for row, sample in enumerate(samples):
-        first.setdefault(sample.image, row)
-    ordered = sorted(enumerate(samples), key=lambda item: (first[item[1].image], item[0]))
-    for _, group in groupby(ordered, key=lambda item: item[1].image):
-        yield list(group)
+        by_photo.setdefault(sample.image, []).append((row, sample))
+    return list(by_photo.values())
 
 
 def _read_photo(
-    photo: list[tuple[int, Sample]],
-    reader: Callable[[Path], Photo],
-    writers: dict[str, RowWriter],
-    protocol: str,
-) -> list[tuple[int, Crop | Rejected]]:
+    photo: _Photo, reader: Callable[[Path], Photo], streams: dict[str, RowWriter], protocol: str
+) -> list[Outcome]:
     """Decode one photo and write the rows of everybody in it."""
     try:
         image = reader(photo[0][1].image)
     except UnreadableImageError as error:
         broken = Rejected("unreadable_image", str(error))
         return [(row, broken) for row, _ in photo]
-    context = image.square(writers["context"].side)
-    outcomes: list[tuple[int, Crop | Rejected]] = []
+    context = image.square(streams["context"].side)
+    outcomes: list[Outcome] = []
     for row, sample in photo:
         result = crop_person(sample, image.size, protocol)
         if isinstance(result, Crop):
-            writers["context"].write(row, context)
-            if "body" in writers:
-                writers["body"].write(row, image.square(writers["body"].side, result.pixels))
+            streams["context"].write(row, context)
+            if "body" in streams:
+                streams["body"].write(row, image.square(streams["body"].side, result.pixels))
         outcomes.append((row, result))
     return outcomes
 
@@ -146,16 +196,17 @@ def _reject(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined]
     return rows
 
 
-def _in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int
+) -> Iterator[_Result]:
     """Results in the order of the items, with a bounded number in flight."""
     remaining = iter(items)
-    with ThreadPoolExecutor(workers) as pool:
-        flying: list[Future[_Result]] = [pool.submit(work, item) for item in islice(remaining, 4 * workers)]
-        try:
-            while flying:
-                result = flying.pop(0).result()
-                flying += [pool.submit(work, item) for item in islice(remaining, 1)]
-                yield result
-        finally:
-            for future in flying:
-                future.cancel()
+    flying = deque(pool.submit(work, item) for item in islice(remaining, ahead))
+    try:
+        while flying:
+            result = flying.popleft().result()
+            flying.extend(pool.submit(work, item) for item in islice(remaining, 1))
+            yield result
+    finally:
+        for future in flying:
+            future.cancel()

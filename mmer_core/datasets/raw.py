@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmer_core.datasets.sample import Quarantined, Sample
+from mmer_core.taxonomy import SPLITS
 
 CAPTION_PREFIX = "caption_"
 """Reasons that start so concern one caption; all others concern a whole sample (a person or a photo)."""
@@ -31,6 +32,13 @@ class RawDataset:
     inputs: int
     protocol: str
     captions: int = 0
+
+    def by_split(self) -> dict[str, list[Sample]]:
+        """Samples of every split in their order; a sample's place there is its row."""
+        splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+        for sample in self.samples:
+            splits[sample.split].append(sample)
+        return splits
 
     @property
     def streams(self) -> tuple[str, ...]:

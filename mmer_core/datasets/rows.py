@@ -1,56 +1,99 @@
 """An array of pictures whose final length is known only when all have been tried."""
 
+import os
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.format import open_memmap
-
-CHUNK = 64
-"""Rows copied at a time: memory stays bounded."""
+from numpy.lib.format import write_array_header_1_0
 
 
 class RowWriter:
-    """Memory-mapped ``(N, side, side, 3)`` uint8 rows, written in any order and by any thread.
+    """``(N, side, side, 3)`` uint8 rows of an npy file, written in any order and by any thread.
 
-    Rows go to a ``.partial`` file; `finish` drops the rows that failed and gives the file its final name.
+    Rows go to a file of full size, ``<name>.partial``, which outlives a crash: a later writer of the same rows
+    goes on with it. They are written with plain file I/O and not through a memory map, because the dirty pages
+    of a map count as memory of the process, and would grow with the dataset.
+
+    Args:
+        path: The finished npy file.
+        rows: ``N``, of which `finish` may drop some.
+        side: Height and width of every picture in pixels.
     """
 
     def __init__(self, path: Path, rows: int, side: int) -> None:
+        self.path = path
         self.side = side
-        self._path = path
         self._partial = path.with_suffix(".partial")
-        self._shape = (rows, side, side, 3)
-        # A file of no bytes cannot be mapped.
-        self._array = (
-            open_memmap(self._partial, mode="w+", dtype=np.uint8, shape=self._shape) if rows else None
-        )
+        self._rows = rows
+        self._row_bytes = side * side * 3
+        self._header = _npy_header(rows, side)
+        self._file = -1
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier writer left its rows, some or all of them."""
+        return self.path.exists() or (self._partial.exists() and self._partial.stat().st_size == self._size)
+
+    def open(self) -> None:
+        """Make room for all rows; what an earlier writer left stays."""
+        if not self.path.exists():
+            self._file = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
+            os.truncate(self._file, self._size)
+            _write(self._file, self._header, 0)
 
     def write(self, row: int, image: npt.NDArray[np.uint8]) -> None:
         """Store one RGB picture ``(side, side, 3)`` of the writer's size."""
-        assert self._array is not None
-        self._array[row] = image
+        assert image.nbytes == self._row_bytes
+        _write(self._file, np.ascontiguousarray(image).data.cast("B"), self._place(row))
+
+    def sync(self) -> None:
+        """Return when the rows written so far would outlive a power cut."""
+        os.fsync(self._file)
 
     def finish(self, keep: list[int]) -> None:
-        """Keep these rows, in this order; with none, no file remains."""
-        if self._array is None:
-            return
-        self._array.flush()
-        if not keep:
-            self._path.unlink(missing_ok=True)
-        elif len(keep) == len(self._array):
-            self._partial.replace(self._path)
-        else:
-            self._compact(keep)
-        self._array = None
+        """Give the file its final name, with only these rows, in this order; with none, no file remains."""
+        if keep and not self.path.exists():
+            if len(keep) < self._rows:
+                self._compact(keep)
+            else:
+                self._partial.replace(self.path)
+        self.close()
         self._partial.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """Leave the rows for a later writer."""
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
     def _compact(self, keep: list[int]) -> None:
-        assert self._array is not None
-        target = self._path.with_suffix(".compact")
-        shape = (len(keep), *self._shape[1:])
-        compact = open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-        for start in range(0, len(keep), CHUNK):
-            compact[start : start + CHUNK] = self._array[keep[start : start + CHUNK]]
-        compact.flush()
-        target.replace(self._path)
+        target = self.path.with_suffix(".compact")
+        with target.open("wb") as compact:
+            compact.write(_npy_header(len(keep), self.side))
+            for row in keep:
+                compact.write(os.pread(self._file, self._row_bytes, self._place(row)))
+        target.replace(self.path)
+
+    @property
+    def _size(self) -> int:
+        return self._place(self._rows)
+
+    def _place(self, row: int) -> int:
+        return len(self._header) + row * self._row_bytes
+
+
+def _npy_header(rows: int, side: int) -> bytes:
+    header = BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": (rows, side, side, 3)}
+    write_array_header_1_0(header, fields)
+    return header.getvalue()
+
+
+def _write(file: int, data: bytes | memoryview, place: int) -> None:
+    """Write all of the bytes: one call may write fewer when the disk is nearly full, and only the next one fail."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(file, rest, place)
+        rest, place = rest[written:], place + written

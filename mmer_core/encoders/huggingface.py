@@ -27,7 +27,7 @@ from mmer_core.errors import EncoderError
 
 transformers_logging.disable_progress_bar()
 
-_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 # What a network raises that is shown another modality or size than its own.
 _MISFIT = (AttributeError, TypeError, ValueError, RuntimeError)
 _CUBIC = (1, 3)  # Pillow's numbers of Lanczos, which torch does not have, and bicubic
@@ -79,7 +79,7 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
             f"{folder} normalises pixels with mean {processor.image_mean} and std {processor.image_std}; "
             "its preprocessor_config.json needs one number or three of each"
         ) from None
-    module = _ImageTower(_load(name, folder))
+    module = _ImageTower(load_pretrained(name, folder))
     try:
         width = _width(module, torch.zeros(1, 3, side, side))
     except _MISFIT as error:
@@ -101,7 +101,7 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
         raise EncoderError(
             f"{folder} has no usable tokenizer; a text encoder is not run without its own"
         ) from None
-    model = _load(name, folder)
+    model = load_pretrained(name, folder)
     module = _TextTower(model)
     limit = min(tokenizer.model_max_length, positions(model))
     padded = reads_padding(model.config)
@@ -126,6 +126,30 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
     return TextEncoder(name, module, tokenize, width)
 
 
+def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
+    """Load a whole model from safetensors, on the CPU, with one of `transformers`' automatic classes if given.
+
+    Raises:
+        EncoderError: The weights are damaged, of another architecture, or of another kind of model.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        model, info = (kind or model_class(config)).from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise EncoderError(f"cannot load {name} from {folder}: {str(error).splitlines()[0]}") from None
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    if missing or info["mismatched_keys"]:
+        raise EncoderError(
+            f"{folder} holds weights of another architecture than its config.json "
+            f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
+        )
+    if info["missing_keys"]:
+        model.pooler = None  # classifiers and sentence encoders ship none; a random one must not be used
+    return model
+
+
 class _ImageTower(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -147,25 +171,6 @@ class _TextTower(nn.Module):
 @torch.inference_mode()
 def _width(module: nn.Module, *inputs: Tensor, **named: Tensor) -> int:
     return int(module.eval()(*inputs, **named).shape[-1])
-
-
-def _load(name: str, folder: Path) -> nn.Module:
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model, info = model_class(config).from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EncoderError(f"cannot load {name} from {folder}: {str(error).splitlines()[0]}") from None
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-    if missing or info["mismatched_keys"]:
-        raise EncoderError(
-            f"{folder} holds weights of another architecture than its config.json "
-            f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
-        )
-    if info["missing_keys"]:
-        model.pooler = None  # classifiers and sentence encoders ship none; a random one must not be used
-    return model
 
 
 def _preprocessing(processor: Any, side: int) -> Preprocessing:

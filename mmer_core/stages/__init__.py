@@ -4,6 +4,13 @@ A stage whose artifact is in the store is not run again. A stage's ``VERSION`` i
 when the stage's code changes what comes out.
 """
 
+from mmer_core.stages.captioning import (
+    CaptionShard,
+    caption_shard,
+    caption_shards,
+    merge_captions,
+    plan_captions,
+)
 from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
 from mmer_core.stages.describing import describe
@@ -19,6 +26,7 @@ from mmer_core.stages.training import train
 
 __all__ = [
     "AttackShard",
+    "CaptionShard",
     "Context",
     "EvaluationPlan",
     "ModelArtifacts",
@@ -26,6 +34,8 @@ __all__ = [
     "attack_shard",
     "build_index",
     "build_report",
+    "caption_shard",
+    "caption_shards",
     "check_encoders",
     "check_splits",
     "describe",
@@ -33,11 +43,13 @@ __all__ = [
     "evaluate",
     "finetune",
     "ingest",
+    "merge_captions",
     "merge_features",
     "merge_robustness",
     "newest_model",
     "newest_models",
     "plan_attack",
+    "plan_captions",
     "plan_evaluation",
     "plan_features",
     "report_inputs",

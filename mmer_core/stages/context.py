@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from mmer_core.captioning import Captioner, load_captioner
 from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
@@ -77,6 +78,11 @@ class Context:
             return name
         return f"adapted:{self.folder(ArtifactKey.parse(spec))}"
 
+    def captioner(self, name: str, prompt: str | None, max_tokens: int) -> Captioner:
+        """The captioner on this context's device; one copy serves all threads of the process."""
+        with _LOADING:
+            return _captioner(name, prompt, max_tokens, self.device)
+
 
 @lru_cache(maxsize=4)
 def _image_encoder(name: str, size: int | None, device: torch.device) -> ImageEncoder:
@@ -86,3 +92,8 @@ def _image_encoder(name: str, size: int | None, device: torch.device) -> ImageEn
 @lru_cache(maxsize=4)
 def _text_encoder(name: str, device: torch.device) -> TextEncoder:
     return load_text_encoder(name).to(device)
+
+
+@lru_cache(maxsize=1)
+def _captioner(name: str, prompt: str | None, max_tokens: int, device: torch.device) -> Captioner:
+    return load_captioner(name, prompt, max_tokens, device)

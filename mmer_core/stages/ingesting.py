@@ -7,16 +7,22 @@ from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
 from mmer_core.datasets.ingest import source_identity
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.stages.captioning import load_captions
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
 VERSION = 2
+_NOT_IN_THE_KEY = {"root", "captions", "coco_captions", "captioner", "caption"}
+"""What the inputs of the stage stand for."""
 
 
-def ingest(context: Context, config: IngestConfig) -> Artifact:
+def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None = None) -> Artifact:
     """Prepared arrays of a dataset (kind ``prepared``).
 
     The key holds the contents of the raw files, not their path: a moved dataset is the same dataset.
+
+    Args:
+        captions: What a captioning model wrote for people whom nothing else describes.
 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
@@ -29,13 +35,17 @@ def ingest(context: Context, config: IngestConfig) -> Artifact:
             workspace.scratch,
             workers=context.runtime.workers,
             progress=context.progress,
+            captions=load_captions(context, captions) if captions else None,
         )
         return asdict(card)
 
-    decides = config.model_dump(mode="json", exclude={"root", "captions", "coco_captions"})
+    decides = config.model_dump(mode="json", exclude=_NOT_IN_THE_KEY)
     if config.root is not None:
         decides.pop("synthetic")
-    return context.run("prepared", VERSION, decides, {"raw": source_identity(config)}, build)
+    inputs: dict[str, ArtifactKey | str] = {"raw": source_identity(config)}
+    if captions:
+        inputs["captions"] = captions
+    return context.run("prepared", VERSION, decides, inputs, build)
 
 
 def check_splits(context: Context, prepared: ArtifactKey, splits: Iterable[str]) -> None:

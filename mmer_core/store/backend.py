@@ -41,8 +41,10 @@ class Backend(Protocol):
     def ensure_writable(self) -> None:
         """Find out before any work is done whether writes will work and can be trusted."""
 
-    def put_file(self, key: str, source: Path, sha256: str) -> None:
+    def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
         """Store a file's bytes, durably and all or nothing, over whatever was there.
+
+        With ``adopt`` nobody writes to the file any more, so it may become the object itself, without a copy.
 
         Raises `StoreError` also when the bytes that arrived do not have this SHA-256.
         """

@@ -44,12 +44,13 @@ class LocalBackend:
             trial.touch()
             trial.unlink()
 
-    def put_file(self, key: str, source: Path, sha256: str) -> None:
+    def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
         target = self._path(key)
         with disk_errors(target):
             temporary = _temporary(target.parent)
             try:
-                if _copy_durably(source, temporary) != sha256:
+                adopted = adopt and _link_durably(source, temporary)
+                if not adopted and _copy_durably(source, temporary) != sha256:
                     raise StoreError(f"{source} changed while it was being published: publish it again")
                 temporary.rename(target)
                 _sync_folder(target.parent)
@@ -157,6 +158,18 @@ def _copy_durably(source: Path, target: Path) -> str:
         writer.flush()
         _finish(writer.fileno())
     return digest.hexdigest()
+
+
+def _link_durably(source: Path, target: Path) -> bool:
+    """Give a file a second name, make it read-only and sync it; False where there are no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    os.utime(target)  # `Store.gc` spares what is new in the store, however old the file is
+    with target.open("rb") as file:
+        _finish(file.fileno())
+    return True
 
 
 def _finish(descriptor: int) -> None:

@@ -71,7 +71,7 @@ class S3Backend:
             self._probe(f"{self._prefix}probe/{uuid.uuid4().hex}")
             self._probed.add((self.url, self.endpoint))
 
-    def put_file(self, key: str, source: Path, sha256: str) -> None:
+    def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
         size = source.stat().st_size
         for attempt in range(self._attempts):
             try:

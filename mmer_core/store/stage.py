@@ -110,7 +110,7 @@ def run_stage(
             summary=dict(summary),
             wall_seconds=time.perf_counter() - start,
         )
-        manifest = store.publish(workspace.out, draft)
+        manifest = store.publish(workspace.out, draft, adopt=True)
         shutil.rmtree(place, ignore_errors=True)
     return Artifact(key, manifest, store, reused=False)
 

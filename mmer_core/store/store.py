@@ -50,11 +50,15 @@ class Store:
         """Whether the artifact exists; its bytes are not checked."""
         return self._backend.exists(_manifest_object(key))
 
-    def publish(self, folder: Path, draft: Draft) -> Manifest:
+    def publish(self, folder: Path, draft: Draft, *, adopt: bool = False) -> Manifest:
         """Store all files below a folder as one artifact; empty subfolders are not kept.
 
         Publishing the same content again, also from several processes at once, is no error: the manifest
         that was there first is returned.
+
+        Args:
+            adopt: Nobody writes to the files any more: a store on the same file system takes them over, read-only,
+                where it otherwise copies them.
 
         Raises:
             ArtifactConflict: Other files already stand under this key.
@@ -67,7 +71,7 @@ class Store:
         if self.has(key):
             return self._same(manifest)
         for sha256, entry in {entry.sha256: entry for entry in files}.items():
-            self._backend.put_file(_blob_object(sha256), folder / entry.path, sha256)
+            self._backend.put_file(_blob_object(sha256), folder / entry.path, sha256, adopt=adopt)
         if self._backend.create_exclusive(_manifest_object(key), manifest.to_bytes()):
             return manifest
         return self._same(manifest)

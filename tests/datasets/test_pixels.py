@@ -1,8 +1,6 @@
-import struct
-import zlib
-
 import numpy as np
 import pytest
+from awkward_images import bomb
 from PIL import Image
 
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
@@ -32,13 +30,13 @@ def test_exif_orientation_is_applied(tmp_path):
     np.testing.assert_array_equal(np.asarray(read_rgb(tmp_path / "a.png")), np.asarray(upright))
 
 
-def _bomb() -> bytes:
-    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + header
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+def test_a_bomb_is_refused_for_its_size(tmp_path):
+    (tmp_path / "a.png").write_bytes(bomb())
+    with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
+        read_rgb(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xe0 not a photo", _bomb()])
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff\xd8\xff\xe0 not a photo", bomb()])
 def test_what_is_no_picture_is_refused(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UnreadableImageError):

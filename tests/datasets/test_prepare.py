@@ -22,7 +22,8 @@ CONFIG = IngestConfig(context_size=48, body_size=32)
 
 
 def _prepare(raw, folder, workers=2, progress=silent):
-    return prepare(raw, CONFIG, folder, workers=workers, synthetic=False, progress=progress)
+    scratch = folder.with_name(f"{folder.name}-scratch")
+    return prepare(raw, CONFIG, folder, scratch, workers=workers, synthetic=False, progress=progress)
 
 
 def test_arrays_equal_a_direct_decode(emotic_tree, tmp_path):

@@ -12,7 +12,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = [
     (guide.name, command)
     for guide in sorted(DOCS.glob("*.md"))
-    for command in re.findall(r"^(?:\$ |    )mmer (.+)$", guide.read_text(), re.M)
+    for command in re.findall(r"^(?:\$ |    )mmer (.+)$", guide.read_text().replace("\\\n", " "), re.M)
 ]
 
 

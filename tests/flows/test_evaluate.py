@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hf_folders import build
+from encoders.hf_folders import build
 from PIL import Image
 from sklearn.metrics import average_precision_score
 from torch.nn.functional import normalize

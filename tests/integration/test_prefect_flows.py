@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from captioning import captioner_folders
 from prefect import flow, get_client, task
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
@@ -14,8 +15,17 @@ from small_pipeline import Study, created
 import mmer_core.stages
 import tasks.stages
 from flows import jobs
-from mmer_core.config import IngestConfig, IngestJob, TrainingConfig
+from mmer_core.config import (
+    CaptionConfig,
+    IngestConfig,
+    IngestJob,
+    RuntimeConfig,
+    SyntheticConfig,
+    TrainingConfig,
+)
+from mmer_core.datasets.synthetic import CAPTIONS_FILE, write_emotic
 from mmer_core.errors import DatasetError, StoreError
+from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
 from tasks.running import call, fan_out, with_workers
 
@@ -124,9 +134,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[IngestConfig]:
     seen: list[IngestConfig] = []
     real = mmer_core.stages.ingest
 
-    def ingest(context, config):
+    def ingest(context, config, captions):
         seen.append(config)
-        return real(context, config)
+        return real(context, config, captions)
 
     monkeypatch.setattr(mmer_core.stages, "ingest", ingest)
     return seen
@@ -144,15 +154,36 @@ def test_bad_input_fails_at_once(study: Study, tmp_path, calls: list[IngestConfi
     assert "missing does not exist" in stored.message
 
 
+def test_captions_are_tasks_of_their_own(client: SyncPrefectClient, tmp_path) -> None:
+    tree = write_emotic(tmp_path / "tree", SyntheticConfig(images=30))
+    (tree / CAPTIONS_FILE).unlink()
+    dataset = IngestConfig(
+        root=tree,
+        captioner=f"hf:{captioner_folders.build('blip', tmp_path / 'tiny-blip')}",
+        caption=CaptionConfig(max_tokens=8, shard_size=10),
+        context_size=16,
+        body_size=16,
+    )
+    runtime = RuntimeConfig(store=str(tmp_path / "store"), work=tmp_path / "work", device="cpu")
+    state = with_workers(jobs.ingest, 2)(IngestJob(dataset=dataset, runtime=runtime), return_state=True)
+    store = Context(runtime).store
+    (prepared,) = store.list("prepared")
+    assert state.result().prepared == str(prepared.key)
+    assert prepared.summary["text_provenance"]["model:tiny-blip"] > 0
+    (captions,) = store.list("captions")
+    left = {artifact.key: artifact for artifact in client.read_artifacts()}
+    assert str(captions.key) in left["captions-summary"].data
+
+
 def test_store_failure_is_tried_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = []
     real = mmer_core.stages.ingest
 
-    def shaky(context, config):
+    def shaky(context, config, captions):
         attempts.append(config)
         if len(attempts) < 3:
             raise StoreError("the store does not answer")
-        return real(context, config)
+        return real(context, config, captions)
 
     monkeypatch.setattr(mmer_core.stages, "ingest", shaky)
     patient = tasks.stages.ingest.with_options(retry_delay_seconds=0)

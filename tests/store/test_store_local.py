@@ -31,6 +31,27 @@ def test_a_checkout_is_hard_links_and_costs_no_space(tmp_path: Path, source: Pat
     assert contents(store.fetch(KEY)) == FILES
 
 
+def test_adopted_files_are_the_stores_own_and_new_there(tmp_path: Path, source: Path) -> None:
+    store = open_store(str(tmp_path / "store"), tmp_path / "cache")
+    for path in source.rglob("*"):
+        os.utime(path, (0, 0))
+    written = {path.stat().st_ino for path in source.rglob("*") if path.is_file()}
+    store.publish(source, draft(), adopt=True)
+    blobs = [path for path in (tmp_path / "store" / "blobs").rglob("*") if path.is_file()]
+    assert {path.stat().st_ino for path in blobs} == written
+    assert {path.stat().st_mode & 0o777 for path in blobs} == {0o444}
+    store.delete(KEY)
+    assert store.gc() == 0
+    assert store.gc(older_than=-1) == sum(map(len, FILES.values()))
+    shutil.rmtree(source)
+
+
+def test_files_of_another_disk_are_copied_when_adopted(small_disk: Path, source: Path) -> None:
+    store = open_store(str(small_disk / "store"), small_disk / "cache")
+    store.publish(source, draft(), adopt=True)
+    assert contents(store.fetch(KEY)) == FILES == contents(source)
+
+
 def test_a_thousand_artifacts_are_listed_and_found(tmp_path: Path) -> None:
     digests = [f"{number:04d}" for number in range(1005)]
     for digest in digests:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from hf_folders import build
+from encoders.hf_folders import build
 from PIL import Image
 
 from mmer_core.config import EncoderConfig, FineTuneConfig, IngestConfig, RuntimeConfig

@@ -1,0 +1,83 @@
+"""The straightforward conversion: one loop that reads a photo for everybody in it, and lists that become arrays.
+
+A plain re-implementation of what the EMOTIC reference converter does, and of the same idea for a captioned dataset:
+OpenCV decodes and resizes (bilinear), everything is appended to lists, and ``np.array`` and ``np.save`` end it.
+"""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.io import loadmat
+
+from mmer_core.datasets.flickr_splits import LISTS
+from mmer_core.taxonomy import EMOTIC_CATEGORIES, SPLITS, VAD
+
+CONTEXT, BODY = 224, 128
+
+
+def convert_emotic(root: Path, out: Path) -> None:
+    """One row a person: context, body, 26 categories, 3 ratings, and a line of the split's CSV."""
+    content = loadmat(root / "Annotations" / "Annotations.mat")
+    for split in SPLITS:
+        contexts, bodies, categories, ratings, lines = [], [], [], [], []
+        for image in content[split].ravel():
+            folder, name = str(image["folder"][0]), str(image["filename"][0])
+            size = image["image_size"].ravel()[0]
+            width, height = int(size["n_col"].ravel()[0]), int(size["n_row"].ravel()[0])
+            for person in image["person"].ravel():
+                photo = cv2.cvtColor(cv2.imread(str(root / "emotic" / folder / name)), cv2.COLOR_BGR2RGB)
+                x1, y1, x2, y2 = person["body_bbox"].ravel().astype(int)
+                x1, x2 = min(width, max(0, x1)), min(width, max(0, x2))
+                y1, y2 = min(height, max(0, y1)), min(height, max(0, y2))
+                body = photo[y1:y2, x1:x2].copy()
+                if body.size == 0:
+                    continue
+                contexts.append(cv2.resize(photo, (CONTEXT, CONTEXT)))
+                bodies.append(cv2.resize(body, (BODY, BODY)))
+                labels, rated = _judgement(person, split)
+                categories.append([float(category in labels) for category in EMOTIC_CATEGORIES])
+                ratings.append(rated)
+                box = [int(corner) for corner in (x1, y1, x2, y2)]
+                lines.append(
+                    [folder, name, [width, height], box, labels, rated, person["gender"][0], person["age"][0]]
+                )
+        for what, rows in (("context", contexts), ("body", bodies), ("cat", categories), ("cont", ratings)):
+            np.save(out / f"{split}_{what}_arr.npy", np.array(rows))
+        _write_csv(out / f"{split}.csv", lines)
+
+
+def _judgement(person: Any, split: str) -> tuple[list[str], list[float]]:
+    if split == "train":
+        cell = person["annotations_categories"].ravel()[0]["categories"]
+        rated = person["annotations_continuous"].ravel()[0]
+    else:
+        cell, rated = person["combined_categories"], person["combined_continuous"].ravel()[0]
+    return [str(name[0]) for name in cell.ravel()], [float(rated[axis].ravel()[0]) for axis in VAD]
+
+
+def convert_flickr8k(root: Path, out: Path) -> None:
+    """One row a caption: its photo, and a line of the split's CSV."""
+    with (root / "captions.txt").open(encoding="utf-8", newline="") as handle:
+        captions = [(row["image"], row["caption"]) for row in csv.DictReader(handle)]
+    for split, name in LISTS.items():
+        photos = set((root / name).read_text().split()) if (root / name).exists() else set()
+        contexts, lines = [], []
+        for photo, caption in captions:
+            if photo not in photos:
+                continue
+            pixels = cv2.imread(str(root / "Images" / photo))
+            if pixels is None:
+                continue
+            contexts.append(cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), (CONTEXT, CONTEXT)))
+            lines.append([photo, caption])
+        if lines:
+            np.save(out / f"{split}_context_arr.npy", np.array(contexts))
+            _write_csv(out / f"{split}.csv", lines)
+
+
+def _write_csv(path: Path, lines: list[list[Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([index, *line] for index, line in enumerate(lines))

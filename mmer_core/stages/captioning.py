@@ -1,0 +1,179 @@
+"""Raw dataset -> photos that nothing describes -> captions of a model, shard by shard -> one file for `ingest`."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmer_core.captioning import captioner_identity, check_captioner
+from mmer_core.config import IngestConfig
+from mmer_core.datasets.ingest import read_raw, source_identity
+from mmer_core.datasets.model_captions import PROVENANCE, read_captions, undescribed, write_captions
+from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
+from mmer_core.datasets.sample import Text
+from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.stages.context import Context
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.threads import shared_cores
+
+VERSION = 1
+CAPTIONS_FILE = "captions.csv"
+PHOTOS_FILE = "photos.json"
+_IMAGES_PER_CAPTION = 8
+"""A caption takes many passes of a larger model than an encoder: fewer photos fit into memory together."""
+
+
+@dataclass(frozen=True)
+class CaptionShard:
+    """Photos ``start:stop`` of a plan, and what decides their captions: the unit of parallel work and of resume."""
+
+    start: int
+    stop: int
+    captioner: Mapping[str, Any]
+
+
+def plan_captions(context: Context, config: IngestConfig) -> ArtifactKey:
+    """List the photos that no source but a template describes (kind ``caption-plan``).
+
+    File: ``photos.json``, the photos' names in the dataset and where they lie: below the dataset's folder, or,
+    when they had to be drawn or unpacked, in the artifact, so that this is done once and not by every shard.
+
+    Raises:
+        DatasetError: The raw dataset is missing, unreadable or not in its layout.
+        EncoderError: The captioner is unknown or cannot be had.
+    """
+    check_captioner(_named(config))
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        photos = undescribed(read_raw(config, workspace.scratch))
+        paths = list(photos.values())
+        stored = any(path.is_relative_to(workspace.scratch) for path in paths)
+        files = _store(paths, workspace.out) if stored else _below(paths, _base(config))
+        rows = [{"name": name, "file": file} for name, file in zip(photos, files, strict=True)]
+        (workspace.out / PHOTOS_FILE).write_text(json.dumps(rows, indent=0) + "\n")
+        return {"photos": len(rows), "stored": stored}
+
+    reads = {"dataset", "protocol", *(["synthetic"] if config.root is None else [])}
+    decides = config.model_dump(mode="json", include=reads)
+    return context.run("caption-plan", VERSION, decides, {"raw": source_identity(config)}, build).key
+
+
+def caption_shards(context: Context, config: IngestConfig, plan: ArtifactKey) -> list[CaptionShard]:
+    """Cut a plan into shards; none where everybody has a text already."""
+    count = int(context.artifact(plan).summary["photos"])
+    if not count:
+        return []
+    settings = {"prompt": config.caption.prompt, "max_tokens": config.caption.max_tokens}
+    # Digested once for all shards: the weights of a captioner are large.
+    captioner = {**captioner_identity(_named(config)), **settings}
+    size = config.caption.shard_size
+    return [CaptionShard(start, min(start + size, count), captioner) for start in range(0, count, size)]
+
+
+def caption_shard(
+    context: Context, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
+) -> ArtifactKey:
+    """Captions of one shard (kind ``caption-shard``); a photo that cannot be read gets none.
+
+    Raises:
+        DatasetError: The dataset's folder is not on this machine.
+        EncoderError: The captioner cannot be loaded or asked.
+    """
+
+    def build(workspace: Workspace) -> dict[str, int]:
+        photos = _photos(context, config, plan)[shard.start : shard.stop]
+        with shared_cores(context.runtime.workers):
+            captions = _describe(context, config, photos)
+        provenance = f"{PROVENANCE}:{shard.captioner['captioner']}"
+        told = [(name, Text(text, provenance)) for name, text in captions.items() if text]
+        write_captions(workspace.out / CAPTIONS_FILE, told)
+        unread = len(photos) - len(captions)
+        return _figures(photos=len(photos), captions=len(told), unreadable=unread)
+
+    return context.run("caption-shard", VERSION, asdict(shard), {"plan": plan}, build).key
+
+
+def merge_captions(
+    context: Context, plan: ArtifactKey, shards: Sequence[tuple[CaptionShard, ArtifactKey]]
+) -> Artifact:
+    """All captions in one CSV (kind ``captions``), the same however the photos were cut into shards."""
+
+    def build(workspace: Workspace) -> dict[str, int]:
+        parts = [context.artifact(key) for _, key in shards]
+        captions = (row for part in parts for row in read_captions(part.folder / CAPTIONS_FILE))
+        write_captions(workspace.out / CAPTIONS_FILE, captions)
+        sums: Counter[str] = Counter()
+        for part in parts:
+            sums.update({name: part.summary[name] for name in ("photos", "captions", "unreadable")})
+        return _figures(**sums)
+
+    # The shards are no inputs: their size must not change the keys of all that is made from the captions.
+    return context.run("captions", VERSION, shards[0][0].captioner, {"plan": plan}, build)
+
+
+def load_captions(context: Context, captions: ArtifactKey) -> dict[str, Text]:
+    """The captions of a ``captions`` artifact by photo."""
+    return dict(read_captions(context.folder(captions) / CAPTIONS_FILE))
+
+
+def _figures(*, photos: int, captions: int, unreadable: int) -> dict[str, int]:
+    empty = photos - captions - unreadable
+    return {"photos": photos, "captions": captions, "unreadable": unreadable, "empty": empty}
+
+
+def _describe(context: Context, config: IngestConfig, photos: Sequence[tuple[str, Path]]) -> dict[str, str]:
+    """Captions of the readable photos by name; an empty one where the model said nothing."""
+    captioner = context.captioner(_named(config), config.caption.prompt, config.caption.max_tokens)
+    captions: dict[str, str] = {}
+    size = max(1, context.runtime.batch_size // _IMAGES_PER_CAPTION)
+    for start in range(0, len(photos), size):
+        batch = photos[start : start + size]
+        read = {}
+        for name, path in batch:
+            try:
+                read[name] = read_rgb(path)
+            except UnreadableImageError:
+                continue  # `ingest` puts its people into quarantine, with the reason
+        captions.update(zip(read, captioner.describe(list(read.values())), strict=True))
+        context.progress(start + len(batch), len(photos), "photos")
+    return captions
+
+
+def _named(config: IngestConfig) -> str:
+    if config.captioner is None:
+        raise ConfigError("no captioner is given: give --captioner hf:ID_OR_FOLDER")
+    return config.captioner
+
+
+def _photos(context: Context, config: IngestConfig, plan: ArtifactKey) -> list[tuple[str, Path]]:
+    artifact = context.artifact(plan)
+    stored = artifact.summary["stored"]
+    # Photos of a dataset that is elsewhere would pass for unreadable ones, and the shard for done.
+    if not stored and not (config.root and config.root.exists()):
+        raise DatasetError(f"{config.root} is not on this machine: captions are written where the dataset is")
+    base = artifact.folder if stored else _base(config)
+    rows = json.loads((artifact.folder / PHOTOS_FILE).read_text())
+    return [(row["name"], base / row["file"]) for row in rows]
+
+
+def _base(config: IngestConfig) -> Path:
+    """The folder that a dataset's photos lie in; unused where they are drawn or unpacked."""
+    root = config.root or Path()
+    return root if root.is_dir() else root.parent
+
+
+def _below(paths: Sequence[Path], base: Path) -> list[str]:
+    return [path.relative_to(base).as_posix() for path in paths]
+
+
+def _store(paths: Sequence[Path], folder: Path) -> list[str]:
+    """Copy photos into an artifact under numbers; one that is missing stays missing."""
+    files = [f"photos/{number:07d}" for number, _ in enumerate(paths)]
+    (folder / "photos").mkdir()
+    for path, file in zip(paths, files, strict=True):
+        if path.is_file():
+            shutil.copyfile(path, folder / file)
+    return files
