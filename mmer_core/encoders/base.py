@@ -113,9 +113,9 @@ class TextEncoder:
         self.device = device
         return self
 
-    def tokens(self, texts: list[str]) -> dict[str, Tensor]:
-        """What ``module`` takes for texts, padded and truncated, on the device."""
-        return {name: tensor.to(self.device) for name, tensor in self._tokenize(texts).items()}
+    def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """The tensors ``(len(texts), L)`` that ``module`` takes, padded and truncated, on the device."""
+        return {name: tensor.to(self.device) for name, tensor in self._tokenize(list(texts)).items()}
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:

@@ -57,10 +57,15 @@ class ZeroShotEmotionModel(EmotionModel):
         self.register_buffer("logit_scale", torch.tensor(0.0))
         self.register_buffer("logit_bias", torch.tensor(0.0))
 
-    def forward(self, features: dict[str, Tensor]) -> EmotionOutput:
+    def forward(self, features: dict[str, Tensor], present: dict[str, Tensor] | None = None) -> EmotionOutput:
+        """Features by stream, each ``(B, D)``; ``present`` names, by stream, the samples ``(B,)`` that have it."""
         embeddings = {name: F.normalize(features[name], dim=-1) for name in self.streams if name in features}
         logits = {name: self._logits(embedding) for name, embedding in embeddings.items()}
-        whole = torch.stack(list(logits.values())).mean(dim=0)
+        stacked = torch.stack(list(logits.values()))  # (S, B, C)
+        everybody = torch.ones(stacked.shape[1], dtype=torch.bool, device=stacked.device)
+        there = torch.stack([(present or {}).get(name, everybody) for name in logits])[..., None]  # (S, B, 1)
+        there = there | ~there.any(dim=0)
+        whole = (stacked * there).sum(dim=0) / there.sum(dim=0)
         none = whole[:, :0]
         return EmotionOutput(whole, none, embeddings, logits, dict.fromkeys(logits, none))
 

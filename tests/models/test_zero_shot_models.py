@@ -83,6 +83,16 @@ def test_a_sigmoid_gives_the_scaled_cosine_and_the_bias():
     assert torch.equal(model(features | {"text": torch.randn(3, 9)}).logits, output.logits)
 
 
+def test_a_sample_without_a_stream_is_read_from_the_others():
+    model, features = asked("sigmoid"), {"context": torch.randn(2, 6), "body": torch.randn(2, 6)}
+    output = model(features, {"body": torch.tensor([True, False])})
+    torch.testing.assert_close(output.logits[0], model(features).logits[0])
+    torch.testing.assert_close(output.logits[1], output.stream_logits["context"][1])
+    assert torch.isfinite(
+        model(features, dict.fromkeys(features, torch.zeros(2, dtype=torch.bool))).logits
+    ).all()
+
+
 def test_one_category_has_no_rivals():
     with pytest.raises(ConfigError, match="no rivals"):
         build_model(spec("emotion", labels=("glad",)))
