@@ -30,6 +30,8 @@ from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
 from mmer_core.config import (  # noqa: E402
+    EvaluateJob,
+    FineTuneJob,
     IndexJob,
     IngestJob,
     PipelineConfig,
@@ -90,6 +92,22 @@ def train(job: Annotated[TrainJob, Flags] = TrainJob(), *, prefect: Prefect = No
     trained = _run(jobs.train, job, prefect)
     query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
     print(f"model {trained.model}")
+
+
+@app.command
+def finetune(job: Annotated[FineTuneJob, Flags] = FineTuneJob(), *, prefect: Prefect = None) -> None:
+    """Adapt encoders to a dataset; print the name by which every job then takes them."""
+    key = ArtifactKey.parse(_run(jobs.finetune, job, prefect))
+    query_cli.print_history(Context(job.runtime), key)
+    print(f"adapted:{key}")
+
+
+@app.command
+def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Prefect = None) -> None:
+    """Evaluate a trained model, or a dual encoder without training, on any split of any dataset."""
+    key = ArtifactKey.parse(_run(jobs.evaluate, job, prefect))
+    query_cli.print_metrics(Context(job.runtime), key)
+    print(key)
 
 
 @app.command

@@ -10,14 +10,18 @@ from prefect import flow
 
 from mmer_core.config import (
     EncoderConfig,
+    EvaluateJob,
     Family,
+    FineTuneJob,
     IndexJob,
     IngestConfig,
     IngestJob,
+    ModelConfig,
     PipelineConfig,
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
+    TrainingConfig,
     TrainJob,
 )
 from mmer_core.stages import (
@@ -29,6 +33,7 @@ from mmer_core.stages import (
     check_splits,
     newest_models,
     plan_attack,
+    plan_evaluation,
     plan_features,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
@@ -69,9 +74,8 @@ def ingest(job: IngestJob) -> Ingested:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
-    check_encoders(job.encoders)
-    given = job.prepared or ingest.fn(IngestJob(dataset=job.dataset, runtime=job.runtime)).prepared
-    prepared = ArtifactKey.parse(given)
+    check_encoders(Context(job.runtime), job.encoders)
+    prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
@@ -101,6 +105,43 @@ def robustness(job: RobustnessJob) -> str:
     return str(call(stages.merge_robustness, job.runtime, job.attack, trained.model, done))
 
 
+@flow(name="finetune")
+def finetune(job: FineTuneJob) -> str:
+    """Adapt the encoders to a dataset; features, training and all else then take them by name."""
+    context = Context(job.runtime)
+    check_encoders(context, job.encoders)
+    prepared = _prepared(job)
+    check_splits(context, prepared, ["train", "val"])
+    return str(call(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
+
+
+@flow(name="evaluate")
+def evaluate(job: EvaluateJob) -> str:
+    """Evaluate a model that is there, or a dual encoder without training, on any split of any dataset."""
+    return _evaluate_zero_shot(job, job.zero_shot) if job.zero_shot else _evaluate_trained(job)
+
+
+def _evaluate_trained(job: EvaluateJob) -> str:
+    context, split = Context(job.runtime), job.evaluation.split
+    plan = plan_evaluation(context, job)
+    check_encoders(context, plan.encoders)
+    prepared = plan.prepared or _ingest(job.runtime, plan.dataset)
+    check_splits(context, prepared, [split])
+    features = plan.features(prepared) or _encode(job.runtime, plan.encoders, prepared, {split})
+    return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, plan.model))
+
+
+def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
+    encoders, split = EncoderConfig(image=encoder, text=encoder), job.evaluation.split
+    check_encoders(Context(job.runtime), encoders)
+    prepared = _prepared(job)
+    check_splits(Context(job.runtime), prepared, [split])
+    features = _encode(job.runtime, encoders, prepared, {"val", split})  # val calibrates emotions
+    untrained = ModelConfig(family="zero-shot", prompts=job.prompts)
+    model = call(stages.train, job.runtime, untrained, TrainingConfig(), encoders, prepared, features)
+    return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model))
+
+
 @flow(name="report")
 def report(job: ReportJob) -> str:
     """Write the report from models that were trained and measured before."""
@@ -112,7 +153,7 @@ def report(job: ReportJob) -> str:
 @flow(name="pipeline")
 def pipeline(config: PipelineConfig) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
-    check_encoders(config.encoders)
+    check_encoders(Context(config.runtime), config.encoders)
     inputs = []
     for name, dataset in config.datasets.items():
         ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime))
@@ -161,8 +202,23 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
     return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
 
 
-def _encode(runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey) -> ArtifactKey:
-    shards = plan_features(Context(runtime), encoders, prepared)
+def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:
+    return ArtifactKey.parse(job.prepared) if job.prepared else _ingest(job.runtime, job.dataset)
+
+
+def _ingest(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey:
+    return ArtifactKey.parse(ingest.fn(IngestJob(dataset=dataset, runtime=runtime)).prepared)
+
+
+def _encode(
+    runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey, splits: set[str] | None = None
+) -> ArtifactKey:
+    """Features of some splits, of all when None."""
+    shards = [
+        shard
+        for shard in plan_features(Context(runtime), encoders, prepared)
+        if splits is None or shard.split in splits
+    ]
     keys = fan_out(
         stages.encode_shard,
         shards,

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 from cyclopts import App, Parameter
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from mmer_core.queries import predict_photo, search_index
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 
@@ -134,6 +136,22 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
         interval = f"{_number(estimate['low'])} to {_number(estimate['high'])}"
         table.add_row(name, _number(estimate["value"]), interval, _number(baselines.get(name)))
     tables().print(f"{artifact.summary['family']} model on {metrics['split']}")
+    tables().print(table)
+    for side, labels in metrics.get("unmatched_labels", {}).items():
+        if labels:
+            tables().print(
+                f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}", markup=False
+            )
+
+
+def print_history(context: Context, key: ArtifactKey) -> None:
+    """What a training printed by epoch, the kept one marked."""
+    artifact = context.artifact(key)
+    history = pd.read_csv(artifact.folder / HISTORY_FILE)
+    table = Table(*(name.replace("_", " ") for name in history.columns), "", box=None)
+    for row in history.to_dict("records"):
+        kept = "kept" if row["epoch"] == artifact.summary["best_epoch"] else ""
+        table.add_row(str(int(row.pop("epoch"))), *map(_number, row.values()), kept)
     tables().print(table)
 
 

@@ -6,12 +6,12 @@ artifact's key, so settings that only say *where* and *how fast* live apart, in 
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Family = Literal["separate", "joint"]
+Family = Literal["separate", "joint", "zero-shot"]
 Split = Literal["train", "val", "test"]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
 
@@ -121,27 +121,60 @@ class EncoderConfig(Config):
     image: str = Field(
         "packaged:efficientnet_lite2",
         description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
-        "or hf:ID_OR_FOLDER.",
+        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made).",
     )
     image_size: int | None = Field(
-        224,
+        None,
         ge=32,
         le=1024,
-        description="Input side in pixels of the image encoder; None (null) for its native side.",
+        description="Input side in pixels of the image encoder; its native side when not given, 224 for packaged: "
+        "ones.",
     )
     text: str = Field(
-        "packaged:all-MiniLM-L6-v2", description="packaged:all-MiniLM-L6-v2, or hf:ID_OR_FOLDER."
+        "packaged:all-MiniLM-L6-v2",
+        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER.",
     )
     shard_size: int = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _packaged_read_prepared_images(cls, fields: Any) -> Any:
+        """Convolutions take any side, so by default that of the prepared images; most transformers take but one."""
+        if not isinstance(fields, dict) or fields.get("image_size") is not None:
+            return fields
+        name = fields.get("image", cls.model_fields["image"].default)
+        return fields | ({"image_size": 224} if str(name).startswith("packaged:") else {})
+
+
+class PromptConfig(Config):
+    """How a dual encoder is asked for emotions without any training."""
+
+    template: str = Field(
+        "a photo of a person who feels {label}",
+        description="Text that stands for a category; {label} becomes its name in small letters.",
+    )
+    scores: Literal["softmax", "sigmoid"] = Field(
+        "softmax",
+        description="'softmax': categories compete for a photo, as in CLIP; 'sigmoid': each is judged alone, as in "
+        "SigLIP.",
+    )
+
+    @model_validator(mode="after")
+    def _template_asks_for_the_label(self) -> Self:
+        if "{label}" not in self.template:
+            raise ValueError("the template of a prompt must hold {label}")
+        return self
 
 
 class ModelConfig(Config):
     """The trained part: projections and heads on top of frozen features."""
 
     family: Family = Field(
-        "joint", description="'separate': a space per modality; 'joint': one shared latent space."
+        "joint",
+        description="'separate': a space per modality; 'joint': one shared latent space; 'zero-shot': no training, "
+        "the two towers of a dual encoder as they are.",
     )
     embedding: int | None = Field(
         None,
@@ -155,6 +188,20 @@ class ModelConfig(Config):
     fusion: Literal["mean", "gated", "concat"] = Field(
         "mean", description="How the joint emotion model fuses the streams' embeddings."
     )
+    start: Literal["random", "zero-shot"] = Field(
+        "random",
+        description="Joint retrieval on a dual encoder: 'zero-shot' starts from the towers' own similarity, with their "
+        "width as embedding, and learns what to add to it.",
+    )
+    prompts: PromptConfig = Field(
+        default=PromptConfig(), description="How the zero-shot family reads emotions."
+    )
+
+    @model_validator(mode="after")
+    def _starts_in_the_towers_space(self) -> Self:
+        if self.start == "zero-shot" and self.embedding is not None:
+            raise ValueError("a start from zero-shot has the width of the towers; leave out the embedding")
+        return self
 
     def width(self, task: str) -> int:
         """Embedding width ``D`` for a task ('emotion' or 'retrieval')."""
@@ -192,10 +239,49 @@ class TrainingConfig(Config):
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
 
+class FineTuneConfig(Config):
+    """Adapting an encoder's own weights to a dataset, before its features are cached."""
+
+    method: Literal["lora", "last"] = Field(
+        "lora",
+        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and what "
+        "comes after it.",
+    )
+    towers: Literal["both", "image", "text"] = Field(
+        "both", description="Encoders to adapt; the other stays as it is."
+    )
+    rank: int = Field(8, ge=1, description="Rank of the additions of lora.")
+    alpha: float = Field(16.0, gt=0, description="The additions of lora are scaled by alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        (),
+        description="Names of the linear layers that lora adds to; by default an attention's queries and values.",
+    )
+    epochs: int = Field(
+        3, ge=1, description="Passes over the training split; the best by validation is kept."
+    )
+    batch_size: int = Field(64, ge=2, description="Samples a step.")
+    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
+
+    def training(self) -> TrainingConfig:
+        """The same as parameters of the training loop."""
+        fields = self.model_dump(
+            include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
+        )
+        return TrainingConfig(**fields, patience=self.epochs)
+
+
 class EvaluationConfig(Config):
     """Metrics with intervals."""
 
     split: Split = Field("test", description="Split to evaluate.")
+    labels: Literal["all", "shared"] = Field(
+        "all",
+        description="Emotions of a model and of another dataset, matched by name: 'all' refuses to evaluate unless "
+        "both have the same ones, 'shared' evaluates those that both have.",
+    )
     resamples: int = Field(1000, ge=10, description="Bootstrap resamples behind every interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
     seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
@@ -296,7 +382,9 @@ class TrainJob(Config):
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     def splits(self) -> set[Split]:
-        """The splits that this job reads."""
+        """The splits that this job cannot do without."""
+        if self.model.family == "zero-shot":
+            return {self.evaluation.split}
         return {"train", "val", self.evaluation.split}
 
 
@@ -316,6 +404,48 @@ class RobustnessJob(TrainJob):
 
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}
+
+
+class FineTuneJob(Config):
+    """Adapt the encoders to one dataset; the result is an encoder by the name ``adapted:KEY``."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Encoders to adapt.")
+    finetune: FineTuneConfig = Field(default=FineTuneConfig(), description="How to adapt them.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class EvaluateJob(Config):
+    """Evaluate a model that is there on any split of any dataset, or a dual encoder without training."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(),
+        description="The dataset; when none is given, the one that the model was trained on.",
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    model: str | None = Field(
+        None, description="Key of the model; the newest one that fits the dataset by default."
+    )
+    zero_shot: str | None = Field(
+        None,
+        description="A dual encoder to evaluate without any training, instead of a model: hf:ID_OR_FOLDER.",
+    )
+    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @model_validator(mode="after")
+    def _one_thing_is_evaluated(self) -> Self:
+        if self.model and self.zero_shot:
+            raise ValueError("give either the key of a model or a dual encoder for zero-shot, not both")
+        return self
 
 
 class ReportJob(Config):

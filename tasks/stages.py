@@ -16,6 +16,7 @@ from mmer_core.config import (
     Config,
     EncoderConfig,
     EvaluationConfig,
+    FineTuneConfig,
     IndexConfig,
     IngestConfig,
     ModelConfig,
@@ -148,6 +149,17 @@ def train(
     context = Context(runtime, progress_for(f"train {model.family}"))
     artifact = stages.train(context, model, training, encoders, prepared, features)
     leave_summary(artifact, f"{model.family.capitalize()} model")
+    return artifact.key
+
+
+@task(name="finetune", tags=["mmer", "gpu"], **_COMMON)
+def finetune(
+    runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
+) -> ArtifactKey:
+    """Adapted encoders."""
+    context = Context(runtime, progress_for(f"finetune {config.method}"))
+    artifact = stages.finetune(context, config, encoders, prepared)
+    leave_summary(artifact, "Adapted encoders")
     return artifact.key
 
 

@@ -20,11 +20,13 @@ class Preprocessing:
     Attributes:
         size: Side of the square input, in pixels.
         mean, std: Per channel (RGB), on the 0..255 scale.
+        interpolation: How other images are resized to the input.
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    interpolation: InterpolationMode = InterpolationMode.BILINEAR
 
 
 class ImageEncoder:
@@ -59,12 +61,12 @@ class ImageEncoder:
         return self
 
     def resize(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Resize ``(B, H', W', 3)`` uint8 to this encoder's input, as uint8 (antialiased bilinear)."""
+        """Resize ``(B, H', W', 3)`` uint8 to this encoder's input, as uint8 (antialiased)."""
         if images.shape[1:3] == self.size:
             return images
         # A copy, because torch refuses to look at read-only memory maps without a warning.
         chw = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-        small = resize(chw, list(self.size), interpolation=InterpolationMode.BILINEAR, antialias=True)
+        small = resize(chw, list(self.size), interpolation=self.preprocessing.interpolation, antialias=True)
         return small.permute(0, 2, 3, 1).contiguous().numpy()
 
     @torch.inference_mode()
@@ -74,6 +76,10 @@ class ImageEncoder:
         Raises:
             ValueError: The images are not uint8 or not of the input size.
         """
+        return self.module(self.normalise(images)).float()
+
+    def normalise(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
+        """``(B, H, W, 3)`` uint8 to what ``module`` takes, on the device; raises as `encode` does."""
         pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
         if pixels.dtype != torch.uint8 or pixels.shape[1:] != (*self.size, 3):
             raise ValueError(
@@ -82,7 +88,7 @@ class ImageEncoder:
             )
         # NHWC memory seen as NCHW is exactly the channels-last layout: no copy is made.
         nchw = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-        return self.module((nchw - self._mean) / self._std).float()
+        return (nchw - self._mean) / self._std
 
 
 class TextEncoder:
@@ -107,6 +113,10 @@ class TextEncoder:
         self.device = device
         return self
 
+    def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """The tensors ``(len(texts), L)`` that ``module`` takes, padded and truncated, on the device."""
+        return {name: tensor.to(self.device) for name, tensor in self._tokenize(list(texts)).items()}
+
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
         """Encode texts to ``(len(texts), D)`` float32 on the CPU.
@@ -117,8 +127,7 @@ class TextEncoder:
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         features = torch.empty(len(distinct), self.width)
         for start in range(0, len(distinct), batch_size):
-            tokens = self._tokenize(distinct[start : start + batch_size])
-            batch = {name: tensor.to(self.device) for name, tensor in tokens.items()}
+            batch = self.tokens(distinct[start : start + batch_size])
             features[start : start + batch_size] = self.module(**batch).float().cpu()
         row = {text: number for number, text in enumerate(distinct)}
         return features[[row[text] for text in texts]]

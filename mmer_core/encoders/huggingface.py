@@ -5,13 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
+from torchvision.transforms.v2 import InterpolationMode
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from mmer_core.encoders.architectures import (
+    image_features,
+    model_class,
+    native_side,
+    positions,
+    reads_padding,
+    text_features,
+)
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
@@ -20,7 +29,8 @@ transformers_logging.disable_progress_bar()
 
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 # What a network raises that is shown another modality or size than its own.
-_MISFIT = (AttributeError, TypeError, ValueError)
+_MISFIT = (AttributeError, TypeError, ValueError, RuntimeError)
+_CUBIC = (1, 3)  # Pillow's numbers of Lanczos, which torch does not have, and bicubic
 
 
 def identity(spec: str) -> dict[str, str]:
@@ -58,32 +68,45 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
         raise EncoderError(
             f"{folder} has no usable preprocessor_config.json; without its preprocessing an encoder is not run"
         ) from None
+    native = native_side(processor)
+    side = size or native
+    if side is None:
+        raise EncoderError(f"{type(processor).__name__} names no input size; give encoders.image_size")
+    try:
+        preprocessing = _preprocessing(processor, side)
+    except (TypeError, ValueError):
+        raise EncoderError(
+            f"{folder} normalises pixels with mean {processor.image_mean} and std {processor.image_std}; "
+            "its preprocessor_config.json needs one number or three of each"
+        ) from None
     module = _ImageTower(load_pretrained(name, folder))
-    side = size or _side(processor)
-    scale = 1.0 / processor.rescale_factor if processor.do_rescale else 1.0
-    mean, std = processor.image_mean, processor.image_std
-    if not processor.do_normalize:
-        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    preprocessing = Preprocessing(side, _times(scale, mean), _times(scale, std))
     try:
         width = _width(module, torch.zeros(1, 3, side, side))
     except _MISFIT as error:
-        raise EncoderError(f"{name} does not encode images of {side} pixels: {error}") from None
+        raise EncoderError(
+            f"{name} does not encode images of {side} pixels (its native side is {native}): {error}"
+        ) from None
     return ImageEncoder(name, module, preprocessing, width)
 
 
 def load_text_folder(name: str, folder: Path) -> TextEncoder:
-    """Load a text encoder: projected features of a dual encoder, else the mean of the token embeddings."""
+    """Load a text encoder: projected features of a dual encoder, else the mean of the token embeddings.
+
+    Raises:
+        EncoderError: The model has no text encoder, or the folder no tokenizer.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError):
         raise EncoderError(
             f"{folder} has no usable tokenizer; a text encoder is not run without its own"
         ) from None
-    module = _TextTower(load_pretrained(name, folder))
-    limit = min(tokenizer.model_max_length, module.positions)
-    padding = "max_length" if module.reads_padding else "longest"
-    keys = ("input_ids",) if module.reads_padding else ("input_ids", "attention_mask")
+    model = load_pretrained(name, folder)
+    module = _TextTower(model)
+    limit = min(tokenizer.model_max_length, positions(model))
+    padded = reads_padding(model.config)
+    padding = "max_length" if padded else "longest"
+    keys = ("input_ids",) if padded else ("input_ids", "attention_mask")
 
     def tokenize(texts: list[str]) -> dict[str, Tensor]:
         batch = tokenizer(
@@ -103,15 +126,15 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
     return TextEncoder(name, module, tokenize, width)
 
 
-def load_pretrained(name: str, folder: Path, kind: Any = AutoModel) -> nn.Module:
-    """Load a whole model from safetensors with one of `transformers`' automatic classes, on the CPU.
+def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
+    """Load a whole model from safetensors, on the CPU, with one of `transformers`' automatic classes if given.
 
     Raises:
         EncoderError: The weights are damaged, of another architecture, or of another kind of model.
     """
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        model, info = kind.from_pretrained(
+        model, info = (kind or model_class(config)).from_pretrained(
             folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -133,31 +156,16 @@ class _ImageTower(nn.Module):
         self.model = model
 
     def forward(self, pixels: Tensor) -> Tensor:
-        model: Any = self.model
-        if hasattr(model, "get_image_features"):
-            return _pooled(model.get_image_features(pixel_values=pixels))
-        output = model(pixel_values=pixels)
-        pooled = getattr(output, "pooler_output", None)
-        return pooled.flatten(1) if pooled is not None else output.last_hidden_state[:, 0]
+        return image_features(self.model, pixels)
 
 
 class _TextTower(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        config: Any = model.config
-        # SigLIP reads its answer off the last position, and was trained on texts padded to full length, unmasked.
-        self.reads_padding = config.model_type in ("siglip", "siglip2")
-        config = getattr(config, "text_config", config)
-        self.positions = int(getattr(config, "max_position_embeddings", 512))
 
     def forward(self, **tokens: Tensor) -> Tensor:
-        model: Any = self.model
-        if hasattr(model, "get_text_features"):
-            return _pooled(model.get_text_features(**tokens))
-        hidden = model(**tokens).last_hidden_state  # (B, L, D)
-        mask = tokens["attention_mask"][..., None].to(hidden.dtype)
-        return (hidden * mask).sum(1) / mask.sum(1)
+        return text_features(self.model, tokens)
 
 
 @torch.inference_mode()
@@ -165,22 +173,24 @@ def _width(module: nn.Module, *inputs: Tensor, **named: Tensor) -> int:
     return int(module.eval()(*inputs, **named).shape[-1])
 
 
-def _pooled(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output.pooler_output
+def _preprocessing(processor: Any, side: int) -> Preprocessing:
+    """What the processor does to the pixels of a square of this side."""
+    scale = 1.0 / processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
+    normalises = getattr(processor, "do_normalize", False)
+    mean = _channels(processor.image_mean) if normalises else (0.0,)
+    std = _channels(processor.image_std) if normalises else (1.0,)
+    cubic = getattr(processor, "resample", None) in _CUBIC
+    interpolation = InterpolationMode.BICUBIC if cubic else InterpolationMode.BILINEAR
+    return Preprocessing(side, _rgb(scale, mean), _rgb(scale, std), interpolation)
 
 
-def _times(scale: float, rgb: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = rgb
+def _channels(values: Any) -> tuple[float, ...]:
+    return tuple(values) if isinstance(values, Sequence) else (float(values),)
+
+
+def _rgb(scale: float, values: tuple[float, ...]) -> tuple[float, float, float]:
+    red, green, blue = values * 3 if len(values) == 1 else values
     return scale * red, scale * green, scale * blue
-
-
-def _side(processor: Any) -> int:
-    size = (processor.crop_size if getattr(processor, "do_center_crop", False) else None) or processor.size
-    for key in ("height", "shortest_edge"):
-        value = size.get(key) if isinstance(size, dict) else getattr(size, key, None)
-        if value:
-            return int(value)
-    raise EncoderError(f"{type(processor).__name__} names no input size; give encoders.image_size")
 
 
 def _download(spec: str) -> Path:
@@ -189,7 +199,10 @@ def _download(spec: str) -> Path:
     except HFValidationError:
         raise EncoderError(f"{spec!r} is neither a folder nor a hub id of the form owner/model") from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError):
+        cached = Path(constants.HF_HUB_CACHE) / f"models--{spec.replace('/', '--')}"
         raise EncoderError(
-            f"model {spec!r} is not in the local hub cache and the hub cannot be reached; download "
-            f"config.json, *.safetensors and the tokenizer or preprocessor files elsewhere and give their folder"
+            f"model {spec!r} is not in the hub cache ({cached}) and the hub cannot be reached; where it can, fetch "
+            f"config.json, model.safetensors (or its parts and model.safetensors.index.json) and, for images, "
+            f"preprocessor_config.json, for texts, tokenizer.json and tokenizer_config.json from "
+            f"https://huggingface.co/{spec}, put them into one folder here and name it: hf:FOLDER"
         ) from None

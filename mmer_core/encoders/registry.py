@@ -1,13 +1,13 @@
 """Encoders by name: ``<source>:<what>``."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
-from mmer_core.encoders import huggingface, packaged, torchvision_models
+from mmer_core.encoders import huggingface, packaged, places365, torchvision_models
+from mmer_core.encoders.adapters import AdapterSpec, Modality, apply_tower
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.errors import EncoderError
-
-Modality = Literal["image", "text"]
 
 
 class _Source(NamedTuple):
@@ -18,9 +18,13 @@ class _Source(NamedTuple):
 _IMAGE: dict[str, _Source] = {
     "packaged": _Source(packaged.image_identity, packaged.load_image),
     "torchvision": _Source(torchvision_models.image_identity, torchvision_models.load_image),
+    "places365": _Source(places365.identity, places365.load_image),
     "hf": _Source(
         huggingface.identity,
         lambda spec, size: huggingface.load_image_folder(f"hf:{spec}", huggingface.resolve(spec), size),
+    ),
+    "adapted": _Source(
+        lambda spec: _adapted_identity(spec, "image"), lambda spec, size: _load_adapted(spec, "image", size)
     ),
 }
 _TEXT: dict[str, _Source] = {
@@ -29,6 +33,9 @@ _TEXT: dict[str, _Source] = {
         huggingface.identity,
         lambda spec: huggingface.load_text_folder(f"hf:{spec}", huggingface.resolve(spec)),
     ),
+    "adapted": _Source(
+        lambda spec: _adapted_identity(spec, "text"), lambda spec: _load_adapted(spec, "text")
+    ),
 }
 
 
@@ -36,7 +43,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 
     Args:
-        name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>`` or ``hf:<model id or folder>``.
+        name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>``, ``places365:<file>``,
+            ``hf:<model id or folder>`` or ``adapted:<adapter folder>``.
         size: Input side in pixels; the weights' native side when None.
 
     Raises:
@@ -47,7 +55,7 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
 
 def load_text_encoder(name: str) -> TextEncoder:
-    """Load a frozen text encoder, on the CPU; ``packaged:<name>`` or ``hf:<model id or folder>``.
+    """Load a frozen text encoder, on the CPU; ``packaged:<name>``, ``hf:<id or folder>`` or ``adapted:<folder>``.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.
@@ -60,6 +68,30 @@ def encoder_identity(name: str, modality: Modality) -> dict[str, str]:
     """What decides an encoder's features (versions, digests of weights), without loading it."""
     source, spec = _split(name, modality)
     return (_IMAGE if modality == "image" else _TEXT)[source].identity(spec)
+
+
+def _adapted_identity(spec: str, modality: Modality) -> dict[str, str]:
+    folder = Path(spec)
+    return AdapterSpec.read(folder).identity(folder, modality)
+
+
+def _load_adapted(spec: str, modality: Modality, size: int | None = None) -> ImageEncoder | TextEncoder:
+    folder = Path(spec)
+    adapter = AdapterSpec.read(folder)
+    base = adapter.encoders.image if modality == "image" else adapter.encoders.text
+    if encoder_identity(base, modality) != adapter.identities[modality]:
+        raise EncoderError(
+            f"{base} is not what the adapter {folder} was made for; fetch its former weights again"
+        )
+    encoder: ImageEncoder | TextEncoder
+    if modality == "image":
+        encoder = load_image_encoder(base, size or adapter.encoders.image_size)
+    else:
+        encoder = load_text_encoder(base)
+    if modality in adapter.parts:
+        apply_tower(encoder, folder, adapter, modality)
+    encoder.name = f"adapted:{spec}"
+    return encoder
 
 
 def _split(name: str, modality: Modality) -> tuple[str, str]:

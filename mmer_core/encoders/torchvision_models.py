@@ -44,7 +44,7 @@ def load_image(spec: str, size: int | None) -> ImageEncoder:
                 f"cannot download the weights of torchvision:{architecture} ({error}); fetch {default.url} "
                 f"elsewhere and name the file: torchvision:{architecture}@<file>"
             ) from None
-    width = _cut_head(architecture, network)
+    width = cut_head(architecture, network)
     transforms = default.transforms()
     mean, std = ((tuple(255.0 * value for value in values)) for values in (transforms.mean, transforms.std))
     preprocessing = Preprocessing(size or transforms.crop_size[0], mean, std)
@@ -61,8 +61,12 @@ def _parse(spec: str) -> tuple[str, Path | None]:
     return architecture, Path(file) if file else None
 
 
-def _cut_head(architecture: str, network: nn.Module) -> int:
-    """Replace the last linear layer by the identity and return the width of its input."""
+def cut_head(architecture: str, network: nn.Module) -> int:
+    """Replace the last linear layer by the identity and return the width of its input.
+
+    Raises:
+        EncoderError: The network does not end in a linear layer.
+    """
     for name in _HEADS:
         head = getattr(network, name, None)
         if isinstance(head, nn.Linear):

@@ -1,7 +1,10 @@
-"""Weight files from disk: read without pickle, refused when they belong to another architecture."""
+"""Weight files from disk: nothing in them is ever run, and weights of another architecture are refused."""
 
 import hashlib
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -10,15 +13,34 @@ from torch import Tensor, nn
 from mmer_core.errors import EncoderError
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a weights file holds.
+
+    Attributes:
+        state: Tensors by name, without the prefix of ``DataParallel``.
+        architecture: The architecture's name, where a training wrote it down (``arch``).
+    """
+
+    state: dict[str, Tensor]
+    architecture: str | None
+
+
 def load_state(module: nn.Module, path: Path) -> None:
-    """Load a ``.safetensors`` file, or a ``.pth``/``.pt`` file that holds tensors only, into a module.
+    """Load a weights file, see `read_checkpoint`, into a module.
 
     Raises:
-        EncoderError: The file is missing, unreadable, holds more than tensors, or does not fit the module.
+        EncoderError: The file cannot be read, or does not fit the module.
     """
-    state = _read(path)
+    fit_state(module, read_checkpoint(path).state, path)
+
+
+def fit_state(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load tensors into a module; raises `EncoderError` that names ``path`` when they do not fit."""
     expected = module.state_dict()
-    missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    # Batch norms before PyTorch 0.4 did not count their batches, and nothing reads the count.
+    needed = {name for name in expected if not name.endswith(".num_batches_tracked")}
+    missing, unexpected = sorted(needed - state.keys()), sorted(state.keys() - expected.keys())
     misshapen = [name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape]
     if missing or unexpected or misshapen:
         raise EncoderError(
@@ -26,7 +48,7 @@ def load_state(module: nn.Module, path: Path) -> None:
             f"{len(missing)} tensors missing, {len(unexpected)} unexpected, {len(misshapen)} of another shape "
             f"(first: {(missing + unexpected + sorted(misshapen))[0]}); name the architecture they belong to"
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=False)
 
 
 def file_digest(path: Path) -> str:
@@ -40,19 +62,58 @@ def file_digest(path: Path) -> str:
         ) from None
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a ``.safetensors`` file or a file of ``torch.save``: a state_dict, bare or in a training's checkpoint.
+
+    Raises:
+        EncoderError: The file is missing, unreadable, or holds more than tensors, texts and numbers.
+    """
     if not path.is_file():
         raise EncoderError(f"there is no weights file {path}; give the path of a .safetensors or .pth file")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            return Checkpoint(load_file(path), None)
+        saved = _plain_objects(path)
     except Exception as error:  # foreign bytes make an unpickler raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise EncoderError(f"{path} is not a file of plain tensors ({reason}); save a state_dict") from None
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    nested = isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict)
+    state = saved["state_dict"] if nested else saved
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise EncoderError(f"{path} does not hold a state_dict of tensors; save model.state_dict()")
+    architecture = saved.get("arch") if nested else None
     # Checkpoints written under DataParallel carry this prefix on every name.
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    tensors = {name.removeprefix("module."): value for name, value in state.items()}
+    return Checkpoint(tensors, architecture if isinstance(architecture, str) else None)
+
+
+def _plain_objects(path: Path) -> Any:
+    with torch.serialization.safe_globals(_NUMPY):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except UnicodeDecodeError:
+            # Python 2 wrote its bytes as text. Torch warns that it ignores an encoding here, and obeys it.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+
+
+class _Ignored:
+    """Stands for a NumPy number beside the weights (``best_prec1``): read over, and no code of its own is run."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+_NUMPY: list[Any] = [
+    (_Ignored, name)
+    for name in (
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.dtype",
+        "_codecs.encode",
+    )
+]

@@ -3,6 +3,7 @@
 from mmer_core.models.emotion import EmotionModel, EmotionOutput, JointEmotionModel, SeparateEmotionModel
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
 from mmer_core.models.spec import ModelSpec, build_model, load_model, save_model
+from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalModel, start_from_towers
 
 __all__ = [
     "EmotionModel",
@@ -13,7 +14,10 @@ __all__ = [
     "RetrievalModel",
     "SeparateEmotionModel",
     "SeparateRetrievalModel",
+    "ZeroShotEmotionModel",
+    "ZeroShotRetrievalModel",
     "build_model",
     "load_model",
     "save_model",
+    "start_from_towers",
 ]

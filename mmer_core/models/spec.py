@@ -7,10 +7,11 @@ import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 
-from mmer_core.config import Config, EncoderConfig, Family
+from mmer_core.config import Config, EncoderConfig, Family, PromptConfig
 from mmer_core.errors import ConfigError
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
+from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalModel
 from mmer_core.taxonomy import VAD
 
 SPEC_FILE = "model.json"
@@ -37,12 +38,15 @@ class ModelSpec(Config):
     words: tuple[str, ...] = Field(
         (), description="Vocabulary of the separate retrieval model's own outputs."
     )
+    prompts: PromptConfig = Field(PromptConfig(), description="How the zero-shot family asks for emotions.")
     encoders: EncoderConfig
     dataset: str = Field(description="Name of the dataset it was trained on.")
 
 
 def build_model(spec: ModelSpec) -> EmotionModel | RetrievalModel:
     """A freshly initialised model; the initial weights follow torch's global random state."""
+    if spec.family == "zero-shot":
+        return ZeroShotEmotionModel(spec) if spec.task == "emotion" else ZeroShotRetrievalModel(spec)
     if spec.task == "emotion":
         return JointEmotionModel(spec) if spec.family == "joint" else SeparateEmotionModel(spec)
     return JointRetrievalModel(spec) if spec.family == "joint" else SeparateRetrievalModel(spec)

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
-FAMILY_COLOUR = {"separate": "#010207", "joint": "#010208"}
+FAMILY_COLOUR = {"separate": "#010207", "joint": "#010208", "zero-shot": "#01020d"}
 STREAM_COLOURS = ("#010209", "#01020a", "#01020b", "#01020c")
 
 _VARIABLES = {
@@ -22,6 +22,7 @@ _VARIABLES = {
     PAPER: "var(--paper)",
     FAMILY_COLOUR["separate"]: "var(--separate)",
     FAMILY_COLOUR["joint"]: "var(--joint)",
+    FAMILY_COLOUR["zero-shot"]: "var(--zero-shot)",
     **{colour: f"var(--stream-{place})" for place, colour in enumerate(STREAM_COLOURS, 1)},
 }
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetCard
 
 Record = Mapping[str, Any]
@@ -55,7 +56,7 @@ class FamilyView:
             last of equal length.
     """
 
-    family: Literal["separate", "joint"]
+    family: Family
     evaluation: Record
     history: Sequence[Record] = ()
     best_epoch: int = 0

@@ -11,13 +11,15 @@ from mmer_core.stages.captioning import (
     merge_captions,
     plan_captions,
 )
+from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
 from mmer_core.stages.describing import describe
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
+from mmer_core.stages.finetuning import finetune
 from mmer_core.stages.indexing import build_index
 from mmer_core.stages.ingesting import check_splits, ingest
-from mmer_core.stages.lineage import ModelArtifacts, newest_models
+from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
 from mmer_core.stages.training import train
@@ -26,6 +28,7 @@ __all__ = [
     "AttackShard",
     "CaptionShard",
     "Context",
+    "EvaluationPlan",
     "ModelArtifacts",
     "ReportInput",
     "attack_shard",
@@ -38,13 +41,16 @@ __all__ = [
     "describe",
     "encode_features_shard",
     "evaluate",
+    "finetune",
     "ingest",
     "merge_captions",
     "merge_features",
     "merge_robustness",
+    "newest_model",
     "newest_models",
     "plan_attack",
     "plan_captions",
+    "plan_evaluation",
     "plan_features",
     "report_inputs",
     "train",

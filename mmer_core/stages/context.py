@@ -57,13 +57,26 @@ class Context:
 
     def image_encoder(self, name: str, size: int | None) -> ImageEncoder:
         """The encoder on this context's device; one copy serves all threads of the process."""
+        name = self.encoder_name(name)
         with _LOADING:
             return _image_encoder(name, size, self.device)
 
     def text_encoder(self, name: str) -> TextEncoder:
         """The encoder on this context's device; one copy serves all threads of the process."""
+        name = self.encoder_name(name)
         with _LOADING:
             return _text_encoder(name, self.device)
+
+    def encoder_name(self, name: str) -> str:
+        """An encoder's name with the folder of its adapter where it gives the key, ``adapted:adapter/<digest>``.
+
+        Raises:
+            StoreError: It is neither a folder nor the key of an adapter in the store.
+        """
+        source, _, spec = name.partition(":")
+        if source != "adapted" or Path(spec).is_dir():
+            return name
+        return f"adapted:{self.folder(ArtifactKey.parse(spec))}"
 
     def captioner(self, name: str, prompt: str | None, max_tokens: int) -> Captioner:
         """The captioner on this context's device; one copy serves all threads of the process."""

@@ -8,16 +8,18 @@ import numpy as np
 import torch
 
 from mmer_core.config import EvaluationConfig
+from mmer_core.datasets.aligned import align
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
 from mmer_core.evaluation.evaluate import evaluate_emotion, evaluate_retrieval
 from mmer_core.inference import TrainedModel
-from mmer_core.models import SeparateRetrievalModel
+from mmer_core.models import ModelSpec, SeparateRetrievalModel
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 1
+VERSION = 2
 METRICS_FILE = "metrics.json"
 
 
@@ -31,22 +33,48 @@ def evaluate(
     """Metrics with intervals beside chance and the best constant (kind ``evaluation``).
 
     Files: ``metrics.json``; ``embedding_<name>.npy`` ``(N, D)`` of every embedding space; for emotion
-    models ``probabilities.npy`` ``(N, C)`` and ``ratings.npy`` ``(N, V)``.
+    models ``probabilities.npy`` ``(N, C)`` and ``ratings.npy`` ``(N, V)``. On another dataset than the model's,
+    labels are matched by name, and ``unmatched_labels`` in ``metrics.json`` names those that were left out.
+
+    Raises:
+        ConfigError: The model is for another task than the dataset.
+        DatasetError: The dataset has no such split, or its labels are not the model's.
     """
 
     def build(workspace: Workspace) -> dict[str, object]:
         split = Prepared.open(context.folder(prepared)).split(config.split)
         trained = TrainedModel.open(context.folder(model), context.device)
+        split, labels = _matched(split, trained.spec, config)
         stored = Features(context.folder(features))
         read = _emotion if trained.spec.task == "emotion" else _retrieval
-        result = {"split": config.split, **read(trained, split, stored, config, workspace.out)}
+        result = {"split": config.split, **labels, **read(trained, split, stored, config, workspace.out)}
         (workspace.out / METRICS_FILE).write_text(json.dumps(result, indent=2) + "\n")
-        return {"split": config.split, "family": trained.spec.family} | {
+        return {"split": config.split, "family": trained.spec.family, "dataset": split.card.name} | {
             name: estimate["value"] for name, estimate in result["metrics"].items()
         }
 
     inputs = {"prepared": prepared, "features": features, "model": model}
     return context.run("evaluation", VERSION, config, inputs, build, seed=config.seed)
+
+
+def _matched(
+    split: PreparedSplit, spec: ModelSpec, config: EvaluationConfig
+) -> tuple[PreparedSplit, dict[str, Any]]:
+    """The split in the model's own terms, and what of its labels could not be matched, if anything."""
+    if split.card.task != spec.task:
+        raise ConfigError(
+            f"the model trained on {spec.dataset} is for {spec.task}, and {split.card.name} is a dataset for "
+            f"{split.card.task}; give another model or dataset"
+        )
+    if spec.task == "retrieval":
+        return split, {}
+    shared = config.labels == "shared"
+    aligned = align(split, spec.labels, tuple(spec.streams), rates=bool(spec.dimensions), only_shared=shared)
+    unmatched = {
+        "only_model": sorted(set(spec.labels) - set(split.card.labels)),
+        "only_dataset": sorted(set(split.card.labels) - set(spec.labels)),
+    }
+    return aligned, {"unmatched_labels": unmatched} if any(unmatched.values()) else {}
 
 
 def load_metrics(folder: Path) -> dict[str, Any]:
@@ -61,17 +89,18 @@ def _emotion(
     data = EmotionData.load(features, split)
     predicted = trained.emotions(data.streams)
     names = trained.spec.labels
+    dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
 
     def measure(probabilities: np.ndarray, ratings: np.ndarray) -> dict[str, Any]:
         return evaluate_emotion(
             probabilities,
-            ratings,
+            ratings[:, : len(dimensions)],
             split.labels,
             split.vad,
             trained.thresholds,
             names,
             config,
-            trained.spec.dimensions,
+            dimensions,
         )
 
     result = measure(predicted.probabilities, predicted.ratings)

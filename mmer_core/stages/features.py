@@ -11,17 +11,17 @@ from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-VERSION = 1
+VERSION = 2
 
 
-def check_encoders(config: EncoderConfig) -> None:
+def check_encoders(context: Context, config: EncoderConfig) -> None:
     """Notice an unknown or missing encoder before hours of work on the way to it.
 
     Raises:
         EncoderError: An encoder is unknown, or its weights are missing.
     """
     for modality in ("image", "text"):
-        _identity(config, modality)
+        encoder_decides(context, config, modality)
 
 
 def plan_features(context: Context, config: EncoderConfig, prepared: ArtifactKey) -> list[FeatureShard]:
@@ -55,7 +55,7 @@ def encode_features_shard(
                 progress=context.progress,
             )
 
-    decides = {"encoder": _identity(config, shard.modality), "shard": asdict(shard)}
+    decides = {"encoder": encoder_decides(context, config, shard.modality), "shard": asdict(shard)}
     return context.run("feature-shard", VERSION, decides, {"prepared": prepared}, build).key
 
 
@@ -70,12 +70,16 @@ def merge_features(
     def build(workspace: Workspace) -> dict[str, int]:
         return merge_shards([(shard, context.folder(key)) for shard, key in shards], workspace.out)
 
-    decides = {"image": _identity(config, "image"), "text": _identity(config, "text")}
+    decides = {
+        "image": encoder_decides(context, config, "image"),
+        "text": encoder_decides(context, config, "text"),
+    }
     inputs = {"prepared": prepared} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
     return context.run("features", VERSION, decides, inputs, build)
 
 
-def _identity(config: EncoderConfig, modality: str) -> dict[str, object]:
+def encoder_decides(context: Context, config: EncoderConfig, modality: str) -> dict[str, object]:
+    """What decides the features of a modality, for artifact keys."""
     if modality == "text":
-        return dict(encoder_identity(config.text, "text"))
-    return encoder_identity(config.image, "image") | {"size": config.image_size}
+        return dict(encoder_identity(context.encoder_name(config.text), "text"))
+    return encoder_identity(context.encoder_name(config.image), "image") | {"size": config.image_size}

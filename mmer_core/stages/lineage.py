@@ -1,6 +1,6 @@
 """Finding what belongs together in a store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mmer_core.errors import StoreError
@@ -39,10 +39,19 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     manifests = [store.manifest(key) for key in wanted] if wanted else _newest_of_each(store)
     if not manifests:
         raise StoreError(f"{store.url} holds no model; train one first: mmer train or mmer pipeline")
-    derived = {kind: newest_by_input(store, kind, "model") for kind in ("evaluation", "robustness", "index")}
+    of_model = {str(manifest.key): manifest for manifest in manifests}
+
+    def on_its_own_data(made: Manifest) -> bool:
+        model = of_model.get(made.inputs["model"])
+        # `mmer evaluate` measures models on other datasets too.
+        return model is not None and made.inputs.get("prepared") in (None, model.inputs["prepared"])
+
+    derived = {
+        kind: newest_by_input(store, kind, "model", on_its_own_data)
+        for kind in ("evaluation", "robustness", "index")
+    }
     found = []
-    for manifest in manifests:
-        key = str(manifest.key)
+    for key, manifest in of_model.items():
         if key not in derived["evaluation"]:
             raise StoreError(f"model {key} was never evaluated; run mmer train with its settings again")
         found.append(
@@ -58,6 +67,20 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     return found
 
 
+def newest_model(store: Store, task: str | None = None) -> Manifest:
+    """The newest model, of a task ('emotion' or 'retrieval') where one is named.
+
+    Raises:
+        StoreError: There is none.
+    """
+    found = [one for one in store.list("model") if task in (None, one.summary["task"])]
+    if not found:
+        raise StoreError(
+            f"{store.url} holds no {task or ''} model; train one first: mmer train".replace("  ", " ")
+        )
+    return max(found, key=lambda one: one.created)
+
+
 def _newest_of_each(store: Store) -> list[Manifest]:
     newest: dict[tuple[str, str], Manifest] = {}
     for manifest in sorted(store.list("model"), key=lambda manifest: manifest.created):
@@ -66,7 +89,9 @@ def _newest_of_each(store: Store) -> list[Manifest]:
     return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
 
 
-def newest_by_input(store: Store, kind: str, role: str) -> dict[str, ArtifactKey]:
+def newest_by_input(
+    store: Store, kind: str, role: str, wanted: Callable[[Manifest], bool] = lambda _: True
+) -> dict[str, ArtifactKey]:
     """The newest artifact of a kind for each of the inputs it has in a role, by that input's key."""
-    manifests = sorted(store.list(kind), key=lambda manifest: manifest.created)
+    manifests = sorted(filter(wanted, store.list(kind)), key=lambda manifest: manifest.created)
     return {manifest.inputs[role]: manifest.key for manifest in manifests}

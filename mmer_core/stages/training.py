@@ -8,11 +8,21 @@ import torch
 
 from mmer_core.config import EncoderConfig, ModelConfig, TrainingConfig
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.inference import CALIBRATION_FILE
-from mmer_core.models import EmotionModel, ModelSpec, build_model, save_model
+from mmer_core.models import (
+    EmotionModel,
+    JointRetrievalModel,
+    ModelSpec,
+    build_model,
+    save_model,
+    start_from_towers,
+)
 from mmer_core.stages.context import Context
+from mmer_core.stages.zero_shot import zero_shot
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData, RetrievalData
@@ -36,15 +46,21 @@ def train(
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
 
+    The family ``zero-shot`` is not trained, see `mmer_core.stages.zero_shot`.
+
     Raises:
         DatasetError: The dataset has no train or no val split.
     """
+    if model.family == "zero-shot":
+        return zero_shot(context, model, encoders, prepared, features)
 
     def build(workspace: Workspace) -> dict[str, object]:
         dataset = Prepared.open(context.folder(prepared))
         spec, learner = _learner(
             dataset, Features(context.folder(features)), model, training, encoders, context
         )
+        if model.start == "zero-shot":
+            _start_from_towers(context, learner, encoders)
         progression = fit(
             learner,
             training,
@@ -90,7 +106,7 @@ def _learner(
             stream: dataset.split("train").images(stream).shape[1]
             for stream in dataset.split("train").streams
         },
-        embedding=model.width(card.task),
+        embedding=features.widths["context"] if model.start == "zero-shot" else model.width(card.task),
         hidden=model.hidden,
         dropout=model.dropout,
         fusion=model.fusion,
@@ -117,6 +133,17 @@ def _learner(
         RetrievalData.load(features, val_split).to(context.device),
         training,
     )
+
+
+def _start_from_towers(
+    context: Context, learner: EmotionLearner | RetrievalLearner, encoders: EncoderConfig
+) -> None:
+    if not isinstance(learner.model, JointRetrievalModel):
+        raise ConfigError(
+            "only the joint model of a captioned dataset can start from zero-shot; use model.start random"
+        )
+    towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
+    start_from_towers(learner.model, dual_similarity(*towers).scale)
 
 
 @torch.inference_mode()

@@ -218,7 +218,9 @@ def _retrieval_spaces(measured: Measured, config: ReportConfig) -> Iterator[Embe
     chosen = np.array([row for row in chosen if int(row) in first_text], dtype=np.int64)
     texts = measured.embedding("text")[[first_text[int(row)] for row in chosen]]
     images = measured.embedding("image")[chosen]
-    label = "shared: image + text" if measured.spec.family == "joint" else "text space, image mapped into it"
+    label = (
+        "text space, image mapped into it" if measured.spec.family == "separate" else "shared: image + text"
+    )
     groups = ["image"] * len(images) + ["text"] * len(texts)
     pair = {"image": images, "text": texts}
     yield _space(label, np.concatenate([images, texts]), groups, config, _pair_figures(pair))

@@ -206,7 +206,7 @@ def test_what_does_not_caption_is_refused(tmp_path, monkeypatch):
         load_captioner(f"hf:{tmp_path / 'nowhere'}", None, TOKENS)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with refused("is not in the local hub cache"):
+    with refused("is not in the hub cache"):
         load_captioner("hf:nobody/has-this-model", None, TOKENS)
 
 

@@ -9,12 +9,32 @@ from transformers import (
     BertModel,
     BertTokenizer,
     BitImageProcessor,
+    BlipConfig,
+    BlipForImageTextRetrieval,
+    BlipImageProcessor,
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     Dinov2Config,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTImageProcessor,
+    DINOv3ViTModel,
+    RobertaConfig,
+    RobertaModel,
+    RobertaTokenizer,
+    Siglip2Config,
+    Siglip2ImageProcessor,
+    Siglip2Model,
+    Siglip2Tokenizer,
     SiglipConfig,
     SiglipImageProcessor,
     SiglipModel,
@@ -61,16 +81,65 @@ def sentence_bert(folder: Path) -> None:
     wordpiece().save_pretrained(folder)
 
 
-def clip(folder: Path) -> None:
-    start, end = len(BYTES) - 2, len(BYTES) - 1
-    ids = {"bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
-    text = {**TOWER, **ids, "vocab_size": len(BYTES), "max_position_embeddings": 24}
-    CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=20)).save_pretrained(folder)
+def roberta(folder: Path) -> None:
+    """Positions are counted from behind the padding index, and the tokenizer knows no limit of its own."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *LETTERS]
+    ids = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "vocab_size": len(words)}
+    RobertaModel(RobertaConfig(max_position_embeddings=18, **TOWER, **ids)).save_pretrained(folder)
+    vocabulary = {word: i for i, word in enumerate(words)}
+    RobertaTokenizer(vocab=vocabulary, merges=[]).save_pretrained(folder)
+
+
+CLIP_IDS = {
+    "bos_token_id": len(BYTES) - 2,
+    "eos_token_id": len(BYTES) - 1,
+    "pad_token_id": len(BYTES) - 1,
+}
+CLIP_TEXT = {**TOWER, **CLIP_IDS, "vocab_size": len(BYTES), "max_position_embeddings": 24}
+
+
+def clip_tokenizer(folder: Path) -> None:
     vocabulary = {token: i for i, token in enumerate(BYTES)}
     CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=24).save_pretrained(folder)
-    CLIPImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 32}).save_pretrained(
-        folder
-    )
+
+
+def clip_processor(folder: Path) -> None:
+    size = {"height": 32, "width": 32}
+    CLIPImageProcessor(size={"shortest_edge": 40}, crop_size=size).save_pretrained(folder)
+
+
+def clip(folder: Path) -> None:
+    config = CLIPConfig(text_config=CLIP_TEXT, vision_config=VISION, projection_dim=20)
+    CLIPModel(config).save_pretrained(folder)
+    clip_tokenizer(folder)
+    clip_processor(folder)
+
+
+def clip_vision(folder: Path) -> None:
+    config = CLIPVisionConfig(**VISION, projection_dim=20)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    clip_processor(folder)
+
+
+def clip_text(folder: Path) -> None:
+    CLIPTextModelWithProjection(CLIPTextConfig(**CLIP_TEXT, projection_dim=20)).save_pretrained(folder)
+    clip_tokenizer(folder)
+
+
+def clip_text_bare(folder: Path) -> None:
+    """As diffusion models ship it: without the projection."""
+    CLIPTextModel(CLIPTextConfig(**CLIP_TEXT)).save_pretrained(folder)
+    clip_tokenizer(folder)
+
+
+def blip(folder: Path) -> None:
+    text = {**TOWER, "vocab_size": len(WORDS), "max_position_embeddings": 16, "encoder_hidden_size": 32}
+    ids = {"bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0}
+    vision = {**VISION, "initializer_range": 0.02}  # its own default is next to nothing
+    config = BlipConfig(text_config={**text, **ids}, vision_config=vision, image_text_hidden_size=12)
+    BlipForImageTextRetrieval(config).save_pretrained(folder)
+    wordpiece().save_pretrained(folder)
+    BlipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
 def siglip(folder: Path) -> None:
@@ -80,6 +149,19 @@ def siglip(folder: Path) -> None:
     # As published for SigLIP: no attention mask.
     wordpiece(model_input_names=["input_ids"]).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def siglip2(folder: Path) -> None:
+    """The variant of any aspect ratio: it takes at most so many patches in place of pixels."""
+    letters = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *"abcdefghijklmnopqrstuvwxyz"]
+    ids = {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0}
+    text = {**TOWER, **ids, "vocab_size": len(letters), "max_position_embeddings": 16, "projection_size": 32}
+    vision = {**TOWER, "patch_size": 8, "num_patches": 16}
+    Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).save_pretrained(folder)
+    vocabulary = {letter: i for i, letter in enumerate(letters)}
+    names = ["input_ids"]  # as published: no attention mask
+    Siglip2Tokenizer(vocab=vocabulary, padding_side="right", model_input_names=names).save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
 
 
 def vit(folder: Path) -> None:
@@ -100,8 +182,38 @@ def dinov2(folder: Path) -> None:
     BitImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
 
 
+def dinov2_registers(folder: Path) -> None:
+    tower = {name: value for name, value in TOWER.items() if name != "intermediate_size"}
+    config = Dinov2WithRegistersConfig(image_size=28, patch_size=14, num_register_tokens=2, **tower)
+    Dinov2WithRegistersModel(config).save_pretrained(folder)
+    size = {"height": 28, "width": 28}
+    BitImageProcessor(size={"shortest_edge": 32}, crop_size=size).save_pretrained(folder)
+
+
+def dinov3(folder: Path) -> None:
+    DINOv3ViTModel(DINOv3ViTConfig(**VISION, num_register_tokens=2)).save_pretrained(folder)
+    DINOv3ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
 BUILDERS = {
-    builder.__name__: builder for builder in (bert, sentence_bert, clip, siglip, vit, vit_classifier, dinov2)
+    builder.__name__: builder
+    for builder in (
+        bert,
+        sentence_bert,
+        roberta,
+        clip,
+        clip_vision,
+        clip_text,
+        clip_text_bare,
+        siglip,
+        siglip2,
+        blip,
+        vit,
+        vit_classifier,
+        dinov2,
+        dinov2_registers,
+        dinov3,
+    )
 }
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 
 from flows.cli import main
 from mmer_core.config import (
+    EvaluateJob,
+    FineTuneJob,
     IndexJob,
     IngestConfig,
     IngestJob,
@@ -47,6 +49,8 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ("pipeline", PipelineConfig),
         ("ingest", IngestJob),
         ("train", TrainJob),
+        ("evaluate", EvaluateJob),
+        ("finetune", FineTuneJob),
         ("index", IndexJob),
         ("robustness", RobustnessJob),
         ("report", ReportJob),

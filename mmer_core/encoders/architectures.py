@@ -1,0 +1,114 @@
+"""What differs between the architectures of transformers: which class to load and where its features are.
+
+CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020), SigLIP (Zhai et al. 2023,
+https://arxiv.org/abs/2303.15343), SigLIP 2 (Tschannen et al. 2025, https://arxiv.org/abs/2502.14786), BLIP (Li et
+al. 2022, https://arxiv.org/abs/2201.12086), DINOv2 and v3, ViT, and BERT- and RoBERTa-like text encoders.
+"""
+
+import math
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModel
+
+# Read their answer off the last position, and were trained on texts padded to full length, unmasked.
+_PADDED = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
+# Text towers on their own, with one trained answer a text; a mean of their tokens was never trained.
+_POOLED_TEXT = ("clip_text_model", "siglip_text_model", "siglip2_text_model")
+_NAFLEX = ("siglip2", "siglip2_vision_model")
+
+
+def model_class(config: Any) -> Any:
+    """The class to load: `AutoModel` would drop a single tower's projection, and BLIP's retrieval heads."""
+    name = (getattr(config, "architectures", None) or [""])[0]
+    if name.endswith("ModelWithProjection") or name == "BlipForImageTextRetrieval":
+        return getattr(transformers, name)
+    return AutoModel
+
+
+def image_features(model: Any, pixels: Tensor) -> Tensor:
+    """``(B, 3, H, W)`` normalised pixels to ``(B, D)``: projected by a dual encoder, else pooled, else the class token."""
+    if hasattr(model, "vision_proj"):  # BLIP for retrieval, which has no method of its own for this
+        return model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state[:, 0])
+    inputs: dict[str, Tensor] = {"pixel_values": pixels}
+    if model.config.model_type in _NAFLEX:
+        inputs = _patches(pixels, _vision(model.config).patch_size)
+    if hasattr(model, "get_image_features"):
+        return _pooled(model.get_image_features(**inputs))
+    output = model(**inputs)
+    if getattr(output, "image_embeds", None) is not None:
+        return output.image_embeds
+    pooled = getattr(output, "pooler_output", None)
+    return pooled.flatten(1) if pooled is not None else output.last_hidden_state[:, 0]
+
+
+def text_features(model: Any, tokens: dict[str, Tensor]) -> Tensor:
+    """Tokens to ``(B, D)``: projected by a dual encoder, else pooled by a dual encoder's tower, else the mean token."""
+    if hasattr(model, "text_proj"):  # BLIP for retrieval
+        return model.text_proj(model.text_encoder(**tokens).last_hidden_state[:, 0])
+    if hasattr(model, "get_text_features"):
+        return _pooled(model.get_text_features(**tokens))
+    output = model(**tokens)
+    if getattr(output, "text_embeds", None) is not None:
+        return output.text_embeds
+    if model.config.model_type in _POOLED_TEXT:
+        return output.pooler_output
+    hidden = output.last_hidden_state  # (B, L, D)
+    mask = tokens["attention_mask"][..., None].to(hidden.dtype)
+    return (hidden * mask).sum(1) / mask.sum(1)
+
+
+def reads_padding(config: Any) -> bool:
+    """Whether texts must be padded to full length, without a mask."""
+    return config.model_type in _PADDED
+
+
+def positions(model: nn.Module) -> int:
+    """The longest text in tokens. RoBERTa-like models count positions from behind their padding index."""
+    config: Any = model.config
+    config = getattr(config, "text_config", config)
+    skipped = [
+        module.padding_idx + 1
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings")
+        and isinstance(module, nn.Embedding)
+        and module.padding_idx is not None
+    ]
+    return int(getattr(config, "max_position_embeddings", 512)) - max(skipped, default=0)
+
+
+def native_side(processor: Any) -> int | None:
+    """Side in pixels of the square that a processor ends with, where it names one."""
+    if getattr(processor, "max_num_patches", None):  # SigLIP 2 of any aspect ratio, given a square
+        return int(processor.patch_size * math.isqrt(processor.max_num_patches))
+    size = (processor.crop_size if getattr(processor, "do_center_crop", False) else None) or processor.size
+    for key in ("height", "shortest_edge"):
+        value = size.get(key) if isinstance(size, dict) else getattr(size, key, None)
+        if value:
+            return int(value)
+    return None
+
+
+def _pooled(output: Any) -> Tensor:
+    return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def _vision(config: Any) -> Any:
+    return getattr(config, "vision_config", config)
+
+
+def _patches(pixels: Tensor, patch: int) -> dict[str, Tensor]:
+    """``(B, 3, H, W)`` to the ``(B, P, patch * patch * 3)`` patches that SigLIP 2 takes in place of pixels."""
+    batch, channels, height, width = pixels.shape
+    if height % patch or width % patch:
+        raise ValueError(f"the side must be a multiple of {patch}")
+    rows, columns = height // patch, width // patch
+    cut = pixels.reshape(batch, channels, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)
+    shapes = torch.tensor([[rows, columns]], device=pixels.device).expand(batch, 2)
+    return {
+        "pixel_values": cut.reshape(batch, rows * columns, -1),
+        "pixel_attention_mask": torch.ones(batch, rows * columns, dtype=torch.int32, device=pixels.device),
+        "spatial_shapes": shapes,
+    }

@@ -1,0 +1,118 @@
+"""Prepared arrays -> encoders adapted to them."""
+
+import pandas as pd
+
+from mmer_core.config import EncoderConfig, FineTuneConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders import (
+    ImageEncoder,
+    TextEncoder,
+    encoder_identity,
+    load_image_encoder,
+    load_text_encoder,
+)
+from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
+from mmer_core.encoders.dual import dual_similarity
+from mmer_core.errors import ConfigError
+from mmer_core.stages.context import Context
+from mmer_core.stages.features import encoder_decides
+from mmer_core.stages.training import HISTORY_FILE
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.training.loop import fit, initialisation
+from mmer_core.training.tuning import CaptionTuner, EmotionTuner
+
+VERSION = 1
+Encoders = dict[Modality, ImageEncoder | TextEncoder]
+
+
+def finetune(
+    context: Context, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
+) -> Artifact:
+    """Encoders adapted to a dataset's training split (kind ``adapter``), to be used as ``adapted:<key>``.
+
+    Captioned datasets are learned by InfoNCE, emotions by binary cross-entropy; the best epoch on val is kept.
+    Killed and started again, it goes on from its last epoch and ends with the same weights.
+
+    Raises:
+        EncoderError: An encoder has nothing that the method could adapt.
+        ConfigError: An encoder is adapted already.
+        DatasetError: The dataset has no train or no val split, or lacks texts.
+    """
+    if any(name.startswith("adapted:") for name in (encoders.image, encoders.text)):
+        raise ConfigError("an adapted encoder is not adapted again; start from its base, with more epochs")
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        dataset = Prepared.open(context.folder(prepared))
+        with initialisation(config.seed):
+            loaded, parts = _adapted(context, config, encoders)
+            learner = _learner(dataset, config, encoders, loaded)
+        progression = fit(
+            learner,
+            config.training(),
+            device=context.device,
+            precision=context.runtime.precision,
+            checkpoints=workspace.scratch,
+            checkpoint_seconds=context.runtime.checkpoint_seconds,
+            progress=context.progress,
+        )
+        similarity = learner.similarity() if isinstance(learner, CaptionTuner) else None
+        spec = AdapterSpec(
+            method=config.method,
+            rank=config.rank,
+            alpha=config.alpha,
+            parts=parts,
+            encoders=encoders,
+            identities={
+                "image": encoder_identity(encoders.image, "image"),
+                "text": encoder_identity(encoders.text, "text"),
+            },
+            similarity=similarity,
+        )
+        (workspace.out / ADAPTER_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+        for modality in parts:
+            save_tower(loaded[modality], workspace.out, modality)
+        pd.DataFrame(progression.history).to_csv(workspace.out / HISTORY_FILE, index=False)
+        best = progression.history[progression.best_epoch - 1]
+        return {
+            "dataset": dataset.card.name,
+            "method": config.method,
+            "towers": list(parts),
+            "parameters": sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
+            "best_epoch": progression.best_epoch,
+            **{name: value for name, value in best.items() if name.startswith("val_")},
+        }
+
+    decides = {
+        "finetune": config.model_dump(mode="json"),
+        "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
+        "image": encoder_decides(context, encoders, "image"),
+        "text": encoder_decides(context, encoders, "text"),
+        "precision": context.runtime.precision,
+    }
+    return context.run("adapter", VERSION, decides, {"prepared": prepared}, build, seed=config.seed)
+
+
+def _adapted(
+    context: Context, config: FineTuneConfig, encoders: EncoderConfig
+) -> tuple[Encoders, dict[Modality, tuple[str, ...]]]:
+    """Encoders of their own, not the shared ones of the context, opened for tuning."""
+    loaded: Encoders = {
+        "image": load_image_encoder(encoders.image, encoders.image_size).to(context.device),
+        "text": load_text_encoder(encoders.text).to(context.device),
+    }
+    wanted = loaded if config.towers == "both" else {config.towers: loaded[config.towers]}
+    return loaded, {modality: adapt(encoder, config) for modality, encoder in wanted.items()}
+
+
+def _learner(
+    dataset: Prepared, config: FineTuneConfig, encoders: EncoderConfig, loaded: Encoders
+) -> CaptionTuner | EmotionTuner:
+    image, text = loaded["image"], loaded["text"]
+    assert isinstance(image, ImageEncoder)
+    assert isinstance(text, TextEncoder)
+    train, val = dataset.split("train"), dataset.split("val")
+    if dataset.card.task == "emotion":
+        return EmotionTuner(image, text if config.towers != "image" else None, train, val)
+    paired = encoders.image == encoders.text
+    similarity = dual_similarity(encoders.image, encoders.text) if paired else None
+    return CaptionTuner(image, text, train, val, similarity)

@@ -1,0 +1,106 @@
+"""A dual encoder as a model that nobody trained: what every later stage can use like any other."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmer_core.config import EncoderConfig, ModelConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders.dual import Similarity, dual_similarity
+from mmer_core.encoders.features import Features
+from mmer_core.errors import EncoderError
+from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
+from mmer_core.inference import CALIBRATION_FILE
+from mmer_core.models import ModelSpec, ZeroShotEmotionModel, build_model, save_model
+from mmer_core.stages.context import Context
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.training.data import EmotionData
+
+VERSION = 1
+
+
+def zero_shot(
+    context: Context,
+    config: ModelConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+) -> Artifact:
+    """A model of the family ``zero-shot`` (kind ``model``); nothing is learned of the dataset but, where it has a
+    split val, the calibration of emotions, which leaves every ranking as it is.
+
+    Raises:
+        EncoderError: The encoders are not the two towers of one dual encoder.
+    """
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
+        towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
+        similarity = dual_similarity(*towers)
+        spec = _spec(dataset, stored, config, encoders)
+        network = build_model(spec)
+        network.logit_scale.fill_(similarity.scale).log_()  # type: ignore[operator]
+        if isinstance(network, ZeroShotEmotionModel):
+            _ask(context, network, spec, similarity)
+            _calibrate(network.to(context.device), dataset, stored, context.device, workspace.out)
+        save_model(network, spec, workspace.out)
+        (workspace.out / "history.csv").write_text("epoch\n")
+        return {"task": spec.task, "family": spec.family, "dataset": spec.dataset, "best_epoch": 0}
+
+    decides = {
+        "family": "zero-shot",
+        "prompts": config.prompts.model_dump(mode="json"),
+        "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
+    }
+    return context.run("model", VERSION, decides, {"prepared": prepared, "features": features}, build)
+
+
+def _spec(dataset: Prepared, features: Features, config: ModelConfig, encoders: EncoderConfig) -> ModelSpec:
+    card = dataset.card
+    split = dataset.split(next(name for name, count in card.counts.items() if count))
+    widths = features.widths
+    if len(set(widths.values())) > 1:
+        raise EncoderError(
+            f"the towers of {encoders.image} give features of different widths ({widths}); only a dual encoder's "
+            "can be compared without training"
+        )
+    reads = split.streams if card.task == "emotion" else ("context", "text")
+    return ModelSpec(
+        task=card.task,
+        family="zero-shot",
+        streams={name: widths[name] for name in reads},
+        sides={name: split.images(name).shape[1] for name in split.streams},
+        embedding=widths["context"],
+        hidden=0,
+        dropout=0.0,
+        labels=card.labels,
+        dimensions=(),
+        prompts=config.prompts,
+        encoders=encoders,
+        dataset=card.name,
+    )
+
+
+def _ask(context: Context, network: ZeroShotEmotionModel, spec: ModelSpec, similarity: Similarity) -> None:
+    texts = [spec.prompts.template.replace("{label}", label.lower()) for label in spec.labels]
+    network.prompts.copy_(context.text_encoder(spec.encoders.text).encode(texts))
+    network.logit_bias.fill_(similarity.bias)
+
+
+@torch.inference_mode()
+def _calibrate(
+    network: ZeroShotEmotionModel, dataset: Prepared, features: Features, device: torch.device, folder: Path
+) -> None:
+    """Platt scaling and thresholds on val; without a val, probabilities as they are, and a half as threshold."""
+    categories = len(network.prompts)
+    scaling = PlattScaling(np.ones(categories), np.zeros(categories))
+    thresholds = np.full(categories, 0.5)
+    if dataset.card.counts.get("val"):
+        val = EmotionData.load(features, dataset.split("val")).to(device)
+        logits, labels = network(val.streams).logits.float().cpu().numpy(), val.labels.cpu().numpy()
+        scaling = PlattScaling.fit(logits, labels)
+        thresholds = f1_thresholds(scaling.probabilities(logits), labels)
+    fields = scaling.to_dict() | {"thresholds": thresholds.tolist()}
+    (folder / CALIBRATION_FILE).write_text(json.dumps(fields) + "\n")

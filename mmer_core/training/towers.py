@@ -1,0 +1,50 @@
+"""A split's images or texts through one encoder, while the encoder itself is being tuned."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mmer_core.encoders.base import ImageEncoder, TextEncoder
+
+_BATCH = 64
+
+
+class Tower:
+    """Features by row number; a frozen encoder's are computed once, a tuned one's anew every time.
+
+    Args:
+        encoder: Stays in evaluation mode, so that tuning is free of its dropout.
+        items: ``(N, H, W, 3)`` uint8 images, or ``N`` texts.
+    """
+
+    def __init__(
+        self, encoder: ImageEncoder | TextEncoder, items: npt.NDArray[np.uint8] | Sequence[str]
+    ) -> None:
+        self.encoder, self.items = encoder, items
+        self.tuned = any(parameter.requires_grad for parameter in encoder.module.parameters())
+        self._frozen = None if self.tuned else self._encode_all()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """``(B, D)`` float32 features of ``rows (B,)``, on the encoder's device, with gradients where tuned."""
+        if self._frozen is not None:
+            return self._frozen[rows.to(self._frozen.device)]
+        picked = rows.cpu().numpy()
+        if isinstance(self.encoder, ImageEncoder):
+            images = self.encoder.resize(np.asarray(self.items)[picked])
+            return self.encoder.module(self.encoder.normalise(images)).float()
+        return self.encoder.module(**self.encoder.tokens([self.items[row] for row in picked])).float()
+
+    def all(self) -> Tensor:
+        """``(N, D)`` features of every item, without gradients."""
+        return self._encode_all() if self._frozen is None else self._frozen
+
+    @torch.no_grad()
+    def _encode_all(self) -> Tensor:
+        self._frozen = None
+        return torch.cat([self(rows) for rows in torch.arange(len(self)).split(_BATCH)])
