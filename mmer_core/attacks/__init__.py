@@ -18,42 +18,78 @@ from mmer_core.attacks.candidates import (
     list_changes,
     write_changes,
 )
+from mmer_core.attacks.corner_search import CornerSearch
 from mmer_core.attacks.criteria import (
     AllOf,
     AnyOf,
+    CategoryAppears,
+    CategorySuppressed,
+    Columns,
     ComposableCriterion,
     Criterion,
+    DominantEmotionBecomes,
     DominantEmotionFlip,
+    ImageRankDrop,
+    ImageRankRise,
+    LabelsChange,
     RankDrop,
+    RankRise,
+    RatingShift,
+    TopEmotionsChange,
+    image_bars,
 )
 from mmer_core.attacks.curves import success_by_queries, success_curves
 from mmer_core.attacks.differential_evolution import DifferentialEvolution
 from mmer_core.attacks.engine import run_attack
+from mmer_core.attacks.exhaustive import ExhaustiveOnePixel
 from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, write_outcomes
+from mmer_core.attacks.pixle import Pixle
 from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks.registry import ATTACKS, attack_named
+from mmer_core.attacks.sparse_rs import SparseRS
 from mmer_core.attacks.victims import ClassifierVictim, EncodedVictim, ImageEncoder, Victim
+from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 
 __all__ = [
+    "ATTACKS",
     "AllOf",
     "AnyOf",
     "Attack",
     "Candidates",
+    "CategoryAppears",
+    "CategorySuppressed",
     "ClassifierVictim",
+    "Columns",
     "ComposableCriterion",
+    "CornerSearch",
     "Criterion",
     "DifferentialEvolution",
+    "DominantEmotionBecomes",
     "DominantEmotionFlip",
     "EncodedVictim",
+    "ExhaustiveOnePixel",
     "ImageEncoder",
+    "ImageRankDrop",
+    "ImageRankRise",
+    "LabelsChange",
+    "OnePixelMap",
     "Outcome",
     "Pixel",
+    "Pixle",
     "RandomPixels",
     "RankDrop",
+    "RankRise",
+    "RatingShift",
     "Search",
+    "SparseRS",
+    "TopEmotionsChange",
     "Victim",
     "apply",
+    "attack_named",
     "changed_pixels",
+    "image_bars",
     "list_changes",
+    "one_pixel_map",
     "outcomes_table",
     "read_outcomes",
     "run_attack",

@@ -67,6 +67,24 @@ def concatenate(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
+def from_flat(flat: np.ndarray, colours: np.ndarray, width: int, pixels: int | None = None) -> Candidates:
+    """Candidates from positions counted in reading order.
+
+    All candidates of a search must rewrite the same number of pixels to be judged in one batch; those that
+    need fewer repeat their last pixel, which changes nothing.
+
+    Args:
+        flat: ``(Q, k)`` integers, ``y * width + x``.
+        colours: ``(Q, k, 3)`` uint8.
+        width: Width of the image.
+        pixels: ``K``, at least ``k``; ``k`` itself if None.
+    """
+    missing = 0 if pixels is None else pixels - flat.shape[1]
+    flat = np.pad(flat, ((0, 0), (0, missing)), mode="edge")
+    colours = np.pad(colours, ((0, 0), (0, missing), (0, 0)), mode="edge")
+    return Candidates(np.stack(np.divmod(flat, width), axis=2).astype(np.int32), colours)
+
+
 def apply(images: Images, candidates: Candidates) -> Images:
     """Write the ``i``-th candidate's pixels into a copy of the ``i``-th image.
 

@@ -18,11 +18,13 @@ class DifferentialEvolution(Attack):
 
     The paper does not say what becomes of a child that leaves the image or the colour range: here it is
     clipped to the border. Members stay real numbers and are rounded only to draw the pixels. The paper
-    weighs by F = 0.5 and evolves 400 members for at most 100 generations: 40,400 queries with the first.
+    weighs by F = 0.5 and evolves 400 members for at most 100 generations, which ``original()`` does: 40,400
+    queries with the first. Where the budget is smaller, fewer members that evolve longer find more.
 
     Args:
         population: Members of a generation, at least 4.
         weight: ``F``, above 0 and at most 2.
+        generations: Most generations of children, at least 1; None for as many as the budget pays.
 
     Raises:
         AttackError: a hyper-parameter is outside its range.
@@ -30,16 +32,24 @@ class DifferentialEvolution(Attack):
 
     name = "de"
 
-    def __init__(self, population: int = 400, weight: float = 0.5) -> None:
+    def __init__(self, population: int = 400, weight: float = 0.5, generations: int | None = None) -> None:
         if population < 4:
             raise AttackError(f"population is {population}; differential evolution needs at least 4 members")
         if not 0 < weight <= 2:
             raise AttackError(f"weight (F) is {weight}; give a number above 0 and at most 2")
+        if generations is not None and generations < 1:
+            raise AttackError(f"generations is {generations}; give 1 or more, or None for no end")
         self.population = population
         self.weight = weight
+        self.generations = generations
+
+    @classmethod
+    def original(cls) -> "DifferentialEvolution":
+        """The attack with the parameters of the paper: 400 members, F = 0.5, 100 generations."""
+        return cls(population=400, weight=0.5, generations=100)
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Evolution(image.shape[:2], pixels, rng, budget, self.population, self.weight)
+        return _Evolution(image.shape[:2], pixels, rng, budget, self)
 
 
 class _Evolution(Search):
@@ -51,11 +61,12 @@ class _Evolution(Search):
         pixels: int,
         rng: np.random.Generator,
         budget: int,
-        population: int,
-        weight: float,
+        attack: DifferentialEvolution,
     ) -> None:
         super().__init__(budget)
-        self._rng, self._weight = rng, weight
+        self._rng, self._weight, population = rng, attack.weight, attack.population
+        # The first generation is no generation of children.
+        self._left = budget if attack.generations is None else attack.generations + 1
         self._highest = np.array([size[0] - 1, size[1] - 1, 255, 255, 255], dtype=np.float64)
         positions = rng.integers(0, size[:2], size=(population, pixels, 2))
         colours = rng.normal(128, 127, size=(population, pixels, 3)).clip(0, 255)
@@ -63,7 +74,10 @@ class _Evolution(Search):
         self._fitness = np.full(population, np.inf)
         self._children = self._members  # the first generation is the population itself
 
-    def propose(self) -> Candidates:
+    def propose(self) -> Candidates | None:
+        if not self._left:
+            return None
+        self._left -= 1
         drawn = np.rint(self._children)
         return Candidates(drawn[..., :2].astype(np.int32), drawn[..., 2:].astype(np.uint8))
 

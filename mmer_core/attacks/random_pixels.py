@@ -3,7 +3,7 @@
 import numpy as np
 
 from mmer_core.attacks.attack import Attack, Search
-from mmer_core.attacks.candidates import Candidates
+from mmer_core.attacks.candidates import Candidates, from_flat
 
 _GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
 
@@ -27,9 +27,8 @@ class _Draws(Search):
         flat = np.stack(
             [self._rng.choice(area, self._pixels, replace=False) for _ in range(_GENERATION)]
         )  # (Q, K)
-        positions = np.stack(np.divmod(flat, self._width), axis=2).astype(np.int32)
         colours = self._rng.integers(0, 256, size=(*flat.shape, 3), dtype=np.uint8)
-        return Candidates(positions, colours)
+        return from_flat(flat, colours, self._width)
 
     def learn(self, margins: np.ndarray) -> None:
         """Nothing: a control does not learn."""

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from attack_table import each_attack, each_drawn_attack, each_wide_attack
 from attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import (
@@ -19,9 +20,6 @@ from mmer_core.attacks import (
 )
 from mmer_core.errors import AttackError
 
-ATTACKS = [DifferentialEvolution(population=12), RandomPixels()]
-each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
-
 
 class Case:
     """``n`` noisy images, of which a linear victim calls some bright already and some never."""
@@ -32,8 +30,8 @@ class Case:
         self.weights = rng.normal(size=(*size, 3))
         self.ids = [f"sample-{i}" for i in range(n)]
         clean = (self.weights * self.images).reshape(n, -1).sum(axis=1) / 255
-        # One pixel moves the second score by about 3 at most: from "already" to out of reach.
-        self.thresholds = clean + np.linspace(-0.5, 3.5, n)
+        # One pixel moves the second score by about 3 at most: from "already" to out of reach, even of two.
+        self.thresholds = clean + np.append(np.linspace(-0.5, 3.0, n - 1), 9.0)
 
     def run(self, attack, rows=slice(None), **settings):
         victim = linear_victim(self.weights, self.thresholds[rows].tolist())
@@ -86,7 +84,7 @@ def test_queries_recounted_by_the_victim(attack):
             assert outcome.queries == 75
 
 
-@each_attack
+@each_wide_attack
 def test_batches_are_pooled_full_and_never_too_large(attack):
     _, victim = Case().run(attack, batch_size=16)
     pooled = [size for size in victim.batches if size > 1]
@@ -103,7 +101,7 @@ def test_batch_sizes_and_shards_change_no_outcome(attack, batch_size):
     assert shards[0] + shards[1] == whole
 
 
-@each_attack
+@each_drawn_attack
 def test_the_seed_and_the_sample_id_choose_the_search(attack):
     case = Case()
     first, _ = case.run(attack)
@@ -143,7 +141,8 @@ def test_one_pixel_against_exhaustive_search():
 
 def test_evolution_beats_the_control():
     case = Case(n=24)
-    rates = [sum(o.status == "fooled" for o in case.run(attack, budget=400)[0]) for attack in ATTACKS]
+    attacks = [DifferentialEvolution(population=12), RandomPixels()]
+    rates = [sum(o.status == "fooled" for o in case.run(attack, budget=400)[0]) for attack in attacks]
     assert rates[0] > rates[1] > 0
 
 
@@ -170,6 +169,25 @@ def test_a_victim_at_chance_that_ties_all_scores_is_fooled_already(attack):
     for criterion in (DominantEmotionFlip([0, 1]), RankDrop([[0], [2]], top=2)):
         outcomes = run_attack(victim, criterion, attack, images, ["a", "b"], pixels=1, budget=9)
         assert [(o.status, o.queries, o.clean_margin) for o in outcomes] == [("already", 0, 0.0)] * 2
+
+
+@each_attack
+def test_an_image_that_is_misclassified_before_any_change_is_not_attacked(attack):
+    victim = FunctionVictim((4, 4), lambda image, row: [0.1, 0.9, 0.0])
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    true = DominantEmotionFlip([0, 1])
+    wrong, right = run_attack(victim, true, attack, images, ["a", "b"], pixels=1, budget=9)
+    assert (wrong.status, wrong.queries, wrong.changed, wrong.clean_top) == ("already", 0, (), 1)
+    assert (right.status, right.queries) == ("resisted", 9)
+
+
+@each_attack
+def test_a_victim_that_looks_at_nothing_cannot_be_fooled(attack):
+    victim = FunctionVictim((4, 4), lambda image, row: [0.5, 0.5 - 1e-9])
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    (outcome,) = run_attack(victim, DominantEmotionFlip([0]), attack, images, ["a"], pixels=2, budget=40)
+    assert (outcome.status, outcome.queries) == ("resisted", 40)
+    assert outcome.final_margin == outcome.clean_margin
 
 
 @each_attack

@@ -4,32 +4,25 @@ import itertools
 
 import numpy as np
 import pytest
+from attack_driving import begin, drive
+from attack_table import ROWS, each_attack, each_wide_attack
 from scipy import optimize, stats
 
-from mmer_core.attacks.attack import Attack, Search
-from mmer_core.attacks.candidates import Candidates
-from mmer_core.attacks.differential_evolution import DifferentialEvolution
-from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks import (
+    ATTACKS,
+    Candidates,
+    CornerSearch,
+    DifferentialEvolution,
+    ExhaustiveOnePixel,
+    Pixle,
+    RandomPixels,
+    Search,
+    SparseRS,
+    attack_named,
+)
 from mmer_core.errors import AttackError
 
-ATTACKS = [DifferentialEvolution(population=10), RandomPixels()]
-each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=repr)
-IMAGE = np.zeros((6, 9, 3), np.uint8)
-
-
-def begin(attack: Attack, budget: int, pixels: int = 2, seed: int = 0, image: np.ndarray = IMAGE) -> Search:
-    return attack.start(image, pixels, np.random.default_rng(seed), budget)
-
-
-def drive(search: Search, limits: itertools.cycle, margin) -> np.ndarray:
-    """Run a search to its end and return all that it asked, ``(Q, K, 5)``."""
-    asked = []
-    while (candidates := search.ask(limit := next(limits))) is not None:
-        assert 1 <= len(candidates) <= limit
-        drawn = np.concatenate([candidates.positions, candidates.colours.astype(np.int32)], axis=2)
-        asked.append(drawn)
-        search.tell(np.array([margin(one) for one in drawn]))
-    return np.concatenate(asked)
+DRAWN = [row.attack for row in ROWS if row.drawn]
 
 
 def brightness(candidate: np.ndarray) -> float:
@@ -55,7 +48,8 @@ def test_how_many_are_asked_at_a_time_changes_nothing(attack):
     mixed = drive(begin(attack, 150), itertools.cycle([3, 1, 17]), brightness)
     assert np.array_equal(one, many)
     assert np.array_equal(one, mixed)
-    assert not np.array_equal(one, drive(begin(attack, 150, seed=1), itertools.cycle([1]), brightness))
+    other = drive(begin(attack, 150, seed=1), itertools.cycle([1]), brightness)
+    assert np.array_equal(one, other) == (attack not in DRAWN)
 
 
 @each_attack
@@ -68,7 +62,7 @@ def test_the_best_is_the_lowest_margin_of_all_that_was_asked(attack):
     assert 2000.0 - search.best.colours.astype(int).sum() == min(margins)
 
 
-@each_attack
+@each_wide_attack
 def test_it_stops_at_the_first_success_and_counts_up_to_it(attack):
     search = begin(attack, 100)
     for _ in range(2):
@@ -81,7 +75,7 @@ def test_it_stops_at_the_first_success_and_counts_up_to_it(attack):
     assert search.ask(4) is None
 
 
-@each_attack
+@each_wide_attack
 def test_candidates_behind_the_success_do_not_count(attack):
     search = begin(attack, 100)
     candidates = search.ask(4)
@@ -119,7 +113,7 @@ def test_grey_or_float_images_are_refused(attack, image):
         begin(attack, 10, pixels=1, image=image)
 
 
-@each_attack
+@each_wide_attack
 def test_ask_and_tell_take_turns(attack):
     search = begin(attack, 10)
     with pytest.raises(AttackError, match="ask first"):
@@ -141,14 +135,42 @@ def test_a_negative_budget_is_refused():
 
 
 def test_attacks_print_their_parameters():
-    assert repr(DifferentialEvolution(50, 0.8)) == "DifferentialEvolution(population=50, weight=0.8)"
+    short = DifferentialEvolution(50, 0.8)
+    assert repr(short) == "DifferentialEvolution(population=50, weight=0.8, generations=None)"
     assert repr(RandomPixels()) == "RandomPixels()"
+    assert repr(SparseRS(0.2)) == "SparseRS(alpha=0.2, rescale=True)"
 
 
-@pytest.mark.parametrize("settings", [{"population": 3}, {"weight": 0.0}, {"weight": 2.5}])
-def test_parameters_outside_their_range_are_refused(settings):
+@pytest.mark.parametrize(
+    ("attack", "settings"),
+    [
+        (DifferentialEvolution, {"population": 3}),
+        (DifferentialEvolution, {"weight": 0.0}),
+        (DifferentialEvolution, {"weight": 2.5}),
+        (DifferentialEvolution, {"generations": 0}),
+        (SparseRS, {"alpha": 0.0}),
+        (SparseRS, {"alpha": 1.1}),
+        (Pixle, {"stages": 0}),
+        (Pixle, {"side": 0}),
+        (CornerSearch, {"ranking": 0.0}),
+        (CornerSearch, {"ranking": 1.0}),
+        (CornerSearch, {"best": 0}),
+        (ExhaustiveOnePixel, {"stride": 0}),
+    ],
+)
+def test_parameters_outside_their_range_are_refused(attack, settings):
     with pytest.raises(AttackError):
-        DifferentialEvolution(**settings)
+        attack(**settings)
+
+
+def test_an_attack_is_found_by_its_name():
+    assert set(ATTACKS) == {row.attack.name for row in ROWS}
+    for name, attack in ATTACKS.items():
+        assert attack.name == name
+        assert type(attack_named(name)) is attack
+    assert attack_named("de", population=7).population == 7
+    with pytest.raises(AttackError, match="sparse-rs"):
+        attack_named("gradient")
 
 
 def test_an_attack_with_nothing_left_to_propose_ends_its_search():
@@ -195,6 +217,17 @@ def test_evolution_begins_as_the_paper_says():
     assert np.mean(colours == 0) == pytest.approx(normal.cdf(0.5), abs=0.01)
     assert np.mean(colours == 255) == pytest.approx(normal.sf(254.5), abs=0.01)
     assert np.mean(colours < 64) == pytest.approx(normal.cdf(63.5), abs=0.015)
+
+
+def test_the_original_evolution_ends_after_its_generations():
+    original = DifferentialEvolution.original()
+    assert repr(original) == "DifferentialEvolution(population=400, weight=0.5, generations=100)"
+    search = begin(DifferentialEvolution(population=5, generations=3), 1000)
+    asked = drive(search, itertools.cycle([7]), brightness)
+    assert len(asked) == search.queries == 5 + 3 * 5
+    assert search.finished
+    longer = drive(begin(DifferentialEvolution(population=5), 35), itertools.cycle([7]), brightness)
+    assert np.array_equal(asked, longer[:20])
 
 
 def test_a_generation_follows_its_formula():

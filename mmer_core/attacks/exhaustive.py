@@ -1,0 +1,76 @@
+"""Every pixel, every corner: the one-pixel threat model tried out to its end."""
+
+import numpy as np
+
+from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.candidates import Candidates, from_flat
+from mmer_core.attacks.corners import CORNERS
+from mmer_core.errors import AttackError
+
+
+class ExhaustiveOnePixel(Attack):
+    """Sets one pixel after the other, in reading order, to each of the 8 corners of the colour cube.
+
+    It changes one pixel whatever ``K`` is. Without a stride it tries the finest regular grid of places that
+    the budget pays (``8 * H * W`` queries for all), so that it looks at the whole image in any case; with one
+    it goes on in reading order until the budget is spent. ``one_pixel_map`` gives the margins of all places.
+
+    Args:
+        stride: Try every so many rows and columns, from 1; None for the smallest that the budget pays.
+
+    Raises:
+        AttackError: ``stride`` is below 1.
+    """
+
+    name = "exhaustive"
+
+    def __init__(self, stride: int | None = None) -> None:
+        if stride is not None and stride < 1:
+            raise AttackError(f"stride is {stride} in ExhaustiveOnePixel; give 1 or more, or None")
+        self.stride = stride
+
+    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
+        stride = affordable_stride(image.shape[:2], budget) if self.stride is None else self.stride
+        return _Sweep(image.shape[:2], pixels, budget, stride)
+
+
+class _Sweep(Search):
+    """One row of the grid is one generation."""
+
+    def __init__(self, size: tuple[int, ...], pixels: int, budget: int, stride: int) -> None:
+        super().__init__(budget)
+        self._width, self._pixels = size[1], pixels
+        rows, self._columns = grid_lines(size[0], stride), grid_lines(size[1], stride)
+        self._rows = iter(rows)
+
+    def propose(self) -> Candidates | None:
+        row = next(self._rows, None)
+        return None if row is None else corners_of(row, self._columns, self._width, self._pixels)
+
+    def learn(self, margins: np.ndarray) -> None:
+        """Nothing: the order is fixed."""
+
+
+def corners_of(row: int, columns: np.ndarray, width: int, pixels: int = 1) -> Candidates:
+    """All corners at the places ``(row, columns)`` of an image: ``8 * len(columns)`` candidates, by place."""
+    flat = np.repeat(row * width + columns, len(CORNERS))
+    colours = np.tile(CORNERS, (len(columns), 1))
+    return from_flat(flat[:, None], colours[:, None], width, pixels)
+
+
+def grid_lines(length: int, stride: int) -> np.ndarray:
+    """Every ``stride``-th of ``length`` rows or columns, with the same distance to both borders or one more."""
+    return np.arange((length - 1) % stride // 2, length, stride)
+
+
+def affordable_stride(size: tuple[int, ...], budget: int) -> int:
+    """The smallest stride whose grid of an ``(H, W)`` image needs no more than ``budget`` queries.
+
+    Where not even one place can be paid in full, the stride is that of one place.
+    """
+    longest = max(size[0], size[1])
+    for stride in range(1, longest):
+        places = len(grid_lines(size[0], stride)) * len(grid_lines(size[1], stride))
+        if places * len(CORNERS) <= budget:
+            return stride
+    return longest

@@ -1,0 +1,24 @@
+"""Searches driven by hand, without a victim."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from mmer_core.attacks import Attack, Search
+
+IMAGE = np.zeros((6, 9, 3), np.uint8)
+
+
+def begin(attack: Attack, budget: int, pixels: int = 2, seed: int = 0, image: np.ndarray = IMAGE) -> Search:
+    return attack.start(image, pixels, np.random.default_rng(seed), budget)
+
+
+def drive(search: Search, limits: Iterator[int], margin: Callable[[np.ndarray], float]) -> np.ndarray:
+    """Run a search to its end and return all that it asked, ``(Q, K, 5)``."""
+    asked = []
+    while (candidates := search.ask(limit := next(limits))) is not None:
+        assert 1 <= len(candidates) <= limit
+        drawn = np.concatenate([candidates.positions, candidates.colours.astype(np.int32)], axis=2)
+        asked.append(drawn)
+        search.tell(np.array([margin(one) for one in drawn]))
+    return np.concatenate(asked)
