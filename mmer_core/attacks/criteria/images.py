@@ -23,13 +23,14 @@ from mmer_core.errors import AttackError
 _CHUNK = 1024  # captions whose similarities to all images are in memory at a time
 
 
-def image_bars(texts: torch.Tensor, images: torch.Tensor, text_image: torch.Tensor, top: int) -> torch.Tensor:
-    """For every caption, the ``top``-th best similarity to an image that is not its own.
+def image_bars(texts: torch.Tensor, images: torch.Tensor, attacked: torch.Tensor, top: int) -> torch.Tensor:
+    """For every caption, the ``top``-th best similarity to an image that is not the attacked one.
 
     Args:
-        texts: ``(T, D)`` embeddings of all captions.
+        texts: ``(T, D)`` embeddings of captions.
         images: ``(N, D)`` embeddings of all clean images.
-        text_image: ``(T,)`` int64, the image that each caption belongs to.
+        attacked: ``(T,)`` int64, the image under attack when each caption is asked: its own one for
+            ``ImageRankDrop``, for ``ImageRankRise`` the one that wants to be found by it.
         top: At least 1.
 
     Returns:
@@ -44,8 +45,8 @@ def image_bars(texts: torch.Tensor, images: torch.Tensor, text_image: torch.Tens
     for start in range(0, len(texts), _CHUNK):
         part = slice(start, start + _CHUNK)
         similarity = texts[part] @ images.T  # (chunk, N)
-        own = text_image[part, None].to(similarity.device)
-        bars.append(similarity.scatter(1, own, -torch.inf).topk(top, dim=1).values[:, -1])
+        moving = attacked[part, None].to(similarity.device)
+        bars.append(similarity.scatter(1, moving, -torch.inf).topk(top, dim=1).values[:, -1])
     return torch.cat(bars)
 
 
@@ -57,7 +58,7 @@ class ImageRankDrop(ComposableCriterion):
 
     Args:
         own: For each sample, the columns of its own captions.
-        bars: ``(T,)``, from ``image_bars``, which settles ``top``.
+        bars: ``(T,)``, a bar for every caption, from ``image_bars``, which settles ``top``.
 
     Raises:
         AttackError: a sample has no own column or a negative one, or a bar is missing or NaN.
@@ -65,7 +66,7 @@ class ImageRankDrop(ComposableCriterion):
 
     def __init__(self, own: Sequence[Sequence[int] | np.ndarray], bars: torch.Tensor) -> None:
         self._own = own_columns(own)
-        self._bars = _checked(bars, self._own)
+        self._bars = _checked(bars, 1 + int(self._own.max()) if self._own.numel() else 0)
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._own))
@@ -84,8 +85,7 @@ class ImageRankRise(ComposableCriterion):
 
     Args:
         target: ``(n,)`` integers, the column of the caption that each sample's attack wants to be found by.
-        bars: ``(T,)``, from ``image_bars``. The bars of foreign captions count the attacked image itself,
-            as it is when clean, among the others: a caption that finds it already is met more strictly.
+        bars: ``(n,)``, a bar for each sample's target, from ``image_bars``, which settles ``top``.
 
     Raises:
         AttackError: ``target`` is not a list of integers from 0, or a bar is missing or NaN.
@@ -93,19 +93,22 @@ class ImageRankRise(ComposableCriterion):
 
     def __init__(self, target: Sequence[int] | np.ndarray, bars: torch.Tensor) -> None:
         self._target = columns_of("target", target)
-        self._bars = _checked(bars, self._target)
+        self._bars = _checked(bars, len(self._target))
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._target))
         target = self._target.to(scores.device)[rows][:, None]  # (B, 1)
         check_columns(target, scores, others=0)
-        return (just_above(self._bars.to(scores)[target]) - scores.gather(1, target))[:, 0]
+        bars = self._bars.to(scores)[rows]
+        return just_above(bars) - scores.gather(1, target)[:, 0]
 
     def __repr__(self) -> str:
-        return f"ImageRankRise(target=<{len(self._target)} samples>, bars=<{len(self._bars)} captions>)"
+        return f"ImageRankRise(target=<{len(self._target)} samples>)"
 
 
-def _checked(bars: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    if bars.ndim != 1 or bars.isnan().any() or (columns.numel() and int(columns.max()) >= len(bars)):
-        raise AttackError(f"bars of shape {tuple(bars.shape)} are not one number for every caption in use")
+def _checked(bars: torch.Tensor, least: int) -> torch.Tensor:
+    if bars.ndim != 1 or len(bars) < least or bars.isnan().any():
+        raise AttackError(
+            f"bars are {tuple(bars.shape)} or hold NaN; give one number each for {least} captions"
+        )
     return bars
