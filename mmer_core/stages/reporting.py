@@ -19,7 +19,7 @@ from mmer_core.stages.views import (
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 1
+VERSION = 2
 REPORT_FILE = "report.html"
 
 
