@@ -1,7 +1,7 @@
 """Tables of the analyses: what modalities add, where they agree, what spaces measure, similarity by word."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmer_core.reporting.estimates import MISSING, Estimate
@@ -188,7 +188,7 @@ def _clear(record: Record) -> bool:
     return lead is not None and lead.low > 0
 
 
-def _groups(found: dict[str, Any], width: int) -> tuple[tuple[str, int], ...]:
+def _groups(found: Mapping[Any, Any], width: int) -> tuple[tuple[str, int], ...]:
     return (("", 1), *((f"{family} model", width) for family in found))
 
 

@@ -1,7 +1,5 @@
 """Rendering a `ReportView` into one HTML file that needs nothing but itself."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from mmer_core.errors import MmerError
+from mmer_core.files import write_whole
 from mmer_core.reporting import charts, pictures, prose, tables
 from mmer_core.reporting.analysis_section import AnalysisSection, analysis_section
 from mmer_core.reporting.labels import FOOLED, attack_name, pixels
@@ -67,7 +66,7 @@ def render(view: ReportView, path: Path) -> None:
     """
     html = to_html(view)
     try:
-        _write(path, html)
+        write_whole(path, html)
     except OSError as error:
         raise MmerError(
             f"the report cannot be written to {path} ({error.strerror}): name a file in a writable folder"
@@ -173,21 +172,3 @@ def _legend(
     if len(own) < len(present):
         own.append((charts.OTHER_STYLE[2], charts.OTHER_STYLE[0], "others"))
     return tuple(own)
-
-
-def _write(path: Path, html: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a report is for everyone whom the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
