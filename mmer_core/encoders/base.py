@@ -107,6 +107,10 @@ class TextEncoder:
         self.device = device
         return self
 
+    def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """The tensors ``(len(texts), L)`` that the module takes, padded and truncated."""
+        return self._tokenize(list(texts))
+
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
         """Encode texts to ``(len(texts), D)`` float32 on the CPU.

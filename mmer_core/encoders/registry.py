@@ -1,6 +1,7 @@
 """Encoders by name: ``<source>:<what>``."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mmer_core.encoders import huggingface, packaged, torchvision_models
@@ -32,6 +33,12 @@ _TEXT: dict[str, _Source] = {
 }
 
 
+_TEXT_FOLDERS: dict[str, Callable[[str], Path]] = {
+    "packaged": packaged.text_folder,
+    "hf": huggingface.resolve,
+}
+
+
 def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 
@@ -54,6 +61,16 @@ def load_text_encoder(name: str) -> TextEncoder:
     """
     source, spec = _split(name, "text")
     return _TEXT[source].load(spec)  # type: ignore[return-value]
+
+
+def text_folder(name: str) -> Path:
+    """The local folder that holds a text encoder's tokenizer.
+
+    Raises:
+        EncoderError: The name is unknown, or the folder is not there.
+    """
+    source, spec = _split(name, "text")
+    return _TEXT_FOLDERS[source](spec)
 
 
 def encoder_identity(name: str, modality: Modality) -> dict[str, str]:
