@@ -56,7 +56,7 @@ def ingest(job: IngestJob) -> str:
 
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
-    """Prepare, encode, train and evaluate."""
+    """Prepare, encode, train and evaluate, and write the model's card."""
     check_encoders(job.encoders)
     prepared = (
         ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
@@ -65,6 +65,7 @@ def train(job: TrainJob) -> Trained:
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
     evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
+    call(stages.model_card, job.runtime, prepared, model, evaluation)
     return Trained(str(prepared), str(features), str(model), str(evaluation))
 
 

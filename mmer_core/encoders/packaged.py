@@ -96,6 +96,11 @@ def _fold(parent: nn.Module, convolution: str, norm: str) -> None:
     setattr(parent, norm, nn.Identity())
 
 
+def weights_package(name: str) -> str:
+    """The package that holds the weights of a packaged image encoder."""
+    return _efficientnet(name)[1]
+
+
 def _efficientnet(name: str) -> tuple[int, str, str]:
     if name not in _EFFICIENTNETS:
         raise EncoderError(f"no packaged image encoder {name!r}; there are {', '.join(IMAGE_ENCODERS)}")

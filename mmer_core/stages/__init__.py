@@ -4,6 +4,7 @@ A stage whose artifact is in the store is not run again. A stage's ``VERSION`` i
 when the stage's code changes what comes out.
 """
 
+from mmer_core.stages.carding import model_card
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
@@ -29,6 +30,7 @@ __all__ = [
     "ingest",
     "merge_features",
     "merge_robustness",
+    "model_card",
     "newest_models",
     "plan_attack",
     "plan_features",
