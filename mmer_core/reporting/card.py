@@ -46,7 +46,6 @@ def card_fields(
         "embedding": spec.embedding,
         "labels": spec.labels,
         "dimensions": spec.dimensions,
-        "made": manifest.created,
         "seed": manifest.seed,
         "data": {
             "name": data.name,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +20,8 @@ from mmer_core.inference import EmotionPrediction, TrainedModel
 from mmer_core.models import JointEmotionModel
 
 
+# One thread: what is stored must not depend on how many cores add up a product of matrices.
+@threadpool_limits.wrap(limits=1)
 def analyse_emotions(
     trained: TrainedModel,
     streams: Mapping[str, Tensor],
@@ -55,6 +58,7 @@ def analyse_emotions(
     return found
 
 
+@threadpool_limits.wrap(limits=1)
 def analyse_retrieval(
     images: npt.NDArray[np.float32],
     texts: npt.NDArray[np.float32],
