@@ -9,6 +9,8 @@ from mmer_core.reporting.reading import AGREEMENT, CONTRIBUTION, PAIR, SPACE, Re
 from mmer_core.reporting.tables import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView, Record
 
+_SPACES = {"own_image": "image, its own space"}
+
 
 def contribution_table(families: Sequence[FamilyView]) -> Table:
     """What each modality adds to the mAP, families side by side."""
@@ -102,7 +104,7 @@ def space_table(families: Sequence[FamilyView]) -> Table:
         for space in family.analyses.get("spaces", ()):
             rows.append(
                 Row(
-                    f"{family.family}: {space['name']}",
+                    f"{family.family}: {_SPACES.get(space['name'], space['name'])}",
                     tuple(cell(space.get(each.key), each.digits) for each in shown),
                 )
             )
