@@ -10,7 +10,8 @@ from rich.table import Table
 
 from flows.terminal import tables
 from mmer_core.config import RuntimeConfig
-from mmer_core.errors import ArtifactCorrupt, ConfigError
+from mmer_core.errors import ArtifactCorrupt
+from mmer_core.files import new_folder
 from mmer_core.stages import Context
 from mmer_core.store import Manifest
 
@@ -59,14 +60,9 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
     if to is None:
         print(folder)
         return
-    if to.exists():
-        raise ConfigError(f"{to} exists already; name a folder that does not")
-    # Read-only and shared is right for the cache, not for a user's own copy.
-    partial = to.with_name(f".{to.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial, copy_function=shutil.copyfile)
-    partial.chmod(0o755)
-    partial.rename(to)
+    with new_folder(to) as own:
+        # Read-only and shared is right for the cache, not for a user's own copy.
+        shutil.copytree(folder, own, copy_function=shutil.copyfile, dirs_exist_ok=True)
     print(to)
 
 

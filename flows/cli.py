@@ -25,7 +25,7 @@ from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from flows import artifacts_cli, data_cli, jobs, query_cli  # noqa: E402
+from flows import artifacts_cli, data_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
@@ -64,6 +64,8 @@ app = App(name="mmer", help=HELP, version=__version__)
 app.command(artifacts_cli.app)
 app.command(data_cli.app)
 query_cli.add_to(app)
+predict_cli.add_to(app)
+model_cli.add_to(app)
 
 Flags = Parameter(name="*")
 Prefect = Annotated[

@@ -73,13 +73,14 @@ def ingest(job: IngestJob) -> Ingested:
 
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
-    """Prepare, encode, train and evaluate."""
+    """Prepare, encode, train and evaluate, and write the model's card."""
     check_encoders(Context(job.runtime), job.encoders)
     prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, sorted(job.splits()))
     features = _encode(job.runtime, job.encoders, prepared)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
     evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
+    call(stages.model_card, job.runtime, prepared, model, evaluation)
     return Trained(str(prepared), str(features), str(model), str(evaluation))
 
 

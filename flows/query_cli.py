@@ -1,4 +1,4 @@
-"""`mmer search` and `mmer predict`, and the tables that jobs print."""
+"""`mmer search`, and the tables that jobs print."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from flows.terminal import tables
 from mmer_core.config import RuntimeConfig
-from mmer_core.queries import predict_photo, search_index
+from mmer_core.queries import search_index
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
@@ -22,9 +22,8 @@ Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 
 
 def add_to(app: App) -> None:
-    """Register the commands."""
+    """Register the command."""
     app.command(search)
-    app.command(predict)
 
 
 def search(
@@ -62,42 +61,6 @@ def search(
     for place, hit in enumerate(hits, start=1):
         table.add_row(str(place), f"{hit.score:.3f}", hit.id, hit.caption)
     tables().print(table)
-
-
-def predict(
-    photo: Path,
-    *,
-    box: tuple[int, int, int, int] | None = None,
-    text: str | None = None,
-    model: str | None = None,
-    json_output: Annotated[bool, Parameter(name="--json")] = False,
-    runtime: Runtime = RuntimeConfig(),
-) -> None:
-    """Read the emotion of a person in a photo.
-
-    Parameters
-    ----------
-    photo:
-        The photo.
-    box:
-        The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
-    text:
-        A text that goes with the photo; the model does without when not given.
-    model:
-        Key of an emotion model; the newest one by default.
-    json_output:
-        Print JSON instead of a table.
-    """
-    reading = predict_photo(Context(runtime), photo, box=box, text=text, model=model)
-    if json_output:
-        print(json.dumps(reading.to_dict(), indent=2))
-        return
-    table = Table("emotion", "probability", "present", box=None)
-    for name, probability, present in reading.ranked():
-        table.add_row(name, f"{probability:.2f}", "yes" if present else "")
-    tables().print(table)
-    if reading.ratings:
-        print(", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items()) + " (1 to 10)")
 
 
 def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) -> None:

@@ -26,6 +26,12 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     )
 
 
+def leave_note(artifact: Artifact, title: str, markdown: str) -> None:
+    """A markdown note that was written for the artifact itself."""
+    if _in_run():
+        create_markdown_artifact(markdown, key=str(artifact.key.kind), description=title)
+
+
 def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A table, one row a record."""
     if _in_run() and rows:

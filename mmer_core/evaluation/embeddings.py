@@ -79,7 +79,7 @@ def uniformity(embeddings: npt.ArrayLike, t: float = 2.0) -> float:
     Raises:
         ValueError: NaN, fewer than 2 rows, or a zero row.
     """
-    rows = _unit(embeddings)
+    rows = unit_rows(embeddings)
     count = _at_least(rows, 2)
     total = 0.0
     step = max(1, PAIRS_AT_ONCE // count)
@@ -103,7 +103,7 @@ def modality_gap(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     Raises:
         ValueError: NaN, no row, a zero row, or differing widths.
     """
-    x, y = _unit(first), _unit(second)
+    x, y = unit_rows(first), unit_rows(second)
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"embeddings are {x.shape[1]} and {y.shape[1]} wide: they share no space")
     return float(np.linalg.norm(x.mean(axis=0) - y.mean(axis=0)))
@@ -121,7 +121,7 @@ def mean_similarity(embeddings: npt.ArrayLike) -> float:
     Raises:
         ValueError: NaN, fewer than 2 rows, or a zero row.
     """
-    rows = _unit(embeddings)
+    rows = unit_rows(embeddings)
     count = _at_least(rows, 2)
     # |sum x|^2 holds every ordered pair, and each row with itself once.
     return float(((rows.sum(axis=0) ** 2).sum() - count) / (count * (count - 1)))
@@ -138,6 +138,46 @@ def paired_similarity(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
     """
     x, y = _pairs(first, second)
     return float((x * y).sum(axis=1).mean())
+
+
+def embedding_variance(embeddings: npt.ArrayLike) -> float:
+    """Mean squared distance of the unit vectors to their centre: the trace of their covariance, in 0..1.
+
+    Rows are normalised first, so it is 1 less the squared mean resultant length (Mardia and Jupp 2000,
+    *Directional Statistics*, https://doi.org/10.1002/9780470316979): 0 is a space collapsed to one direction,
+    1 a space whose vectors cancel out.
+
+    Args:
+        embeddings: ``(N, D)``.
+
+    Raises:
+        ValueError: NaN, no row, or a zero row.
+    """
+    return float(max(0.0, 1 - (unit_rows(embeddings).mean(axis=0) ** 2).sum()))
+
+
+def linear_cka(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """Linear centred kernel alignment: how alike two spaces arrange the same samples, in 0..1.
+
+    Kornblith et al. 2019, *Similarity of Neural Network Representations Revisited*,
+    https://arxiv.org/abs/1905.00414, equation 4: ``||Y' X||^2 / (||X' X|| ||Y' Y||)`` of centred columns. It
+    does not change when either space is rotated or scaled, so spaces of different models and widths compare.
+    NaN when either space is one point.
+
+    Args:
+        first: ``(N, D)``.
+        second: ``(N, E)``; row ``i`` is the same sample as row ``i`` of ``first``.
+
+    Raises:
+        ValueError: NaN, no row, or differing numbers of rows.
+    """
+    x, y = _rows(first), _rows(second)
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} and {len(y)} embeddings are not those of the same samples")
+    x, y = x - x[0], y - y[0]  # identical rows become exactly 0, which a rounded mean would not make them
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
+    return float(np.linalg.norm(y.T @ x) ** 2 / scale) if scale > 0 else float("nan")
 
 
 def tsne(embeddings: npt.ArrayLike, seed: int) -> FloatArray:
@@ -174,7 +214,8 @@ def _rows(embeddings: npt.ArrayLike) -> FloatArray:
     return rows
 
 
-def _unit(embeddings: npt.ArrayLike) -> FloatArray:
+def unit_rows(embeddings: npt.ArrayLike) -> FloatArray:
+    """``(N, D)`` rows of length 1. Raises `ValueError` for NaN, no row, or a zero row."""
     rows = _rows(embeddings)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     if not length.all():
@@ -183,7 +224,7 @@ def _unit(embeddings: npt.ArrayLike) -> FloatArray:
 
 
 def _pairs(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    x, y = _unit(first), _unit(second)
+    x, y = unit_rows(first), unit_rows(second)
     if x.shape != y.shape:
         raise ValueError(f"embeddings of shape {x.shape} and {y.shape} are not pairs")
     return x, y

@@ -36,7 +36,9 @@ class Estimate:
         """``"43.1–47.0"``, or nothing when the figure came without an interval."""
         if self.low == self.high:
             return ""
-        return f"{number(self.low, digits)}–{number(self.high, digits)}"
+        # A dash between two minus signs cannot be read.
+        between = " to " if self.low < 0 else "–"
+        return f"{number(self.low, digits)}{between}{number(self.high, digits)}"
 
     def sentence(self, unit: str, digits: int = 1) -> str:
         """``"45.2 % mAP (43.1–47.0)"``, for running text."""

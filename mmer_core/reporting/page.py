@@ -1,7 +1,5 @@
 """A template of this package to one HTML file that needs nothing but itself."""
 
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,6 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from mmer_core.errors import MmerError
+from mmer_core.files import write_whole
 
 
 def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **fields: Any) -> str:
@@ -37,26 +36,8 @@ def write_page(html: str, path: Path) -> None:
         MmerError: The file cannot be written.
     """
     try:
-        _write(path, html)
+        write_whole(path, html)
     except OSError as error:
         raise MmerError(
             f"the report cannot be written to {path} ({error.strerror}): name a file in a writable folder"
         ) from error
-
-
-def _write(path: Path, html: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(html)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a report is for everyone whom the umask allows.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mmer_core.reporting import charts, pictures, prose, tables
+from mmer_core.reporting.analysis_section import AnalysisSection, analysis_section
 from mmer_core.reporting.labels import FOOLED, attack_name, pixels
 from mmer_core.reporting.page import render_page, write_page
 from mmer_core.reporting.view import AttackedImage, DatasetView, EmbeddingSpace, Picture, ReportView
@@ -40,8 +41,8 @@ class DatasetSection:
     categories: tables.Table | None
     streams: Markup | None
     spaces: tuple[SpaceSection, ...]
-    space_figures: tables.Table | None
     variance: Markup | None
+    analyses: AnalysisSection
     attacks: tables.Table | None
     by_pixels: Markup | None
     by_queries: Markup | None
@@ -107,8 +108,8 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         categories=next(iter(_filled(tables.category_table(families))), None) if emotion else None,
         streams=_streams(dataset, id_),
         spaces=spaces,
-        space_figures=tables.space_table([(one.family, one.space) for one in spaces]) if spaces else None,
         variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
+        analyses=analysis_section(dataset, id_),
         attacks=tables.attack_table(attacked) if attacked else None,
         by_pixels=charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,

@@ -7,7 +7,7 @@ from itertools import accumulate
 from mmer_core.reporting.estimates import MISSING, Estimate, number, significant
 from mmer_core.reporting.labels import HEADLINE, attack_name, metric, pixels
 from mmer_core.reporting.prose import curve_of
-from mmer_core.reporting.view import DatasetView, EmbeddingSpace, FamilyView, Record
+from mmer_core.reporting.view import DatasetView, FamilyView, Record
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
 
 COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
@@ -246,16 +246,6 @@ def history_table(family: FamilyView) -> Table:
     return Table(
         f"{family.family} model, by epoch", ("Epoch", *(key.replace("_", " ") for key in keys)), tuple(rows)
     )
-
-
-def space_table(named: Sequence[tuple[str, EmbeddingSpace]]) -> Table:
-    """The figures of every embedding space; ``named`` pairs a family with one of its spaces."""
-    keys = dict.fromkeys(key for _, space in named for key in space.figures)
-    rows = [
-        (f"{family}: {space.name}", *(significant(space.figures.get(key)) for key in keys))
-        for family, space in named
-    ]
-    return plain("What the spaces measure", ("Space", *(key.replace("_", " ") for key in keys)), rows)
 
 
 def published_table(dataset: DatasetView) -> Table | None:

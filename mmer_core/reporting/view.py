@@ -29,14 +29,12 @@ class EmbeddingSpace:
         points: ``(N, 2)`` t-SNE coordinates.
         groups: ``N`` names to colour by (dominant emotion, or modality).
         explained_variance: ``(M,)`` cumulative share in 0..1 of the first 1..M principal components.
-        figures: Named numbers (effective dimensionality at 95 %, alignment, uniformity, ...).
     """
 
     name: str
     points: npt.NDArray[np.floating[Any]]
     groups: Sequence[str]
     explained_variance: npt.NDArray[np.floating[Any]]
-    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class FamilyView:
     Attributes:
         evaluation: For emotion ``{"task", "split", "n", "metrics", "baselines", "per_category", "vad",
             "per_stream"}``, for retrieval ``{"task", "split", "n_images", "n_texts", "metrics",
-            "baselines"}``; ``metrics`` maps a name to an estimate.
+            "baselines"}``; ``metrics`` maps a name to an estimate. ``"analyses"``, if there, is as
+            `mmer_core.stages.analysing` makes it.
         history: One record an epoch: ``epoch`` and named figures (``train_*``, ``val_*``).
         best_epoch: The epoch whose weights were kept.
         curves: One record for each attack and K: ``{"attack", "pixels", "n", "already", "success",
@@ -64,6 +63,11 @@ class FamilyView:
     by_queries: Sequence[Record] = ()
     spaces: Sequence[EmbeddingSpace] = ()
     training_seconds: float | None = None
+
+    @property
+    def analyses(self) -> Record:
+        """Analyses of spaces, modalities and words, by name; empty where none were made."""
+        return self.evaluation.get("analyses", {})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from mmer_core.stages.captioning import (
     merge_captions,
     plan_captions,
 )
+from mmer_core.stages.carding import model_card
 from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
 from mmer_core.stages.describing import describe
@@ -46,6 +47,7 @@ __all__ = [
     "merge_captions",
     "merge_features",
     "merge_robustness",
+    "model_card",
     "newest_model",
     "newest_models",
     "plan_attack",

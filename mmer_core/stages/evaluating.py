@@ -15,6 +15,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.evaluation.evaluate import evaluate_emotion, evaluate_retrieval
 from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec, SeparateRetrievalModel
+from mmer_core.stages.analysing import analyse_emotions, analyse_retrieval
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData
@@ -30,11 +31,12 @@ def evaluate(
     features: ArtifactKey,
     model: ArtifactKey,
 ) -> Artifact:
-    """Metrics with intervals beside chance and the best constant (kind ``evaluation``).
+    """Metrics with intervals beside chance and the best constant, and the analyses (kind ``evaluation``).
 
-    Files: ``metrics.json``; ``embedding_<name>.npy`` ``(N, D)`` of every embedding space; for emotion
-    models ``probabilities.npy`` ``(N, C)`` and ``ratings.npy`` ``(N, V)``. On another dataset than the model's,
-    labels are matched by name, and ``unmatched_labels`` in ``metrics.json`` names those that were left out.
+    Files: ``metrics.json``, whose ``analyses`` are those of `mmer_core.stages.analysing`;
+    ``embedding_<name>.npy`` ``(N, D)`` of every embedding space; for emotion models ``probabilities.npy``
+    ``(N, C)`` and ``ratings.npy`` ``(N, V)``. On another dataset than the model's, labels are matched by name,
+    and ``unmatched_labels`` in ``metrics.json`` names those that were left out.
 
     Raises:
         ConfigError: The model is for another task than the dataset.
@@ -115,6 +117,7 @@ def _emotion(
             **{name: alone["metrics"][name] for name in ("map", "vad_mae") if name in alone["metrics"]},
             "ap": [category["ap"]["value"] for category in alone["per_category"]],
         }
+    result["analyses"] = analyse_emotions(trained, data.streams, predicted, split, config)
     np.save(folder / "probabilities.npy", predicted.probabilities, allow_pickle=False)
     np.save(folder / "ratings.npy", predicted.ratings, allow_pickle=False)
     for stream, embedding in predicted.output.embeddings.items():
@@ -129,12 +132,16 @@ def _retrieval(
     images, texts = trained.embed_images(data.images), trained.embed_texts(data.texts)
     _save_embedding(folder, "image", images)
     _save_embedding(folder, "text", texts)
+    others: dict[str, np.ndarray] = {}
     model = trained.retrieval_model
     if isinstance(model, SeparateRetrievalModel):
         with torch.inference_mode():
             own = model.own_image_embedding(data.images.to(trained.device))
-        _save_embedding(folder, "own_image", own.cpu().numpy())
-    return evaluate_retrieval(images, texts, split.text_sample, config)
+        others["own_image"] = own.cpu().numpy()
+        _save_embedding(folder, "own_image", others["own_image"])
+    result = evaluate_retrieval(images, texts, split.text_sample, config)
+    result["analyses"] = analyse_retrieval(images, texts, others, split, config)
+    return result
 
 
 def _save_embedding(folder: Path, name: str, embedding: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.curves import success_by_queries
 from mmer_core.config import ReportConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
-from mmer_core.evaluation import embeddings as analyses
+from mmer_core.evaluation.embeddings import explained_variance, tsne
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.view import (
     AttackedImage,
@@ -207,7 +207,7 @@ def _spaces(measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace
         return
     together = np.concatenate(list(streams.values()))
     groups = [name for name, vectors in streams.items() for _ in vectors]
-    yield _space("shared: " + " + ".join(streams), together, groups, config, _pair_figures(streams))
+    yield _space("shared: " + " + ".join(streams), together, groups, config)
     yield _space("shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config)
 
 
@@ -222,44 +222,20 @@ def _retrieval_spaces(measured: Measured, config: ReportConfig) -> Iterator[Embe
         "text space, image mapped into it" if measured.spec.family == "separate" else "shared: image + text"
     )
     groups = ["image"] * len(images) + ["text"] * len(texts)
-    pair = {"image": images, "text": texts}
-    yield _space(label, np.concatenate([images, texts]), groups, config, _pair_figures(pair))
+    yield _space(label, np.concatenate([images, texts]), groups, config)
     if "own_image" in measured.spaces:
         yield _space(
             "image, its own space", measured.embedding("own_image")[chosen], ["image"] * len(chosen), config
         )
 
 
-def _space(
-    name: str,
-    vectors: np.ndarray,
-    groups: Sequence[str],
-    config: ReportConfig,
-    figures: dict[str, float] | None = None,
-) -> EmbeddingSpace:
+def _space(name: str, vectors: np.ndarray, groups: Sequence[str], config: ReportConfig) -> EmbeddingSpace:
     return EmbeddingSpace(
         name=name,
-        points=analyses.tsne(vectors, config.seed),
+        points=tsne(vectors, config.seed),
         groups=groups,
-        explained_variance=analyses.explained_variance(vectors),
-        figures={
-            "effective dimensionality (95 %)": analyses.effective_dimensionality(vectors),
-            "uniformity": analyses.uniformity(vectors),
-            "mean similarity": analyses.mean_similarity(vectors),
-            **(figures or {}),
-        },
+        explained_variance=explained_variance(vectors),
     )
-
-
-def _pair_figures(streams: dict[str, np.ndarray]) -> dict[str, float]:
-    """How image and text lie to each other, where there are both."""
-    image = streams.get("image", streams.get("context"))
-    if image is None or "text" not in streams:
-        return {}
-    return {
-        "alignment": analyses.alignment(image, streams["text"]),
-        "modality gap": analyses.modality_gap(image, streams["text"]),
-    }
 
 
 def _chosen(count: int, config: ReportConfig) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
 from mmer_core.encoders import encoder_identity, load_image_encoder, load_text_encoder
-from mmer_core.encoders.packaged import _minilm_folder
+from mmer_core.encoders.packaged import text_folder
 
 MINILM = "packaged:all-MiniLM-L6-v2"
 
@@ -43,7 +43,7 @@ def test_folding_changes_nothing(lite, size, side):
 
 
 def test_minilm_is_the_mean_of_its_tokens_one_text_at_a_time():
-    folder = _minilm_folder("all-MiniLM-L6-v2")
+    folder = text_folder("all-MiniLM-L6-v2")
     model, tokenizer = AutoModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     texts = [
         "Two dogs run in the snow.",

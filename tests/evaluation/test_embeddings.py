@@ -12,7 +12,9 @@ from mmer_core.evaluation import embeddings as module
 from mmer_core.evaluation.embeddings import (
     alignment,
     effective_dimensionality,
+    embedding_variance,
     explained_variance,
+    linear_cka,
     mean_similarity,
     modality_gap,
     paired_similarity,
@@ -142,3 +144,43 @@ def test_tsne_of_a_collapsed_space():
 def test_senseless_spaces_raise(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@quick
+@given(shape=shapes)
+def test_embedding_variance_is_the_trace_of_the_covariance(shape):
+    rows = draw(shape)
+    assert embedding_variance(rows) == pytest.approx(unit(rows).var(axis=0).sum(), abs=1e-12)
+    # Over n rows, variance and mean similarity are two sides of one figure.
+    count = len(rows)
+    assert 1 - embedding_variance(rows) == pytest.approx(
+        (mean_similarity(rows) * (count - 1) + 1) / count, abs=1e-9
+    )
+
+
+def test_embedding_variance_of_known_spaces():
+    assert embedding_variance([[1.0, 0.0], [-2.0, 0.0]]) == pytest.approx(1)
+    assert embedding_variance(np.ones((7, 3))) == pytest.approx(0, abs=1e-12)
+
+
+@quick
+@given(shape=shapes)
+def test_cka_equals_the_kernel_definition(shape):
+    """HSIC of the two Gram matrices, centred: equation 3 of the paper, where the code has equation 4."""
+    x = draw(shape)
+    y = draw((len(x), 4, shape[2] + 1)) + x[:, :1]
+    centre = np.eye(len(x)) - 1 / len(x)
+    k, g = centre @ x @ x.T @ centre, centre @ y @ y.T @ centre
+    expected = np.trace(k @ g) / np.sqrt(np.trace(k @ k) * np.trace(g @ g))
+    assert linear_cka(x, y) == pytest.approx(expected)
+
+
+def test_cka_sees_no_rotation_and_tells_unrelated_spaces():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(400, 6))
+    rotation = np.linalg.qr(generator.normal(size=(6, 6)))[0]
+    assert linear_cka(x, 3 * x @ rotation + 5) == pytest.approx(1)
+    assert linear_cka(x, generator.normal(size=(400, 6))) < 0.05
+    assert np.isnan(linear_cka(x, np.full((400, 2), 0.3)))
+    with pytest.raises(ValueError, match="same samples"):
+        linear_cka(x, x[1:])

@@ -69,15 +69,26 @@ def test_every_parameter_is_listed(command, job, capsys, monkeypatch) -> None:
 
 def test_every_command_is_listed(capsys) -> None:
     text = help_of(capsys)
-    for command in ("pipeline", "ingest", "train", "index", "robustness", "report", "search", "predict"):
+    for command in (
+        "pipeline",
+        "ingest",
+        "train",
+        "index",
+        "robustness",
+        "report",
+        "search",
+        "predict",
+        "export",
+        "card",
+    ):
         assert command in text
     assert "pipeline--configdemo" in text
     assert all(command in help_of(capsys, "artifacts") for command in ("ls", "show", "fetch", "verify"))
 
 
-@pytest.mark.parametrize("command", ["search", "predict"])
+@pytest.mark.parametrize("command", ["search", "predict", "export", "card"])
 def test_questions_describe_their_parameters(command, capsys) -> None:
     text = help_of(capsys, command)
-    assert "--json" in text
+    assert ("--json" if command in ("search", "predict") else "--to") in text
     assert "--store" in text
     assert "Artifactstore" in text

@@ -11,7 +11,7 @@ from small_pipeline import Study, created, digests, one_dataset, start_mmer
 from mmer_core.store import Draft, Manifest, Store, open_store
 
 DONE_ALREADY = ("prepared", "feature-shard", "features")
-COMPARED = ("model", "evaluation", "attack-shard", "robustness")
+COMPARED = ("model", "evaluation", "model-card", "attack-shard", "robustness")
 
 
 @pytest.mark.integration
@@ -30,7 +30,13 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
 
     _kill_when(lambda: any(store.keys("attack-shard")), command, tmp_path / "second.txt")
     survived = created(store)
-    assert {key.kind for key in survived} == {*DONE_ALREADY, "model", "evaluation", "attack-shard"}
+    assert {key.kind for key in survived} == {
+        *DONE_ALREADY,
+        "model",
+        "evaluation",
+        "model-card",
+        "attack-shard",
+    }
     assert [problem for key in survived for problem in store.verify(key)] == []
 
     process = start_mmer(command, tmp_path / "third.txt")

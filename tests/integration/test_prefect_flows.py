@@ -100,15 +100,21 @@ def test_train_run_makes_a_model(study: Study) -> None:
     assert state.is_completed()
     trained = state.result()
     made = {ArtifactKey.parse(trained.model), ArtifactKey.parse(trained.evaluation)}
+    new = created(study.store).keys() - before.keys()
     try:
-        assert created(study.store).keys() - before.keys() == made
+        assert {key.kind for key in new - made} == {"model-card"}
+        assert len(new) == 3
+        card = Artifact.get("model-card")
+        assert card is not None
+        assert "with seed 1" in card.data
+        assert "## Limits" in card.data
         note = Artifact.get("model-summary")
         assert note is not None
         assert trained.model in note.data
         assert "made in" in note.data
         assert "| epochs | 2 |" in note.data
     finally:
-        for key in made:
+        for key in new:
             study.store.delete(key)
 
 

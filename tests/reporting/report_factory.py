@@ -98,8 +98,74 @@ def space(name: str, groups: list[str], seed: int) -> EmbeddingSpace:
     kinds = {group: rng.normal(size=2) * 6 for group in dict.fromkeys(groups)}
     points = np.stack([kinds[group] + rng.normal(size=2) for group in groups])
     variance = np.cumsum(0.8 ** np.arange(30) * (0.2 + seed / 100))
-    return EmbeddingSpace(name, points, groups, variance / variance[-1],
-                          {"effective_dimensions_95": 17.0 + seed, "alignment": 0.4321, "uniformity": -2.718})  # fmt: skip
+    return EmbeddingSpace(name, points, groups, variance / variance[-1])
+
+
+def space_record(name: str, dimensions: int) -> dict:
+    return {
+        "name": name,
+        "n": 321,
+        "dimensions": 2 * dimensions,
+        "effective_dimensionality": dimensions,
+        "variance": 0.876,
+        "mean_similarity": 0.123,
+        "uniformity": -2.718,
+    }
+
+
+def pair_record(first: str, second: str) -> dict:
+    return {
+        "first": first,
+        "second": second,
+        "cka": 0.345,
+        "paired_similarity": 0.5678,
+        "alignment": 0.8644,
+        "modality_gap": 0.4321,
+        "own_neighbours": 0.8123,
+        "own_neighbours_mixed": 0.499,
+    }
+
+
+def words(count: int) -> list[dict]:
+    """Differences fall from clearly above zero to clearly below."""
+    return [
+        {"word": f"word{place}", "texts": 40 - place, "mean": 0.3 - place / 100, "rest": 0.2,
+         "difference": estimate(0.1 - place / 100, 0.03)}
+        for place in range(count)
+    ]  # fmt: skip
+
+
+def emotion_analyses(score: float, streams: tuple[str, ...] = ("context", "body", "text")) -> dict:
+    return {
+        "spaces": [
+            space_record(name, 17 + place) | {"knn_map": estimate(score - 10)}
+            for place, name in enumerate(streams)
+        ],
+        "pairs": [{"first": "context", "second": "body", "cka": 0.0456}, pair_record("context", "text")],
+        "contribution": {
+            "all": estimate(score),
+            "none": estimate(17.0, 0.5),
+            "streams": [
+                {"name": name, "alone": estimate(score - 3 - place), "left_out": estimate(1.25 * place - 0.9, 0.7),
+                 "shapley": estimate((score - 17) / len(streams), 1)}
+                for place, name in enumerate(streams)
+            ],
+            "leaders": [
+                {"name": name, "best": streams[place % 2], "second": "text", "lead": estimate(place - 5.0, 3)}
+                for place, name in enumerate(EMOTIC_CATEGORIES)
+            ],
+        },
+        "agreement": [
+            {"first": "context", "second": "text", "spearman": 0.321, "kappa": None,
+             "per_category": [{"name": name, "spearman": 0.217, "kappa": None} for name in EMOTIC_CATEGORIES]}
+        ],
+        "words": words(40),
+    }  # fmt: skip
+
+
+def retrieval_analyses() -> dict:
+    spaces = [space_record("image", 31), space_record("text", 37)]
+    return {"spaces": spaces, "pairs": [pair_record("image", "text")], "words": words(5)}
 
 
 def emotion_evaluation(score: float, half: float = 2.0) -> dict:
@@ -126,6 +192,7 @@ def emotion_evaluation(score: float, half: float = 2.0) -> dict:
             stream: {"map": estimate(score - 3), "ap": [float(one) for one in rng.uniform(8, 70, 26)]}
             for stream in ("context", "body", "text")
         },
+        "analyses": emotion_analyses(score),
     }  # fmt: skip
 
 
@@ -140,7 +207,7 @@ def retrieval_evaluation(score: float) -> dict:
         "t2i_median_rank": 501,
     }
     return {"task": "retrieval", "split": "test", "n_images": 1000, "n_texts": 5000, "metrics": figures,
-            "baselines": baselines}  # fmt: skip
+            "baselines": baselines, "analyses": retrieval_analyses()}  # fmt: skip
 
 
 def family(

@@ -10,6 +10,9 @@ import pytest
 import report_factory as make
 
 from mmer_core.errors import MmerError
+from mmer_core.reporting.analysis_tables import leaders_count
+from mmer_core.reporting.estimates import Estimate, number
+from mmer_core.reporting.reading import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP
 
@@ -70,6 +73,7 @@ def bare():
     """No attack, gallery, history, space, stream or example."""
     family = replace(
         make.family("separate", make.emotion_evaluation(31.0), attacks=False),
+        evaluation={key: value for key, value in make.emotion_evaluation(31.0).items() if key != "analyses"},
         history=[],
         spaces=[],
         training_seconds=None,
@@ -147,8 +151,18 @@ def test_every_figure_is_in_the_text(full):
                 assert f"{record['success']['high']:.1f}" in text
             for record in family.history:
                 assert f"{record['train_loss']:.4g}" in text
-            for space in family.spaces:
-                assert f"{space.figures['effective_dimensions_95']:.0f}" in text
+            for space in family.analyses["spaces"]:
+                assert f"{space['effective_dimensionality']:.0f}" in text
+                assert f"{space['uniformity']:.2f}".replace("-", "−") in text
+            for pair in family.analyses["pairs"]:
+                assert f"{pair['cka']:.2f}" in text
+                assert f"{100 * pair.get('own_neighbours', 0.8123):.1f}" in text
+            for stream in family.analyses.get("contribution", {}).get("streams", ()):
+                for part in ("alone", "left_out", "shapley"):
+                    assert number(stream[part]["high"]) in text
+            for record in family.analyses["words"]:
+                assert record["word"] in text
+                assert f"{record['difference']['value']:.3f}".replace("-", "−") in text
         for item in dataset.gallery:
             assert f"{item.queries} queries · sample {item.sample}" in text
         assert f"{dataset.card.inputs:,} inputs found" in text
@@ -159,6 +173,27 @@ def test_every_figure_is_in_the_text(full):
         assert f"{score:.2f}" in text
     assert '"seed": 7' in text
     assert "2.14.0" in text
+
+
+def test_every_shown_analysis_says_how_to_read_it(full):
+    text = Page(full).text
+    for one in (*SPACE, *PAIR, *CONTRIBUTION, *AGREEMENT):
+        assert one.sentence in text, one.key
+    assert "A closer look" not in Page(rendered("bare")).text
+    # A retrieval model has neighbours' labels nowhere, so nothing is said about reading them.
+    assert "neighbours’ mAP" not in Page(rendered("retrieval")).text
+
+
+def test_leaders_are_counted_by_hand(full):
+    """Of 26 leads -5, -4, ..., 20, each ± 3, alternating between two modalities, those from 4 on are clear."""
+    (family, *_) = both().datasets[0].families
+    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family]).rows}
+    assert rows == {"context": ["13", "8"], "body": ["13", "9"]}
+
+
+def test_intervals_with_a_minus_are_readable():
+    assert Estimate(-1.0, -2.5, -0.1).interval() == "−2.5 to −0.1"
+    assert Estimate(1.0, 0.5, 2.0).interval() == "0.5–2.0"
 
 
 def test_captions_and_names_are_escaped(full):

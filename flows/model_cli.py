@@ -1,0 +1,71 @@
+"""`mmer card` and `mmer export`: what can be taken away of a trained model."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from flows.terminal import progress_bars
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import ConfigError, MmerError
+from mmer_core.exporting import export_model
+from mmer_core.files import write_whole
+from mmer_core.stages import Context, model_card, newest_models
+from mmer_core.stages.carding import CARD_FILE, FIELDS_FILE
+from mmer_core.store import ArtifactKey
+from tasks.progress import progress_for
+
+Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+Model = Annotated[str, Parameter(help="Key of a model; its beginning will do, or `model` for the newest.")]
+
+
+def add_to(app: App) -> None:
+    """Register the commands."""
+    app.command(card)
+    app.command(export)
+
+
+def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = RuntimeConfig()) -> None:
+    """Print a model's card: its data, figures, use and limits, configuration, and the licence of its weights.
+
+    Parameters
+    ----------
+    to:
+        Write it to this file instead, as .md, or as .json for programs.
+    """
+    context = Context(runtime)
+    (artifacts,) = newest_models(context.store, (str(_model(context, model)),))
+    made = model_card(context, artifacts.prepared, artifacts.model, artifacts.evaluation)
+    if to is None:
+        print((made.folder / CARD_FILE).read_text("utf-8"), end="")
+        return
+    files = {".md": CARD_FILE, ".json": FIELDS_FILE}
+    if to.suffix not in files:
+        raise ConfigError(f"{to} must end in .md or .json, which tells its format")
+    try:
+        write_whole(to, (made.folder / files[to.suffix]).read_text("utf-8"))
+    except OSError as error:
+        raise MmerError(f"cannot write {to} ({error.strerror}); name a file in a writable folder") from None
+    print(to)
+
+
+def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig()) -> None:
+    """Write a trained model as ONNX files with a description, checked against the model.
+
+    Parameters
+    ----------
+    to:
+        The folder to make, which must not exist yet.
+    """
+    with progress_bars():
+        context = Context(runtime, progress_for("export"))
+        differences = export_model(context, _model(context, model), to)
+    for file, difference in differences.items():
+        print(f"{to / file}: at most {difference:.1g} from the model")
+
+
+def _model(context: Context, text: str) -> ArtifactKey:
+    key = context.store.find(text)
+    if key.kind != "model":
+        raise ConfigError(f"{key} is no model; mmer artifacts ls model lists those that are there")
+    return key

@@ -1,0 +1,130 @@
+"""`mmer predict`: read people in photos with a trained emotion model."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from rich.text import Text
+
+from flows.terminal import progress_bars, tables
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import DatasetError
+from mmer_core.prediction import (
+    PersonDetector,
+    PersonReading,
+    Reading,
+    listed_photos,
+    read_people,
+    write_readings,
+)
+from mmer_core.prediction.photos import read_photo
+from mmer_core.prediction.reading import check_output
+from mmer_core.progress import silent
+from mmer_core.stages import Context
+from tasks.progress import progress_for
+
+Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+_STRONGEST = 3
+
+
+def add_to(app: App) -> None:
+    """Register the command."""
+    app.command(predict)
+
+
+def predict(
+    photo: Path,
+    *,
+    box: tuple[int, int, int, int] | None = None,
+    text: str | None = None,
+    detector: str | None = None,
+    detector_threshold: float = 0.7,
+    model: str | None = None,
+    out: Path | None = None,
+    json_output: Annotated[bool, Parameter(name="--json")] = False,
+    runtime: Runtime = RuntimeConfig(),
+) -> None:
+    """Read the emotions of people in a photo, in all photos of a folder, or in those of a CSV list.
+
+    A photo that cannot be read gives a row with its error; the others are read.
+
+    Parameters
+    ----------
+    photo:
+        A photo; a folder of photos; or a CSV with the column photo and, if there are any, x1,y1,x2,y2 and
+        text: a row a person.
+    box:
+        The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
+    text:
+        A text that goes with the photo; the model does without when not given.
+    detector:
+        Find the people in photos without a box: torchvision:ARCH@WEIGHTS_FILE, any of torchvision's detection
+        networks.
+    detector_threshold:
+        Least confidence of the detector, 0 to 1, that counts as a person.
+    model:
+        Key of an emotion model; the newest one by default.
+    out:
+        Write the readings to this .csv or .json, a row or an object a person.
+    json_output:
+        Print JSON instead of a table.
+    """
+    if out is not None:
+        check_output(out)
+    single = not (photo.is_dir() or photo.suffix.lower() == ".csv")
+    if single:
+        read_photo(photo)  # a wrong name is told before anything is loaded
+    requests = listed_photos(photo, box=box, text=text)
+    with progress_bars():
+        # One photo is read before a bar could be drawn.
+        context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
+        found = PersonDetector.load(detector, detector_threshold, context.device) if detector else None
+        people = read_people(context, requests, model=model, detector=found)
+    failed = sum(person.error is not None for person in people)
+    if single and failed:
+        raise DatasetError(str(people[0].error))
+    if out is not None:
+        write_readings(people, out)
+        print(out)
+    elif json_output:
+        alone = people[0].reading if single and detector is None else None
+        print(json.dumps(alone.to_dict() if alone else [person.to_dict() for person in people], indent=2))
+    elif single and len(people) == 1 and people[0].reading:
+        _print_reading(people[0].reading)
+    else:
+        _print_people(people)
+    if failed:
+        print(f"{failed} of {len(people)} could not be read; the rows say why", file=sys.stderr)
+
+
+def _print_reading(reading: Reading) -> None:
+    table = Table("emotion", "probability", "present", box=None)
+    for name, probability, present in reading.ranked():
+        table.add_row(name, f"{probability:.2f}", "yes" if present else "")
+    tables().print(table)
+    if reading.ratings:
+        print(_ratings(reading) + " (1 to 10)")
+
+
+def _print_people(people: Sequence[PersonReading]) -> None:
+    """A line a person: the strongest emotions and the ratings, or the error."""
+    table = Table("photo", "box", "strongest emotions", "ratings", box=None)
+    for person in people:
+        box = " ".join(map(str, person.box)) if person.box else "whole photo"
+        if person.reading is None:
+            cells = (person.photo, "", f"not read: {person.error}", "")
+        else:
+            best = person.reading.ranked()[:_STRONGEST]
+            strongest = ", ".join(f"{name} {probability:.2f}" for name, probability, _ in best)
+            cells = (person.photo, box, strongest, _ratings(person.reading))
+        # As Text, because brackets in names are no markup.
+        table.add_row(*map(Text, cells))
+    tables().print(table)
+
+
+def _ratings(reading: Reading) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items())

@@ -1,0 +1,83 @@
+"""What the nearest neighbours of a point in an embedding space say about it."""
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.evaluation.arrays import FloatArray, finite
+from mmer_core.evaluation.embeddings import PAIRS_AT_ONCE, unit_rows
+
+NEIGHBOURS = 10
+"""How many neighbours are asked, unless there are fewer."""
+
+
+def nearest(embeddings: npt.ArrayLike, k: int = NEIGHBOURS) -> npt.NDArray[np.int64]:
+    """``(N, min(k, N - 1))`` rows of highest cosine with each row, itself left out; in no order.
+
+    Args:
+        embeddings: ``(N, D)``, at least 2 rows.
+        k: At least 1.
+
+    Raises:
+        ValueError: NaN, fewer than 2 rows, a zero row, or ``k`` below 1.
+    """
+    rows = unit_rows(embeddings)
+    count = len(rows)
+    if count < 2 or k < 1:
+        raise ValueError(f"{count} embeddings have no {k} neighbours: give at least 2 embeddings and k of 1")
+    k = min(k, count - 1)
+    found = np.empty((count, k), np.int64)
+    step = max(1, PAIRS_AT_ONCE // count)
+    for start in range(0, count, step):
+        cosine = rows[start : start + step] @ rows.T  # (step, N)
+        own = np.arange(len(cosine))
+        cosine[own, start + own] = -np.inf
+        found[start : start + step] = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+    return found
+
+
+def neighbour_shares(neighbours: npt.NDArray[np.int64], labels: npt.ArrayLike) -> FloatArray:
+    """``(N, C)`` share, in 0..1, of each row's neighbours that carry each label.
+
+    The k-nearest-neighbour estimate of a label's probability, each row left out of its own estimate (Cover
+    and Hart 1967, *Nearest neighbor pattern classification*, https://doi.org/10.1109/TIT.1967.1053964). How
+    well it ranks says how far the labels are separable in the space without any further training.
+
+    Args:
+        neighbours: ``(N, k)`` as `nearest` gives them.
+        labels: ``(N, C)`` 0/1.
+
+    Raises:
+        ValueError: NaN, or another number of rows.
+    """
+    label = finite("labels", labels, 2)
+    if len(label) != len(neighbours):
+        raise ValueError(f"{len(label)} rows of labels do not go with {len(neighbours)} of neighbours")
+    share = np.zeros_like(label)
+    for column in neighbours.T:
+        share += label[column]
+    return share / neighbours.shape[1]
+
+
+def same_group_share(neighbours: npt.NDArray[np.int64], groups: npt.ArrayLike) -> tuple[float, float]:
+    """Mean share of a row's neighbours that are of its own group, and what it is when groups are mixed at random.
+
+    Schilling 1986, *Multivariate Two-Sample Tests Based on Nearest Neighbors*,
+    https://doi.org/10.1080/01621459.1986.10478337. With modalities as groups: 1 is two modalities that keep
+    to themselves, the random share is two that lie in one another.
+
+    Args:
+        neighbours: ``(N, k)`` as `nearest` gives them.
+        groups: ``(N,)`` group of each row, of any type.
+
+    Returns:
+        Both in 0..1; the second is ``sum_g n_g (n_g - 1) / (N (N - 1))``.
+
+    Raises:
+        ValueError: Another number of rows.
+    """
+    group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(group) != len(neighbours):
+        raise ValueError(f"{len(group)} groups do not go with {len(neighbours)} rows of neighbours")
+    sizes = np.bincount(group).astype(np.float64)
+    expected = (sizes * (sizes - 1)).sum() / (len(group) * (len(group) - 1))
+    return float((group[neighbours] == group[:, None]).mean()), float(expected)

@@ -1,0 +1,145 @@
+"""A trained model to a folder of ONNX files with a description; whole and checked, or not at all."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders import ImageEncoder, TextEncoder
+from mmer_core.encoders.registry import text_folder
+from mmer_core.exporting.examples import cases
+from mmer_core.exporting.onnx_files import ExportError, largest_difference, require_onnx, write_onnx
+from mmer_core.exporting.towers import Tower, towers
+from mmer_core.files import new_folder
+from mmer_core.inference import TrainedModel
+from mmer_core.models import ModelSpec
+from mmer_core.stages.context import Context
+from mmer_core.store import ArtifactKey
+
+DESCRIPTION_FILE = "export.json"
+TOKENIZER_FOLDER = "tokenizer"
+TOLERANCE = 1e-4
+"""Largest difference from PyTorch that a file may have in any output, relative beyond 1."""
+_LONG = "word " * 5000
+
+
+def export_model(
+    context: Context, key: ArtifactKey, to: Path, *, tolerance: float = TOLERANCE
+) -> dict[str, float]:
+    """Write a trained model as ONNX files.
+
+    The folder holds a ``.onnx`` file for each tower (see `mmer_core.exporting.towers`), ``tokenizer/`` where
+    the model reads text, and ``export.json``: inputs, outputs, sizes, preprocessing outside of the files,
+    label order, thresholds, and how far ONNX Runtime is from PyTorch.
+
+    Args:
+        key: Of a ``model`` artifact.
+        to: The folder to make, which must not exist yet; on any error there is none.
+        tolerance: Largest difference that a file may have.
+
+    Returns:
+        The largest difference of every file.
+
+    Raises:
+        ConfigError: A package that export needs is missing, or the folder exists.
+        ExportError: A tower cannot be written, or a file says something else than the model.
+        StoreError: There is no such model, or what it was trained on is gone.
+    """
+    require_onnx()
+    artifact = context.artifact(key)
+    trained = TrainedModel.open(artifact.folder, torch.device("cpu"))
+    # Weights are written from the CPU, whatever the model will run on.
+    cpu = Context(context.runtime.model_copy(update={"device": "cpu"}))
+    encoders = trained.spec.encoders
+    image = cpu.image_encoder(encoders.image, encoders.image_size)
+    text = cpu.text_encoder(encoders.text) if "text" in trained.spec.streams else None
+    prepared = Prepared.open(context.folder(ArtifactKey.parse(artifact.manifest.inputs["prepared"])))
+    split = prepared.split("val")
+    parts = list(towers(trained, image, text))
+    longest = text.tokens([_LONG])["input_ids"].shape[1] if text is not None else 0
+    differences: dict[str, float] = {}
+    with new_folder(to) as folder:
+        for done, tower in enumerate(parts):
+            context.progress(done, len(parts), tower.name)
+            inputs = list(cases(tower, split, image, text, seed=0))
+            file = f"{tower.name}.onnx"
+            write_onnx(tower, inputs[-1], longest, folder / file)
+            differences[file] = largest_difference(tower, folder / file, inputs)
+            if not differences[file] <= tolerance:
+                raise ExportError(
+                    f"{file} differs from the model by {differences[file]:.2g}, which is more than {tolerance:g}; "
+                    "nothing was exported"
+                )
+        if text is not None:
+            tokenizer = AutoTokenizer.from_pretrained(
+                text_folder(context.encoder_name(encoders.text)), local_files_only=True
+            )
+            tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
+        described = _described(key, trained, parts, image, text, longest)
+        described["largest_difference"] = differences
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(described, indent=2) + "\n")
+        context.progress(len(parts), len(parts))
+    return differences
+
+
+def _described(
+    key: ArtifactKey,
+    trained: TrainedModel,
+    parts: list[Tower],
+    image: ImageEncoder,
+    text: TextEncoder | None,
+    longest: int,
+) -> dict[str, Any]:
+    spec = trained.spec
+    described: dict[str, Any] = {
+        "model": str(key),
+        "task": spec.task,
+        "family": spec.family,
+        "dataset": spec.dataset,
+        "encoders": spec.encoders.model_dump(mode="json", exclude={"shard_size"}),
+        "files": {f"{tower.name}.onnx": _interface(tower, spec, image, longest) for tower in parts},
+        "preprocessing": _preprocessing(spec, image),
+    }
+    if text is not None:
+        described["tokenizer"] = {"folder": TOKENIZER_FOLDER, "longest": longest, "normalise": False}
+    if spec.task == "emotion":
+        described |= {
+            "labels": spec.labels,
+            "thresholds": trained.thresholds.tolist(),
+            "dimensions": spec.dimensions,
+        }
+    return described
+
+
+def _interface(tower: Tower, spec: ModelSpec, image: ImageEncoder, longest: int) -> dict[str, Any]:
+    height, width = image.size
+    widths = {"probabilities": len(spec.labels), "ratings": len(spec.dimensions)}
+    return {
+        "inputs": [
+            *({"name": name, "type": "uint8", "shape": ["batch", height, width, 3]} for name in tower.images),
+            *({"name": name, "type": "int64", "shape": ["batch", "tokens"]} for name in tower.tokens),
+        ],
+        "outputs": [
+            {"name": name, "type": "float32", "shape": ["batch", widths.get(name, spec.embedding)]}
+            for name in tower.outputs
+        ],
+    }
+
+
+def _preprocessing(spec: ModelSpec, image: ImageEncoder) -> dict[str, list[str]]:
+    """What is left to do before a file is run, by image stream; normalisation is inside the files."""
+    height, width = image.size
+    steps = {}
+    for stream, side in spec.sides.items():
+        shown = "crop the person's box" if stream == "body" else "take the whole photo"
+        steps[stream] = [
+            "decode to RGB, upright by the EXIF orientation",
+            shown,
+            f"squeeze to {side} x {side} (bilinear, antialiased)",
+        ]
+        if (side, side) != (height, width):
+            steps[stream].append(f"squeeze to {height} x {width} (bilinear, antialiased)")
+    return steps

@@ -1,0 +1,104 @@
+"""One tower to one ONNX file, and the proof that the file says what the tower says."""
+
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import Dim
+
+from mmer_core.errors import ConfigError, MmerError
+from mmer_core.exporting.towers import Tower
+
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+MOST_AT_ONCE = 4096
+"""Largest batch that a file takes."""
+
+
+class ExportError(MmerError):
+    """A model cannot be written as ONNX, or the file does not say what the model says."""
+
+
+def require_onnx() -> None:
+    """Raises `ConfigError` when a package that export needs is not installed."""
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    if missing:
+        raise ConfigError(
+            f"export needs {', '.join(missing)}, which is not installed: pip install 'mmer[onnx]'"
+        )
+
+
+def write_onnx(tower: Tower, example: Sequence[Tensor], longest: int, path: Path) -> None:
+    """Write a tower as one self-contained ONNX file with a free batch size (and number of tokens).
+
+    Args:
+        example: Inputs in order, at least 2 samples.
+        longest: Most tokens of a text; where the example has so many, every text must be padded to them.
+        path: The file to write.
+
+    Raises:
+        ExportError: PyTorch cannot trace the module or ONNX has no word for what it does.
+    """
+    batch = Dim("batch", min=1, max=MOST_AT_ONCE)
+    shapes: list[dict[int, object]] = [{0: batch} for _ in tower.images]
+    for tokens in example[len(tower.images) :]:
+        free = tokens.shape[1] < longest
+        shapes.append({0: batch, 1: Dim("tokens", min=2, max=longest)} if free else {0: batch})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that two inputs share the name of a dimension is meant
+            torch.onnx.export(
+                tower.module,
+                tuple(example),
+                path,
+                dynamo=True,
+                dynamic_shapes=(tuple(shapes),),  # *inputs are one parameter, a tuple
+                input_names=[*tower.images, *tower.tokens],
+                output_names=list(tower.outputs),
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises types of its own and of everything beneath it
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ExportError(
+            f"{tower.name} cannot be written as ONNX ({reason}); export a model on another encoder"
+        ) from error
+
+
+def largest_difference(tower: Tower, path: Path, cases: Sequence[Sequence[Tensor]]) -> float:
+    """The largest difference between what ONNX Runtime and PyTorch say, over all cases and outputs.
+
+    Absolute for outputs up to 1 in size, relative to PyTorch's beyond; NaN where either says NaN.
+
+    Args:
+        cases: Inputs in order, of several batch sizes.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load or run the file, or answers in another shape.
+    """
+    import onnxruntime
+
+    names = [*tower.images, *tower.tokens]
+    worst = 0.0
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        for case in cases:
+            said = session.run(
+                list(tower.outputs), dict(zip(names, (one.numpy() for one in case), strict=True))
+            )
+            with torch.inference_mode():
+                expected = [output.numpy() for output in tower.module(*case)]
+            for one, other in zip(said, expected, strict=True):
+                if one.shape != other.shape:
+                    raise ExportError(f"{path.name} answers in shape {one.shape} instead of {other.shape}")
+                worst = float(np.maximum(worst, (np.abs(one - other) / np.maximum(1, np.abs(other))).max()))
+    except ExportError:
+        raise
+    except Exception as error:  # ONNX Runtime raises one type for each of its status codes
+        raise ExportError(
+            f"ONNX Runtime does not run {path.name}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    return worst

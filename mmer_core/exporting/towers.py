@@ -1,0 +1,123 @@
+"""Encoder, trained part and calibration composed into one module each: what a deployment runs.
+
+This is the one place that knows how they fit together outside of training.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmer_core.encoders import ImageEncoder, TextEncoder
+from mmer_core.inference import TrainedModel
+from mmer_core.models import RetrievalModel
+
+
+@dataclass(frozen=True)
+class Tower:
+    """One file of an export.
+
+    Attributes:
+        name: Of the file, without its suffix.
+        module: Takes ``*inputs``: ``images`` as ``(B, H, W, 3)`` uint8 RGB at the encoder's input size, then ``tokens`` as
+            ``(B, L)`` int64, all by position; returns a tuple, one tensor ``(B, …)`` float32 for each output.
+        images: Names of the image inputs.
+        tokens: Names of the token inputs.
+        outputs: Names of the outputs.
+    """
+
+    name: str
+    module: nn.Module
+    images: tuple[str, ...]
+    tokens: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None) -> Iterator[Tower]:
+    """What a trained model is deployed as.
+
+    A retrieval model is two towers, ``image`` and ``text``, whose unit embeddings are compared by inner
+    product. An emotion model is ``emotion``, from all its streams to calibrated probabilities and ratings,
+    and, where it reads text too, ``emotion_image``, which does without.
+    """
+    keys = tuple(text.tokens(["a"])) if text is not None else ()
+    pixels = ImageFeatures(image)
+    if isinstance(trained.model, RetrievalModel):
+        assert text is not None
+        # Networks have layers called "embedding", so the outputs must not be.
+        yield Tower("image", _ImageTower(pixels, trained.model), ("pixels",), (), ("image_embedding",))
+        yield Tower("text", _TextTower(text.module, keys, trained.model), (), keys, ("text_embedding",))
+        return
+    streams = tuple(trained.spec.sides)
+    outputs = ("probabilities", "ratings") if trained.spec.dimensions else ("probabilities",)
+    reader = _EmotionTower(trained, streams, pixels, text.module if text is not None else None, keys)
+    yield Tower("emotion", reader, streams, keys, outputs)
+    if text is not None:
+        yield Tower("emotion_image", _EmotionTower(trained, streams, pixels, None, ()), streams, (), outputs)
+
+
+class ImageFeatures(nn.Module):
+    """Pixels ``(B, H, W, 3)`` uint8 to features ``(B, D)``, with the encoder's own preprocessing inside."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        super().__init__()
+        self.module = encoder.module
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(encoder.preprocessing, name)).view(1, 3, 1, 1)
+            self.register_buffer(name, values)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        nchw = pixels.permute(0, 3, 1, 2).float()
+        features: Tensor = self.module((nchw - self.mean) / self.std)
+        return features
+
+
+class _ImageTower(nn.Module):
+    def __init__(self, image: ImageFeatures, model: RetrievalModel) -> None:
+        super().__init__()
+        self.image, self.model = image, model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        (pixels,) = inputs
+        return (self.model.embed_image(self.image(pixels)),)
+
+
+class _TextTower(nn.Module):
+    def __init__(self, text: nn.Module, keys: Sequence[str], model: RetrievalModel) -> None:
+        super().__init__()
+        self.text, self.keys, self.model = text, tuple(keys), model
+
+    def forward(self, *tokens: Tensor) -> tuple[Tensor, ...]:
+        return (self.model.embed_text(self.text(**dict(zip(self.keys, tokens, strict=True)))),)
+
+
+class _EmotionTower(nn.Module):
+    slope: Tensor
+    intercept: Tensor
+
+    def __init__(
+        self,
+        trained: TrainedModel,
+        streams: Sequence[str],
+        image: ImageFeatures,
+        text: nn.Module | None,
+        keys: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.streams, self.image, self.text, self.keys = tuple(streams), image, text, tuple(keys)
+        self.model = trained.model
+        self.register_buffer("slope", torch.tensor(trained.scaling.slope, dtype=torch.float32))
+        self.register_buffer("intercept", torch.tensor(trained.scaling.intercept, dtype=torch.float32))
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        images, tokens = inputs[: len(self.streams)], inputs[len(self.streams) :]
+        features = {stream: self.image(pixels) for stream, pixels in zip(self.streams, images, strict=True)}
+        if self.text is not None:
+            features["text"] = self.text(**dict(zip(self.keys, tokens, strict=True)))
+        output = self.model(features)
+        probabilities = torch.sigmoid(self.slope * output.logits + self.intercept)
+        return (probabilities, output.ratings) if output.ratings.shape[1] else (probabilities,)

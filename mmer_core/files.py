@@ -1,0 +1,58 @@
+"""Writing a file or a folder whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmer_core.errors import ConfigError, MmerError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write UTF-8 text; a file of that name is replaced only when the new one is complete and on disk.
+
+    Missing folders are made. Raises `OSError` when the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; what is written here is for everyone whom the umask allows.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that gets its name when the block ends, and is removed when the block raises.
+
+    Raises:
+        ConfigError: Something of that name exists already.
+        MmerError: The folder cannot be made.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} exists already; name a folder that does not")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial"))
+    except OSError as error:
+        raise MmerError(
+            f"cannot make the folder {path} ({error.strerror}); name one in a writable place"
+        ) from None
+    try:
+        yield partial
+        partial.chmod(0o755)
+        partial.rename(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -1,0 +1,168 @@
+"""A trained emotion model on people in photos: decoded one by one, read in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmer_core.datasets.boxes import clamp
+from mmer_core.datasets.sample import Box
+from mmer_core.encoders import ImageEncoder
+from mmer_core.errors import ConfigError, DatasetError, StoreError
+from mmer_core.inference import TrainedModel
+from mmer_core.prediction.detector import PersonDetector
+from mmer_core.prediction.photos import PhotoRequest, encode_squares, read_photo, square
+from mmer_core.prediction.reading import PersonReading, Reading
+from mmer_core.stages.context import Context
+from mmer_core.store import ArtifactKey
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A person whose pixels are ready, by image stream; none where there is an error."""
+
+    person: PersonReading
+    squares: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def read_people(
+    context: Context,
+    requests: Sequence[PhotoRequest],
+    *,
+    model: str | None = None,
+    detector: PersonDetector | None = None,
+) -> list[PersonReading]:
+    """Read every person in every photo; a photo that cannot be read gives a row with its error.
+
+    Args:
+        requests: A request with a box is that one person. Without, it is everyone whom the detector finds, or
+            the whole photo when there is no detector.
+        model: Key of an emotion model; the newest joint one when None.
+
+    Returns:
+        In the order of the requests, the people of a photo by falling confidence of the detector.
+
+    Raises:
+        StoreError: There is no such model, or no emotion model at all.
+        ConfigError: The model reads no emotions.
+    """
+    key = context.store.find(model) if model else _newest_emotion_model(context)
+    trained = TrainedModel.open(context.folder(key), context.device)
+    if trained.spec.task != "emotion":
+        raise ConfigError(f"{key} matches images and text; give an emotion model")
+    reader = _Reader(context, trained)
+    found: list[PersonReading] = []
+    waiting: list[_Shown] = []
+    for done, request in enumerate(requests, start=1):
+        waiting += reader.show(request, detector)
+        if len(waiting) >= context.runtime.batch_size or done == len(requests):
+            found += reader.read(waiting)
+            waiting.clear()
+        context.progress(done, len(requests))
+    return found
+
+
+class _Reader:
+    """A model with its encoders."""
+
+    def __init__(self, context: Context, trained: TrainedModel) -> None:
+        self.context, self.trained = context, trained
+        self.encoders = trained.spec.encoders
+
+    @property
+    def encoder(self) -> ImageEncoder:
+        return self.context.image_encoder(self.encoders.image, self.encoders.image_size)
+
+    def show(self, request: PhotoRequest, detector: PersonDetector | None) -> Iterator[_Shown]:
+        """The people of one photo, small enough to wait for a batch."""
+        person = PersonReading(request.name, request.box, text=request.text, error=request.error)
+        if request.error:
+            yield _Shown(person)
+            return
+        try:
+            picture = read_photo(request.path)
+            boxes = _boxes(picture, request, detector)
+        except DatasetError as error:
+            yield _Shown(replace(person, error=str(error)))
+            return
+        context = None  # encoded once for all people of the photo
+        for box, score in boxes:
+            squares = {}
+            for stream, side in self.trained.spec.sides.items():
+                if stream == "context":
+                    context = square(picture, side, self.encoder) if context is None else context
+                    squares[stream] = context
+                else:
+                    squares[stream] = square(picture.crop(box) if box else picture, side, self.encoder)
+            yield _Shown(replace(person, box=request.box or box, detected=score), squares)
+
+    def read(self, shown: Sequence[_Shown]) -> list[PersonReading]:
+        """Fill in what the model says; people with a text and people without are asked apart."""
+        found = [one.person for one in shown]
+        whole = [row for row, one in enumerate(shown) if not one.person.error]
+        reads_text = "text" in self.trained.spec.streams
+        with_text = [row for row in whole if reads_text and shown[row].person.text]
+        for rows in (with_text, [row for row in whole if row not in set(with_text)]):
+            if not rows:
+                continue
+            streams = self._images([shown[row] for row in rows])
+            if rows is with_text:
+                texts = [shown[row].person.text or "" for row in rows]
+                streams["text"] = self.context.text_encoder(self.encoders.text).encode(texts)
+            for row, reading in zip(rows, self._readings(streams), strict=True):
+                found[row] = replace(found[row], reading=reading)
+        return found
+
+    def _images(self, shown: Sequence[_Shown]) -> dict[str, Tensor]:
+        """Features by stream, ``(n, D)``; an array that several people share is encoded once."""
+        streams = {}
+        for stream in self.trained.spec.sides:
+            squares = [one.squares[stream] for one in shown]
+            distinct = {id(one): one for one in squares}
+            row = {key: number for number, key in enumerate(distinct)}
+            features = encode_squares(self.encoder, list(distinct.values()), self.context.runtime.batch_size)
+            streams[stream] = features[torch.tensor([row[id(one)] for one in squares])]
+        return streams
+
+    def _readings(self, streams: dict[str, Tensor]) -> Iterator[Reading]:
+        predicted = self.trained.emotions(streams)
+        labels, dimensions = self.trained.spec.labels, self.trained.spec.dimensions
+        for row, rated in zip(predicted.probabilities, predicted.ratings, strict=True):
+            yield Reading(
+                probabilities={name: float(value) for name, value in zip(labels, row, strict=True)},
+                present=tuple(np.array(labels)[row >= self.trained.thresholds].tolist()),
+                ratings=dict(zip(dimensions, (float(value) for value in rated), strict=True)),
+            )
+
+
+def _boxes(
+    picture: Image.Image, request: PhotoRequest, detector: PersonDetector | None
+) -> list[tuple[Box | None, float | None]]:
+    """What to cut out, with the detector's confidence. Raises `DatasetError` when there is nothing."""
+    if request.box is not None:
+        inside = clamp(request.box, picture.size)
+        if inside is None:
+            width, height = picture.size
+            raise DatasetError(
+                f"the box {request.box} lies outside {request.path}, which has {width} x {height} pixels"
+            )
+        return [(inside, None)]
+    if detector is None:
+        return [(None, None)]
+    people = detector.people(picture)
+    if not people:
+        raise DatasetError(
+            f"the detector finds nobody in {request.path} with a confidence of {detector.threshold:g} or more"
+        )
+    return [(person.box, person.score) for person in people]
+
+
+def _newest_emotion_model(context: Context) -> ArtifactKey:
+    models = [m for m in context.store.list("model") if m.summary["task"] == "emotion"]
+    if not models:
+        raise StoreError(f"{context.store.url} holds no emotion model; train one first: mmer train")
+    # Of the two families the joint one reads photo and text together, which is what a user asks for.
+    return max(models, key=lambda m: (m.summary["family"] == "joint", m.created)).key

@@ -1,0 +1,128 @@
+"""Which photos to read: one, all in a folder, or those of a CSV list."""
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mmer_core.datasets.photos import resized
+from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
+from mmer_core.datasets.sample import Box
+from mmer_core.encoders import ImageEncoder
+from mmer_core.errors import ConfigError, DatasetError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+_CORNERS = ("x1", "y1", "x2", "y2")
+_COLUMNS = ("photo", *_CORNERS, "text")
+
+
+@dataclass(frozen=True)
+class PhotoRequest:
+    """A photo to read.
+
+    Attributes:
+        name: As it is called in the answer.
+        box: The person, in pixels; None for the whole photo, or for whomever a detector finds.
+        text: A text that goes with the photo.
+        error: Why it cannot be read, when that is plain from the list already.
+    """
+
+    name: str
+    path: Path
+    box: Box | None = None
+    text: str | None = None
+    error: str | None = None
+
+
+def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None) -> list[PhotoRequest]:
+    """The photos that a path stands for: a photo, a folder (with what is below it), or a CSV list.
+
+    A list has a header with the column ``photo`` (path, relative to the list's folder) and any of ``x1, y1,
+    x2, y2`` (together) and ``text``; an empty cell is no box, or no text. A row with a faulty box is kept
+    with its error.
+
+    Args:
+        box, text: Go with a single photo.
+
+    Raises:
+        ConfigError: A box or a text is given for several photos.
+        DatasetError: There are no photos in the folder, or the list cannot be read.
+    """
+    listing = path.suffix.lower() == ".csv"
+    if not path.is_dir() and not listing:
+        return [PhotoRequest(str(path), path, box, text)]
+    if box is not None or text is not None:
+        raise ConfigError(
+            f"--box and --text go with one photo; list those of {path} in a CSV: photo,x1,y1,x2,y2,text"
+        )
+    return _from_list(path) if listing else _from_folder(path)
+
+
+def read_photo(path: Path) -> Image.Image:
+    """Decode a photo to RGB, upright. Raises `DatasetError` when it cannot be read."""
+    try:
+        return read_rgb(path)
+    except UnreadableImageError as error:
+        raise DatasetError(f"cannot read the photo {path}: {error}") from None
+
+
+def square(picture: Image.Image, side: int, encoder: ImageEncoder) -> np.ndarray:
+    """``(H, W, 3)`` uint8 at the encoder's input size, by way of the arrays of ``side`` pixels it was trained on."""
+    return encoder.resize(np.asarray(resized(picture, side))[None])[0]
+
+
+def encode_squares(encoder: ImageEncoder, squares: list[np.ndarray], batch_size: int) -> Tensor:
+    """Features ``(n, D)`` on the CPU of ``n`` arrays as `square` makes them."""
+    batches = range(0, len(squares), batch_size)
+    return torch.cat([encoder.encode(np.stack(squares[i : i + batch_size])).cpu() for i in batches])
+
+
+def _from_folder(folder: Path) -> list[PhotoRequest]:
+    photos = sorted(one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    if not photos:
+        raise DatasetError(f"{folder} holds no photo; their names end in {', '.join(sorted(SUFFIXES))}")
+    return [PhotoRequest(str(photo.relative_to(folder)), photo) for photo in photos]
+
+
+def _from_list(path: Path) -> list[PhotoRequest]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head, *rows = csv.reader(file, strict=True)
+    except (OSError, ValueError, csv.Error) as error:
+        reason = "it is empty" if path.is_file() and not path.stat().st_size else " ".join(str(error).split())
+        raise DatasetError(
+            f"cannot read the list {path}: {reason}; write a CSV with the column photo"
+        ) from None
+    columns = set(head)
+    sound = "photo" in columns and columns <= set(_COLUMNS) and len(columns & set(_CORNERS)) in (0, 4)
+    if not sound or len(columns) < len(head):
+        raise DatasetError(
+            f"the list {path} has the columns {', '.join(head)}; it needs photo, and may have x1,y1,x2,y2 and text"
+        )
+    rows = [row for row in rows if row]
+    if not rows:
+        raise DatasetError(f"the list {path} has no rows; write one a photo, or one a person with a box")
+    return [_listed(path, head, row) for row in rows]
+
+
+def _listed(path: Path, head: list[str], cells: list[str]) -> PhotoRequest:
+    row = dict(zip(head, cells, strict=False))
+    name = row.get("photo", "")
+    request = PhotoRequest(name, path.parent / name, text=row.get("text", "").strip() or None)
+    if len(cells) != len(head):
+        reason = f"the row has {len(cells)} cells, but the header {len(head)}: quote a text that holds commas"
+        return replace(request, error=reason)
+    if not name.strip():
+        return replace(request, error="the cell photo is empty")
+    corners = [row.get(corner, "").strip() for corner in _CORNERS]
+    if not any(corners):
+        return request
+    try:
+        x1, y1, x2, y2 = (round(float(corner)) for corner in corners)
+    except (ValueError, OverflowError):
+        return replace(request, error=f"the box {', '.join(corners)} is not four numbers")
+    return replace(request, box=(x1, y1, x2, y2))

@@ -1,0 +1,114 @@
+"""What is read in a person, and how it is written down."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmer_core.datasets.sample import Box
+from mmer_core.errors import ConfigError, MmerError
+from mmer_core.files import write_whole
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an emotion model reads in one person.
+
+    Attributes:
+        probabilities: Calibrated probability by category.
+        present: Categories at or above their threshold.
+        ratings: Valence, arousal and dominance, 1..10; empty where the model was trained without them.
+    """
+
+    probabilities: dict[str, float]
+    present: tuple[str, ...]
+    ratings: dict[str, float]
+
+    def ranked(self) -> list[tuple[str, float, bool]]:
+        """Categories by falling probability."""
+        order = sorted(self.probabilities.items(), key=lambda item: -item[1])
+        return [(name, probability, name in self.present) for name, probability in order]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"probabilities": self.probabilities, "present": self.present, "ratings": self.ratings}
+
+
+@dataclass(frozen=True)
+class PersonReading:
+    """One person in one photo: what was read, or why nothing could be.
+
+    Attributes:
+        photo: As the request names it.
+        box: Pixels of the person; None for the whole photo.
+        detected: Confidence of the detector that found the person, in 0..1.
+        text: The text that was read with the photo.
+        reading: None when there is an error.
+    """
+
+    photo: str
+    box: Box | None = None
+    detected: float | None = None
+    text: str | None = None
+    reading: Reading | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        fields = {"photo": self.photo, "box": self.box, "detected": self.detected, "text": self.text}
+        return fields | {"error": self.error} | (self.reading.to_dict() if self.reading else {})
+
+
+def write_readings(readings: Sequence[PersonReading], path: Path) -> None:
+    """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
+
+    The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``),
+    then ``probability <category>`` and the continuous dimensions; what is not there is an empty cell.
+
+    Raises:
+        ConfigError: The name ends in neither.
+        MmerError: The file cannot be written.
+    """
+    check_output(path)
+    write = _csv if path.suffix.lower() == ".csv" else _json
+    try:
+        write_whole(path, write(readings))
+    except OSError as error:
+        raise MmerError(f"cannot write {path} ({error.strerror}); name a file in a writable folder") from None
+
+
+def check_output(path: Path) -> None:
+    """Raises `ConfigError` when readings cannot be written under this name."""
+    if path.suffix.lower() not in (".csv", ".json"):
+        raise ConfigError(f"{path} must end in .csv or .json, which tells its format")
+
+
+def _json(readings: Sequence[PersonReading]) -> str:
+    return json.dumps([one.to_dict() for one in readings], indent=2, ensure_ascii=False) + "\n"
+
+
+def _csv(readings: Sequence[PersonReading]) -> str:
+    read = [one.reading for one in readings if one.reading]
+    categories = dict.fromkeys(name for one in read for name in one.probabilities)
+    dimensions = dict.fromkeys(name for one in read for name in one.ratings)
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    head = ("photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present")
+    writer.writerow([*head, *(f"probability {name}" for name in categories), *dimensions])
+    for one in readings:
+        probabilities = one.reading.probabilities if one.reading else {}
+        ratings = one.reading.ratings if one.reading else {}
+        writer.writerow(
+            [
+                one.photo,
+                *(one.box or ("",) * 4),
+                "" if one.detected is None else one.detected,
+                one.text or "",
+                one.error or "",
+                ";".join(one.reading.present) if one.reading else "",
+                *(probabilities.get(name, "") for name in categories),
+                *(ratings.get(name, "") for name in dimensions),
+            ]
+        )
+    return buffer.getvalue()

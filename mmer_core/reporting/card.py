@@ -1,0 +1,178 @@
+"""What a model is, from which data, and how good, gathered from its artifacts.
+
+After Mitchell et al. 2019, *Model Cards for Model Reporting*, https://arxiv.org/abs/1810.03993. Nothing here is
+written by hand for a model: every sentence follows from a figure or a field.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.encoders.licences import NOT_STATED
+from mmer_core.models import ModelSpec
+from mmer_core.reporting.estimates import Estimate, number
+from mmer_core.reporting.labels import HEADLINE, metric
+from mmer_core.store import Manifest
+
+Fields = dict[str, Any]
+FEW = 20
+"""A category with fewer positives than this is measured too coarsely to say much."""
+
+
+def card_fields(
+    spec: ModelSpec,
+    manifest: Manifest,
+    data: DatasetCard,
+    evaluation: Mapping[str, Any],
+    licences: Mapping[str, str],
+) -> Fields:
+    """Everything that a card says, JSON-able.
+
+    Args:
+        manifest: Of the model.
+        data: The dataset that it was trained on.
+        evaluation: As in an evaluation's ``metrics.json``; the analyses stay there.
+        licences: By encoder name.
+    """
+    measured = {name: value for name, value in evaluation.items() if name != "analyses"}
+    return {
+        "model": str(manifest.key),
+        "task": spec.task,
+        "family": spec.family,
+        "streams": spec.streams,
+        "embedding": spec.embedding,
+        "labels": spec.labels,
+        "dimensions": spec.dimensions,
+        "seed": manifest.seed,
+        "data": {
+            "name": data.name,
+            "synthetic": data.synthetic,
+            "protocol": data.protocol,
+            "inputs": data.inputs,
+            "samples": data.counts,
+            "texts": data.texts,
+            "quarantined": data.quarantined,
+            "text_sources": data.text_provenance,
+        },
+        "encoders": [{"name": name, "licence": licence} for name, licence in licences.items()],
+        "evaluation": measured,
+        "uses": uses(spec, data),
+        "limits": limits(spec, data, evaluation, licences),
+        "config": manifest.config,
+        "code_version": manifest.code_version,
+        "libraries": manifest.libraries,
+    }
+
+
+def uses(spec: ModelSpec, data: DatasetCard) -> list[str]:
+    """What the model was made for."""
+    if spec.task == "retrieval":
+        return [
+            f"Orders images by how well they match a text, and texts by how well they match an image, "
+            f"as the captions of {data.name} do.",
+            f"Comparing model families and measuring robustness on {data.name}.",
+        ]
+    rated = f", and ratings of {', '.join(spec.dimensions)} from 1 to 10" if spec.dimensions else ""
+    return [
+        f"Gives, for a person in an image, calibrated probabilities of {len(spec.labels)} categories{rated}, "
+        f"as the annotators of {data.name} assigned them: what others see in a person, not what the person feels.",
+        f"Comparing modalities and model families, and measuring robustness, on {data.name}.",
+    ]
+
+
+def limits(
+    spec: ModelSpec, data: DatasetCard, evaluation: Mapping[str, Any], licences: Mapping[str, str]
+) -> list[str]:
+    """What the figures do not carry, most important first."""
+    found = []
+    if data.synthetic:
+        found.append(
+            "Trained and measured on images that mmer drew; nothing is known about real photographs."
+        )
+    else:
+        found.append(
+            f"Measured on {data.name} only; nothing is known about other sources of images and texts."
+        )
+    if evaluation["split"] == "val":
+        found.append("The kept epoch and the thresholds were chosen on the split that is measured here, val, "
+                     "so the figures are too high by an unknown amount.")  # fmt: skip
+    if evaluation["split"] == "train":
+        found.append("Measured on the samples that it was trained on, which says little about any others.")
+    found += _against_guessing(spec, evaluation)
+    if spec.task == "retrieval":
+        found.append(
+            f"Recall was measured among {evaluation['n_images']:,} images and {evaluation['n_texts']:,} texts; "
+            "among more it is lower."
+        )
+    if data.text_provenance.get("template") and "text" in spec.streams:
+        share = 100 * data.text_provenance["template"] / sum(data.text_provenance.values())
+        found.append(
+            f"{number(share, 0)} % of its texts were templates filled from metadata, not descriptions."
+        )
+    unstated = [name for name, licence in licences.items() if licence == NOT_STATED]
+    if unstated:
+        found.append(
+            f"No licence is stated with the weights of {', '.join(unstated)}; ask their publisher before use."
+        )
+    found.append("How easily changed pixels mislead it is not on this card; mmer robustness measures it.")
+    return found
+
+
+def _against_guessing(spec: ModelSpec, evaluation: Mapping[str, Any]) -> list[str]:
+    found = []
+    name = HEADLINE[spec.task]
+    reached = Estimate.of(evaluation["metrics"].get(name))
+    guess = evaluation["baselines"].get(metric(name).chance)
+    if reached and guess is not None and reached.low <= guess:
+        found.append(f"Not clearly better than guessing: {reached.sentence(' %')} against {number(guess)} %.")
+    weak = [
+        one["name"]
+        for one in evaluation.get("per_category", ())
+        if (ap := Estimate.of(one["ap"])) and ap.low <= one["prevalence"]
+    ]
+    if weak:
+        found.append(f"Not clearly better than guessing at {_listed(weak)}.")
+    total = evaluation.get("n", 0)
+    few = [
+        one["name"]
+        for one in evaluation.get("per_category", ())
+        if round(one["prevalence"] * total / 100) < FEW
+    ]
+    if few:
+        found.append(f"Fewer than {FEW} people measured here show {_listed(few)}; these figures are coarse.")
+    error = Estimate.of(evaluation["metrics"].get("vad_mae"))
+    constant = evaluation["baselines"].get("constant_vad_mae")
+    if error and constant is not None and error.high >= constant:
+        found.append(
+            f"Its ratings are off by {error.sentence(' points', 3)}, not clearly better than always giving the same "
+            f"({number(constant, 3)})."
+        )
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+
+
+def to_markdown(fields: Fields) -> str:
+    """The card as Markdown; the same fields give the same text."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters |= {"cell": _cell, "estimate": _estimate, "number": number}
+    environment.globals["metric"] = metric
+    source = resources.files("mmer_core.reporting").joinpath("templates/card.md").read_text("utf-8")
+    return environment.from_string(source).render(fields)
+
+
+def _cell(value: object) -> str:
+    """A value inside a table's cell: on one line, and without a bar of its own."""
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _estimate(raw: Mapping[str, Any] | float | None, digits: int = 1) -> str:
+    estimate = Estimate.of(raw)
+    return estimate.sentence("", digits) if estimate else number(None)

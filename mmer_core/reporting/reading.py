@@ -1,0 +1,112 @@
+"""How to read each analysis, in one plain sentence; the definitions are in `mmer_core.evaluation`."""
+
+from typing import NamedTuple
+
+
+class Reading(NamedTuple):
+    """A figure's key in the records, what it is called on the page, how to read it, and its decimals."""
+
+    key: str
+    label: str
+    sentence: str
+    digits: int = 2
+
+
+SPACE: tuple[Reading, ...] = (
+    Reading("dimensions", "width", "How many numbers one embedding has.", 0),
+    Reading(
+        "effective_dimensionality",
+        "effective dimensions",
+        "How many principal components hold 95 % of the variance: far below the width, most of the space is idle.",
+        0,
+    ),
+    Reading(
+        "variance",
+        "variance",
+        "How far unit vectors lie from their centre: 0 when all point the same way, 1 when they cancel out.",
+    ),
+    Reading(
+        "mean_similarity",
+        "average similarity",
+        "Mean cosine between two embeddings of different samples: the nearer to 1, the less the space tells apart.",
+    ),
+    Reading(
+        "uniformity",
+        "uniformity",
+        "How evenly embeddings spread over the sphere: 0 is one point, about −4 is even; lower is better.",
+    ),
+    Reading(
+        "knn_map",
+        "neighbours’ mAP, %",
+        "How well the ten nearest neighbours’ emotions rank a person’s own, beside guessing in the first table: "
+        "what the space separates without any head.",
+        1,
+    ),
+)
+"""Figures of one space."""
+
+PAIR: tuple[Reading, ...] = (
+    Reading(
+        "paired_similarity",
+        "similarity of pairs",
+        "Mean cosine between the two modalities of one sample; compare with the average similarity above.",
+    ),
+    Reading(
+        "alignment",
+        "alignment",
+        "Mean squared distance between the two modalities of one sample: 0 is perfect, 2 is unrelated.",
+    ),
+    Reading(
+        "modality_gap",
+        "modality gap",
+        "Distance between the centres of the two modalities, 0 to 2: large when each keeps to its own corner.",
+    ),
+    Reading(
+        "own_neighbours",
+        "neighbours of own modality, %",
+        "Share of the ten nearest neighbours that are of the same modality: near 50 the two are mixed, at 100 they "
+        "are apart.",
+        1,
+    ),
+    Reading(
+        "cka",
+        "CKA",
+        "How alike both modalities arrange the samples, 0 to 1; it needs no common space, so it is there for "
+        "separate spaces too.",
+    ),
+)
+"""Figures of two modalities of the same samples."""
+
+CONTRIBUTION: tuple[Reading, ...] = (
+    Reading("alone", "alone", "Mean average precision in % when the model is given this modality only.", 1),
+    Reading(
+        "left_out",
+        "lost without",
+        "Points of mean average precision that the whole model loses without it: what only this modality knows.",
+        1,
+    ),
+    Reading(
+        "shapley",
+        "Shapley value",
+        "Its fair share of the points above guessing, what several modalities know divided among them; the shares add "
+        "up to what the whole model gains over guessing.",
+        1,
+    ),
+)
+"""Figures of one modality among others."""
+
+AGREEMENT: tuple[Reading, ...] = (
+    Reading(
+        "spearman",
+        "rank correlation",
+        "Whether both modalities, each read alone, put the same people first: 1 the same order, 0 unrelated; mean "
+        "over emotions.",
+    ),
+    Reading(
+        "kappa",
+        "Cohen’s kappa",
+        "Whether both decide the same at the model’s thresholds, beyond what chance agreement gives: 1 always, 0 no "
+        "more than chance; mean over emotions.",
+    ),
+)
+"""Figures of two modalities' answers."""

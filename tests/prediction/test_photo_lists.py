@@ -1,0 +1,78 @@
+"""Which photos a path stands for."""
+
+from pathlib import Path
+
+import pytest
+
+from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.prediction import PhotoRequest, listed_photos
+
+
+def test_one_photo_with_its_box_and_text(tmp_path: Path):
+    photo = tmp_path / "a.jpg"
+    assert listed_photos(photo, box=(1, 2, 3, 4), text="a man") == [
+        PhotoRequest(str(photo), photo, (1, 2, 3, 4), "a man")
+    ]
+
+
+def test_a_folder_is_its_photos_in_order_of_their_names(tmp_path: Path):
+    for name in ("b.JPG", "a.png", "notes.txt", "below/c.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    assert [request.name for request in listed_photos(tmp_path)] == ["a.png", "b.JPG", "below/c.webp"]
+
+
+def test_a_list_is_a_row_a_person(tmp_path: Path):
+    listing = tmp_path / "list.csv"
+    listing.write_text(
+        'photo,x1,y1,x2,y2,text\na.jpg,1,2.4,30,40.6,"a man, smiling"\na.jpg,,,,,\nsub/b.jpg,5,6,7,ten,x\n,1,2,3,4,\n'
+    )
+    first, second, third, fourth = listed_photos(listing)
+    assert first == PhotoRequest("a.jpg", tmp_path / "a.jpg", (1, 2, 30, 41), "a man, smiling")
+    assert second == PhotoRequest("a.jpg", tmp_path / "a.jpg")
+    assert third.path == tmp_path / "sub/b.jpg"
+    assert "ten" in str(third.error)
+    assert "photo" in str(fourth.error)
+
+
+def test_a_row_of_another_length_is_told_and_not_guessed_at(tmp_path: Path):
+    """A comma in an unquoted text moves all that follows."""
+    (tmp_path / "list.csv").write_text("photo,text\na.jpg,a man, smiling\nb.jpg\nc.jpg,alone\n")
+    first, second, third = listed_photos(tmp_path / "list.csv")
+    assert "3 cells" in str(first.error)
+    assert "1 cells" in str(second.error)
+    assert third.error is None
+
+
+def test_a_list_of_photos_alone(tmp_path: Path):
+    (tmp_path / "list.csv").write_text("photo\nNA\n007.png\n")
+    assert [request.name for request in listed_photos(tmp_path / "list.csv")] == ["NA", "007.png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "photo"),
+        (b"photo\n", "no rows"),
+        (b"image,text\na.jpg,x\n", "image"),
+        (b"photo,caption\na.jpg,x\n", "caption"),
+        (b"photo,x1,y1\na.jpg,1,2\n", "x1"),
+        (b"photo\n\xff\xfe\n", "cannot read"),
+        (b"photo,photo\na,b\n", "photo, photo"),
+        (b'photo,text\na.jpg,"never closed\n', "cannot read"),
+    ],
+)
+def test_lists_that_are_none(content, told, tmp_path: Path):
+    (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(DatasetError, match=told):
+        listed_photos(tmp_path / "list.csv")
+
+
+def test_empty_folders_and_boxes_for_many(tmp_path: Path):
+    with pytest.raises(DatasetError, match="no photo"):
+        listed_photos(tmp_path)
+    with pytest.raises(ConfigError, match="--box"):
+        listed_photos(tmp_path, box=(1, 2, 3, 4))
+    with pytest.raises(DatasetError, match="cannot read the list"):
+        listed_photos(tmp_path / "missing.csv")
