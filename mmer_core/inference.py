@@ -72,6 +72,11 @@ class TrainedModel:
         )
         return slope * output.logits + intercept
 
+    def ratings(self, streams: dict[str, Tensor]) -> Tensor:
+        """``(N, V)`` ratings, on the scale of the dataset: what an attack on ratings looks at."""
+        output: EmotionOutput = self._emotion_model(streams)
+        return output.ratings
+
     @torch.inference_mode()
     def embed_images(self, features: Tensor) -> npt.NDArray[np.float32]:
         """``(N, D_image)`` features to ``(N, D)`` unit vectors of the retrieval space."""

@@ -5,12 +5,33 @@ from dataclasses import dataclass
 CONTROL = "random"
 """The attack that every other is read against."""
 
-ATTACKS = {"de": "Differential evolution", CONTROL: "Random pixels (control)"}
+ATTACKS = {
+    "de": "Differential evolution",
+    "sparse-rs": "Sparse-RS",
+    "pixle": "Pixle (copied pixels)",
+    "corner": "Corner search",
+    "exhaustive": "One pixel, exhaustively",
+    CONTROL: "Random pixels (control)",
+}
 
 FOOLED = {
-    "emotion": "the dominant emotion changes",
-    "retrieval": "every true caption leaves the top results",
+    "dominant": "the dominant emotion changes",
+    "target": "{category} becomes the dominant emotion",
+    "top": "any of its first {top_emotions} emotions changes",
+    "labels": "any emotion appears or disappears",
+    "suppress": "{category} is no longer found",
+    "appear": "{category} is found",
+    "shift": "{dimension} moves by {tau:g} points or more",
+    "image-to-text": "every true caption leaves the top results",
+    "text-to-image": "it leaves the top results of every true caption",
+    "both": "every true caption leaves its top results and it leaves theirs",
+    "caption-rises": "a false caption enters the top results",
+    "image-rises": "it enters the top results of a false caption",
 }
+"""By criterion of the attack: an image counts as fooled when ...; in braces, parameters of the attack."""
+
+CRITERION = {"emotion": "dominant", "retrieval": "image-to-text"}
+"""By task: the criterion where none was named."""
 
 SKILL = {"emotion": "read emotion", "retrieval": "match images to text"}
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from mmer_core.reporting import charts, pictures, prose, tables
 from mmer_core.reporting.analysis_section import AnalysisSection, analysis_section
-from mmer_core.reporting.labels import FOOLED, attack_name, pixels
+from mmer_core.reporting.labels import CRITERION, FOOLED, attack_name, pixels
 from mmer_core.reporting.page import render_page, write_page
 from mmer_core.reporting.view import AttackedImage, DatasetView, EmbeddingSpace, Picture, ReportView
 
@@ -115,7 +115,7 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
         query_figures=tables.query_table(queried) if queried else None,
         gallery=tuple((item, pictures.marked(item)) for item in dataset.gallery),
-        fooled=FOOLED[dataset.task],
+        fooled=dataset.fooled or FOOLED[CRITERION[dataset.task]],
         published=tables.published_table(dataset),
     )
 

@@ -116,6 +116,7 @@ class DatasetView:
 
     Attributes:
         leaks: How many images or groups stand in two splits, by kind (see `mmer_core.datasets.leakage`).
+        fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
     """
 
     name: str
@@ -126,6 +127,7 @@ class DatasetView:
     gallery: Sequence[AttackedImage] = ()
     streams: StreamComparison | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)
+    fooled: str = ""
 
     @property
     def synthetic(self) -> bool:

@@ -14,6 +14,7 @@ from mmer_core.stages.views import (
     Measured,
     attacked_images,
     family_view,
+    fooled_when,
     retrieval_examples,
     stream_comparison,
 )
@@ -87,6 +88,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         gallery=[image for one in measured for image in attacked_images(context, one, config)],
         leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},
         streams=None if retrieval else stream_comparison(measured),
+        fooled=fooled_when(measured),
     )
 
 

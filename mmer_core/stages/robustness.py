@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,20 +11,21 @@ import torch
 from torch import Tensor
 
 from mmer_core.attacks.attack import Attack
-from mmer_core.attacks.criteria import Criterion, DominantEmotionFlip, RankDrop
+from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.differential_evolution import DifferentialEvolution
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
-from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks.registry import attack_named
 from mmer_core.attacks.victims import EncodedVictim, Victim
-from mmer_core.config import AttackConfig
+from mmer_core.config import AttackConfig, AttackName
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
+from mmer_core.stages.criteria import emotion_criterion, match_criterion
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
@@ -38,7 +39,7 @@ _RESAMPLES = 1000
 class AttackShard:
     """One attack with one ``K`` on a few samples (rows of the split): the unit of fan-out and of resume."""
 
-    attack: Literal["de", "random"]
+    attack: AttackName
     pixels: int
     rows: tuple[int, ...]
 
@@ -104,8 +105,9 @@ def attack_shard(
             "attacked": sum(outcome.status != "already" for outcome in outcomes),
         }
 
+    # The shard says which attack, K and samples; how they were cut is no part of what comes out.
     decides = {"shard": asdict(shard)} | config.model_dump(
-        mode="json", include={"budget", "population", "seed", "split", "stream", "top"}
+        mode="json", exclude={"attacks", "pixels", "images", "shard_size"}
     )
     inputs = {"prepared": prepared, "features": features, "model": model}
     return context.run("attack-shard", VERSION, decides, inputs, build, seed=config.seed).key
@@ -133,7 +135,9 @@ def load_outcomes(folder: Path) -> pd.DataFrame:
 
 
 def _attack(shard: AttackShard, config: AttackConfig) -> Attack:
-    return DifferentialEvolution(population=config.population) if shard.attack == "de" else RandomPixels()
+    if shard.attack != "de":
+        return attack_named(shard.attack)
+    return DifferentialEvolution.original() if config.original else DifferentialEvolution(config.population)
 
 
 def _victim(
@@ -147,9 +151,7 @@ def _victim(
 ) -> tuple[Victim, Criterion]:
     """The model as an attack sees it; text and the untouched stream are the stored features."""
     if trained.spec.task == "emotion":
-        return _emotion_victim(
-            trained, encoder, EmotionData.load(features, split), images, rows, config.stream
-        )
+        return _emotion_victim(trained, encoder, EmotionData.load(features, split), images, rows, config)
     if config.stream != "context":
         raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
     data = RetrievalData.load(features, split)
@@ -158,8 +160,8 @@ def _victim(
     def match(attacked: Tensor, _: Tensor) -> Tensor:
         return trained.retrieval_model.embed_image(attacked) @ gallery.T
 
-    own = [np.flatnonzero(split.text_sample == row) for row in rows]
-    return EncodedVictim(encoder, match), RankDrop(own, config.top)
+    photos = torch.from_numpy(trained.embed_images(data.images)).to(trained.device)  # (N, D)
+    return EncodedVictim(encoder, match), match_criterion(config, split, rows, photos, gallery)
 
 
 def _emotion_victim(
@@ -168,16 +170,19 @@ def _emotion_victim(
     data: EmotionData,
     images: np.ndarray,
     rows: np.ndarray,
-    stream: str,
+    config: AttackConfig,
 ) -> tuple[Victim, Criterion]:
+    stream = config.stream
     if stream not in data.streams:
         raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
     own = {name: features[rows].to(trained.device) for name, features in data.streams.items()}
 
+    scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
+
     def read(attacked: Tensor, which: Tensor) -> Tensor:
         streams = {name: features[which] for name, features in own.items()}
-        return trained.calibrated_logits(streams | {stream: attacked})
+        return scores(streams | {stream: attacked})
 
     with torch.inference_mode():
         clean = read(encoder.encode(images), torch.arange(len(rows)))
-    return EncodedVictim(encoder, read), DominantEmotionFlip(clean.argmax(dim=1).cpu().numpy())
+    return EncodedVictim(encoder, read), emotion_criterion(config, trained, clean)

@@ -11,10 +11,11 @@ import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.curves import success_by_queries
-from mmer_core.config import ReportConfig
+from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.evaluation.embeddings import explained_variance, tsne
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
+from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.view import (
     AttackedImage,
     Change,
@@ -24,6 +25,7 @@ from mmer_core.reporting.view import (
     StreamComparison,
 )
 from mmer_core.stages.context import Context
+from mmer_core.stages.criteria import before_and_after
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
@@ -46,8 +48,7 @@ class Measured:
     prepared: Prepared
     outcomes: pd.DataFrame | None
     curves: Sequence[dict[str, Any]]
-    attack_split: str
-    stream: str
+    attack: AttackConfig
 
     @classmethod
     def open(cls, context: Context, models: ModelArtifacts) -> "Measured":
@@ -63,8 +64,7 @@ class Measured:
             Prepared.open(context.folder(models.prepared)),
             load_outcomes(robustness.folder) if robustness else None,
             robustness.summary["curves"] if robustness else (),
-            robustness.manifest.config["split"] if robustness else "test",
-            robustness.manifest.config["stream"] if robustness else "context",
+            AttackConfig(**robustness.manifest.config) if robustness else AttackConfig(),
         )
 
     @cached_property
@@ -137,15 +137,16 @@ def attacked_images(context: Context, measured: Measured, config: ReportConfig) 
         return
     fooled = measured.outcomes[measured.outcomes["status"] == "fooled"]
     fooled = fooled.sort_values(["pixels", "attack", "queries", "sample"]).drop_duplicates("sample")
-    split = measured.prepared.split(measured.attack_split)
+    split = measured.prepared.split(measured.attack.split)
     names = _column_names(measured, split)
     encoders = measured.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     row_of = {sample: row for row, sample in enumerate(split.ids)}
     for outcome in fooled.head(config.gallery).to_dict("records"):
-        photo = np.asarray(split.images(measured.stream)[row_of[outcome["sample"]]])
+        photo = np.asarray(split.images(measured.attack.stream)[row_of[outcome["sample"]]])
         clean = encoder.resize(photo[None])[0]
         changed = [_change(pixel) for pixel in outcome["changed"]]
+        before, after = before_and_after(measured.attack, outcome, names, measured.spec.task)
         yield AttackedImage(
             family=measured.spec.family,
             attack=outcome["attack"],
@@ -153,11 +154,23 @@ def attacked_images(context: Context, measured: Measured, config: ReportConfig) 
             image=clean,
             attacked=write_changes(clean, changed),
             changed=changed,
-            before=names[outcome["clean_top"]],
-            after=names[outcome["final_top"]],
+            before=before,
+            after=after,
             queries=outcome["queries"],
             sample=outcome["sample"],
         )
+
+
+def fooled_when(measured: Sequence[Measured]) -> str:
+    """When an image of these models counts as fooled; models attacked by several criteria get each of them."""
+    sentences = [
+        FOOLED[one.attack.criterion if one.spec.task == "emotion" else one.attack.match_criterion].format(
+            **one.attack.model_dump()
+        )
+        for one in measured
+        if one.outcomes is not None
+    ]
+    return " or, for another model, ".join(dict.fromkeys(sentences))
 
 
 def _change(pixel: Sequence[int]) -> Change:
