@@ -86,7 +86,7 @@ def match_criterion(
     drop = RankDrop(own, config.top)
     if config.match_criterion == "image-to-text":
         return drop
-    bars = image_bars(texts, images, torch.from_numpy(np.asarray(split.text_sample)), config.top)
+    bars = image_bars(texts, images, torch.tensor(split.text_sample), config.top)
     unfound = ImageRankDrop(own, bars)
     return unfound if config.match_criterion == "text-to-image" else drop & unfound
 

@@ -1,0 +1,46 @@
+"""Names on the page for everything that a configuration can ask of an attack."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import report_factory as make
+
+from mmer_core.attacks import ATTACKS
+from mmer_core.config import AttackConfig, AttackName, EmotionCriterion, MatchCriterion
+from mmer_core.reporting import labels
+from mmer_core.reporting.report import to_html
+from mmer_core.stages.criteria import before_and_after
+
+
+def test_every_attack_and_criterion_has_its_name():
+    assert set(labels.ATTACKS) == set(ATTACKS) == set(get_args(AttackName))
+    assert set(labels.FOOLED) == {*get_args(EmotionCriterion), *get_args(MatchCriterion)}
+    assert set(labels.CRITERION) == set(labels.HEADLINE)
+    parameters = AttackConfig(category="Peace").model_dump()
+    said = [sentence.format(**parameters) for sentence in labels.FOOLED.values()]
+    assert len(set(said)) == len(said)
+    assert "valence moves by 1 points or more" in said
+
+
+def test_the_report_says_what_counts_as_fooled():
+    dataset = make.emotion_dataset()
+    assert "counts as fooled when the dominant emotion changes" in to_html(make.report(dataset))
+    told = to_html(make.report(replace(dataset, fooled="Peace is no longer found")))
+    assert "counts as fooled when Peace is no longer found" in told
+    assert "dominant emotion changes" not in told
+
+
+@pytest.mark.parametrize(
+    ("fields", "task", "expected"),
+    [
+        ({}, "emotion", ("Anger", "Fear")),
+        ({"criterion": "suppress", "category": "Fear"}, "emotion", ("Fear", "no Fear")),
+        ({"criterion": "appear", "category": "Fear"}, "emotion", ("no Fear", "Fear")),
+        ({"criterion": "shift", "tau": 0.5}, "emotion", ("valence", "valence moved by 0.75")),
+        ({"criterion": "shift", "tau": 0.5}, "retrieval", ("Anger", "Fear")),
+    ],
+)
+def test_a_picture_says_what_changed(fields, task, expected):
+    outcome = {"clean_top": 0, "final_top": 1, "final_margin": -0.25}
+    assert before_and_after(AttackConfig(**fields), outcome, ["Anger", "Fear"], task) == expected
