@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Family = Literal["separate", "joint"]
 Split = Literal["train", "val", "test"]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
+Fusion = Literal["mean", "weighted", "gated", "concat", "attention"]
 
 
 class Config(BaseModel):
@@ -120,8 +121,10 @@ class ModelConfig(Config):
         512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
     )
     dropout: float = Field(0.4, ge=0, lt=1, description="Dropout on features and hidden layers.")
-    fusion: Literal["mean", "gated", "concat"] = Field(
-        "mean", description="How the joint emotion model fuses the streams' embeddings."
+    fusion: Fusion = Field(
+        "mean",
+        description="How the joint emotion model fuses the streams' embeddings: their mean, a mean weighted by "
+        "stream, weighted anew for every sample (gated), a map of all side by side, or attention.",
     )
 
     def width(self, task: str) -> int:
@@ -150,12 +153,30 @@ class TrainingConfig(Config):
     continuous: Literal["smooth_l1", "margin_l2"] = Field(
         "smooth_l1", description="Objective of valence, arousal and dominance."
     )
+    category_weights: Literal["mean", "static", "dynamic"] = Field(
+        "dynamic",
+        description="Weights of the categories in weighted_mse: all the same, or more for the rare ones of "
+        "the training split (static) or of the batch (dynamic).",
+    )
     contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
         "infonce", description="Objective that aligns image and text."
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(
         0.1, ge=0, description="Weight of image-text alignment in the joint emotion model."
+    )
+    modality_dropout: float = Field(
+        0.3,
+        ge=0,
+        lt=1,
+        description="Share of samples from which the joint emotion model loses a stream for a step, each stream "
+        "by its own draw and never all, so that it learns to do without.",
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Parts in which a batch is computed, for less memory at a time; contrastive objectives then "
+        "contrast within a part.",
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
@@ -227,6 +248,15 @@ class RuntimeConfig(Config):
     )
     workers: int = Field(2, ge=1, description="Shards that run at the same time.")
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
+    compile: bool = Field(
+        False,
+        description="Compile training steps with torch.compile; without a compiler mmer says so and goes on.",
+    )
+    logs: Path | None = Field(
+        None,
+        description="Folder for training curves and throughput as TensorBoard reads them, one folder in it a "
+        "training; none are kept without it (history.csv in the model has the curves in any case).",
+    )
     checkpoint_seconds: float = Field(
         10.0,
         ge=0,
@@ -265,6 +295,16 @@ class TrainJob(Config):
     def splits(self) -> set[Split]:
         """The splits that this job reads."""
         return {"train", "val", self.evaluation.split}
+
+
+class SeedsJob(TrainJob):
+    """Train and evaluate with one or several seeds; all else is the same."""
+
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Trainings, with the seeds from training.seed on; several print mean and standard deviation.",
+    )
 
 
 class IndexJob(TrainJob):

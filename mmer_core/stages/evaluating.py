@@ -17,7 +17,7 @@ from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 1
+VERSION = 2
 METRICS_FILE = "metrics.json"
 
 
@@ -59,7 +59,7 @@ def _emotion(
     trained: TrainedModel, split: PreparedSplit, features: Features, config: EvaluationConfig, folder: Path
 ) -> dict[str, Any]:
     data = EmotionData.load(features, split)
-    predicted = trained.emotions(data.streams)
+    predicted = trained.emotions(data.streams, data.present)
     names = trained.spec.labels
 
     def measure(probabilities: np.ndarray, ratings: np.ndarray) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Small planted problems: features are noisy views of a few hidden numbers that decide labels and captions."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
@@ -34,6 +36,13 @@ def emotion_data(count: int, seed: int, *, shuffled: bool = False) -> EmotionDat
         torch.from_numpy((truth > 0).astype(np.float32)),
         torch.from_numpy(np.clip(5.5 + truth[:, :3], 1, 10)).float(),
     )
+
+
+def without_texts(data: EmotionData, share: float, filler: float = 0.0) -> EmotionData:
+    """The same data, where a share of the samples has no text and ``filler`` in its place."""
+    there = torch.rand(len(data), generator=torch.Generator().manual_seed(9)) >= share
+    text = torch.where(there[:, None], data.streams["text"], filler)
+    return replace(data, streams=data.streams | {"text": text}, present={"text": there})
 
 
 def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: int = 2) -> RetrievalData:
