@@ -17,6 +17,7 @@ from mmer_core.config import (
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
+    SeedsJob,
     TrainJob,
 )
 from mmer_core.stages import (
@@ -57,15 +58,38 @@ def ingest(job: IngestJob) -> str:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate."""
-    check_encoders(job.encoders)
-    prepared = (
-        ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
-    )
-    check_splits(Context(job.runtime), prepared, sorted(job.splits()))
-    features = _encode(job.runtime, job.encoders, prepared)
+    prepared, features = _prepare(job)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
     evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
     return Trained(str(prepared), str(features), str(model), str(evaluation))
+
+
+@flow(name="seeds")
+def seeds(job: SeedsJob) -> list[Trained]:
+    """Prepare and encode once, then train and evaluate with every seed."""
+    prepared, features = _prepare(job)
+    trainings = [
+        job.training.model_copy(update={"seed": seed})
+        for seed in range(job.training.seed, job.training.seed + job.seeds)
+    ]
+    models = fan_out(
+        stages.train,
+        trainings,
+        lambda training: (job.runtime, job.model, training, job.encoders, prepared, features),
+        job.runtime.workers,
+        progress_for("seeds"),
+    )
+    evaluations = fan_out(
+        stages.evaluate,
+        models,
+        lambda model: (job.runtime, job.evaluation, prepared, features, model),
+        job.runtime.workers,
+        progress_for("evaluate"),
+    )
+    return [
+        Trained(str(prepared), str(features), str(model), str(evaluation))
+        for model, evaluation in zip(models, evaluations, strict=True)
+    ]
 
 
 @flow(name="index")
@@ -130,6 +154,16 @@ def _measure(config: PipelineConfig, name: str, family: Family) -> ModelArtifact
         indexed = call_flow(index, IndexJob(**dict(job), index=config.index))
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured
+
+
+def _prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
+    """Keys of the prepared arrays and of their features."""
+    check_encoders(job.encoders)
+    prepared = (
+        ArtifactKey.parse(job.prepared) if job.prepared else call(stages.ingest, job.runtime, job.dataset)
+    )
+    check_splits(Context(job.runtime), prepared, sorted(job.splits()))
+    return prepared, _encode(job.runtime, job.encoders, prepared)
 
 
 def _encode(runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey) -> ArtifactKey:

@@ -14,7 +14,7 @@ from mmer_core.config import (
     PipelineConfig,
     ReportJob,
     RobustnessJob,
-    TrainJob,
+    SeedsJob,
 )
 
 WITHOUT_PREFIX = ("runtime", "dataset")
@@ -46,7 +46,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     [
         ("pipeline", PipelineConfig),
         ("ingest", IngestJob),
-        ("train", TrainJob),
+        ("train", SeedsJob),
         ("index", IndexJob),
         ("robustness", RobustnessJob),
         ("report", ReportJob),
