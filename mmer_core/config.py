@@ -169,8 +169,8 @@ class TrainingConfig(Config):
         0.3,
         ge=0,
         lt=1,
-        description="Share of samples from which the joint emotion model loses a stream for a step, each stream "
-        "by its own draw and never all, so that it learns to do without.",
+        description="The joint emotion model reads every training batch twice, whole and with streams missing: "
+        "this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
     )
     accumulate: int = Field(
         1,

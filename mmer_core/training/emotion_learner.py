@@ -1,5 +1,7 @@
 """Emotion models with their objectives, and the metric that selects them."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -48,7 +50,7 @@ class EmotionLearner:
         # training signal.
         there = {name: batch.present.get(name) for name in output.embeddings}
         heard = {name: own for name, own in there.items() if own is None or own.any()}
-        each = [
+        return _mean(
             self._task_losses(
                 _of(output.stream_logits[name], own),
                 _of(output.stream_ratings[name], own),
@@ -56,14 +58,19 @@ class EmotionLearner:
                 _of(batch.ratings, own),
             )
             for name, own in heard.items()
-        ]
-        return {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
+        )
 
     def _joint_losses(self, model: JointEmotionModel, batch: EmotionData, rows: Tensor) -> Losses:
         there = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, there)
-        heard = drop_streams(there, self.config.modality_dropout) if model.training else there
-        losses = self._task_losses(*model.read(embeddings, heard), batch.labels, batch.ratings)
+        readings = [there]
+        if model.training and self.config.modality_dropout:
+            # Read twice: a model that never hears all streams at once in training is the worse at it.
+            readings.append(drop_streams(there, self.config.modality_dropout))
+        losses = _mean(
+            self._task_losses(*model.read(embeddings, heard), batch.labels, batch.ratings)
+            for heard in readings
+        )
         told = batch.present.get("text")
         if "contrastive" in self.state and (told is None or told.any()):
             image, text = model.image_and_text(embeddings)
@@ -99,6 +106,12 @@ def _category_objective(config: TrainingConfig, labels: Tensor) -> nn.Module:
         return category_objective(config.categories)
     prevalence = labels.mean(dim=0).tolist() if config.category_weights == "static" else None
     return category_objective("weighted_mse", weights=config.category_weights, prevalence=prevalence)
+
+
+def _mean(losses: Iterable[Losses]) -> Losses:
+    """The mean of each loss."""
+    each = list(losses)
+    return {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
 
 
 def _of(values: Tensor, rows: Tensor | None) -> Tensor:

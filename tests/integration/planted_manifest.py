@@ -96,7 +96,7 @@ def _photo(
 def _stripes(body: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """A quarter of the box for each category, striped where it is there."""
     pixels = np.full((BOX, BOX, 3), 127.5)
-    light = np.arange(BOX // 2) // 2 % 2 == rng.integers(2)  # two pixels of a colour, two of its complement
+    light = np.arange(BOX // 2) % 2 == rng.integers(2)  # a line of a colour, a line of its complement
     half = np.where(light[:, None, None], 1.0, -1.0) * np.ones((1, BOX // 2, 1))
     quarters = rng.permutation(4)
     for category in np.flatnonzero(body):

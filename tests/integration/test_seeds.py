@@ -49,5 +49,5 @@ def test_training_says_what_it_cost_and_leaves_curves_where_they_are_asked_for(
     assert model.summary["seconds_per_epoch"] > 0
     assert "events" not in " ".join(entry.path for entry in model.files)
     (run,) = logs.iterdir()
-    assert run.name == f"emotic-synthetic-joint-seed5-{model.digest[-8:]}"
+    assert run.name == f"EMOTIC-synthetic-joint-seed5-{model.digest[-8:]}"
     assert [file.name.startswith("events.out.tfevents") for file in run.iterdir()] == [True]

@@ -9,22 +9,12 @@ import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
-from toy_training import (
-    TOGETHER,
-    WORDS,
-    config,
-    emotion_data,
-    learner,
-    retrieval_data,
-    spec,
-    without_texts,
-)
+from toy_training import TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
 
 from mmer_core.errors import DatasetError
 from mmer_core.models import build_model
 from mmer_core.models.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 from mmer_core.training.emotion_learner import EmotionLearner
-from mmer_core.training.loop import initialisation
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_targets
 
 ROWS = torch.tensor([3, 0, 11, 7])
@@ -33,12 +23,6 @@ ROWS = torch.tensor([3, 0, 11, 7])
 def smooth_l1(predicted: torch.Tensor, rated: torch.Tensor) -> torch.Tensor:
     distance = (predicted - rated).abs()
     return torch.where(distance < 1, distance**2 / 2, distance - 0.5).mean()
-
-
-def infonce(image: torch.Tensor, text: torch.Tensor, scale: float) -> torch.Tensor:
-    logits = scale * image @ text.T
-    right = torch.arange(len(image))
-    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
 
 def test_the_joint_losses_are_those_of_the_fused_output():
@@ -77,51 +61,6 @@ def test_without_text_nothing_is_aligned():
     data.streams.pop("text")
     one = EmotionLearner(build_model(spec("emotion", "joint", ("context", "body"))), data, data, config())
     assert one.losses(ROWS).keys() == {"categories", "continuous"}
-
-
-@pytest.mark.parametrize("family", ["separate", "joint"])
-def test_what_stands_in_the_place_of_a_missing_text_does_not_matter(family):
-    training, found = config(), []
-    for filler in (0.0, 1e5):
-        data = [without_texts(emotion_data(50, seed), 0.4, filler) for seed in (1, 2)]
-        with initialisation(0):
-            one = EmotionLearner(build_model(spec("emotion", family)), *data, training)
-        torch.manual_seed(3)
-        losses = one.losses(torch.arange(50))
-        torch.stack(list(losses.values())).sum().backward()
-        found.append((losses, one.validate(), {n: p.grad for n, p in one.model.named_parameters()}))
-    (losses, metrics, gradients), (others, other_metrics, other_gradients) = found
-    assert all(torch.equal(losses[name], others[name]) for name in losses)
-    assert metrics == other_metrics
-    assert all(torch.equal(g, other_gradients[name]) for name, g in gradients.items() if g is not None)
-
-
-def test_streams_of_the_baseline_learn_from_the_samples_that_have_them():
-    data = without_texts(emotion_data(50, 1), 0.4)
-    one = EmotionLearner(build_model(spec("emotion", "separate")), data, data, config())
-    one.state.eval()
-    output, there = one.model(data.streams, data.present), data.present["text"]
-    assert 0 < there.sum() < 50
-    losses = [
-        F.binary_cross_entropy_with_logits(output.stream_logits[name][own], data.labels[own])
-        for name, own in (("body", slice(None)), ("context", slice(None)), ("text", there))
-    ]
-    torch.testing.assert_close(one.losses(torch.arange(50))["categories"], sum(losses) / 3)
-    nobody = (~there).nonzero()[:5, 0]  # a batch in which nobody has a text
-    losses = [F.binary_cross_entropy_with_logits(output.stream_logits[name][nobody], data.labels[nobody])
-              for name in ("body", "context")]  # fmt: skip
-    torch.testing.assert_close(one.losses(nobody)["categories"], sum(losses) / 2)
-
-
-def test_only_texts_that_are_there_are_aligned():
-    data = without_texts(emotion_data(50, 1), 0.4)
-    one = EmotionLearner(build_model(spec("emotion", "joint")), data, data, config(contrastive_weight=1.0))
-    one.state.eval()
-    embeddings, there = one.model(data.streams, data.present).embeddings, data.present["text"]
-    image = F.normalize(embeddings["context"] + embeddings["body"])
-    expected = infonce(image[there], embeddings["text"][there], 1 / 0.07)
-    torch.testing.assert_close(one.losses(torch.arange(50))["contrastive"], expected)
-    assert "contrastive" not in one.losses((~there).nonzero()[:5, 0])
 
 
 @pytest.mark.parametrize("weights", ["mean", "static", "dynamic"])

@@ -48,7 +48,9 @@ def test_nothing_is_dropped_at_rate_zero_and_nothing_is_drawn():
 
 
 def _trained(rate: float, seed: int) -> EmotionLearner:
-    training = config(epochs=8, patience=8, learning_rate=1e-2, modality_dropout=rate, seed=seed)
+    training = config(
+        epochs=8, patience=8, learning_rate=1e-2, modality_dropout=rate, seed=seed, contrastive_weight=0
+    )
     with initialisation(seed):
         model = build_model(spec("emotion", "joint").model_copy(update={"fusion": "concat"}))
     learner = EmotionLearner(model, emotion_data(200, 1), emotion_data(200, 2), training)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mmer_core.config import EncoderConfig, TrainingConfig
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
@@ -103,3 +104,10 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     """Equal in every bit of every parameter and buffer."""
     one, other = first.state_dict(), second.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def infonce(image: torch.Tensor, text: torch.Tensor, scale: float) -> torch.Tensor:
+    """The formula for a batch in which no image stands twice."""
+    logits = scale * image @ text.T
+    right = torch.arange(len(image))
+    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
