@@ -40,11 +40,11 @@ def cost_summary(costs: Sequence[Figures]) -> Figures:
     if not costs:
         return {}
     summary = {
-        "seconds_per_epoch": statistics.median(cost["seconds"] for cost in costs),
-        "samples_per_second": statistics.median(cost["samples_per_second"] for cost in costs),
+        "train_seconds_per_epoch": statistics.median(cost["seconds"] for cost in costs),
+        "train_samples_per_second": statistics.median(cost["samples_per_second"] for cost in costs),
     }
     if all("gpu_mib" in cost for cost in costs):
-        summary["gpu_mib"] = max(cost["gpu_mib"] for cost in costs)
+        summary["train_gpu_mib"] = max(cost["gpu_mib"] for cost in costs)
     return summary
 
 

@@ -45,8 +45,8 @@ def test_training_says_what_it_cost_and_leaves_curves_where_they_are_asked_for(
     command = ("train", "--config", settings_file(tmp_path, study.train_job("emotic")))
     assert mmer(*command, "--training.seed", 5, "--logs", logs).code == 0
     (model,) = [model for model in study.store.list("model") if model.seed == 5]
-    assert model.summary["samples_per_second"] > 0
-    assert model.summary["seconds_per_epoch"] > 0
+    assert model.summary["train_samples_per_second"] > 0
+    assert model.summary["train_seconds_per_epoch"] > 0
     assert "events" not in " ".join(entry.path for entry in model.files)
     (run,) = logs.iterdir()
     assert run.name == f"EMOTIC-synthetic-joint-seed5-{model.digest[-8:]}"

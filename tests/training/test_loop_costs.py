@@ -169,9 +169,9 @@ def test_costs_are_kept_through_a_resume(tmp_path):
         assert cost["samples_per_second"] * cost["seconds"] == pytest.approx(50)
         assert "gpu_mib" not in cost
     summary = cost_summary([{"seconds": s, "samples_per_second": 6 / s} for s in (1.0, 3.0, 2.0)])
-    assert summary == {"seconds_per_epoch": 2.0, "samples_per_second": 3.0}
+    assert summary == {"train_seconds_per_epoch": 2.0, "train_samples_per_second": 3.0}
     with_gpu = [{"seconds": 1.0, "samples_per_second": 1.0, "gpu_mib": m} for m in (5.0, 9.0, 7.0)]
-    assert cost_summary(with_gpu)["gpu_mib"] == 9.0
+    assert cost_summary(with_gpu)["train_gpu_mib"] == 9.0
     assert cost_summary([]) == {}
 
 
