@@ -166,7 +166,7 @@ class TrainingConfig(Config):
         0.1, ge=0, description="Weight of image-text alignment in the joint emotion model."
     )
     modality_dropout: float = Field(
-        0.3,
+        0.15,
         ge=0,
         lt=1,
         description="The joint emotion model reads every training batch twice, whole and with streams missing: "
