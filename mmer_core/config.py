@@ -17,6 +17,7 @@ AttackName = Literal["de", "sparse-rs", "pixle", "corner", "exhaustive", "random
 EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]
 MatchCriterion = Literal["image-to-text", "text-to-image", "both", "caption-rises", "image-rises"]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
+Fusion = Literal["mean", "weighted", "gated", "concat", "attention"]
 
 
 class Config(BaseModel):
@@ -188,8 +189,10 @@ class ModelConfig(Config):
         512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
     )
     dropout: float = Field(0.4, ge=0, lt=1, description="Dropout on features and hidden layers.")
-    fusion: Literal["mean", "gated", "concat"] = Field(
-        "mean", description="How the joint emotion model fuses the streams' embeddings."
+    fusion: Fusion = Field(
+        "mean",
+        description="How the joint emotion model fuses the streams' embeddings: their mean, a mean weighted by "
+        "stream, weighted anew for every sample (gated), a map of all side by side, or attention.",
     )
     start: Literal["random", "zero-shot"] = Field(
         "random",
@@ -232,12 +235,30 @@ class TrainingConfig(Config):
     continuous: Literal["smooth_l1", "margin_l2"] = Field(
         "smooth_l1", description="Objective of valence, arousal and dominance."
     )
+    category_weights: Literal["mean", "static", "dynamic"] = Field(
+        "dynamic",
+        description="Weights of the categories in weighted_mse: all the same, or more for the rare ones of "
+        "the training split (static) or of the batch (dynamic).",
+    )
     contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
         "infonce", description="Objective that aligns image and text."
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(
         0.1, ge=0, description="Weight of image-text alignment in the joint emotion model."
+    )
+    modality_dropout: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="The joint emotion model reads every training batch twice, whole and with streams missing: "
+        "this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Parts in which a batch is computed, for less memory at a time; contrastive objectives then "
+        "contrast within a part.",
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
@@ -381,6 +402,15 @@ class RuntimeConfig(Config):
     )
     workers: int = Field(2, ge=1, description="Shards that run at the same time.")
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
+    compile: bool = Field(
+        False,
+        description="Compile training steps with torch.compile; without a compiler mmer says so and goes on.",
+    )
+    logs: Path | None = Field(
+        None,
+        description="Folder for training curves and throughput as TensorBoard reads them, one folder in it a "
+        "training; none are kept without it (history.csv in the model has the curves in any case).",
+    )
     checkpoint_seconds: float = Field(
         10.0,
         ge=0,
@@ -422,6 +452,16 @@ class TrainJob(Config):
         if self.model.family == "zero-shot":
             return {self.evaluation.split}
         return {"train", "val", self.evaluation.split}
+
+
+class SeedsJob(TrainJob):
+    """Train and evaluate with one or several seeds; all else is the same."""
+
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Trainings, with the seeds from training.seed on; several print mean and standard deviation.",
+    )
 
 
 class IndexJob(TrainJob):

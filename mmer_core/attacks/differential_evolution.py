@@ -19,7 +19,7 @@ class DifferentialEvolution(Attack):
     The paper does not say what becomes of a child that leaves the image or the colour range: here it is
     clipped to the border. Members stay real numbers and are rounded only to draw the pixels. The paper
     weighs by F = 0.5 and evolves 400 members for at most 100 generations, which ``original()`` does: 40,400
-    queries with the first. Where the budget is smaller, fewer members that evolve longer find more.
+    queries with the first.
 
     Args:
         population: Members of a generation, at least 4.

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 
-from mmer_core.config import Config, EncoderConfig, Family, PromptConfig
+from mmer_core.config import Config, EncoderConfig, Family, Fusion, PromptConfig
 from mmer_core.errors import ConfigError
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
@@ -30,7 +30,7 @@ class ModelSpec(Config):
     embedding: int
     hidden: int
     dropout: float
-    fusion: Literal["mean", "gated", "concat"] = "mean"
+    fusion: Fusion = "mean"
     labels: tuple[str, ...] = Field((), description="Categories, in the order of the logits.")
     dimensions: tuple[str, ...] = Field(
         VAD, description="Continuous dimensions, in the order of the ratings; none where nothing is rated."

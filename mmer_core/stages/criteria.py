@@ -1,6 +1,6 @@
 """What an attack run counts as fooled, from its configuration: as a criterion and in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,11 @@ def emotion_criterion(config: AttackConfig, trained: TrainedModel, clean: Tensor
 
 
 def match_criterion(
-    config: AttackConfig, split: PreparedSplit, rows: np.ndarray, images: Tensor, texts: Tensor
+    config: AttackConfig,
+    split: PreparedSplit,
+    rows: np.ndarray,
+    images: Callable[[], Tensor],
+    texts: Tensor,
 ) -> Criterion:
     """The criterion for a retrieval model, against the whole gallery of the split.
 
@@ -71,7 +75,7 @@ def match_criterion(
         config: Says which, and its parameters.
         split: Knows which caption belongs to which sample.
         rows: ``(n,)`` the attacked samples.
-        images: ``(N, D)`` embeddings of all clean images.
+        images: Embeds all clean images, ``(N, D)``; asked only where images are ranked.
         texts: ``(T, D)`` embeddings of all captions; the victim's columns.
 
     Raises:
@@ -81,12 +85,14 @@ def match_criterion(
         targets = np.full(len(rows), _first_caption(config.target, split))
         if config.match_criterion == "caption-rises":
             return RankRise(targets, config.top)
-        return ImageRankRise(targets, image_bars(texts[targets], images, torch.from_numpy(rows), config.top))
+        return ImageRankRise(
+            targets, image_bars(texts[targets], images(), torch.from_numpy(rows), config.top)
+        )
     own = [np.flatnonzero(split.text_sample == row) for row in rows]
     drop = RankDrop(own, config.top)
     if config.match_criterion == "image-to-text":
         return drop
-    bars = image_bars(texts, images, torch.tensor(split.text_sample), config.top)
+    bars = image_bars(texts, images(), torch.tensor(split.text_sample), config.top)
     unfound = ImageRankDrop(own, bars)
     return unfound if config.match_criterion == "text-to-image" else drop & unfound
 

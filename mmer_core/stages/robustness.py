@@ -30,7 +30,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 1
+VERSION = 2
 OUTCOMES_FILE = "outcomes.parquet"
 _RESAMPLES = 1000
 
@@ -160,7 +160,9 @@ def _victim(
     def match(attacked: Tensor, _: Tensor) -> Tensor:
         return trained.retrieval_model.embed_image(attacked) @ gallery.T
 
-    photos = torch.from_numpy(trained.embed_images(data.images)).to(trained.device)  # (N, D)
+    def photos() -> Tensor:
+        return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
+
     return EncodedVictim(encoder, match), match_criterion(config, split, rows, photos, gallery)
 
 
@@ -175,13 +177,12 @@ def _emotion_victim(
     stream = config.stream
     if stream not in data.streams:
         raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
-    own = {name: features[rows].to(trained.device) for name, features in data.streams.items()}
-
+    own = data.rows(torch.from_numpy(rows)).to(trained.device)
     scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
 
     def read(attacked: Tensor, which: Tensor) -> Tensor:
-        streams = {name: features[which] for name, features in own.items()}
-        return scores(streams | {stream: attacked})
+        shown = own.rows(which)
+        return scores(shown.streams | {stream: attacked}, shown.present)
 
     with torch.inference_mode():
         clean = read(encoder.encode(images), torch.arange(len(rows)))

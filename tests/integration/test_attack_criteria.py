@@ -88,8 +88,8 @@ def emotions(trained: dict[str, Trained]):
 
     def read(outcome: pd.Series, clean: bool) -> tuple[np.ndarray, np.ndarray]:
         row, encoded = one.encoded(outcome, clean)
-        streams = {name: features[row : row + 1] for name, features in data.streams.items()}
-        prediction = one.model.emotions(streams | {"context": encoded})
+        shown = data.rows(torch.tensor([row]))
+        prediction = one.model.emotions(shown.streams | {"context": encoded}, shown.present)
         return prediction.probabilities[0], prediction.ratings[0]
 
     return read

@@ -9,7 +9,7 @@ import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
-from toy_training import TOGETHER, WORDS, config, emotion_data, learner, retrieval_data, spec
+from toy_training import TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
 
 from mmer_core.errors import DatasetError
 from mmer_core.models import build_model
@@ -23,12 +23,6 @@ ROWS = torch.tensor([3, 0, 11, 7])
 def smooth_l1(predicted: torch.Tensor, rated: torch.Tensor) -> torch.Tensor:
     distance = (predicted - rated).abs()
     return torch.where(distance < 1, distance**2 / 2, distance - 0.5).mean()
-
-
-def infonce(image: torch.Tensor, text: torch.Tensor, scale: float) -> torch.Tensor:
-    logits = scale * image @ text.T
-    right = torch.arange(len(image))
-    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
 
 def test_the_joint_losses_are_those_of_the_fused_output():
@@ -67,6 +61,18 @@ def test_without_text_nothing_is_aligned():
     data.streams.pop("text")
     one = EmotionLearner(build_model(spec("emotion", "joint", ("context", "body"))), data, data, config())
     assert one.losses(ROWS).keys() == {"categories", "continuous"}
+
+
+@pytest.mark.parametrize("weights", ["mean", "static", "dynamic"])
+def test_the_weights_of_weighted_mse_are_those_of_the_configuration(weights):
+    one = learner("emotion", "joint", config(categories="weighted_mse", category_weights=weights))
+    one.state.eval()
+    output = one.model(one.train.streams)
+    labels = one.train.labels[ROWS]
+    share = {"static": one.train.labels.mean(0), "dynamic": labels.mean(0)}.get(weights)
+    weight = torch.full((4,), 0.25) if share is None else 1 / torch.log(1.2 + share)
+    expected = (weight * (torch.sigmoid(output.logits[ROWS]) - labels) ** 2).sum(1).mean()
+    torch.testing.assert_close(one.losses(ROWS)["categories"], expected)
 
 
 @pytest.mark.parametrize(

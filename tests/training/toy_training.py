@@ -1,8 +1,11 @@
 """Small planted problems: features are noisy views of a few hidden numbers that decide labels and captions."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mmer_core.config import EncoderConfig, TrainingConfig
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
@@ -34,6 +37,13 @@ def emotion_data(count: int, seed: int, *, shuffled: bool = False) -> EmotionDat
         torch.from_numpy((truth > 0).astype(np.float32)),
         torch.from_numpy(np.clip(5.5 + truth[:, :3], 1, 10)).float(),
     )
+
+
+def without_texts(data: EmotionData, share: float, filler: float = 0.0) -> EmotionData:
+    """The same data, where a share of the samples has no text and ``filler`` in its place."""
+    there = torch.rand(len(data), generator=torch.Generator().manual_seed(9)) >= share
+    text = torch.where(there[:, None], data.streams["text"], filler)
+    return replace(data, streams=data.streams | {"text": text}, present={"text": there})
 
 
 def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: int = 2) -> RetrievalData:
@@ -94,3 +104,10 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     """Equal in every bit of every parameter and buffer."""
     one, other = first.state_dict(), second.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def infonce(image: torch.Tensor, text: torch.Tensor, scale: float) -> torch.Tensor:
+    """The formula for a batch in which no image stands twice."""
+    logits = scale * image @ text.T
+    right = torch.arange(len(image))
+    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
