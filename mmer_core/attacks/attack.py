@@ -46,7 +46,7 @@ class Search(ABC):
 
     @abstractmethod
     def propose(self) -> Candidates | None:
-        """The next generation; None, or an empty one, when there is nothing left to try."""
+        """The next generation, each candidate of ``K`` pixels; None, or an empty one, at the end of all ideas."""
 
     @abstractmethod
     def learn(self, margins: np.ndarray) -> None:

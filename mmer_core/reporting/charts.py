@@ -37,6 +37,14 @@ OTHER_STYLE = ("#8d8d8d", "x", "×")
 
 _SOLID: Any = "-"
 _DASHED: Any = (0, (4, 2.5))
+_ATTACK_STYLES: dict[str, tuple[str, Any]] = {
+    CONTROL: ("o", _DASHED),
+    "sparse-rs": ("s", (0, (7, 1.5))),
+    "pixle": ("^", (0, (5, 1.5, 1, 1.5))),
+    "corner": ("D", (0, (1, 1.2))),
+    "exhaustive": ("v", (0, (4, 1.2, 1, 1.2, 1, 1.2))),
+}
+"""Marker and line of an attack, so that several attacks on one model are told apart; the others are solid."""
 
 
 @mpl.rc_context(STYLE)
@@ -185,9 +193,10 @@ def success_by_pixels(families: Sequence[FamilyView], name: str) -> Markup:
             found = [estimate for record in curve if (estimate := Estimate.of(record["success"]))]
             low, value, high = ([getattr(one, end) for one in found] for end in ("low", "value", "high"))
             control = attack == CONTROL
+            marker, line = _attack_style(attack)
             axis.fill_between(ks, low, high, color=colour, alpha=0.08 if control else 0.18, linewidth=0)
             axis.vlines(ks, low, high, color=colour, linewidth=0.9, alpha=0.7)
-            axis.plot(ks, value, "o", linestyle=_DASHED if control else _SOLID, color=colour,
+            axis.plot(ks, value, marker=marker, linestyle=line, color=colour,
                       mfc=PAPER if control else colour, label=attack_name(attack))  # fmt: skip
         ks = sorted({record["pixels"] for record in family.curves})
         if len(ks) > 1 and ks[-1] / ks[0] >= 8:
@@ -212,17 +221,19 @@ def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
             width = 1.0 + 1.2 * (ks.index(record["pixels"]) / max(1, len(ks) - 1))
             queries, success = list(record["queries"]), list(record["success"])
             axis.plot(queries, success, color=FAMILY_COLOUR[family.family], linewidth=width,
-                      linestyle=_DASHED if control else _SOLID)  # fmt: skip
+                      linestyle=_attack_style(record["attack"])[1])  # fmt: skip
             if queries and not control:
                 axis.annotate(pixels(record["pixels"]), (queries[-1], success[-1]), xytext=(-2, 5),
                               textcoords="offset points", ha="right", color=MUTED)  # fmt: skip
         axis.set_xlabel("queries to the model")
     attacks = sorted({record["attack"] for family in families for record in family.by_queries})
-    keys = [
-        Line2D([], [], color=INK, linestyle=_DASHED if attack == CONTROL else _SOLID) for attack in attacks
-    ]
+    keys = [Line2D([], [], color=INK, linestyle=_attack_style(attack)[1]) for attack in attacks]
     figure.legend(keys, [attack_name(attack) for attack in attacks], loc="outside upper left", ncols=4)
     return _finish(figure, axes, name, "Share of images fooled by number of queries, attack beside control.")
+
+
+def _attack_style(attack: str) -> tuple[str, Any]:
+    return _ATTACK_STYLES.get(attack, ("o", _SOLID))
 
 
 def _side_by_side(families: Sequence[FamilyView]) -> tuple[Figure, Sequence[Axes]]:

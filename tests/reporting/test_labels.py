@@ -8,7 +8,7 @@ import report_factory as make
 
 from mmer_core.attacks import ATTACKS
 from mmer_core.config import AttackConfig, AttackName, EmotionCriterion, MatchCriterion
-from mmer_core.reporting import labels
+from mmer_core.reporting import charts, labels
 from mmer_core.reporting.report import to_html
 from mmer_core.stages.criteria import before_and_after
 
@@ -44,3 +44,9 @@ def test_the_report_says_what_counts_as_fooled():
 def test_a_picture_says_what_changed(fields, task, expected):
     outcome = {"clean_top": 0, "final_top": 1, "final_margin": -0.25}
     assert before_and_after(AttackConfig(**fields), outcome, ["Anger", "Fear"], task) == expected
+
+
+def test_attacks_on_one_model_are_told_apart_without_colour():
+    styles = [charts._attack_style(attack) for attack in ATTACKS]
+    assert len({marker for marker, _ in styles}) == len(styles) - 1  # the control is hollow
+    assert len({str(line) for _, line in styles}) == len(styles)
