@@ -99,7 +99,7 @@ class TextEncoder:
         self.name = name
         self.module = module.eval().requires_grad_(False)
         self.width = width
-        self._tokenize = tokenize
+        self.tokenize = tokenize
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> "TextEncoder":
@@ -117,7 +117,7 @@ class TextEncoder:
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         features = torch.empty(len(distinct), self.width)
         for start in range(0, len(distinct), batch_size):
-            tokens = self._tokenize(distinct[start : start + batch_size])
+            tokens = self.tokenize(distinct[start : start + batch_size])
             batch = {name: tensor.to(self.device) for name, tensor in tokens.items()}
             features[start : start + batch_size] = self.module(**batch).float().cpu()
         row = {text: number for number, text in enumerate(distinct)}

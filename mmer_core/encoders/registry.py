@@ -1,10 +1,12 @@
-"""Encoders by name: ``<source>:<what>``."""
+"""Encoders by name: ``<source>:<what>``; ``mirror:`` and ``meanmax:`` stand in front of another encoder's name."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from mmer_core.encoders import huggingface, packaged, torchvision_models
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.meanmax import mean_and_max
+from mmer_core.encoders.mirror import mirrored
 from mmer_core.errors import EncoderError
 
 Modality = Literal["image", "text"]
@@ -22,12 +24,20 @@ _IMAGE: dict[str, _Source] = {
         huggingface.identity,
         lambda spec, size: huggingface.load_image_folder(f"hf:{spec}", huggingface.resolve(spec), size),
     ),
+    "mirror": _Source(
+        lambda spec: {"views": "mirror", **encoder_identity(spec, "image")},
+        lambda spec, size: mirrored(load_image_encoder(spec, size)),
+    ),
 }
 _TEXT: dict[str, _Source] = {
     "packaged": _Source(packaged.text_identity, packaged.load_text),
     "hf": _Source(
         huggingface.identity,
         lambda spec: huggingface.load_text_folder(f"hf:{spec}", huggingface.resolve(spec)),
+    ),
+    "meanmax": _Source(
+        lambda spec: {"pooling": "meanmax", **encoder_identity(spec, "text")},
+        lambda spec: mean_and_max(load_text_encoder(spec)),
     ),
 }
 
@@ -36,7 +46,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 
     Args:
-        name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>`` or ``hf:<model id or folder>``.
+        name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>`` or ``hf:<model id or folder>``; with
+            ``mirror:`` in front, the mean over an image and its mirror image.
         size: Input side in pixels; the weights' native side when None.
 
     Raises:
@@ -48,6 +59,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
 def load_text_encoder(name: str) -> TextEncoder:
     """Load a frozen text encoder, on the CPU; ``packaged:<name>`` or ``hf:<model id or folder>``.
+
+    With ``meanmax:`` in front, mean and maximum of its token states in place of its own pooling.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.

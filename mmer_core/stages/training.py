@@ -20,7 +20,7 @@ from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 
-VERSION = 1
+VERSION = 2
 HISTORY_FILE = "history.csv"
 
 
@@ -42,12 +42,13 @@ def train(
 
     def build(workspace: Workspace) -> dict[str, object]:
         dataset = Prepared.open(context.folder(prepared))
+        settings = training.of_task(dataset.card.task)
         spec, learner = _learner(
-            dataset, Features(context.folder(features)), model, training, encoders, context
+            dataset, Features(context.folder(features)), model, settings, encoders, context
         )
         progression = fit(
             learner,
-            training,
+            settings,
             device=context.device,
             precision=context.runtime.precision,
             checkpoints=workspace.scratch,
@@ -92,7 +93,9 @@ def _learner(
         },
         embedding=model.width(card.task),
         hidden=model.hidden,
-        dropout=model.dropout,
+        dropout=model.dropout_rate(card.task),
+        power=model.power,
+        heads=model.head_count(card.task),
         fusion=model.fusion,
         labels=card.labels,
         dimensions=VAD if card.task == "emotion" and dataset.split("train").vad.shape[1] else (),

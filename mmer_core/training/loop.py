@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmer_core.config import TrainingConfig
+from mmer_core.config import TaskTraining
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
+from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.learner import Learner
 
 _CHECKPOINT = "checkpoint.pt"
@@ -66,7 +67,7 @@ def initialisation(seed: int) -> Iterator[int]:
 
 def fit(
     learner: Learner,
-    config: TrainingConfig,
+    config: TaskTraining,
     *,
     device: torch.device,
     precision: str = "float32",
@@ -102,7 +103,8 @@ def fit(
                 )
             if value > state.best_value:
                 state.best_epoch, state.best_value = state.epoch, value
-                state.best_state = copy.deepcopy(learner.state.state_dict())
+                with trainer.average.applied():
+                    state.best_state = copy.deepcopy(learner.state.state_dict())
             # Writing one to disk for good takes longer than an epoch on a small dataset.
             if time.monotonic() - saved >= checkpoint_seconds:
                 trainer.save(state, checkpoints)
@@ -116,9 +118,7 @@ def fit(
 
 
 class _Trainer:
-    def __init__(
-        self, learner: Learner, config: TrainingConfig, device: torch.device, precision: str
-    ) -> None:
+    def __init__(self, learner: Learner, config: TaskTraining, device: torch.device, precision: str) -> None:
         self.learner, self.config, self.device = learner, config, device
         samples = len(learner)
         self.steps = max(math.ceil(samples / config.batch_size), min(_LEAST_STEPS, samples // 2), 1)
@@ -126,6 +126,7 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        self.average = WeightAverage(self.parameters, config.average)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
         if device.type == "cuda" and precision in _AUTOCAST:
@@ -153,7 +154,8 @@ class _Trainer:
         self.learner.state.eval()
         row = {f"train_{name}": value for name, value in sums.items()}
         row["train_loss"] = sum(sums.values())
-        return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
+        with self.average.applied():
+            return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
 
     def _step(self, rows: Tensor) -> dict[str, float]:
         self.optimiser.zero_grad(set_to_none=True)
@@ -164,6 +166,7 @@ class _Trainer:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
+        self.average.update()
         return {name: loss.item() for name, loss in losses.items()}
 
     def save(self, state: Progression, folder: Path | None) -> None:
@@ -179,6 +182,7 @@ class _Trainer:
                     "optimiser": self.optimiser.state_dict(),
                     "schedule": self.schedule.state_dict(),
                     "scaler": self.scaler.state_dict(),
+                    "average": self.average.state_dict(),
                     "progression": vars(state),
                 },
                 file,
@@ -195,4 +199,5 @@ class _Trainer:
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         self.scaler.load_state_dict(saved["scaler"])
+        self.average.load_state_dict(saved["average"])
         return Progression(**saved["progression"])

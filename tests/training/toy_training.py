@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmer_core.config import EncoderConfig, TrainingConfig
+from mmer_core.config import EncoderConfig, TaskTraining
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -49,8 +49,8 @@ def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: 
     return RetrievalData(_view(hidden, "context", rng), texts, torch.from_numpy(owner), captions)
 
 
-def config(**fields: object) -> TrainingConfig:
-    return TrainingConfig(**({"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 5e-3} | fields))
+def config(**fields: object) -> TaskTraining:
+    return TaskTraining(**({"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 5e-3} | fields))
 
 
 def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", "text")) -> ModelSpec:
@@ -72,7 +72,7 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
 def learner(
     task: str,
     family: str,
-    training: TrainingConfig,
+    training: TaskTraining,
     *,
     count: int = 50,
     shuffled: bool = False,
