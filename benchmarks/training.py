@@ -131,7 +131,7 @@ def _set_up(images: int, encoders: EncoderConfig, runtime: RuntimeConfig) -> tup
 
 def _our_epochs(bench: Bench) -> list[float]:
     """Samples a second of every epoch after the first, as mmer's own loop measures them."""
-    config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS)
+    config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS).of_task("emotion")
     learner = EmotionLearner(bench.head(), bench.train, bench.val, config)
     done = fit(learner, config, device=bench.context.device)
     return [cost["samples_per_second"] for cost in done.costs[1:]]
@@ -180,7 +180,7 @@ def _texts_of(split: PreparedSplit, row: int) -> list[str]:
 def _finish(
     bench: Bench, ours: list[float], theirs: list[float], seconds_encoding: float, json: Path | None
 ) -> None:
-    count, epochs = len(bench.train), TrainingConfig().epochs
+    count, epochs = len(bench.train), TrainingConfig().of_task("emotion").epochs
     mine, peer = statistics.median(ours), statistics.median(theirs)
     first = count / (seconds_encoding + count / mine)
     whole = epochs * count / (seconds_encoding + epochs * count / mine)
