@@ -4,15 +4,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmer_core.encoders.base import TextEncoder
 from mmer_core.errors import EncoderError
 
 
 class MeanMax(nn.Module):
-    """Token states ``(B, L, D)`` of a transformer to ``(B, 2 D)``: their mean, then their maximum by dimension.
+    """Token states ``(B, L, D)`` of a transformer to ``(B, 2 D)``: their mean at unit length, then their maximum by dimension.
 
-    The mean is what a sentence encoder was trained for; the maximum keeps what a single word says, however long
+    The direction of the mean is what a sentence encoder was trained for, by cosine; the maximum keeps what a single word says, however long
     the text. Padding takes part in neither (Shen et al. 2018, *Baseline Needs More Love*,
     https://arxiv.org/abs/1805.09843, section 3: concatenated average and max pooling).
     """
@@ -26,6 +27,7 @@ class MeanMax(nn.Module):
         states = model(**tokens).last_hidden_state  # (B, L, D)
         mask = tokens["attention_mask"][..., None].bool()
         mean = states.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1)
+        mean = functional.normalize(mean, dim=-1)
         return torch.cat([mean, states.masked_fill(~mask, -torch.inf).amax(dim=1)], dim=-1)
 
 
