@@ -4,16 +4,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_FLOOR = 0.05  # of the mean standard deviation
-_LIMIT = 10.0  # standard deviations
+LIMIT = 10.0
+"""Standard deviations beyond which a feature says no more."""
 
 
 class Standardise(nn.Module):
-    """``(x - mean) / std`` per feature, with statistics fitted once on the training split.
+    """``(x - mean) / std`` per feature, within `LIMIT`, with statistics fitted once on the training split.
 
     Frozen features differ in scale by orders of magnitude from one dimension to the next. Some hardly ever
-    move on train and do on another photo; a floor under ``std`` and a limit on the result keep these few from
-    drowning all others.
+    move on train and do on another photo; the limit keeps these few from drowning all others.
     """
 
     mean: Tensor
@@ -32,7 +31,7 @@ class Standardise(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.std
+        return ((features - self.mean) / self.std).clamp(-LIMIT, LIMIT)
 
 
 class Power(nn.Module):

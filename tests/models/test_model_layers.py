@@ -5,18 +5,25 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from mmer_core.models.layers import EmotionHead, Power, Projection, ProjectionHeads, Standardise
+from mmer_core.models.layers import LIMIT, EmotionHead, Power, Projection, ProjectionHeads, Standardise
 
 
 def test_standardise_is_the_z_score_of_the_training_split():
     rng = np.random.default_rng(0)
     train = rng.normal(size=(50, 4)) * [1e-3, 1, 1e4, 5] + [0, 7, -1e4, 2]
-    other = rng.normal(size=(3, 4))
+    other = rng.normal(size=(3, 4)) * [1e-3, 1, 1e4, 5] + [0, 7, -1e4, 2]
     layer = Standardise(4)
     layer.fit(torch.from_numpy(train).float())
     expected = (other - train.mean(axis=0)) / train.std(axis=0, ddof=1)
     np.testing.assert_allclose(layer(torch.from_numpy(other).float()).numpy(), expected, rtol=1e-3, atol=1e-3)
     assert not list(layer.parameters())
+
+
+def test_nothing_lies_further_out_than_the_limit():
+    layer = Standardise(1)
+    layer.fit(torch.tensor([[-1.0], [0.0], [1.0]]))
+    said = layer(torch.tensor([[-1e6], [-LIMIT], [3.0], [LIMIT], [1e6]]))
+    assert said[:, 0].tolist() == [-LIMIT, -LIMIT, 3.0, LIMIT, LIMIT]
 
 
 def test_a_feature_that_is_silent_on_train_does_not_blow_up_later():
