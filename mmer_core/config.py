@@ -119,13 +119,25 @@ class CardConfig(Config):
     )
 
 
+WRAPPERS = ("mirror:", "meanmax:")
+"""What may stand in front of an encoder's name: other views or another pooling, with the same weights."""
+
+
+def bare_name(encoder: str) -> str:
+    """An encoder's name without what stands in front of it."""
+    for wrapper in WRAPPERS:
+        encoder = encoder.removeprefix(wrapper)
+    return encoder
+
+
 class EncoderConfig(Config):
     """The frozen encoders that turn pixels and text into features."""
 
     image: str = Field(
-        "packaged:efficientnet_lite2",
+        "mirror:packaged:efficientnet_lite2",
         description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
-        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made).",
+        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made); mirror: in front averages every "
+        "image with its mirror image.",
     )
     image_size: int | None = Field(
         None,
@@ -135,8 +147,9 @@ class EncoderConfig(Config):
         "ones.",
     )
     text: str = Field(
-        "packaged:all-MiniLM-L6-v2",
-        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER.",
+        "meanmax:packaged:all-MiniLM-L6-v2",
+        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER; meanmax: in front gives mean and "
+        "maximum over the tokens.",
     )
     shard_size: int = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
@@ -148,8 +161,12 @@ class EncoderConfig(Config):
         """Convolutions take any side, so by default that of the prepared images; most transformers take but one."""
         if not isinstance(fields, dict) or fields.get("image_size") is not None:
             return fields
-        name = fields.get("image", cls.model_fields["image"].default)
-        return fields | ({"image_size": 224} if str(name).startswith("packaged:") else {})
+        name = bare_name(str(fields.get("image", cls.model_fields["image"].default)))
+        return fields | ({"image_size": 224} if name.startswith("packaged:") else {})
+
+    def bare(self) -> "EncoderConfig":
+        """The same encoders without what stands in front of their names."""
+        return self.model_copy(update={"image": bare_name(self.image), "text": bare_name(self.text)})
 
 
 class PromptConfig(Config):
@@ -183,12 +200,30 @@ class ModelConfig(Config):
     embedding: int | None = Field(
         None,
         ge=2,
-        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for joint retrieval.",
+        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for each head of joint retrieval.",
+    )
+    heads: int = Field(
+        3,
+        ge=1,
+        description="Joint retrieval: projections of each modality that stand side by side in the embedding, each "
+        "trained by itself.",
     )
     hidden: int = Field(
         512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
     )
-    dropout: float = Field(0.4, ge=0, lt=1, description="Dropout on features and hidden layers.")
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Dropout on features and hidden layers; 0.4 for emotion datasets, 0.5 for captioned ones.",
+    )
+    power: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Captioned datasets: exponent that evens out image features which are never negative; 1 for "
+        "none.",
+    )
     fusion: Fusion = Field(
         "mean",
         description="How the joint emotion model fuses the streams' embeddings: their mean, a mean weighted by "
@@ -210,25 +245,66 @@ class ModelConfig(Config):
         return self
 
     def width(self, task: str) -> int:
-        """Embedding width ``D`` for a task ('emotion' or 'retrieval')."""
+        """Embedding width for a task ('emotion' or 'retrieval'): ``D``, or that of one of its heads."""
         if self.embedding is not None:
             return self.embedding
         if self.family == "separate":
             return 256
         return 128 if task == "emotion" else 512
 
+    def head_count(self, task: str) -> int:
+        """Heads of the embedding for a task; only joint retrieval has several, and not in the towers' own space."""
+        several = task == "retrieval" and self.family == "joint" and self.start == "random"
+        return self.heads if several else 1
+
+    def dropout_rate(self, task: str) -> float:
+        """Dropout for a task ('emotion' or 'retrieval')."""
+        if self.dropout is not None:
+            return self.dropout
+        return 0.4 if task == "emotion" else 0.5
+
 
 class TrainingConfig(Config):
     """The training loop."""
 
-    epochs: int = Field(30, ge=1, description="Most passes over the training split.")
-    patience: int = Field(5, ge=1, description="Epochs without a better validation metric before stopping.")
-    batch_size: int = Field(
-        512, ge=2, description="Samples a step; smaller where an epoch would have fewer than 8 steps."
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Most passes over the training split; 30 for emotion datasets, 50 for captioned ones.",
     )
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better validation metric before stopping; 5 for emotion datasets, 15 for "
+        "captioned ones.",
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=2,
+        description="Samples a step, smaller where an epoch would have fewer than 8 steps; 512 for emotion datasets, "
+        "256 photos for captioned ones.",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Peak learning rate of AdamW (cosine decay); 2e-3 for emotion datasets, 3e-3 for captioned "
+        "ones.",
+    )
+    captions: int = Field(
+        5,
+        ge=1,
+        description="Captioned datasets: most captions of a photo that are shown in one step; they are no negatives "
+        "of one another.",
+    )
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which is what is validated and kept; "
+        "0 for the weights as they are.",
+    )
     categories: Literal["bce", "focal", "asymmetric", "weighted_mse"] = Field(
         "bce", description="Objective of the emotion categories."
     )
@@ -262,6 +338,26 @@ class TrainingConfig(Config):
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
+    def of_task(self, task: str) -> "TaskTraining":
+        """The same with what depends on the task filled in ('emotion' or 'retrieval')."""
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        return TaskTraining(**{**_SCHEDULES[task], **given})
+
+
+class TaskTraining(TrainingConfig):
+    """The training loop on one task: what is left open in general is decided."""
+
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+
+
+_SCHEDULES: dict[str, dict[str, float]] = {
+    "emotion": {"epochs": 30, "patience": 5, "batch_size": 512, "learning_rate": 2e-3},
+    "retrieval": {"epochs": 50, "patience": 15, "batch_size": 256, "learning_rate": 3e-3},
+}
+
 
 class FineTuneConfig(Config):
     """Adapting an encoder's own weights to a dataset, before its features are cached."""
@@ -289,12 +385,12 @@ class FineTuneConfig(Config):
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
 
-    def training(self) -> TrainingConfig:
+    def training(self) -> TaskTraining:
         """The same as parameters of the training loop."""
         fields = self.model_dump(
             include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
         )
-        return TrainingConfig(**fields, patience=self.epochs)
+        return TaskTraining(**fields, patience=self.epochs)
 
 
 class EvaluationConfig(Config):

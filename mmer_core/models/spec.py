@@ -30,6 +30,8 @@ class ModelSpec(Config):
     embedding: int
     hidden: int
     dropout: float
+    heads: int = Field(1, ge=1, description="Heads that a retrieval model's embedding consists of.")
+    power: float = Field(1.0, description="Exponent of a retrieval model's rectified image features.")
     fusion: Fusion = "mean"
     labels: tuple[str, ...] = Field((), description="Categories, in the order of the logits.")
     dimensions: tuple[str, ...] = Field(

@@ -58,14 +58,15 @@ def train(
 
     def build(workspace: Workspace) -> dict[str, object]:
         dataset = Prepared.open(context.folder(prepared))
+        settings = training.of_task(dataset.card.task)
         spec, learner = _learner(
-            dataset, Features(context.folder(features)), model, training, encoders, context
+            dataset, Features(context.folder(features)), model, settings, encoders, context
         )
         if model.start == "zero-shot":
             _start_from_towers(context, learner, encoders)
         progression = fit(
             learner,
-            training,
+            settings,
             device=context.device,
             precision=context.runtime.precision,
             compile=context.runtime.compile,
@@ -112,7 +113,9 @@ def _learner(
         },
         embedding=features.widths["context"] if model.start == "zero-shot" else model.width(card.task),
         hidden=model.hidden,
-        dropout=model.dropout,
+        dropout=model.dropout_rate(card.task),
+        power=1.0 if model.start == "zero-shot" else model.power,
+        heads=model.head_count(card.task),
         fusion=model.fusion,
         labels=card.labels,
         dimensions=VAD if card.task == "emotion" and dataset.split("train").vad.shape[1] else (),

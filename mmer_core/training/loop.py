@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmer_core.config import TrainingConfig
+from mmer_core.config import TaskTraining
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
+from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
 from mmer_core.training.learner import Learner
 from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
@@ -70,7 +71,7 @@ def initialisation(seed: int) -> Iterator[int]:
 
 def fit(
     learner: Learner,
-    config: TrainingConfig,
+    config: TaskTraining,
     *,
     device: torch.device,
     precision: str = "float32",
@@ -115,7 +116,8 @@ def fit(
                 )
             if value > state.best_value:
                 state.best_epoch, state.best_value = state.epoch, value
-                state.best_state = copy.deepcopy(learner.state.state_dict())
+                with trainer.average.applied():
+                    state.best_state = copy.deepcopy(learner.state.state_dict())
             # Writing one to disk for good takes longer than an epoch on a small dataset.
             if time.monotonic() - saved >= checkpoint_seconds:
                 trainer.save(state, checkpoints)
@@ -132,7 +134,7 @@ class _Trainer:
     def __init__(
         self,
         learner: Learner,
-        config: TrainingConfig,
+        config: TaskTraining,
         device: torch.device,
         precision: str,
         compile: bool,
@@ -145,6 +147,7 @@ class _Trainer:
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        self.average = WeightAverage(self.parameters, config.average)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
         if device.type == "cuda" and precision in _AUTOCAST:
@@ -172,7 +175,8 @@ class _Trainer:
         self.learner.state.eval()
         row = {f"train_{name}": value for name, value in sums.items()}
         row["train_loss"] = sum(sums.values())
-        return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
+        with self.average.applied():
+            return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
 
     def _step(self, rows: Tensor) -> dict[str, float]:
         """One step on a batch, whose gradient is the sum over its parts, each by its share of the batch."""
@@ -190,6 +194,7 @@ class _Trainer:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
+        self.average.update()
         return said
 
     def save(self, state: Progression, folder: Path | None) -> None:
@@ -205,6 +210,7 @@ class _Trainer:
                     "optimiser": self.optimiser.state_dict(),
                     "schedule": self.schedule.state_dict(),
                     "scaler": self.scaler.state_dict(),
+                    "average": self.average.state_dict(),
                     "progression": vars(state),
                 },
                 file,
@@ -221,4 +227,5 @@ class _Trainer:
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         self.scaler.load_state_dict(saved["scaler"])
+        self.average.load_state_dict(saved["average"])
         return Progression(**saved["progression"])

@@ -132,7 +132,8 @@ def test_separate_retrieval_learns_words_in_each_modality_and_a_map_between():
 def test_retrieval_losses_pair_every_image_with_a_caption_of_its_own(family):
     torch.manual_seed(0)
     data = retrieval_data(15, 0, per_image=1)  # one caption each: nothing is drawn
-    one = RetrievalLearner(build_model(spec("retrieval", family)), data, data, config())
+    single = spec("retrieval", family).model_copy(update={"heads": 1})
+    one = RetrievalLearner(build_model(single), data, data, config())
     one.state.eval()
     losses = one.losses(ROWS)
     texts = torch.tensor([data.text_image.tolist().index(image) for image in ROWS.tolist()])
@@ -158,7 +159,8 @@ def test_all_captions_get_their_turn_and_images_without_one_are_left_out():
         data.text_image[keep],
         [c for c, k in zip(data.captions, keep, strict=True) if k],
     )
-    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config())
+    single = spec("retrieval", "joint").model_copy(update={"heads": 1})
+    one = RetrievalLearner(build_model(single), data, data, config(captions=1))
     shown: Counter[tuple[int, int]] = Counter()
     one.model.embed_image = lambda x: x
     one.model.embed_text = lambda y: y
@@ -244,3 +246,36 @@ def test_word_targets_are_those_of_a_loop():
     targets = word_targets(CAPTIONS, words)
     assert targets.dtype == torch.bool
     assert targets.tolist() == expected
+
+
+def test_several_captions_of_a_photo_are_contrasted_head_by_head():
+    torch.manual_seed(0)
+    data = retrieval_data(15, 0, per_image=3)
+    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config(captions=3))
+    one.state.eval()
+    found = one.losses(ROWS)["contrastive"]
+    texts = torch.tensor([t for t, image in enumerate(data.text_image.tolist()) if image in ROWS.tolist()])
+    owner = data.text_image[texts]
+    each = []
+    for image_head, text_head in zip(one.model.image.heads, one.model.text.heads, strict=True):
+        image = F.normalize(image_head(data.images[ROWS]), dim=-1)
+        logits = F.normalize(text_head(data.texts[texts]), dim=-1) @ image.T / 0.07
+        terms = []
+        for row, own in enumerate((owner[:, None] == ROWS).int().argmax(dim=1).tolist()):
+            terms.append(F.cross_entropy(logits[row][None], torch.tensor([own])))
+            rivals = logits[owner != owner[row], own]
+            among = torch.cat([logits[row, own][None], rivals])[None]
+            terms.append(F.cross_entropy(among, torch.tensor([0])))
+        each.append(torch.stack(terms).mean())
+    torch.testing.assert_close(found, torch.stack(each).mean())
+
+
+def test_a_step_shows_no_more_captions_than_asked_for():
+    torch.manual_seed(0)
+    data = retrieval_data(12, 0, per_image=4)
+    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config(captions=2))
+    shown = []
+    embed = one.model.embed_text
+    one.model.embed_text = lambda y: shown.append(len(y)) or embed(y)
+    one.losses(ROWS)
+    assert shown == [2 * len(ROWS)]

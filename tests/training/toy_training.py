@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmer_core.config import EncoderConfig, TrainingConfig
+from mmer_core.config import EncoderConfig, TaskTraining
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -59,8 +59,8 @@ def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: 
     return RetrievalData(_view(hidden, "context", rng), texts, torch.from_numpy(owner), captions)
 
 
-def config(**fields: object) -> TrainingConfig:
-    return TrainingConfig(**({"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 5e-3} | fields))
+def config(**fields: object) -> TaskTraining:
+    return TaskTraining(**({"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 5e-3} | fields))
 
 
 def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", "text")) -> ModelSpec:
@@ -72,6 +72,7 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
         embedding=8,
         hidden=16,
         dropout=0.2,
+        heads=2 if (task, family) == ("retrieval", "joint") else 1,
         labels=tuple("abcd") if emotion else (),
         words=() if emotion else WORDS,
         encoders=EncoderConfig(),
@@ -82,7 +83,7 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
 def learner(
     task: str,
     family: str,
-    training: TrainingConfig,
+    training: TaskTraining,
     *,
     count: int = 50,
     shuffled: bool = False,
