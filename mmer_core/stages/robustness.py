@@ -29,7 +29,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 1
+VERSION = 2
 OUTCOMES_FILE = "outcomes.parquet"
 _RESAMPLES = 1000
 
@@ -102,6 +102,7 @@ def attack_shard(
             "queries": sum(outcome.queries for outcome in outcomes),
             "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
             "attacked": sum(outcome.status != "already" for outcome in outcomes),
+            "evaluation": encoder.planner.plan(shard.pixels).sentence,
         }
 
     decides = {"shard": asdict(shard)} | config.model_dump(
