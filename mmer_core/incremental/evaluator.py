@@ -70,17 +70,12 @@ class CandidateEvaluator:
 
     def _chunk(self, clean: Tensor, rows: list[int], pixels: Tensor, colours: Tensor) -> Tensor:
         assert self._plan is not None
-        attacked = clean[rows]  # (B, H, W, 3), a copy
-        candidates = torch.arange(len(rows))
-        for k in range(pixels.shape[1]):
-            attacked[candidates, pixels[:, k, 0], pixels[:, k, 1]] = colours[:, k]
         if self._network is None:
-            return self._plan.dense.run(self._planner.input(attacked))
-        slots = torch.tensor([self._slot(row, clean[row]) for row in rows], device=self._planner.device)
-        # Read back, so that two windows of one pixel agree on its colour.
-        values = attacked[candidates[:, None], pixels[..., 0], pixels[..., 1]]  # (B, K, 3)
-        values = self._planner.input(values[:, :, None]).permute(0, 2, 3, 1)[:, :, 0]
-        return self._network(slots, pixels.to(self._planner.device), values)
+            return self._plan.dense.run(self._planner.input(_write(clean[rows], pixels, colours)))
+        kept = {row: self._slot(row, clean[row]) for row in dict.fromkeys(rows)}
+        slots = torch.tensor([kept[row] for row in rows], device=self._planner.device)
+        values = self._planner.input(_last_of_each(pixels, colours)[:, :, None]).permute(0, 2, 3, 1)
+        return self._network(slots, pixels.to(self._planner.device), values[:, :, 0])
 
     def _slot(self, row: int, image: Tensor) -> int:
         """Where the clean maps of this image are; computed now if they are not kept."""
@@ -98,3 +93,18 @@ class CandidateEvaluator:
         if len(self._kept) < self._capacity:
             return len(self._kept)
         return self._kept.popitem(last=False)[1][0]
+
+
+def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:
+    """``images`` ``(B, H, W, 3)`` with the pixels written into them, in order."""
+    which = torch.arange(len(images))
+    for k in range(pixels.shape[1]):
+        images[which, pixels[:, k, 0], pixels[:, k, 1]] = colours[:, k]
+    return images
+
+
+def _last_of_each(pixels: Tensor, colours: Tensor) -> Tensor:
+    """``(B, K, 3)``: what stands at each pixel in the end, where the later of two that coincide wins."""
+    same = (pixels[:, :, None] == pixels[:, None, :]).all(-1)  # (B, K, K)
+    last = (same * torch.arange(1, pixels.shape[1] + 1)).argmax(2)
+    return colours.gather(1, last[..., None].expand(-1, -1, 3))
