@@ -12,8 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from benchmarks.result import finish
-from flows.jobs import train
-from flows.terminal import progress_bars
+from benchmarks.retrieval_figures import figures, measure, spread
 from mmer_core.config import (
     FAMILIES,
     EncoderConfig,
@@ -26,9 +25,6 @@ from mmer_core.config import (
     TrainJob,
 )
 from mmer_core.evaluation.retrieval_metrics import METRICS
-from mmer_core.stages import Context
-from mmer_core.stages.evaluating import load_metrics
-from mmer_core.store import ArtifactKey
 
 app = App(name="benchmarks.quality", help=__doc__)
 Flags = Parameter(name="*")
@@ -69,33 +65,23 @@ def main(
     rows: list[dict[str, Any]] = []
     means: dict[str, float] = {}
     for family in FAMILIES:
-        results = []
-        for seed in range(training.seed, training.seed + seeds):
-            job = TrainJob(
-                dataset=dataset,
-                encoders=encoders,
-                model=model.model_copy(update={"family": family}),
-                training=training.model_copy(update={"seed": seed}),
-                evaluation=EvaluationConfig(split=eval),
-                runtime=runtime,
-            )
-            with progress_bars():
-                key = ArtifactKey.parse(train.fn(job).evaluation)
-            results.append(load_metrics(Context(runtime).folder(key)))
-        figures = {name: [result["metrics"][name]["value"] for result in results] for name in METRICS}
-        rows.append({"model": family, **{name: _spread(values) for name, values in figures.items()}})
-        means[family] = statistics.mean(figures["mean_recall"])
+        job = TrainJob(
+            dataset=dataset,
+            encoders=encoders,
+            model=model.model_copy(update={"family": family}),
+            training=training,
+            evaluation=EvaluationConfig(split=eval),
+            runtime=runtime,
+        )
+        results = measure(job, seeds)
+        values = figures(results)
+        rows.append({"model": family, **{name: spread(seen) for name, seen in values.items()}})
+        means[family] = statistics.mean(values["mean_recall"])
     chance = results[-1]["baselines"]
     rows.append({"model": "chance", **{name: f"{chance[name]:.2f}" for name in METRICS}})
     what = f"{flickr8k.name if flickr8k else 'synthetic Flickr8k'} train -> {eval}, {seeds} seeds"
     ratios = {f"mean recall, joint / separate, {what}": means["joint"] / means["separate"]}
     finish("quality", rows, ratios, json)
-
-
-def _spread(values: list[float]) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from mmer_core.config import (  # noqa: E402
     PipelineConfig,
     ReportJob,
     RobustnessJob,
-    TrainJob,
+    SeedsJob,
 )
 from mmer_core.errors import MmerError  # noqa: E402
 from mmer_core.stages import Context  # noqa: E402
@@ -89,8 +89,13 @@ def ingest(job: Annotated[IngestJob, Flags] = IngestJob(), *, prefect: Prefect =
 
 
 @app.command
-def train(job: Annotated[TrainJob, Flags] = TrainJob(), *, prefect: Prefect = None) -> None:
-    """Train one model on one dataset and print its metrics."""
+def train(job: Annotated[SeedsJob, Flags] = SeedsJob(), *, prefect: Prefect = None) -> None:
+    """Train one model on one dataset and print its metrics; with --seeds, several and their spread."""
+    if job.seeds > 1:
+        models = _run(jobs.seeds, job, prefect)
+        query_cli.print_spread(Context(job.runtime), [ArtifactKey.parse(one.evaluation) for one in models])
+        print(*(f"model {one.model}" for one in models), sep="\n")
+        return
     trained = _run(jobs.train, job, prefect)
     query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
     print(f"model {trained.model}")

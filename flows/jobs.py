@@ -21,6 +21,7 @@ from mmer_core.config import (
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
+    SeedsJob,
     TrainingConfig,
     TrainJob,
 )
@@ -74,14 +75,39 @@ def ingest(job: IngestJob) -> Ingested:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate, and write the model's card."""
-    check_encoders(Context(job.runtime), job.encoders)
-    prepared = _prepared(job)
-    check_splits(Context(job.runtime), prepared, sorted(job.splits()))
-    features = _encode(job.runtime, job.encoders, prepared)
+    prepared, features = _prepare(job)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
     evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
     call(stages.model_card, job.runtime, prepared, model, evaluation)
     return Trained(str(prepared), str(features), str(model), str(evaluation))
+
+
+@flow(name="seeds")
+def seeds(job: SeedsJob) -> list[Trained]:
+    """Prepare and encode once, then train and evaluate with every seed."""
+    prepared, features = _prepare(job)
+    trainings = [
+        job.training.model_copy(update={"seed": seed})
+        for seed in range(job.training.seed, job.training.seed + job.seeds)
+    ]
+    models = fan_out(
+        stages.train,
+        trainings,
+        lambda training: (job.runtime, job.model, training, job.encoders, prepared, features),
+        job.runtime.workers,
+        progress_for("seeds"),
+    )
+    evaluations = fan_out(
+        stages.evaluate,
+        models,
+        lambda model: (job.runtime, job.evaluation, prepared, features, model),
+        job.runtime.workers,
+        progress_for("evaluate"),
+    )
+    return [
+        Trained(str(prepared), str(features), str(model), str(evaluation))
+        for model, evaluation in zip(models, evaluations, strict=True)
+    ]
 
 
 @flow(name="index")
@@ -201,6 +227,15 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
         progress_for("caption"),
     )
     return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
+
+
+def _prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
+    """Keys of the prepared arrays and of their features."""
+    context = Context(job.runtime)
+    check_encoders(context, job.encoders)
+    prepared = _prepared(job)
+    check_splits(context, prepared, sorted(job.splits()))
+    return prepared, _encode(job.runtime, job.encoders, prepared)
 
 
 def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:

@@ -1,6 +1,8 @@
 """`mmer search`, and the tables that jobs print."""
 
 import json
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,10 +92,7 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
     """A model's metrics with their intervals, beside chance."""
     artifact = context.artifact(evaluation)
     metrics = load_metrics(artifact.folder)
-    baselines = metrics["baselines"] | {
-        "map": metrics["baselines"].get("chance_map"),
-        "vad_mae": metrics["baselines"].get("constant_vad_mae"),
-    }
+    baselines = _no_skill(metrics)
     table = Table("metric", "value", "95 % interval", "no skill", box=None)
     for name, estimate in metrics["metrics"].items():
         interval = f"{_number(estimate['low'])} to {_number(estimate['high'])}"
@@ -118,6 +117,19 @@ def print_history(context: Context, key: ArtifactKey) -> None:
     tables().print(table)
 
 
+def print_spread(context: Context, evaluations: Sequence[ArtifactKey]) -> None:
+    """Mean and sample standard deviation of every metric over models that differ in their seed only."""
+    artifacts = [context.artifact(key) for key in evaluations]
+    metrics = [load_metrics(artifact.folder) for artifact in artifacts]
+    baselines = _no_skill(metrics[0])
+    table = Table("metric", f"mean ± std of {len(metrics)} seeds", "no skill", box=None)
+    for name in metrics[0]["metrics"]:
+        values = [one["metrics"][name]["value"] for one in metrics]
+        table.add_row(name, _spread(values), _number(baselines.get(name)))
+    tables().print(f"{artifacts[0].summary['family']} model on {metrics[0]['split']}")
+    tables().print(table)
+
+
 def print_curves(context: Context, robustness: ArtifactKey) -> None:
     """Success of attacks against changed pixels."""
     table = Table("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries", box=None)
@@ -127,6 +139,19 @@ def print_curves(context: Context, robustness: ArtifactKey) -> None:
         cells = (row["attack"], row["pixels"], row["n"], _number(success["value"]), interval)
         table.add_row(*(str(cell) for cell in cells), _number(row["median_queries"]))
     tables().print(table)
+
+
+def _no_skill(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """What chance or the best constant scores, by the name of the metric."""
+    baselines: dict[str, float | None] = metrics["baselines"]
+    return baselines | {"map": baselines.get("chance_map"), "vad_mae": baselines.get("constant_vad_mae")}
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return _number(None)
+    return f"{_number(statistics.mean(known))} ± {_number(statistics.stdev(known))}"
 
 
 def _number(value: Any) -> str:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Family = Literal["separate", "joint", "zero-shot"]
 Split = Literal["train", "val", "test"]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
+Fusion = Literal["mean", "weighted", "gated", "concat", "attention"]
 
 
 class Config(BaseModel):
@@ -115,13 +116,25 @@ class CardConfig(Config):
     )
 
 
+WRAPPERS = ("mirror:", "meanmax:")
+"""What may stand in front of an encoder's name: other views or another pooling, with the same weights."""
+
+
+def bare_name(encoder: str) -> str:
+    """An encoder's name without what stands in front of it."""
+    for wrapper in WRAPPERS:
+        encoder = encoder.removeprefix(wrapper)
+    return encoder
+
+
 class EncoderConfig(Config):
     """The frozen encoders that turn pixels and text into features."""
 
     image: str = Field(
-        "packaged:efficientnet_lite2",
+        "mirror:packaged:efficientnet_lite2",
         description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
-        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made).",
+        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made); mirror: in front averages every "
+        "image with its mirror image.",
     )
     image_size: int | None = Field(
         None,
@@ -131,8 +144,9 @@ class EncoderConfig(Config):
         "ones.",
     )
     text: str = Field(
-        "packaged:all-MiniLM-L6-v2",
-        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER.",
+        "meanmax:packaged:all-MiniLM-L6-v2",
+        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER; meanmax: in front gives mean and "
+        "maximum over the tokens.",
     )
     shard_size: int = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
@@ -144,8 +158,12 @@ class EncoderConfig(Config):
         """Convolutions take any side, so by default that of the prepared images; most transformers take but one."""
         if not isinstance(fields, dict) or fields.get("image_size") is not None:
             return fields
-        name = fields.get("image", cls.model_fields["image"].default)
-        return fields | ({"image_size": 224} if str(name).startswith("packaged:") else {})
+        name = bare_name(str(fields.get("image", cls.model_fields["image"].default)))
+        return fields | ({"image_size": 224} if name.startswith("packaged:") else {})
+
+    def bare(self) -> "EncoderConfig":
+        """The same encoders without what stands in front of their names."""
+        return self.model_copy(update={"image": bare_name(self.image), "text": bare_name(self.text)})
 
 
 class PromptConfig(Config):
@@ -179,14 +197,34 @@ class ModelConfig(Config):
     embedding: int | None = Field(
         None,
         ge=2,
-        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for joint retrieval.",
+        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for each head of joint retrieval.",
+    )
+    heads: int = Field(
+        3,
+        ge=1,
+        description="Joint retrieval: projections of each modality that stand side by side in the embedding, each "
+        "trained by itself.",
     )
     hidden: int = Field(
         512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
     )
-    dropout: float = Field(0.4, ge=0, lt=1, description="Dropout on features and hidden layers.")
-    fusion: Literal["mean", "gated", "concat"] = Field(
-        "mean", description="How the joint emotion model fuses the streams' embeddings."
+    dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Dropout on features and hidden layers; 0.4 for emotion datasets, 0.5 for captioned ones.",
+    )
+    power: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Captioned datasets: exponent that evens out image features which are never negative; 1 for "
+        "none.",
+    )
+    fusion: Fusion = Field(
+        "mean",
+        description="How the joint emotion model fuses the streams' embeddings: their mean, a mean weighted by "
+        "stream, weighted anew for every sample (gated), a map of all side by side, or attention.",
     )
     start: Literal["random", "zero-shot"] = Field(
         "random",
@@ -204,30 +242,76 @@ class ModelConfig(Config):
         return self
 
     def width(self, task: str) -> int:
-        """Embedding width ``D`` for a task ('emotion' or 'retrieval')."""
+        """Embedding width for a task ('emotion' or 'retrieval'): ``D``, or that of one of its heads."""
         if self.embedding is not None:
             return self.embedding
         if self.family == "separate":
             return 256
         return 128 if task == "emotion" else 512
 
+    def head_count(self, task: str) -> int:
+        """Heads of the embedding for a task; only joint retrieval has several, and not in the towers' own space."""
+        several = task == "retrieval" and self.family == "joint" and self.start == "random"
+        return self.heads if several else 1
+
+    def dropout_rate(self, task: str) -> float:
+        """Dropout for a task ('emotion' or 'retrieval')."""
+        if self.dropout is not None:
+            return self.dropout
+        return 0.4 if task == "emotion" else 0.5
+
 
 class TrainingConfig(Config):
     """The training loop."""
 
-    epochs: int = Field(30, ge=1, description="Most passes over the training split.")
-    patience: int = Field(5, ge=1, description="Epochs without a better validation metric before stopping.")
-    batch_size: int = Field(
-        512, ge=2, description="Samples a step; smaller where an epoch would have fewer than 8 steps."
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="Most passes over the training split; 30 for emotion datasets, 50 for captioned ones.",
     )
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Epochs without a better validation metric before stopping; 5 for emotion datasets, 15 for "
+        "captioned ones.",
+    )
+    batch_size: int | None = Field(
+        None,
+        ge=2,
+        description="Samples a step, smaller where an epoch would have fewer than 8 steps; 512 for emotion datasets, "
+        "256 photos for captioned ones.",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Peak learning rate of AdamW (cosine decay); 2e-3 for emotion datasets, 3e-3 for captioned "
+        "ones.",
+    )
+    captions: int = Field(
+        5,
+        ge=1,
+        description="Captioned datasets: most captions of a photo that are shown in one step; they are no negatives "
+        "of one another.",
+    )
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Decay of the exponential moving average of the weights, which is what is validated and kept; "
+        "0 for the weights as they are.",
+    )
     categories: Literal["bce", "focal", "asymmetric", "weighted_mse"] = Field(
         "bce", description="Objective of the emotion categories."
     )
     continuous: Literal["smooth_l1", "margin_l2"] = Field(
         "smooth_l1", description="Objective of valence, arousal and dominance."
+    )
+    category_weights: Literal["mean", "static", "dynamic"] = Field(
+        "dynamic",
+        description="Weights of the categories in weighted_mse: all the same, or more for the rare ones of "
+        "the training split (static) or of the batch (dynamic).",
     )
     contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
         "infonce", description="Objective that aligns image and text."
@@ -236,7 +320,40 @@ class TrainingConfig(Config):
     contrastive_weight: float = Field(
         0.1, ge=0, description="Weight of image-text alignment in the joint emotion model."
     )
+    modality_dropout: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="The joint emotion model reads every training batch twice, whole and with streams missing: "
+        "this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Parts in which a batch is computed, for less memory at a time; contrastive objectives then "
+        "contrast within a part.",
+    )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
+
+    def of_task(self, task: str) -> "TaskTraining":
+        """The same with what depends on the task filled in ('emotion' or 'retrieval')."""
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        return TaskTraining(**{**_SCHEDULES[task], **given})
+
+
+class TaskTraining(TrainingConfig):
+    """The training loop on one task: what is left open in general is decided."""
+
+    epochs: int
+    patience: int
+    batch_size: int
+    learning_rate: float
+
+
+_SCHEDULES: dict[str, dict[str, float]] = {
+    "emotion": {"epochs": 30, "patience": 5, "batch_size": 512, "learning_rate": 2e-3},
+    "retrieval": {"epochs": 50, "patience": 15, "batch_size": 256, "learning_rate": 3e-3},
+}
 
 
 class FineTuneConfig(Config):
@@ -265,12 +382,12 @@ class FineTuneConfig(Config):
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
 
-    def training(self) -> TrainingConfig:
+    def training(self) -> TaskTraining:
         """The same as parameters of the training loop."""
         fields = self.model_dump(
             include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
         )
-        return TrainingConfig(**fields, patience=self.epochs)
+        return TaskTraining(**fields, patience=self.epochs)
 
 
 class EvaluationConfig(Config):
@@ -345,6 +462,15 @@ class RuntimeConfig(Config):
     )
     workers: int = Field(2, ge=1, description="Shards that run at the same time.")
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
+    compile: bool = Field(
+        False,
+        description="Compile training steps with torch.compile; without a compiler mmer says so and goes on.",
+    )
+    logs: Path | None = Field(
+        None,
+        description="Folder for training curves and throughput as TensorBoard reads them, one folder in it a "
+        "training; none are kept without it (history.csv in the model has the curves in any case).",
+    )
     checkpoint_seconds: float = Field(
         10.0,
         ge=0,
@@ -386,6 +512,16 @@ class TrainJob(Config):
         if self.model.family == "zero-shot":
             return {self.evaluation.split}
         return {"train", "val", self.evaluation.split}
+
+
+class SeedsJob(TrainJob):
+    """Train and evaluate with one or several seeds; all else is the same."""
+
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Trainings, with the seeds from training.seed on; several print mean and standard deviation.",
+    )
 
 
 class IndexJob(TrainJob):

@@ -13,6 +13,7 @@ from torch import Tensor
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling
 from mmer_core.models import EmotionModel, EmotionOutput, ModelSpec, RetrievalModel, load_model
+from mmer_core.models.emotion import Presence
 
 CALIBRATION_FILE = "calibration.json"
 FloatArray = npt.NDArray[np.float64]
@@ -57,15 +58,16 @@ class TrainedModel:
         return np.array(self._calibration["thresholds"])
 
     @torch.inference_mode()
-    def emotions(self, streams: dict[str, Tensor]) -> EmotionPrediction:
-        """Predict from features by stream, each ``(N, D_stream)``; streams may be left out."""
-        output = self._emotion_model(_to(streams, self.device))
+    def emotions(self, streams: dict[str, Tensor], present: Presence | None = None) -> EmotionPrediction:
+        """Predict from features by stream, each ``(N, D_stream)``; streams may be left out, and ``present``
+        may deny some samples theirs."""
+        output = self._emotion_model(_to(streams, self.device), _to(present or {}, self.device))
         probabilities = self.scaling.probabilities(output.logits.cpu().numpy())
         return EmotionPrediction(probabilities, output.ratings.cpu().numpy(), output)
 
-    def calibrated_logits(self, streams: dict[str, Tensor]) -> Tensor:
+    def calibrated_logits(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
         """``(N, C)`` log-odds of the calibrated probabilities: what an attack on emotions looks at."""
-        output: EmotionOutput = self._emotion_model(streams)
+        output: EmotionOutput = self._emotion_model(streams, present)
         slope, intercept = (
             torch.as_tensor(values, dtype=torch.float32, device=self.device)
             for values in (self.scaling.slope, self.scaling.intercept)
@@ -98,5 +100,5 @@ class TrainedModel:
         return self.model
 
 
-def _to(streams: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: tensor.to(device) for name, tensor in streams.items()}
+def _to(by_stream: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in by_stream.items()}

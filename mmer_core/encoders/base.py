@@ -120,7 +120,7 @@ class TextEncoder:
         self.name = name
         self.module = module.eval().requires_grad_(False)
         self.width = width
-        self._tokenize = tokenize
+        self.tokenize = tokenize
         self.device = torch.device("cpu")
 
     def to(self, device: torch.device) -> "TextEncoder":
@@ -130,7 +130,7 @@ class TextEncoder:
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """The tensors ``(len(texts), L)`` that ``module`` takes, padded and truncated, on the device."""
-        return {name: tensor.to(self.device) for name, tensor in self._tokenize(list(texts)).items()}
+        return {name: tensor.to(self.device) for name, tensor in self.tokenize(list(texts)).items()}
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:

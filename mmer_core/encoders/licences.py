@@ -7,6 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
+from mmer_core.config import bare_name
 from mmer_core.encoders import packaged
 from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.errors import EncoderError
@@ -26,7 +27,7 @@ def weights_licence(name: str) -> str:
     Args:
         name: As in `mmer_core.encoders.load_image_encoder`.
     """
-    source, _, spec = name.partition(":")
+    source, _, spec = bare_name(name).partition(":")
     try:
         if source == "packaged" and spec in packaged.IMAGE_ENCODERS:
             return package_licence(packaged.weights_package(spec))

@@ -1,12 +1,15 @@
-"""Encoders by name: ``<source>:<what>``."""
+"""Encoders by name: ``<source>:<what>``; ``mirror:`` and ``meanmax:`` stand in front of another encoder's name."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from mmer_core.config import bare_name
 from mmer_core.encoders import huggingface, packaged, places365, torchvision_models
 from mmer_core.encoders.adapters import AdapterSpec, Modality, apply_tower
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.meanmax import mean_and_max
+from mmer_core.encoders.mirror import mirrored
 from mmer_core.errors import EncoderError
 
 
@@ -26,6 +29,10 @@ _IMAGE: dict[str, _Source] = {
     "adapted": _Source(
         lambda spec: _adapted_identity(spec, "image"), lambda spec, size: _load_adapted(spec, "image", size)
     ),
+    "mirror": _Source(
+        lambda spec: {"views": "mirror", **encoder_identity(spec, "image")},
+        lambda spec, size: mirrored(load_image_encoder(spec, size)),
+    ),
 }
 _TEXT: dict[str, _Source] = {
     "packaged": _Source(packaged.text_identity, packaged.load_text),
@@ -35,6 +42,10 @@ _TEXT: dict[str, _Source] = {
     ),
     "adapted": _Source(
         lambda spec: _adapted_identity(spec, "text"), lambda spec: _load_adapted(spec, "text")
+    ),
+    "meanmax": _Source(
+        lambda spec: {"pooling": "meanmax", **encoder_identity(spec, "text")},
+        lambda spec: mean_and_max(load_text_encoder(spec)),
     ),
 }
 
@@ -50,7 +61,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
     Args:
         name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>``, ``places365:<file>``,
-            ``hf:<model id or folder>`` or ``adapted:<adapter folder>``.
+            ``hf:<model id or folder>`` or ``adapted:<adapter folder>``; with ``mirror:`` in front, the mean over an
+            image and its mirror image.
         size: Input side in pixels; the weights' native side when None.
 
     Raises:
@@ -62,6 +74,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
 def load_text_encoder(name: str) -> TextEncoder:
     """Load a frozen text encoder, on the CPU; ``packaged:<name>``, ``hf:<id or folder>`` or ``adapted:<folder>``.
+
+    With ``meanmax:`` in front, mean and maximum of its token states in place of its own pooling.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.
@@ -76,7 +90,7 @@ def text_folder(name: str) -> Path:
     Raises:
         EncoderError: The name is unknown, or the folder is not there.
     """
-    source, spec = _split(name, "text")
+    source, spec = _split(bare_name(name), "text")
     if source == "adapted":
         return text_folder(AdapterSpec.read(Path(spec)).encoders.text)
     return _TEXT_FOLDERS[source](spec)

@@ -2,17 +2,17 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-_FLOOR = 0.05  # of the mean standard deviation
-_LIMIT = 10.0  # standard deviations
+LIMIT = 10.0
+"""Standard deviations beyond which a feature says no more."""
 
 
 class Standardise(nn.Module):
-    """``(x - mean) / std`` per feature, with statistics fitted once on the training split.
+    """``(x - mean) / std`` per feature, within `LIMIT`, with statistics fitted once on the training split.
 
     Frozen features differ in scale by orders of magnitude from one dimension to the next. Some hardly ever
-    move on train and do on another photo; a floor under ``std`` and a limit on the result keep these few from
-    drowning all others.
+    move on train and do on another photo; the limit keeps these few from drowning all others.
     """
 
     mean: Tensor
@@ -31,14 +31,47 @@ class Standardise(nn.Module):
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, features: Tensor) -> Tensor:
-        return (features - self.mean) / self.std
+        return ((features - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+
+
+class Power(nn.Module):
+    """``x ** exponent`` where features are never negative on the training split; others pass unchanged.
+
+    Averages of rectified feature maps have long tails: a few large values drown all others. A root evens them out
+    (Perronnin et al. 2010, *Improving the Fisher Kernel*, https://doi.org/10.1007/978-3-642-15561-1_11).
+
+    Args:
+        exponent: In 0..1 (0 excluded); 1 changes nothing.
+    """
+
+    applied: Tensor
+
+    def __init__(self, exponent: float) -> None:
+        super().__init__()
+        self.exponent = exponent
+        self.register_buffer("applied", torch.tensor(1.0))
+
+    def fit(self, features: Tensor) -> None:
+        """Decide from ``(N, D)`` features whether they are rectified."""
+        self.applied.fill_(self.exponent if bool((features >= 0).all()) else 1.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        # Away from the training split a feature may dip below zero, where a root is not defined.
+        return features.sign() * features.abs() ** self.applied
 
 
 class Projection(nn.Module):
-    """Frozen features ``(B, D_in)`` to an embedding ``(B, D)``: a linear map plus an optional MLP branch."""
+    """Frozen features ``(B, D_in)`` to an embedding ``(B, D)``: a linear map plus an optional MLP branch.
 
-    def __init__(self, width: int, embedding: int, hidden: int, dropout: float) -> None:
+    Args:
+        power: Exponent for features that are never negative, see `Power`.
+    """
+
+    def __init__(
+        self, width: int, embedding: int, hidden: int, dropout: float, *, power: float = 1.0
+    ) -> None:
         super().__init__()
+        self.power = Power(power) if power != 1.0 else None
         self.standardise = Standardise(width)
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(width, embedding)
@@ -50,10 +83,48 @@ class Projection(nn.Module):
             else None
         )
 
+    def fit(self, features: Tensor) -> None:
+        """Set everything that is estimated rather than learned from ``(N, D_in)`` features of the training split."""
+        if self.power is not None:
+            self.power.fit(features)
+        self.standardise.fit(self._even(features))
+
+    def _even(self, features: Tensor) -> Tensor:
+        return features if self.power is None else self.power(features)
+
     def forward(self, features: Tensor) -> Tensor:
-        x = self.dropout(self.standardise(features))
+        x = self.dropout(self.standardise(self._even(features)))
         y = self.linear(x)
         return y if self.branch is None else y + self.branch(x)
+
+
+class ProjectionHeads(nn.Module):
+    """Several projections of the same features, each to unit length, side by side as one unit vector ``(B, D)``.
+
+    The cosine of two such vectors is the mean of their heads' cosines. Heads start from other weights and drop other
+    features, so what one of them makes up on few data the others correct (multiple choice of embeddings as in
+    Opitz et al. 2017, *BIER*, https://arxiv.org/abs/1712.01150, section 3, here without boosting).
+
+    Args:
+        heads: Number of heads, each of width ``embedding``: ``D`` is their product.
+    """
+
+    def __init__(
+        self, heads: int, width: int, embedding: int, hidden: int, dropout: float, *, power: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            Projection(width, embedding, hidden, dropout, power=power) for _ in range(heads)
+        )
+
+    def fit(self, features: Tensor) -> None:
+        """`Projection.fit` of every head."""
+        for head in self.heads:
+            head.fit(features)  # type: ignore[operator]
+
+    def forward(self, features: Tensor) -> Tensor:
+        units = [functional.normalize(head(features), dim=-1) for head in self.heads]
+        return torch.cat(units, dim=-1) / len(units) ** 0.5
 
 
 class EmotionHead(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmer_core.models.layers import Projection
+from mmer_core.models.layers import Projection, ProjectionHeads
 
 if TYPE_CHECKING:
     from mmer_core.models.spec import ModelSpec
@@ -18,14 +18,21 @@ class RetrievalModel(nn.Module):
     def __init__(self, spec: "ModelSpec") -> None:
         super().__init__()
         shape = (spec.embedding, spec.hidden, spec.dropout)
-        self.image = Projection(spec.streams["context"], *shape)
-        self.text = Projection(spec.streams["text"], *shape)
+        self.heads = spec.heads
+        image, text = spec.streams["context"], spec.streams["text"]
+        self.image: Projection | ProjectionHeads
+        self.text: Projection | ProjectionHeads
+        if spec.heads == 1:
+            self.image, self.text = Projection(image, *shape, power=spec.power), Projection(text, *shape)
+        else:
+            self.image = ProjectionHeads(spec.heads, image, *shape, power=spec.power)
+            self.text = ProjectionHeads(spec.heads, text, *shape)
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     def fit_statistics(self, images: Tensor, texts: Tensor) -> None:
-        """Set the input standardisation from the training split's features."""
-        self.image.standardise.fit(images)
-        self.text.standardise.fit(texts)
+        """Set what is estimated of the inputs, from the training split's features."""
+        self.image.fit(images)
+        self.text.fit(texts)
 
     def embed_image(self, features: Tensor) -> Tensor:
         """``(B, D_image)`` features to ``(B, D)`` unit vectors of the retrieval space."""
@@ -34,6 +41,10 @@ class RetrievalModel(nn.Module):
     def embed_text(self, features: Tensor) -> Tensor:
         """``(B, D_text)`` features to ``(B, D)`` unit vectors of the retrieval space."""
         return F.normalize(self.text(features), dim=-1)
+
+    def by_head(self, embedding: Tensor) -> list[Tensor]:
+        """A unit vector ``(B, D)`` of the retrieval space as the unit vectors ``(B, D / heads)`` of its heads."""
+        return [part * self.heads**0.5 for part in embedding.chunk(self.heads, dim=-1)]
 
 
 class JointRetrievalModel(RetrievalModel):

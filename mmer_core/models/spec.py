@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 
-from mmer_core.config import Config, EncoderConfig, Family, PromptConfig
+from mmer_core.config import Config, EncoderConfig, Family, Fusion, PromptConfig
 from mmer_core.errors import ConfigError
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
@@ -30,7 +30,9 @@ class ModelSpec(Config):
     embedding: int
     hidden: int
     dropout: float
-    fusion: Literal["mean", "gated", "concat"] = "mean"
+    heads: int = Field(1, ge=1, description="Heads that a retrieval model's embedding consists of.")
+    power: float = Field(1.0, description="Exponent of a retrieval model's rectified image features.")
+    fusion: Fusion = "mean"
     labels: tuple[str, ...] = Field((), description="Categories, in the order of the logits.")
     dimensions: tuple[str, ...] = Field(
         VAD, description="Continuous dimensions, in the order of the ratings; none where nothing is rated."

@@ -89,9 +89,11 @@ def start_from_towers(model: JointRetrievalModel, scale: float) -> None:
         scale: Inverse temperature of the dual encoder.
 
     Raises:
-        ConfigError: The embedding is not as wide as the features.
+        ConfigError: The embedding is not as wide as the features, or has several heads.
     """
     for projection in (model.image, model.text):
+        if not isinstance(projection, Projection):
+            raise ConfigError("an embedding of several heads cannot start from a dual encoder's space")
         _pass_through(projection)
     model.logit_scale.fill_(scale).log_()
 

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
 from torch.nn import functional as F
 
 from mmer_core.config import EvaluationConfig
@@ -18,13 +17,14 @@ from mmer_core.evaluation.contribution import coalitions, stream_contributions
 from mmer_core.evaluation.word_similarity import word_similarities
 from mmer_core.inference import EmotionPrediction, TrainedModel
 from mmer_core.models import JointEmotionModel
+from mmer_core.training.data import EmotionData
 
 
 # One thread: what is stored must not depend on how many cores add up a product of matrices.
 @threadpool_limits.wrap(limits=1)
 def analyse_emotions(
     trained: TrainedModel,
-    streams: Mapping[str, Tensor],
+    data: EmotionData,
     predicted: EmotionPrediction,
     split: PreparedSplit,
     config: EvaluationConfig,
@@ -32,7 +32,8 @@ def analyse_emotions(
     """What is told of an emotion model besides its metrics; nothing for fewer than `FEWEST` people.
 
     Args:
-        streams: Features of the split by stream, ``(N, D_stream)``.
+        data: The features of the split. Someone without a stream counts where streams are compared by what they
+            say, and not in the figures of spaces, where everybody must have a place.
         predicted: What the model said of them.
 
     Returns:
@@ -41,13 +42,20 @@ def analyse_emotions(
     """
     if len(split) < FEWEST:
         return {}
+    streams = data.streams
     said = {
-        members: trained.emotions({name: streams[name] for name in streams if name in members}).probabilities
+        members: trained.emotions(
+            {name: rows for name, rows in streams.items() if name in members}, data.present
+        ).probabilities
         for members in coalitions(streams)
     }
     joint = isinstance(trained.model, JointEmotionModel)
     embeddings = {name: rows.float().cpu().numpy() for name, rows in predicted.output.embeddings.items()}
-    found = emotion_spaces(embeddings, split.labels, config, shared=joint)
+    complete = data.complete.cpu().numpy()
+    found: dict[str, Any] = {"spaces": [], "pairs": []}
+    if complete.sum() >= FEWEST:
+        placed = {name: rows[complete] for name, rows in embeddings.items()}
+        found = emotion_spaces(placed, split.labels[complete], config, shared=joint)
     found["contribution"] = stream_contributions(said, split.labels, trained.spec.labels, config)
     alone = {name: said[frozenset((name,))] for name in streams}
     found["agreement"] = stream_agreement(alone, trained.thresholds, trained.spec.labels)

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel
 
 from mmer_core.captioning import Captioner, load_captioner
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import RuntimeConfig, bare_name
 from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from mmer_core.progress import Progress, silent
@@ -73,10 +73,11 @@ class Context:
         Raises:
             StoreError: It is neither a folder nor the key of an adapter in the store.
         """
-        source, _, spec = name.partition(":")
+        bare = bare_name(name)
+        source, _, spec = bare.partition(":")
         if source != "adapted" or Path(spec).is_dir():
             return name
-        return f"adapted:{self.folder(ArtifactKey.parse(spec))}"
+        return name.removesuffix(bare) + f"adapted:{self.folder(ArtifactKey.parse(spec))}"
 
     def captioner(self, name: str, prompt: str | None, max_tokens: int) -> Captioner:
         """The captioner on this context's device; one copy serves all threads of the process."""

@@ -89,7 +89,7 @@ def _emotion(
     trained: TrainedModel, split: PreparedSplit, features: Features, config: EvaluationConfig, folder: Path
 ) -> dict[str, Any]:
     data = EmotionData.load(features, split)
-    predicted = trained.emotions(data.streams)
+    predicted = trained.emotions(data.streams, data.present)
     names = trained.spec.labels
     dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
 
@@ -117,7 +117,7 @@ def _emotion(
             **{name: alone["metrics"][name] for name in ("map", "vad_mae") if name in alone["metrics"]},
             "ap": [category["ap"]["value"] for category in alone["per_category"]],
         }
-    result["analyses"] = analyse_emotions(trained, data.streams, predicted, split, config)
+    result["analyses"] = analyse_emotions(trained, data, predicted, split, config)
     np.save(folder / "probabilities.npy", predicted.probabilities, allow_pickle=False)
     np.save(folder / "ratings.npy", predicted.ratings, allow_pickle=False)
     for stream, embedding in predicted.output.embeddings.items():

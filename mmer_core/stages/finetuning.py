@@ -38,6 +38,7 @@ def finetune(
         ConfigError: An encoder is adapted already.
         DatasetError: The dataset has no train or no val split, or lacks texts.
     """
+    encoders = encoders.bare()  # what is tuned is the weights, whatever is made of what they say
     if any(name.startswith("adapted:") for name in (encoders.image, encoders.text)):
         raise ConfigError("an adapted encoder is not adapted again; start from its base, with more epochs")
 

@@ -173,11 +173,11 @@ def _emotion_victim(
 ) -> tuple[Victim, Criterion]:
     if stream not in data.streams:
         raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
-    own = {name: features[rows].to(trained.device) for name, features in data.streams.items()}
+    own = data.rows(torch.from_numpy(rows)).to(trained.device)
 
     def read(attacked: Tensor, which: Tensor) -> Tensor:
-        streams = {name: features[which] for name, features in own.items()}
-        return trained.calibrated_logits(streams | {stream: attacked})
+        shown = own.rows(which)
+        return trained.calibrated_logits(shown.streams | {stream: attacked}, shown.present)
 
     with torch.inference_mode():
         clean = read(encoder.encode(images), torch.arange(len(rows)))

@@ -1,6 +1,7 @@
 """Features -> a trained model, calibrated on the validation split."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -29,8 +30,9 @@ from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
+from mmer_core.training.telemetry import cost_summary
 
-VERSION = 1
+VERSION = 2
 HISTORY_FILE = "history.csv"
 
 
@@ -56,18 +58,21 @@ def train(
 
     def build(workspace: Workspace) -> dict[str, object]:
         dataset = Prepared.open(context.folder(prepared))
+        settings = training.of_task(dataset.card.task)
         spec, learner = _learner(
-            dataset, Features(context.folder(features)), model, training, encoders, context
+            dataset, Features(context.folder(features)), model, settings, encoders, context
         )
         if model.start == "zero-shot":
             _start_from_towers(context, learner, encoders)
         progression = fit(
             learner,
-            training,
+            settings,
             device=context.device,
             precision=context.runtime.precision,
+            compile=context.runtime.compile,
             checkpoints=workspace.scratch,
             checkpoint_seconds=context.runtime.checkpoint_seconds,
+            logs=_logs(context, spec, training.seed, workspace),
             progress=context.progress,
         )
         save_model(learner.model, spec, workspace.out)
@@ -108,7 +113,9 @@ def _learner(
         },
         embedding=features.widths["context"] if model.start == "zero-shot" else model.width(card.task),
         hidden=model.hidden,
-        dropout=model.dropout,
+        dropout=model.dropout_rate(card.task),
+        power=1.0 if model.start == "zero-shot" else model.power,
+        heads=model.head_count(card.task),
         fusion=model.fusion,
         labels=card.labels,
         dimensions=VAD if card.task == "emotion" and dataset.split("train").vad.shape[1] else (),
@@ -149,12 +156,20 @@ def _start_from_towers(
 @torch.inference_mode()
 def _calibrate(learner: EmotionLearner, folder: Path) -> None:
     """Thresholds tuned on train break: train has one annotator's labels, val and test a union of several."""
-    logits = learner.model(learner.val.streams).logits.float().cpu().numpy()
+    logits = learner.model(learner.val.streams, learner.val.present).logits.float().cpu().numpy()
     labels = learner.val.labels.cpu().numpy()
     scaling = PlattScaling.fit(logits, labels)
     thresholds = f1_thresholds(scaling.probabilities(logits), labels)
     fields = scaling.to_dict() | {"thresholds": thresholds.tolist()}
     (folder / CALIBRATION_FILE).write_text(json.dumps(fields) + "\n")
+
+
+def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) -> Path | None:
+    """A folder whose name tells the training and is its own: the workspace is called by the model's key."""
+    if context.runtime.logs is None:
+        return None
+    what = re.sub(r"[^\w.-]+", "-", spec.dataset).strip("-")
+    return context.runtime.logs / f"{what}-{spec.family}-seed{seed}-{workspace.out.parent.name[-8:]}"
 
 
 def _summary(spec: ModelSpec, progression: Progression) -> dict[str, object]:
@@ -166,4 +181,5 @@ def _summary(spec: ModelSpec, progression: Progression) -> dict[str, object]:
         "epochs": progression.epoch,
         "best_epoch": progression.best_epoch,
         **{name: value for name, value in best.items() if name.startswith("val_")},
+        **cost_summary(progression.costs),
     }

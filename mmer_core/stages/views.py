@@ -195,7 +195,10 @@ def _spaces(measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace
     if measured.spec.task == "retrieval":
         yield from _retrieval_spaces(measured, config)
         return
-    chosen = _chosen(len(measured.split), config)
+    spaces = [measured.embedding(name) for name in measured.spec.streams if name in measured.spaces]
+    # A sample without a stream is zeros there, which have no direction and stand for nothing.
+    complete = np.flatnonzero(np.all([space.any(axis=1) for space in spaces], axis=0))
+    chosen = complete[_chosen(len(complete), config)]
     probabilities = np.load(measured.evaluation / "probabilities.npy", allow_pickle=False)[chosen]
     dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]
     streams = {

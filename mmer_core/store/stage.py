@@ -89,12 +89,13 @@ def run_stage(
     """
     key = stage_key(kind, config, inputs, version)
     place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
-    if store.has(key) and not place.exists():
+    lock = place.with_name(f"{place.name}.lock")
+    if store.has(key) and not place.exists() and not lock.exists():
         return Artifact.open(store, key)
     store.ensure_writable()
-    with _only_one(place.with_name(f"{place.name}.lock")):
+    with _only_one(lock):
         if store.has(key):
-            # Left by a run that was killed between publishing and this.
+            # Left, and the lock with it, by a run that was killed between publishing and this.
             shutil.rmtree(place, ignore_errors=True)
             return Artifact.open(store, key)
         workspace = _fresh(place)

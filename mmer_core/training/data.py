@@ -1,6 +1,6 @@
 """Features and labels of one split as tensors; they are small enough to live in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,29 +17,51 @@ class EmotionData:
         streams: Features by stream, each ``(N, D_stream)``; a sample with several texts has their mean.
         labels: ``(N, C)`` 0/1.
         ratings: ``(N, V)`` in 1..10; ``V`` is 0 for a dataset without ratings.
+        present: By stream, ``(N,)`` bool: which samples have it; a stream that is not named is there for all.
+            Features of a sample that does not have the stream are zeros and mean nothing.
     """
 
     streams: dict[str, Tensor]
     labels: Tensor
     ratings: Tensor
+    present: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def complete(self) -> Tensor:
+        """``(N,)`` bool: the samples that have every stream."""
+        everybody = torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
+        return torch.stack([everybody, *self.present.values()]).all(dim=0)
+
     @classmethod
     def load(cls, features: Features, split: PreparedSplit) -> "EmotionData":
         streams = {name: torch.from_numpy(features.load(split.split, name)) for name in split.streams}
+        present: dict[str, Tensor] = {}
         if split.texts:
-            streams["text"] = mean_by_sample(
-                torch.from_numpy(features.load(split.split, "text")),
-                torch.tensor(split.text_sample),
-                len(split),
-            )
-        return cls(streams, torch.from_numpy(split.labels), torch.from_numpy(split.vad))
+            owner = torch.tensor(split.text_sample)
+            texts = torch.from_numpy(features.load(split.split, "text"))
+            streams["text"] = mean_by_sample(texts, owner, len(split))
+            present["text"] = torch.bincount(owner, minlength=len(split)) > 0
+        return cls(streams, torch.from_numpy(split.labels), torch.from_numpy(split.vad), present)
 
     def to(self, device: torch.device) -> "EmotionData":
-        streams = {name: tensor.to(device) for name, tensor in self.streams.items()}
-        return EmotionData(streams, self.labels.to(device), self.ratings.to(device))
+        return EmotionData(
+            {name: tensor.to(device) for name, tensor in self.streams.items()},
+            self.labels.to(device),
+            self.ratings.to(device),
+            {name: tensor.to(device) for name, tensor in self.present.items()},
+        )
+
+    def rows(self, rows: Tensor) -> "EmotionData":
+        """The samples ``rows (B,)``."""
+        return EmotionData(
+            {name: tensor[rows] for name, tensor in self.streams.items()},
+            self.labels[rows],
+            self.ratings[rows],
+            {name: tensor[rows] for name, tensor in self.present.items()},
+        )
 
 
 @dataclass(frozen=True)

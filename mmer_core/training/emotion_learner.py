@@ -1,5 +1,7 @@
 """Emotion models with their objectives, and the metric that selects them."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from mmer_core.models.emotion import EmotionModel, JointEmotionModel
 from mmer_core.models.objectives import category_objective, continuous_objective, contrastive_objective
 from mmer_core.training.data import EmotionData
 from mmer_core.training.learner import Losses, temperature_scale
+from mmer_core.training.modality_dropout import drop_streams
 
 
 class EmotionLearner:
@@ -21,15 +24,14 @@ class EmotionLearner:
     def __init__(
         self, model: EmotionModel, train: EmotionData, val: EmotionData, config: TrainingConfig
     ) -> None:
-        model.fit_statistics(train.streams, train.labels, train.ratings)
+        model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
         parts: dict[str, nn.Module] = {
             "model": model,
-            "categories": category_objective(config.categories),
+            "categories": _category_objective(config, train.labels),
         }
         if train.ratings.shape[1]:
             parts["continuous"] = continuous_objective(config.continuous)
-        self._aligned = isinstance(model, JointEmotionModel) and "text" in train.streams
-        if self._aligned:
+        if isinstance(model, JointEmotionModel) and "text" in train.streams:
             # People of one photo share its context, so its text is no negative for any of them.
             self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
             parts["contrastive"] = contrastive_objective(config.contrastive)
@@ -40,30 +42,56 @@ class EmotionLearner:
         return len(self.train)
 
     def losses(self, rows: Tensor) -> Losses:
-        output = self.model({name: x[rows] for name, x in self.train.streams.items()})
-        labels, ratings = self.train.labels[rows], self.train.ratings[rows]
+        batch = self.train.rows(rows)
         if isinstance(self.model, JointEmotionModel):
-            logits, predicted = [output.logits], [output.ratings]
-        else:
-            # Each stream learns alone: the late fusion of a baseline is a mean, not a training signal.
-            logits, predicted = list(output.stream_logits.values()), list(output.stream_ratings.values())
-        losses = {
-            "categories": _mean([self.state["categories"](one, labels) for one in logits]),
-        }
-        if "continuous" in self.state:
-            rated = _mean([self.state["continuous"](one, ratings) for one in predicted])
-            losses["continuous"] = self.config.continuous_weight * rated
-        if self._aligned and isinstance(self.model, JointEmotionModel):
-            image, text = self.model.image_and_text(output)
+            return self._joint_losses(self.model, batch, rows)
+        output = self.model(batch.streams, batch.present)
+        # Each stream learns alone, from the samples that have it: the late fusion of a baseline is a mean, not a
+        # training signal.
+        there = {name: batch.present.get(name) for name in output.embeddings}
+        heard = {name: own for name, own in there.items() if own is None or own.any()}
+        return _mean(
+            self._task_losses(
+                _of(output.stream_logits[name], own),
+                _of(output.stream_ratings[name], own),
+                _of(batch.labels, own),
+                _of(batch.ratings, own),
+            )
+            for name, own in heard.items()
+        )
+
+    def _joint_losses(self, model: JointEmotionModel, batch: EmotionData, rows: Tensor) -> Losses:
+        there = model.presence(batch.streams, batch.present)
+        embeddings = model.embed(batch.streams, there)
+        readings = [there]
+        if model.training and self.config.modality_dropout:
+            # Read twice: a model that never hears all streams at once in training is the worse at it.
+            readings.append(drop_streams(there, self.config.modality_dropout))
+        losses = _mean(
+            self._task_losses(*model.read(embeddings, heard), batch.labels, batch.ratings)
+            for heard in readings
+        )
+        told = batch.present.get("text")
+        if "contrastive" in self.state and (told is None or told.any()):
+            image, text = model.image_and_text(embeddings)
             aligned = self.state["contrastive"](
-                image, text, self._photo[rows], temperature_scale(self.model.logit_scale)
+                _of(image, told),
+                _of(text, told),
+                _of(self._photo[rows], told),
+                temperature_scale(model.logit_scale),
             )
             losses["contrastive"] = self.config.contrastive_weight * aligned
         return losses
 
+    def _task_losses(self, logits: Tensor, rated: Tensor, labels: Tensor, ratings: Tensor) -> Losses:
+        losses = {"categories": self.state["categories"](logits, labels)}
+        if "continuous" in self.state:
+            losses["continuous"] = self.config.continuous_weight * self.state["continuous"](rated, ratings)
+        return losses
+
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
-        output = self.model(self.val.streams)
+        output = self.model(self.val.streams, self.val.present)
         scores, labels = output.logits.float().cpu().numpy(), self.val.labels.cpu().numpy()
         metrics = {"map": 100 * float(mean_average_precision(scores, labels))}
         if "continuous" in self.state:
@@ -73,5 +101,19 @@ class EmotionLearner:
         return metrics
 
 
-def _mean(losses: list[Tensor]) -> Tensor:
-    return torch.stack(losses).mean()
+def _category_objective(config: TrainingConfig, labels: Tensor) -> nn.Module:
+    if config.categories != "weighted_mse":
+        return category_objective(config.categories)
+    prevalence = labels.mean(dim=0).tolist() if config.category_weights == "static" else None
+    return category_objective("weighted_mse", weights=config.category_weights, prevalence=prevalence)
+
+
+def _mean(losses: Iterable[Losses]) -> Losses:
+    """The mean of each loss."""
+    each = list(losses)
+    return {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
+
+
+def _of(values: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows that a mask ``(B,)`` keeps; all without one."""
+    return values if rows is None else values[rows]

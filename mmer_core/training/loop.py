@@ -18,10 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmer_core.config import TrainingConfig
+from mmer_core.config import TaskTraining
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
+from mmer_core.training.averaging import WeightAverage
+from mmer_core.training.compiling import compiled
 from mmer_core.training.learner import Learner
+from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
 # Dropout draws from torch's global random state: two trainings in threads of one process would share it.
@@ -29,7 +32,7 @@ _ONE_AT_A_TIME = threading.Lock()
 _LEAST_STEPS = 8  # a small dataset would hardly move in the one step an epoch that a large batch leaves it
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
-Row = dict[str, float]
+Row = Figures
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Progression:
         best_epoch: The epoch (from 1) whose weights are kept.
         best_value: Its selection metric.
         best_state: Its weights.
+        costs: One row an epoch, see `telemetry.metered`; they differ from run to run.
     """
 
     epoch: int = 0
@@ -49,6 +53,7 @@ class Progression:
     best_epoch: int = 0
     best_value: float = -math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
+    costs: list[Row] = field(default_factory=list)
 
 
 def seed_everything(seed: int) -> int:
@@ -66,12 +71,14 @@ def initialisation(seed: int) -> Iterator[int]:
 
 def fit(
     learner: Learner,
-    config: TrainingConfig,
+    config: TaskTraining,
     *,
     device: torch.device,
     precision: str = "float32",
+    compile: bool = False,
     checkpoints: Path | None = None,
     checkpoint_seconds: float = 0.0,
+    logs: Path | None = None,
     progress: Progress = silent,
 ) -> Progression:
     """Train, leave the learner with the weights of its best epoch, and return the progression.
@@ -79,20 +86,27 @@ def fit(
     Args:
         learner: Model, data and objectives; moved to ``device``.
         precision: Autocast on CUDA; elsewhere training is in float32.
+        compile: Use torch.compile, where there is a compiler.
         checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
         checkpoint_seconds: Least time between two checkpoints; with 0 there is one after every epoch.
+        logs: Folder for TensorBoard event files of this training.
 
     Raises:
         ConfigError: Training diverged, or the validation metric is not defined.
     """
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         learner.state.to(device)
-        trainer = _Trainer(learner, config, device, precision)
+        trainer = _Trainer(learner, config, device, precision, compile)
         state = trainer.restore(checkpoints)
+        curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
         saved = time.monotonic()
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
-            row = trainer.epoch(state.epoch)
+            cost: Row = {}
+            with metered(device, len(learner), cost):
+                row = trainer.epoch(state.epoch)
             state.epoch += 1
+            state.costs.append(cost)
+            curves(state.epoch, row | cost)
             state.history.append({"epoch": state.epoch, **row})
             value = row[f"val_{learner.selection}"]
             if not math.isfinite(value):
@@ -102,7 +116,8 @@ def fit(
                 )
             if value > state.best_value:
                 state.best_epoch, state.best_value = state.epoch, value
-                state.best_state = copy.deepcopy(learner.state.state_dict())
+                with trainer.average.applied():
+                    state.best_state = copy.deepcopy(learner.state.state_dict())
             # Writing one to disk for good takes longer than an epoch on a small dataset.
             if time.monotonic() - saved >= checkpoint_seconds:
                 trainer.save(state, checkpoints)
@@ -117,15 +132,22 @@ def fit(
 
 class _Trainer:
     def __init__(
-        self, learner: Learner, config: TrainingConfig, device: torch.device, precision: str
+        self,
+        learner: Learner,
+        config: TaskTraining,
+        device: torch.device,
+        precision: str,
+        compile: bool,
     ) -> None:
         self.learner, self.config, self.device = learner, config, device
+        self.losses = compiled(learner.losses, device) if compile else learner.losses
         samples = len(learner)
         self.steps = max(math.ceil(samples / config.batch_size), min(_LEAST_STEPS, samples // 2), 1)
         self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        self.average = WeightAverage(self.parameters, config.average)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
         if device.type == "cuda" and precision in _AUTOCAST:
@@ -153,18 +175,27 @@ class _Trainer:
         self.learner.state.eval()
         row = {f"train_{name}": value for name, value in sums.items()}
         row["train_loss"] = sum(sums.values())
-        return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
+        with self.average.applied():
+            return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
 
     def _step(self, rows: Tensor) -> dict[str, float]:
+        """One step on a batch, whose gradient is the sum over its parts, each by its share of the batch."""
         self.optimiser.zero_grad(set_to_none=True)
-        with self.autocast():
-            losses = self.learner.losses(rows.to(self.device))
-            total = torch.stack(list(losses.values())).sum()
-        self.scaler.scale(total).backward()
+        said: dict[str, float] = {}
+        # A part of one sample would leave contrastive objectives nothing to contrast.
+        for part in rows.tensor_split(min(self.config.accumulate, max(1, len(rows) // 2))):
+            share = len(part) / len(rows)
+            with self.autocast():
+                losses = self.losses(part.to(self.device))
+                total = share * torch.stack(list(losses.values())).sum()
+            self.scaler.scale(total).backward()
+            for name, loss in losses.items():
+                said[name] = said.get(name, 0.0) + share * loss.item()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
-        return {name: loss.item() for name, loss in losses.items()}
+        self.average.update()
+        return said
 
     def save(self, state: Progression, folder: Path | None) -> None:
         """Replace the checkpoint; a crash leaves the old one or the new one, never half of one."""
@@ -179,6 +210,7 @@ class _Trainer:
                     "optimiser": self.optimiser.state_dict(),
                     "schedule": self.schedule.state_dict(),
                     "scaler": self.scaler.state_dict(),
+                    "average": self.average.state_dict(),
                     "progression": vars(state),
                 },
                 file,
@@ -195,4 +227,5 @@ class _Trainer:
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])
         self.scaler.load_state_dict(saved["scaler"])
+        self.average.load_state_dict(saved["average"])
         return Progression(**saved["progression"])

@@ -11,13 +11,14 @@ from mmer_core.config import TrainingConfig
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.models.objectives import contrastive_objective
+from mmer_core.models.objectives.grouped_infonce import GroupedInfoNCE
 from mmer_core.models.retrieval import RetrievalModel, SeparateRetrievalModel
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import Losses, temperature_scale
 
 
 class RetrievalLearner:
-    """Trains either retrieval model; an epoch shows every photo once, with one of its captions."""
+    """Trains either retrieval model; an epoch shows every photo once, with some of its captions."""
 
     selection = "mean_recall"
     state: nn.ModuleDict
@@ -26,8 +27,11 @@ class RetrievalLearner:
         self, model: RetrievalModel, train: RetrievalData, val: RetrievalData, config: TrainingConfig
     ) -> None:
         model.fit_statistics(train.images, train.texts)
-        self.state = nn.ModuleDict({"model": model, "contrastive": contrastive_objective(config.contrastive)})
-        self.model, self.train, self.val = model, train, val
+        # The others know pairs only, and see an image once for each of its captions.
+        grouped = config.contrastive == "infonce"
+        objective = GroupedInfoNCE() if grouped else contrastive_objective(config.contrastive)
+        self.state = nn.ModuleDict({"model": model, "contrastive": objective})
+        self.model, self.train, self.val, self.captions = model, train, val, config.captions
         texts: dict[int, list[int]] = defaultdict(list)
         for text, image in enumerate(train.text_image.tolist()):
             texts[image].append(text)
@@ -42,24 +46,32 @@ class RetrievalLearner:
     def losses(self, rows: Tensor) -> Losses:
         device = self.train.images.device
         images = self._images[rows.cpu()]
-        texts = torch.stack(
-            [own[torch.randint(len(own), ())] for own in (self._texts[r] for r in rows.tolist())]
-        )
+        drawn = [own[torch.randperm(len(own))[: self.captions]] for own in map(self._texts.__getitem__, rows)]
+        texts = torch.cat(drawn)  # (P,)
+        owner = torch.repeat_interleave(torch.tensor([len(own) for own in drawn])).to(
+            device
+        )  # (P,) in 0..B-1
         x, y = self.train.images[images.to(device)], self.train.texts[texts.to(device)]
         losses: Losses = {}
         if isinstance(self.model, SeparateRetrievalModel):
             words = self._words[texts].to(device, torch.float32)
             image_words = self.model.image_words(self.model.own_image_embedding(x))
             text_words = self.model.text_words(self.model.own_text_embedding(y))
-            losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words, words)
+            losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words[owner], words)
             losses["text_words"] = 100 * F.binary_cross_entropy_with_logits(text_words, words)
-        losses["contrastive"] = self.state["contrastive"](
-            self.model.embed_image(x),
-            self.model.embed_text(y),
-            images.to(device),
-            temperature_scale(self.model.logit_scale),
-        )
+        image, text = self.model.embed_image(x), self.model.embed_text(y)
+        losses["contrastive"] = self._contrast(image, text, owner, images.to(device))
         return losses
+
+    def _contrast(self, image: Tensor, text: Tensor, owner: Tensor, image_id: Tensor) -> Tensor:
+        """Mean over the heads of the objective on ``image (B, D)`` and ``text (P, D)``."""
+        objective, scale = self.state["contrastive"], temperature_scale(self.model.logit_scale)
+        heads = zip(self.model.by_head(image), self.model.by_head(text), strict=True)
+        if isinstance(objective, GroupedInfoNCE):
+            each = [objective(one, told, owner, scale) for one, told in heads]
+        else:
+            each = [objective(one[owner], told, image_id[owner], scale) for one, told in heads]
+        return torch.stack(each).mean()
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

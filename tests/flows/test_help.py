@@ -16,7 +16,7 @@ from mmer_core.config import (
     PipelineConfig,
     ReportJob,
     RobustnessJob,
-    TrainJob,
+    SeedsJob,
 )
 
 WITHOUT_PREFIX = ("runtime", "dataset")
@@ -48,7 +48,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     [
         ("pipeline", PipelineConfig),
         ("ingest", IngestJob),
-        ("train", TrainJob),
+        ("train", SeedsJob),
         ("evaluate", EvaluateJob),
         ("finetune", FineTuneJob),
         ("index", IndexJob),

@@ -1,16 +1,21 @@
-"""A pipeline that is killed twice ends with the bytes of one that never was."""
+"""A pipeline or a training that is killed again and again ends with the bytes of one that never was."""
 
+import random
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_pipeline import Study, created, digests, one_dataset, start_mmer
+from small_pipeline import Study, created, digests, one_dataset, settings_file, start_mmer
 
-from mmer_core.store import Draft, Manifest, Store, open_store
+from flows import jobs
+from mmer_core.config import ModelConfig, RuntimeConfig, TrainJob
+from mmer_core.stages import Context
+from mmer_core.store import ArtifactKey, Draft, Manifest, Store, open_store
 
-DONE_ALREADY = ("prepared", "feature-shard", "features")
+DONE_ALREADY = ("prepared", "dataset-card", "feature-shard", "features")
+EPOCHS = 40
 COMPARED = ("model", "evaluation", "model-card", "attack-shard", "robustness")
 
 
@@ -56,14 +61,72 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
     assert len(list(store.list("model"))) == 1
 
 
-def _kill_when(happened: Callable[[], bool], command: list[str], output: Path) -> None:
-    """Start the pipeline and kill it without warning at the first sign of something."""
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["emotic", "flickr8k"])
+def test_killed_at_three_random_moments_of_a_training(study: Study, name: str, tmp_path: Path) -> None:
+    """Emotion and retrieval: the weights at the end are those of a training that nobody disturbed."""
+    job = study.train_job(name)
+    longer = job.training.model_copy(update={"epochs": EPOCHS, "patience": EPOCHS})
+    job = job.model_copy(update={"training": longer, "model": ModelConfig(hidden=32)})
+    calm = _elsewhere(study, job, tmp_path / "calm")
+    expected = Context(calm.runtime).store.manifest(jobs.train.fn(calm).artifacts().model)
+    job = _elsewhere(study, job, tmp_path / "killed")
+    store, work = Context(job.runtime).store, job.runtime.work
+    command = ["train", "--config", str(settings_file(tmp_path, job))]
+
+    rng = random.Random(name)
+    for kill in range(3):
+        checkpoints = _Checkpoints(work, wanted=rng.randint(1, EPOCHS // 5))
+        _kill_when(checkpoints.written, command, tmp_path / f"{kill}.txt", wait=rng.uniform(0, 0.05))
+        assert not list(store.list("model")), "it was trained to the end before it could be killed"
+    process = start_mmer(command, tmp_path / "last.txt")
+    process.join(200)
+    assert process.exitcode == 0, (tmp_path / "last.txt").read_text()
+    (model,) = store.list("model")
+    assert model.key == expected.key
+    assert digests(model) == digests(expected)
+
+
+def _elsewhere(study: Study, job: TrainJob, place: Path) -> TrainJob:
+    """The same job in a store of its own, which holds what comes before training."""
+    task = "emotion" if job.dataset.dataset == "emotic" else "retrieval"
+    trained = study.only("model", task=task, family="joint")
+    runtime = RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0)
+    for role in ("prepared", "features"):
+        _copy(
+            study.store.manifest(ArtifactKey.parse(trained.inputs[role])), study.store, Context(runtime).store
+        )
+    return job.model_copy(update={"runtime": runtime, "prepared": trained.inputs["prepared"]})
+
+
+class _Checkpoints:
+    """Whether a training has written so many checkpoints since this was made."""
+
+    def __init__(self, work: Path, wanted: int) -> None:
+        self.work, self.left, self.last = work, wanted, self._time(work)
+
+    def written(self) -> bool:
+        time_now = self._time(self.work)
+        if time_now != self.last:
+            self.last, self.left = time_now, self.left - 1
+        return self.left <= 0
+
+    @staticmethod
+    def _time(work: Path) -> int:
+        return max(
+            (path.stat().st_mtime_ns for path in work.glob("model-*/scratch/checkpoint.pt")), default=0
+        )
+
+
+def _kill_when(happened: Callable[[], bool], command: list[str], output: Path, *, wait: float = 0.0) -> None:
+    """Start a command and kill it without warning at the first sign of something, or some seconds later."""
     process: BaseProcess = start_mmer(command, output)
     deadline = time.monotonic() + 120
     while not happened():
         assert process.is_alive(), f"ended before it could be killed: {output.read_text()}"
         assert time.monotonic() < deadline, "what was waited for did not happen"
         time.sleep(0.002)
+    time.sleep(wait)
     process.kill()
     process.join()
     assert process.exitcode == -9, output.read_text()

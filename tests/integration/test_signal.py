@@ -13,7 +13,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
 
-IMAGES = 320
+IMAGES = 480
 ENCODERS = EncoderConfig(image="packaged:efficientnet_lite0", image_size=64)
 TRAINING = TrainingConfig(epochs=8, patience=8, batch_size=64, learning_rate=3e-3)
 EVALUATION = EvaluationConfig(resamples=100)

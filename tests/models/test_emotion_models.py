@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from mmer_core.config import EncoderConfig
 from mmer_core.models import EmotionModel, ModelSpec, build_model
+from mmer_core.models.fusion import FUSIONS
 
 STREAMS = {"context": 7, "body": 5, "text": 4}
-FUSIONS = ("mean", "gated", "concat")
 
 
 def model(family: str, fusion: str = "mean", **fields: object) -> EmotionModel:
@@ -57,26 +57,68 @@ def test_joint_embeddings_are_unit_vectors(fusion):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_fusion_is_its_formula(fusion):
+def test_the_head_reads_the_fusion_of_unit_vectors(fusion):
     built = model("joint", fusion)
     units = []
     for name, features in batch().items():
         projection = built.projections[name](features).detach().numpy()
         units.append(projection / np.linalg.norm(projection, axis=1, keepdims=True))
-    stacked = np.stack(units)  # (S, B, D)
-    if fusion == "mean":
-        fused = stacked.sum(axis=0) / 3
-    elif fusion == "gated":
-        weight, bias = (p.detach().numpy() for p in (built.gate.weight, built.gate.bias))
-        gate = np.exp((np.sqrt(8) * stacked) @ weight.T + bias)
-        fused = (gate / gate.sum(axis=0) * stacked).sum(axis=0)
-    else:
-        weight, bias = (p.detach().numpy() for p in (built.mix.weight, built.mix.bias))
-        fused = np.concatenate(units, axis=1) @ weight.T + bias
-    logits, ratings = built.head(torch.from_numpy(np.sqrt(8) * fused).float())
+    streams = torch.from_numpy(np.sqrt(8) * np.stack(units, axis=1)).float()  # (B, S, D)
+    logits, ratings = built.head(built.fusion(streams, torch.ones(6, 3, dtype=torch.bool)))
     output = built(batch())
     torch.testing.assert_close(output.logits, logits, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(output.ratings, ratings, rtol=1e-4, atol=1e-5)
+
+
+HOLES = {
+    "body": torch.tensor([True, False, True, False, True, True]),
+    "text": torch.tensor([True, True, False, False, False, True]),
+}
+
+
+@pytest.mark.parametrize("family", ["separate", "joint"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_sample_without_a_stream_reads_as_in_a_batch_without_it(family, fusion):
+    built, features = model(family, fusion), batch()
+    # What stands in the place of a text that is not there must not matter, whatever it is.
+    features["text"][2], features["body"][3] = 1e6, float("nan")
+    output = built(features, HOLES)
+    for row in range(6):
+        own = {n: x[row : row + 1] for n, x in features.items() if n not in HOLES or HOLES[n][row]}
+        alone = built(own)
+        torch.testing.assert_close(output.logits[row], alone.logits[0])
+        torch.testing.assert_close(output.ratings[row], alone.ratings[0])
+        for name in STREAMS:
+            if name in own:
+                torch.testing.assert_close(output.embeddings[name][row], alone.embeddings[name][0])
+                torch.testing.assert_close(output.stream_logits[name][row], alone.stream_logits[name][0])
+            else:
+                assert not output.embeddings[name][row].any()
+    # A stream that is not there says the same of everybody: it knows nothing.
+    for name, rows in HOLES.items():
+        assert len(output.stream_logits[name][~rows].unique(dim=0)) == 1
+        assert len(output.stream_logits[name][rows].unique(dim=0)) == rows.sum()
+
+
+@pytest.mark.parametrize("family", ["separate", "joint"])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_sample_without_any_stream_still_gets_a_prediction(family, fusion):
+    nobody = {name: torch.zeros(6, dtype=torch.bool) for name in STREAMS}
+    output = model(family, fusion)(batch(), nobody)
+    assert torch.isfinite(output.logits).all()
+    assert torch.isfinite(output.ratings).all()
+    assert len(output.logits.unique(dim=0)) == 1
+
+
+@pytest.mark.parametrize("family", ["separate", "joint"])
+def test_statistics_leave_out_what_is_not_there(family):
+    built, features = model(family), batch(6)
+    whole = {name: features[name][HOLES[name]] if name in HOLES else features[name] for name in STREAMS}
+    features["text"][~HOLES["text"]] = 1e6
+    built.fit_statistics(features, torch.ones(6, 3), torch.ones(6, 3), HOLES)
+    for name, x in whole.items():
+        torch.testing.assert_close(built.projections[name].standardise.mean, x.mean(0))
+        torch.testing.assert_close(built.projections[name].standardise.std, x.std(0))
 
 
 @pytest.mark.parametrize("family", ["separate", "joint"])
@@ -123,11 +165,10 @@ def test_joint_streams_share_head_and_space(fusion):
 
 def test_alignment_compares_the_mean_image_with_the_text():
     built = model("joint")
-    output = built(batch())
-    image, text = built.image_and_text(output)
-    by_hand = F.normalize(output.embeddings["context"] + output.embeddings["body"])
-    torch.testing.assert_close(image, by_hand)
-    assert torch.equal(text, output.embeddings["text"])
+    embeddings = built(batch()).embeddings
+    image, text = built.image_and_text(embeddings)
+    torch.testing.assert_close(image, F.normalize(embeddings["context"] + embeddings["body"]))
+    assert torch.equal(text, embeddings["text"])
 
 
 @pytest.mark.parametrize("family", ["separate", "joint"])

@@ -13,6 +13,7 @@ from mmer_core.device import select_device
 from mmer_core.errors import ConfigError
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import ModelSpec, build_model, load_model, save_model
+from mmer_core.models.fusion import FUSIONS
 
 CPU = torch.device("cpu")
 CALIBRATION = {"slope": [0.5, 2.0], "intercept": [1.0, -1.0], "thresholds": [0.25, 0.75]}
@@ -53,8 +54,8 @@ def features(one: ModelSpec) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     "one",
-    [spec("emotion", "separate"), *(spec("emotion", "joint", f) for f in ("mean", "gated", "concat"))],
-    ids=["separate", "mean", "gated", "concat"],
+    [spec("emotion", "separate"), *(spec("emotion", "joint", fusion) for fusion in FUSIONS)],
+    ids=["separate", *FUSIONS],
 )
 def test_an_emotion_model_comes_back_bit_for_bit(tmp_path, one):
     model = trained(tmp_path, one)

@@ -5,18 +5,25 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from mmer_core.models.layers import EmotionHead, Projection, Standardise
+from mmer_core.models.layers import LIMIT, EmotionHead, Power, Projection, ProjectionHeads, Standardise
 
 
 def test_standardise_is_the_z_score_of_the_training_split():
     rng = np.random.default_rng(0)
     train = rng.normal(size=(50, 4)) * [1e-3, 1, 1e4, 5] + [0, 7, -1e4, 2]
-    other = rng.normal(size=(3, 4))
+    other = rng.normal(size=(3, 4)) * [1e-3, 1, 1e4, 5] + [0, 7, -1e4, 2]
     layer = Standardise(4)
     layer.fit(torch.from_numpy(train).float())
     expected = (other - train.mean(axis=0)) / train.std(axis=0, ddof=1)
     np.testing.assert_allclose(layer(torch.from_numpy(other).float()).numpy(), expected, rtol=1e-3, atol=1e-3)
     assert not list(layer.parameters())
+
+
+def test_nothing_lies_further_out_than_the_limit():
+    layer = Standardise(1)
+    layer.fit(torch.tensor([[-1.0], [0.0], [1.0]]))
+    said = layer(torch.tensor([[-1e6], [-LIMIT], [3.0], [LIMIT], [1e6]]))
+    assert said[:, 0].tolist() == [-LIMIT, -LIMIT, 3.0, LIMIT, LIMIT]
 
 
 def test_a_feature_that_is_silent_on_train_does_not_blow_up_later():
@@ -58,3 +65,39 @@ def test_a_head_starts_from_what_a_constant_predictor_knows():
         head.continuous.bias += 1
         shift = head(torch.zeros(1, 16))[1] - rated
     np.testing.assert_allclose(shift[0].detach().numpy(), ratings.std(axis=0, ddof=1), rtol=1e-4)
+
+
+def test_power_is_a_root_of_features_that_are_never_negative():
+    features = torch.tensor([[0.0, 4.0], [0.25, 9.0]])
+    power = Power(0.5)
+    power.fit(features)
+    torch.testing.assert_close(power(features), torch.tensor([[0.0, 2.0], [0.5, 3.0]]))
+    torch.testing.assert_close(power(torch.tensor([[-4.0]])), torch.tensor([[-2.0]]))
+    power.fit(features - 1)
+    torch.testing.assert_close(power(features - 1), features - 1)
+
+
+def test_a_projection_standardises_what_the_power_left():
+    torch.manual_seed(0)
+    features = torch.rand(40, 5) ** 4
+    projection = Projection(5, 3, 0, dropout=0.0, power=0.5).eval()
+    projection.fit(features)
+    roots = features.sqrt()
+    expected = projection.linear((roots - roots.mean(0)) / roots.std(0))
+    torch.testing.assert_close(projection(features), expected)
+
+
+def test_the_cosine_of_heads_is_the_mean_of_their_cosines():
+    torch.manual_seed(0)
+    images, texts = torch.randn(6, 5), torch.randn(4, 7)
+    image, text = ProjectionHeads(3, 5, 8, 6, dropout=0.0), ProjectionHeads(3, 7, 8, 6, dropout=0.0)
+    image.fit(images)
+    text.fit(texts)
+    each = [
+        nn.functional.cosine_similarity(one(images)[:, None], other(texts)[None], dim=-1)
+        for one, other in zip(image.heads, text.heads, strict=True)
+    ]
+    assert image(images).shape == (6, 24)
+    torch.testing.assert_close(image(images).norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(image(images) @ text(texts).T, sum(each) / 3)
+    assert not torch.allclose(each[0], each[1], atol=1e-2)

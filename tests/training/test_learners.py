@@ -9,7 +9,7 @@ import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
-from toy_training import TOGETHER, WORDS, config, emotion_data, learner, retrieval_data, spec
+from toy_training import TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
 
 from mmer_core.errors import DatasetError
 from mmer_core.models import build_model
@@ -23,12 +23,6 @@ ROWS = torch.tensor([3, 0, 11, 7])
 def smooth_l1(predicted: torch.Tensor, rated: torch.Tensor) -> torch.Tensor:
     distance = (predicted - rated).abs()
     return torch.where(distance < 1, distance**2 / 2, distance - 0.5).mean()
-
-
-def infonce(image: torch.Tensor, text: torch.Tensor, scale: float) -> torch.Tensor:
-    logits = scale * image @ text.T
-    right = torch.arange(len(image))
-    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
 
 def test_the_joint_losses_are_those_of_the_fused_output():
@@ -67,6 +61,18 @@ def test_without_text_nothing_is_aligned():
     data.streams.pop("text")
     one = EmotionLearner(build_model(spec("emotion", "joint", ("context", "body"))), data, data, config())
     assert one.losses(ROWS).keys() == {"categories", "continuous"}
+
+
+@pytest.mark.parametrize("weights", ["mean", "static", "dynamic"])
+def test_the_weights_of_weighted_mse_are_those_of_the_configuration(weights):
+    one = learner("emotion", "joint", config(categories="weighted_mse", category_weights=weights))
+    one.state.eval()
+    output = one.model(one.train.streams)
+    labels = one.train.labels[ROWS]
+    share = {"static": one.train.labels.mean(0), "dynamic": labels.mean(0)}.get(weights)
+    weight = torch.full((4,), 0.25) if share is None else 1 / torch.log(1.2 + share)
+    expected = (weight * (torch.sigmoid(output.logits[ROWS]) - labels) ** 2).sum(1).mean()
+    torch.testing.assert_close(one.losses(ROWS)["categories"], expected)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,8 @@ def test_separate_retrieval_learns_words_in_each_modality_and_a_map_between():
 def test_retrieval_losses_pair_every_image_with_a_caption_of_its_own(family):
     torch.manual_seed(0)
     data = retrieval_data(15, 0, per_image=1)  # one caption each: nothing is drawn
-    one = RetrievalLearner(build_model(spec("retrieval", family)), data, data, config())
+    single = spec("retrieval", family).model_copy(update={"heads": 1})
+    one = RetrievalLearner(build_model(single), data, data, config())
     one.state.eval()
     losses = one.losses(ROWS)
     texts = torch.tensor([data.text_image.tolist().index(image) for image in ROWS.tolist()])
@@ -152,7 +159,8 @@ def test_all_captions_get_their_turn_and_images_without_one_are_left_out():
         data.text_image[keep],
         [c for c, k in zip(data.captions, keep, strict=True) if k],
     )
-    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config())
+    single = spec("retrieval", "joint").model_copy(update={"heads": 1})
+    one = RetrievalLearner(build_model(single), data, data, config(captions=1))
     shown: Counter[tuple[int, int]] = Counter()
     one.model.embed_image = lambda x: x
     one.model.embed_text = lambda y: y
@@ -238,3 +246,36 @@ def test_word_targets_are_those_of_a_loop():
     targets = word_targets(CAPTIONS, words)
     assert targets.dtype == torch.bool
     assert targets.tolist() == expected
+
+
+def test_several_captions_of_a_photo_are_contrasted_head_by_head():
+    torch.manual_seed(0)
+    data = retrieval_data(15, 0, per_image=3)
+    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config(captions=3))
+    one.state.eval()
+    found = one.losses(ROWS)["contrastive"]
+    texts = torch.tensor([t for t, image in enumerate(data.text_image.tolist()) if image in ROWS.tolist()])
+    owner = data.text_image[texts]
+    each = []
+    for image_head, text_head in zip(one.model.image.heads, one.model.text.heads, strict=True):
+        image = F.normalize(image_head(data.images[ROWS]), dim=-1)
+        logits = F.normalize(text_head(data.texts[texts]), dim=-1) @ image.T / 0.07
+        terms = []
+        for row, own in enumerate((owner[:, None] == ROWS).int().argmax(dim=1).tolist()):
+            terms.append(F.cross_entropy(logits[row][None], torch.tensor([own])))
+            rivals = logits[owner != owner[row], own]
+            among = torch.cat([logits[row, own][None], rivals])[None]
+            terms.append(F.cross_entropy(among, torch.tensor([0])))
+        each.append(torch.stack(terms).mean())
+    torch.testing.assert_close(found, torch.stack(each).mean())
+
+
+def test_a_step_shows_no_more_captions_than_asked_for():
+    torch.manual_seed(0)
+    data = retrieval_data(12, 0, per_image=4)
+    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config(captions=2))
+    shown = []
+    embed = one.model.embed_text
+    one.model.embed_text = lambda y: shown.append(len(y)) or embed(y)
+    one.losses(ROWS)
+    assert shown == [2 * len(ROWS)]

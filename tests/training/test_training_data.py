@@ -64,6 +64,13 @@ def test_emotion_data_are_the_files(folders):
     for name, array in ARRAYS.items():
         assert np.array_equal(data.streams[name].numpy(), array)
     np.testing.assert_allclose(data.streams["text"].numpy(), loop_mean(TEXT, OWNERS, COUNT), rtol=1e-5)
+    assert list(data.present) == ["text"]  # images are there for all
+    assert data.present["text"].tolist() == [sample in OWNERS for sample in range(COUNT)]
+    some = data.rows(torch.tensor([4, 0]))
+    assert np.array_equal(some.streams["body"].numpy(), ARRAYS["body"][[4, 0]])
+    assert np.array_equal(some.labels.numpy(), LABELS[[4, 0]])
+    assert np.array_equal(some.ratings.numpy(), VAD[[4, 0]])
+    assert some.present["text"].tolist() == [False, True]
     assert np.array_equal(data.labels.numpy(), LABELS)
     assert np.array_equal(data.ratings.numpy(), VAD)
 

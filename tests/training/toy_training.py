@@ -1,10 +1,13 @@
 """Small planted problems: features are noisy views of a few hidden numbers that decide labels and captions."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from mmer_core.config import EncoderConfig, TrainingConfig
+from mmer_core.config import EncoderConfig, TaskTraining
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -36,6 +39,13 @@ def emotion_data(count: int, seed: int, *, shuffled: bool = False) -> EmotionDat
     )
 
 
+def without_texts(data: EmotionData, share: float, filler: float = 0.0) -> EmotionData:
+    """The same data, where a share of the samples has no text and ``filler`` in its place."""
+    there = torch.rand(len(data), generator=torch.Generator().manual_seed(9)) >= share
+    text = torch.where(there[:, None], data.streams["text"], filler)
+    return replace(data, streams=data.streams | {"text": text}, present={"text": there})
+
+
 def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: int = 2) -> RetrievalData:
     """Captions show the hidden numbers of their image; word ``w`` is in it where number ``w`` is positive."""
     rng = np.random.default_rng(seed)
@@ -49,8 +59,8 @@ def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: 
     return RetrievalData(_view(hidden, "context", rng), texts, torch.from_numpy(owner), captions)
 
 
-def config(**fields: object) -> TrainingConfig:
-    return TrainingConfig(**({"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 5e-3} | fields))
+def config(**fields: object) -> TaskTraining:
+    return TaskTraining(**({"epochs": 4, "patience": 4, "batch_size": 16, "learning_rate": 5e-3} | fields))
 
 
 def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", "text")) -> ModelSpec:
@@ -62,6 +72,7 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
         embedding=8,
         hidden=16,
         dropout=0.2,
+        heads=2 if (task, family) == ("retrieval", "joint") else 1,
         labels=tuple("abcd") if emotion else (),
         words=() if emotion else WORDS,
         encoders=EncoderConfig(),
@@ -72,7 +83,7 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
 def learner(
     task: str,
     family: str,
-    training: TrainingConfig,
+    training: TaskTraining,
     *,
     count: int = 50,
     shuffled: bool = False,
@@ -94,3 +105,10 @@ def same(first: nn.Module, second: nn.Module) -> bool:
     """Equal in every bit of every parameter and buffer."""
     one, other = first.state_dict(), second.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def infonce(image: torch.Tensor, text: torch.Tensor, scale: float) -> torch.Tensor:
+    """The formula for a batch in which no image stands twice."""
+    logits = scale * image @ text.T
+    right = torch.arange(len(image))
+    return (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2

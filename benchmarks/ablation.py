@@ -1,0 +1,114 @@
+"""What does each ingredient of joint retrieval buy? Trains the default, and the default without each of them.
+
+    python -m benchmarks.ablation --flickr8k DIR --eval val --seeds 1
+
+Without a folder (or with ``--quick``) the dataset is drawn by mmer and the figures only say that it runs.
+"""
+
+import statistics
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from benchmarks.result import finish
+from benchmarks.retrieval_figures import figures, measure, spread
+from mmer_core.config import (
+    EncoderConfig,
+    EvaluationConfig,
+    IngestConfig,
+    ModelConfig,
+    RuntimeConfig,
+    Split,
+    TrainingConfig,
+    TrainJob,
+)
+
+app = App(name="benchmarks.ablation", help=__doc__)
+
+
+def without(job: TrainJob) -> dict[str, TrainJob]:
+    """The job with one ingredient left out at a time, by what is left out."""
+
+    def less(part: str, **fields: Any) -> TrainJob:
+        return job.model_copy(update={part: getattr(job, part).model_copy(update=fields)})
+
+    return {
+        "mirror image": less("encoders", image=job.encoders.image.removeprefix("mirror:")),
+        "token maximum": less("encoders", text=job.encoders.text.removeprefix("meanmax:")),
+        "root of the features": less("model", power=1.0),
+        "heads (one instead)": less("model", heads=1),
+        "hidden layer (linear instead)": less("model", hidden=0),
+        "captions (one a step instead)": less("training", captions=1),
+        "weight average": less("training", average=0.0),
+        "all of these": TrainJob(
+            dataset=job.dataset,
+            encoders=job.encoders.model_copy(
+                update={
+                    "image": job.encoders.image.removeprefix("mirror:"),
+                    "text": job.encoders.text.removeprefix("meanmax:"),
+                }
+            ),
+            model=job.model.model_copy(update={"power": 1.0, "heads": 1, "hidden": 0}),
+            training=job.training.model_copy(update={"captions": 1, "average": 0.0}),
+            evaluation=job.evaluation,
+            runtime=job.runtime,
+        ),
+    }
+
+
+@app.default
+def main(
+    *,
+    flickr8k: Path | None = None,
+    eval: Split = "val",
+    seeds: int = 1,
+    quick: bool = False,
+    json: Path | None = None,
+    encoders: EncoderConfig = EncoderConfig(),
+    model: ModelConfig = ModelConfig(),
+    training: TrainingConfig = TrainingConfig(),
+    runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
+) -> None:
+    """Train the default and the default minus each ingredient, and print the retrieval protocol's figures.
+
+    Parameters
+    ----------
+    flickr8k:
+        Folder of a Flickr8k download; without it a miniature is drawn.
+    eval:
+        Split to evaluate.
+    seeds:
+        Trainings of each row; the table shows mean and standard deviation.
+    quick:
+        One seed of a few epochs on a drawn miniature with a small encoder: does it run?
+    json:
+        File for the figures.
+    """
+    if quick:
+        flickr8k, seeds = None, 1
+        encoders = EncoderConfig(image="mirror:packaged:efficientnet_lite0", image_size=96)
+        training = training.model_copy(update={"epochs": 3})
+    job = TrainJob(
+        dataset=IngestConfig(dataset="flickr8k", root=flickr8k),
+        encoders=encoders,
+        model=model.model_copy(update={"family": "joint"}),
+        training=training,
+        evaluation=EvaluationConfig(split=eval),
+        runtime=runtime,
+    )
+    rows: list[dict[str, Any]] = []
+    means: dict[str, float] = {}
+    for name, variant in {"nothing (the default)": job, **without(job)}.items():
+        values = figures(measure(variant, seeds))
+        rows.append({"left out": name, **{metric: spread(seen) for metric, seen in values.items()}})
+        means[name] = statistics.mean(values["mean_recall"])
+    what = f"{flickr8k.name if flickr8k else 'synthetic Flickr8k'} train -> {eval}, {seeds} seeds"
+    first = next(iter(means.values()))
+    ratios = {f"mean recall, default / without {name}, {what}": first / mean for name, mean in means.items()}
+    ratios.pop(next(iter(ratios)))
+    finish("ablation", rows, ratios, json)
+
+
+if __name__ == "__main__":
+    app()

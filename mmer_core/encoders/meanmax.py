@@ -1,0 +1,46 @@
+"""``meanmax:<encoder>``: mean and maximum of a text encoder's token states, side by side."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmer_core.encoders.base import TextEncoder
+from mmer_core.errors import EncoderError
+
+
+class MeanMax(nn.Module):
+    """Token states ``(B, L, D)`` of a transformer to ``(B, 2 D)``: their mean at unit length, then their maximum by dimension.
+
+    The direction of the mean is what a sentence encoder was trained for, by cosine; the maximum keeps what a single word says, however long
+    the text. Padding takes part in neither (Shen et al. 2018, *Baseline Needs More Love*,
+    https://arxiv.org/abs/1805.09843, section 3: concatenated average and max pooling).
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **tokens: Tensor) -> Tensor:
+        model: Any = self.model
+        states = model(**tokens).last_hidden_state  # (B, L, D)
+        mask = tokens["attention_mask"][..., None].bool()
+        mean = states.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1)
+        mean = functional.normalize(mean, dim=-1)
+        return torch.cat([mean, states.masked_fill(~mask, -torch.inf).amax(dim=1)], dim=-1)
+
+
+def mean_and_max(encoder: TextEncoder) -> TextEncoder:
+    """The encoder with `MeanMax` in place of its own pooling; twice as wide.
+
+    Raises:
+        EncoderError: The encoder gives no states of single tokens, as the text tower of a dual encoder.
+    """
+    tokens = encoder.tokenize(["width"])
+    model = getattr(encoder.module, "model", None)
+    if model is None or hasattr(model, "get_text_features") or "attention_mask" not in tokens:
+        raise EncoderError(
+            f"{encoder.name} has no states of single tokens to pool; name it without meanmax: in front"
+        )
+    return TextEncoder(f"meanmax:{encoder.name}", MeanMax(model), encoder.tokenize, 2 * encoder.width)

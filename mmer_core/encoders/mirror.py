@@ -1,0 +1,29 @@
+"""``mirror:<encoder>``: what an image encoder says of an image and of its mirror image, averaged."""
+
+import torch
+from torch import Tensor, nn
+
+from mmer_core.encoders.base import ImageEncoder
+
+
+class MirrorAverage(nn.Module):
+    """Mean of a network's features of images ``(B, 3, H, W)`` and of the same images mirrored left to right.
+
+    The two-view part of the ten-crop features of Krizhevsky et al. 2012 (*ImageNet Classification with Deep
+    Convolutional Neural Networks*). It evens out what hangs on left and right, which captions hardly ever name,
+    and costs two forward passes.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        # One pass of 2 B images would be no faster, and may not fit where B do.
+        return torch.stack([self.module(images), self.module(images.flip(-1))]).mean(dim=0)
+
+
+def mirrored(encoder: ImageEncoder) -> ImageEncoder:
+    """The encoder with `MirrorAverage`; everything else about it stays."""
+    module = MirrorAverage(encoder.module)
+    return ImageEncoder(f"mirror:{encoder.name}", module, encoder.preprocessing, encoder.width)

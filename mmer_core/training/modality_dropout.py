@@ -1,0 +1,25 @@
+"""Modality dropout: samples lose streams while a model trains, so that it learns to do without them."""
+
+import torch
+from torch import Tensor
+
+
+def drop_streams(present: Tensor, rate: float) -> Tensor:
+    """Which streams a training step may hear: each that is there is dropped with probability ``rate``.
+
+    As ModDrop of Neverova et al. 2016, https://arxiv.org/abs/1501.00102, but never all: a sample that would lose
+    all its streams keeps one of them, each with the same chance.
+
+    Args:
+        present: ``(B, S)`` bool, which streams each sample has.
+        rate: In 0..1 (1 excluded).
+
+    Returns:
+        ``(B, S)`` bool, a subset of ``present``; drawn from torch's global random state.
+    """
+    if rate == 0:
+        return present
+    draw = torch.rand(present.shape, device=present.device).masked_fill(~present, -1.0)
+    # The stream with the highest draw is kept in any case; it is each with the same chance.
+    luckiest = torch.nn.functional.one_hot(draw.argmax(dim=1), present.shape[1]).bool()
+    return present & ((draw >= rate) | luckiest)

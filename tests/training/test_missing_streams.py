@@ -1,0 +1,55 @@
+"""Learning from samples of which some have no text."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+from toy_training import config, emotion_data, infonce, spec, without_texts
+
+from mmer_core.models import build_model
+from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.loop import initialisation
+
+
+@pytest.mark.parametrize("family", ["separate", "joint"])
+def test_what_stands_in_the_place_of_a_missing_text_does_not_matter(family):
+    training, found = config(), []
+    for filler in (0.0, 1e5):
+        data = [without_texts(emotion_data(50, seed), 0.4, filler) for seed in (1, 2)]
+        with initialisation(0):
+            one = EmotionLearner(build_model(spec("emotion", family)), *data, training)
+        torch.manual_seed(3)
+        losses = one.losses(torch.arange(50))
+        torch.stack(list(losses.values())).sum().backward()
+        found.append((losses, one.validate(), {n: p.grad for n, p in one.model.named_parameters()}))
+    (losses, metrics, gradients), (others, other_metrics, other_gradients) = found
+    assert all(torch.equal(losses[name], others[name]) for name in losses)
+    assert metrics == other_metrics
+    assert all(torch.equal(g, other_gradients[name]) for name, g in gradients.items() if g is not None)
+
+
+def test_streams_of_the_baseline_learn_from_the_samples_that_have_them():
+    data = without_texts(emotion_data(50, 1), 0.4)
+    one = EmotionLearner(build_model(spec("emotion", "separate")), data, data, config())
+    one.state.eval()
+    output, there = one.model(data.streams, data.present), data.present["text"]
+    assert 0 < there.sum() < 50
+    losses = [
+        F.binary_cross_entropy_with_logits(output.stream_logits[name][own], data.labels[own])
+        for name, own in (("body", slice(None)), ("context", slice(None)), ("text", there))
+    ]
+    torch.testing.assert_close(one.losses(torch.arange(50))["categories"], sum(losses) / 3)
+    nobody = (~there).nonzero()[:5, 0]  # a batch in which nobody has a text
+    losses = [F.binary_cross_entropy_with_logits(output.stream_logits[name][nobody], data.labels[nobody])
+              for name in ("body", "context")]  # fmt: skip
+    torch.testing.assert_close(one.losses(nobody)["categories"], sum(losses) / 2)
+
+
+def test_only_texts_that_are_there_are_aligned():
+    data = without_texts(emotion_data(50, 1), 0.4)
+    one = EmotionLearner(build_model(spec("emotion", "joint")), data, data, config(contrastive_weight=1.0))
+    one.state.eval()
+    embeddings, there = one.model(data.streams, data.present).embeddings, data.present["text"]
+    image = F.normalize(embeddings["context"] + embeddings["body"])
+    expected = infonce(image[there], embeddings["text"][there], 1 / 0.07)
+    torch.testing.assert_close(one.losses(torch.arange(50))["contrastive"], expected)
+    assert "contrastive" not in one.losses((~there).nonzero()[:5, 0])

@@ -1,0 +1,76 @@
+"""Which streams a training step may hear."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+from toy_training import CPU, config, emotion_data, spec
+
+from mmer_core.evaluation.emotion_metrics import mean_average_precision
+from mmer_core.models import build_model
+from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.loop import fit, initialisation
+from mmer_core.training.modality_dropout import drop_streams
+
+
+@given(
+    seed=st.integers(0, 10_000), rate=st.floats(0, 0.99), rows=st.integers(1, 30), streams=st.integers(1, 4)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_sample_keeps_some_of_what_it_has_and_gains_nothing(seed, rate, rows, streams):
+    torch.manual_seed(seed)
+    present = torch.rand(rows, streams) < 0.6
+    heard = drop_streams(present, rate)
+    assert not (heard & ~present).any()
+    assert torch.equal(heard.any(dim=1), present.any(dim=1))
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.4, 0.8])
+def test_subsets_come_as_often_as_they_should(rate):
+    """Each stream goes by its own draw; a sample that would lose all three keeps each with the same chance."""
+    torch.manual_seed(1)
+    heard = drop_streams(torch.ones(40_000, 3, dtype=torch.bool), rate)
+    found = np.bincount((heard * torch.tensor([1, 2, 4])).sum(dim=1), minlength=8)
+    keep = 1 - rate
+    one, two = keep * rate**2 + rate**3 / 3, keep**2 * rate
+    expected = 40_000 * np.array([one, one, two, one, two, two, keep**3])
+    assert found[0] == 0
+    assert chisquare(found[1:], expected).pvalue > 1e-3
+
+
+def test_nothing_is_dropped_at_rate_zero_and_nothing_is_drawn():
+    present = torch.tensor([[True, False], [True, True]])
+    state = torch.get_rng_state()
+    assert torch.equal(drop_streams(present, 0.0), present)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def _trained(rate: float, seed: int) -> EmotionLearner:
+    training = config(
+        epochs=8, patience=8, learning_rate=1e-2, modality_dropout=rate, seed=seed, contrastive_weight=0
+    )
+    with initialisation(seed):
+        model = build_model(spec("emotion", "joint").model_copy(update={"fusion": "concat"}))
+    learner = EmotionLearner(model, emotion_data(200, 1), emotion_data(200, 2), training)
+    fit(learner, training, device=CPU)
+    return learner
+
+
+def test_a_model_trained_with_it_reads_single_streams_better():
+    """Each stream of the toy shows everything, so how well it is read alone is a matter of training only.
+
+    A map of all streams side by side has least reason to care for a single one.
+    """
+    test = emotion_data(400, 3)
+    alone = {}
+    for rate in (0.0, 0.5):
+        read = []
+        for seed in range(3):
+            learner = _trained(rate, seed)
+            with torch.inference_mode():
+                output = learner.model(test.streams)
+            read += [mean_average_precision(x, test.labels) for x in output.stream_logits.values()]
+        alone[rate] = np.mean(read)
+    assert alone[0.5] > alone[0.0] + 0.01
