@@ -140,7 +140,7 @@ def _our_turn(victim: ClassifierVictim, images: np.ndarray, pixels: int, queries
             images,
             [str(number) for number in range(len(images))],
             pixels=pixels,
-            budget=2 * queries,
+            budget=queries,
         )
         return sum(outcome.queries for outcome in outcomes)
 
@@ -174,7 +174,7 @@ def _other_turns(module: nn.Module, images: np.ndarray, pixels: int, queries: in
 def _choice(victim: ClassifierVictim, images: np.ndarray, pixels: int, rounds: int) -> float:
     """Speed of the cut that was chosen, relative to the fastest of several along the whole network."""
     chosen = victim.planner.plan(pixels).cut
-    cuts = {chosen, None, *victim.planner.cuts[6:36:5]}
+    cuts = {chosen, None, *victim.planner.cuts[10:35:6]}
     rows, candidates = _candidates(pixels, 2 * BATCH, len(images))
     rates = {}
     for cut in cuts:

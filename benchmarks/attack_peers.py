@@ -49,7 +49,7 @@ def peers(victim: CountedClassifier, classes: int) -> dict[str, Peer]:
         classifier = PyTorchClassifier(
             _On255(victim), nn.CrossEntropyLoss(), shape, classes, clip_values=(0, 255)
         )
-        generations = max(1, queries // 400 - 1)  # its population is about 400, whatever K
+        generations = max(0, queries // 400 - 1)  # behind a first population of about 400, whatever K
         attack = PixelAttack(classifier, th=pixels, es=1, max_iter=generations)
         attack.generate(image.transpose(2, 0, 1)[None].astype(np.float32), np.array([label]))
 
