@@ -42,7 +42,8 @@ def run_attack(
     Clean images come first, each alone; those that meet the criterion are not attacked. The searches of all
     others share batches until each has succeeded or spent its budget. A candidate that succeeds in a batch
     is judged again from its list of changed pixels, alone in its batch; only that judgement makes it a
-    success, otherwise its margin is the one judged alone and the search goes on.
+    success, otherwise its margin is the one judged alone and the search goes on. Batches of a
+    ``SparseVictim`` are scored in its faster way, what is judged alone never is.
 
     An image's random stream depends on (seed, attack, K, sample id) and its search not on who shares its
     batches, so shards and batch sizes change an outcome only if the victim's own rounding depends on the

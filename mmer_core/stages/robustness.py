@@ -29,7 +29,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 2
+VERSION = 3
 OUTCOMES_FILE = "outcomes.parquet"
 _RESAMPLES = 1000
 
