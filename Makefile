@@ -39,6 +39,7 @@ check: lint type-check layers test  ## everything CI runs
 bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.ingest --quick
+	$(BIN)/python -m benchmarks.attack --quick
 	$(BIN)/python -m benchmarks.training --quick
 
 clean:  ## remove the virtual environment and everything made by runs in this folder

@@ -19,7 +19,7 @@ from mmer_core.attacks.candidates import (
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Outcome, Status
 from mmer_core.attacks.seeding import random_stream
-from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.progress import Progress, silent
 
@@ -42,7 +42,8 @@ def run_attack(
     Clean images come first, each alone; those that meet the criterion are not attacked. The searches of all
     others share batches until each has succeeded or spent its budget. A candidate that succeeds in a batch
     is judged again from its list of changed pixels, alone in its batch; only that judgement makes it a
-    success, otherwise its margin is the one judged alone and the search goes on.
+    success, otherwise its margin is the one judged alone and the search goes on. Batches of a
+    ``SparseVictim`` are scored in its faster way, what is judged alone never is.
 
     An image's random stream depends on (seed, attack, K, sample id) and its search not on who shares its
     batches, so shards and batch sizes change an outcome only if the victim's own rounding depends on the
@@ -76,7 +77,8 @@ def run_attack(
     active = [hunt for hunt in hunts if not hunt.clean.success and not hunt.search.finished]
     progress(len(hunts) - len(active), len(hunts), "clean images judged")
     while active:
-        active = _advance(judge, active, batch_size)
+        together = judge.images_at_once or len(active)
+        active = _advance(judge, active[:together], batch_size) + active[together:]
         fooled = sum(hunt.search.succeeded for hunt in hunts)
         progress(len(hunts) - len(active), len(hunts), f"{fooled} fooled")
 
@@ -127,7 +129,11 @@ class _Hunt:
 
 
 class _Judge:
-    """Victim and criterion as one: images in, margins out, everything checked."""
+    """Victim and criterion as one: images or candidates in, margins out, everything checked.
+
+    A victim may score candidates in a faster way that rounds differently; what is judged alone is always
+    judged by its plain ``scores``.
+    """
 
     def __init__(
         self,
@@ -137,17 +143,31 @@ class _Judge:
         sample_ids: Sequence[str],
         pixels: int,
     ) -> None:
-        self.images = images
+        self.images, self._clean = images, torch.tensor(images)
         self._victim, self._criterion, self._ids, self._pixels = victim, criterion, sample_ids, pixels
 
     def batch(self, attacked: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """``(B, H, W, 3)`` images of ``rows`` ``(B,)`` to margins ``(B,)`` float64 and top columns ``(B,)``."""
         where = torch.from_numpy(rows)
-        scores = self._victim.scores(torch.from_numpy(attacked), where)
+        return self._margins(self._victim.scores(torch.from_numpy(attacked), where), rows)
+
+    def candidates(self, candidates: Candidates, rows: np.ndarray) -> np.ndarray:
+        """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)`` float64."""
+        if not isinstance(self._victim, SparseVictim):
+            return self.batch(apply(self.images[rows], candidates), rows)[0]
+        scores = self._victim.candidate_scores(self._clean, torch.from_numpy(rows), candidates)
+        return self._margins(scores, rows)[0]
+
+    @property
+    def images_at_once(self) -> int | None:
+        """How many images the victim is best asked about in turn; None: any number."""
+        return self._victim.images_at_once(self._pixels) if isinstance(self._victim, SparseVictim) else None
+
+    def _margins(self, scores: torch.Tensor, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if scores.ndim != 2 or len(scores) != len(rows):
             raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
         self._refuse_nan("scores", scores.isnan().any(dim=1), rows)
-        margins = self._criterion.margin(scores, where)
+        margins = self._criterion.margin(scores, torch.from_numpy(rows))
         self._refuse_nan(f"margins by {self._criterion!r}", margins.isnan(), rows)
         return margins.double().cpu().numpy(), scores.argmax(dim=1).cpu().numpy()
 
@@ -166,8 +186,12 @@ class _Judge:
         """The verdict on the best image of a search that is over; on the clean one if nothing was tried."""
         if hunt.search.best is None:
             return hunt.clean
-        clean = self.images[hunt.row]
-        return self.alone(hunt.row, list_changes(clean, apply(clean[None], hunt.search.best)[0]))
+        return self.alone(hunt.row, self.changes(hunt.row, hunt.search.best))
+
+    def changes(self, row: int, candidate: Candidates) -> tuple[Pixel, ...]:
+        """The pixels that one candidate changes in the image of ``row``."""
+        clean = self.images[row]
+        return list_changes(clean, apply(clean[None], candidate)[0])
 
     def _refuse_nan(self, what: str, broken: torch.Tensor, rows: np.ndarray) -> None:
         if broken.any():
@@ -195,21 +219,20 @@ def _advance(judge: _Judge, active: list[_Hunt], batch_size: int) -> list[_Hunt]
     if not asked:
         return waiting
     rows = np.repeat([hunt.row for hunt, _ in asked], [len(candidates) for _, candidates in asked])
-    attacked = apply(judge.images[rows], concatenate([candidates for _, candidates in asked]))
-    margins, _ = judge.batch(attacked, rows)
+    margins = judge.candidates(concatenate([candidates for _, candidates in asked]), rows)
     start = 0
     for hunt, candidates in asked:
         part = slice(start, start + len(candidates))
-        _confirm(judge, hunt, attacked[part], margins[part])
+        _confirm(judge, hunt, candidates, margins[part])
         hunt.search.tell(margins[part])
         start = part.stop
     return waiting + [hunt for hunt, _ in asked if not hunt.search.finished]
 
 
-def _confirm(judge: _Judge, hunt: _Hunt, attacked: np.ndarray, margins: np.ndarray) -> None:
+def _confirm(judge: _Judge, hunt: _Hunt, candidates: Candidates, margins: np.ndarray) -> None:
     """Replace the margins of apparent successes by those judged alone, up to the first that holds."""
     for index in np.flatnonzero(margins <= 0):
-        verdict = judge.alone(hunt.row, list_changes(judge.images[hunt.row], attacked[index]))
+        verdict = judge.alone(hunt.row, judge.changes(hunt.row, candidates[index : index + 1]))
         margins[index] = verdict.margin
         if verdict.success:
             return

@@ -1,11 +1,16 @@
 """Victims: what an attack may ask, namely the scores of pixels."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 import torch
 
+from mmer_core.attacks.candidates import Candidates, apply
 from mmer_core.errors import AttackError
+from mmer_core.incremental.evaluator import CandidateEvaluator
+from mmer_core.incremental.planning import Method, Planner
+from mmer_core.runtimes import Runtime
 
 
 class Victim(Protocol):
@@ -27,6 +32,27 @@ class Victim(Protocol):
         Returns:
             ``(B, S)`` float32, higher is more; the ``S`` columns mean what the criterion takes them for.
         """
+        ...
+
+
+@runtime_checkable
+class SparseVictim(Victim, Protocol):
+    """A victim that scores candidates faster than the images they make, equal to float rounding."""
+
+    def candidate_scores(
+        self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+    ) -> torch.Tensor:
+        """What ``scores`` says of the candidates' images, to float rounding.
+
+        Args:
+            images: ``(n, H, W, 3)`` uint8, all clean images under attack.
+            rows: ``(B,)`` int64, the image that each candidate changes.
+            candidates: ``B`` candidates.
+        """
+        ...
+
+    def images_at_once(self, pixels: int) -> int | None:
+        """How many images it is best asked about in turn, for candidates of ``K = pixels``; None: any."""
         ...
 
 
@@ -52,13 +78,25 @@ class ClassifierVictim:
         mean: Per-channel mean that the classifier was trained with, for pixels in 0..1.
         std: Per-channel standard deviation, for pixels in 0..1.
         size: ``(H, W)`` of its input.
+        method: How candidates are scored: ``dense``, ``incremental`` (recomputing only what changed pixels
+            influence), or the estimated faster one.
+        runtime: What computes the dense part of it; ``auto`` is the fastest that is installed.
+
+    Candidates are scored by a copy of the classifier, made when the first are: do not train it in between.
 
     Raises:
         AttackError: ``mean`` or ``std`` is not three numbers, or a ``std`` is not positive.
     """
 
     def __init__(
-        self, module: torch.nn.Module, mean: Sequence[float], std: Sequence[float], size: tuple[int, int]
+        self,
+        module: torch.nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: tuple[int, int],
+        *,
+        method: Method = "auto",
+        runtime: Runtime = "auto",
     ) -> None:
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise AttackError(
@@ -69,7 +107,7 @@ class ClassifierVictim:
         self._device = tensors[0].device if tensors else torch.device("cpu")
         self._mean = torch.tensor(mean, device=self._device).view(1, 3, 1, 1)
         self._std = torch.tensor(std, device=self._device).view(1, 3, 1, 1)
-        self._size = size
+        self._size, self._method, self._runtime = size, method, runtime
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,8 +117,36 @@ class ClassifierVictim:
     @torch.inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels."""
-        pixels = images.to(self._device).permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
-        return self._module((pixels - self._mean) / self._std).float()
+        return self._module(self._normalise(images.to(self._device).permute(0, 3, 1, 2).float())).float()
+
+    def candidate_scores(
+        self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+    ) -> torch.Tensor:
+        """Logits ``(B, S)`` float32 of candidates."""
+        return _evaluate(self._evaluator, images, rows, candidates)
+
+    def images_at_once(self, pixels: int) -> int | None:
+        """As many as incremental evaluation keeps clean maps of."""
+        return self._evaluator.images_at_once(pixels)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """How candidates are scored."""
+        return Planner(
+            self._module,
+            self._normalise,
+            self._size,
+            self._device,
+            method=self._method,
+            runtime=self._runtime,
+        )
+
+    @cached_property
+    def _evaluator(self) -> CandidateEvaluator:
+        return CandidateEvaluator(self.planner)
+
+    def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels / 255 - self._mean) / self._std
 
 
 class EncodedVictim:
@@ -90,12 +156,17 @@ class EncodedVictim:
         encoder: Turns pixels into features.
         head: ``head(features (B, D), rows (B,)) -> scores (B, S)``: the trained part, holding the text and
             the untouched stream of every attacked sample and looking them up by ``rows``.
+
+    An encoder with a ``planner`` (those of `mmer_core.encoders`) encodes candidates by its plan, others encode
+    the images that candidates make.
     """
 
     def __init__(
         self, encoder: ImageEncoder, head: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     ) -> None:
         self._encoder, self._head = encoder, head
+        planner: Planner | None = getattr(encoder, "planner", None)
+        self._evaluator = CandidateEvaluator(planner) if planner is not None else None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -107,3 +178,24 @@ class EncodedVictim:
         """Scores ``(B, S)`` float32 of the head."""
         features = self._encoder.encode(images)
         return self._head(features, rows.to(features.device)).float()
+
+    @torch.inference_mode()
+    def candidate_scores(
+        self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+    ) -> torch.Tensor:
+        """Scores ``(B, S)`` float32 of the head for candidates."""
+        if self._evaluator is None:
+            return self.scores(apply(images[rows], candidates), rows)
+        features = _evaluate(self._evaluator, images, rows, candidates)
+        return self._head(features, rows.to(features.device)).float()
+
+    def images_at_once(self, pixels: int) -> int | None:
+        """As many as incremental evaluation keeps clean maps of."""
+        return None if self._evaluator is None else self._evaluator.images_at_once(pixels)
+
+
+def _evaluate(
+    evaluator: CandidateEvaluator, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+) -> torch.Tensor:
+    positions = torch.from_numpy(candidates.positions).long()
+    return evaluator(images, rows.tolist(), positions, torch.from_numpy(candidates.colours))

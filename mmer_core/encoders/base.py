@@ -1,5 +1,6 @@
 """What an encoder is: frozen weights that never travel without their preprocessing."""
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
+
+from mmer_core.incremental.planning import Planner
 
 Tokenize = Callable[[list[str]], dict[str, Tensor]]
 
@@ -48,6 +51,8 @@ class ImageEncoder:
         self._mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
         self.device = torch.device("cpu")
+        self._planner: Planner | None = None
+        self._planning = threading.Lock()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -57,7 +62,7 @@ class ImageEncoder:
     def to(self, device: torch.device) -> "ImageEncoder":
         self.module.to(device)
         self._mean, self._std = self._mean.to(device), self._std.to(device)
-        self.device = device
+        self.device, self._planner = device, None
         return self
 
     def resize(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -87,8 +92,18 @@ class ImageEncoder:
                 f"but got {pixels.dtype} of shape {tuple(pixels.shape[1:])}"
             )
         # NHWC memory seen as NCHW is exactly the channels-last layout: no copy is made.
-        nchw = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float()
-        return (nchw - self._mean) / self._std
+        return self._scale(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float())
+
+    @property
+    def planner(self) -> Planner:
+        """How images that differ in few pixels are encoded; made once, as the module is then."""
+        with self._planning:
+            if self._planner is None:
+                self._planner = Planner(self.module, self._scale, self.size, self.device)
+            return self._planner
+
+    def _scale(self, pixels: Tensor) -> Tensor:
+        return (pixels - self._mean) / self._std
 
 
 class TextEncoder:

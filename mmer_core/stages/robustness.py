@@ -30,7 +30,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 2
+VERSION = 3
 OUTCOMES_FILE = "outcomes.parquet"
 _RESAMPLES = 1000
 
@@ -103,6 +103,7 @@ def attack_shard(
             "queries": sum(outcome.queries for outcome in outcomes),
             "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
             "attacked": sum(outcome.status != "already" for outcome in outcomes),
+            "evaluation": encoder.planner.plan(shard.pixels).sentence,
         }
 
     # The shard says which attack, K and samples; how they were cut is no part of what comes out.

@@ -3,13 +3,17 @@ import pytest
 import torch
 
 from mmer_core.attacks import (
+    Candidates,
     ClassifierVictim,
     DifferentialEvolution,
     DominantEmotionFlip,
     EncodedVictim,
+    RandomPixels,
+    apply,
     run_attack,
     write_changes,
 )
+from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.errors import AttackError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -93,3 +97,89 @@ def test_an_encoded_victim_looks_up_what_the_attack_does_not_touch_by_row():
     assert scores.tolist() == [[8.0], [4.0]]
     assert scores.dtype == torch.float32
     assert not scores.requires_grad
+
+
+def images_and_candidates(count: int, pixels: int):
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+    positions = rng.integers(0, 12, (count, pixels, 2), dtype=np.int32)
+    return images, Candidates(positions, rng.integers(0, 256, (count, pixels, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("method", ["auto", "dense", "incremental"])
+def test_a_classifier_scores_candidates_as_it_scores_their_images(method):
+    victim = ClassifierVictim(small_network(), MEAN, STD, size=(12, 12), method=method)
+    images, candidates = images_and_candidates(20, 2)
+    clean, rows = torch.from_numpy(images), torch.arange(20) % 3
+    expected = victim.scores(apply(clean[rows], candidates), rows)
+    assert torch.allclose(victim.candidate_scores(clean, rows, candidates), expected, rtol=1e-4, atol=1e-5)
+    assert (victim.planner.plan(2).cut is not None) == (method == "incremental")
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_an_encoded_victim_scores_candidates_by_the_plan_of_its_encoder_if_it_has_one(planned):
+    encoder = ImageEncoder("net", small_network(), Preprocessing(12, (100.0,) * 3, (60.0,) * 3), width=5)
+    weights = torch.rand(3, 5)
+
+    class Plain:
+        size = (12, 12)
+        encode = staticmethod(encoder.encode)
+
+    victim = EncodedVictim(encoder if planned else Plain(), lambda features, rows: features * weights[rows])
+    images, candidates = images_and_candidates(20, 2)
+    clean, rows = torch.from_numpy(images), torch.arange(20) % 3
+    expected = victim.scores(apply(clean[rows], candidates), rows)
+    assert torch.allclose(victim.candidate_scores(clean, rows, candidates), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lie", [-1.0, 1.0])
+def test_a_success_is_one_only_if_the_plain_scores_say_so(lie):
+    """Candidate scores that are wrong by so much that every candidate succeeds, or none."""
+
+    class Optimist(ClassifierVictim):
+        def candidate_scores(self, images, rows, candidates):
+            scores = self.scores(apply(images[rows], candidates), rows)
+            return scores + lie * 1e6 * torch.nn.functional.one_hot(clean[rows], scores.shape[1])
+
+    images = np.random.default_rng(1).integers(110, 146, (4, 12, 12, 3), dtype=np.uint8)
+    honest = ClassifierVictim(small_network(), MEAN, STD, size=(12, 12))
+    clean = honest.scores(torch.from_numpy(images), torch.arange(4)).argmax(1)
+    outcomes = run_attack(
+        Optimist(small_network(), MEAN, STD, size=(12, 12)),
+        DominantEmotionFlip(clean.numpy()),
+        RandomPixels(),
+        images,
+        list("abcd"),
+        pixels=1,
+        budget=30,
+    )
+    for row, outcome in enumerate(outcomes):
+        attacked = torch.from_numpy(write_changes(images[row], outcome.changed)[None])
+        flipped = int(honest.scores(attacked, torch.tensor([0])).argmax()) != int(clean[row])
+        assert (outcome.status == "fooled") == flipped
+        assert (outcome.unconfirmed > 0) == (lie < 0 and not flipped)
+
+
+def test_more_images_than_the_victim_likes_at_once_are_attacked_in_turn():
+    asked: list[set[int]] = []
+
+    class Narrow(ClassifierVictim):
+        def images_at_once(self, pixels):
+            return 2
+
+        def candidate_scores(self, images, rows, candidates):
+            asked.append(set(rows.tolist()))
+            return super().candidate_scores(images, rows, candidates)
+
+    images = np.random.default_rng(1).integers(110, 146, (6, 12, 12, 3), dtype=np.uint8)
+    runs = []
+    for kind in (Narrow, ClassifierVictim):
+        victim = kind(small_network(), MEAN, STD, size=(12, 12))
+        clean = victim.scores(torch.from_numpy(images), torch.arange(6)).argmax(1)
+        criterion = DominantEmotionFlip(clean.numpy())
+        runs.append(
+            run_attack(victim, criterion, RandomPixels(), images, list("abcdef"), pixels=2, budget=40)
+        )
+    assert runs[0] == runs[1]
+    assert max(len(rows) for rows in asked) == 2
+    assert set().union(*asked) == {row for row in range(6) if runs[0][row].queries}

@@ -1,0 +1,83 @@
+"""The few-pixel attacks of other libraries, each asked for a number of queries on one image.
+
+They are installed by ``pip install --no-deps adversarial-robustness-toolbox torchattacks``: what torchattacks
+pins is too old to live beside anything else, and neither needs it here.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Peer = Callable[[np.ndarray, int, int, int], None]
+"""``peer(image (H, W, 3) uint8, label, pixels, queries)``; the queries are a target, not a limit."""
+
+_POPULATION = 100
+
+
+class CountedClassifier(nn.Module):
+    """Pixels in 0..1 to logits, counting the images it is asked about."""
+
+    def __init__(self, module: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.module, self.queries = module, 0
+        self.register_buffer("mean", mean.view(1, 3, 1, 1))
+        self.register_buffer("std", std.view(1, 3, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        self.queries += len(pixels)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        return self.module((pixels - self.mean) / self.std)
+
+
+def peers(victim: CountedClassifier, classes: int) -> dict[str, Peer]:
+    """The attacks by name.
+
+    Raises:
+        ImportError: One of the libraries is not installed.
+    """
+    import torchattacks
+    from art.attacks.evasion import PixelAttack
+    from art.estimators.classification import PyTorchClassifier
+
+    def tensor(image: np.ndarray) -> Tensor:
+        return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+    def pixel_attack(image: np.ndarray, label: int, pixels: int, queries: int) -> None:
+        shape = (3, *image.shape[:2])
+        classifier = PyTorchClassifier(
+            _On255(victim), nn.CrossEntropyLoss(), shape, classes, clip_values=(0, 255)
+        )
+        generations = max(0, queries // 400 - 1)  # behind a first population of about 400, whatever K
+        attack = PixelAttack(classifier, th=pixels, es=1, max_iter=generations)
+        attack.generate(image.transpose(2, 0, 1)[None].astype(np.float32), np.array([label]))
+
+    def one_pixel(image: np.ndarray, label: int, pixels: int, queries: int) -> None:
+        generations = max(1, queries // _POPULATION - 1)
+        attack = torchattacks.OnePixel(victim, pixels=pixels, steps=generations, popsize=_POPULATION)
+        attack(tensor(image), torch.tensor([label]))
+
+    def pixle(image: np.ndarray, label: int, pixels: int, queries: int) -> None:
+        height = next(side for side in range(int(pixels**0.5), 0, -1) if pixels % side == 0)
+        attack = torchattacks.Pixle(
+            victim,
+            x_dimensions=pixels // height,
+            y_dimensions=height,
+            restarts=max(1, queries // 10),
+            max_iterations=10,
+        )
+        attack(tensor(image), torch.tensor([label]))
+
+    return {"ART PixelAttack": pixel_attack, "torchattacks OnePixel": one_pixel, "torchattacks Pixle": pixle}
+
+
+class _On255(nn.Module):
+    """The victim for pixels in 0..255, which is what PixelAttack writes."""
+
+    def __init__(self, victim: nn.Module) -> None:
+        super().__init__()
+        self.victim = victim
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.victim(pixels / 255)

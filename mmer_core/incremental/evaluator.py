@@ -1,0 +1,110 @@
+"""Scoring sparse candidates with a network, by the fastest way that is exact to float rounding."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmer_core.errors import AttackError
+from mmer_core.incremental.network import IncrementalNetwork
+from mmer_core.incremental.planning import BATCH, Plan, Planner
+
+
+class CandidateEvaluator:
+    """Scores images that differ from clean ones in ``K`` pixels; for one thread at a time.
+
+    Args:
+        planner: Says how.
+        memory: Bytes for the clean maps that incremental evaluation keeps; those of 16 images are kept in
+            any case.
+    """
+
+    def __init__(self, planner: Planner, memory: int = 2**30) -> None:
+        self._planner, self._memory = planner, memory
+        self._network: IncrementalNetwork | None = None
+        self._plan: Plan | None = None
+        self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
+
+    def images_at_once(self, pixels: int) -> int | None:
+        """Clean images kept at a time; more of them in turn are computed again and again. None: no limit."""
+        plan = self._planner.plan(pixels)
+        return None if plan.start is None else max(BATCH, self._memory // plan.bytes_per_image)
+
+    @torch.inference_mode()
+    def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
+        """Score candidates.
+
+        Args:
+            clean: ``(n, H, W, 3)`` uint8, all images under attack.
+            rows: ``B`` indices into ``clean``.
+            pixels: ``(B, K, 2)`` int64, ``(y, x)``; the later of two that coincide wins.
+            colours: ``(B, K, 3)`` uint8.
+
+        Returns:
+            ``(B, S)`` float32 on the device.
+
+        Raises:
+            AttackError: A position lies outside of the images.
+        """
+        limits = torch.tensor(self._planner.size)
+        if bool(((pixels < 0) | (pixels >= limits)).any()):
+            raise AttackError(
+                f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
+            )
+        self._follow(pixels.shape[1])
+        scores = []
+        for start in range(0, len(rows), BATCH):
+            chunk = [min(number, len(rows) - 1) for number in range(start, start + BATCH)]
+            which = [rows[number] for number in chunk]
+            scores.append(self._chunk(clean, which, pixels[chunk], colours[chunk]))
+        return torch.cat(scores)[: len(rows)].float()
+
+    def _follow(self, pixels: int) -> None:
+        """Take up the plan for this ``K``; what was kept for another one goes."""
+        plan = self._planner.plan(pixels)
+        if plan is not self._plan:
+            self._kept.clear()
+            self._capacity = self.images_at_once(pixels) or 0
+            self._plan, self._network = plan, plan.start(self._capacity) if plan.start else None
+
+    def _chunk(self, clean: Tensor, rows: list[int], pixels: Tensor, colours: Tensor) -> Tensor:
+        assert self._plan is not None
+        if self._network is None:
+            return self._plan.dense.run(self._planner.input(_write(clean[rows], pixels, colours)))
+        kept = {row: self._slot(row, clean[row]) for row in dict.fromkeys(rows)}
+        slots = torch.tensor([kept[row] for row in rows], device=self._planner.device)
+        values = self._planner.input(_last_of_each(pixels, colours)[:, :, None]).permute(0, 2, 3, 1)
+        return self._network(slots, pixels.to(self._planner.device), values[:, :, 0])
+
+    def _slot(self, row: int, image: Tensor) -> int:
+        """Where the clean maps of this image are; computed now if they are not kept."""
+        assert self._network is not None
+        known = self._kept.get(row)
+        if known is None or not torch.equal(known[1], image):
+            slot = known[0] if known else self._free_slot()
+            self._network.remember(slot, self._planner.input(image[None]))
+            self._kept[row] = slot, image.clone()
+        self._kept.move_to_end(row)
+        return self._kept[row][0]
+
+    def _free_slot(self) -> int:
+        """An unused slot, or that of the image that was not asked for the longest."""
+        if len(self._kept) < self._capacity:
+            return len(self._kept)
+        return self._kept.popitem(last=False)[1][0]
+
+
+def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:
+    """``images`` ``(B, H, W, 3)`` with the pixels written into them, in order."""
+    which = torch.arange(len(images))
+    for k in range(pixels.shape[1]):
+        images[which, pixels[:, k, 0], pixels[:, k, 1]] = colours[:, k]
+    return images
+
+
+def _last_of_each(pixels: Tensor, colours: Tensor) -> Tensor:
+    """``(B, K, 3)``: what stands at each pixel in the end, where the later of two that coincide wins."""
+    same = (pixels[:, :, None] == pixels[:, None, :]).all(-1)  # (B, K, K)
+    last = (same * torch.arange(1, pixels.shape[1] + 1)).argmax(2)
+    return colours.gather(1, last[..., None].expand(-1, -1, 3))

@@ -1,0 +1,36 @@
+"""Which windows of which maps every step of a network needs, for one size of image."""
+
+from torch import device
+
+from mmer_core.incremental.layers import Window
+from mmer_core.incremental.lowering import Program, Step
+from mmer_core.incremental.patches import Area, Cutting
+from mmer_core.incremental.spans import grow, unite, whole
+
+
+class Layout:
+    """The windows of every step.
+
+    Attributes:
+        areas: For each map, the rectangle that a pixel can influence.
+        cuttings: For each step and number of its input, how the windows to read are cut; an input that is
+            not named here is read as it is.
+    """
+
+    def __init__(self, program: Program, size: tuple[int, int], where: device) -> None:
+        self.areas = {program.source: Area(whole(size[0], where), whole(size[1], where))}
+        self.cuttings: dict[tuple[str, int], Cutting] = {}
+        for step in program.steps:
+            self._plan(step)
+
+    def _plan(self, step: Step) -> None:
+        sources = [self.areas[name] for name in step.inputs]
+        window = step.window or Window.square(1)
+        if step.window is not None:
+            area = Area(grow(sources[0].rows, window.rows), grow(sources[0].columns, window.columns))
+        else:
+            area = Area(unite([each.rows for each in sources]), unite([each.columns for each in sources]))
+        self.areas[step.name] = area
+        for number, (name, source) in enumerate(zip(step.inputs, sources, strict=True)):
+            if step.window is not None or not source.same(area):
+                self.cuttings[step.name, number] = Cutting.for_outputs(name, window, source, area)

@@ -1,0 +1,87 @@
+"""How far a changed coordinate is felt, along one axis of one feature map.
+
+Everything here is integer arithmetic at planning time, for all coordinates of the input at once, so that at
+run time the window of a pixel is a look-up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Span:
+    """For each input coordinate, the stretch of this axis that a change there can influence.
+
+    All stretches have one size and lie inside the map; at the border and where strides fall differently they
+    are larger than they had to be, which costs time and no exactness.
+
+    Attributes:
+        extent: Length of the axis of this map.
+        size: Length of each stretch, 1 to ``extent``.
+        origins: ``(S,)`` int64, first coordinate of the stretch for each of the input's ``S`` coordinates.
+    """
+
+    extent: int
+    size: int
+    origins: Tensor
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a convolution or pooling reads along one axis.
+
+    Attributes:
+        kernel, stride, dilation: As in ``torch.nn.Conv2d``.
+        before, after: Padding on the two sides.
+    """
+
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+
+    @property
+    def width(self) -> int:
+        """Coordinates between the first and the last that one output reads, both included."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    def extent(self, length: int) -> int:
+        """Outputs along an axis of ``length``."""
+        return (length + self.before + self.after - self.width) // self.stride + 1
+
+    def read(self, outputs: int) -> int:
+        """Coordinates that ``outputs`` neighbouring outputs read."""
+        return (outputs - 1) * self.stride + self.width
+
+
+def whole(length: int, where: torch.device) -> Span:
+    """The input itself: a pixel influences itself."""
+    return Span(length, 1, torch.arange(length, device=where))
+
+
+def grow(span: Span, reach: Reach) -> Span:
+    """The span behind a layer: all outputs that read any coordinate of ``span``."""
+    extent = reach.extent(span.extent)
+    last_read = span.origins + span.size - 1 + reach.before  # in padded coordinates
+    first = -((reach.width - 1 - span.origins - reach.before) // reach.stride)  # rounded up
+    return _cover(first, last_read // reach.stride, extent)
+
+
+def unite(spans: Sequence[Span]) -> Span:
+    """The span of what is computed from several maps of one size."""
+    if len(spans) == 1:
+        return spans[0]
+    first = torch.stack([span.origins for span in spans]).amin(0)
+    last = torch.stack([span.origins + span.size - 1 for span in spans]).amax(0)
+    return _cover(first, last, spans[0].extent)
+
+
+def _cover(first: Tensor, last: Tensor, extent: int) -> Span:
+    """Stretches of one size that hold ``first`` to ``last`` as far as these lie in the map."""
+    first, last = first.clamp(0, extent - 1), last.clamp(0, extent - 1)
+    size = max(1, int((last - first).max()) + 1)
+    return Span(extent, size, first.clamp(max=extent - size))

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+from incremental_helpers import CPU, draw_candidates, network, normalise, plain
+from torch import nn
+
+from mmer_core.attacks.candidates import Candidates, apply
+from mmer_core.errors import AttackError
+from mmer_core.incremental.evaluator import CandidateEvaluator
+from mmer_core.incremental.planning import BATCH, Planner
+
+SIZE = (40, 32)
+
+
+class SqueezeExcited(nn.Module):
+    """A convolution, then channels weighted by what the whole map holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.weigh = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        x = self.convolution(x)
+        return (x * torch.sigmoid(self.weigh(x.mean(dim=(2, 3), keepdim=True)))).mean(dim=(2, 3))
+
+
+class Branching(nn.Module):
+    """Nothing that can be traced: what it does depends on what it sees."""
+
+    def forward(self, x):
+        return x.flatten(1) if x.mean() > 0 else x.flatten(1) * 2
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, *SIZE, 3), dtype=torch.uint8, generator=generator)
+
+
+def scored(
+    evaluator: CandidateEvaluator, clean: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+) -> torch.Tensor:
+    positions, colours = torch.from_numpy(candidates.positions).long(), torch.from_numpy(candidates.colours)
+    return evaluator(clean, rows.tolist(), positions, colours)
+
+
+def planner(module: nn.Module, method: str = "incremental") -> Planner:
+    return Planner(module, normalise, SIZE, CPU, method=method, runtime="torch")
+
+
+def test_what_is_not_local_ends_the_windows_and_is_computed_densely():
+    module = SqueezeExcited().eval()
+    plans = planner(module)
+    assert plans.cuts == ("convolution",)
+    assert plans.reason is None
+    assert "as far as convolution" in plans.plan(1).sentence
+    clean, candidates = images(1), draw_candidates(SIZE, 8, 2, 0)
+    rows = torch.zeros(8, dtype=torch.int64)
+    found = scored(CandidateEvaluator(plans), clean, rows, candidates)
+    assert torch.allclose(found, plain(module, apply(clean[rows], candidates)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        (Branching(), "torch.fx cannot trace it"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE[0] * SIZE[1], 2)), "local at _0 (Flatten)"),
+        (nn.Sequential(nn.GroupNorm(1, 3), nn.Conv2d(3, 2, 1), nn.Flatten()), "at _0 (GroupNorm)"),
+        (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), nn.Flatten()), "(Conv2d)"),
+    ],
+)
+def test_a_network_that_cannot_be_computed_in_windows_is_computed_densely_and_says_why(module, reason):
+    plans = planner(module)
+    assert plans.plan(1).cut is None
+    assert reason in str(plans.reason)
+    assert reason in plans.plan(1).sentence
+    clean, candidates = images(2), draw_candidates(SIZE, 8, 1, 0)
+    rows = torch.arange(8) % 2
+    found = scored(CandidateEvaluator(plans), clean, rows, candidates)
+    expected = plain(module.eval(), apply(clean[rows], candidates))
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_a_layer_that_works_in_place_on_a_map_with_other_readers_is_not_computed_in_windows():
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.relu = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            x = self.convolution(x)
+            return (x + self.relu(x)).mean(dim=(2, 3))  # the sum reads what relu wrote
+
+    plans = planner(Shared())
+    assert plans.cuts == ("convolution",)
+
+
+def test_an_image_that_changed_under_the_same_row_is_not_taken_for_the_old_one():
+    module = network()
+    evaluator = CandidateEvaluator(planner(module))
+    candidates, rows = draw_candidates(SIZE, 8, 1, 0), torch.zeros(8, dtype=torch.int64)
+    for seed in (0, 1):
+        clean = images(1, seed)
+        found = scored(evaluator, clean, rows, candidates)
+        assert torch.allclose(found, plain(module, apply(clean[rows], candidates)), rtol=1e-4, atol=1e-5)
+
+
+def test_more_images_than_are_kept_are_scored_all_the_same():
+    module = network()
+    evaluator = CandidateEvaluator(planner(module), memory=0)
+    assert evaluator.images_at_once(2) == BATCH
+    clean = images(3 * BATCH)
+    rows = torch.cat([torch.arange(3 * BATCH), torch.arange(3 * BATCH).flip(0)])
+    candidates = draw_candidates(SIZE, len(rows), 2, 0)
+    found = scored(evaluator, clean, rows, candidates)
+    assert torch.allclose(found, plain(module, apply(clean[rows], candidates)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["dense", "incremental"])
+def test_a_score_does_not_depend_on_who_shares_its_batch(method):
+    module = network()
+    clean, candidates = images(4), draw_candidates(SIZE, 37, 3, 0)
+    rows = torch.arange(37) % 4
+    together = scored(CandidateEvaluator(planner(module, method)), clean, rows, candidates)
+    evaluator = CandidateEvaluator(planner(module, method))
+    for number in np.random.default_rng(0).permutation(37):
+        alone = scored(evaluator, clean, rows[number : number + 1], candidates[number : number + 1])
+        assert torch.equal(alone[0], together[number])
+
+
+def test_the_module_is_copied_and_left_as_it_was():
+    module = network()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    plans = planner(module)
+    clean, candidates = images(1), draw_candidates(SIZE, 6, 1, 0)
+    scored(CandidateEvaluator(plans), clean, torch.zeros(6, dtype=torch.int64), candidates)
+    assert isinstance(module[1], nn.BatchNorm2d)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_positions_outside_of_the_image_are_refused():
+    candidates = Candidates(np.array([[[SIZE[0], 0]]], dtype=np.int32), np.zeros((1, 1, 3), dtype=np.uint8))
+    with pytest.raises(AttackError, match="outside an image"):
+        scored(CandidateEvaluator(planner(network())), images(1), torch.tensor([0]), candidates)

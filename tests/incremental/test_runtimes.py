@@ -1,0 +1,43 @@
+import importlib.util
+
+import pytest
+import torch
+from incremental_helpers import network
+
+from mmer_core import runtimes
+from mmer_core.errors import ConfigError
+
+EXAMPLE = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("runtime", runtimes.RUNTIMES)
+def test_every_runtime_gives_what_pytorch_gives(runtime):
+    if runtime != "torch":
+        pytest.importorskip(runtime)
+    module = network()
+    compiled = runtimes.compile_network(module, EXAMPLE, runtime)
+    assert compiled.runtime == runtime
+    images = EXAMPLE.flip(0).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.allclose(compiled.run(images), module(images), atol=1e-5)
+
+
+def test_without_a_runtime_pytorch_runs_and_says_so(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    compiled = runtimes.compile_network(network(), EXAMPLE)
+    assert compiled.runtime == "torch"
+    assert "OpenVINO is not installed (pip install 'mmer[fast]')" in compiled.sentence
+
+
+def test_a_runtime_asked_for_by_name_is_not_replaced(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="OpenVINO is not installed"):
+        runtimes.compile_network(network(), EXAMPLE, "openvino")
+
+
+def test_a_runtime_that_gives_something_else_is_not_trusted(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(runtimes, "_openvino", lambda module, example: lambda maps: module(maps) * 1.01)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
+    with pytest.raises(ConfigError, match=r"differs from PyTorch by 1\.0e-02"):
+        runtimes.compile_network(network(), EXAMPLE, "openvino")
