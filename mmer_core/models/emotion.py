@@ -78,7 +78,8 @@ class EmotionModel(nn.Module):
     def presence(self, features: dict[str, Tensor], present: Presence | None = None) -> Tensor:
         """``(B, S)`` bool, in the order of ``self.streams``: which sample has which stream."""
         some = next(iter(features.values()))
-        everybody = torch.ones(len(some), dtype=torch.bool, device=some.device)
+        # Not len(): an export to ONNX would take it for a constant.
+        everybody = torch.ones(some.shape[0], dtype=torch.bool, device=some.device)
         return torch.stack(
             [
                 (present or {}).get(name, everybody) if name in features else ~everybody

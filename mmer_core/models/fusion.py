@@ -90,7 +90,7 @@ class AttentionFusion(nn.Module):
 
     def forward(self, streams: Tensor, present: Tensor) -> Tensor:
         """``(B, S, D)`` and ``(B, S)`` to ``(B, D)``."""
-        query = self.query.expand(len(streams), 1, -1)
+        query = self.query.expand(streams.shape[0], 1, -1)
         tokens = torch.cat([query, streams + self.stream], dim=1)  # (B, 1 + S, D)
         # The query always hears itself, so that a sample without any stream is no NaN.
         ignored = torch.cat([torch.zeros_like(present[:, :1]), ~present], dim=1)

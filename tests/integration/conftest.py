@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from small_pipeline import Study, small_config
+from small_pipeline import Study, created, small_config
 
 import mmer_core.threads
 from flows import jobs
@@ -33,6 +33,15 @@ def study(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The small pipeline, run once as plain Python, without a break."""
     config = small_config(tmp_path_factory.mktemp("study"))
     return Study(config, ArtifactKey.parse(jobs.pipeline.fn(config)))
+
+
+@pytest.fixture
+def as_it_was(study: Study) -> Iterator[None]:
+    """What a test adds to the study is taken out again: others count what is there."""
+    before = created(study.store)
+    yield
+    for key in created(study.store).keys() - before.keys():
+        study.store.delete(key)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 from small_pipeline import Study
+from torchvision.transforms.v2.functional import resize
 from transformers import AutoTokenizer
 
 from mmer_core.datasets.prepared import Prepared
@@ -76,7 +78,11 @@ def test_an_emotion_file_says_what_predict_says(study: Study, mmer: Callable, tm
     picture = Image.open(photo)
     shown = {"context": picture, "body": picture.crop((10, 20, 80, 90))}
     inputs = {
-        stream: encoder.resize(np.asarray(one.resize((64, 64), Image.Resampling.BILINEAR))[None])
+        stream: encoder.resize(
+            resize(torch.from_numpy(np.array(one)).permute(2, 0, 1), [64, 64], antialias=True)
+            .permute(1, 2, 0)
+            .numpy()[None]
+        )
         for stream, one in shown.items()
     }
     said = run(to / "emotion_image.onnx", inputs)

@@ -4,9 +4,12 @@ import re
 import statistics
 from pathlib import Path
 
+import pytest
 from small_pipeline import Study, created, settings_file
 
 from mmer_core.stages.evaluating import load_metrics
+
+pytestmark = pytest.mark.usefixtures("as_it_was")
 
 
 def test_several_seeds_in_one_command(study: Study, mmer, tmp_path: Path) -> None:
