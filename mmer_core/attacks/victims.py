@@ -156,16 +156,19 @@ class EncodedVictim:
         encoder: Turns pixels into features.
         head: ``head(features (B, D), rows (B,)) -> scores (B, S)``: the trained part, holding the text and
             the untouched stream of every attacked sample and looking them up by ``rows``.
-
-    An encoder with a ``planner`` (those of `mmer_core.encoders`) encodes candidates by its plan, others encode
-    the images that candidates make.
+        planner: Encodes candidates by its plan (``encoder.planner`` of those in `mmer_core.encoders`); without
+            one the images that candidates make are encoded. A plan is made by tracing the network, during which no
+            other thread of the process may run any: not for shards that run in threads.
     """
 
     def __init__(
-        self, encoder: ImageEncoder, head: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+        self,
+        encoder: ImageEncoder,
+        head: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        *,
+        planner: Planner | None = None,
     ) -> None:
         self._encoder, self._head = encoder, head
-        planner: Planner | None = getattr(encoder, "planner", None)
         self._evaluator = CandidateEvaluator(planner) if planner is not None else None
 
     @property

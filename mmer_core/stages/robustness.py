@@ -103,7 +103,6 @@ def attack_shard(
             "queries": sum(outcome.queries for outcome in outcomes),
             "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
             "attacked": sum(outcome.status != "already" for outcome in outcomes),
-            "evaluation": encoder.planner.plan(shard.pixels).sentence,
         }
 
     # The shard says which attack, K and samples; how they were cut is no part of what comes out.

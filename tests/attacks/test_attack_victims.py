@@ -117,15 +117,11 @@ def test_a_classifier_scores_candidates_as_it_scores_their_images(method):
 
 
 @pytest.mark.parametrize("planned", [True, False])
-def test_an_encoded_victim_scores_candidates_by_the_plan_of_its_encoder_if_it_has_one(planned):
+def test_an_encoded_victim_scores_candidates_by_a_plan_if_it_is_given_one(planned):
     encoder = ImageEncoder("net", small_network(), Preprocessing(12, (100.0,) * 3, (60.0,) * 3), width=5)
     weights = torch.rand(3, 5)
-
-    class Plain:
-        size = (12, 12)
-        encode = staticmethod(encoder.encode)
-
-    victim = EncodedVictim(encoder if planned else Plain(), lambda features, rows: features * weights[rows])
+    planner = encoder.planner if planned else None
+    victim = EncodedVictim(encoder, lambda features, rows: features * weights[rows], planner=planner)
     images, candidates = images_and_candidates(20, 2)
     clean, rows = torch.from_numpy(images), torch.arange(20) % 3
     expected = victim.scores(apply(clean[rows], candidates), rows)
