@@ -6,6 +6,7 @@ Everything else is decoded by Pillow and reduced by torch's antialiased bilinear
 one of 255 levels, in two fifths of the time.
 """
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from PIL import Image
 from torch.nn.functional import interpolate
@@ -51,7 +53,7 @@ class PillowPhoto:
 
     def square(self, side: int, box: Box | None = None) -> Square:
         """As `Photo.square`."""
-        return resized(self.image.crop(box) if box else self.image, side)
+        return resized(self.image, side, box)
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,28 @@ class Cv2Photo:
         return resized
 
 
-def resized(image: Image.Image, side: int) -> Square:
-    """An RGB picture squeezed to a square, as every protocol but ``mat2py`` stores it."""
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last in memory
+def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
+    """An RGB picture, or a non-empty box inside it, squeezed to a square as all protocols but ``mat2py`` do."""
+    x1, y1, x2, y2 = box or (0, 0, *image.size)
+    pixels = torch.from_numpy(_pixels(image)[y1:y2, x1:x2]).permute(2, 0, 1)[None]  # channels last in memory
     small = interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-    square: Square = small[0].permute(1, 2, 0).contiguous().numpy()
+    square: Square = small[0, :3].permute(1, 2, 0).contiguous().numpy()
     return square
+
+
+def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Pillow's own memory of an RGB picture, ``(H, W, 4)`` with one byte of padding; a copy without it, if need be.
+
+    Temporary arrays of the size of a photo cost the threads of an ingestion more than the resizing: the system
+    hands out their pages one by one, and takes them back.
+    """
+    try:
+        (_, memory) = pa.array(image).flatten().buffers()
+    except ValueError:  # a large picture, which Pillow keeps in several blocks
+        return np.array(image)
+    held = (ctypes.c_uint8 * memory.size).from_address(memory.address)
+    held.owner = memory  # numpy keeps the one, and the one keeps the other
+    return np.frombuffer(held, np.uint8).reshape(image.height, image.width, 4)
 
 
 def photo_reader(protocol: str) -> Callable[[Path], Photo]:
@@ -109,12 +127,12 @@ def read_cv2(path: Path) -> Cv2Photo:
         raise UnreadableImageError("the file does not exist")
     _refuse_bomb(path)
     try:
-        pixels = cv2.imread(str(path))
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise UnreadableImageError(" ".join(str(error).split())) from None
     if pixels is None:
         raise UnreadableImageError("OpenCV cannot decode it")
-    return Cv2Photo(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+    return Cv2Photo(pixels)
 
 
 @cache

@@ -256,10 +256,13 @@ def _scan(folder: Path) -> tuple[FileEntry, ...]:
     with disk_errors(folder):
         if not folder.is_dir():
             raise StoreError(f"{folder} is no folder: give the folder that holds the artifact's files")
-        return tuple(
-            FileEntry(path=name, size=path.stat().st_size, sha256=sha256_of(path))
-            for name, path in sorted(_regular_files(folder, ""))
-        )
+        files = sorted(_regular_files(folder, ""))
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(sha256_of, [path for _, path in files])
+            return tuple(
+                FileEntry(path=name, size=path.stat().st_size, sha256=digest)
+                for (name, path), digest in zip(files, digests, strict=True)
+            )
 
 
 def _regular_files(folder: Path, prefix: str) -> Iterable[tuple[str, Path]]:
