@@ -67,7 +67,9 @@ def read_photo(path: Path) -> Image.Image:
     try:
         return read_rgb(path)
     except UnreadableImageError as error:
-        raise DatasetError(f"cannot read the photo {path}: {error}") from None
+        raise DatasetError(
+            f"cannot read the photo {path}: {error}; give a whole JPEG, PNG or other picture"
+        ) from None
 
 
 def square(picture: Image.Image, side: int, encoder: ImageEncoder) -> np.ndarray:
