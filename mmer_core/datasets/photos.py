@@ -78,10 +78,10 @@ class Cv2Photo:
 def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
     """An RGB picture, or a non-empty box inside it, squeezed to a square as all protocols but ``mat2py`` do."""
     x1, y1, x2, y2 = box or (0, 0, *image.size)
-    pixels = torch.from_numpy(_pixels(image)[y1:y2, x1:x2]).permute(2, 0, 1)[None]  # channels last in memory
-    small = interpolate(pixels, (side, side), mode="bilinear", antialias=True)
-    square: Square = small[0, :3].permute(1, 2, 0).contiguous().numpy()
-    return square
+    # The batch dimension first: with its stride right, torch sees channels last, and turns nothing around.
+    pixels = torch.from_numpy(_pixels(image)[y1:y2, x1:x2])[None].permute(0, 3, 1, 2)
+    red, green, blue, *_ = interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0].numpy()
+    return np.stack([red, green, blue], axis=-1)
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
