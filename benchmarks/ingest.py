@@ -126,10 +126,10 @@ def _ratios(layout: str, sides: tuple[str, ...], photos: int, runs: Runs) -> dic
     found = {}
     for side in sides:
         name = f"{layout}, {NAMES[layout, side]}"
-        if side != LOOP:
-            pairs = zip(runs[LOOP, large], runs[side, large], strict=True)
+        for size in (photos, large) if side != LOOP else ():
+            pairs = zip(runs[LOOP, size], runs[side, size], strict=True)
             faster = statistics.median(loop["seconds"] / mine["seconds"] for loop, mine in pairs)
-            found[f"{name}: times as fast as the loop, {large} photos"] = faster
+            found[f"{name}: times as fast as the loop, {size} photos"] = faster
         grown = _median(runs[side, large], "peak") / _median(runs[side, photos], "peak")
         found[f"{name}: peak memory, {large} / {photos} photos"] = grown
     return found
