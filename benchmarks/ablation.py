@@ -1,4 +1,4 @@
-"""What does each ingredient of joint retrieval buy? Trains the default, and the default without each of them.
+"""What does each ingredient of joint retrieval buy? Trains the default, the default without each, and with others.
 
     python -m benchmarks.ablation --flickr8k DIR --eval val --seeds 1
 
@@ -6,6 +6,7 @@ Without a folder (or with ``--quick``) the dataset is drawn by mmer and the figu
 """
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,17 +23,20 @@ from mmer_core.config import (
     Split,
     TrainingConfig,
     TrainJob,
+    bare_name,
 )
 
 app = App(name="benchmarks.ablation", help=__doc__)
+DEFAULT = "the default"
+
+
+def _changed(job: TrainJob, part: str, **fields: Any) -> TrainJob:
+    return job.model_copy(update={part: getattr(job, part).model_copy(update=fields)})
 
 
 def without(job: TrainJob) -> dict[str, TrainJob]:
     """The job with one ingredient left out at a time, by what is left out."""
-
-    def less(part: str, **fields: Any) -> TrainJob:
-        return job.model_copy(update={part: getattr(job, part).model_copy(update=fields)})
-
+    less = partial(_changed, job)
     return {
         "mirror image": less("encoders", image=job.encoders.image.removeprefix("mirror:")),
         "token maximum": less("encoders", text=job.encoders.text.removeprefix("meanmax:")),
@@ -57,6 +61,18 @@ def without(job: TrainJob) -> dict[str, TrainJob]:
     }
 
 
+def added(job: TrainJob) -> dict[str, TrainJob]:
+    """The job with one ingredient more that the default does not have, by what is added."""
+    more = partial(_changed, job)
+    return {
+        "hard negatives": more("training", hardness=0.5),
+        "attention over regions": more("encoders", image=f"regions:{job.encoders.image}"),
+        "attention over tokens (in place of mean and maximum)": more(
+            "encoders", text=f"tokens:{bare_name(job.encoders.text)}"
+        ),
+    }
+
+
 @app.default
 def main(
     *,
@@ -70,7 +86,7 @@ def main(
     training: TrainingConfig = TrainingConfig(),
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
-    """Train the default and the default minus each ingredient, and print the retrieval protocol's figures.
+    """Train the default, less and more one ingredient at a time, and print the retrieval protocol's figures.
 
     Parameters
     ----------
@@ -99,14 +115,18 @@ def main(
     )
     rows: list[dict[str, Any]] = []
     means: dict[str, float] = {}
-    for name, variant in {"nothing (the default)": job, **without(job)}.items():
+    variants = {
+        DEFAULT: job,
+        **{f"without {name}": variant for name, variant in without(job).items()},
+        **{f"with {name}": variant for name, variant in added(job).items()},
+    }
+    for name, variant in variants.items():
         values = figures(measure(variant, seeds))
-        rows.append({"left out": name, **{metric: spread(seen) for metric, seen in values.items()}})
+        rows.append({"variant": name, **{metric: spread(seen) for metric, seen in values.items()}})
         means[name] = statistics.mean(values["mean_recall"])
     what = f"{flickr8k.name if flickr8k else 'synthetic Flickr8k'} train -> {eval}, {seeds} seeds"
-    first = next(iter(means.values()))
-    ratios = {f"mean recall, default / without {name}, {what}": first / mean for name, mean in means.items()}
-    ratios.pop(next(iter(ratios)))
+    default = means.pop(DEFAULT)
+    ratios = {f"mean recall, default / {name}, {what}": default / mean for name, mean in means.items()}
     finish("ablation", rows, ratios, json)
 
 

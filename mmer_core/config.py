@@ -119,15 +119,14 @@ class CardConfig(Config):
     )
 
 
-WRAPPERS = ("mirror:", "meanmax:")
+WRAPPERS = ("mirror", "meanmax", "regions", "tokens")
 """What may stand in front of an encoder's name: other views or another pooling, with the same weights."""
 
 
 def bare_name(encoder: str) -> str:
     """An encoder's name without what stands in front of it."""
-    for wrapper in WRAPPERS:
-        encoder = encoder.removeprefix(wrapper)
-    return encoder
+    wrapper, _, inner = encoder.partition(":")
+    return bare_name(inner) if wrapper in WRAPPERS else encoder
 
 
 class EncoderConfig(Config):
@@ -137,7 +136,8 @@ class EncoderConfig(Config):
         "mirror:packaged:efficientnet_lite2",
         description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
         "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made); mirror: in front averages every "
-        "image with its mirror image.",
+        "image with its mirror image; regions: in front of all gives 4 x 4 regions, which a captioned dataset's model "
+        "pools by learned attention.",
     )
     image_size: int | None = Field(
         None,
@@ -149,7 +149,8 @@ class EncoderConfig(Config):
     text: str = Field(
         "meanmax:packaged:all-MiniLM-L6-v2",
         description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER; meanmax: in front gives mean and "
-        "maximum over the tokens.",
+        "maximum over the tokens; tokens: in front gives the first 32, which a captioned dataset's model pools by "
+        "learned attention.",
     )
     shard_size: int = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
@@ -318,6 +319,12 @@ class TrainingConfig(Config):
     )
     contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
         "infonce", description="Objective that aligns image and text."
+    )
+    hardness: float = Field(
+        0.0,
+        ge=0,
+        description="Captioned datasets, infonce: the closer a negative, the more it counts, by the power of this; "
+        "0 for all the same.",
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(

@@ -44,6 +44,29 @@ def image_features(model: Any, pixels: Tensor) -> Tensor:
     return pooled.flatten(1) if pooled is not None else output.last_hidden_state[:, 0]
 
 
+def patch_states(model: Any, pixels: Tensor) -> Tensor:
+    """``(B, 3, H, W)`` normalised pixels to the last states of an image tower's patches, ``(B, D, h, w)``.
+
+    Raises:
+        ValueError: The tower has no states of single patches.
+    """
+    tower = getattr(model, "vision_model", model)
+    inputs: dict[str, Tensor] = {"pixel_values": pixels}
+    patch: Any = getattr(tower.config, "patch_size", None)
+    if tower.config.model_type in _NAFLEX:
+        inputs = _patches(pixels, patch)
+    states = tower(**inputs).last_hidden_state
+    if states.ndim == 4:  # convolutional
+        return states
+    if patch is None:
+        raise ValueError(f"{type(tower).__name__} does not say how large its patches are")
+    rows, columns = pixels.shape[-2] // patch, pixels.shape[-1] // patch
+    if states.shape[1] < rows * columns:
+        raise ValueError(f"{type(tower).__name__} has fewer states than patches")
+    # The class token and what registers there are stand first.
+    return states[:, -rows * columns :].transpose(1, 2).unflatten(2, (rows, columns))
+
+
 def text_features(model: Any, tokens: dict[str, Tensor]) -> Tensor:
     """Tokens to ``(B, D)``: projected by a dual encoder, else pooled by a dual encoder's tower, else the mean token."""
     if hasattr(model, "text_proj"):  # BLIP for retrieval

@@ -17,6 +17,7 @@ from mmer_core.encoders.architectures import (
     image_features,
     model_class,
     native_side,
+    patch_states,
     positions,
     reads_padding,
     text_features,
@@ -157,6 +158,10 @@ class _ImageTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         return image_features(self.model, pixels)
+
+    def maps(self, pixels: Tensor) -> Tensor:
+        """The states of the patches, ``(B, D, h, w)``."""
+        return patch_states(self.model, pixels)
 
 
 class _TextTower(nn.Module):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmer_core.encoders.base import TextEncoder
+from mmer_core.encoders.parts import transformer
 from mmer_core.errors import EncoderError
 
 
@@ -37,9 +38,8 @@ def mean_and_max(encoder: TextEncoder) -> TextEncoder:
     Raises:
         EncoderError: The encoder gives no states of single tokens, as the text tower of a dual encoder.
     """
-    tokens = encoder.tokenize(["width"])
-    model = getattr(encoder.module, "model", None)
-    if model is None or hasattr(model, "get_text_features") or "attention_mask" not in tokens:
+    model = transformer(encoder)
+    if model is None:
         raise EncoderError(
             f"{encoder.name} has no states of single tokens to pool; name it without meanmax: in front"
         )

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.encoders.base import ImageEncoder
+from mmer_core.encoders.parts import parts
+from mmer_core.errors import EncoderError
 
 
 class MirrorAverage(nn.Module):
@@ -22,8 +24,21 @@ class MirrorAverage(nn.Module):
         # One pass of 2 B images would be no faster, and may not fit where B do.
         return torch.stack([self.module(images), self.module(images.flip(-1))]).mean(dim=0)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Feature maps ``(B, D, h, w)`` averaged in the same way, each place of the image with itself."""
+        maps = self.module.maps
+        return torch.stack([maps(images), maps(images.flip(-1)).flip(-1)]).mean(dim=0)  # type: ignore[operator]
+
 
 def mirrored(encoder: ImageEncoder) -> ImageEncoder:
-    """The encoder with `MirrorAverage`; everything else about it stays."""
+    """The encoder with `MirrorAverage`; everything else about it stays.
+
+    Raises:
+        EncoderError: The encoder gives features of regions, which would be averaged with those across the image.
+    """
+    if parts(encoder.name) > 1:
+        raise EncoderError(
+            f"{encoder.name} tells regions apart; name it the other way round: regions:mirror:..."
+        )
     module = MirrorAverage(encoder.module)
     return ImageEncoder(f"mirror:{encoder.name}", module, encoder.preprocessing, encoder.width)

@@ -87,7 +87,11 @@ class _PooledEfficientNet(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network.extract_features(images).mean(dim=(2, 3))  # type: ignore[operator]
+        return self.maps(images).mean(dim=(2, 3))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last feature map, ``(B, 1280, h, w)``."""
+        return self.network.extract_features(images)  # type: ignore[operator]
 
 
 def _fold(parent: nn.Module, convolution: str, norm: str) -> None:

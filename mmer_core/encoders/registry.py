@@ -1,4 +1,4 @@
-"""Encoders by name: ``<source>:<what>``; ``mirror:`` and ``meanmax:`` stand in front of another encoder's name."""
+"""Encoders by name: ``<source>:<what>``; ``mirror:``, ``meanmax:``, ``regions:`` and ``tokens:`` stand in front of one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +10,7 @@ from mmer_core.encoders.adapters import AdapterSpec, Modality, apply_tower
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.meanmax import mean_and_max
 from mmer_core.encoders.mirror import mirrored
+from mmer_core.encoders.parts import GRID, TOKENS, by_region, by_token
 from mmer_core.errors import EncoderError
 
 
@@ -33,6 +34,10 @@ _IMAGE: dict[str, _Source] = {
         lambda spec: {"views": "mirror", **encoder_identity(spec, "image")},
         lambda spec, size: mirrored(load_image_encoder(spec, size)),
     ),
+    "regions": _Source(
+        lambda spec: {"parts": f"{GRID}x{GRID}", **encoder_identity(spec, "image")},
+        lambda spec, size: by_region(load_image_encoder(spec, size)),
+    ),
 }
 _TEXT: dict[str, _Source] = {
     "packaged": _Source(packaged.text_identity, packaged.load_text),
@@ -46,6 +51,10 @@ _TEXT: dict[str, _Source] = {
     "meanmax": _Source(
         lambda spec: {"pooling": "meanmax", **encoder_identity(spec, "text")},
         lambda spec: mean_and_max(load_text_encoder(spec)),
+    ),
+    "tokens": _Source(
+        lambda spec: {"parts": f"{TOKENS} tokens", **encoder_identity(spec, "text")},
+        lambda spec: by_token(load_text_encoder(spec)),
     ),
 }
 
@@ -62,7 +71,7 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     Args:
         name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>``, ``places365:<file>``,
             ``hf:<model id or folder>`` or ``adapted:<adapter folder>``; with ``mirror:`` in front, the mean over an
-            image and its mirror image.
+            image and its mirror image; with ``regions:``, its last feature map by region.
         size: Input side in pixels; the weights' native side when None.
 
     Raises:
@@ -75,7 +84,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 def load_text_encoder(name: str) -> TextEncoder:
     """Load a frozen text encoder, on the CPU; ``packaged:<name>``, ``hf:<id or folder>`` or ``adapted:<folder>``.
 
-    With ``meanmax:`` in front, mean and maximum of its token states in place of its own pooling.
+    With ``meanmax:`` in front, mean and maximum of its token states in place of its own pooling; with ``tokens:``, the
+    states themselves.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.

@@ -60,17 +60,51 @@ class Power(nn.Module):
         return features.sign() * features.abs() ** self.applied
 
 
+class AttentionPool(nn.Module):
+    """Features of parts, side by side in ``(B, parts * D)``, to their weighted mean ``(B, D)``.
+
+    A part weighs as much as the softmax over the parts of a learned linear score says (Yang et al. 2016,
+    *Hierarchical Attention Networks*, https://aclanthology.org/N16-1174, eq. 6, without the hidden layer). It starts
+    as their plain mean. Parts of zeros are not there; of an input without any part the mean is zeros.
+    """
+
+    scale: Tensor
+
+    def __init__(self, parts: int, width: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.score = nn.Parameter(torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    @torch.no_grad()
+    def fit(self, features: Tensor) -> None:
+        """Scale the scores by the spread of the parts' mean over ``(N, parts * D)`` features."""
+        std = self(features).std(dim=0)
+        self.scale.copy_(torch.where(std > 1e-6, std, 1.0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        parts = features.unflatten(1, (self.parts, -1))  # (B, P, D)
+        absent = (parts == 0).all(dim=-1)
+        scores = (parts @ (self.score / self.scale)).clamp(-LIMIT, LIMIT)
+        least = torch.finfo(scores.dtype).min  # not -inf, whose softmax is undefined where nothing is there
+        weights = scores.masked_fill(absent, least).softmax(dim=1).masked_fill(absent, 0.0)  # (B, P)
+        return (weights[:, None] @ parts).squeeze(1)
+
+
 class Projection(nn.Module):
     """Frozen features ``(B, D_in)`` to an embedding ``(B, D)``: a linear map plus an optional MLP branch.
 
     Args:
         power: Exponent for features that are never negative, see `Power`.
+        parts: Parts that the features consist of; several are pooled first, see `AttentionPool`.
     """
 
     def __init__(
-        self, width: int, embedding: int, hidden: int, dropout: float, *, power: float = 1.0
+        self, width: int, embedding: int, hidden: int, dropout: float, *, power: float = 1.0, parts: int = 1
     ) -> None:
         super().__init__()
+        self.pool = AttentionPool(parts, width // parts) if parts > 1 else None
+        width //= parts
         self.power = Power(power) if power != 1.0 else None
         self.standardise = Standardise(width)
         self.dropout = nn.Dropout(dropout)
@@ -83,17 +117,25 @@ class Projection(nn.Module):
             else None
         )
 
+    @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Set everything that is estimated rather than learned from ``(N, D_in)`` features of the training split."""
         if self.power is not None:
             self.power.fit(features)
-        self.standardise.fit(self._even(features))
+        if self.pool is not None:
+            self.pool.fit(self._even(features))
+        self.standardise.fit(self._pooled(features))
 
     def _even(self, features: Tensor) -> Tensor:
         return features if self.power is None else self.power(features)
 
+    def _pooled(self, features: Tensor) -> Tensor:
+        # After the root, whose slope at zero is infinite: no gradient of the pooling goes through it.
+        even = self._even(features)
+        return even if self.pool is None else self.pool(even)
+
     def forward(self, features: Tensor) -> Tensor:
-        x = self.dropout(self.standardise(self._even(features)))
+        x = self.dropout(self.standardise(self._pooled(features)))
         y = self.linear(x)
         return y if self.branch is None else y + self.branch(x)
 
@@ -110,11 +152,19 @@ class ProjectionHeads(nn.Module):
     """
 
     def __init__(
-        self, heads: int, width: int, embedding: int, hidden: int, dropout: float, *, power: float = 1.0
+        self,
+        heads: int,
+        width: int,
+        embedding: int,
+        hidden: int,
+        dropout: float,
+        *,
+        power: float = 1.0,
+        parts: int = 1,
     ) -> None:
         super().__init__()
         self.heads = nn.ModuleList(
-            Projection(width, embedding, hidden, dropout, power=power) for _ in range(heads)
+            Projection(width, embedding, hidden, dropout, power=power, parts=parts) for _ in range(heads)
         )
 
     def fit(self, features: Tensor) -> None:

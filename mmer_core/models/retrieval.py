@@ -17,16 +17,9 @@ class RetrievalModel(nn.Module):
 
     def __init__(self, spec: "ModelSpec") -> None:
         super().__init__()
-        shape = (spec.embedding, spec.hidden, spec.dropout)
         self.heads = spec.heads
-        image, text = spec.streams["context"], spec.streams["text"]
-        self.image: Projection | ProjectionHeads
-        self.text: Projection | ProjectionHeads
-        if spec.heads == 1:
-            self.image, self.text = Projection(image, *shape, power=spec.power), Projection(text, *shape)
-        else:
-            self.image = ProjectionHeads(spec.heads, image, *shape, power=spec.power)
-            self.text = ProjectionHeads(spec.heads, text, *shape)
+        self.image = _projection(spec, "context", spec.power)
+        self.text = _projection(spec, "text")
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
     def fit_statistics(self, images: Tensor, texts: Tensor) -> None:
@@ -45,6 +38,14 @@ class RetrievalModel(nn.Module):
     def by_head(self, embedding: Tensor) -> list[Tensor]:
         """A unit vector ``(B, D)`` of the retrieval space as the unit vectors ``(B, D / heads)`` of its heads."""
         return [part * self.heads**0.5 for part in embedding.chunk(self.heads, dim=-1)]
+
+
+def _projection(spec: "ModelSpec", stream: str, power: float = 1.0) -> Projection | ProjectionHeads:
+    shape = (spec.streams[stream], spec.embedding, spec.hidden, spec.dropout)
+    parts = spec.parts.get(stream, 1)
+    if spec.heads == 1:
+        return Projection(*shape, power=power, parts=parts)
+    return ProjectionHeads(spec.heads, *shape, power=power, parts=parts)
 
 
 class JointRetrievalModel(RetrievalModel):

@@ -31,6 +31,9 @@ class ModelSpec(Config):
     hidden: int
     dropout: float
     heads: int = Field(1, ge=1, description="Heads that a retrieval model's embedding consists of.")
+    parts: dict[str, int] = Field(
+        {}, description="Parts that the features of a stream consist of, where they are several."
+    )
     power: float = Field(1.0, description="Exponent of a retrieval model's rectified image features.")
     fusion: Fusion = "mean"
     labels: tuple[str, ...] = Field((), description="Categories, in the order of the logits.")

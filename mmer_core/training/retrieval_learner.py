@@ -29,7 +29,7 @@ class RetrievalLearner:
         model.fit_statistics(train.images, train.texts)
         # The others know pairs only, and see an image once for each of its captions.
         grouped = config.contrastive == "infonce"
-        objective = GroupedInfoNCE() if grouped else contrastive_objective(config.contrastive)
+        objective = GroupedInfoNCE(config.hardness) if grouped else contrastive_objective(config.contrastive)
         self.state = nn.ModuleDict({"model": model, "contrastive": objective})
         self.model, self.train, self.val, self.captions = model, train, val, config.captions
         texts: dict[int, list[int]] = defaultdict(list)

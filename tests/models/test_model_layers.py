@@ -5,7 +5,15 @@ import torch
 from scipy.special import expit
 from torch import nn
 
-from mmer_core.models.layers import LIMIT, EmotionHead, Power, Projection, ProjectionHeads, Standardise
+from mmer_core.models.layers import (
+    LIMIT,
+    AttentionPool,
+    EmotionHead,
+    Power,
+    Projection,
+    ProjectionHeads,
+    Standardise,
+)
 
 
 def test_standardise_is_the_z_score_of_the_training_split():
@@ -101,3 +109,66 @@ def test_the_cosine_of_heads_is_the_mean_of_their_cosines():
     torch.testing.assert_close(image(images).norm(dim=1), torch.ones(6))
     torch.testing.assert_close(image(images) @ text(texts).T, sum(each) / 3)
     assert not torch.allclose(each[0], each[1], atol=1e-2)
+
+
+def sets(rows: int, parts: int, width: int, seed: int = 0) -> torch.Tensor:
+    """``(rows, parts * width)``; row i has i parts fewer, and the last none."""
+    drawn = torch.randn(rows, parts, width, generator=torch.Generator().manual_seed(seed))
+    for row in range(rows):
+        drawn[row, parts - row if row < rows - 1 else 0 :] = 0
+    return drawn.flatten(1)
+
+
+def test_attention_starts_as_the_mean_of_the_parts_that_are_there():
+    features = sets(4, 5, 3)
+    pooled = AttentionPool(5, 3)(features)
+    for row, whole in zip(pooled, features.view(4, 5, 3), strict=True):
+        there = [part for part in whole if part.any()]
+        expected = torch.stack(there).mean(dim=0) if there else torch.zeros(3)
+        torch.testing.assert_close(row, expected)
+
+
+def test_attention_weighs_parts_by_the_softmax_of_their_scores():
+    features = sets(4, 5, 3)
+    pool = AttentionPool(5, 3)
+    pool.fit(features)
+    spread = AttentionPool(5, 3)(features).detach().numpy().std(axis=0, ddof=1)
+    pool.score.data = torch.tensor([1.0, -2.0, 0.5])
+    for row, whole in zip(pool(features), features.view(4, 5, 3).numpy(), strict=True):
+        there = whole[(whole != 0).any(axis=1)]
+        score = np.exp(np.clip(there @ (np.array([1.0, -2.0, 0.5]) / spread), -LIMIT, LIMIT))
+        expected = (score[:, None] * there).sum(axis=0) / score.sum() if len(there) else np.zeros(3)
+        np.testing.assert_allclose(row.detach().numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_attention_has_the_gradients_of_finite_differences():
+    pool = AttentionPool(3, 2).double()
+    features = sets(4, 3, 2).double().view(4, 3, 2)
+
+    def pooled(score: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(pool, {"score": score}, features.flatten(1))
+
+    score = torch.tensor([0.3, -0.7], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(pooled, (score,))
+
+
+def test_a_projection_of_parts_reads_the_mean_of_their_roots_first():
+    torch.manual_seed(0)
+    features = torch.randn(9, 4 * 5).abs()
+    whole = Projection(20, 3, 6, dropout=0.0, power=0.5, parts=4)
+    mean = Projection(5, 3, 6, dropout=0.0)
+    mean.load_state_dict(whole.state_dict(), strict=False)
+    roots = features.sqrt().view(9, 4, 5).mean(dim=1)
+    whole.fit(features)
+    mean.fit(roots)
+    torch.testing.assert_close(whole(features), mean(roots))
+    assert not whole.standardise.mean.requires_grad
+
+
+def test_parts_of_zeros_leave_finite_gradients():
+    projection = Projection(12, 3, 6, dropout=0.0, power=0.5, parts=4)
+    features = torch.randn(9, 12).abs() * (torch.rand(9, 12) < 0.5)
+    features[:2] = 0
+    projection.fit(features)
+    projection(features).square().sum().backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in projection.parameters())

@@ -15,6 +15,13 @@ class GroupedInfoNCE(nn.Module):
     contrast as in Khosla et al. 2020, *Supervised Contrastive Learning*, https://arxiv.org/abs/2004.11362,
     eq. 2, with the other positives left out of the denominator).
 
+    With ``hardness`` b, the negatives of a choice are weighted by ``exp(b * logit)``, with mean 1: the closer a
+    negative, the more it counts (Robinson et al. 2021, *Contrastive Learning with Hard Negative Samples*,
+    https://arxiv.org/abs/2010.04592, eq. 4, without the correction for false negatives).
+
+    Args:
+        hardness: 0 for negatives that all count the same.
+
     Example:
         >>> unit = torch.eye(2)
         >>> round(GroupedInfoNCE()(unit, unit, torch.tensor([0, 1]), torch.tensor(1.0)).item(), 4)
@@ -22,6 +29,10 @@ class GroupedInfoNCE(nn.Module):
         >>> GroupedInfoNCE()(unit[:1], unit, torch.tensor([0, 0]), torch.tensor(1.0)).item()
         0.0
     """
+
+    def __init__(self, hardness: float = 0.0) -> None:
+        super().__init__()
+        self.hardness = hardness
 
     def forward(self, image: Tensor, text: Tensor, owner: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (P, D)``; a scalar.
@@ -31,9 +42,18 @@ class GroupedInfoNCE(nn.Module):
             scale: Scalar, the inverse temperature.
         """
         logits = scale * text @ image.T  # (P, B)
-        to_image = functional.cross_entropy(logits, owner)
         own = functional.one_hot(owner, len(image)).bool()
-        rivals = logits.masked_fill(own, -torch.inf).logsumexp(dim=0)  # (B,) over the texts of other images
+        to_image = functional.cross_entropy(self._weighted(logits, own, dim=1), owner)
+        of_others = self._weighted(logits, own, dim=0).masked_fill(own, -torch.inf)
+        rivals = of_others.logsumexp(dim=0)  # (B,) over the texts of other images
         match = logits.gather(1, owner[:, None]).squeeze(1)  # (P,)
         to_text = (torch.logaddexp(match, rivals[owner]) - match).mean()
         return (to_image + to_text) / 2
+
+    def _weighted(self, logits: Tensor, own: Tensor, dim: int) -> Tensor:
+        """Logits ``(P, B)`` plus the logarithm of each negative's weight among those along a dimension."""
+        if not self.hardness or bool(own.all()):
+            return logits
+        weight = (self.hardness * logits).masked_fill(own, -torch.inf)
+        mean = weight.logsumexp(dim, keepdim=True) - (~own).sum(dim, keepdim=True).log()
+        return torch.where(own, logits, logits + self.hardness * logits - mean)

@@ -1,0 +1,97 @@
+"""``regions:<image encoder>`` and ``tokens:<text encoder>``: what an encoder says of parts, before it pools them.
+
+A model that reads them pools by learned attention, see `mmer_core.models.layers.AttentionPool`. The parts of one
+input lie side by side in one row ``(parts * D)``, so that features stay matrices; a part that is not there is zeros.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmer_core.config import bare_name
+from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.errors import EncoderError
+
+GRID = 4
+"""Rows and columns of the regions that an image is divided into."""
+TOKENS = 32
+"""Tokens of a text that are kept, from its beginning; a caption of Flickr8k has 14 on average."""
+
+
+class Regions(nn.Module):
+    """``(B, 3, H, W)`` to ``(B, GRID * GRID * D)``: an image network's last feature map, averaged by region.
+
+    Args:
+        module: Has a method ``maps`` from ``(B, 3, H, W)`` to ``(B, D, h, w)``.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps: Tensor = self.module.maps(images)  # type: ignore[operator]
+        regions = functional.adaptive_avg_pool2d(maps, GRID)  # (B, D, GRID, GRID)
+        return regions.flatten(2).transpose(1, 2).flatten(1)
+
+
+class Tokens(nn.Module):
+    """A transformer's token states to ``(B, TOKENS * D)``: longer texts are cut, padding is zeros."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **tokens: Tensor) -> Tensor:
+        model: Any = self.model
+        states = model(**tokens).last_hidden_state  # (B, L, D)
+        states = states.masked_fill(~tokens["attention_mask"][..., None].bool(), 0.0)[:, :TOKENS]
+        return functional.pad(states, (0, 0, 0, TOKENS - states.shape[1])).flatten(1)
+
+
+def by_region(encoder: ImageEncoder) -> ImageEncoder:
+    """The encoder with `Regions` in place of its pooling; ``GRID * GRID`` times as wide.
+
+    Raises:
+        EncoderError: The encoder has no feature map that mmer knows of.
+    """
+    maps = getattr(encoder.module, "maps", None)
+    side = encoder.preprocessing.size
+    try:
+        with torch.inference_mode():
+            width = maps(torch.zeros(1, 3, side, side)).shape[1] if maps else 0
+    except ValueError as error:
+        raise EncoderError(f"{encoder.name} has no feature map: {error}; name it without regions:") from None
+    if not width:
+        raise EncoderError(
+            f"{encoder.name} has no feature map to divide into regions; name it without regions: in front"
+        )
+    return ImageEncoder(
+        f"regions:{encoder.name}", Regions(encoder.module), encoder.preprocessing, GRID * GRID * width
+    )
+
+
+def by_token(encoder: TextEncoder) -> TextEncoder:
+    """The encoder with `Tokens` in place of its pooling; ``TOKENS`` times as wide.
+
+    Raises:
+        EncoderError: The encoder gives no states of single tokens, as the text tower of a dual encoder.
+    """
+    model = transformer(encoder)
+    if model is None:
+        raise EncoderError(f"{encoder.name} has no states of single tokens; name it without tokens: in front")
+    return TextEncoder(f"tokens:{encoder.name}", Tokens(model), encoder.tokenize, TOKENS * encoder.width)
+
+
+def transformer(encoder: TextEncoder) -> nn.Module | None:
+    """The network that gives states of single tokens; None when there is none, as in a dual encoder's tower."""
+    model = getattr(encoder.module, "model", None)
+    pooled = hasattr(model, "get_text_features") or bare_name(encoder.name) != encoder.name
+    return None if pooled or "attention_mask" not in encoder.tokenize(["width"]) else model
+
+
+def parts(name: str) -> int:
+    """Parts that the features of an encoder of this name consist of."""
+    return {"regions": GRID * GRID, "tokens": TOKENS}.get(name.partition(":")[0], 1)
