@@ -106,13 +106,14 @@ def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,  # workers would all be pinned to the same core
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
-    mine = threading.local()  # a compiled model may be shared by threads, a request for it may not
+    core, mine = openvino.Core(), threading.local()
 
     def run(maps: Tensor) -> Tensor:
+        # Compiled for every thread: those that share a compiled model wait for one another.
         if not hasattr(mine, "request"):
-            mine.request = compiled.create_infer_request()
+            mine.request = core.compile_model(model, "CPU", settings).create_infer_request()
         return torch.from_numpy(mine.request.infer({0: maps.contiguous().numpy()})[0].copy())
 
     return run

@@ -8,9 +8,10 @@ import torch
 
 from mmer_core.attacks.candidates import Candidates, apply
 from mmer_core.errors import AttackError
-from mmer_core.incremental.evaluator import CandidateEvaluator
+from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
 from mmer_core.incremental.planning import Method, Planner
 from mmer_core.runtimes import Runtime
+from mmer_core.tracing import running
 
 
 class Victim(Protocol):
@@ -117,7 +118,8 @@ class ClassifierVictim:
     @torch.inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels."""
-        return self._module(self._normalise(images.to(self._device).permute(0, 3, 1, 2).float())).float()
+        with running():
+            return self._module(self._normalise(images.to(self._device).permute(0, 3, 1, 2).float())).float()
 
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
@@ -156,9 +158,8 @@ class EncodedVictim:
         encoder: Turns pixels into features.
         head: ``head(features (B, D), rows (B,)) -> scores (B, S)``: the trained part, holding the text and
             the untouched stream of every attacked sample and looking them up by ``rows``.
-        planner: Encodes candidates by its plan (``encoder.planner`` of those in `mmer_core.encoders`); without
-            one the images that candidates make are encoded. A plan is made by tracing the network, during which no
-            other thread of the process may run any: not for shards that run in threads.
+        evaluator: Encodes candidates faster than the images that they make (``encoder.evaluator()`` of those in
+            `mmer_core.encoders`); without one those images are encoded.
     """
 
     def __init__(
@@ -166,10 +167,9 @@ class EncodedVictim:
         encoder: ImageEncoder,
         head: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
         *,
-        planner: Planner | None = None,
+        evaluator: Evaluator | None = None,
     ) -> None:
-        self._encoder, self._head = encoder, head
-        self._evaluator = CandidateEvaluator(planner) if planner is not None else None
+        self._encoder, self._head, self._evaluator = encoder, head, evaluator
 
     @property
     def size(self) -> tuple[int, int]:
@@ -180,7 +180,8 @@ class EncodedVictim:
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of the head."""
         features = self._encoder.encode(images)
-        return self._head(features, rows.to(features.device)).float()
+        with running():
+            return self._head(features, rows.to(features.device)).float()
 
     @torch.inference_mode()
     def candidate_scores(
@@ -190,7 +191,8 @@ class EncodedVictim:
         if self._evaluator is None:
             return self.scores(apply(images[rows], candidates), rows)
         features = _evaluate(self._evaluator, images, rows, candidates)
-        return self._head(features, rows.to(features.device)).float()
+        with running():
+            return self._head(features, rows.to(features.device)).float()
 
     def images_at_once(self, pixels: int) -> int | None:
         """As many as incremental evaluation keeps clean maps of."""
@@ -198,7 +200,7 @@ class EncodedVictim:
 
 
 def _evaluate(
-    evaluator: CandidateEvaluator, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+    evaluator: Evaluator, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
 ) -> torch.Tensor:
     positions = torch.from_numpy(candidates.positions).long()
     return evaluator(images, rows.tolist(), positions, torch.from_numpy(candidates.colours))

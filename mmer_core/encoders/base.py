@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
+from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
 from mmer_core.incremental.planning import Planner
+from mmer_core.tracing import running
 
 Tokenize = Callable[[list[str]], dict[str, Tensor]]
 
@@ -81,7 +83,8 @@ class ImageEncoder:
         Raises:
             ValueError: The images are not uint8 or not of the input size.
         """
-        return self.module(self.normalise(images)).float()
+        with running():
+            return self.module(self.normalise(images)).float()
 
     def normalise(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
         """``(B, H, W, 3)`` uint8 to what ``module`` takes, on the device; raises as `encode` does."""
@@ -101,6 +104,10 @@ class ImageEncoder:
             if self._planner is None:
                 self._planner = Planner(self.module, self._scale, self.size, self.device)
             return self._planner
+
+    def evaluator(self) -> Evaluator:
+        """A new one, for one thread, that encodes such images by the plan."""
+        return CandidateEvaluator(self.planner)
 
     def _scale(self, pixels: Tensor) -> Tensor:
         return (pixels - self._mean) / self._std
@@ -143,6 +150,7 @@ class TextEncoder:
         features = torch.empty(len(distinct), self.width)
         for start in range(0, len(distinct), batch_size):
             batch = self.tokens(distinct[start : start + batch_size])
-            features[start : start + batch_size] = self.module(**batch).float().cpu()
+            with running():
+                features[start : start + batch_size] = self.module(**batch).float().cpu()
         row = {text: number for number, text in enumerate(distinct)}
         return features[[row[text] for text in texts]]

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.parts import parts
 from mmer_core.errors import EncoderError
+from mmer_core.incremental.evaluator import Evaluator, MirroredEvaluator
+from mmer_core.incremental.planning import Planner
 
 
 class MirrorAverage(nn.Module):
@@ -40,5 +42,24 @@ def mirrored(encoder: ImageEncoder) -> ImageEncoder:
         raise EncoderError(
             f"{encoder.name} tells regions apart; name it the other way round: regions:mirror:..."
         )
-    module = MirrorAverage(encoder.module)
-    return ImageEncoder(f"mirror:{encoder.name}", module, encoder.preprocessing, encoder.width)
+    return _MirroredEncoder(encoder)
+
+
+class _MirroredEncoder(ImageEncoder):
+    """Encodes images that differ in few pixels by the plan of one view, which is local where both are not."""
+
+    def __init__(self, encoder: ImageEncoder) -> None:
+        module = MirrorAverage(encoder.module)
+        super().__init__(f"mirror:{encoder.name}", module, encoder.preprocessing, encoder.width)
+        self._one = encoder
+
+    def to(self, device: torch.device) -> ImageEncoder:
+        self._one.to(device)
+        return super().to(device)
+
+    @property
+    def planner(self) -> Planner:
+        return self._one.planner
+
+    def evaluator(self) -> Evaluator:
+        return MirroredEvaluator(self.planner)

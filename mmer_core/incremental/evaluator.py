@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,6 +10,19 @@ from torch import Tensor
 from mmer_core.errors import AttackError
 from mmer_core.incremental.network import IncrementalNetwork
 from mmer_core.incremental.planning import BATCH, Plan, Planner
+from mmer_core.tracing import running
+
+
+class Evaluator(Protocol):
+    """Scores images that differ from clean ones in ``K`` pixels; for one thread at a time."""
+
+    def images_at_once(self, pixels: int) -> int | None:
+        """Clean images kept at a time; more of them in turn are computed again and again. None: no limit."""
+        ...
+
+    def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
+        """Score ``B`` candidates to ``(B, S)`` float32; arguments as of `CandidateEvaluator`."""
+        ...
 
 
 class CandidateEvaluator:
@@ -28,7 +42,9 @@ class CandidateEvaluator:
 
     def images_at_once(self, pixels: int) -> int | None:
         """Clean images kept at a time; more of them in turn are computed again and again. None: no limit."""
-        plan = self._planner.plan(pixels)
+        return self._capacity_of(self._planner.plan(pixels))
+
+    def _capacity_of(self, plan: Plan) -> int | None:
         return None if plan.start is None else max(BATCH, self._memory // plan.bytes_per_image)
 
     @torch.inference_mode()
@@ -52,20 +68,21 @@ class CandidateEvaluator:
             raise AttackError(
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
             )
-        self._follow(pixels.shape[1])
+        plan = self._planner.plan(pixels.shape[1])  # may trace the network, so before anything runs
         scores = []
-        for start in range(0, len(rows), BATCH):
-            chunk = [min(number, len(rows) - 1) for number in range(start, start + BATCH)]
-            which = [rows[number] for number in chunk]
-            scores.append(self._chunk(clean, which, pixels[chunk], colours[chunk]))
+        with running():
+            self._follow(plan)
+            for start in range(0, len(rows), BATCH):
+                chunk = [min(number, len(rows) - 1) for number in range(start, start + BATCH)]
+                which = [rows[number] for number in chunk]
+                scores.append(self._chunk(clean, which, pixels[chunk], colours[chunk]))
         return torch.cat(scores)[: len(rows)].float()
 
-    def _follow(self, pixels: int) -> None:
-        """Take up the plan for this ``K``; what was kept for another one goes."""
-        plan = self._planner.plan(pixels)
+    def _follow(self, plan: Plan) -> None:
+        """Take up a plan; what was kept for another one goes."""
         if plan is not self._plan:
             self._kept.clear()
-            self._capacity = self.images_at_once(pixels) or 0
+            self._capacity = self._capacity_of(plan) or 0
             self._plan, self._network = plan, plan.start(self._capacity) if plan.start else None
 
     def _chunk(self, clean: Tensor, rows: list[int], pixels: Tensor, colours: Tensor) -> Tensor:
@@ -93,6 +110,35 @@ class CandidateEvaluator:
         if len(self._kept) < self._capacity:
             return len(self._kept)
         return self._kept.popitem(last=False)[1][0]
+
+
+class MirroredEvaluator:
+    """Mean of a network's scores of an image and of its mirror image, each by a `CandidateEvaluator`.
+
+    Args:
+        planner: Of the network for one view.
+        memory: Bytes for the clean maps of both views.
+    """
+
+    def __init__(self, planner: Planner, memory: int = 2**30) -> None:
+        self._width = planner.size[1]
+        self._view, self._mirrored = (CandidateEvaluator(planner, memory // 2) for _ in range(2))
+        self._clean: Tensor | None = None
+
+    def images_at_once(self, pixels: int) -> int | None:
+        """As `Evaluator.images_at_once`."""
+        return self._view.images_at_once(pixels)
+
+    def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
+        """As `Evaluator`."""
+        if self._clean is not clean:
+            self._clean, self._mirror = clean, clean.flip(2)
+        across = torch.stack([pixels[..., 0], self._width - 1 - pixels[..., 1]], dim=-1)
+        views = [
+            self._view(clean, rows, pixels, colours),
+            self._mirrored(self._mirror, rows, across, colours),
+        ]
+        return torch.stack(views).mean(dim=0)
 
 
 def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
 from mmer_core.incremental.network import IncrementalNetwork, bytes_kept, run_densely
 from mmer_core.runtimes import Compiled, Runtime, compile_network
+from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
 BATCH = 16
@@ -78,7 +79,8 @@ class Planner:
         self._compiled: dict[str | None, Compiled] = {}
         self._program: Program | None = None
         if method != "dense":
-            self._lower()
+            with tracing():
+                self._lower()
 
     @property
     def cuts(self) -> tuple[str, ...]:
@@ -89,12 +91,13 @@ class Planner:
         """How candidates of ``K = pixels`` are scored; made at the first call."""
         with self._lock:
             if pixels not in self._plans:
-                self._plans[pixels] = self._make(self._best_cut(pixels))
+                with tracing():
+                    self._plans[pixels] = self._make(self._best_cut(pixels))
             return self._plans[pixels]
 
     def use(self, pixels: int, cut: str | None) -> Plan:
         """Score candidates of ``K = pixels`` with this cut, one of ``cuts``, or None for densely throughout."""
-        with self._lock:
+        with self._lock, tracing():
             self._plans[pixels] = self._make(cut)
             return self._plans[pixels]
 

@@ -82,6 +82,7 @@ def attack_shard(
         encoder = context.image_encoder(encoders.image, encoders.image_size)
         rows = np.array(shard.rows)
         with shared_cores(context.runtime.workers):
+            plans = {pixels: encoder.planner.plan(pixels) for pixels in (shard.pixels, *config.pixels)}
             images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
             victim, criterion = _victim(
                 trained, encoder, split, Features(context.folder(features)), images, rows, config
@@ -103,6 +104,7 @@ def attack_shard(
             "queries": sum(outcome.queries for outcome in outcomes),
             "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
             "attacked": sum(outcome.status != "already" for outcome in outcomes),
+            "evaluation": plans[shard.pixels].sentence,
         }
 
     # The shard says which attack, K and samples; how they were cut is no part of what comes out.
@@ -163,7 +165,8 @@ def _victim(
     def photos() -> Tensor:
         return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
 
-    return EncodedVictim(encoder, match), match_criterion(config, split, rows, photos, gallery)
+    victim = EncodedVictim(encoder, match, evaluator=encoder.evaluator())
+    return victim, match_criterion(config, split, rows, photos, gallery)
 
 
 def _emotion_victim(
@@ -186,4 +189,5 @@ def _emotion_victim(
 
     with torch.inference_mode():
         clean = read(encoder.encode(images), torch.arange(len(rows)))
-    return EncodedVictim(encoder, read), emotion_criterion(config, trained, clean)
+    victim = EncodedVictim(encoder, read, evaluator=encoder.evaluator())
+    return victim, emotion_criterion(config, trained, clean)

@@ -14,6 +14,7 @@ from mmer_core.attacks import (
     write_changes,
 )
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
+from mmer_core.encoders.mirror import mirrored
 from mmer_core.errors import AttackError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -116,16 +117,23 @@ def test_a_classifier_scores_candidates_as_it_scores_their_images(method):
     assert (victim.planner.plan(2).cut is not None) == (method == "incremental")
 
 
-@pytest.mark.parametrize("planned", [True, False])
-def test_an_encoded_victim_scores_candidates_by_a_plan_if_it_is_given_one(planned):
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize("method", ["incremental", "auto", "none"])
+def test_an_encoded_victim_scores_candidates_as_it_scores_their_images(method, mirror):
     encoder = ImageEncoder("net", small_network(), Preprocessing(12, (100.0,) * 3, (60.0,) * 3), width=5)
     weights = torch.rand(3, 5)
-    planner = encoder.planner if planned else None
-    victim = EncodedVictim(encoder, lambda features, rows: features * weights[rows], planner=planner)
+    encoder = mirrored(encoder) if mirror else encoder
+    evaluator = None if method == "none" else encoder.evaluator()
+    if method == "incremental":
+        encoder.planner.use(2, encoder.planner.cuts[0])
+    victim = EncodedVictim(encoder, lambda features, rows: features * weights[rows], evaluator=evaluator)
     images, candidates = images_and_candidates(20, 2)
     clean, rows = torch.from_numpy(images), torch.arange(20) % 3
     expected = victim.scores(apply(clean[rows], candidates), rows)
     assert torch.allclose(victim.candidate_scores(clean, rows, candidates), expected, rtol=1e-4, atol=1e-5)
+    other = clean.flip(0).contiguous()
+    expected = victim.scores(apply(other[rows], candidates), rows)
+    assert torch.allclose(victim.candidate_scores(other, rows, candidates), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("lie", [-1.0, 1.0])
