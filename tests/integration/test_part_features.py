@@ -31,7 +31,7 @@ def in_parts(study: Study, dataset: str) -> RobustnessJob:
     )
 
 
-def test_a_model_of_parts_is_trained_evaluated_and_attacked(study: Study) -> None:
+def test_a_model_of_parts_is_trained_evaluated_and_attacked(study: Study, as_it_was: None) -> None:
     job = in_parts(study, "flickr8k")
     trained = jobs.train.fn(job)
     context = study.context
@@ -58,6 +58,6 @@ def test_a_model_of_parts_is_trained_evaluated_and_attacked(study: Study) -> Non
             assert (outcome["status"] != "resisted") == (rank >= job.attack.top)
 
 
-def test_emotion_models_refuse_parts(study: Study) -> None:
+def test_emotion_models_refuse_parts(study: Study, as_it_was: None) -> None:
     with pytest.raises(ConfigError, match="regions: and tokens: are for captioned datasets"):
         jobs.train.fn(in_parts(study, "emotic"))
