@@ -25,7 +25,7 @@ from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from flows import artifacts_cli, data_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
+from flows import artifacts_cli, attack_cli, data_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
@@ -60,11 +60,13 @@ Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and
 in the store already is not made again. With PREFECT_API_URL set (or --prefect) a job runs as a Prefect flow
 and shows in the UI with progress and artifacts."""
 
-app = App(name="mmer", help=HELP, version=__version__)
+# Lists as people write them: --families separate joint.
+app = App(name="mmer", help=HELP, version=__version__, default_parameter=Parameter(consume_multiple=True))
 app.command(artifacts_cli.app)
 app.command(data_cli.app)
 query_cli.add_to(app)
 predict_cli.add_to(app)
+attack_cli.add_to(app)
 model_cli.add_to(app)
 
 Flags = Parameter(name="*")

@@ -423,8 +423,8 @@ class IndexConfig(Config):
     split: Split = Field("test", description="Split to index.")
 
 
-class AttackConfig(Config):
-    """Few-pixel attacks on the image a model reads."""
+class SearchConfig(Config):
+    """Few-pixel attacks on an image that a model reads, and what counts as success."""
 
     attacks: tuple[AttackName, ...] = Field(
         ("de", "random"),
@@ -441,7 +441,6 @@ class AttackConfig(Config):
         "context",
         description="Image that an emotion model is attacked through; text and the other stay as they are.",
     )
-    images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     population: int = Field(50, ge=4, description="Population of differential evolution (400 in the paper).")
     original: bool = Field(
@@ -467,8 +466,6 @@ class AttackConfig(Config):
     )
     target: str | None = Field(None, description="Id of the sample whose caption a targeted attack is after.")
     top: int = Field(10, ge=1, description="How deep a match may stand in retrieval and still be found.")
-    split: Split = Field("test", description="Split to attack.")
-    shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")
     seed: int = Field(0, ge=0, description="Seed of the choice of images and of every search.")
 
     @model_validator(mode="after")
@@ -480,6 +477,14 @@ class AttackConfig(Config):
                 f"the criterion {self.match_criterion!r} needs a sample: give --attack.target ID"
             )
         return self
+
+
+class AttackConfig(SearchConfig):
+    """Few-pixel attacks on many images of a dataset."""
+
+    images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
+    split: Split = Field("test", description="Split to attack.")
+    shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")
 
 
 class ReportConfig(Config):

@@ -10,16 +10,16 @@ from pathlib import Path
 from mmer_core.errors import ConfigError, MmerError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write UTF-8 text; a file of that name is replaced only when the new one is complete and on disk.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write bytes, or text as UTF-8; a file of that name is replaced only when the new one is complete and on disk.
 
     Missing folders are made. Raises `OSError` when the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; what is written here is for everyone whom the umask allows.

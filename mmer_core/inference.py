@@ -14,6 +14,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling
 from mmer_core.models import EmotionModel, EmotionOutput, ModelSpec, RetrievalModel, load_model
 from mmer_core.models.emotion import Presence
+from mmer_core.tracing import running
 
 CALIBRATION_FILE = "calibration.json"
 FloatArray = npt.NDArray[np.float64]
@@ -61,7 +62,8 @@ class TrainedModel:
     def emotions(self, streams: dict[str, Tensor], present: Presence | None = None) -> EmotionPrediction:
         """Predict from features by stream, each ``(N, D_stream)``; streams may be left out, and ``present``
         may deny some samples theirs."""
-        output = self._emotion_model(_to(streams, self.device), _to(present or {}, self.device))
+        with running():
+            output = self._emotion_model(_to(streams, self.device), _to(present or {}, self.device))
         probabilities = self.scaling.probabilities(output.logits.cpu().numpy())
         return EmotionPrediction(probabilities, output.ratings.cpu().numpy(), output)
 
@@ -82,12 +84,14 @@ class TrainedModel:
     @torch.inference_mode()
     def embed_images(self, features: Tensor) -> npt.NDArray[np.float32]:
         """``(N, D_image)`` features to ``(N, D)`` unit vectors of the retrieval space."""
-        return self.retrieval_model.embed_image(features.to(self.device)).float().cpu().numpy()
+        with running():
+            return self.retrieval_model.embed_image(features.to(self.device)).float().cpu().numpy()
 
     @torch.inference_mode()
     def embed_texts(self, features: Tensor) -> npt.NDArray[np.float32]:
         """``(T, D_text)`` features to ``(T, D)`` unit vectors of the retrieval space."""
-        return self.retrieval_model.embed_text(features.to(self.device)).float().cpu().numpy()
+        with running():
+            return self.retrieval_model.embed_text(features.to(self.device)).float().cpu().numpy()
 
     @property
     def retrieval_model(self) -> RetrievalModel:

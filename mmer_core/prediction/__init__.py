@@ -1,5 +1,7 @@
-"""Reading people in photos with a trained emotion model: which photos, who is in them, and what is read."""
+"""Photos of anybody's: which, who is in them, what a trained model reads, and what fools it."""
 
+from mmer_core.prediction.attack_picture import attack_picture
+from mmer_core.prediction.attacking import PhotoAttack, attack_photo
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.people import read_people
 from mmer_core.prediction.photos import PhotoRequest, listed_photos
@@ -8,8 +10,11 @@ from mmer_core.prediction.reading import PersonReading, Reading, write_readings
 __all__ = [
     "PersonDetector",
     "PersonReading",
+    "PhotoAttack",
     "PhotoRequest",
     "Reading",
+    "attack_photo",
+    "attack_picture",
     "listed_photos",
     "read_people",
     "write_readings",

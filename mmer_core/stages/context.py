@@ -43,6 +43,10 @@ class Context:
         """Verified local folder of an artifact."""
         return self.artifact(key).folder
 
+    def folder_of(self, key: str) -> Path:
+        """The same, by the key as manifests of others write it."""
+        return self.folder(ArtifactKey.parse(key))
+
     def run(
         self,
         kind: str,

@@ -23,13 +23,13 @@ from mmer_core.attacks.criteria import (
     TopEmotionsChange,
     image_bars,
 )
-from mmer_core.config import AttackConfig
+from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 
 
-def emotion_criterion(config: AttackConfig, trained: TrainedModel, clean: Tensor) -> Criterion:
+def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor) -> Criterion:
     """The criterion for an emotion model.
 
     Args:
@@ -63,7 +63,7 @@ def emotion_criterion(config: AttackConfig, trained: TrainedModel, clean: Tensor
 
 
 def match_criterion(
-    config: AttackConfig,
+    config: SearchConfig,
     split: PreparedSplit,
     rows: np.ndarray,
     images: Callable[[], Tensor],
@@ -98,7 +98,7 @@ def match_criterion(
 
 
 def before_and_after(
-    config: AttackConfig, outcome: Mapping[str, Any], names: Sequence[str], task: str
+    config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str], task: str
 ) -> tuple[str, str]:
     """What a success changed, in words: two captions for its picture.
 

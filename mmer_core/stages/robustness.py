@@ -7,28 +7,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from mmer_core.attacks.attack import Attack
-from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.curves import success_curves
-from mmer_core.attacks.differential_evolution import DifferentialEvolution
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
-from mmer_core.attacks.registry import attack_named
-from mmer_core.attacks.victims import EncodedVictim, Victim
 from mmer_core.config import AttackConfig, AttackName
-from mmer_core.datasets.prepared import Prepared, PreparedSplit
-from mmer_core.encoders import ImageEncoder
+from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
-from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.criteria import emotion_criterion, match_criterion
+from mmer_core.stages.victims import configured_attack, split_victim
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
-from mmer_core.training.data import EmotionData, RetrievalData
 
 VERSION = 3
 OUTCOMES_FILE = "outcomes.parquet"
@@ -84,13 +74,13 @@ def attack_shard(
         with shared_cores(context.runtime.workers):
             plans = {pixels: encoder.planner.plan(pixels) for pixels in (shard.pixels, *config.pixels)}
             images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-            victim, criterion = _victim(
+            victim, criterion = split_victim(
                 trained, encoder, split, Features(context.folder(features)), images, rows, config
             )
             outcomes = run_attack(
                 victim,
                 criterion,
-                _attack(shard, config),
+                configured_attack(shard.attack, config),
                 images,
                 [split.ids[row] for row in shard.rows],
                 pixels=shard.pixels,
@@ -134,60 +124,3 @@ def merge_robustness(
 def load_outcomes(folder: Path) -> pd.DataFrame:
     """The table of a ``robustness`` artifact."""
     return read_outcomes(folder / OUTCOMES_FILE)
-
-
-def _attack(shard: AttackShard, config: AttackConfig) -> Attack:
-    if shard.attack != "de":
-        return attack_named(shard.attack)
-    return DifferentialEvolution.original() if config.original else DifferentialEvolution(config.population)
-
-
-def _victim(
-    trained: TrainedModel,
-    encoder: ImageEncoder,
-    split: PreparedSplit,
-    features: Features,
-    images: np.ndarray,
-    rows: np.ndarray,
-    config: AttackConfig,
-) -> tuple[Victim, Criterion]:
-    """The model as an attack sees it; text and the untouched stream are the stored features."""
-    if trained.spec.task == "emotion":
-        return _emotion_victim(trained, encoder, EmotionData.load(features, split), images, rows, config)
-    if config.stream != "context":
-        raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
-    data = RetrievalData.load(features, split)
-    gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
-
-    def match(attacked: Tensor, _: Tensor) -> Tensor:
-        return trained.retrieval_model.embed_image(attacked) @ gallery.T
-
-    def photos() -> Tensor:
-        return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
-
-    victim = EncodedVictim(encoder, match, evaluator=encoder.evaluator())
-    return victim, match_criterion(config, split, rows, photos, gallery)
-
-
-def _emotion_victim(
-    trained: TrainedModel,
-    encoder: ImageEncoder,
-    data: EmotionData,
-    images: np.ndarray,
-    rows: np.ndarray,
-    config: AttackConfig,
-) -> tuple[Victim, Criterion]:
-    stream = config.stream
-    if stream not in data.streams:
-        raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
-    own = data.rows(torch.from_numpy(rows)).to(trained.device)
-    scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
-
-    def read(attacked: Tensor, which: Tensor) -> Tensor:
-        shown = own.rows(which)
-        return scores(shown.streams | {stream: attacked}, shown.present)
-
-    with torch.inference_mode():
-        clean = read(encoder.encode(images), torch.arange(len(rows)))
-    victim = EncodedVictim(encoder, read, evaluator=encoder.evaluator())
-    return victim, emotion_criterion(config, trained, clean)

@@ -47,6 +47,11 @@ def test_flags_override_the_file() -> None:
     assert changed == demo.model_copy(update={"training": training, "families": ("joint",)})
 
 
+def test_lists_are_written_with_spaces_or_flag_by_flag() -> None:
+    for flags in (["--families", "zero-shot", "joint"], ["--families", "zero-shot", "--families", "joint"]):
+        assert parsed(flags).families == ("zero-shot", "joint")
+
+
 @pytest.mark.parametrize("suffix", [".json", ".yaml", ".toml"])
 def test_formats(suffix: str, tmp_path) -> None:
     texts = {

@@ -1,0 +1,106 @@
+"""`mmer attack`: what a few changed pixels of one photo do to a trained model."""
+
+import io
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from flows.terminal import progress_bars, tables
+from mmer_core.config import RuntimeConfig, SearchConfig
+from mmer_core.errors import DatasetError
+from mmer_core.files import write_whole
+from mmer_core.prediction import PhotoAttack, PhotoRequest, attack_photo, attack_picture
+from mmer_core.prediction.photos import read_photo
+from mmer_core.stages import Context
+from tasks.progress import progress_for
+
+Flags = Parameter(name="*")
+
+
+def add_to(app: App) -> None:
+    """Register the command."""
+    app.command(attack)
+
+
+def attack(
+    photo: Path,
+    *,
+    box: tuple[int, int, int, int] | None = None,
+    text: str | None = None,
+    model: str | None = None,
+    out: Path = Path("attacked"),
+    json_output: Annotated[bool, Parameter(name="--json")] = False,
+    search: Annotated[SearchConfig, Flags] = SearchConfig(),
+    runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),
+) -> None:
+    """Attack one photo by changing a few pixels, and leave pictures of the result.
+
+    For every attack and every number of pixels two PNG files are written: before and after side by side, and the
+    attacked image itself, exactly as the model was shown it. A whole split is attacked by `mmer robustness`.
+
+    Parameters
+    ----------
+    photo:
+        The photo.
+    box:
+        The person: x1 y1 x2 y2 in pixels; the whole photo when not given. For emotion models.
+    text:
+        A text that goes with the photo. An emotion model does without when not given; a retrieval model needs the
+        caption that the photo finds, and is fooled when it no longer does.
+    model:
+        Key of a model; by default the newest one, or without a text the newest emotion model.
+    out:
+        Folder for the pictures.
+    json_output:
+        Print JSON instead of a table.
+    search:
+        Attacks, and what counts as success.
+    """
+    read_photo(photo)  # a wrong name is told before anything is loaded
+    request = PhotoRequest(str(photo), photo, box, text)
+    rows = []
+    with progress_bars():
+        progress = progress_for("attack")
+        total = len(search.attacks) * len(search.pixels)
+        for done, found in enumerate(attack_photo(Context(runtime), request, search, model=model), start=1):
+            rows.append((found, *_write(found, photo, out)))
+            progress(done, total)
+    if json_output:
+        files = ({"picture": str(picture), "attacked": str(exact)} for _, picture, exact in rows)
+        print(json.dumps([row[0].to_dict() | more for row, more in zip(rows, files, strict=True)], indent=2))
+    else:
+        _print([(found, picture) for found, picture, _ in rows])
+
+
+def _write(found: PhotoAttack, photo: Path, out: Path) -> tuple[Path, Path]:
+    stem = f"{photo.stem}-{found.outcome.attack}-{found.outcome.pixels}"
+    picture, exact = out / f"{stem}.png", out / f"{stem}-input.png"
+    try:
+        write_whole(picture, _png(attack_picture(found)))
+        write_whole(exact, _png(Image.fromarray(found.attacked)))
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write to {out}: {error.strerror or error}; give another folder: --out"
+        ) from None
+    return picture, exact
+
+
+def _png(image: Image.Image) -> bytes:
+    content = io.BytesIO()
+    image.save(content, format="PNG")
+    return content.getvalue()
+
+
+def _print(rows: list[tuple[PhotoAttack, Path]]) -> None:
+    table = Table("attack", "pixels", "result", "queries", "before", "after", "picture", box=None)
+    for found, picture in rows:
+        outcome = found.outcome
+        cells = (outcome.attack, str(outcome.pixels), outcome.status, str(outcome.queries))
+        # As Text, because brackets in captions are no markup.
+        table.add_row(*map(Text, (*cells, found.before, found.after, str(picture))))
+    tables().print(table)

@@ -1,0 +1,160 @@
+"""Few-pixel attacks on one photo of anybody's."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmer_core.attacks.candidates import write_changes
+from mmer_core.attacks.criteria import Criterion, RankDrop
+from mmer_core.attacks.engine import run_attack
+from mmer_core.attacks.outcomes import Outcome
+from mmer_core.attacks.victims import Victim
+from mmer_core.config import SearchConfig
+from mmer_core.datasets.boxes import clamp
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders import ImageEncoder
+from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.inference import TrainedModel
+from mmer_core.prediction.photos import PhotoRequest, encode_squares, read_photo, square
+from mmer_core.stages.context import Context
+from mmer_core.stages.criteria import before_and_after
+from mmer_core.stages.lineage import newest_model
+from mmer_core.stages.victims import configured_attack, emotion_victim, match_victim
+from mmer_core.store import Manifest
+from mmer_core.taxonomy import SPLITS
+from mmer_core.training.data import EmotionData
+
+
+@dataclass(frozen=True)
+class PhotoAttack:
+    """What one attack with one ``K`` did to a photo.
+
+    Attributes:
+        clean, attacked: ``(H, W, 3)`` uint8, the model's input before and after.
+        before, after: What the model says of them, in words.
+    """
+
+    outcome: Outcome
+    clean: np.ndarray
+    attacked: np.ndarray
+    before: str
+    after: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the pixels that were left alone."""
+        return asdict(self.outcome) | {"before": self.before, "after": self.after}
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A photo and a model, ready to be attacked; ``names`` are what the victim's columns mean."""
+
+    victim: Victim
+    criterion: Criterion
+    image: np.ndarray
+    names: list[str]
+    task: str
+
+
+def attack_photo(
+    context: Context, request: PhotoRequest, config: SearchConfig, *, model: str | None = None
+) -> Iterator[PhotoAttack]:
+    """Attack the image that a model makes of a photo, by every attack and ``K``, one after another.
+
+    An emotion model reads the person in the request's box (the whole photo without one), and the text if there is
+    one. For a retrieval model the text is what the photo must no longer find among the captions of the split that
+    the model's dataset has for testing.
+
+    Args:
+        model: Key of a model; the newest one when None, or without a text the newest emotion model.
+
+    Raises:
+        StoreError: There is no such model, or none at all.
+        DatasetError: The photo cannot be read, or the box lies outside of it.
+        ConfigError: The model does not read the stream to attack, or cannot be attacked so.
+    """
+    store = context.store
+    task = None if request.text else "emotion"
+    manifest = store.manifest(store.find(model)) if model else newest_model(store, task)
+    trained = TrainedModel.open(context.folder(manifest.key), context.device)
+    encoders = trained.spec.encoders
+    encoder = context.image_encoder(encoders.image, encoders.image_size)
+    prepare = _emotion_target if trained.spec.task == "emotion" else _match_target
+    target = prepare(context, request, config, trained, encoder, manifest)
+    for name in config.attacks:
+        for pixels in config.pixels:
+            (outcome,) = run_attack(
+                target.victim,
+                target.criterion,
+                configured_attack(name, config),
+                target.image[None],
+                [request.name],
+                pixels=pixels,
+                budget=config.budget,
+                seed=config.seed,
+                batch_size=context.runtime.batch_size,
+            )
+            attacked = write_changes(target.image, outcome.changed)
+            words = before_and_after(config, asdict(outcome), target.names, target.task)
+            yield PhotoAttack(outcome, target.image, attacked, *words)
+
+
+def _emotion_target(
+    context: Context,
+    request: PhotoRequest,
+    config: SearchConfig,
+    trained: TrainedModel,
+    encoder: ImageEncoder,
+    _: Manifest,
+) -> _Target:
+    spec, picture = trained.spec, read_photo(request.path)
+    box = clamp(request.box, picture.size) if request.box else (0, 0, *picture.size)
+    if box is None:
+        width, height = picture.size
+        raise DatasetError(f"the box {request.box} lies outside {request.path} of {width} x {height} pixels")
+    squares = {
+        stream: square(picture.crop(box) if stream == "body" else picture, side, encoder)
+        for stream, side in spec.sides.items()
+    }
+    streams = {stream: encode_squares(encoder, [one], 1) for stream, one in squares.items()}
+    if request.text and "text" in spec.streams:
+        streams["text"] = context.text_encoder(spec.encoders.text).encode([request.text])
+    # What the person is labelled as plays no part: an attack changes what the model says.
+    data = EmotionData(streams, torch.zeros(1, len(spec.labels)), torch.zeros(1, len(spec.dimensions)))
+    if config.stream not in squares:
+        raise ConfigError(f"the model reads {', '.join(squares)} and no {config.stream}; attack one of these")
+    image = squares[config.stream]
+    victim, criterion = emotion_victim(trained, encoder, data, image[None], np.zeros(1, int), config)
+    return _Target(victim, criterion, image, list(spec.labels), "emotion")
+
+
+def _match_target(
+    context: Context,
+    request: PhotoRequest,
+    config: SearchConfig,
+    trained: TrainedModel,
+    encoder: ImageEncoder,
+    manifest: Manifest,
+) -> _Target:
+    if config.match_criterion != "image-to-text" or config.stream != "context":
+        raise ConfigError(
+            "one photo is attacked for its own text only: match-criterion image-to-text, stream context"
+        )
+    if not request.text:
+        raise ConfigError("a retrieval model matches texts; give --text, the caption that fits the photo")
+    if request.box:
+        raise ConfigError("a retrieval model reads the whole photo; leave out --box")
+    prepared = Prepared.open(context.folder_of(manifest.inputs["prepared"]))
+    features = Features(context.folder_of(manifest.inputs["features"]))
+    split = next(prepared.split(name) for name in reversed(SPLITS) if prepared.card.counts.get(name))
+    texts = torch.from_numpy(features.load(split.split, "text"))
+    own = context.text_encoder(trained.spec.encoders.text).encode([request.text])
+    gallery = torch.from_numpy(trained.embed_texts(torch.cat([own, texts]))).to(trained.device)
+    image = square(read_photo(request.path), trained.spec.sides["context"], encoder)
+    criterion = RankDrop([np.zeros(1, int)], config.top)
+    names = [request.text, *split.texts]
+    return _Target(match_victim(trained, encoder, gallery), criterion, image, names, "retrieval")
