@@ -3,7 +3,9 @@
 Flows return keys as strings, so that a run's result can be read in the UI and given to ``mmer artifacts``.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import NamedTuple
 
 from prefect import flow
@@ -174,6 +176,7 @@ def report(job: ReportJob) -> str:
     """Write the report from models that were trained and measured before."""
     context = Context(job.runtime)
     inputs = group_by_dataset(context, newest_models(context.store, job.models))
+    inputs = [replace(entry, transfers=_transfers(job.runtime, entry.models)) for entry in inputs]
     return str(call(stages.report, job.runtime, job.report, inputs, job))
 
 
@@ -185,7 +188,8 @@ def pipeline(config: PipelineConfig) -> str:
     for name, dataset in config.datasets.items():
         ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime))
         models = [_measure(config, name, ingested.prepared, family) for family in config.families]
-        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card)))
+        transfers = _transfers(config.runtime, models)
+        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers))
     return str(call(stages.report, config.runtime, config.report, inputs, config))
 
 
@@ -209,6 +213,15 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
         indexed = call_flow(index, IndexJob(**dict(job), index=config.index))
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured
+
+
+def _transfers(runtime: RuntimeConfig, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
+    """The successes on every attacked model, shown to every other model of the dataset."""
+    return [
+        call(stages.transfer, runtime, source, target)
+        for source, target in permutations(models, 2)
+        if source.robustness is not None
+    ]
 
 
 def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | None:

@@ -26,7 +26,7 @@ from mmer_core.config import (
 )
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
-from mmer_core.stages import AttackShard, CaptionShard, Context
+from mmer_core.stages import AttackShard, CaptionShard, Context, ModelArtifacts
 from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.store import ArtifactKey
@@ -224,6 +224,15 @@ def merge_robustness(
     artifact = stages.merge_robustness(Context(runtime), config, model, shards)
     rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
     leave_table("robustness", "Success of pixel attacks", rows)
+    return artifact.key
+
+
+@task(name="transfer", tags=["mmer", "gpu"], **_COMMON)
+def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
+    """The successes on one model, shown to another."""
+    artifact = stages.transfer(Context(runtime), source, target)
+    rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
+    leave_table("transfer", "Successes that fool another model too", rows)
     return artifact.key
 
 

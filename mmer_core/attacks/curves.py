@@ -45,7 +45,7 @@ def success_curves(
                 "pixels": pixels,
                 "n": len(attacked),
                 "already": len(group) - len(attacked),
-                "success": _interval(len(fooled), len(attacked), resamples, confidence, seed),
+                "success": success_interval(len(fooled), len(attacked), resamples, confidence, seed),
                 "median_queries": float(fooled["queries"].median()) if len(fooled) else None,
             }
         )
@@ -91,10 +91,10 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
         yield str(attack), int(pixels), group
 
 
-def _interval(
-    successes: int, n: int, resamples: int, confidence: float, seed: int
+def success_interval(
+    successes: int, n: int, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, float | None]:
-    """Share of successes in percent with its bootstrap percentile interval."""
+    """Share of successes in percent with its bootstrap percentile interval; None for all where ``n`` is 0."""
     if not n:
         return {"value": None, "low": None, "high": None}
     # Drawing n of n zeros and ones with replacement and adding them up is a binomial draw.

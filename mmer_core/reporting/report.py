@@ -44,6 +44,7 @@ class DatasetSection:
     variance: Markup | None
     analyses: AnalysisSection
     attacks: tables.Table | None
+    transfers: tables.Table | None
     by_pixels: Markup | None
     by_queries: Markup | None
     query_figures: tables.Table | None
@@ -111,6 +112,7 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
         analyses=analysis_section(dataset, id_),
         attacks=tables.attack_table(attacked) if attacked else None,
+        transfers=tables.transfer_table(dataset.transfers) if dataset.transfers else None,
         by_pixels=charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
         query_figures=tables.query_table(queried) if queried else None,

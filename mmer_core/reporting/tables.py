@@ -7,7 +7,7 @@ from itertools import accumulate
 from mmer_core.reporting.estimates import MISSING, Estimate, number, significant
 from mmer_core.reporting.labels import HEADLINE, attack_name, metric, pixels
 from mmer_core.reporting.prose import curve_of
-from mmer_core.reporting.view import DatasetView, FamilyView, Record
+from mmer_core.reporting.view import DatasetView, FamilyView, Record, Transfer
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
 
 COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
@@ -214,6 +214,27 @@ def attack_table(families: Sequence[FamilyView]) -> Table:
         columns=("Attack", *columns * len(families)),
         rows=tuple(rows),
         groups=(("", 1), *((f"{family.family} model", len(columns)) for family in families)),
+    )
+
+
+def transfer_table(transfers: Sequence[Transfer]) -> Table:
+    """Share of the successes on one model that fool another too."""
+    found: dict[tuple[int, str], list[Record]] = {}
+    for transfer in transfers:
+        for record in transfer.curves:
+            found.setdefault((record["pixels"], record["attack"]), []).append(record)
+    rows = [
+        Row(
+            f"{pixels(k)}: {attack_name(attack)}",
+            tuple(part for one in records for part in (cell(one["success"]), Cell(f"{one['n']:,}"))),
+        )
+        for (k, attack), records in sorted(found.items())
+    ]
+    return Table(
+        caption="Successes that fool the other model too",
+        columns=("Attack", *("fooled too, %", "shown") * len(transfers)),
+        rows=tuple(rows),
+        groups=(("", 1), *((f"{one.source} to {one.target}", 2) for one in transfers)),
     )
 
 

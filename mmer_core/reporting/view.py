@@ -111,6 +111,19 @@ class AttackedImage:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Successes of attacks on the model of one family, shown to that of another.
+
+    ``curves`` holds one record for each attack and K: ``{"attack", "pixels", "n", "already", "success"}``. ``n``
+    successes were shown, ``already`` more fooled the other model without any changed pixel and are not counted.
+    """
+
+    source: Family
+    target: Family
+    curves: Sequence[Record]
+
+
+@dataclass(frozen=True)
 class DatasetView:
     """Everything about one dataset.
 
@@ -128,6 +141,7 @@ class DatasetView:
     streams: StreamComparison | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)
     fooled: str = ""
+    transfers: Sequence[Transfer] = ()
 
     @property
     def synthetic(self) -> bool:

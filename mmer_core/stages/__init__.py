@@ -24,6 +24,7 @@ from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
 from mmer_core.stages.training import train
+from mmer_core.stages.transfer import transfer
 
 __all__ = [
     "AttackShard",
@@ -56,4 +57,5 @@ __all__ = [
     "plan_features",
     "report_inputs",
     "train",
+    "transfer",
 ]

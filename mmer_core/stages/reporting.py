@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmer_core.config import Config, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.reporting.report import render
-from mmer_core.reporting.view import DatasetView, ReportView
+from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
@@ -20,17 +20,24 @@ from mmer_core.stages.views import (
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 2
+VERSION = 3
 REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True)
 class ReportInput:
-    """One dataset under the name it has in the report, its models, and its dataset card if there is one."""
+    """One dataset under the name it has in the report.
+
+    Attributes:
+        models: With what was made from them.
+        card: Its dataset card, if there is one.
+        transfers: Successes of attacks on one of the models, shown to another.
+    """
 
     name: str
     models: Sequence[ModelArtifacts]
     card: ArtifactKey | None = None
+    transfers: Sequence[ArtifactKey] = ()
 
 
 ReportInputs = Sequence[ReportInput]
@@ -50,6 +57,7 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
         for role, key in models.keys().items()
     }
     keys |= {f"{entry.name}.card": entry.card for entry in inputs if entry.card is not None}
+    keys |= {f"{entry.name}.transfer{i}": key for entry in inputs for i, key in enumerate(entry.transfers)}
 
     def build(workspace: Workspace) -> dict[str, object]:
         manifests = [context.store.manifest(key) for key in keys.values()]
@@ -89,7 +97,16 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},
         streams=None if retrieval else stream_comparison(measured),
         fooled=fooled_when(measured),
+        transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
     )
+
+
+def _transfer(
+    context: Context, key: ArtifactKey, models: Sequence[ModelArtifacts], measured: Sequence[Measured]
+) -> Transfer:
+    made = context.artifact(key).manifest
+    family = {str(one.model): m.spec.family for one, m in zip(models, measured, strict=True)}
+    return Transfer(family[made.inputs["source"]], family[made.inputs["target"]], made.summary["curves"])
 
 
 def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:

@@ -1,0 +1,147 @@
+"""Attacks on one model -> how many of their successes fool another one too."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mmer_core.attacks.candidates import write_changes
+from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.curves import success_interval
+from mmer_core.attacks.victims import Victim
+from mmer_core.config import AttackConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders import ImageEncoder
+from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
+from mmer_core.inference import TrainedModel
+from mmer_core.stages.context import Context
+from mmer_core.stages.lineage import ModelArtifacts
+from mmer_core.stages.robustness import load_outcomes
+from mmer_core.stages.victims import split_victim
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+
+VERSION = 1
+TRANSFER_FILE = "transfer.parquet"
+_RESAMPLES = 1000
+
+
+def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -> Artifact:
+    """Every success on ``source``, shown to ``target`` (kind ``transfer``).
+
+    The attacked input of the source, as the picture it is, becomes the target's input; where the encoders' inputs
+    differ in size it is resized like any picture. The target is fooled by the same criterion as the source was,
+    judged against what it says of the photo itself. Samples on which it was fooled before, or by resizing alone,
+    are left out.
+
+    Raises:
+        ConfigError: The models were prepared on different arrays, or nothing was attacked.
+    """
+    if source.prepared != target.prepared:
+        raise ConfigError("successes are shown to a model of the same dataset; these two have different ones")
+    if source.robustness is None:
+        raise ConfigError(f"model {source.model} was never attacked; run mmer robustness with its settings")
+    robustness = source.robustness
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        run = context.artifact(robustness)
+        config = AttackConfig(**run.manifest.config)
+        outcomes = load_outcomes(run.folder)
+        fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
+        seen = _Transfer(context, source, target, config, fooled["sample"]).verdicts(fooled)
+        table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
+        table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
+        return {"curves": _curves(table, outcomes, config.seed)}
+
+    inputs: dict[str, ArtifactKey | str] = {
+        "robustness": robustness,
+        "source": source.model,
+        "target": target.model,
+        "prepared": target.prepared,
+        "features": target.features,
+    }
+    return context.run("transfer", VERSION, {}, inputs, build)
+
+
+class _Transfer:
+    """The target as a victim, and the photos that the successes were made of."""
+
+    def __init__(
+        self,
+        context: Context,
+        source: ModelArtifacts,
+        target: ModelArtifacts,
+        config: AttackConfig,
+        samples: "pd.Series[str]",
+    ) -> None:
+        self.batch_size = context.runtime.batch_size
+        split = Prepared.open(context.folder(target.prepared)).split(config.split)
+        row_of = {sample: row for row, sample in enumerate(split.ids)}
+        self.place = {sample: place for place, sample in enumerate(dict.fromkeys(samples))}
+        rows = np.array([row_of[sample] for sample in self.place], dtype=np.int64)
+        photos = np.asarray(split.images(config.stream)[rows])
+        read = TrainedModel.open(context.folder(target.model), context.device)
+        self.encoder = _encoder(context, read)
+        self.shown = _encoder(
+            context, TrainedModel.open(context.folder(source.model), context.device)
+        ).resize(photos)
+        self.victim: Victim
+        self.criterion: Criterion
+        self.victim, self.criterion = split_victim(
+            read,
+            self.encoder,
+            split,
+            Features(context.folder(target.features)),
+            self.encoder.resize(photos),
+            rows,
+            config,
+        )
+
+    def verdicts(self, fooled: pd.DataFrame) -> list[str]:
+        """``fooled``, ``resisted``, or ``already`` of every row."""
+        places = np.array([self.place[sample] for sample in fooled["sample"]], dtype=np.int64)
+        attacked = (
+            write_changes(self.shown[place], changed)
+            for place, changed in zip(places, fooled["changed"], strict=True)
+        )
+        before = self._meets(self.shown, np.arange(len(self.shown)))
+        after = self._meets(np.stack([*attacked]) if len(places) else self.shown[:0], places)
+        return [
+            "already" if before[place] else "fooled" if met else "resisted"
+            for place, met in zip(places, after, strict=True)
+        ]
+
+    def _meets(self, images: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """``(n,)`` bool: which inputs of the source, ``(n, H, W, 3)``, meet the criterion on the target."""
+        found = [np.zeros(0, dtype=bool)]
+        for start in range(0, len(images), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            which = torch.from_numpy(places[part])
+            scores = self.victim.scores(torch.from_numpy(self.encoder.resize(images[part])), which)
+            found.append((self.criterion.margin(scores, which) <= 0).cpu().numpy())
+        return np.concatenate(found)
+
+
+def _encoder(context: Context, model: TrainedModel) -> ImageEncoder:
+    encoders = model.spec.encoders
+    return context.image_encoder(encoders.image, encoders.image_size)
+
+
+def _curves(table: pd.DataFrame, outcomes: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """One row for each attack and K that was run: ``{attack, pixels, n, already, success}``."""
+    rows = []
+    for attack, pixels in sorted({*zip(outcomes["attack"], outcomes["pixels"], strict=True)}):
+        group = table[(table["attack"] == attack) & (table["pixels"] == pixels)]
+        shown = group[group["status"] != "already"]
+        fooled = int((shown["status"] == "fooled").sum())
+        rows.append(
+            {
+                "attack": str(attack),
+                "pixels": int(pixels),
+                "n": len(shown),
+                "already": len(group) - len(shown),
+                "success": success_interval(fooled, len(shown), _RESAMPLES, seed=seed),
+            }
+        )
+    return rows

@@ -1,0 +1,94 @@
+"""Successes on one model shown to another, judged again by the other as users call it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small_pipeline import Study
+
+from flows import jobs
+from mmer_core.attacks import write_changes
+from mmer_core.config import AttackConfig, RobustnessJob
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
+from mmer_core.inference import TrainedModel
+from mmer_core.stages import ModelArtifacts, transfer
+from mmer_core.stages.robustness import load_outcomes
+from mmer_core.stages.transfer import TRANSFER_FILE
+from mmer_core.store import ArtifactKey
+from mmer_core.training.data import EmotionData
+
+TAU = 0.02
+
+
+def attacked(study: Study, family: str, image_size: int) -> ModelArtifacts:
+    job = study.train_job("emotic")
+    job = job.model_copy(
+        update={
+            "model": job.model.model_copy(update={"family": family}),
+            "encoders": job.encoders.model_copy(update={"image_size": image_size}),
+        }
+    )
+    shift = AttackConfig(
+        images=6, budget=20, pixels=(2, 9), attacks=("sparse-rs",), criterion="shift", tau=TAU, shard_size=6
+    )
+    run = RobustnessJob(**dict(job), attack=shift)
+    key = jobs.robustness.fn(run)
+    return replace(jobs.train.fn(job).artifacts(), robustness=ArtifactKey.parse(key))
+
+
+@pytest.mark.parametrize("sizes", [(32, 32), (32, 48), (48, 32)])
+def test_a_success_is_shown_as_the_picture_it_is(study: Study, as_it_was: None, sizes) -> None:
+    source, target = attacked(study, "separate", sizes[0]), attacked(study, "joint", sizes[1])
+    context = study.context
+    made = transfer(context, source, target)
+    found = pd.read_parquet(made.folder / TRANSFER_FILE)
+    outcomes = load_outcomes(context.folder(source.robustness))
+    fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
+    assert len(fooled) == len(found) >= 3
+
+    split = Prepared.open(context.folder(source.prepared)).split("test")
+    model = TrainedModel.open(context.folder(target.model), context.device)
+    data = EmotionData.load(Features(context.folder(target.features)), split)
+    name = study.config.encoders.image
+    shows, reads = (context.image_encoder(name, size) for size in sizes)
+
+    def valence(image: np.ndarray, row: int) -> float:
+        own = data.rows(torch.tensor([row]))
+        streams = own.streams | {"context": reads.encode(reads.resize(image[None]))}
+        return float(model.emotions(streams, own.present).ratings[0, 0])
+
+    for (_, outcome), (_, verdict) in zip(fooled.iterrows(), found.iterrows(), strict=True):
+        assert outcome["sample"] == verdict["sample"]
+        row = split.ids.index(outcome["sample"])
+        photo = np.array(split.images("context")[row])
+        clean, shown = valence(photo, row), shows.resize(photo[None])[0]
+        before = abs(valence(shown, row) - clean) >= TAU
+        after = abs(valence(write_changes(shown, outcome["changed"]), row) - clean) >= TAU
+        assert verdict["status"] == ("already" if before else "fooled" if after else "resisted")
+    for curve in made.summary["curves"]:
+        group = found[found["pixels"] == curve["pixels"]]["status"]
+        assert curve["already"] == (group == "already").sum()
+        assert curve["n"] == (group != "already").sum()
+        if curve["n"]:
+            assert curve["success"]["value"] == pytest.approx(100 * (group == "fooled").sum() / curve["n"])
+
+
+def test_only_models_of_one_dataset_that_were_attacked(study: Study, as_it_was: None) -> None:
+    source = attacked(study, "separate", 32)
+    with pytest.raises(ConfigError, match="was never attacked; run mmer robustness"):
+        transfer(study.context, replace(source, robustness=None), source)
+    elsewhere = replace(source, prepared=study.only("prepared", name="Flickr8k (synthetic)").key)
+    with pytest.raises(ConfigError, match="of the same dataset"):
+        transfer(study.context, source, elsewhere)
+
+
+def test_a_report_shows_them(study: Study) -> None:
+    page = (study.context.folder(study.report) / "report.html").read_text()
+    assert "Successes that fool the other model too" in page
+    assert "separate to joint" in page
+    assert "joint to separate" in page
+    assert len(list(study.store.list("transfer"))) == 4
