@@ -45,6 +45,7 @@ class DatasetSection:
     analyses: AnalysisSection
     attacks: tables.Table | None
     transfers: tables.Table | None
+    fragile: tuple[tables.Table, ...]
     by_pixels: Markup | None
     by_queries: Markup | None
     query_figures: tables.Table | None
@@ -113,6 +114,7 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         analyses=analysis_section(dataset, id_),
         attacks=tables.attack_table(attacked) if attacked else None,
         transfers=tables.transfer_table(dataset.transfers) if dataset.transfers else None,
+        fragile=_filled(tables.fragile_emotions_table(families), tables.fragile_regions_table(families)),
         by_pixels=charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
         query_figures=tables.query_table(queried) if queried else None,

@@ -238,6 +238,60 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
     )
 
 
+def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
+    """Success of the attacks by the emotion that the clean image was read as."""
+    records = [
+        {one["group"]: one for one in family.fragility.emotions} for family in families if family.fragility
+    ]
+    names = dict.fromkeys(name for found in records for name in found)
+    rows = []
+    for name in names:
+        shown = [found.get(name) for found in records]
+        rows.append(Row(name, tuple(part for one in shown for part in _share(one))))
+    return Table(
+        caption="Images fooled by dominant emotion, at the most changed pixels, by any attack but the control",
+        columns=("Emotion", *("fooled, %", "attacked") * len(records)),
+        rows=tuple(rows),
+        groups=(("", 1), *((f"{family.family} model", 2) for family in families if family.fragility)),
+    )
+
+
+def fragile_regions_table(families: Sequence[FamilyView]) -> Table:
+    """Where the changed pixels of successes lie."""
+    shown = [family for family in families if family.fragility and family.fragility.regions]
+    records = [
+        {one["region"]: one for one in family.fragility.regions} for family in shown if family.fragility
+    ]
+    names = dict.fromkeys(name for found in records for name in found)
+    rows = [
+        Row(
+            name,
+            tuple(
+                part
+                for found in records
+                for part in (
+                    cell(found[name]["changed"]),
+                    cell(found[name]["area"]),
+                    Cell(f"{found[name]['pixels']:,}"),
+                )
+            ),
+        )
+        for name in names
+    ]
+    return Table(
+        caption="Where the pixels that fooled a model lie, beside how much of the picture that is",
+        columns=("Region", *("of the pixels, %", "of the area, %", "pixels") * len(records)),
+        rows=tuple(rows),
+        groups=(("", 1), *((f"{family.family} model", 3) for family in shown)),
+    )
+
+
+def _share(record: Record | None) -> tuple[Cell, Cell]:
+    if record is None:
+        return Cell(MISSING), Cell("0")
+    return cell(record["success"]), Cell(f"{record['n']:,}")
+
+
 def query_table(families: Sequence[FamilyView], most: int = 10) -> Table:
     """Success within so many queries, at no more than ``most`` places of each curve."""
     rows = []

@@ -38,6 +38,19 @@ class EmbeddingSpace:
 
 
 @dataclass(frozen=True)
+class Fragility:
+    """What attacks on a model found fragile, see `mmer_core.attacks.fragility`.
+
+    Attributes:
+        emotions: Records ``{"group", "n", "success"}`` by dominant emotion of the clean image.
+        regions: Records ``{"region", "pixels", "changed", "area"}``.
+    """
+
+    emotions: Sequence[Record] = ()
+    regions: Sequence[Record] = ()
+
+
+@dataclass(frozen=True)
 class FamilyView:
     """One trained model on one dataset.
 
@@ -63,6 +76,7 @@ class FamilyView:
     by_queries: Sequence[Record] = ()
     spaces: Sequence[EmbeddingSpace] = ()
     training_seconds: float | None = None
+    fragility: Fragility | None = None
 
     @property
     def analyses(self) -> Record:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmer_core.config import Config, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
+from mmer_core.stages.fragility import fragility
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
     Measured,
@@ -91,7 +92,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         name=entry.name,
         task=prepared.card.task,
         card=prepared.card,
-        families=[family_view(one, config) for one in measured],
+        families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
         examples=[e for one in measured for e in retrieval_examples(one, config)] if retrieval else [],
         gallery=[image for one in measured for image in attacked_images(context, one, config)],
         leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},

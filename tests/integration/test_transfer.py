@@ -1,5 +1,7 @@
 """Successes on one model shown to another, judged again by the other as users call it."""
 
+import csv
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +18,10 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages import ModelArtifacts, transfer
+from mmer_core.stages.fragility import fragility
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.transfer import TRANSFER_FILE
+from mmer_core.stages.views import Measured
 from mmer_core.store import ArtifactKey
 from mmer_core.training.data import EmotionData
 
@@ -86,9 +90,32 @@ def test_only_models_of_one_dataset_that_were_attacked(study: Study, as_it_was: 
         transfer(study.context, source, elsewhere)
 
 
-def test_a_report_shows_them(study: Study) -> None:
+def test_a_report_shows_them_and_what_is_fragile(study: Study) -> None:
     page = (study.context.folder(study.report) / "report.html").read_text()
     assert "Successes that fool the other model too" in page
     assert "separate to joint" in page
     assert "joint to separate" in page
     assert len(list(study.store.list("transfer"))) == 4
+    assert "Images fooled by dominant emotion" in page
+
+
+def test_fragile_regions_are_those_of_the_annotated_boxes(study: Study, as_it_was: None) -> None:
+    models = attacked(study, "separate", 32)
+    context = study.context
+    found = fragility(context, Measured.open(context, models))
+    assert found is not None
+    assert found.emotions == ()  # the criterion was about a rating
+    with (context.folder(models.prepared) / "test.csv").open(newline="") as file:
+        people = {row["Id"]: row for row in csv.DictReader(file)}
+    counts = dict.fromkeys((row["region"] for row in found.regions), 0)
+    outcomes = load_outcomes(context.folder(models.robustness))
+    for _, outcome in outcomes[outcomes["status"] == "fooled"].iterrows():
+        person = people[outcome["sample"]]
+        (x1, y1, x2, y2), (width, height) = json.loads(person["BBox"]), json.loads(person["Image Size"])
+        for y, x, *_ in outcome["changed"]:
+            column, line = (x + 0.5) * width / 32, (y + 0.5) * height / 32
+            inside = x1 <= column < x2 and y1 <= line < y2
+            upper = line < y1 + (y2 - y1) / 4
+            counts["background" if not inside else list(counts)[0 if upper else 1]] += 1
+    assert {row["region"]: row["pixels"] for row in found.regions} == counts
+    assert sum(counts.values()) > 5

@@ -1,5 +1,7 @@
 """Made-up views for the report's tests: every figure is invented, only its shape is real."""
 
+from itertools import permutations
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,9 +11,11 @@ from mmer_core.reporting.view import (
     DatasetView,
     EmbeddingSpace,
     FamilyView,
+    Fragility,
     ReportView,
     RetrievalExample,
     StreamComparison,
+    Transfer,
 )
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
@@ -68,6 +72,32 @@ def curves(strength: float) -> list[dict]:
         for attack, shares in (("de", (11.0, 23.0, 37.0)), ("random", (4.0, 6.0, 9.0)))
         for k, share in zip((1, 3, 5), shares, strict=True)
     ]
+
+
+def transfers(families: list[FamilyView]) -> list[Transfer]:
+    return [
+        Transfer(
+            source.family,
+            target.family,
+            [
+                one | {"n": 41 + one["pixels"], "success": estimate(17.1 + one["pixels"])}
+                for one in source.curves
+            ],
+        )
+        for source, target in permutations(families, 2)
+    ]
+
+
+def fragile(strength: float) -> Fragility:
+    emotions = [
+        {"group": name, "n": 7 + place, "success": estimate(strength * (41.3 - 5 * place))}
+        for place, name in enumerate(EMOTIC_CATEGORIES[:5])
+    ]
+    places = (("head", 31.4, 6.2), ("background", 68.6, 93.8))
+    regions = [
+        {"region": name, "pixels": 1234, "changed": changed, "area": area} for name, changed, area in places
+    ]
+    return Fragility(emotions, regions)
 
 
 def by_queries(strength: float) -> list[dict]:
@@ -225,6 +255,7 @@ def family(
         by_queries=by_queries(strength) if attacks else [],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
         training_seconds=12.34,
+        fragility=fragile(strength) if attacks and evaluation["task"] == "emotion" else None,
     )
 
 
@@ -252,6 +283,7 @@ def emotion_dataset(
             EMOTIC_CATEGORIES,
             {one.family: {stream: by["ap"] for stream, by in one.evaluation["per_stream"].items()} for one in families},
         ),
+        transfers=transfers(families),
     )  # fmt: skip
 
 

@@ -149,6 +149,11 @@ def test_every_figure_is_in_the_text(full):
                     assert f"{end:.1f}".replace("-", "−") in text, record["name"]
             for record in family.curves:
                 assert f"{record['success']['high']:.1f}" in text
+            for record in family.fragility.emotions if family.fragility else ():
+                assert f"{record['success']['low']:.1f}" in text, record["group"]
+            for record in family.fragility.regions if family.fragility else ():
+                assert f"{record['changed']:.1f}" in text, record["region"]
+                assert f"{record['area']:.1f}" in text
             for record in family.history:
                 assert f"{record['train_loss']:.4g}" in text
             for space in family.analyses["spaces"]:
@@ -163,6 +168,10 @@ def test_every_figure_is_in_the_text(full):
             for record in family.analyses["words"]:
                 assert record["word"] in text
                 assert f"{record['difference']['value']:.3f}".replace("-", "−") in text
+        for transfer in dataset.transfers:
+            assert f"{transfer.source} to {transfer.target}" in text
+            for record in transfer.curves:
+                assert f"{record['success']['value']:.1f}" in text
         for item in dataset.gallery:
             assert f"{item.queries} queries · sample {item.sample}" in text
         assert f"{dataset.card.inputs:,} inputs found" in text

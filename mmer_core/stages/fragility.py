@@ -1,0 +1,55 @@
+"""Which emotions, and which parts of a picture, attacks on a model found fragile."""
+
+import json
+
+import pandas as pd
+
+from mmer_core.attacks.fragility import Region, changes_by_region, success_by_group
+from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.reporting.view import Fragility
+from mmer_core.stages.context import Context
+from mmer_core.stages.views import Measured
+
+HEAD = 0.25
+"""Share of a person's box, from above, in which the head mostly is; EMOTIC annotates no faces."""
+
+
+def fragility(context: Context, measured: Measured) -> Fragility | None:
+    """Of an emotion model that was attacked; None for others."""
+    table, spec = measured.outcomes, measured.spec
+    if table is None or spec.task != "emotion":
+        return None
+    # Under the criterion "shift" the scores are ratings, and the highest of them says nothing.
+    dominant = measured.attack.criterion != "shift"
+    labels = (
+        {sample: spec.labels[top] for sample, top in zip(table["sample"], table["clean_top"], strict=True)}
+        if dominant
+        else {}
+    )
+    split = measured.prepared.split(measured.attack.split)
+    size = context.image_encoder(spec.encoders.image, spec.encoders.image_size).size
+    regions = _people(split, table, size) if measured.attack.stream == "context" else {}
+    return Fragility(
+        emotions=success_by_group(table, labels) if dominant else (),
+        regions=changes_by_region(table, size, regions) if regions else (),
+    )
+
+
+def _people(
+    split: PreparedSplit, table: pd.DataFrame, size: tuple[int, int]
+) -> dict[str, list[tuple[str, Region]]]:
+    """The regions of every attacked sample's person; empty where the dataset has no boxes."""
+    if "BBox" not in split.table:
+        return {}
+    height, width = size
+    found = {}
+    rows = split.table.set_index("Id").loc[table["sample"].unique()]
+    for sample, box, whole in zip(rows.index, rows["BBox"], rows["Image Size"], strict=True):
+        (x1, y1, x2, y2), (columns, lines) = json.loads(box), json.loads(whole)
+        across, down = width / columns, height / lines
+        chin = y1 + HEAD * (y2 - y1)
+        found[str(sample)] = [
+            ("person, upper quarter of the box", (x1 * across, y1 * down, x2 * across, chin * down)),
+            ("person, rest of the box", (x1 * across, chin * down, x2 * across, y2 * down)),
+        ]
+    return found
