@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +15,13 @@ from flows.terminal import progress_bars, tables
 from mmer_core.config import RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
 from mmer_core.files import write_whole
-from mmer_core.prediction import PhotoAttack, PhotoRequest, attack_photo, attack_picture
+from mmer_core.prediction import (
+    PhotoAttack,
+    PhotoRequest,
+    attack_picture,
+    map_picture,
+    photo_target,
+)
 from mmer_core.prediction.photos import read_photo
 from mmer_core.stages import Context
 from tasks.progress import progress_for
@@ -34,6 +41,7 @@ def attack(
     text: str | None = None,
     model: str | None = None,
     out: Path = Path("attacked"),
+    map_stride: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     search: Annotated[SearchConfig, Flags] = SearchConfig(),
     runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),
@@ -56,6 +64,9 @@ def attack(
         Key of a model; by default the newest one, or without a text the newest emotion model.
     out:
         Folder for the pictures.
+    map_stride:
+        Draw a map as well: where one pixel is enough, trying 8 colours at every so-manieth place across and down;
+        1 for every place.
     json_output:
         Print JSON instead of a table.
     search:
@@ -63,37 +74,43 @@ def attack(
     """
     read_photo(photo)  # a wrong name is told before anything is loaded
     request = PhotoRequest(str(photo), photo, box, text)
-    rows = []
+    rows, maps = [], []
     with progress_bars():
+        target = photo_target(Context(runtime), request, search, model=model)
         progress = progress_for("attack")
         total = len(search.attacks) * len(search.pixels)
-        for done, found in enumerate(attack_photo(Context(runtime), request, search, model=model), start=1):
+        for done, found in enumerate(target.attacks(search, runtime.batch_size), start=1):
             rows.append((found, *_write(found, photo, out)))
             progress(done, total)
+        if map_stride is not None:
+            drawn = target.one_pixel_map(map_stride, runtime.batch_size, progress_for("map"))
+            maps.append(out / f"{photo.stem}-map.png")
+            _save(maps[0], map_picture(target.image, drawn))
     if json_output:
         files = ({"picture": str(picture), "attacked": str(exact)} for _, picture, exact in rows)
         print(json.dumps([row[0].to_dict() | more for row, more in zip(rows, files, strict=True)], indent=2))
     else:
         _print([(found, picture) for found, picture, _ in rows])
+        for path in maps:
+            print(f"{drawn.vulnerable:.1%} of the places tried are enough for one pixel: {path}")
 
 
 def _write(found: PhotoAttack, photo: Path, out: Path) -> tuple[Path, Path]:
     stem = f"{photo.stem}-{found.outcome.attack}-{found.outcome.pixels}"
     picture, exact = out / f"{stem}.png", out / f"{stem}-input.png"
-    try:
-        write_whole(picture, _png(attack_picture(found)))
-        write_whole(exact, _png(Image.fromarray(found.attacked)))
-    except OSError as error:
-        raise DatasetError(
-            f"cannot write to {out}: {error.strerror or error}; give another folder: --out"
-        ) from None
+    _save(picture, attack_picture(found))
+    _save(exact, Image.fromarray(found.attacked))
     return picture, exact
 
 
-def _png(image: Image.Image) -> bytes:
+def _save(path: Path, image: Image.Image) -> None:
     content = io.BytesIO()
     image.save(content, format="PNG")
-    return content.getvalue()
+    try:
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        reason = error.strerror or error
+        raise DatasetError(f"cannot write to {path.parent}: {reason}; give another folder: --out") from None
 
 
 def _print(rows: list[tuple[PhotoAttack, Path]]) -> None:

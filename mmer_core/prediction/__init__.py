@@ -1,7 +1,7 @@
 """Photos of anybody's: which, who is in them, what a trained model reads, and what fools it."""
 
-from mmer_core.prediction.attack_picture import attack_picture
-from mmer_core.prediction.attacking import PhotoAttack, attack_photo
+from mmer_core.prediction.attack_picture import attack_picture, map_picture
+from mmer_core.prediction.attacking import PhotoAttack, PhotoTarget, photo_target
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.people import read_people
 from mmer_core.prediction.photos import PhotoRequest, listed_photos
@@ -12,10 +12,12 @@ __all__ = [
     "PersonReading",
     "PhotoAttack",
     "PhotoRequest",
+    "PhotoTarget",
     "Reading",
-    "attack_photo",
     "attack_picture",
     "listed_photos",
+    "map_picture",
+    "photo_target",
     "read_people",
     "write_readings",
 ]

@@ -1,8 +1,9 @@
-"""An attack as a picture: the model's input before and after, the changed pixels ringed."""
+"""Attacks as pictures: the model's input before and after, and where one pixel is enough."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmer_core.attacks.vulnerability import OnePixelMap
 from mmer_core.prediction.attacking import PhotoAttack
 
 _SIDE = 448
@@ -36,6 +37,26 @@ def attack_picture(attack: PhotoAttack) -> Image.Image:
         draw.text((left, top + factor * height + _MARGIN), line, "black", font)
     foot = size[1] - _FONT - _MARGIN
     draw.text((_MARGIN, foot), _cut(draw, title, font, size[0] - 2 * _MARGIN), "dimgray", font)
+    return sheet
+
+
+def map_picture(image: np.ndarray, found: OnePixelMap) -> Image.Image:
+    """The input beside its map: from white, where one pixel does nothing, to red, where it brings the criterion
+    nearest; black where it meets it. Places that were not tried show their nearest neighbour."""
+    rows, columns = (np.flatnonzero(~np.isnan(found.margins).all(axis=axis)) for axis in (1, 0))
+    margins = found.margins[np.ix_(rows, columns)]
+    gained = np.clip(found.clean_margin - margins, 0, None)
+    heat = gained / max(gained.max(), 1e-12)
+    colours = np.stack([np.ones_like(heat), 1 - heat, 1 - heat], axis=-1)
+    colours[margins <= 0] = 0
+    height, width = image.shape[:2]
+    factor = max(1, -(-_SIDE // max(height, width)))
+    shown = Image.fromarray((255 * colours).round().astype(np.uint8))
+    sheet = Image.new("RGB", (2 * factor * width + 3 * _MARGIN, factor * height + 2 * _MARGIN), "white")
+    enlarged = Image.fromarray(np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))
+    sheet.paste(enlarged, (_MARGIN, _MARGIN))
+    size = (factor * width, factor * height)
+    sheet.paste(shown.resize(size, Image.Resampling.NEAREST), (2 * _MARGIN + size[0], _MARGIN))
     return sheet
 
 

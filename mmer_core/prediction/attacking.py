@@ -12,6 +12,7 @@ from mmer_core.attacks.criteria import Criterion, RankDrop
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import Outcome
 from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 from mmer_core.config import SearchConfig
 from mmer_core.datasets.boxes import clamp
 from mmer_core.datasets.prepared import Prepared
@@ -20,6 +21,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.photos import PhotoRequest, encode_squares, read_photo, square
+from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.criteria import before_and_after
 from mmer_core.stages.lineage import newest_model
@@ -50,20 +52,59 @@ class PhotoAttack:
 
 
 @dataclass(frozen=True)
-class _Target:
-    """A photo and a model, ready to be attacked; ``names`` are what the victim's columns mean."""
+class PhotoTarget:
+    """A photo and a model, ready to be attacked.
 
+    Attributes:
+        name: Of the photo.
+        victim, criterion: The model, and what counts as success.
+        image: ``(H, W, 3)`` uint8, what the model reads.
+        names: What the victim's columns mean.
+        task: The model's.
+    """
+
+    name: str
     victim: Victim
     criterion: Criterion
     image: np.ndarray
     names: list[str]
     task: str
 
+    def attacks(self, config: SearchConfig, batch_size: int) -> Iterator[PhotoAttack]:
+        """Attack it by every attack and ``K``, one after another."""
+        for name in config.attacks:
+            for pixels in config.pixels:
+                (outcome,) = run_attack(
+                    self.victim,
+                    self.criterion,
+                    configured_attack(name, config),
+                    self.image[None],
+                    [self.name],
+                    pixels=pixels,
+                    budget=config.budget,
+                    seed=config.seed,
+                    batch_size=batch_size,
+                )
+                attacked = write_changes(self.image, outcome.changed)
+                words = before_and_after(config, asdict(outcome), self.names, self.task)
+                yield PhotoAttack(outcome, self.image, attacked, *words)
 
-def attack_photo(
+    def one_pixel_map(self, stride: int, batch_size: int, progress: Progress) -> OnePixelMap:
+        """Where one pixel is enough, at every ``stride``-th place."""
+        return one_pixel_map(
+            self.victim,
+            self.criterion,
+            self.image,
+            stride=stride,
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+
+def photo_target(
     context: Context, request: PhotoRequest, config: SearchConfig, *, model: str | None = None
-) -> Iterator[PhotoAttack]:
-    """Attack the image that a model makes of a photo, by every attack and ``K``, one after another.
+) -> PhotoTarget:
+    """The image that a model makes of a photo.
 
     An emotion model reads the person in the request's box (the whole photo without one), and the text if there is
     one. For a retrieval model the text is what the photo must no longer find among the captions of the split that
@@ -84,23 +125,7 @@ def attack_photo(
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     prepare = _emotion_target if trained.spec.task == "emotion" else _match_target
-    target = prepare(context, request, config, trained, encoder, manifest)
-    for name in config.attacks:
-        for pixels in config.pixels:
-            (outcome,) = run_attack(
-                target.victim,
-                target.criterion,
-                configured_attack(name, config),
-                target.image[None],
-                [request.name],
-                pixels=pixels,
-                budget=config.budget,
-                seed=config.seed,
-                batch_size=context.runtime.batch_size,
-            )
-            attacked = write_changes(target.image, outcome.changed)
-            words = before_and_after(config, asdict(outcome), target.names, target.task)
-            yield PhotoAttack(outcome, target.image, attacked, *words)
+    return prepare(context, request, config, trained, encoder, manifest)
 
 
 def _emotion_target(
@@ -110,7 +135,7 @@ def _emotion_target(
     trained: TrainedModel,
     encoder: ImageEncoder,
     _: Manifest,
-) -> _Target:
+) -> PhotoTarget:
     spec, picture = trained.spec, read_photo(request.path)
     box = clamp(request.box, picture.size) if request.box else (0, 0, *picture.size)
     if box is None:
@@ -129,7 +154,7 @@ def _emotion_target(
         raise ConfigError(f"the model reads {', '.join(squares)} and no {config.stream}; attack one of these")
     image = squares[config.stream]
     victim, criterion = emotion_victim(trained, encoder, data, image[None], np.zeros(1, int), config)
-    return _Target(victim, criterion, image, list(spec.labels), "emotion")
+    return PhotoTarget(request.name, victim, criterion, image, list(spec.labels), "emotion")
 
 
 def _match_target(
@@ -139,7 +164,7 @@ def _match_target(
     trained: TrainedModel,
     encoder: ImageEncoder,
     manifest: Manifest,
-) -> _Target:
+) -> PhotoTarget:
     if config.match_criterion != "image-to-text" or config.stream != "context":
         raise ConfigError(
             "one photo is attacked for its own text only: match-criterion image-to-text, stream context"
@@ -157,4 +182,6 @@ def _match_target(
     image = square(read_photo(request.path), trained.spec.sides["context"], encoder)
     criterion = RankDrop([np.zeros(1, int)], config.top)
     names = [request.text, *split.texts]
-    return _Target(match_victim(trained, encoder, gallery), criterion, image, names, "retrieval")
+    return PhotoTarget(
+        request.name, match_victim(trained, encoder, gallery), criterion, image, names, "retrieval"
+    )

@@ -1,5 +1,6 @@
 """`mmer attack` on one photo, each picture it leaves judged again by the model as users call it."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,42 @@ def test_a_table_for_people(study: Study, mmer: Callable, photo: Path, tmp_path:
     assert head.split() == ["attack", "pixels", "result", "queries", "before", "after", "picture"]
     assert len(rows) == 4
     assert all(Path(row.split()[-1]).exists() for row in rows)
+
+
+def test_a_map_of_where_one_pixel_is_enough(
+    study: Study, mmer: Callable, photo: Path, tmp_path: Path
+) -> None:
+    model = study.only("model", task="emotion", family="joint")
+    judge = Judge(study, model, photo)
+    judge.clean["body"] = square(read_photo(photo), judge.trained.spec.sides["body"], judge.encoder)
+    before = judge.emotions(judge.clean).ratings[0, 1]
+    places = range(3, judge.encoder.size[0], 8)  # every eighth, as far from one border as from the other
+    most = []
+    for y, x in itertools.product(places, places):
+        moved = []
+        for corner in itertools.product((0, 255), repeat=3):
+            image = judge.clean["context"].copy()
+            image[y, x] = corner
+            moved.append(abs(judge.emotions(judge.clean | {"context": image}).ratings[0, 1] - before))
+        most.append(max(moved))
+    low, high = np.sort(most)[[5, 6]]
+    tau = float(low + high) / 2
+    enough = [one >= tau for one in most]
+    assert 0 < sum(enough) < len(enough)
+
+    arguments = (photo, "--text", TEXT, "--model", model.key, "--out", tmp_path / "out", "--map-stride", 8)
+    shift = ("--criterion", "shift", "--dimension", "arousal", "--tau", tau)
+    answer = mmer("attack", *arguments, *SEARCH, *shift, *study.flags())
+    assert answer.code == 0, answer.err
+    assert "map: " in answer.err
+    path = tmp_path / "out" / "beach-map.png"
+    told = f"{np.mean(enough):.1%} of the places tried are enough for one pixel: {path}"
+    assert answer.out.splitlines()[-1] == told
+    drawn = np.asarray(Image.open(path))
+    right = drawn[12:-12, -drawn.shape[0] + 12 : -12]  # the map is as high as it is wide
+    cell = len(right) // len(places)
+    centres = right[cell // 2 :: cell, cell // 2 :: cell][: len(places), : len(places)]
+    assert (centres == 0).all(axis=2).ravel().tolist() == enough
 
 
 def test_what_cannot_be_attacked(study: Study, mmer: Callable, photo: Path, tmp_path: Path) -> None:
