@@ -19,6 +19,9 @@ _POPULATION = 100
 class CountedClassifier(nn.Module):
     """Pixels in 0..1 to logits, counting the images it is asked about."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, module: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.module, self.queries = module, 0

@@ -28,7 +28,9 @@ def convert_emotic(root: Path, out: Path) -> None:
             size = image["image_size"].ravel()[0]
             width, height = int(size["n_col"].ravel()[0]), int(size["n_row"].ravel()[0])
             for person in image["person"].ravel():
-                photo = cv2.cvtColor(cv2.imread(str(root / "emotic" / folder / name)), cv2.COLOR_BGR2RGB)
+                decoded = cv2.imread(str(root / "emotic" / folder / name))
+                assert decoded is not None
+                photo = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
                 x1, y1, x2, y2 = person["body_bbox"].ravel().astype(int)
                 x1, x2 = min(width, max(0, x1)), min(width, max(0, x2))
                 y1, y2 = min(height, max(0, y1)), min(height, max(0, y2))

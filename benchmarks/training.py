@@ -120,13 +120,15 @@ def _set_up(images: int, encoders: EncoderConfig, runtime: RuntimeConfig) -> tup
         Prepared.open(context.folder(trained.prepared)),
         Features(context.folder(trained.features)),
     )
-    data = [EmotionData.load(features, prepared.split(name)).to(context.device) for name in ("train", "val")]
+    train_data, val_data = (
+        EmotionData.load(features, prepared.split(name)).to(context.device) for name in ("train", "val")
+    )
     shards = [
         manifest.wall_seconds
         for manifest in context.store.list("feature-shard")
         if manifest.config["shard"]["split"] == "train"
     ]
-    bench = Bench(context, job, prepared.split("train"), *data, context.folder(trained.model))
+    bench = Bench(context, job, prepared.split("train"), train_data, val_data, context.folder(trained.model))
     return bench, sum(shards)
 
 
