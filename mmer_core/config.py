@@ -437,9 +437,10 @@ class SearchConfig(Config):
     pixels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 5), min_length=1, description="How many pixels (K) may change; one curve point each."
     )
-    stream: Literal["context", "body"] = Field(
+    stream: Literal["context", "body", "photo"] = Field(
         "context",
-        description="Image that an emotion model is attacked through; text and the other stay as they are.",
+        description="What is attacked: an image as the model reads it, 'context' or 'body', while text and the other "
+        "stay as they are; or the 'photo' itself, whose pixels reach both through cropping and resizing.",
     )
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     population: int = Field(50, ge=4, description="Population of differential evolution (400 in the paper).")
@@ -482,6 +483,10 @@ class SearchConfig(Config):
 class AttackConfig(SearchConfig):
     """Few-pixel attacks on many images of a dataset."""
 
+    stream: Literal["context", "body"] = Field(
+        "context",
+        description="Image that an emotion model is attacked through; text and the other stay as they are.",
+    )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
     shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")

@@ -8,13 +8,14 @@ from mmer_core.prediction.attacking import PhotoAttack
 
 _SIDE = 448
 """Least side in pixels at which an input is shown: small ones are enlarged by a whole factor, pixel by pixel."""
+_LARGEST = 1024
+"""Longest side of a photo as it is shown; larger ones are reduced."""
 _MARGIN, _FONT = 12, 16
 
 
 def attack_picture(attack: PhotoAttack) -> Image.Image:
     """Before and after side by side, with what the model says below."""
-    height, width = attack.clean.shape[:2]
-    factor = max(1, -(-_SIDE // max(height, width)))
+    scale = _scale(attack.clean)
     font = ImageFont.load_default(_FONT)
     outcome = attack.outcome
     found = {"fooled": "fooled", "resisted": "not fooled", "already": "met the criterion unattacked"}
@@ -22,19 +23,17 @@ def attack_picture(attack: PhotoAttack) -> Image.Image:
         f"{outcome.attack}, {len(outcome.changed)} of at most {outcome.pixels} pixels, {outcome.queries} queries: "
         f"{found[outcome.status]}"
     )
-    size = (2 * factor * width + 3 * _MARGIN, factor * height + 2 * _MARGIN + 3 * (_FONT + _MARGIN))
+    shown = [_shown(pixels, scale) for pixels in (attack.clean, attack.attacked)]
+    width, height = shown[0].size
+    size = (2 * width + 3 * _MARGIN, height + 2 * _MARGIN + 3 * (_FONT + _MARGIN))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    for column, (pixels, words) in enumerate(
-        ((attack.clean, attack.before), (attack.attacked, attack.after))
-    ):
-        left, top = _MARGIN + column * (factor * width + _MARGIN), _MARGIN
-        enlarged = np.repeat(np.repeat(pixels, factor, axis=0), factor, axis=1)
-        sheet.paste(Image.fromarray(enlarged), (left, top))
+    for column, (image, words) in enumerate(zip(shown, (attack.before, attack.after), strict=True)):
+        left, top = _MARGIN + column * (width + _MARGIN), _MARGIN
+        sheet.paste(image, (left, top))
         for y, x, *_ in outcome.changed:
-            _ring(draw, left + factor * (x + 0.5), top + factor * (y + 0.5), 0.03 * factor * width + factor)
-        line = _cut(draw, words, font, factor * width)
-        draw.text((left, top + factor * height + _MARGIN), line, "black", font)
+            _ring(draw, left + scale * (x + 0.5), top + scale * (y + 0.5), 0.03 * width + scale)
+        draw.text((left, top + height + _MARGIN), _cut(draw, words, font, width), "black", font)
     foot = size[1] - _FONT - _MARGIN
     draw.text((_MARGIN, foot), _cut(draw, title, font, size[0] - 2 * _MARGIN), "dimgray", font)
     return sheet
@@ -49,15 +48,24 @@ def map_picture(image: np.ndarray, found: OnePixelMap) -> Image.Image:
     heat = gained / max(gained.max(), 1e-12)
     colours = np.stack([np.ones_like(heat), 1 - heat, 1 - heat], axis=-1)
     colours[margins <= 0] = 0
-    height, width = image.shape[:2]
-    factor = max(1, -(-_SIDE // max(height, width)))
-    shown = Image.fromarray((255 * colours).round().astype(np.uint8))
-    sheet = Image.new("RGB", (2 * factor * width + 3 * _MARGIN, factor * height + 2 * _MARGIN), "white")
-    enlarged = Image.fromarray(np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))
-    sheet.paste(enlarged, (_MARGIN, _MARGIN))
-    size = (factor * width, factor * height)
-    sheet.paste(shown.resize(size, Image.Resampling.NEAREST), (2 * _MARGIN + size[0], _MARGIN))
+    shown = _shown(image, _scale(image))
+    heatmap = Image.fromarray((255 * colours).round().astype(np.uint8))
+    sheet = Image.new("RGB", (2 * shown.width + 3 * _MARGIN, shown.height + 2 * _MARGIN), "white")
+    sheet.paste(shown, (_MARGIN, _MARGIN))
+    sheet.paste(heatmap.resize(shown.size, Image.Resampling.NEAREST), (2 * _MARGIN + shown.width, _MARGIN))
     return sheet
+
+
+def _scale(image: np.ndarray) -> float:
+    longest = max(image.shape[:2])
+    return -(-_SIDE // longest) if longest < _SIDE else min(1.0, _LARGEST / longest)
+
+
+def _shown(image: np.ndarray, scale: float) -> Image.Image:
+    height, width = image.shape[:2]
+    size = (max(1, round(scale * width)), max(1, round(scale * height)))
+    kind = Image.Resampling.NEAREST if scale >= 1 else Image.Resampling.LANCZOS
+    return Image.fromarray(image).resize(size, kind)
 
 
 def _ring(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion, RankDrop
@@ -21,14 +22,17 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.photos import PhotoRequest, encode_squares, read_photo, square
+from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
-from mmer_core.stages.criteria import before_and_after
+from mmer_core.stages.criteria import before_and_after, emotion_criterion
 from mmer_core.stages.lineage import newest_model
-from mmer_core.stages.victims import configured_attack, emotion_victim, match_victim
+from mmer_core.stages.victims import configured_attack, emotion_scores, emotion_victim, match_victim
 from mmer_core.store import Manifest
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.data import EmotionData
+
+_BATCH_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class PhotoAttack:
     """What one attack with one ``K`` did to a photo.
 
     Attributes:
-        clean, attacked: ``(H, W, 3)`` uint8, the model's input before and after.
+        clean, attacked: ``(H, W, 3)`` uint8, the model's input (or the photo) before and after.
         before, after: What the model says of them, in words.
     """
 
@@ -58,7 +62,7 @@ class PhotoTarget:
     Attributes:
         name: Of the photo.
         victim, criterion: The model, and what counts as success.
-        image: ``(H, W, 3)`` uint8, what the model reads.
+        image: ``(H, W, 3)`` uint8, what is attacked: an input of the model, or the photo.
         names: What the victim's columns mean.
         task: The model's.
     """
@@ -71,7 +75,8 @@ class PhotoTarget:
     task: str
 
     def attacks(self, config: SearchConfig, batch_size: int) -> Iterator[PhotoAttack]:
-        """Attack it by every attack and ``K``, one after another."""
+        """Attack it by every attack and ``K``, one after another; large photos in smaller batches."""
+        batch_size = max(1, min(batch_size, _BATCH_BYTES // self.image.nbytes))
         for name in config.attacks:
             for pixels in config.pixels:
                 (outcome,) = run_attack(
@@ -96,7 +101,7 @@ class PhotoTarget:
             self.criterion,
             self.image,
             stride=stride,
-            batch_size=batch_size,
+            batch_size=max(1, min(batch_size, _BATCH_BYTES // self.image.nbytes)),
             progress=progress,
         )
 
@@ -141,19 +146,36 @@ def _emotion_target(
     if box is None:
         width, height = picture.size
         raise DatasetError(f"the box {request.box} lies outside {request.path} of {width} x {height} pixels")
-    squares = {
-        stream: square(picture.crop(box) if stream == "body" else picture, side, encoder)
-        for stream, side in spec.sides.items()
-    }
-    streams = {stream: encode_squares(encoder, [one], 1) for stream, one in squares.items()}
+
+    def squares(photo: Image.Image) -> dict[str, np.ndarray]:
+        return {
+            stream: square(photo.crop(box) if stream == "body" else photo, side, encoder)
+            for stream, side in spec.sides.items()
+        }
+
+    inputs = squares(picture)
+    streams = {stream: encode_squares(encoder, [one], 1) for stream, one in inputs.items()}
     if request.text and "text" in spec.streams:
         streams["text"] = context.text_encoder(spec.encoders.text).encode([request.text])
     # What the person is labelled as plays no part: an attack changes what the model says.
     data = EmotionData(streams, torch.zeros(1, len(spec.labels)), torch.zeros(1, len(spec.dimensions)))
-    if config.stream not in squares:
-        raise ConfigError(f"the model reads {', '.join(squares)} and no {config.stream}; attack one of these")
-    image = squares[config.stream]
-    victim, criterion = emotion_victim(trained, encoder, data, image[None], np.zeros(1, int), config)
+    victim: Victim
+    if config.stream == "photo":
+        image = np.array(picture)
+        read = emotion_scores(trained, data.to(trained.device), config)
+        victim = SourceVictim(
+            image.shape[:2],
+            squares,
+            encoder,
+            lambda seen: read(seen, torch.zeros(len(seen["context"]), dtype=torch.int64)),
+        )
+        clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
+        criterion = emotion_criterion(config, trained, clean)
+    elif config.stream in inputs:
+        image = inputs[config.stream]
+        victim, criterion = emotion_victim(trained, encoder, data, image[None], np.zeros(1, int), config)
+    else:
+        raise ConfigError(f"the model reads {', '.join(inputs)} and no {config.stream}; attack one of these")
     return PhotoTarget(request.name, victim, criterion, image, list(spec.labels), "emotion")
 
 
@@ -165,9 +187,9 @@ def _match_target(
     encoder: ImageEncoder,
     manifest: Manifest,
 ) -> PhotoTarget:
-    if config.match_criterion != "image-to-text" or config.stream != "context":
+    if config.match_criterion != "image-to-text" or config.stream == "body":
         raise ConfigError(
-            "one photo is attacked for its own text only: match-criterion image-to-text, stream context"
+            "one photo is attacked for its own text only: match-criterion image-to-text, stream context or photo"
         )
     if not request.text:
         raise ConfigError("a retrieval model matches texts; give --text, the caption that fits the photo")
@@ -179,9 +201,21 @@ def _match_target(
     texts = torch.from_numpy(features.load(split.split, "text"))
     own = context.text_encoder(trained.spec.encoders.text).encode([request.text])
     gallery = torch.from_numpy(trained.embed_texts(torch.cat([own, texts]))).to(trained.device)
-    image = square(read_photo(request.path), trained.spec.sides["context"], encoder)
+
+    def squares(photo: Image.Image) -> dict[str, np.ndarray]:
+        return {"context": square(photo, trained.spec.sides["context"], encoder)}
+
+    picture = read_photo(request.path)
+    victim: Victim
+    if config.stream == "photo":
+        image = np.array(picture)
+        victim = SourceVictim(
+            image.shape[:2],
+            squares,
+            encoder,
+            lambda seen: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T,
+        )
+    else:
+        image, victim = squares(picture)["context"], match_victim(trained, encoder, gallery)
     criterion = RankDrop([np.zeros(1, int)], config.top)
-    names = [request.text, *split.texts]
-    return PhotoTarget(
-        request.name, match_victim(trained, encoder, gallery), criterion, image, names, "retrieval"
-    )
+    return PhotoTarget(request.name, victim, criterion, image, [request.text, *split.texts], "retrieval")

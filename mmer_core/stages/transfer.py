@@ -49,7 +49,9 @@ def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -
         config = AttackConfig(**run.manifest.config)
         outcomes = load_outcomes(run.folder)
         fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
-        seen = _Transfer(context, source, target, config, fooled["sample"]).verdicts(fooled)
+        # Nothing to show is nothing to read: some networks do not take a batch of none.
+        shown = _Transfer(context, source, target, config, fooled["sample"]) if len(fooled) else None
+        seen = shown.verdicts(fooled) if shown else []
         table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
         table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
         return {"curves": _curves(table, outcomes, config.seed)}
@@ -106,7 +108,7 @@ class _Transfer:
             for place, changed in zip(places, fooled["changed"], strict=True)
         )
         before = self._meets(self.shown, np.arange(len(self.shown)))
-        after = self._meets(np.stack([*attacked]) if len(places) else self.shown[:0], places)
+        after = self._meets(np.stack([*attacked]), places)
         return [
             "already" if before[place] else "fooled" if met else "resisted"
             for place, met in zip(places, after, strict=True)
@@ -114,7 +116,7 @@ class _Transfer:
 
     def _meets(self, images: np.ndarray, places: np.ndarray) -> np.ndarray:
         """``(n,)`` bool: which inputs of the source, ``(n, H, W, 3)``, meet the criterion on the target."""
-        found = [np.zeros(0, dtype=bool)]
+        found = []
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
             which = torch.from_numpy(places[part])

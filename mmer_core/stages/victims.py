@@ -1,5 +1,7 @@
 """Attacks as configured, and trained models as they see them: what they do not touch are features that are there."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -71,14 +73,25 @@ def emotion_victim(
     stream = config.stream
     if stream not in data.streams:
         raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
-    own = data.rows(torch.from_numpy(rows)).to(trained.device)
-    scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
+    read = emotion_scores(trained, data.rows(torch.from_numpy(rows)).to(trained.device), config)
 
-    def read(attacked: Tensor, which: Tensor) -> Tensor:
-        shown = own.rows(which)
-        return scores(shown.streams | {stream: attacked}, shown.present)
+    def head(attacked: Tensor, which: Tensor) -> Tensor:
+        return read({stream: attacked}, which)
 
     with torch.inference_mode(), running():
-        clean = read(encoder.encode(images), torch.arange(len(rows)))
-    victim = EncodedVictim(encoder, read, evaluator=encoder.evaluator())
+        clean = head(encoder.encode(images), torch.arange(len(rows)))
+    victim = EncodedVictim(encoder, head, evaluator=encoder.evaluator())
     return victim, emotion_criterion(config, trained, clean)
+
+
+def emotion_scores(
+    trained: TrainedModel, data: EmotionData, config: SearchConfig
+) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+    """What an emotion model says of the samples ``(B,)`` of ``data`` when some streams ``(B, D)`` are others."""
+    scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
+
+    def read(attacked: dict[str, Tensor], which: Tensor) -> Tensor:
+        shown = data.rows(which)
+        return scores(shown.streams | attacked, shown.present)
+
+    return read

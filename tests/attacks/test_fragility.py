@@ -102,3 +102,9 @@ def test_regions_are_those_of_a_loop_over_pixels(regions, changes):
         share = [np.mean([where(y, x, of) == row["region"] for y, x in everywhere]) for _, _, of in touched]
         assert row["area"] == pytest.approx(100 * np.mean(share))
     assert sum(row["changed"] for row in rows) == pytest.approx(100 if rows else 0)
+
+
+def test_the_control_alone_makes_nothing_fragile():
+    outcomes = table(outcome("a", "fooled", "random", changed=((0, 0, 1, 1, 1),)))
+    assert success_by_group(outcomes, {"a": "joy"}) == []
+    assert changes_by_region(outcomes, SIZE, {"a": []}) == []

@@ -53,16 +53,20 @@ class Judge:
         encoders = self.trained.spec.encoders
         self.encoder = self.context.image_encoder(encoders.image, encoders.image_size)
         self.texts = self.context.text_encoder(encoders.text)
-        picture, sides = read_photo(photo), self.trained.spec.sides
-        self.clean = {
-            stream: square(picture.crop(BOX) if stream == "body" else picture, side, self.encoder)
-            for stream, side in sides.items()
+        self.photo = read_photo(photo)
+        self.clean = self.squares(self.photo)
+
+    def squares(self, photo: Image.Image) -> dict[str, np.ndarray]:
+        return {
+            stream: square(photo.crop(BOX) if stream == "body" else photo, side, self.encoder)
+            for stream, side in self.trained.spec.sides.items()
         }
 
     def image(self, one: dict, stream: str) -> np.ndarray:
-        """The attacked input as the command left it."""
+        """The attacked input, or photo, as the command left it."""
         image = np.asarray(Image.open(one["attacked"]))
-        changed = (image != self.clean[stream]).any(axis=2)
+        clean = np.asarray(self.photo) if stream == "photo" else self.clean[stream]
+        changed = (image != clean).any(axis=2)
         assert changed.sum() == len(one["changed"]) <= one["pixels"]
         for y, x, *colour in one["changed"]:
             assert changed[y, x]
@@ -94,6 +98,34 @@ def test_an_emotion_model_on_a_person(
     shown = Image.open(tmp_path / "out" / "beach-random-2.png")
     assert shown.width > 2 * side
     assert shown.height > side
+
+
+def test_a_pixel_of_the_photo_reaches_all_that_is_read_of_it(
+    study: Study, mmer: Callable, photo: Path, tmp_path: Path
+) -> None:
+    model = study.only("model", task="emotion", family="joint")
+    judge = Judge(study, model, photo)
+    before = judge.emotions(judge.clean).ratings[0, 1]
+    arguments = (photo, "--box", *BOX, "--text", TEXT, "--model", model.key, "--out", tmp_path / "out")
+    shift = ("--criterion", "shift", "--dimension", "arousal", "--tau", 0.005, "--stream", "photo")
+    reached = set()
+    for one in attacked(mmer, study, *arguments, *shift):
+        squares = judge.squares(Image.fromarray(judge.image(one, "photo")))
+        reached |= {stream for stream in squares if (squares[stream] != judge.clean[stream]).any()}
+        moved = abs(judge.emotions(squares).ratings[0, 1] - before)
+        assert (one["status"] == "fooled") == (moved >= 0.005)
+    assert reached == {"context", "body"}
+
+
+def test_a_photo_that_no_longer_finds_its_caption(
+    study: Study, mmer: Callable, photo: Path, tmp_path: Path
+) -> None:
+    model = study.only("model", task="retrieval", family="joint")
+    judge = Judge(study, model, photo)
+    arguments = (photo, "--text", TEXT, "--model", model.key, "--out", tmp_path / "out", "--stream", "photo")
+    for one in attacked(mmer, study, *arguments, "--top", 30):
+        assert one["status"] == "resisted"
+        assert judge.image(one, "photo").shape == (90, 120, 3)
 
 
 def test_a_rating_that_moves(study: Study, mmer: Callable, photo: Path, tmp_path: Path) -> None:
@@ -187,6 +219,7 @@ def test_what_cannot_be_attacked(study: Study, mmer: Callable, photo: Path, tmp_
         ((photo, *retrieval), "give --text"),
         ((photo, *retrieval, "--text", TEXT, "--box", *BOX), "leave out --box"),
         ((photo, *retrieval, "--text", TEXT, "--match-criterion", "both"), "for its own text only"),
+        ((photo, *retrieval, "--text", TEXT, "--stream", "body"), "for its own text only"),
         ((photo, *emotion, "--box", 500, 500, 600, 600), "lies outside"),
         ((photo, *emotion, "--pixels", 0), "greater than or equal to 1"),
         ((photo, *emotion, "--criterion", "target"), "category"),
