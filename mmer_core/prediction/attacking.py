@@ -15,13 +15,12 @@ from mmer_core.attacks.outcomes import Outcome
 from mmer_core.attacks.victims import Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 from mmer_core.config import SearchConfig
-from mmer_core.datasets.boxes import clamp
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
-from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
-from mmer_core.prediction.photos import PhotoRequest, encode_squares, read_photo, square
+from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
 from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
@@ -142,10 +141,7 @@ def _emotion_target(
     _: Manifest,
 ) -> PhotoTarget:
     spec, picture = trained.spec, read_photo(request.path)
-    box = clamp(request.box, picture.size) if request.box else (0, 0, *picture.size)
-    if box is None:
-        width, height = picture.size
-        raise DatasetError(f"the box {request.box} lies outside {request.path} of {width} x {height} pixels")
+    box = box_inside(request, picture) if request.box else (0, 0, *picture.size)
 
     def squares(photo: Image.Image) -> dict[str, np.ndarray]:
         return {

@@ -8,13 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmer_core.datasets.boxes import clamp
 from mmer_core.datasets.sample import Box
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError, StoreError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.detector import PersonDetector
-from mmer_core.prediction.photos import PhotoRequest, encode_squares, read_photo, square
+from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
 from mmer_core.prediction.reading import PersonReading, Reading
 from mmer_core.stages.context import Context
 from mmer_core.store import ArtifactKey
@@ -143,13 +142,7 @@ def _boxes(
 ) -> list[tuple[Box | None, float | None]]:
     """What to cut out, with the detector's confidence. Raises `DatasetError` when there is nothing."""
     if request.box is not None:
-        inside = clamp(request.box, picture.size)
-        if inside is None:
-            width, height = picture.size
-            raise DatasetError(
-                f"the box {request.box} lies outside {request.path}, which has {width} x {height} pixels"
-            )
-        return [(inside, None)]
+        return [(box_inside(request, picture), None)]
     if detector is None:
         return [(None, None)]
     people = detector.people(picture)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmer_core.datasets.boxes import clamp
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
@@ -70,6 +71,18 @@ def read_photo(path: Path) -> Image.Image:
         raise DatasetError(
             f"cannot read the photo {path}: {error}; give a whole JPEG, PNG or other picture"
         ) from None
+
+
+def box_inside(request: PhotoRequest, picture: Image.Image) -> Box:
+    """What of a request's box is inside of its photo. Raises `DatasetError` when that is nothing."""
+    assert request.box is not None
+    inside = clamp(request.box, picture.size)
+    if inside is None:
+        width, height = picture.size
+        raise DatasetError(
+            f"the box {request.box} lies outside {request.path}, which has {width} x {height} pixels"
+        )
+    return inside
 
 
 def square(picture: Image.Image, side: int, encoder: ImageEncoder) -> np.ndarray:

@@ -83,11 +83,11 @@ class _Transfer:
         self.place = {sample: place for place, sample in enumerate(dict.fromkeys(samples))}
         rows = np.array([row_of[sample] for sample in self.place], dtype=np.int64)
         photos = np.asarray(split.images(config.stream)[rows])
-        read = TrainedModel.open(context.folder(target.model), context.device)
+        attacked, read = (
+            TrainedModel.open(context.folder(one.model), context.device) for one in (source, target)
+        )
         self.encoder = _encoder(context, read)
-        self.shown = _encoder(
-            context, TrainedModel.open(context.folder(source.model), context.device)
-        ).resize(photos)
+        self.shown = _encoder(context, attacked).resize(photos)
         self.victim: Victim
         self.criterion: Criterion
         self.victim, self.criterion = split_victim(
