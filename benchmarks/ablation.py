@@ -44,6 +44,7 @@ def without(job: TrainJob) -> dict[str, TrainJob]:
         "heads (one instead)": less("model", heads=1),
         "hidden layer (linear instead)": less("model", hidden=0),
         "captions (one a step instead)": less("training", captions=1),
+        "learned temperature (0.07 instead)": less("training", temperature=0.07),
         "weight average": less("training", average=0.0),
         "all of these": TrainJob(
             dataset=job.dataset,

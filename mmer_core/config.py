@@ -320,6 +320,11 @@ class TrainingConfig(Config):
     contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
         "infonce", description="Objective that aligns image and text."
     )
+    temperature: float | None = Field(
+        None,
+        ge=0.01,
+        description="Temperature of the contrastive objective, held all through training; learned when not given.",
+    )
     hardness: float = Field(
         0.0,
         ge=0,

@@ -29,6 +29,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.learner import hold_temperature
 from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 from mmer_core.training.telemetry import cost_summary
@@ -64,7 +65,7 @@ def train(
             dataset, Features(context.folder(features)), model, settings, encoders, context
         )
         if model.start == "zero-shot":
-            _start_from_towers(context, learner, encoders)
+            _start_from_towers(context, learner, encoders, settings.temperature)
         progression = fit(
             learner,
             settings,
@@ -155,7 +156,10 @@ def _parts(task: str, encoders: EncoderConfig) -> dict[str, int]:
 
 
 def _start_from_towers(
-    context: Context, learner: EmotionLearner | RetrievalLearner, encoders: EncoderConfig
+    context: Context,
+    learner: EmotionLearner | RetrievalLearner,
+    encoders: EncoderConfig,
+    temperature: float | None,
 ) -> None:
     if not isinstance(learner.model, JointRetrievalModel):
         raise ConfigError(
@@ -163,6 +167,7 @@ def _start_from_towers(
         )
     towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
     start_from_towers(learner.model, dual_similarity(*towers).scale)
+    hold_temperature(learner.model.logit_scale, temperature)
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from mmer_core.evaluation.emotion_metrics import mean_average_precision, vad_mea
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel
 from mmer_core.models.objectives import category_objective, continuous_objective, contrastive_objective
 from mmer_core.training.data import EmotionData
-from mmer_core.training.learner import Losses, temperature_scale
+from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
 from mmer_core.training.modality_dropout import drop_streams
 
 
@@ -35,6 +35,7 @@ class EmotionLearner:
             # People of one photo share its context, so its text is no negative for any of them.
             self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
             parts["contrastive"] = contrastive_objective(config.contrastive)
+            hold_temperature(model.logit_scale, config.temperature)
         self.state = nn.ModuleDict(parts)
         self.model, self.train, self.val, self.config = model, train, val, config
 

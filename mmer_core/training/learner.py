@@ -1,5 +1,6 @@
 """What the loop trains, as far as the loop needs to know."""
 
+import math
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -29,6 +30,12 @@ class Learner(Protocol):
     def validate(self) -> dict[str, float]:
         """Metrics on the validation split."""
         ...
+
+
+def hold_temperature(logit_scale: Tensor, temperature: float | None) -> None:
+    """Set the logarithm of the inverse temperature for good; with None it is learned."""
+    if temperature is not None:
+        logit_scale.requires_grad_(False).fill_(-math.log(temperature))
 
 
 def temperature_scale(logit_scale: Tensor) -> Tensor:

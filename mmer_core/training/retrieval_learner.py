@@ -14,7 +14,7 @@ from mmer_core.models.objectives import contrastive_objective
 from mmer_core.models.objectives.grouped_infonce import GroupedInfoNCE
 from mmer_core.models.retrieval import RetrievalModel, SeparateRetrievalModel
 from mmer_core.training.data import RetrievalData
-from mmer_core.training.learner import Losses, temperature_scale
+from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
 
 
 class RetrievalLearner:
@@ -27,6 +27,7 @@ class RetrievalLearner:
         self, model: RetrievalModel, train: RetrievalData, val: RetrievalData, config: TrainingConfig
     ) -> None:
         model.fit_statistics(train.images, train.texts)
+        hold_temperature(model.logit_scale, config.temperature)
         # The others know pairs only, and see an image once for each of its captions.
         grouped = config.contrastive == "infonce"
         objective = GroupedInfoNCE(config.hardness) if grouped else contrastive_objective(config.contrastive)

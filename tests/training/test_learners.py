@@ -9,12 +9,13 @@ import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
-from toy_training import TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
+from toy_training import CPU, TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
 
 from mmer_core.errors import DatasetError
 from mmer_core.models import build_model
 from mmer_core.models.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.loop import fit
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_targets
 
 ROWS = torch.tensor([3, 0, 11, 7])
@@ -126,6 +127,25 @@ def test_separate_retrieval_learns_words_in_each_modality_and_a_map_between():
         "text_words": {"text", "text_words"},
         "contrastive": {"map", "logit_scale"},
     }
+
+
+@pytest.mark.parametrize("task", ["emotion", "retrieval"])
+def test_a_temperature_that_is_given_is_held(task):
+    learned, held = (learner(task, "joint", config(temperature=t, epochs=2)) for t in (None, 0.2))
+    for one in (learned, held):
+        fit(one, config(epochs=2), device=CPU)
+    assert held.model.logit_scale.exp().item() == pytest.approx(5.0)
+    assert learned.model.logit_scale.exp().item() != pytest.approx(1 / 0.07, rel=1e-6)
+    fresh = learner(task, "joint", config(temperature=0.2))
+    fresh.state.eval()
+    other = learner(task, "joint", config())
+    other.state.eval()
+    other.model.logit_scale.data.fill_(np.log(5.0))
+    losses = []
+    for one in (fresh, other):
+        torch.manual_seed(0)
+        losses.append(one.losses(ROWS)["contrastive"])
+    torch.testing.assert_close(*losses)
 
 
 @pytest.mark.parametrize("family", ["separate", "joint"])
