@@ -7,6 +7,8 @@ from mmer_core.config import EncoderConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import encoder_identity
 from mmer_core.encoders.features import FeatureShard, encode_shard, merge_shards, plan_shards
+from mmer_core.encoders.parts import parts
+from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
@@ -25,8 +27,23 @@ def check_encoders(context: Context, config: EncoderConfig) -> None:
 
 
 def plan_features(context: Context, config: EncoderConfig, prepared: ArtifactKey) -> list[FeatureShard]:
-    """The shards that make up the features of a prepared dataset."""
-    return plan_shards(Prepared.open(context.folder(prepared)), config.shard_size)
+    """The shards that make up the features of a prepared dataset.
+
+    Raises:
+        ConfigError: The encoders give features of parts, and the dataset is one of emotions.
+    """
+    dataset = Prepared.open(context.folder(prepared))
+    if feature_parts(config) and dataset.card.task == "emotion":
+        raise ConfigError(
+            "regions: and tokens: are for captioned datasets; name the encoders of an emotion dataset without them"
+        )
+    return plan_shards(dataset, config.shard_size)
+
+
+def feature_parts(config: EncoderConfig) -> dict[str, int]:
+    """Parts that the features of a stream consist of, where they are several."""
+    found = {"context": parts(config.image), "text": parts(config.text)}
+    return {stream: count for stream, count in found.items() if count > 1}
 
 
 def encode_features_shard(

@@ -11,7 +11,6 @@ from mmer_core.config import EncoderConfig, ModelConfig, TrainingConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
-from mmer_core.encoders.parts import parts
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.inference import CALIBRATION_FILE
@@ -24,6 +23,7 @@ from mmer_core.models import (
     start_from_towers,
 )
 from mmer_core.stages.context import Context
+from mmer_core.stages.features import feature_parts
 from mmer_core.stages.zero_shot import zero_shot
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.taxonomy import VAD
@@ -116,7 +116,7 @@ def _learner(
         embedding=features.widths["context"] if model.start == "zero-shot" else model.width(card.task),
         hidden=model.hidden,
         dropout=model.dropout_rate(card.task),
-        parts=_parts(card.task, encoders),
+        parts=feature_parts(encoders),
         power=1.0 if model.start == "zero-shot" else model.power,
         heads=model.head_count(card.task),
         fusion=model.fusion,
@@ -143,16 +143,6 @@ def _learner(
         RetrievalData.load(features, val_split).to(context.device),
         training,
     )
-
-
-def _parts(task: str, encoders: EncoderConfig) -> dict[str, int]:
-    found = {"context": parts(encoders.image), "text": parts(encoders.text)}
-    several = {stream: count for stream, count in found.items() if count > 1}
-    if several and task == "emotion":
-        raise ConfigError(
-            "regions: and tokens: are for captioned datasets; name the encoders of an emotion dataset without them"
-        )
-    return several
 
 
 def _start_from_towers(
