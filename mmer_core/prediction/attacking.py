@@ -90,8 +90,18 @@ class PhotoTarget:
                     batch_size=batch_size,
                 )
                 attacked = write_changes(self.image, outcome.changed)
-                words = before_and_after(config, asdict(outcome), self.names, self.task)
-                yield PhotoAttack(outcome, self.image, attacked, *words)
+                yield PhotoAttack(outcome, self.image, attacked, *self._words(config, outcome, attacked))
+
+    def _words(self, config: SearchConfig, outcome: Outcome, attacked: np.ndarray) -> tuple[str, str]:
+        if self.task == "emotion" and config.criterion == "top":
+            # The dominant emotion alone would not show what has changed.
+            count = config.top_emotions
+            return self._strongest(self.image, count), self._strongest(attacked, count)
+        return before_and_after(config, asdict(outcome), self.names, self.task)
+
+    def _strongest(self, image: np.ndarray, count: int) -> str:
+        scores = self.victim.scores(torch.from_numpy(image[None].copy()), torch.zeros(1, dtype=torch.int64))
+        return ", ".join(self.names[column] for column in scores[0].topk(count).indices.tolist())
 
     def one_pixel_map(self, stride: int, batch_size: int, progress: Progress) -> OnePixelMap:
         """Where one pixel is enough, at every ``stride``-th place."""

@@ -100,6 +100,24 @@ def test_an_emotion_model_on_a_person(
     assert shown.height > side
 
 
+def test_what_the_first_emotions_were_is_told(
+    study: Study, mmer: Callable, photo: Path, tmp_path: Path
+) -> None:
+    model = study.only("model", task="emotion", family="joint")
+    judge = Judge(study, model, photo)
+    arguments = (photo, "--box", *BOX, "--text", TEXT, "--model", model.key, "--out", tmp_path / "out")
+
+    def first(streams: dict[str, np.ndarray]) -> list[str]:
+        probabilities = judge.emotions(streams).probabilities[0]
+        return [judge.trained.spec.labels[column] for column in np.argsort(-probabilities)[:4]]
+
+    before = first(judge.clean)
+    for one in attacked(mmer, study, *arguments, "--criterion", "top", "--top-emotions", 4):
+        after = first(judge.clean | {"context": judge.image(one, "context")})
+        assert (one["before"], one["after"]) == (", ".join(before), ", ".join(after))
+        assert (one["status"] == "fooled") == (set(before) != set(after))
+
+
 def test_a_pixel_of_the_photo_reaches_all_that_is_read_of_it(
     study: Study, mmer: Callable, photo: Path, tmp_path: Path
 ) -> None:
