@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,8 @@ from mmer_core.stages import Context
 from tasks.progress import progress_for
 
 Flags = Parameter(name="*")
+Row = tuple[PhotoAttack, Path, Path]
+"""An attack, its picture, and the attacked image itself."""
 
 
 def add_to(app: App) -> None:
@@ -74,7 +77,9 @@ def attack(
     """
     read_photo(photo)  # a wrong name is told before anything is loaded
     request = PhotoRequest(str(photo), photo, box, text)
-    rows, maps = [], []
+    map_path = out / f"{photo.stem}-map.png"
+    rows: list[Row] = []
+    mapped = None
     with progress_bars():
         target = photo_target(Context(runtime), request, search, model=model)
         progress = progress_for("attack")
@@ -83,16 +88,12 @@ def attack(
             rows.append((found, *_write(found, photo, out)))
             progress(done, total)
         if map_stride is not None:
-            drawn = target.one_pixel_map(map_stride, runtime.batch_size, progress_for("map"))
-            maps.append(out / f"{photo.stem}-map.png")
-            _save(maps[0], map_picture(target.image, drawn))
-    if json_output:
-        files = ({"picture": str(picture), "attacked": str(exact)} for _, picture, exact in rows)
-        print(json.dumps([row[0].to_dict() | more for row, more in zip(rows, files, strict=True)], indent=2))
-    else:
-        _print([(found, picture) for found, picture, _ in rows])
-        for path in maps:
-            print(f"{drawn.vulnerable:.1%} of the places tried are enough for one pixel: {path}")
+            mapped = target.one_pixel_map(map_stride, runtime.batch_size, progress_for("map"))
+            _save(map_path, map_picture(target.image, mapped))
+    (_print_json if json_output else _print_table)(rows)
+    if mapped is not None:
+        told = f"{mapped.vulnerable:.1%} of the places tried are enough for one pixel: {map_path}"
+        print(told, file=sys.stderr if json_output else sys.stdout)
 
 
 def _write(found: PhotoAttack, photo: Path, out: Path) -> tuple[Path, Path]:
@@ -113,9 +114,16 @@ def _save(path: Path, image: Image.Image) -> None:
         raise DatasetError(f"cannot write to {path.parent}: {reason}; give another folder: --out") from None
 
 
-def _print(rows: list[tuple[PhotoAttack, Path]]) -> None:
+def _print_json(rows: list[Row]) -> None:
+    told = [
+        found.to_dict() | {"picture": str(picture), "attacked": str(exact)} for found, picture, exact in rows
+    ]
+    print(json.dumps(told, indent=2))
+
+
+def _print_table(rows: list[Row]) -> None:
     table = Table("attack", "pixels", "result", "queries", "before", "after", "picture", box=None)
-    for found, picture in rows:
+    for found, picture, _ in rows:
         outcome = found.outcome
         cells = (outcome.attack, str(outcome.pixels), outcome.status, str(outcome.queries))
         # As Text, because brackets in captions are no markup.

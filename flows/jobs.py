@@ -5,7 +5,6 @@ Flows return keys as strings, so that a run's result can be read in the UI and g
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import permutations
 from typing import NamedTuple
 
 from prefect import flow
@@ -38,6 +37,7 @@ from mmer_core.stages import (
     plan_attack,
     plan_evaluation,
     plan_features,
+    transfer_pairs,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.store import ArtifactKey
@@ -216,12 +216,9 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
 
 
 def _transfers(runtime: RuntimeConfig, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
-    """The successes on every attacked model, shown to every other model of the dataset."""
-    return [
-        call(stages.transfer, runtime, source, target)
-        for source, target in permutations(models, 2)
-        if source.robustness is not None
-    ]
+    """The successes on every attacked model, shown to the others that were attacked alike."""
+    pairs = transfer_pairs(Context(runtime), models)
+    return [call(stages.transfer, runtime, source, target) for source, target in pairs]
 
 
 def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | None:

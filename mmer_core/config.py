@@ -477,10 +477,10 @@ class SearchConfig(Config):
     @model_validator(mode="after")
     def _criteria_know_their_target(self) -> Self:
         if self.criterion in ("target", "suppress", "appear") and self.category is None:
-            raise ValueError(f"the criterion {self.criterion!r} is about one emotion: give --attack.category")
+            raise ValueError(f"the criterion {self.criterion!r} is about one emotion: name it as category")
         if self.match_criterion in ("caption-rises", "image-rises") and self.target is None:
             raise ValueError(
-                f"the criterion {self.match_criterion!r} needs a sample: give --attack.target ID"
+                f"the criterion {self.match_criterion!r} is about a caption: give the id of its sample as target"
             )
         return self
 
@@ -495,6 +495,11 @@ class AttackConfig(SearchConfig):
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
     shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")
+
+    def aim(self) -> dict[str, Any]:
+        """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""
+        how = {"attacks", "pixels", "budget", "population", "original", "images", "shard_size", "seed"}
+        return self.model_dump(exclude=how)
 
 
 class ReportConfig(Config):

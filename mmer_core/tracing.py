@@ -22,37 +22,46 @@ class _Gate:
     @contextmanager
     def running(self) -> Iterator[None]:
         """While this thread runs networks; may be nested, and inside of `tracing`."""
-        if getattr(self._own, "inside", False):
+        if self._inside:
             yield
             return
         with self._changed:
             self._changed.wait_for(lambda: not self._tracing and not self._wanting)
             self._running += 1
-        self._own.inside = True
-        try:
+        with self._entered():
             yield
-        finally:
-            self._own.inside = False
-            with self._changed:
-                self._running -= 1
-                self._changed.notify_all()
 
     @contextmanager
     def tracing(self) -> Iterator[None]:
         """While this thread traces a network; not inside of `running`, which would wait for itself."""
-        assert not getattr(self._own, "inside", False), "a network is traced while this thread runs one"
+        assert not self._inside, "a network is traced while this thread runs one"
         with self._changed:
             self._wanting += 1
-            self._changed.wait_for(lambda: not self._tracing and not self._running)
-            self._wanting -= 1
+            try:
+                self._changed.wait_for(lambda: not self._tracing and not self._running)
+            finally:  # also when interrupted, or nobody would run any more
+                self._wanting -= 1
             self._tracing = True
+        with self._entered():
+            yield
+
+    @property
+    def _inside(self) -> bool:
+        return getattr(self._own, "inside", False)
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
         self._own.inside = True
         try:
             yield
         finally:
             self._own.inside = False
             with self._changed:
-                self._tracing = False
+                # Who traces is alone, so whoever leaves knows what it did.
+                if self._tracing:
+                    self._tracing = False
+                else:
+                    self._running -= 1
                 self._changed.notify_all()
 
 

@@ -60,9 +60,11 @@ def changes_by_region(
         share = np.bincount(mask.ravel(), minlength=len(own)) / mask.size
         for y, x, *_ in changed:
             inside[own[mask[y, x]]] += 1
-            for name, part in zip(own, share, strict=True):
-                area[name] += float(part)
+        for name, part in zip(own, share, strict=True):
+            area[name] += len(changed) * float(part)
     total = sum(inside.values())
+    if not total:
+        return []
     return [
         {
             "region": name,
@@ -71,7 +73,6 @@ def changes_by_region(
             "area": 100 * area[name] / total,
         }
         for name in names
-        if total
     ]
 
 

@@ -1,13 +1,11 @@
 """``meanmax:<encoder>``: mean and maximum of a text encoder's token states, side by side."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mmer_core.encoders.base import TextEncoder
-from mmer_core.encoders.parts import transformer
+from mmer_core.encoders.parts import token_states, transformer
 from mmer_core.errors import EncoderError
 
 
@@ -24,12 +22,10 @@ class MeanMax(nn.Module):
         self.model = model
 
     def forward(self, **tokens: Tensor) -> Tensor:
-        model: Any = self.model
-        states = model(**tokens).last_hidden_state  # (B, L, D)
-        mask = tokens["attention_mask"][..., None].bool()
-        mean = states.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1)
+        states, there = token_states(self.model, tokens)
+        mean = states.masked_fill(~there, 0.0).sum(dim=1) / there.sum(dim=1)
         mean = functional.normalize(mean, dim=-1)
-        return torch.cat([mean, states.masked_fill(~mask, -torch.inf).amax(dim=1)], dim=-1)
+        return torch.cat([mean, states.masked_fill(~there, -torch.inf).amax(dim=1)], dim=-1)
 
 
 def mean_and_max(encoder: TextEncoder) -> TextEncoder:

@@ -45,9 +45,8 @@ class Tokens(nn.Module):
         self.model = model
 
     def forward(self, **tokens: Tensor) -> Tensor:
-        model: Any = self.model
-        states = model(**tokens).last_hidden_state  # (B, L, D)
-        states = states.masked_fill(~tokens["attention_mask"][..., None].bool(), 0.0)[:, :TOKENS]
+        states, there = token_states(self.model, tokens)
+        states = states.masked_fill(~there, 0.0)[:, :TOKENS]
         return functional.pad(states, (0, 0, 0, TOKENS - states.shape[1])).flatten(1)
 
 
@@ -57,17 +56,14 @@ def by_region(encoder: ImageEncoder) -> ImageEncoder:
     Raises:
         EncoderError: The encoder has no feature map that mmer knows of.
     """
-    maps = getattr(encoder.module, "maps", None)
     side = encoder.preprocessing.size
     try:
         with torch.inference_mode():
-            width = maps(torch.zeros(1, 3, side, side)).shape[1] if maps else 0
-    except ValueError as error:
-        raise EncoderError(f"{encoder.name} has no feature map: {error}; name it without regions:") from None
-    if not width:
+            width = encoder.module.maps(torch.zeros(1, 3, side, side)).shape[1]  # type: ignore[operator]
+    except (AttributeError, ValueError):
         raise EncoderError(
             f"{encoder.name} has no feature map to divide into regions; name it without regions: in front"
-        )
+        ) from None
     return ImageEncoder(
         f"regions:{encoder.name}", Regions(encoder.module), encoder.preprocessing, GRID * GRID * width
     )
@@ -83,6 +79,11 @@ def by_token(encoder: TextEncoder) -> TextEncoder:
     if model is None:
         raise EncoderError(f"{encoder.name} has no states of single tokens; name it without tokens: in front")
     return TextEncoder(f"tokens:{encoder.name}", Tokens(model), encoder.tokenize, TOKENS * encoder.width)
+
+
+def token_states(model: Any, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """A transformer's last states ``(B, L, D)``, and ``(B, L, 1)`` bool: which of them are no padding."""
+    return model(**tokens).last_hidden_state, tokens["attention_mask"][..., None].bool()
 
 
 def transformer(encoder: TextEncoder) -> nn.Module | None:

@@ -74,8 +74,7 @@ class PhotoTarget:
     task: str
 
     def attacks(self, config: SearchConfig, batch_size: int) -> Iterator[PhotoAttack]:
-        """Attack it by every attack and ``K``, one after another; large photos in smaller batches."""
-        batch_size = max(1, min(batch_size, _BATCH_BYTES // self.image.nbytes))
+        """Attack it by every attack and ``K``, one after another."""
         for name in config.attacks:
             for pixels in config.pixels:
                 (outcome,) = run_attack(
@@ -87,10 +86,14 @@ class PhotoTarget:
                     pixels=pixels,
                     budget=config.budget,
                     seed=config.seed,
-                    batch_size=batch_size,
+                    batch_size=self._batch(batch_size),
                 )
                 attacked = write_changes(self.image, outcome.changed)
                 yield PhotoAttack(outcome, self.image, attacked, *self._words(config, outcome, attacked))
+
+    def _batch(self, most: int) -> int:
+        """Large photos are judged in smaller batches."""
+        return max(1, min(most, _BATCH_BYTES // self.image.nbytes))
 
     def _words(self, config: SearchConfig, outcome: Outcome, attacked: np.ndarray) -> tuple[str, str]:
         if self.task == "emotion" and config.criterion == "top":
@@ -110,7 +113,7 @@ class PhotoTarget:
             self.criterion,
             self.image,
             stride=stride,
-            batch_size=max(1, min(batch_size, _BATCH_BYTES // self.image.nbytes)),
+            batch_size=self._batch(batch_size),
             progress=progress,
         )
 

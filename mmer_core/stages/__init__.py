@@ -24,7 +24,7 @@ from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
 from mmer_core.stages.training import train
-from mmer_core.stages.transfer import transfer
+from mmer_core.stages.transfer import transfer, transfer_pairs
 
 __all__ = [
     "AttackShard",
@@ -58,4 +58,5 @@ __all__ = [
     "report_inputs",
     "train",
     "transfer",
+    "transfer_pairs",
 ]

@@ -72,6 +72,7 @@ def attack_shard(
         encoder = context.image_encoder(encoders.image, encoders.image_size)
         rows = np.array(shard.rows)
         with shared_cores(context.runtime.workers):
+            # Those of the other shards as well: once networks run in other threads, making one has to wait for them.
             plans = {pixels: encoder.planner.plan(pixels) for pixels in (shard.pixels, *config.pixels)}
             images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
             victim, criterion = split_victim(

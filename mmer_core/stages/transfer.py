@@ -1,5 +1,7 @@
 """Attacks on one model -> how many of their successes fool another one too."""
 
+from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,23 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 
 VERSION = 1
 TRANSFER_FILE = "transfer.parquet"
-_RESAMPLES = 1000
+
+
+def transfer_pairs(
+    context: Context, models: Sequence[ModelArtifacts]
+) -> list[tuple[ModelArtifacts, ModelArtifacts]]:
+    """Every attacked model of a dataset with every other one that was attacked through the same stream, and for the
+    same: a model that reads no body, or knows no ratings, cannot be shown what fooled another in them."""
+    asked = {
+        one.model: AttackConfig(**context.store.manifest(one.robustness).config).aim()
+        for one in models
+        if one.robustness is not None
+    }
+    return [
+        (source, target)
+        for source, target in permutations([one for one in models if one.model in asked], 2)
+        if asked[source.model] == asked[target.model]
+    ]
 
 
 def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -> Artifact:
@@ -143,7 +161,7 @@ def _curves(table: pd.DataFrame, outcomes: pd.DataFrame, seed: int) -> list[dict
                 "pixels": int(pixels),
                 "n": len(shown),
                 "already": len(group) - len(shown),
-                "success": success_interval(fooled, len(shown), _RESAMPLES, seed=seed),
+                "success": success_interval(fooled, len(shown), seed=seed),
             }
         )
     return rows

@@ -223,6 +223,9 @@ def test_a_map_of_where_one_pixel_is_enough(
     path = tmp_path / "out" / "beach-map.png"
     told = f"{np.mean(enough):.1%} of the places tried are enough for one pixel: {path}"
     assert answer.out.splitlines()[-1] == told
+    answer = mmer("attack", *arguments, *SEARCH, *shift, "--json", *study.flags())
+    assert len(json.loads(answer.out)) == 4, "the map is told beside the JSON"
+    assert answer.err.splitlines()[-1] == told
     drawn = np.asarray(Image.open(path))
     right = drawn[12:-12, -drawn.shape[0] + 12 : -12]  # the map is as high as it is wide
     cell = len(right) // len(places)
@@ -240,7 +243,8 @@ def test_what_cannot_be_attacked(study: Study, mmer: Callable, photo: Path, tmp_
         ((photo, *retrieval, "--text", TEXT, "--stream", "body"), "for its own text only"),
         ((photo, *emotion, "--box", 500, 500, 600, 600), "lies outside"),
         ((photo, *emotion, "--pixels", 0), "greater than or equal to 1"),
-        ((photo, *emotion, "--criterion", "target"), "category"),
+        ((photo, *emotion, "--criterion", "target"), "name it as category"),
+        ((photo, *emotion, "--map-stride", 0), "--map-stride"),
         ((tmp_path / "none.jpg", *emotion), "cannot read the photo"),
         ((photo, "--model", "model/0000"), "no"),
         ((photo, *emotion, "--out", photo), "cannot write to"),

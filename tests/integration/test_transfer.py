@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
-from mmer_core.stages import ModelArtifacts, transfer
+from mmer_core.stages import ModelArtifacts, newest_models, transfer, transfer_pairs
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.transfer import TRANSFER_FILE
@@ -88,6 +90,24 @@ def test_only_models_of_one_dataset_that_were_attacked(study: Study, as_it_was: 
     elsewhere = replace(source, prepared=study.only("prepared", name="Flickr8k (synthetic)").key)
     with pytest.raises(ConfigError, match="of the same dataset"):
         transfer(study.context, source, elsewhere)
+
+
+def test_only_models_that_were_attacked_alike_are_shown_to_each_other(
+    study: Study, as_it_was: None, mmer: Callable
+) -> None:
+    by_rating = attacked(study, "separate", 32)
+    keys = study.only("model", task="emotion", family="joint").key, by_rating.model
+    joint, separate = newest_models(study.store, [*map(str, keys)])
+    assert separate.robustness == by_rating.robustness  # the newest, about a rating; the study's were not
+    context = study.context
+    assert transfer_pairs(context, [joint, separate]) == []
+    assert transfer_pairs(context, [replace(joint, robustness=None), separate]) == []
+    alike = replace(joint, robustness=separate.robustness)
+    assert transfer_pairs(context, [alike, separate]) == [(alike, separate), (separate, alike)]
+    models = ("--models", joint.model, separate.model)
+    answer = mmer("report", *models, *study.flags())
+    assert answer.code == 0, answer.err
+    assert "Successes that fool the other model too" not in Path(answer.out.strip()).read_text()
 
 
 def test_a_report_shows_them_and_what_is_fragile(study: Study) -> None:
