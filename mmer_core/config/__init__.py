@@ -1,0 +1,65 @@
+"""The parameters of every job.
+
+One field here is one flag of the command line, one box of the form in the Prefect UI and one row of
+`--help`; all three show the description written next to it. Whatever can change a result is part of an
+artifact's key, so settings that only say *where* and *how fast* live apart, in `RuntimeConfig`.
+"""
+
+from mmer_core.config.attacks import AttackConfig, AttackName, EmotionCriterion, MatchCriterion, SearchConfig
+from mmer_core.config.base import Config, Split
+from mmer_core.config.datasets import CaptionConfig, CardConfig, IngestConfig, SyntheticConfig
+from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
+from mmer_core.config.jobs import (
+    EvaluateJob,
+    FineTuneJob,
+    IndexJob,
+    IngestJob,
+    PipelineConfig,
+    ReportJob,
+    RobustnessJob,
+    SeedsJob,
+    TrainJob,
+)
+from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
+from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.runtime import Runtime, RuntimeConfig
+from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
+
+__all__ = [
+    "FAMILIES",
+    "WRAPPERS",
+    "AttackConfig",
+    "AttackName",
+    "CaptionConfig",
+    "CardConfig",
+    "Config",
+    "EmotionCriterion",
+    "EncoderConfig",
+    "EvaluateJob",
+    "EvaluationConfig",
+    "Family",
+    "FineTuneConfig",
+    "FineTuneJob",
+    "Fusion",
+    "IndexConfig",
+    "IndexJob",
+    "IngestConfig",
+    "IngestJob",
+    "MatchCriterion",
+    "ModelConfig",
+    "PipelineConfig",
+    "PromptConfig",
+    "ReportConfig",
+    "ReportJob",
+    "RobustnessJob",
+    "Runtime",
+    "RuntimeConfig",
+    "SearchConfig",
+    "SeedsJob",
+    "Split",
+    "SyntheticConfig",
+    "TaskTraining",
+    "TrainJob",
+    "TrainingConfig",
+    "bare_name",
+]

@@ -1,0 +1,85 @@
+"""Pixel attacks, and what counts as success."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from mmer_core.config.base import Config, Split
+
+AttackName = Literal["de", "sparse-rs", "pixle", "corner", "exhaustive", "random"]
+EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]
+MatchCriterion = Literal["image-to-text", "text-to-image", "both", "caption-rises", "image-rises"]
+
+
+class SearchConfig(Config):
+    """Few-pixel attacks on an image that a model reads, and what counts as success."""
+
+    attacks: tuple[AttackName, ...] = Field(
+        ("de", "random"),
+        min_length=1,
+        description="'de': differential evolution (Su et al. 2019); 'sparse-rs': random search over sets of pixels "
+        "(Croce et al. 2022); 'pixle': copies of the image's own pixels (Pomponi et al. 2022); 'corner': the best "
+        "single pixels combined (Croce & Hein 2019); 'exhaustive': one pixel, every place and corner colour that "
+        "the budget pays; 'random': the random-pixel control.",
+    )
+    pixels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (1, 5), min_length=1, description="How many pixels (K) may change; one curve point each."
+    )
+    stream: Literal["context", "body", "photo"] = Field(
+        "context",
+        description="What is attacked: an image as the model reads it, 'context' or 'body', while text and the other "
+        "stay as they are; or the 'photo' itself, whose pixels reach both through cropping and resizing.",
+    )
+    budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
+    population: int = Field(50, ge=4, description="Population of differential evolution (400 in the paper).")
+    original: bool = Field(
+        False,
+        description="Differential evolution with the parameters of its paper: 400 members, 100 generations.",
+    )
+    criterion: EmotionCriterion = Field(
+        "dominant",
+        description="An emotion model is fooled when: 'dominant': its dominant emotion changes; 'target': 'category' "
+        "becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
+        "goes; 'suppress', 'appear': 'category' goes, appears; 'shift': the rating 'dimension' moves by 'tau'.",
+    )
+    category: str | None = Field(None, description="Emotion that the criterion is about.")
+    top_emotions: int = Field(3, ge=1, description="How many emotions the criterion 'top' looks at.")
+    dimension: str = Field("valence", description="Rating that the criterion 'shift' looks at.")
+    tau: float = Field(1.0, gt=0, description="Least movement for 'shift', in points of the rating.")
+    direction: Literal["either", "up", "down"] = Field("either", description="Way to move for 'shift'.")
+    match_criterion: MatchCriterion = Field(
+        "image-to-text",
+        description="A retrieval model is fooled when: 'image-to-text': no own caption is in the first 'top' for the "
+        "image; 'text-to-image': the image is in the first 'top' for no own caption; 'both': both; 'caption-rises', "
+        "'image-rises': the first caption of the sample 'target' is found by the image, finds the image.",
+    )
+    target: str | None = Field(None, description="Id of the sample whose caption a targeted attack is after.")
+    top: int = Field(10, ge=1, description="How deep a match may stand in retrieval and still be found.")
+    seed: int = Field(0, ge=0, description="Seed of the choice of images and of every search.")
+
+    @model_validator(mode="after")
+    def _criteria_know_their_target(self) -> Self:
+        if self.criterion in ("target", "suppress", "appear") and self.category is None:
+            raise ValueError(f"the criterion {self.criterion!r} is about one emotion: name it as category")
+        if self.match_criterion in ("caption-rises", "image-rises") and self.target is None:
+            raise ValueError(
+                f"the criterion {self.match_criterion!r} is about a caption: give the id of its sample as target"
+            )
+        return self
+
+
+class AttackConfig(SearchConfig):
+    """Few-pixel attacks on many images of a dataset."""
+
+    stream: Literal["context", "body"] = Field(
+        "context",
+        description="Image that an emotion model is attacked through; text and the other stay as they are.",
+    )
+    images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
+    split: Split = Field("test", description="Split to attack.")
+    shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")
+
+    def aim(self) -> dict[str, Any]:
+        """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""
+        how = {"attacks", "pixels", "budget", "population", "original", "images", "shard_size", "seed"}
+        return self.model_dump(exclude=how)

@@ -1,0 +1,155 @@
+"""The jobs: what a flow, and a command, takes."""
+
+from typing import Annotated, Self
+
+from cyclopts import Parameter
+from pydantic import Field, model_validator
+
+from mmer_core.config.attacks import AttackConfig
+from mmer_core.config.base import Config, Split
+from mmer_core.config.datasets import CardConfig, IngestConfig
+from mmer_core.config.encoders import EncoderConfig
+from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
+from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
+from mmer_core.config.runtime import Runtime, RuntimeConfig
+from mmer_core.config.training import FineTuneConfig, TrainingConfig
+
+
+class IngestJob(Config):
+    """Prepare one dataset."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
+    card: CardConfig = Field(default=CardConfig(), description="Dataset card.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class TrainJob(Config):
+    """Prepare and encode one dataset, train one model on it and evaluate it; what is there is reused."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
+    model: ModelConfig = Field(default=ModelConfig(), description="Trained part.")
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    def splits(self) -> set[Split]:
+        """The splits that this job cannot do without."""
+        if self.model.family == "zero-shot":
+            return {self.evaluation.split}
+        return {"train", "val", self.evaluation.split}
+
+
+class SeedsJob(TrainJob):
+    """Train and evaluate with one or several seeds; all else is the same."""
+
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Trainings, with the seeds from training.seed on; several print mean and standard deviation.",
+    )
+
+
+class IndexJob(TrainJob):
+    """Index a dataset's embeddings, training the model first where it is not there."""
+
+    index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
+
+    def splits(self) -> set[Split]:
+        return super().splits() | {self.index.split}
+
+
+class RobustnessJob(TrainJob):
+    """Attack a model, training it first where it is not there."""
+
+    attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
+
+    def splits(self) -> set[Split]:
+        return super().splits() | {self.attack.split}
+
+
+class FineTuneJob(Config):
+    """Adapt the encoders to one dataset; the result is an encoder by the name ``adapted:KEY``."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(), description="The dataset."
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Encoders to adapt.")
+    finetune: FineTuneConfig = Field(default=FineTuneConfig(), description="How to adapt them.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class EvaluateJob(Config):
+    """Evaluate a model that is there on any split of any dataset, or a dual encoder without training."""
+
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(),
+        description="The dataset; when none is given, the one that the model was trained on.",
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    model: str | None = Field(
+        None, description="Key of the model; the newest one that fits the dataset by default."
+    )
+    zero_shot: str | None = Field(
+        None,
+        description="A dual encoder to evaluate without any training, instead of a model: hf:ID_OR_FOLDER.",
+    )
+    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @model_validator(mode="after")
+    def _one_thing_is_evaluated(self) -> Self:
+        if self.model and self.zero_shot:
+            raise ValueError("give either the key of a model or a dual encoder for zero-shot, not both")
+        return self
+
+
+class ReportJob(Config):
+    """Write the report from artifacts that are there."""
+
+    models: tuple[str, ...] = Field(
+        (), description="Keys of the models to report; the newest of every dataset and family when empty."
+    )
+    report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class PipelineConfig(Config):
+    """Everything from raw datasets to the report."""
+
+    datasets: dict[str, IngestConfig] = Field(
+        default={"emotic": IngestConfig(dataset="emotic"), "flickr8k": IngestConfig(dataset="flickr8k")},
+        min_length=1,
+        description="Datasets by name.",
+    )
+    families: tuple[Family, ...] = Field(FAMILIES, min_length=1, description="Model families to compare.")
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
+    model: ModelConfig = Field(
+        default=ModelConfig(), description="Trained part; its family is set by families."
+    )
+    training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
+    attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
+    report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @model_validator(mode="after")
+    def _names_are_path_safe(self) -> Self:
+        for name in self.datasets:
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"dataset name {name!r} may hold letters, digits, '-' and '_' only")
+        return self
