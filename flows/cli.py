@@ -186,7 +186,9 @@ def _fault(fault: ErrorDetails) -> str:
     if not fields:
         return message
     flag = ".".join(fields).replace("_", "-")
-    return f"--{flag} {fault['input']}: {message[0].lower()}{message[1:]}"
+    # A fault of several fields together would show them all, as Python prints a dictionary.
+    value = "" if isinstance(fault["input"], dict) else f" {fault['input']}"
+    return f"--{flag}{value}: {message[0].lower()}{message[1:]}"
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:

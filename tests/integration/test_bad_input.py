@@ -80,6 +80,8 @@ def test_of_what_is_not_there(arguments, told, place, mmer, tmp_path, monkeypatc
         (["ingest", "--dataset", "imagenet"], ["--dataset", "'emotic'", "'flickr8k'", "imagenet"]),
         (["ingest", "--workers", "0"], ["--workers", "greater than or equal to 1"]),
         (["robustness", "--attack.pixels", "0"], ["--attack.pixels", "greater than or equal to 1"]),
+        (["robustness", "--attack.criterion", "target"], ["--attack: the criterion 'target'", "as category"]),
+        (["robustness", "--attack.match-criterion", "image-rises"], ["id of its sample as target"]),
         (["pipeline", "--families", "both"], ["--families", "'separate'", "'joint'"]),
         (["pipeline", "--datasets.my/data.dataset", "emotic"], ["my/data", "letters, digits"]),
         (["pipeline", "--config", "missing.toml"], ["missing.toml", "demo"]),
