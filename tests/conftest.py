@@ -5,7 +5,12 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 from s3_server import S3Server, s3_server, weed_binary
+
+# A first call may take its time on a busy machine, and no test is about time.
+settings.register_profile("mmer", deadline=None)
+settings.load_profile("mmer")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from mmer_core.attacks import (
 CORNERS = np.array(list(itertools.product((0.0, 255.0), repeat=3)))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     attack=st.sampled_from([row.attack for row in ROWS]),
     size=st.tuples(st.integers(1, 7), st.integers(1, 7)),

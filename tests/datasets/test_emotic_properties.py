@@ -102,7 +102,7 @@ def _write_file(path: Path, file: File, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["corrected", "mat2py"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=trees())
 def test_any_tree_is_converted_as_the_slow_way_does(protocol, tree):
     with tempfile.TemporaryDirectory() as folder:

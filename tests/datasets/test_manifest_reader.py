@@ -163,7 +163,7 @@ def test_without_labels_it_is_a_captioned_dataset(tmp_path):
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=1, max_size=30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_generated_splits_keep_copies_together_and_never_move_an_image(tmp_path_factory, drawn):
     """``(content, copied)``: copies have the same bytes under another name."""
     root = tmp_path_factory.mktemp("generated")
@@ -183,7 +183,7 @@ def test_generated_splits_keep_copies_together_and_never_move_an_image(tmp_path_
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["", "a", "b", "c"])), min_size=1, max_size=12))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_generated_splits_part_no_group_and_no_image(tmp_path_factory, drawn):
     """``(image, group)`` of every row: rows tied through either, over any number of steps, share a split."""
     root = tmp_path_factory.mktemp("groups")

@@ -24,7 +24,7 @@ from mmer_core.evaluation.emotion_metrics import (
 from mmer_core.evaluation.evaluate import evaluate_emotion, evaluate_retrieval
 from mmer_core.evaluation.retrieval_metrics import RECALLS, retrieval_metrics, similarity_ranks
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 cases = st.tuples(st.integers(2, 40), st.integers(2, 5), st.integers(0, 10_000))
 
 

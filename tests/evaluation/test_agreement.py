@@ -11,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from mmer_core.evaluation.agreement import cohen_kappa, rank_correlation, stream_agreement
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 @quick

@@ -46,7 +46,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.82 <= covered / 300 <= 0.95
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(1, 50), resamples=st.integers(1, 40), seed=st.integers(0, 1000))
 def test_weights_are_counts_of_n_draws(n, resamples, seed):
     seen = []

@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from mmer_core.evaluation.calibration import SMALLEST_SLOPE, PlattScaling, f1_thresholds
 from mmer_core.evaluation.emotion_metrics import mean_average_precision, precision_recall_f1
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 
 def draw(seed, size=400, slope=1.5, intercept=-1.0, scale=2.0):
@@ -91,7 +91,7 @@ def test_other_number_of_categories_raises():
         PlattScaling(np.ones(2), np.zeros(2)).probabilities(np.zeros((4, 3)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(rows=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 1)), min_size=1, max_size=20))
 def test_thresholds_reach_the_best_f1(rows):
     probabilities, labels = (np.array(column) for column in zip(*rows, strict=True))

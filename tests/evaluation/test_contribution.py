@@ -20,7 +20,7 @@ def test_coalitions_are_all_non_empty_sets():
     assert len(set(coalitions("abcd"))) == 15
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=st.integers(1, 4), seed=st.integers(0, 1000))
 def test_shapley_equals_the_mean_over_all_orders(count, seed):
     players = "abcd"[:count]

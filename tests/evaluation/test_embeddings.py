@@ -22,7 +22,7 @@ from mmer_core.evaluation.embeddings import (
     uniformity,
 )
 
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=30)
 shapes = st.tuples(st.integers(2, 20), st.integers(2, 8), st.integers(0, 1000))
 
 

@@ -69,7 +69,7 @@ def test_emotion_baselines():
     assert [row["constant_rating"] for row in result["vad"]] == pytest.approx(dummy[0])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), score=st.floats(0, 1))
 def test_a_constant_model_never_beats_the_baselines(seed, score):
     _, _, labels, ratings = emotions(seed)
@@ -165,7 +165,7 @@ def to_ranks(images):
     ), owner
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(images=ranks_by_image)
 def test_retrieval_intervals_hold_the_plain_metrics(images):
     ranks, owner = to_ranks(images)

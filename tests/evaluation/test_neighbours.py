@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from mmer_core.evaluation import neighbours as module
 from mmer_core.evaluation.neighbours import nearest, neighbour_shares, same_group_share
 
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=30)
 
 
 def draw(seed, rows=30, width=5):

@@ -14,7 +14,7 @@ from mmer_core.evaluation.retrieval_metrics import (
     similarity_ranks,
 )
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 cases = st.tuples(
     st.integers(1, 6),  # N
     st.lists(st.integers(0, 5), min_size=1, max_size=12),  # owners, modulo N
@@ -104,7 +104,7 @@ def test_images_without_texts_are_candidates_but_no_queries():
     assert ranks.t2i.tolist() == [1]
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(counts=st.lists(st.integers(0, 4), min_size=2, max_size=15).filter(any), seed=st.integers(0, 100))
 def test_chance_equals_shuffled_rankings(counts, seed):
     generator = np.random.default_rng(seed)

@@ -26,7 +26,7 @@ def case(seed=0, images=60, effect=0.3):
     return similarity, texts, owner
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 500))
 def test_means_equal_plain_loops(seed):
     similarity, texts, owner = case(seed)

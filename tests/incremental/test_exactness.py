@@ -33,7 +33,7 @@ def difference(planner: Planner, module: nn.Module, pixels: int, seed: int, coun
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(network=networks(), pixels=st.integers(1, 6), seed=st.integers(0, 2**16), data=st.data())
 def test_random_networks_are_evaluated_exactly(network, pixels, seed, data):
     module, size = network

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mmer_core.incremental.spans import Reach, grow, unite, whole
@@ -18,7 +18,6 @@ reaches = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(length=st.integers(1, 24), layers=st.lists(reaches, min_size=1, max_size=3))
 def test_a_span_holds_whatever_a_convolution_of_ones_changes(length, layers):
     span = whole(length, CPU)

@@ -87,7 +87,7 @@ def test_the_names_are_those_of_the_configuration():
 
 
 @pytest.mark.parametrize("name", FUSIONS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_a_fusion_is_its_formula_of_the_streams_that_are_there(name, seed):
     module = fusion(name)

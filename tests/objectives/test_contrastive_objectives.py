@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mmer_core.models import objectives
 from mmer_core.models.objectives import CONTRASTIVE_OBJECTIVES, contrastive_objective
 
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25)
 batches = st.tuples(
     st.lists(st.integers(0, 4), min_size=1, max_size=7),  # image ids
     st.integers(1, 5),  # D

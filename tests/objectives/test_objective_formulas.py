@@ -20,7 +20,7 @@ from mmer_core.models.objectives import (
     contrastive_objective,
 )
 
-quick = settings(max_examples=25, deadline=None)
+quick = settings(max_examples=25)
 sizes = st.tuples(st.integers(1, 6), st.integers(1, 5), st.integers(0, 10_000))
 
 
@@ -87,7 +87,7 @@ def test_focal(gamma, alpha, size):
 @pytest.mark.parametrize("gamma_neg", [0.0, 1.0, 4.0])
 @pytest.mark.parametrize("gamma_pos", [0.0, 1.0])
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.5])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(size=sizes)
 def test_asymmetric(gamma_neg, gamma_pos, margin, size):
     logits, targets = category_case(size)

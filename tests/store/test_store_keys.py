@@ -32,7 +32,7 @@ def is_safe(segment: str) -> bool:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=5) | st.text(alphabet=SAFE + "/\\\x00 ", max_size=12))
 @example("x" * 200)
 @example("x" * 201)
@@ -77,7 +77,7 @@ def reordered(value: object) -> object:
     return [reordered(item) for item in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.dictionaries(st.text(), st.text(), max_size=3))
 def test_a_stage_key_does_not_depend_on_order_and_survives_json(config: dict, inputs: dict) -> None:
     key = stage_key("model", config, inputs, 1)
@@ -85,7 +85,7 @@ def test_a_stage_key_does_not_depend_on_order_and_survives_json(config: dict, in
     assert stage_key("model", json.loads(json.dumps(config)), inputs, 1) == key
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(JSON, JSON)
 def test_different_configurations_have_different_keys(one: object, other: object) -> None:
     same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
@@ -148,7 +148,7 @@ def test_no_file_of_a_manifest_lies_inside_another(paths: tuple[str, ...]) -> No
         Manifest.of(Draft(kind="k", digest="d"), files)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_a_manifest_reads_back_as_it_was(config: dict) -> None:
     manifest = Manifest.of(Draft(kind="k", digest="d", config=config, summary=config), [])

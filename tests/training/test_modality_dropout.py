@@ -18,7 +18,7 @@ from mmer_core.training.modality_dropout import drop_streams
 @given(
     seed=st.integers(0, 10_000), rate=st.floats(0, 0.99), rows=st.integers(1, 30), streams=st.integers(1, 4)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_sample_keeps_some_of_what_it_has_and_gains_nothing(seed, rate, rows, streams):
     torch.manual_seed(seed)
     present = torch.rand(rows, streams) < 0.6

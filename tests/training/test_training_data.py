@@ -48,7 +48,7 @@ def loop_mean(features: np.ndarray, owners: list[int], count: int) -> np.ndarray
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_mean_by_sample_is_that_of_a_loop(data):
     count = data.draw(st.integers(1, 8))
     owners = data.draw(st.lists(st.integers(0, count - 1), max_size=20))
