@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mmer_core.reporting import charts, pictures, prose, tables
+from mmer_core.reporting import attack_tables, charts, pictures, prose, tables
 from mmer_core.reporting.analysis_section import AnalysisSection, analysis_section
 from mmer_core.reporting.labels import CRITERION, FOOLED, attack_name, pixels
 from mmer_core.reporting.page import render_page, write_page
@@ -112,12 +112,14 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         spaces=spaces,
         variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
         analyses=analysis_section(dataset, id_),
-        attacks=tables.attack_table(attacked) if attacked else None,
-        transfers=tables.transfer_table(dataset.transfers) if dataset.transfers else None,
-        fragile=_filled(tables.fragile_emotions_table(families), tables.fragile_regions_table(families)),
+        attacks=attack_tables.attack_table(attacked) if attacked else None,
+        transfers=attack_tables.transfer_table(dataset.transfers) if dataset.transfers else None,
+        fragile=_filled(
+            attack_tables.fragile_emotions_table(families), attack_tables.fragile_regions_table(families)
+        ),
         by_pixels=charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
-        query_figures=tables.query_table(queried) if queried else None,
+        query_figures=attack_tables.query_table(queried) if queried else None,
         gallery=tuple((item, pictures.marked(item)) for item in dataset.gallery),
         fooled=dataset.fooled or FOOLED[CRITERION[dataset.task]],
         published=tables.published_table(dataset),

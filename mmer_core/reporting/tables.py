@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from mmer_core.reporting.estimates import MISSING, Estimate, number, significant
-from mmer_core.reporting.labels import HEADLINE, attack_name, metric, pixels
-from mmer_core.reporting.prose import curve_of
-from mmer_core.reporting.view import DatasetView, FamilyView, Record, Transfer
+from mmer_core.reporting.labels import HEADLINE, metric
+from mmer_core.reporting.view import DatasetView, FamilyView, Record
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
 
 COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
@@ -191,120 +190,6 @@ def stream_table(families: Sequence[FamilyView]) -> Table:
     ]
     heads = (f"{family.family} model" for family in families)
     return Table("Mean average precision by modality, %", ("Modality", *heads), tuple(rows))
-
-
-def attack_table(families: Sequence[FamilyView]) -> Table:
-    """Every point of the success curves."""
-    found: dict[tuple[int, str], list[Record | None]] = {}
-    for place, family in enumerate(families):
-        for attack in {record["attack"] for record in family.curves}:
-            for record in curve_of(family, attack):
-                found.setdefault((record["pixels"], attack), [None] * len(families))[place] = record
-    rows = []
-    for (k, attack), records in sorted(found.items()):
-        cells: list[Cell] = []
-        for record in (found_one or {} for found_one in records):
-            cells += [cell(record.get("success")), cell(record.get("median_queries"), 0)]
-            cells += [Cell(f"{record['n']:,}" if "n" in record else MISSING)]
-            cells += [Cell(f"{record['already']:,}" if "already" in record else MISSING)]
-        rows.append(Row(f"{pixels(k)}: {attack_name(attack)}", tuple(cells)))
-    columns = ("fooled, %", "median queries", "attacked", "wrong before")
-    return Table(
-        caption="Images fooled",
-        columns=("Attack", *columns * len(families)),
-        rows=tuple(rows),
-        groups=(("", 1), *((f"{family.family} model", len(columns)) for family in families)),
-    )
-
-
-def transfer_table(transfers: Sequence[Transfer]) -> Table:
-    """Share of the successes on one model that fool another too."""
-    found: dict[tuple[int, str], list[Record]] = {}
-    for transfer in transfers:
-        for record in transfer.curves:
-            found.setdefault((record["pixels"], record["attack"]), []).append(record)
-    rows = [
-        Row(
-            f"{pixels(k)}: {attack_name(attack)}",
-            tuple(part for one in records for part in (cell(one["success"]), Cell(f"{one['n']:,}"))),
-        )
-        for (k, attack), records in sorted(found.items())
-    ]
-    return Table(
-        caption="Successes that fool the other model too",
-        columns=("Attack", *("fooled too, %", "shown") * len(transfers)),
-        rows=tuple(rows),
-        groups=(("", 1), *((f"{one.source} to {one.target}", 2) for one in transfers)),
-    )
-
-
-def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
-    """Success of the attacks by the emotion that the clean image was read as."""
-    records = [
-        {one["group"]: one for one in family.fragility.emotions} for family in families if family.fragility
-    ]
-    names = dict.fromkeys(name for found in records for name in found)
-    rows = []
-    for name in names:
-        shown = [found.get(name) for found in records]
-        rows.append(Row(name, tuple(part for one in shown for part in _share(one))))
-    return Table(
-        caption="Images fooled by dominant emotion, at the most changed pixels, by any attack but the control",
-        columns=("Emotion", *("fooled, %", "attacked") * len(records)),
-        rows=tuple(rows),
-        groups=(("", 1), *((f"{family.family} model", 2) for family in families if family.fragility)),
-    )
-
-
-def fragile_regions_table(families: Sequence[FamilyView]) -> Table:
-    """Where the changed pixels of successes lie."""
-    shown = [family for family in families if family.fragility and family.fragility.regions]
-    records = [
-        {one["region"]: one for one in family.fragility.regions} for family in shown if family.fragility
-    ]
-    names = dict.fromkeys(name for found in records for name in found)
-    rows = [
-        Row(
-            name,
-            tuple(
-                part
-                for found in records
-                for part in (
-                    cell(found[name]["changed"]),
-                    cell(found[name]["area"]),
-                    Cell(f"{found[name]['pixels']:,}"),
-                )
-            ),
-        )
-        for name in names
-    ]
-    return Table(
-        caption="Where the pixels that fooled a model lie, beside how much of the picture that is",
-        columns=("Region", *("of the pixels, %", "of the area, %", "pixels") * len(records)),
-        rows=tuple(rows),
-        groups=(("", 1), *((f"{family.family} model", 3) for family in shown)),
-    )
-
-
-def _share(record: Record | None) -> tuple[Cell, Cell]:
-    if record is None:
-        return Cell(MISSING), Cell("0")
-    return cell(record["success"]), Cell(f"{record['n']:,}")
-
-
-def query_table(families: Sequence[FamilyView], most: int = 10) -> Table:
-    """Success within so many queries, at no more than ``most`` places of each curve."""
-    rows = []
-    for family in families:
-        for record in family.by_queries:
-            pairs = list(zip(record["queries"], record["success"], strict=True))
-            step = max(1, -(-len(pairs) // most))
-            shown = pairs[::-1][::step][::-1]
-            text = "   ".join(f"{number(queries, 0)}: {number(success)}" for queries, success in shown)
-            rows.append(
-                (f"{family.family}, {attack_name(record['attack'])}, {pixels(record['pixels'])}", text)
-            )
-    return plain("Images fooled in %, after so many queries", ("Attack", "queries: fooled, %"), rows)
 
 
 def history_table(family: FamilyView) -> Table:
