@@ -35,3 +35,7 @@ class ArtifactConflict(StoreError):
 
 class AttackError(MmerError):
     """An attack was asked for something that is not defined."""
+
+
+class PoisonError(MmerError):
+    """A poison, a trigger or a detector was asked for something that is not defined."""

@@ -95,21 +95,22 @@ class ImageEncoder:
                 f"but got {pixels.dtype} of shape {tuple(pixels.shape[1:])}"
             )
         # NHWC memory seen as NCHW is exactly the channels-last layout: no copy is made.
-        return self._scale(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float())
+        return self.scale(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float())
 
     @property
     def planner(self) -> Planner:
         """How images that differ in few pixels are encoded; made once, as the module is then."""
         with self._planning:
             if self._planner is None:
-                self._planner = Planner(self.module, self._scale, self.size, self.device)
+                self._planner = Planner(self.module, self.scale, self.size, self.device)
             return self._planner
 
     def evaluator(self) -> Evaluator:
         """A new one, for one thread, that encodes such images by the plan."""
         return CandidateEvaluator(self.planner)
 
-    def _scale(self, pixels: Tensor) -> Tensor:
+    def scale(self, pixels: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` float pixels in 0..255, on the device, to what ``module`` takes; gradients pass through it."""
         return (pixels - self._mean) / self._std
 
 

@@ -1,0 +1,297 @@
+"""The shape of an attack that crafts poisons: hyper-parameters in an object, one call for many poisons."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmer_core.attacks.seeding import random_stream
+from mmer_core.encoders.base import ImageEncoder
+from mmer_core.errors import PoisonError
+from mmer_core.poisoning.pulling import encode_all
+from mmer_core.poisoning.visibility import visibility
+from mmer_core.progress import Progress, silent
+
+Images = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PoisonRecord:
+    """One poison, judged as the uint8 image that it is.
+
+    Distances are Euclidean, between features, averaged over the encoders that crafted.
+
+    Attributes:
+        poison: Id of the base that it was made of.
+        attack: Name of the attack.
+        target: Row of its target.
+        seed: Seed of the run.
+        distance_before: From its base to the target.
+        distance_after: From the poison to the target.
+        centre_before: From the mean of the bases with the same target to the target.
+        centre_after: From the mean of their poisons to the target.
+        l2: Length of the change from base to poison, in gray levels.
+        linf: Largest change of one value, in gray levels.
+        psnr: Of the poison against its base, in dB; ``inf`` if nothing changed.
+        ssim: Structural similarity of the two, at most 1.
+    """
+
+    poison: str
+    attack: str
+    target: int
+    seed: int
+    distance_before: float
+    distance_after: float
+    centre_before: float
+    centre_after: float
+    l2: float
+    linf: int
+    psnr: float
+    ssim: float
+
+
+@dataclass(frozen=True, eq=False)
+class Crafted:
+    """Poisons: ``images`` ``(n, H, W, 3)`` uint8, and what became of each."""
+
+    images: Images
+    records: list[PoisonRecord]
+
+    def table(self) -> pd.DataFrame:
+        """One row a poison, one column a field of `PoisonRecord`."""
+        names = [field.name for field in fields(PoisonRecord)]
+        return pd.DataFrame([asdict(record) for record in self.records], columns=names)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What an attack optimises together; targets are features, which stay as they are.
+
+    Attributes:
+        bases: ``(B, 3, H, W)`` float32 in 0..255: what the poison may not leave far behind.
+        start: The same shape: where to begin.
+        targets: ``(B, 3, H, W)``: the target's pixels, poison by poison.
+        features: For each encoder the target's features, ``(B, D)``.
+        groups: ``(B, B)`` float32, 1 where two poisons have the same target.
+    """
+
+    bases: Tensor
+    start: Tensor
+    targets: Tensor
+    features: list[Tensor]
+    groups: Tensor
+
+
+class PoisonAttack(ABC):
+    """An attack: its hyper-parameters are the constructor's arguments, and printing it prints them.
+
+    A concrete attack names itself, keeps each hyper-parameter in a public attribute of the same name, and
+    writes ``_optimise``; one that cannot divide the poisons of a target says so.
+    """
+
+    name: ClassVar[str]
+    divisible: ClassVar[bool] = True
+    noise: float
+
+    def craft(
+        self,
+        encoders: Sequence[ImageEncoder],
+        bases: Images,
+        targets: Images,
+        ids: Sequence[str],
+        *,
+        target_of: Sequence[int] | Rows | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        progress: Progress = silent,
+    ) -> Crafted:
+        """Craft one poison out of every base.
+
+        The poisons of a batch are optimised together, yet each by itself (or with the others of its target,
+        where the attack is about several): shards and batch sizes change a poison by no more than the
+        encoder's own rounding does, as long as the poisons of a target stay in one shard. What is random
+        depends on (seed, attack, id).
+
+        Args:
+            encoders: Networks whose features are to collide, all of one input size and on one device.
+            bases: ``(n, H, W, 3)`` uint8 in their input size; ``n`` may be 0.
+            targets: ``(m, H, W, 3)`` uint8.
+            ids: ``n`` different ids of the bases.
+            target_of: ``n`` rows of ``targets``; by default base ``i`` belongs to target ``i``.
+            seed: Seed of what is random.
+            batch_size: Most poisons in one pass.
+            progress: Told the poisons that are done, after every batch.
+
+        Raises:
+            PoisonError: An argument has another shape or range, or the encoders disagree about the input.
+        """
+        rows = _checked(encoders, bases, targets, ids, target_of, batch_size)
+        images = bases.copy()
+        known = [encode_all(encoder, torch.tensor(targets), batch_size) for encoder in encoders]
+        done = 0
+        for part in self._batches(rows, batch_size):
+            batch = self._batch(
+                encoders, bases[part], targets, rows[part], known, [ids[i] for i in part], seed
+            )
+            found = self._optimise(encoders, batch)
+            images[part] = _as_uint8(found)
+            done += len(part)
+            progress(done, len(ids), self.name)
+        records = self._records(encoders, bases, images, known, rows, ids, seed, batch_size)
+        return Crafted(images, records)
+
+    @abstractmethod
+    def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
+        """Poisons ``(B, 3, H, W)`` float in 0..255; what rounding them to integers does must stay in the budget."""
+
+    def _batches(self, rows: Rows, batch_size: int) -> Iterator[Rows]:
+        if self.divisible:
+            yield from (np.arange(len(rows))[at : at + batch_size] for at in range(0, len(rows), batch_size))
+            return
+        waiting: list[Rows] = []
+        for target in np.unique(rows):
+            group = np.flatnonzero(rows == target)
+            if len(group) > batch_size:
+                raise PoisonError(
+                    f"target {target} has {len(group)} poisons, which {self.name} crafts together; "
+                    f"give a batch_size of {len(group)} or more instead of {batch_size}"
+                )
+            if sum(map(len, waiting)) + len(group) > batch_size:
+                yield np.concatenate(waiting)
+                waiting = []
+            waiting.append(group)
+        if waiting:
+            yield np.concatenate(waiting)
+
+    def _batch(
+        self,
+        encoders: Sequence[ImageEncoder],
+        bases: Images,
+        targets: Images,
+        rows: Rows,
+        known: Sequence[Tensor],
+        ids: Sequence[str],
+        seed: int,
+    ) -> Batch:
+        device = encoders[0].device
+        noise = np.zeros(bases.shape, np.float32)
+        if self.noise:
+            for at, name in enumerate(ids):
+                stream = random_stream(seed, self.name, bases[at].size // 3, name)
+                noise[at] = stream.uniform(-self.noise, self.noise, bases[at].shape)
+        clean = _as_float(bases, device)
+        of = torch.from_numpy(rows).to(device)
+        return Batch(
+            bases=clean,
+            start=(clean + torch.from_numpy(noise).permute(0, 3, 1, 2).to(device)).clamp(0, 255),
+            targets=_as_float(targets[rows], device),
+            features=[features[of] for features in known],
+            groups=(of[:, None] == of).float(),
+        )
+
+    def _records(
+        self,
+        encoders: Sequence[ImageEncoder],
+        bases: Images,
+        images: Images,
+        known: Sequence[Tensor],
+        rows: Rows,
+        ids: Sequence[str],
+        seed: int,
+        batch_size: int,
+    ) -> list[PoisonRecord]:
+        before = _distances(encoders, bases, known, rows, batch_size)
+        after = _distances(encoders, images, known, rows, batch_size)
+        records = []
+        for at, name in enumerate(ids):
+            seen = visibility(bases[at], images[at])
+            records.append(
+                PoisonRecord(
+                    poison=name,
+                    attack=self.name,
+                    target=int(rows[at]),
+                    seed=seed,
+                    distance_before=float(before[0][at]),
+                    distance_after=float(after[0][at]),
+                    centre_before=float(before[1][at]),
+                    centre_after=float(after[1][at]),
+                    l2=seen.l2,
+                    linf=seen.linf,
+                    psnr=seen.psnr,
+                    ssim=seen.ssim,
+                )
+            )
+        return records
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+def _checked(
+    encoders: Sequence[ImageEncoder],
+    bases: Images,
+    targets: Images,
+    ids: Sequence[str],
+    target_of: Sequence[int] | Rows | None,
+    batch_size: int,
+) -> Rows:
+    """The target's row of each base."""
+    if not encoders:
+        raise PoisonError("no encoder to craft poisons with; give one or more")
+    sizes = {encoder.size for encoder in encoders}
+    if len(sizes) > 1 or len({encoder.device for encoder in encoders}) > 1:
+        raise PoisonError(
+            f"the encoders read {sorted(sizes)} on {sorted({str(encoder.device) for encoder in encoders})}; "
+            "give encoders of one input size on one device"
+        )
+    for what, images in (("bases", bases), ("targets", targets)):
+        if images.dtype != np.uint8 or images.shape[1:] != (*encoders[0].size, 3):
+            raise PoisonError(
+                f"{what} are {images.dtype} {images.shape}; give uint8 (n, {', '.join(map(str, encoders[0].size))}, 3)"
+            )
+    if len(ids) != len(bases) or len(set(ids)) < len(ids):
+        raise PoisonError(f"{len(set(ids))} different ids for {len(bases)} bases; give each base its own")
+    if batch_size < 1:
+        raise PoisonError(f"batch_size is {batch_size}; give 1 or more")
+    rows = np.arange(len(bases)) if target_of is None else np.asarray(target_of, dtype=np.int64)
+    if rows.shape != (len(bases),) or (len(rows) and not 0 <= rows.min() <= rows.max() < len(targets)):
+        raise PoisonError(
+            f"{len(bases)} bases and {len(targets)} targets do not belong together by target_of; "
+            f"give each base a row from 0 to {len(targets) - 1}"
+        )
+    return rows
+
+
+def _as_float(images: Images, device: torch.device) -> Tensor:
+    """NHWC memory seen as NCHW, which is the channels-last layout."""
+    return torch.tensor(images).to(device).permute(0, 3, 1, 2).float()
+
+
+def _as_uint8(pixels: Tensor) -> Images:
+    return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _distances(
+    encoders: Sequence[ImageEncoder], images: Images, known: Sequence[Tensor], rows: Rows, batch_size: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of each image, and of the mean of its group, to the target; ``(n,)`` each."""
+    single, centre = np.zeros(len(rows)), np.zeros(len(rows))
+    for encoder, targets in zip(encoders, known, strict=True):
+        gap = (
+            encode_all(encoder, torch.tensor(images), batch_size)
+            - targets[torch.from_numpy(rows).to(targets.device)]
+        )
+        apart = gap.double().cpu().numpy()  # (n, D)
+        single += np.linalg.norm(apart, axis=1) / len(encoders)
+        for target in np.unique(rows):
+            group = rows == target
+            centre[group] += np.linalg.norm(apart[group].mean(axis=0)) / len(encoders)
+    return single, centre

@@ -1,0 +1,170 @@
+"""Feature collision: a poison that looks like its base and is, to the encoder, the target."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mmer_core.encoders.base import ImageEncoder
+from mmer_core.errors import PoisonError
+from mmer_core.poisoning.attack import Batch, PoisonAttack
+from mmer_core.poisoning.pulling import pull
+
+_WINDOW = 40  # objectives that the published procedure averages
+_EVERY = 20  # iterations between two looks at them: half the window
+_DECAY = 0.5
+
+
+class FeatureCollision(PoisonAttack):
+    """Shafahi, Huang, Najibi, Suciu, Studer, Dumitras & Goldstein, *Poison Frogs! Targeted Clean-Label Poisoning
+    Attacks on Neural Networks*, 2018.
+
+    https://arxiv.org/abs/1804.00792, algorithm 1. The poison minimises ``||f(x) - f(t)||^2 + beta ||x - b||^2``
+    (features of target ``t`` and base ``b``) by forward-backward splitting: a gradient step on the features'
+    distance, ``x' = x - lambda * gradient``, then the proximal step ``(x' + lambda * beta * b) / (1 + lambda *
+    beta)``. ``beta`` is the paper's ``beta0 * d_f^2 / d_b^2``, with ``d_f`` features and ``d_b = 3 * H * W``
+    values of the image in 0..255.
+
+    As in the authors' program, every 20th step is taken back, and ``lambda`` halved, where the objective is not
+    below the mean of the last 40; a look at every step would halve it far too soon. Each poison has a ``lambda``
+    of its own. It begins, instead of at a number that fits one network, where the first step moves pixels by
+    ``step`` gray levels in root mean square. The result is the image with the lowest objective.
+
+    Args:
+        iterations: Passes forward and backward, at least 1; at most 1,000 in the paper.
+        beta: ``beta0``, 0 or more; 0.25 in the paper. 0 leaves the image term out.
+        opacity: Of the target, blended into the base as a watermark before crafting, from 0 (none) to below 1;
+            the paper's is 0.3 where it trains end to end.
+        eps: Largest change of a value in gray levels, 1 to 255, counted from the clean base; None: no such
+            limit, as in the paper. With both, the watermark is cut to it as well.
+        step: Size of the first step in gray levels, above 0.
+        noise: Half width of uniform noise in gray levels to begin with, 0 or more; 0 in the paper.
+
+    With several encoders the squared distance is their mean, and so is ``d_f``.
+
+    Raises:
+        PoisonError: A hyper-parameter is outside its range.
+    """
+
+    name = "collision"
+
+    def __init__(
+        self,
+        iterations: int = 200,
+        beta: float = 0.25,
+        opacity: float = 0.0,
+        eps: int | None = None,
+        step: float = 4.0,
+        noise: float = 0.0,
+    ) -> None:
+        if iterations < 1 or beta < 0 or not 0 <= opacity < 1 or step <= 0 or noise < 0:
+            raise PoisonError(
+                f"iterations is {iterations}, beta {beta}, opacity {opacity}, step {step} and noise {noise} in "
+                "FeatureCollision; give 1 or more, 0 or more, 0 to below 1, above 0, and 0 or more"
+            )
+        check_eps(eps)
+        self.iterations = iterations
+        self.beta = beta
+        self.opacity = opacity
+        self.eps = eps
+        self.step = step
+        self.noise = noise
+
+    def scaled_beta(self, width: float, size: tuple[int, int]) -> float:
+        """``beta`` for ``D`` = ``width`` features of ``(H, W)`` images."""
+        return self.beta * (width / (3 * size[0] * size[1])) ** 2
+
+    def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
+        marked = (1 - self.opacity) * batch.bases + self.opacity * batch.targets
+        width = sum(encoder.width for encoder in encoders) / len(encoders)
+        beta = self.scaled_beta(width, encoders[0].size)
+        splitting = _Splitting(self, encoders, batch, marked, beta)
+        for _ in range(self.iterations):
+            splitting.advance()
+        return splitting.best
+
+
+class _Splitting:
+    """The state of a batch: every quantity has one entry a poison, so none knows of the others."""
+
+    def __init__(
+        self,
+        attack: FeatureCollision,
+        encoders: Sequence[ImageEncoder],
+        batch: Batch,
+        marked: Tensor,
+        beta: float,
+    ) -> None:
+        self._attack, self._encoders, self._batch = attack, encoders, batch
+        self._beta, self._anchor = beta, project(marked, batch.bases, attack.eps)
+        self._mix = 2 * torch.eye(len(marked), device=marked.device)
+        start = project(self._anchor + batch.start - batch.bases, batch.bases, attack.eps)
+        self._trial = start
+        self._kept = self._gradient = start  # both are set by the first pass, which is always kept
+        self.best = start
+        self._lowest = start.new_full((len(start),), torch.inf)
+        self._lambda: Tensor | None = None
+        self._history = start.new_full((len(start), _WINDOW), torch.nan)
+        self._accepted = torch.zeros(len(start), dtype=torch.int64, device=start.device)
+        self._passes = 0
+
+    def advance(self) -> None:
+        """Judge the trial images, take back what made it worse, and make the next step from what is kept."""
+        objective, gradient = self._look(self._trial)
+        if self._passes % _EVERY or not self._passes:
+            keep = torch.ones_like(objective, dtype=torch.bool)
+        else:
+            keep = objective < self._history.nanmean(dim=1)
+        self._passes += 1
+        self._kept = torch.where(keep[:, None, None, None], self._trial, self._kept)
+        self._gradient = torch.where(keep[:, None, None, None], gradient, self._gradient)
+        better = objective < self._lowest
+        self.best = torch.where(better[:, None, None, None], self._trial, self.best)
+        self._lowest = torch.where(better, objective, self._lowest)
+        self._remember(objective, keep)
+        if self._lambda is None:
+            self._lambda = self._first_lambda(gradient)
+        else:
+            self._lambda = torch.where(keep, self._lambda, _DECAY * self._lambda)
+        self._trial = self._step()
+
+    def _look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Objective ``(B,)``, and the gradient of its features' part."""
+        squares = pixels.new_zeros(len(pixels))
+        gradient = torch.zeros_like(pixels)
+        for encoder, target in zip(self._encoders, self._batch.features, strict=True):
+            features, part = pull(encoder, pixels, self._mix, 2 * target)
+            squares = squares + (features - target).square().sum(dim=1) / len(self._encoders)
+            gradient += part / len(self._encoders)
+        return squares + self._beta * (pixels - self._anchor).square().sum(dim=(1, 2, 3)), gradient
+
+    def _remember(self, objective: Tensor, keep: Tensor) -> None:
+        rows = torch.arange(len(keep), device=keep.device)
+        place = self._accepted % _WINDOW
+        self._history[rows, place] = torch.where(keep, objective, self._history[rows, place])
+        self._accepted += keep
+
+    def _first_lambda(self, gradient: Tensor) -> Tensor:
+        rms = gradient.square().mean(dim=(1, 2, 3)).sqrt()
+        return self._attack.step / rms.clamp(min=torch.finfo(rms.dtype).tiny)
+
+    def _step(self) -> Tensor:
+        assert self._lambda is not None
+        size = self._lambda[:, None, None, None]
+        forward = self._kept - size * self._gradient
+        # The proximal point of lambda * beta * ||x - b||^2 / 2, as the paper writes it.
+        backward = (forward + size * self._beta * self._anchor) / (1 + size * self._beta)
+        return project(backward, self._batch.bases, self._attack.eps)
+
+
+def project(pixels: Tensor, bases: Tensor, eps: int | None) -> Tensor:
+    """The nearest pixels in 0..255 and, if given, within ``eps`` gray levels of ``bases``."""
+    if eps is not None:
+        pixels = bases + (pixels - bases).clamp(-eps, eps)
+    return pixels.clamp(0, 255)
+
+
+def check_eps(eps: int | None) -> None:
+    """Refuse a budget that is no whole number of gray levels in 1..255 (PoisonError)."""
+    if eps is not None and (eps != int(eps) or not 1 <= eps <= 255):
+        raise PoisonError(f"eps is {eps} gray levels; give a whole number from 1 to 255")

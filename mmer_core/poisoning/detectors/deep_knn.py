@@ -1,0 +1,80 @@
+"""Deep k-NN: a poison's neighbours carry another label than it does."""
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.errors import PoisonError
+from mmer_core.poisoning.detectors.checks import Floats, checked_features, checked_labels
+from mmer_core.poisoning.detectors.neighbours import nearest
+
+NEIGHBOURS = 50
+
+
+def deep_knn(features: npt.ArrayLike, labels: npt.ArrayLike, k: int = NEIGHBOURS) -> Floats:
+    """Peri, Gupta, Huang, Fowl, Zhu, Feizi, Goldstein & Dickerson, *Deep k-NN Defense Against Clean-Label Data
+    Poisoning Attacks*, 2020 (https://arxiv.org/abs/1909.13374).
+
+    The paper removes a sample whose label is not the plurality of its ``k`` nearest neighbours' (Euclidean, in
+    feature space, itself left out). The score says by how many votes it is not: those of the best other
+    label minus those of its own, divided by ``k``. So the paper's rule is a score above 0; a tie is kept.
+
+    The paper advises a ``k`` above twice the number of poisons of a target, and well above a class's share of
+    noise. Fewer samples than ``k + 1`` have fewer neighbours.
+
+    Args:
+        features: ``(N, D)``, at least 2 rows.
+        labels: ``(N,)`` integers, from 0, of any number of classes.
+        k: Neighbours that vote, at least 1.
+
+    Returns:
+        ``(N,)`` in -1..1, higher is more suspicious.
+
+    Raises:
+        PoisonError: A shape, NaN, a negative label, or ``k`` below 1.
+    """
+    rows = checked_features(features, 2)
+    label = checked_labels(labels, len(rows))
+    if k < 1:
+        raise PoisonError(f"k is {k} neighbours; give 1 or more")
+    k = min(k, len(rows) - 1)
+    scores = np.empty(len(rows))
+    for start, neighbours in nearest(rows, k):
+        part = slice(start, start + len(neighbours))
+        votes = np.stack([(label[neighbours] == c).sum(axis=1) for c in range(label.max() + 1)], axis=1)
+        own = np.take_along_axis(votes, label[part, None], axis=1)[:, 0]
+        np.put_along_axis(votes, label[part, None], -1, axis=1)
+        scores[part] = (np.maximum(votes.max(axis=1), 0) - own) / k
+    return scores
+
+
+def deep_knn_texts(images: npt.ArrayLike, texts: npt.ArrayLike, k: int = NEIGHBOURS) -> Floats:
+    """The same idea where a sample has a text instead of a label: similar images, other texts.
+
+    Returns:
+        ``(N,)``: 1 minus the mean cosine of a sample's text with the texts of its ``k`` nearest images. There is
+        no rule in the paper for it.
+
+    Args:
+        images: ``(N, D)`` features, at least 2 rows.
+        texts: ``(N, D_text)`` features; one row an image, for instance the mean of its captions'.
+        k: Neighbours, at least 1.
+
+    Raises:
+        PoisonError: A shape, NaN, a text's feature that is zero, or ``k`` below 1.
+    """
+    rows, text = checked_features(images, 2), checked_features(texts, 2)
+    lengths = np.linalg.norm(text, axis=1, keepdims=True)
+    if len(text) != len(rows) or not lengths.all():
+        raise PoisonError(
+            f"{len(text)} texts' features for {len(rows)} images; give one that is not 0 for each"
+        )
+    if k < 1:
+        raise PoisonError(f"k is {k} neighbours; give 1 or more")
+    unit = text / lengths
+    scores = np.empty(len(rows))
+    for start, neighbours in nearest(rows, min(k, len(rows) - 1)):
+        own = unit[start : start + len(neighbours)]
+        # The mean of cosines with unit vectors is the dot product with their mean.
+        around = np.stack([unit[row].mean(axis=0) for row in neighbours])
+        scores[start : start + len(own)] = 1 - (own * around).sum(axis=1)
+    return scores
