@@ -41,6 +41,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.ingest --quick
 	$(BIN)/python -m benchmarks.attack --quick
 	$(BIN)/python -m benchmarks.training --quick
+	$(BIN)/python -m benchmarks.poison --quick
 
 clean:  ## remove the virtual environment and everything made by runs in this folder
 	rm -rf $(VENV) .mmer build *.egg-info
