@@ -1,6 +1,7 @@
 """The jobs as Prefect flows against a real server."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -24,7 +25,8 @@ from mmer_core.config import (
     TrainingConfig,
 )
 from mmer_core.datasets.synthetic import CAPTIONS_FILE, write_emotic
-from mmer_core.errors import DatasetError, StoreError
+from mmer_core.errors import DatasetError, EngineError, StoreError
+from mmer_core.progress import silent
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
 from tasks.running import call, fan_out
@@ -258,3 +260,19 @@ def test_fan_out_in_a_flow(engine: str) -> None:
 
     with pytest.raises(DatasetError, match="cannot do -2"):
         run([1, -2, 3, -4])
+
+
+def test_a_shard_that_ends_every_process_fails_its_flow(client: SyncPrefectClient) -> None:
+    @task(name="deadly")
+    def work(number: int) -> None:
+        os._exit(1)
+
+    @flow(name="deadly fan out")
+    def run() -> None:
+        runtime = RuntimeConfig(engine="processes", workers=2)
+        fan_out(work, [1], lambda _, n: (n,), runtime, silent)
+
+    deadly, ended = watched(run)
+    with pytest.raises(EngineError, match="ended 4 worker processes one after another"):
+        deadly()
+    assert stored_state(client, *ended).is_failed()

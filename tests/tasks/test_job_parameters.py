@@ -120,3 +120,14 @@ def test_the_default_width_follows_family_and_task():
         ("joint", "retrieval"): 512,
     }
     assert ModelConfig(embedding=12).width("emotion") == 12
+
+
+def test_a_runtime_means_the_same_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ann")
+    there = config.RuntimeConfig(store="store", work="~/work", logs="runs", workers=8).for_worker(2)
+    assert there.store == str(tmp_path / "store")
+    assert (str(there.work), there.logs, there.workers) == ("/home/ann/work", tmp_path / "runs", 2)
+    for url in ("s3://bucket/prefix", "file:///srv/store"):
+        assert config.RuntimeConfig(store=url).for_worker(1).store == url
+    assert config.RuntimeConfig().for_worker(1).logs is None
