@@ -35,3 +35,7 @@ class ArtifactConflict(StoreError):
 
 class AttackError(MmerError):
     """An attack was asked for something that is not defined."""
+
+
+class EngineError(MmerError):
+    """What runs the shards cannot be reached, or died."""
