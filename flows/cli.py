@@ -42,7 +42,6 @@ from mmer_core.config import (  # noqa: E402
 from mmer_core.errors import MmerError  # noqa: E402
 from mmer_core.stages import Context  # noqa: E402
 from mmer_core.store import ArtifactKey  # noqa: E402
-from tasks.running import with_workers  # noqa: E402
 
 HELP = """How well, and how safely, does a model that reads an image together with text recognise emotion and
 match images to text?
@@ -155,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
-        return with_workers(flow, job.runtime.workers)(job)
+        return flow(job)
     with progress_bars():
         return flow.fn(job)
 

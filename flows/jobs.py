@@ -42,6 +42,7 @@ from mmer_core.stages import (
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.store import ArtifactKey
 from tasks import stages
+from tasks.engines import check_engine
 from tasks.progress import progress_for
 from tasks.running import call, call_flow, fan_out
 
@@ -95,15 +96,15 @@ def seeds(job: SeedsJob) -> list[Trained]:
     models = fan_out(
         stages.train,
         trainings,
-        lambda training: (job.runtime, job.model, training, job.encoders, prepared, features),
-        job.runtime.workers,
+        lambda runtime, training: (runtime, job.model, training, job.encoders, prepared, features),
+        job.runtime,
         progress_for("seeds"),
     )
     evaluations = fan_out(
         stages.evaluate,
         models,
-        lambda model: (job.runtime, job.evaluation, prepared, features, model),
-        job.runtime.workers,
+        lambda runtime, model: (runtime, job.evaluation, prepared, features, model),
+        job.runtime,
         progress_for("evaluate"),
     )
     return [
@@ -127,8 +128,15 @@ def robustness(job: RobustnessJob) -> str:
     done = fan_out(
         stages.attack_shard,
         shards,
-        lambda shard: (job.runtime, job.attack, trained.prepared, trained.features, trained.model, shard),
-        job.runtime.workers,
+        lambda runtime, shard: (
+            runtime,
+            job.attack,
+            trained.prepared,
+            trained.features,
+            trained.model,
+            shard,
+        ),
+        job.runtime,
         progress_for(f"attack {job.model.family}"),
     )
     return str(call(stages.merge_robustness, job.runtime, job.attack, trained.model, done))
@@ -183,6 +191,7 @@ def report(job: ReportJob) -> str:
 @flow(name="pipeline")
 def pipeline(config: PipelineConfig) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
+    check_engine(config.runtime)
     check_encoders(Context(config.runtime), config.encoders)
     inputs = []
     for name, dataset in config.datasets.items():
@@ -232,8 +241,8 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
     keys = fan_out(
         stages.caption_shard,
         shards,
-        lambda shard: (runtime, dataset, plan, shard),
-        runtime.workers,
+        lambda runtime, shard: (runtime, dataset, plan, shard),
+        runtime,
         progress_for("caption"),
     )
     return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
@@ -241,6 +250,7 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
 
 def _prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
     """Keys of the prepared arrays and of their features."""
+    check_engine(job.runtime)
     context = Context(job.runtime)
     check_encoders(context, job.encoders)
     prepared = _prepared(job)
@@ -268,8 +278,8 @@ def _encode(
     keys = fan_out(
         stages.encode_shard,
         shards,
-        lambda shard: (runtime, encoders, prepared, shard),
-        runtime.workers,
+        lambda runtime, shard: (runtime, encoders, prepared, shard),
+        runtime,
         progress_for("encode"),
     )
     return call(stages.merge_features, runtime, encoders, prepared, list(zip(shards, keys, strict=True)))

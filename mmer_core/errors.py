@@ -39,3 +39,7 @@ class AttackError(MmerError):
 
 class PoisonError(MmerError):
     """A poison, a trigger or a detector was asked for something that is not defined."""
+
+
+class EngineError(MmerError):
+    """What runs the shards cannot be reached, or died."""

@@ -10,6 +10,11 @@ import torch
 _ALL = torch.get_num_threads()
 
 
+def share(workers: int) -> int:
+    """Threads for each of so many workers, at least one."""
+    return max(1, _ALL // workers)
+
+
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
     """Let torch use one worker's share of its threads in this thread, and all of them again afterwards.
@@ -19,7 +24,7 @@ def shared_cores(workers: int) -> Iterator[None]:
     if workers <= 1:
         yield
         return
-    torch.set_num_threads(max(1, _ALL // workers))
+    torch.set_num_threads(share(workers))
     try:
         yield
     finally:

@@ -6,13 +6,15 @@ not pay for it: outside a flow run the functions behind tasks and flows are call
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from prefect import Flow, Task
 from prefect.context import FlowRunContext
-from prefect.task_runners import ThreadPoolTaskRunner
 
+from mmer_core.config import RuntimeConfig
 from mmer_core.progress import Progress
+from tasks.engines import open_engine
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -30,41 +32,50 @@ def call(task: Task[..., T], *args: Any) -> T:
 
 def call_flow(flow: Flow[..., T], job: Any) -> T:
     """Run a flow inside this one (as a subflow), or as plain Python."""
-    return with_workers(flow, job.runtime.workers)(job) if in_flow() else flow.fn(job)
-
-
-def with_workers(flow: Flow[..., T], workers: int) -> Flow[..., T]:
-    """The flow with so many threads for what it submits; one model in memory serves them all."""
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
-    return flow.with_options(task_runner=runner)  # type: ignore[arg-type]
+    return flow(job) if in_flow() else flow.fn(job)
 
 
 def fan_out(
     task: Task[..., T],
     shards: Iterable[S],
-    arguments: Callable[[S], tuple[Any, ...]],
-    workers: int,
+    arguments: Callable[[RuntimeConfig, S], tuple[Any, ...]],
+    runtime: RuntimeConfig,
     progress: Progress,
 ) -> list[T]:
     """Run a task for every shard, several at a time, and return the results in the order of the shards.
 
-    The first failure is raised when all shards that had begun are done; what they published stays.
+    One thread here stands for each shard that runs, wherever it does: with every engine, in a flow run and
+    outside, no more than ``runtime.workers`` have begun. The first failure is raised when all shards that had
+    begun are done; what they published stays.
+
+    Args:
+        task: Takes what ``arguments`` returns.
+        shards: The units of work.
+        arguments: From the runtime of whoever does the work, and a shard, to the task's arguments. They may
+            travel to another machine: configurations and keys, nothing large.
+        runtime: Which engine, and how many at a time.
+        progress: Told after every shard.
+
+    Raises:
+        ConfigError: The engine's package is not installed.
+        EngineError: The engine cannot be reached, or a shard ended every process that took it.
     """
     shards = list(shards)
-    if in_flow():
-        futures: list[Any] = [task.submit(*arguments(shard)) for shard in shards]
-        return _collect(futures, futures, progress)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = [pool.submit(task.fn, *arguments(shard)) for shard in shards]
+    if not shards:
+        return []
+    engine = open_engine(runtime)
+    work = task if in_flow() else task.fn
+    with ThreadPoolExecutor(max_workers=runtime.workers) as pool:
+        futures = [
+            # Prefect knows by the context which run a task belongs to.
+            pool.submit(copy_context().run, engine.run, work, *arguments(engine.runtime, shard))
+            for shard in shards
+        ]
         try:
-            return _collect(futures, as_completed(futures), progress)
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                progress(done, len(futures))
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def _collect(futures: list[Any], finished: Iterable[Any], progress: Progress) -> list[Any]:
-    for done, future in enumerate(finished, start=1):
-        future.result()
-        progress(done, len(futures))
     return [future.result() for future in futures]

@@ -46,8 +46,9 @@ from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, w
 from mmer_core.attacks.pixle import Pixle
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.attacks.registry import ATTACKS, attack_named
+from mmer_core.attacks.screened import Screened
 from mmer_core.attacks.sparse_rs import SparseRS
-from mmer_core.attacks.victims import ClassifierVictim, EncodedVictim, ImageEncoder, Victim
+from mmer_core.attacks.victims import ClassifierVictim, EncodedVictim, ImageEncoder, ScreeningVictim, Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 
 __all__ = [
@@ -80,6 +81,8 @@ __all__ = [
     "RankDrop",
     "RankRise",
     "RatingShift",
+    "Screened",
+    "ScreeningVictim",
     "Search",
     "SparseRS",
     "TopEmotionsChange",

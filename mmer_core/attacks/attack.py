@@ -11,6 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from mmer_core.attacks.candidates import Candidates
+from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.victims import Victim
 from mmer_core.errors import AttackError
 
 
@@ -26,11 +28,13 @@ class Search(ABC):
         best: The candidate with the lowest margin so far (one candidate), None before the first.
         best_margin: Its margin, ``inf`` before the first.
         succeeded: Whether a margin of 0 or less was told.
+        screened: Candidates that were estimated and not judged; no queries.
     """
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.queries = 0
+        self.screened = 0
         self.best: Candidates | None = None
         self.best_margin = np.inf
         self.succeeded = False
@@ -122,6 +126,14 @@ class Attack(ABC):
             raise AttackError(f"the image to attack is {image.dtype} {image.shape}; give uint8 (H, W, 3)")
         check_request(image.shape[:2], pixels, budget)
         return self._search(image, pixels, rng, budget)
+
+    def against(self, victim: Victim, criterion: Criterion, row: int) -> "Attack":
+        """The attack as it goes at the sample ``row``: for those that ask for more than margins.
+
+        Raises:
+            AttackError: the victim does not tell what the attack needs.
+        """
+        return self
 
     @abstractmethod
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:

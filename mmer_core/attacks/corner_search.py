@@ -89,6 +89,9 @@ class _Corners(Search):
         return changes[np.sort(first)[: self._best]]
 
     def _draw(self, ranked: np.ndarray) -> np.ndarray:
-        count = len(ranked)
-        chance = (2 * count - 2 * np.arange(1, count + 1) + 1) / count**2
-        return self._rng.choice(ranked, self._pixels, replace=False, p=chance)
+        return self._rng.choice(ranked, self._pixels, replace=False, p=rank_probabilities(len(ranked)))
+
+
+def rank_probabilities(count: int) -> np.ndarray:
+    """``(N,)`` float64: how often the paper draws the ``i``-th of ``N`` ranked changes, ``(2N - 2i + 1) / N^2``."""
+    return (2 * count - 2 * np.arange(1, count + 1) + 1) / count**2

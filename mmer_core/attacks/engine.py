@@ -64,7 +64,7 @@ def run_attack(
 
     Raises:
         AttackError: an argument is outside its range, the victim's scores hold NaN (with the sample's id)
-            or have another shape, or an attack changed more than ``K`` pixels.
+            or have another shape, or an attack changed more than ``K`` pixels or needs what the victim does not tell.
     """
     _check_inputs(victim, images, sample_ids, batch_size)
     check_request(victim.size, pixels, budget)
@@ -72,7 +72,8 @@ def run_attack(
     hunts = []
     for row, sample in enumerate(sample_ids):
         rng = random_stream(seed, attack.name, pixels, sample)
-        hunts.append(_Hunt(row, attack.start(images[row], pixels, rng, budget), judge.alone(row, ())))
+        search = attack.against(victim, criterion, row).start(images[row], pixels, rng, budget)
+        hunts.append(_Hunt(row, search, judge.alone(row, ())))
 
     active = [hunt for hunt in hunts if not hunt.clean.success and not hunt.search.finished]
     progress(len(hunts) - len(active), len(hunts), "clean images judged")
@@ -100,6 +101,7 @@ def run_attack(
                 clean_top=hunt.clean.top,
                 final_top=final.top,
                 unconfirmed=hunt.unconfirmed,
+                screened=hunt.search.screened,
             )
         )
     return outcomes

@@ -38,6 +38,7 @@ class Outcome:
         final_top: Column with the highest score on the image in ``changed``.
         unconfirmed: Candidates that met the criterion in a batch but not when judged alone, by rounding;
             they are no successes, and the search went on.
+        screened: Candidates that the victim's gradient estimated and nobody judged; 0 for a black-box attack.
     """
 
     sample: str
@@ -53,6 +54,7 @@ class Outcome:
     clean_top: int
     final_top: int
     unconfirmed: int = 0
+    screened: int = 0
 
 
 _SCHEMA = pa.schema(
@@ -70,6 +72,7 @@ _SCHEMA = pa.schema(
         ("clean_top", pa.int64()),
         ("final_top", pa.int64()),
         ("unconfirmed", pa.int64()),
+        ("screened", pa.int64()),
     ]
 )
 

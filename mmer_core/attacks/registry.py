@@ -8,12 +8,21 @@ from mmer_core.attacks.differential_evolution import DifferentialEvolution
 from mmer_core.attacks.exhaustive import ExhaustiveOnePixel
 from mmer_core.attacks.pixle import Pixle
 from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks.screened import Screened
 from mmer_core.attacks.sparse_rs import SparseRS
 from mmer_core.errors import AttackError
 
 ATTACKS: dict[str, type[Attack]] = {
     attack.name: attack
-    for attack in (DifferentialEvolution, SparseRS, Pixle, CornerSearch, ExhaustiveOnePixel, RandomPixels)
+    for attack in (
+        DifferentialEvolution,
+        SparseRS,
+        Pixle,
+        CornerSearch,
+        ExhaustiveOnePixel,
+        Screened,
+        RandomPixels,
+    )
 }
 
 

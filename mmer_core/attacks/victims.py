@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 from mmer_core.attacks.candidates import Candidates, apply
+from mmer_core.attacks.criteria import Criterion
 from mmer_core.errors import AttackError
 from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
 from mmer_core.incremental.planning import Method, Planner
@@ -54,6 +56,21 @@ class SparseVictim(Victim, Protocol):
 
     def images_at_once(self, pixels: int) -> int | None:
         """How many images it is best asked about in turn, for candidates of ``K = pixels``; None: any."""
+        ...
+
+
+Head = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Features ``(B, D)`` and rows ``(B,)`` to scores ``(B, S)``."""
+Screen = Callable[[np.ndarray, Candidates], np.ndarray]
+"""``(H, W, 3)`` uint8 and ``Q`` candidates of one pixel each to ``(Q,)`` float64 margins, estimated not judged."""
+
+
+@runtime_checkable
+class ScreeningVictim(Victim, Protocol):
+    """A victim that hands out its gradients, as estimates of what single pixels do."""
+
+    def screen(self, criterion: Criterion, row: int) -> Screen:
+        """Estimates of the margins of images that derive from the sample ``row``."""
         ...
 
 
@@ -131,6 +148,10 @@ class ClassifierVictim:
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
+    def screen(self, criterion: Criterion, row: int) -> Screen:
+        """As `ScreeningVictim.screen`."""
+        return _screen(self._evaluator, lambda logits, _: logits, criterion, row)
+
     @cached_property
     def planner(self) -> Planner:
         """How candidates are scored."""
@@ -165,7 +186,7 @@ class EncodedVictim:
     def __init__(
         self,
         encoder: ImageEncoder,
-        head: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        head: Head,
         *,
         evaluator: Evaluator | None = None,
     ) -> None:
@@ -198,9 +219,32 @@ class EncodedVictim:
         """As many as incremental evaluation keeps clean maps of."""
         return None if self._evaluator is None else self._evaluator.images_at_once(pixels)
 
+    def screen(self, criterion: Criterion, row: int) -> Screen:
+        """As `ScreeningVictim.screen`.
+
+        Raises:
+            AttackError: It has no evaluator.
+        """
+        if self._evaluator is None:
+            raise AttackError("a victim without an evaluator cannot screen; give it encoder.evaluator()")
+        return _screen(self._evaluator, self._head, criterion, row)
+
 
 def _evaluate(
     evaluator: Evaluator, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
 ) -> torch.Tensor:
     positions = torch.from_numpy(candidates.positions).long()
     return evaluator(images, rows.tolist(), positions, torch.from_numpy(candidates.colours))
+
+
+def _screen(evaluator: Evaluator, head: Head, criterion: Criterion, row: int) -> Screen:
+    def margin(features: torch.Tensor) -> torch.Tensor:
+        which = torch.tensor([row], device=features.device)
+        return criterion.margin(head(features, which).float(), which)
+
+    def screen(image: np.ndarray, candidates: Candidates) -> np.ndarray:
+        places = torch.from_numpy(candidates.positions[:, 0]).long()
+        colours = torch.from_numpy(candidates.colours[:, 0])
+        return evaluator.first_order(torch.from_numpy(image), places, colours, margin).double().numpy()
+
+    return screen

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from mmer_core.config.base import Config, Split
 
-AttackName = Literal["de", "sparse-rs", "pixle", "corner", "exhaustive", "random"]
+AttackName = Literal["de", "sparse-rs", "pixle", "corner", "exhaustive", "screened", "random"]
 EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]
 MatchCriterion = Literal["image-to-text", "text-to-image", "both", "caption-rises", "image-rises"]
 
@@ -20,7 +20,8 @@ class SearchConfig(Config):
         description="'de': differential evolution (Su et al. 2019); 'sparse-rs': random search over sets of pixels "
         "(Croce et al. 2022); 'pixle': copies of the image's own pixels (Pomponi et al. 2022); 'corner': the best "
         "single pixels combined (Croce & Hein 2019); 'exhaustive': one pixel, every place and corner colour that "
-        "the budget pays; 'random': the random-pixel control.",
+        "the budget pays; 'screened': random search over pixels that the model's gradient picks, so no black box; "
+        "'random': the random-pixel control.",
     )
     pixels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 5), min_length=1, description="How many pixels (K) may change; one curve point each."

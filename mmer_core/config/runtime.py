@@ -1,10 +1,10 @@
 """Where and how fast."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mmer_core.config.base import Config
 
@@ -19,6 +19,15 @@ class RuntimeConfig(Config):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Precision of training on CUDA (autocast); attacks always judge in float32."
+    )
+    engine: Literal["threads", "processes", "dask", "ray"] = Field(
+        "threads",
+        description="What runs shards: threads of this process, processes of this machine, or the workers of a Dask or "
+        "Ray cluster (pip install 'mmer[dask]' for processes and dask, 'mmer[ray]' for ray).",
+    )
+    address: str | None = Field(
+        None,
+        description="The cluster: tcp://HOST:8786 of a Dask scheduler; HOST:6379 or ray://HOST:10001 of Ray.",
     )
     workers: int = Field(2, ge=1, description="Shards that run at the same time.")
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
@@ -36,6 +45,34 @@ class RuntimeConfig(Config):
         ge=0,
         description="Least time between two checkpoints of a training; 0 for one after every epoch.",
     )
+
+    @model_validator(mode="after")
+    def _clusters_have_an_address(self) -> Self:
+        cluster = self.engine in ("dask", "ray")
+        if cluster and self.address is None:
+            example = "tcp://HOST:8786" if self.engine == "dask" else "HOST:6379"
+            raise ValueError(
+                f"the engine {self.engine} needs the address of a cluster: give --address {example}, or use the "
+                "engine processes on this machine"
+            )
+        if self.address is not None and not cluster:
+            raise ValueError(
+                f"the engine {self.engine} takes no address: give --engine dask or ray for the cluster at {self.address}"
+            )
+        return self
+
+    def for_worker(self, sharing: int) -> Self:
+        """The same for a shard in another process, of which ``sharing`` run in that process at a time.
+
+        Local paths are absolute, since that process may work in another folder.
+        """
+        here = {
+            name: value.expanduser().absolute()
+            for name, value in (("work", self.work), ("logs", self.logs))
+            if value is not None
+        }
+        store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
+        return self.model_copy(update={"store": store, "workers": sharing, **here})
 
 
 # On the command line these are --store, --device, ...: not worth a prefix.

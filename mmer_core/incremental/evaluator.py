@@ -2,12 +2,14 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mmer_core.errors import AttackError
+from mmer_core.incremental.first_order import FirstOrder, across
 from mmer_core.incremental.network import IncrementalNetwork
 from mmer_core.incremental.planning import BATCH, Plan, Planner
 from mmer_core.tracing import running
@@ -22,6 +24,11 @@ class Evaluator(Protocol):
 
     def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
         """Score ``B`` candidates to ``(B, S)`` float32; arguments as of `CandidateEvaluator`."""
+        ...
+
+    @property
+    def first_order(self) -> FirstOrder:
+        """Estimates instead of scores."""
         ...
 
 
@@ -43,6 +50,11 @@ class CandidateEvaluator:
     def images_at_once(self, pixels: int) -> int | None:
         """Clean images kept at a time; more of them in turn are computed again and again. None: no limit."""
         return self._capacity_of(self._planner.plan(pixels))
+
+    @cached_property
+    def first_order(self) -> FirstOrder:
+        """Estimates instead of scores."""
+        return FirstOrder(self._planner)
 
     def _capacity_of(self, plan: Plan) -> int | None:
         return None if plan.start is None else max(BATCH, self._memory // plan.bytes_per_image)
@@ -121,7 +133,7 @@ class MirroredEvaluator:
     """
 
     def __init__(self, planner: Planner, memory: int = 2**30) -> None:
-        self._width = planner.size[1]
+        self._planner, self._width = planner, planner.size[1]
         self._view, self._mirrored = (CandidateEvaluator(planner, memory // 2) for _ in range(2))
         self._clean: Tensor | None = None
 
@@ -129,14 +141,18 @@ class MirroredEvaluator:
         """As `Evaluator.images_at_once`."""
         return self._view.images_at_once(pixels)
 
+    @cached_property
+    def first_order(self) -> FirstOrder:
+        """As `Evaluator.first_order`."""
+        return FirstOrder(self._planner, mirrored=True)
+
     def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
         """As `Evaluator`."""
         if self._clean is not clean:
             self._clean, self._mirror = clean, clean.flip(2)
-        across = torch.stack([pixels[..., 0], self._width - 1 - pixels[..., 1]], dim=-1)
         views = [
             self._view(clean, rows, pixels, colours),
-            self._mirrored(self._mirror, rows, across, colours),
+            self._mirrored(self._mirror, rows, across(pixels, self._width), colours),
         ]
         return torch.stack(views).mean(dim=0)
 

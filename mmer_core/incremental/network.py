@@ -13,7 +13,7 @@ from torch import Tensor
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, Step
-from mmer_core.incremental.patches import Cutting, lay_over
+from mmer_core.incremental.patches import Area, Cutting, lay_over
 
 
 class IncrementalNetwork:
@@ -22,7 +22,7 @@ class IncrementalNetwork:
     Args:
         program: The lowered network.
         layout: Its windows.
-        cut: The last step that is computed in windows, one of ``program.cuts``.
+        cut: The last step that is computed in windows, one of ``program.cuts``; or the input itself, ``program.source``.
         rest: The network behind the cut, ``(B, C, H, W)`` to ``(B, S)``.
         images: How many clean images are kept at a time.
     """
@@ -30,8 +30,8 @@ class IncrementalNetwork:
     def __init__(
         self, program: Program, layout: Layout, cut: str, rest: Callable[[Tensor], Tensor], images: int
     ) -> None:
-        names = [step.name for step in program.steps]
-        self._steps = program.steps[: names.index(cut) + 1]
+        names = [program.source, *(step.name for step in program.steps)]
+        self._steps = program.steps[: names.index(cut)]
         self._layout, self._source, self._cut = layout, program.source, cut
         self._rest, self._images = rest, images
         self._last_reader = {name: step.name for step in self._steps for name in step.inputs}
@@ -59,6 +59,14 @@ class IncrementalNetwork:
         Returns:
             ``(B, S)``, what the network says of the changed images.
         """
+        changed = self.windows(slots, pixels, values)
+        return self._rest(lay_over(self._clean[self._cut], self.area, slots, pixels, changed))
+
+    def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
+        """``(B * K, C, h, w)``, channels-last: what every pixel of the candidates can influence at the cut.
+
+        Windows of one candidate that overlap agree where they do. Arguments as of `__call__`.
+        """
         maps = {self._source: values.reshape(-1, values.shape[2], 1, 1)}
         for step in self._steps:
             inputs = []
@@ -70,8 +78,16 @@ class IncrementalNetwork:
                     inputs.append(cutting(self._clean[_kept_as(cutting)], slots, pixels, maps[name]))
             maps[step.name] = step.apply(*inputs)
             self._forget(maps, step)
-        area = self._layout.areas[self._cut]
-        return self._rest(lay_over(self._clean[self._cut], area, slots, pixels, maps[self._cut]))
+        return maps[self._cut]
+
+    @property
+    def area(self) -> Area:
+        """Where the windows at the cut lie."""
+        return self._layout.areas[self._cut]
+
+    def clean_map(self, slot: int) -> Tensor:
+        """``(H * W, C)``, the map at the cut of a remembered image."""
+        return self._clean[self._cut][slot]
 
     def _forget(self, maps: dict[str, Tensor], step: Step) -> None:
         for name in set(step.inputs):

@@ -86,7 +86,7 @@ class Cutting:
         batch, several = pixels.shape[:2]
         (height, width), channels = self.target.shape, clean.shape[2]
         corners = self.target.at(pixels)  # (B, K, 2)
-        cells = _cells(corners, (height, width), self.target.columns.extent)
+        cells = cells_of(corners, (height, width), self.target.columns.extent)
         cells += slots.view(-1, 1, 1, 1) * clean.shape[1]
         count = cells.numel()
         rows = clean.new_empty(count + 1, channels)  # the last row takes what falls outside of its window
@@ -118,13 +118,13 @@ def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: 
     """
     batch, (height, width) = len(pixels), area.map_shape
     maps = clean.index_select(0, slots).flatten(0, 1)  # (B * H * W, C)
-    cells = _cells(area.at(pixels), area.shape, width)
+    cells = cells_of(area.at(pixels), area.shape, width)
     cells += torch.arange(batch, device=cells.device).view(-1, 1, 1, 1) * (height * width)
     maps.index_copy_(0, cells.view(-1), changed.permute(0, 2, 3, 1).flatten(0, 2))
     return maps.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
-def _cells(corners: Tensor, shape: tuple[int, int], row_length: int) -> Tensor:
+def cells_of(corners: Tensor, shape: tuple[int, int], row_length: int) -> Tensor:
     """``(B, K, h, w)`` positions in a flat map, of the rectangles at ``corners`` ``(B, K, 2)``."""
     down = corners[..., 0, None] + torch.arange(shape[0], device=corners.device)
     right = corners[..., 1, None] + torch.arange(shape[1], device=corners.device)

@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mmer_core.incremental.choice import best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
@@ -19,6 +20,7 @@ from mmer_core.tracing import tracing
 Method = Literal["auto", "dense", "incremental"]
 BATCH = 16
 """Candidates in one pass, always: kernels that depend on the batch cannot make results depend on who shares it."""
+_EARLY = 100  # a pixel's windows in the early layers cost at most this part of a dense pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,19 @@ class Plan:
     start: Callable[[int], IncrementalNetwork] | None
     bytes_per_image: int
     sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A network in two: early layers of which one pixel changes little, and the rest.
+
+    Attributes:
+        start: Begins to compute the early layers in windows, with room for the clean map of one image.
+        late: The map behind them, ``(B, C, H, W)``, to what the network returns; differentiable.
+    """
+
+    start: Callable[[], IncrementalNetwork]
+    late: nn.Module
 
 
 class Planner:
@@ -101,6 +116,18 @@ class Planner:
             self._plans[pixels] = self._make(cut)
             return self._plans[pixels]
 
+    @cached_property
+    def split(self) -> Split:
+        """The network behind the last layer as far as which one pixel costs next to nothing.
+
+        Where nothing is local, that is before the first.
+        """
+        program = self._program or Program(fx.GraphModule({}, fx.Graph()), "image", (), (), "")
+        layout = self._layout if self._program else Layout(program, self.size, self.device)
+        cut = self._early_cut() or program.source
+        late = self._module if cut == program.source else behind(program, cut)
+        return Split(lambda: IncrementalNetwork(program, layout, cut, late, images=1), late)
+
     def input(self, images: Tensor) -> Tensor:
         """``(B, h, w, 3)`` uint8 to what the module takes, ``(B, 3, h, w)`` on the device."""
         return self._normalise(images.to(self.device).permute(0, 3, 1, 2).float())
@@ -136,6 +163,15 @@ class Planner:
         works = estimate(self._program, layout.areas, layout.cuttings, self._shapes, pixels)
         cut = best_cut(self._program, works, self._shapes)
         return self._program.cuts[0] if cut is None and self._method == "incremental" else cut
+
+    def _early_cut(self) -> str | None:
+        if self._program is None:
+            return None
+        layout = self._layout
+        works = estimate(self._program, layout.areas, layout.cuttings, self._shapes, pixels=1)
+        whole = works[self._program.steps[-1].name].dense
+        cheap = [name for name in self._program.cuts if works[name].windows * _EARLY <= whole]
+        return cheap[-1] if cheap else None
 
     def _make(self, cut: str | None) -> Plan:
         if cut is None or self._program is None:

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mmer_core.reporting.estimates import Estimate
-from mmer_core.reporting.labels import CONTROL, METRICS, attack_name, pixels
+from mmer_core.reporting.labels import CONTROL, GRADIENTS, METRICS, attack_name, pixels
 from mmer_core.reporting.prose import curve_of
 from mmer_core.reporting.svg import FAMILY_COLOUR, GRID, INK, MUTED, PAPER, STREAM_COLOURS, STYLE, to_svg
 from mmer_core.reporting.view import EmbeddingSpace, FamilyView, StreamComparison
@@ -43,6 +43,7 @@ _ATTACK_STYLES: dict[str, tuple[str, Any]] = {
     "pixle": ("^", (0, (5, 1.5, 1, 1.5))),
     "corner": ("D", (0, (1, 1.2))),
     "exhaustive": ("v", (0, (4, 1.2, 1, 1.2, 1, 1.2))),
+    GRADIENTS: ("*", (0, (9, 1.2, 3, 1.2))),
 }
 """Marker and line of an attack, so that several attacks on one model are told apart; the others are solid."""
 

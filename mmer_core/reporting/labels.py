@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 CONTROL = "random"
 """The attack that every other is read against."""
+GRADIENTS = "screened"
+"""The attack that knows more than the others: the victim's gradients."""
 
 ATTACKS = {
     "de": "Differential evolution",
@@ -11,6 +13,7 @@ ATTACKS = {
     "pixle": "Pixle (copied pixels)",
     "corner": "Corner search",
     "exhaustive": "One pixel, exhaustively",
+    GRADIENTS: "Screened by gradients (no black box)",
     CONTROL: "Random pixels (control)",
 }
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mmer_core.reporting.estimates import Estimate, number
-from mmer_core.reporting.labels import CONTROL, HEADLINE, HEADLINE_UNIT, METRICS, SKILL, pixels
+from mmer_core.reporting.labels import CONTROL, GRADIENTS, HEADLINE, HEADLINE_UNIT, METRICS, SKILL, pixels
 from mmer_core.reporting.view import DatasetView, FamilyView, Record, ReportView
 
 _FOOLS = {
@@ -124,9 +124,11 @@ def _vad(dataset: DatasetView) -> list[str]:
 
 
 def strongest(family: FamilyView) -> list[Record]:
-    """The curve, by rising K, of the attack that does best at its largest K; the control if nothing else ran."""
+    """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
+    the attack that uses gradients, the control."""
     attacks = {record["attack"] for record in family.curves}
-    curves = [curve_of(family, attack) for attack in sorted(attacks - {CONTROL}) or sorted(attacks)]
+    compared = attacks - {CONTROL, GRADIENTS} or attacks - {CONTROL} or attacks
+    curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 
 

@@ -20,7 +20,7 @@ from mmer_core.stages.victims import configured_attack, split_victim
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-VERSION = 3
+VERSION = 4
 OUTCOMES_FILE = "outcomes.parquet"
 _RESAMPLES = 1000
 
@@ -93,6 +93,7 @@ def attack_shard(
         write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
         return {
             "queries": sum(outcome.queries for outcome in outcomes),
+            "screened": sum(outcome.screened for outcome in outcomes),
             "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
             "attacked": sum(outcome.status != "already" for outcome in outcomes),
             "evaluation": plans[shard.pixels].sentence,

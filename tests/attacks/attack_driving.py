@@ -3,14 +3,18 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from attack_toys import FunctionVictim
 
-from mmer_core.attacks import Attack, Search
+from mmer_core.attacks import Attack, DominantEmotionFlip, Search
 
 IMAGE = np.zeros((6, 9, 3), np.uint8)
+BRIGHTNESS = FunctionVictim((6, 9), lambda image, row: [image[..., 0].sum(), image[..., 1].sum()])
+"""For attacks that look at more than the margins they are told."""
 
 
 def begin(attack: Attack, budget: int, pixels: int = 2, seed: int = 0, image: np.ndarray = IMAGE) -> Search:
-    return attack.start(image, pixels, np.random.default_rng(seed), budget)
+    aimed = attack.against(BRIGHTNESS, DominantEmotionFlip([0]), 0)
+    return aimed.start(image, pixels, np.random.default_rng(seed), budget)
 
 
 def drive(search: Search, limits: Iterator[int], margin: Callable[[np.ndarray], float]) -> np.ndarray:

@@ -11,6 +11,7 @@ from mmer_core.attacks import (
     ExhaustiveOnePixel,
     Pixle,
     RandomPixels,
+    Screened,
     SparseRS,
 )
 
@@ -35,6 +36,7 @@ ROWS = [
     Row(Pixle()),
     Row(CornerSearch(best=20)),
     Row(ExhaustiveOnePixel(stride=1), drawn=False),
+    Row(Screened(draws=40, best=6), wide=False),
     Row(RandomPixels()),
 ]
 

@@ -5,6 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from mmer_core.attacks import Candidates, Criterion, apply
+from mmer_core.attacks.victims import Screen
+
 
 class FunctionVictim:
     """Scores are a function of one image ``(H, W, 3)`` float64 and its row; counts what it was asked."""
@@ -26,6 +29,17 @@ class FunctionVictim:
             for image, row in zip(images.numpy(), rows.tolist(), strict=True)
         ]
         return torch.tensor(values, dtype=torch.float64)
+
+    def screen(self, criterion: Criterion, row: int) -> Screen:
+        """Estimates that are right."""
+
+        def screen(image: np.ndarray, candidates: Candidates) -> np.ndarray:
+            attacked = apply(np.repeat(image[None], len(candidates), axis=0), candidates)
+            scores = [self._score(one.astype(np.float64), row) for one in attacked]
+            rows = torch.full((len(candidates),), row)
+            return criterion.margin(torch.tensor(scores, dtype=torch.float64), rows).numpy()
+
+        return screen
 
 
 def linear_victim(weights: np.ndarray, thresholds: list[float]) -> FunctionVictim:

@@ -18,6 +18,7 @@ from mmer_core.attacks import (
     ExhaustiveOnePixel,
     Pixle,
     RandomPixels,
+    Screened,
     SparseRS,
     apply,
     changed_pixels,
@@ -102,6 +103,9 @@ SEARCHES = [
     (CornerSearch(), 3),
     (CornerSearch(), 12),
     (ExhaustiveOnePixel(), 1),
+    (Screened(), 1),
+    (Screened(), 3),
+    (Screened(), 12),
 ]
 
 

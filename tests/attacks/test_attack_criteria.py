@@ -4,7 +4,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmer_core.attacks.criteria import DominantEmotionFlip, RankDrop
+from mmer_core.attacks.criteria import (
+    CategoryAppears,
+    CategorySuppressed,
+    DominantEmotionBecomes,
+    DominantEmotionFlip,
+    RankDrop,
+    RankRise,
+)
 from mmer_core.errors import AttackError
 
 
@@ -105,3 +112,26 @@ def test_too_few_columns_are_refused(criterion, columns):
 def test_parameters_without_meaning_are_refused(build):
     with pytest.raises(AttackError):
         build()
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        DominantEmotionFlip([1]),
+        DominantEmotionBecomes([1]),
+        RankRise([1], top=2),
+        CategorySuppressed(1, 0.0),
+        CategoryAppears(1, 0.0),
+    ],
+    ids=repr,
+)
+def test_margins_have_the_slope_of_their_scores(criterion):
+    """Also through the neighbouring number, which torch knows no slope of."""
+    scores = torch.tensor([[0.3, -0.2, 0.9, 0.1]], dtype=torch.float64, requires_grad=True)
+    rows = torch.tensor([0])
+    (slope,) = torch.autograd.grad(criterion.margin(scores, rows).sum(), scores)
+    moved = torch.eye(4, dtype=torch.float64) * 1e-6
+    with torch.no_grad():
+        rises = criterion.margin(scores + moved, rows.expand(4)) - criterion.margin(scores, rows)
+    assert torch.allclose(slope[0], rises / 1e-6, atol=1e-6)
+    assert slope.abs().max() == 1

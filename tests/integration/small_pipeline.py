@@ -9,11 +9,20 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from mmer_core.config import IngestConfig, PipelineConfig, RuntimeConfig, TrainJob
+from mmer_core.config import (
+    AttackConfig,
+    IngestConfig,
+    PipelineConfig,
+    RobustnessJob,
+    RuntimeConfig,
+    TrainJob,
+)
 from mmer_core.stages import Context
-from mmer_core.store import ArtifactKey, Manifest, Store
+from mmer_core.store import ArtifactKey, Draft, Manifest, Store
 
 CONFIGURATION = Path(__file__).with_name("small.toml")
+BEFORE_TRAINING = ("prepared", "dataset-card", "feature-shard", "features")
+OUTCOMES = ("attack-shard", "robustness")
 
 
 def small_config(folder: Path) -> PipelineConfig:
@@ -98,6 +107,24 @@ def created(store: Store) -> dict[ArtifactKey, str]:
 def digests(manifest: Manifest) -> dict[str, str]:
     """SHA-256 of every file of an artifact."""
     return {entry.path: entry.sha256 for entry in manifest.files}
+
+
+def copy_artifact(manifest: Manifest, source: Store, target: Store) -> None:
+    """Publish an artifact of one store in another."""
+    fields = {name: getattr(manifest, name) for name in Draft.model_fields}
+    target.publish(source.fetch(manifest.key), Draft(**fields))
+
+
+def attack_elsewhere(study: Study, attack: AttackConfig, place: Path, **runtime: object) -> RobustnessJob:
+    """An attack on the study's joint emotion model, in a store of its own that has all but its outcomes."""
+    trained = study.only("model", task="emotion", family="joint")
+    where = RuntimeConfig.model_validate({"store": str(place / "store"), "work": place / "work", **runtime})
+    for manifest in study.store.list():
+        of_the_model = str(trained.key) in (str(manifest.key), manifest.inputs.get("model"))
+        if manifest.kind in BEFORE_TRAINING or (of_the_model and manifest.kind not in OUTCOMES):
+            copy_artifact(manifest, study.store, Context(where).store)
+    fields = dict(study.train_job("emotic")) | {"runtime": where, "attack": attack}
+    return RobustnessJob(**fields)
 
 
 def emotic(images: int, **fields: object) -> IngestConfig:

@@ -1,6 +1,7 @@
 """Every criterion of an attack run, judged again from the table of outcomes by the model as users call it."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from small_pipeline import small_config
 
 from flows import jobs
 from mmer_core.attacks import write_changes
-from mmer_core.config import AttackConfig, RobustnessJob
+from mmer_core.config import AttackConfig, AttackName, RobustnessJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
@@ -167,15 +168,18 @@ def test_matches_against_the_whole_gallery(trained, match, top):
     one.check(outcomes, succeeds)
 
 
-def test_every_attack_runs_by_its_name(trained):
-    one = trained["emotic"]
-    names = ("de", "sparse-rs", "pixle", "corner", "exhaustive", "random")
+@pytest.mark.parametrize("dataset", ["emotic", "flickr8k"])
+def test_every_attack_runs_by_its_name(trained, dataset):
+    one = trained[dataset]
+    names = get_args(AttackName)
     _, outcomes = one.attack(attacks=names, pixels=(1, 3), population=5, images=2, shard_size=2)
     assert set(zip(outcomes["attack"], outcomes["pixels"], strict=True)) == {
         (name, pixels) for name in names for pixels in (1, 3)
     }
-    assert len(outcomes) == 6 * 2 * 2
+    assert len(outcomes) == 7 * 2 * 2
     assert (outcomes["queries"] <= 30).all()
+    searched = outcomes["queries"] > 0
+    assert ((outcomes["screened"] > 0) == (searched & (outcomes["attack"] == "screened"))).all()
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,22 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_pipeline import Study, created, digests, one_dataset, settings_file, start_mmer
+from small_pipeline import (
+    BEFORE_TRAINING,
+    Study,
+    copy_artifact,
+    created,
+    digests,
+    one_dataset,
+    settings_file,
+    start_mmer,
+)
 
 from flows import jobs
 from mmer_core.config import ModelConfig, RuntimeConfig, TrainJob
 from mmer_core.stages import Context
-from mmer_core.store import ArtifactKey, Draft, Manifest, Store, open_store
+from mmer_core.store import ArtifactKey, Store, open_store
 
-DONE_ALREADY = ("prepared", "dataset-card", "feature-shard", "features")
 EPOCHS = 40
 COMPARED = ("model", "evaluation", "model-card", "attack-shard", "robustness")
 
@@ -23,20 +31,20 @@ COMPARED = ("model", "evaluation", "model-card", "attack-shard", "robustness")
 def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"), cache=tmp_path / "cache")
     for manifest in study.store.list():
-        if manifest.kind in DONE_ALREADY:
-            _copy(manifest, study.store, store)
+        if manifest.kind in BEFORE_TRAINING:
+            copy_artifact(manifest, study.store, store)
     work = tmp_path / "work"
     command = ["pipeline", "--config", str(one_dataset(tmp_path, "emotic")), "--families", "joint"]
     command += ["--store", str(tmp_path / "store"), "--work", str(work), "--checkpoint-seconds", "0"]
 
     _kill_when(lambda: any(work.glob("model-*/scratch/checkpoint.pt")), command, tmp_path / "first.txt")
-    assert _kinds(store) == set(DONE_ALREADY)
+    assert _kinds(store) == set(BEFORE_TRAINING)
     assert any(work.glob("model-*/scratch/checkpoint.pt"))
 
     _kill_when(lambda: any(store.keys("attack-shard")), command, tmp_path / "second.txt")
     survived = created(store)
     assert {key.kind for key in survived} == {
-        *DONE_ALREADY,
+        *BEFORE_TRAINING,
         "model",
         "evaluation",
         "model-card",
@@ -66,8 +74,8 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
 def test_killed_at_three_random_moments_of_a_training(study: Study, name: str, tmp_path: Path) -> None:
     """Emotion and retrieval: the weights at the end are those of a training that nobody disturbed."""
     job = study.train_job(name)
-    longer = job.training.model_copy(update={"epochs": EPOCHS, "patience": EPOCHS})
-    job = job.model_copy(update={"training": longer, "model": ModelConfig(hidden=32)})
+    longer = job.training.modelcopy_artifact(update={"epochs": EPOCHS, "patience": EPOCHS})
+    job = job.modelcopy_artifact(update={"training": longer, "model": ModelConfig(hidden=32)})
     calm = _elsewhere(study, job, tmp_path / "calm")
     expected = Context(calm.runtime).store.manifest(jobs.train.fn(calm).artifacts().model)
     job = _elsewhere(study, job, tmp_path / "killed")
@@ -93,10 +101,10 @@ def _elsewhere(study: Study, job: TrainJob, place: Path) -> TrainJob:
     trained = study.only("model", task=task, family="joint")
     runtime = RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0)
     for role in ("prepared", "features"):
-        _copy(
+        copy_artifact(
             study.store.manifest(ArtifactKey.parse(trained.inputs[role])), study.store, Context(runtime).store
         )
-    return job.model_copy(update={"runtime": runtime, "prepared": trained.inputs["prepared"]})
+    return job.modelcopy_artifact(update={"runtime": runtime, "prepared": trained.inputs["prepared"]})
 
 
 class _Checkpoints:
@@ -130,11 +138,6 @@ def _kill_when(happened: Callable[[], bool], command: list[str], output: Path, *
     process.kill()
     process.join()
     assert process.exitcode == -9, output.read_text()
-
-
-def _copy(manifest: Manifest, source: Store, target: Store) -> None:
-    fields = {name: getattr(manifest, name) for name in Draft.model_fields}
-    target.publish(source.fetch(manifest.key), Draft(**fields))
 
 
 def _kinds(store: Store) -> set[str]:

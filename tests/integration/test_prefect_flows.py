@@ -1,6 +1,7 @@
 """The jobs as Prefect flows against a real server."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.testing.utilities import prefect_test_harness
-from small_pipeline import Study, created
+from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests
 
 import mmer_core.stages
 import tasks.stages
@@ -24,10 +25,11 @@ from mmer_core.config import (
     TrainingConfig,
 )
 from mmer_core.datasets.synthetic import CAPTIONS_FILE, write_emotic
-from mmer_core.errors import DatasetError, StoreError
+from mmer_core.errors import DatasetError, EngineError, StoreError
+from mmer_core.progress import silent
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
-from tasks.running import call, fan_out, with_workers
+from tasks.running import call, fan_out
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +86,7 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
             "families": ("joint",),
         }
     )
-    pipeline, ended = watched(with_workers(jobs.pipeline, config.runtime.workers))
+    pipeline, ended = watched(jobs.pipeline)
     report = ArtifactKey.parse(pipeline(config))
     try:
         # Another selection is another report; all that it shows was there.
@@ -185,7 +187,7 @@ def test_captions_are_tasks_of_their_own(client: SyncPrefectClient, tmp_path) ->
         body_size=16,
     )
     runtime = RuntimeConfig(store=str(tmp_path / "store"), work=tmp_path / "work", device="cpu")
-    ingested = with_workers(jobs.ingest, 2)(IngestJob(dataset=dataset, runtime=runtime))
+    ingested = jobs.ingest(IngestJob(dataset=dataset, runtime=runtime))
     store = Context(runtime).store
     (prepared,) = store.list("prepared")
     assert ingested.prepared == str(prepared.key)
@@ -216,7 +218,24 @@ def test_store_failure_is_tried_again(study: Study, monkeypatch: pytest.MonkeyPa
     assert len(attempts) == 3
 
 
-def test_fan_out_in_a_flow() -> None:
+def test_shards_in_processes(study: Study, client: SyncPrefectClient, tmp_path) -> None:
+    """Tasks of a flow that run elsewhere leave the same artifacts under the same keys."""
+    job = attack_elsewhere(study, study.config.attack, tmp_path, engine="processes", workers=2)
+    robustness, ended = watched(jobs.robustness)
+    key = ArtifactKey.parse(robustness(job))
+    assert stored_state(client, *ended).is_completed()
+    store = Context(job.runtime).store
+    made = [manifest for kind in OUTCOMES for manifest in store.list(kind)]
+    assert key in {manifest.key for manifest in made}
+    assert len(made) > 2
+    for manifest in made:
+        assert digests(manifest) == digests(study.store.manifest(manifest.key))
+
+
+@pytest.mark.parametrize("engine", ["threads", "processes"])
+def test_fan_out_in_a_flow(engine: str) -> None:
+    runtime = RuntimeConfig(engine=engine, workers=2)
+
     @task(name="slow first")
     def work(number: int) -> int:
         if number < 0:
@@ -227,11 +246,33 @@ def test_fan_out_in_a_flow() -> None:
 
     @flow(name="fan out")
     def run(numbers: list[int]) -> list[int]:
-        return fan_out(work, numbers, lambda n: (n,), 3, lambda i, of, note="": done.append((i, of)))
+        return fan_out(
+            work,
+            numbers,
+            lambda _, n: (n,),
+            runtime,
+            lambda i, of, note="": done.append((i, of)),
+        )
 
     numbers = [5, 3, 8, 1, 9, 2]
-    assert with_workers(run, 3)(numbers) == [number * number for number in numbers]
+    assert run(numbers) == [number * number for number in numbers]
     assert done[-1] == (6, 6)
 
     with pytest.raises(DatasetError, match="cannot do -2"):
-        with_workers(run, 3)([1, -2, 3, -4])
+        run([1, -2, 3, -4])
+
+
+def test_a_shard_that_ends_every_process_fails_its_flow(client: SyncPrefectClient) -> None:
+    @task(name="deadly")
+    def work(number: int) -> None:
+        os._exit(1)
+
+    @flow(name="deadly fan out")
+    def run() -> None:
+        runtime = RuntimeConfig(engine="processes", workers=2)
+        fan_out(work, [1], lambda _, n: (n,), runtime, silent)
+
+    deadly, ended = watched(run)
+    with pytest.raises(EngineError, match="ended 4 worker processes one after another"):
+        deadly()
+    assert stored_state(client, *ended).is_failed()

@@ -95,6 +95,11 @@ def test_configurations_are_frozen(model):
         ("AttackConfig", {"tau": 0.0}),
         ("RuntimeConfig", {"workers": 0}),
         ("RuntimeConfig", {"device": "tpu"}),
+        ("RuntimeConfig", {"engine": "mpi"}),
+        ("RuntimeConfig", {"engine": "dask"}),
+        ("RuntimeConfig", {"engine": "ray"}),
+        ("RuntimeConfig", {"address": "tcp://127.0.0.1:8786"}),
+        ("RuntimeConfig", {"engine": "processes", "address": "tcp://127.0.0.1:8786"}),
         ("PipelineConfig", {"datasets": {}}),
         ("PipelineConfig", {"datasets": {"../up": {}}}),
     ],
@@ -115,3 +120,14 @@ def test_the_default_width_follows_family_and_task():
         ("joint", "retrieval"): 512,
     }
     assert ModelConfig(embedding=12).width("emotion") == 12
+
+
+def test_a_runtime_means_the_same_in_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ann")
+    there = config.RuntimeConfig(store="store", work="~/work", logs="runs", workers=8).for_worker(2)
+    assert there.store == str(tmp_path / "store")
+    assert (str(there.work), there.logs, there.workers) == ("/home/ann/work", tmp_path / "runs", 2)
+    for url in ("s3://bucket/prefix", "file:///srv/store"):
+        assert config.RuntimeConfig(store=url).for_worker(1).store == url
+    assert config.RuntimeConfig().for_worker(1).logs is None

@@ -39,7 +39,13 @@ def test_outside_a_flow_tasks_and_flows_are_plain_functions():
 def test_results_come_in_the_order_of_the_shards(count):
     THREADS.clear()
     seen = []
-    found = fan_out(halved, iter(range(9)), lambda n: (n, 2), count, lambda *said, note="": seen.append(said))
+    found = fan_out(
+        halved,
+        iter(range(9)),
+        lambda _, n: (n, 2),
+        RuntimeConfig(workers=count),
+        lambda *said, note="": seen.append(said),
+    )
     assert found == [n / 2 for n in range(9)]
     assert seen == [(done, 9) for done in range(1, 10)]
     assert len(THREADS) == 9
@@ -47,7 +53,7 @@ def test_results_come_in_the_order_of_the_shards(count):
 
 
 def test_nothing_to_do_is_done():
-    assert fan_out(halved, [], lambda n: (n, 2), 2, silent) == []
+    assert fan_out(halved, [], lambda _, n: (n, 2), RuntimeConfig(workers=2), silent) == []
 
 
 def test_shards_run_at_the_same_time():
@@ -57,7 +63,7 @@ def test_shards_run_at_the_same_time():
     def meet(number: int) -> int:
         return meeting.wait() * 0 + number
 
-    assert fan_out(meet, [1, 2, 3], lambda n: (n,), 3, silent) == [1, 2, 3]
+    assert fan_out(meet, [1, 2, 3], lambda _, n: (n,), RuntimeConfig(workers=3), silent) == [1, 2, 3]
 
 
 def test_a_failure_lets_begun_shards_end_and_starts_no_others():
@@ -75,7 +81,7 @@ def test_a_failure_lets_begun_shards_end_and_starts_no_others():
         ended.append(number)
 
     with pytest.raises(ValueError, match="shard 1 is broken"):
-        fan_out(work, range(50), lambda n: (n,), 2, silent)
+        fan_out(work, range(50), lambda _, n: (n,), RuntimeConfig(workers=2), silent)
     assert 0 in ended
     assert sorted(ended) == sorted(set(begun) - {1})
     assert len(begun) < 50

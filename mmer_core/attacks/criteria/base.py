@@ -10,7 +10,7 @@ against the attack where it must reach something (a target: a tie is none).
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -90,12 +90,24 @@ def columns_of(name: str, given: Sequence[int] | np.ndarray) -> torch.Tensor:
 
 def just_above(bar: torch.Tensor) -> torch.Tensor:
     """The next number: ``just_above(bar) - score`` is 0 or less exactly where ``score > bar``."""
-    return torch.nextafter(bar, torch.full_like(bar, torch.inf))
+    return _Neighbour.apply(bar, torch.inf)
 
 
 def just_below(bar: torch.Tensor) -> torch.Tensor:
     """The number before: ``score - just_below(bar)`` is 0 or less exactly where ``score < bar``."""
-    return torch.nextafter(bar, torch.full_like(bar, -torch.inf))
+    return _Neighbour.apply(bar, -torch.inf)
+
+
+class _Neighbour(torch.autograd.Function):
+    """``torch.nextafter``, which knows no gradient, with that of the number itself."""
+
+    @staticmethod
+    def forward(ctx: Any, bar: torch.Tensor, towards: float) -> torch.Tensor:
+        return torch.nextafter(bar, torch.full_like(bar, towards))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient, None
 
 
 def check_rows(rows: torch.Tensor, known: int) -> None:

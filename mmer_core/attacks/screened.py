@@ -1,0 +1,135 @@
+"""Random search over pixels that the victim's own gradient picks: no black box, and named so."""
+
+import numpy as np
+
+from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.candidates import Candidates, from_flat
+from mmer_core.attacks.corner_search import rank_probabilities
+from mmer_core.attacks.corners import draw_corners
+from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.sparse_rs import SparseRS
+from mmer_core.attacks.victims import Screen, ScreeningVictim, Victim
+from mmer_core.errors import AttackError
+
+_GENERATION = 8  # candidates judged between two looks at what was learnt
+
+
+class Screened(Attack):
+    """Sparse-RS (Croce et al. 2022, `SparseRS`) that exchanges pixels for some that are likely to help.
+
+    Single pixels at random places, set to random corners of the colour cube, are estimated to first order at the image
+    attacked so far: ``draws`` of them, in the time of a few queries. Only the ``best`` are tried. The first query makes
+    the ``K`` best changes at once; the following exchange pixels as Sparse-RS does, by its schedule, but those that
+    enter are drawn from the ``best``, the ``i``-th of ``N`` with the probability ``(2N - 2i + 1) / N^2`` of
+    `CornerSearch`. Pixels are estimated anew whenever the margin was lowered, and after ``best`` queries in any case.
+    With ``K = 1`` nothing is kept, and the ``best`` are tried in their order.
+
+    Estimates decide what is asked, never what counts: every query is judged as those of other attacks are.
+
+    Args:
+        draws: Pixels estimated at a time, at least 1.
+        best: How many of them may be tried (``N``), at least 1; at least ``K`` are.
+        alpha: Share of pixels exchanged to begin with, as of `SparseRS`.
+
+    Raises:
+        AttackError: a hyper-parameter is outside its range.
+    """
+
+    name = "screened"
+
+    def __init__(self, draws: int = 1000, best: int = 32, alpha: float = 0.3) -> None:
+        if draws < 1 or best < 1:
+            raise AttackError(f"draws is {draws} and best {best} in Screened; give 1 or more of each")
+        self.draws = draws
+        self.best = best
+        self.alpha = SparseRS(alpha).alpha
+
+    def against(self, victim: Victim, criterion: Criterion, row: int) -> Attack:
+        """The attack with the victim's estimates for one sample."""
+        if not isinstance(victim, ScreeningVictim):
+            raise AttackError(
+                f"the attack {self.name!r} estimates by gradients, which a {type(victim).__name__} does not tell; "
+                "choose sparse-rs, which asks for scores only"
+            )
+        return _Aimed(self, victim.screen(criterion, row))
+
+    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
+        raise AttackError(f"{self!r} is aimed at nothing; begin with its method against")
+
+
+class _Aimed(Attack):
+    name = Screened.name
+
+    def __init__(self, attack: Screened, screen: Screen) -> None:
+        self.attack = attack
+        self.screen = screen
+
+    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
+        return _Screening(self.attack, self.screen, image, pixels, rng, budget)
+
+
+class _Screening(Search):
+    """The set in use, ``(K,)`` places with ``(K, 3)`` corners, and the changes that may enter it, best first."""
+
+    def __init__(
+        self,
+        attack: Screened,
+        screen: Screen,
+        image: np.ndarray,
+        pixels: int,
+        rng: np.random.Generator,
+        budget: int,
+    ) -> None:
+        super().__init__(budget)
+        self._attack, self._screen, self._image, self._pixels, self._rng = attack, screen, image, pixels, rng
+        self._schedule = SparseRS(attack.alpha)
+        self._places, self._colours = np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.uint8)
+        self._margin = np.inf
+        self._likely = (self._places, self._colours)
+        self._tried = attack.best  # queries since pixels were estimated
+        self._drawn: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def propose(self) -> Candidates:
+        if self._tried >= min(self._attack.best, len(self._likely[0])):
+            self._likely, self._tried = self._estimate(), 0
+        if self._pixels == 1:
+            part = slice(self._tried, self._tried + _GENERATION)
+            self._drawn = list(zip(*(each[part, None] for each in self._likely), strict=True))
+        elif not self._places.size:
+            self._drawn = [tuple(each[: self._pixels] for each in self._likely)]  # type: ignore[list-item]
+        else:
+            self._drawn = [self._exchange() for _ in range(_GENERATION)]
+        places, colours = (np.stack(part) for part in zip(*self._drawn, strict=True))
+        self._tried += len(places)
+        return from_flat(places, colours, self._image.shape[1], self._pixels)
+
+    def learn(self, margins: np.ndarray) -> None:
+        best = int(margins.argmin())
+        if self._pixels > 1 and margins[best] < self._margin:
+            self._margin = float(margins[best])
+            self._places, self._colours = self._drawn[best]
+            self._tried = self._attack.best  # what was estimated was so at another image
+
+    def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
+        """The most promising places and corners, best first, no place twice."""
+        image = self._image.copy()
+        image.reshape(-1, 3)[self._places] = self._colours
+        places = self._rng.integers(0, image.shape[0] * image.shape[1], self._attack.draws)
+        colours = draw_corners(self._rng, self._attack.draws)
+        margins = self._screen(image, from_flat(places[:, None], colours[:, None], image.shape[1]))
+        self.screened += len(margins)
+        order = np.argsort(margins, kind="stable")
+        _, first = np.unique(places[order], return_index=True)
+        chosen = order[np.sort(first)[: max(self._attack.best, self._pixels)]]
+        return places[chosen], colours[chosen]
+
+    def _exchange(self) -> tuple[np.ndarray, np.ndarray]:
+        """The set with some pixels drawn for others; where a place comes twice, the later stands."""
+        places, colours = self._likely
+        count = min(self._schedule.exchanged(self.queries, self._pixels, self.budget), len(places))
+        staying = self._rng.permutation(len(self._places))[count:]
+        entering = self._rng.choice(len(places), count, replace=False, p=rank_probabilities(len(places)))
+        return (
+            np.concatenate([self._places[staying], places[entering]]),
+            np.concatenate([self._colours[staying], colours[entering]]),
+        )

@@ -1,0 +1,88 @@
+"""What one changed pixel does to a network, to first order: thousands of changes for the price of a gradient.
+
+The early layers are computed as they are, in windows; what lies behind them is replaced by its gradient at the image.
+So the answer of the first layers to a glaring pixel is exact, and the rest is a scalar product.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mmer_core.incremental.network import IncrementalNetwork
+from mmer_core.incremental.patches import cells_of
+from mmer_core.incremental.planning import Planner
+from mmer_core.tracing import running
+
+Value = Callable[[Tensor], Tensor]
+"""``(1, D)`` features to a number, ``(1,)``; differentiable."""
+
+_BATCH = 256  # windows at a time: they stay in the cache
+
+
+class FirstOrder:
+    """Estimates a function of the features of images that differ from one in one pixel; for one thread at a time.
+
+    Args:
+        planner: Of the network. Where none of its layers is local, the gradient is that of the pixels.
+        mirrored: Whether the features are the mean of those of the image and of its mirror image.
+    """
+
+    def __init__(self, planner: Planner, mirrored: bool = False) -> None:
+        self._planner = planner
+        self._networks = [planner.split.start() for _ in range(2 if mirrored else 1)]
+
+    def __call__(self, image: Tensor, pixels: Tensor, colours: Tensor, value: Value) -> Tensor:
+        """Estimate ``value`` of ``B`` changed images.
+
+        Args:
+            image: ``(H, W, 3)`` uint8.
+            pixels: ``(B, 2)`` int64, ``(y, x)``.
+            colours: ``(B, 3)`` uint8, what stands there then.
+            value: What to estimate.
+
+        Returns:
+            ``(B,)`` float32: the value of ``image`` plus its gradient behind the early layers times their change.
+        """
+        views = [(image, pixels), (image.flip(1), across(pixels, image.shape[1]))]
+        with running():
+            at_image, slopes = self._linearise([view for view, _ in views], value)
+            values = self._planner.input(colours[:, None, None])[:, None, :, 0, 0]  # (B, 1, 3)
+            estimates = at_image.expand(len(pixels)).clone()
+            for network, slope, (_, places) in zip(self._networks, slopes, views, strict=False):
+                for start in range(0, len(pixels), _BATCH):
+                    part = slice(start, start + _BATCH)
+                    estimates[part] += _effect(network, slope, places[part], values[part])
+        return estimates.cpu()
+
+    def _linearise(self, views: list[Tensor], value: Value) -> tuple[Tensor, list[Tensor]]:
+        """The value ``(1,)``, and its gradient ``(H * W, C)`` by the map behind the early layers of each view."""
+        late, maps = self._planner.split.late, []
+        for network, view in zip(self._networks, views, strict=False):
+            with torch.inference_mode():
+                network.remember(0, self._planner.input(view[None]))
+            height, width = network.area.map_shape
+            maps.append(network.clean_map(0).view(1, height, width, -1).permute(0, 3, 1, 2))
+        with torch.inference_mode(False), torch.enable_grad():
+            maps = [each.clone().requires_grad_() for each in maps]
+            # Copies, because a layer that works in place is not allowed on what gradients are asked for.
+            features = torch.stack([late(each.clone()) for each in maps]).mean(dim=0)
+            at_image = value(features.float())
+            slopes = torch.autograd.grad(at_image.sum(), maps)
+        return at_image.detach(), [slope.permute(0, 2, 3, 1).flatten(0, 2) for slope in slopes]
+
+
+@torch.inference_mode()
+def _effect(network: IncrementalNetwork, slope: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
+    """``(B,)``: slope times change of the map, for pixels ``(B, 2)`` with normalised values ``(B, 1, 3)``."""
+    where = pixels.to(values.device)[:, None]
+    slots = torch.zeros(len(where), dtype=torch.long, device=values.device)
+    changed = network.windows(slots, where, values)
+    cells = cells_of(network.area.at(where), network.area.shape, network.area.map_shape[1]).view(-1)
+    change = changed.permute(0, 2, 3, 1).flatten(0, 2) - network.clean_map(0)[cells]
+    return (change * slope[cells]).sum(dim=1).view(len(where), -1).sum(dim=1)
+
+
+def across(pixels: Tensor, width: int) -> Tensor:
+    """The same pixels ``(..., 2)`` in the mirror image."""
+    return torch.stack([pixels[..., 0], width - 1 - pixels[..., 1]], dim=-1)

@@ -1,0 +1,109 @@
+"""Screening: what it asks first, and what it never decides."""
+
+import numpy as np
+import pytest
+import torch
+from attack_driving import begin
+from attack_toys import FunctionVictim, linear_victim
+from torch import nn
+
+from mmer_core.attacks import (
+    ClassifierVictim,
+    DominantEmotionFlip,
+    EncodedVictim,
+    Screened,
+    SparseRS,
+    run_attack,
+)
+from mmer_core.attacks.victims import Screen
+from mmer_core.errors import AttackError
+
+
+class Mistaken(FunctionVictim):
+    """Its estimates promise success everywhere."""
+
+    def screen(self, criterion, row) -> Screen:
+        return lambda image, candidates: np.full(len(candidates), -1.0)
+
+
+def test_with_one_pixel_the_estimated_best_are_asked_in_their_order():
+    """The toy's margin rises with red and falls with green; the right order is that of its estimates."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    search = begin(Screened(draws=300, best=8), 8, pixels=1, image=image)
+    asked = search.ask(8)
+    places = [tuple(place) for place in asked.positions[:, 0].tolist()]
+    assert len(set(places)) == 8
+    gains = [
+        (int(colour[0]) - int(image[y, x, 0])) - (int(colour[1]) - int(image[y, x, 1]))
+        for (y, x), colour in zip(places, asked.colours[:, 0], strict=True)
+    ]
+    assert gains == sorted(gains)
+    possible = np.sort((-image[..., 0].astype(int) + image[..., 1] - 255).ravel())[:8]
+    assert gains[0] == possible[0], "300 draws of 54 x 8 changes hold the best ones"
+    assert search.screened == 300
+
+
+def test_a_mistaken_estimate_is_no_success():
+    victim = Mistaken((5, 5), lambda image, row: [1.0, image[0, 0, 0] / 256])
+    (outcome,) = run_attack(
+        victim,
+        DominantEmotionFlip([0]),
+        Screened(),
+        np.zeros((1, 5, 5, 3), np.uint8),
+        ["a"],
+        pixels=2,
+        budget=50,
+    )
+    assert (outcome.status, outcome.queries) == ("resisted", 50)
+    assert outcome.screened > 0
+
+
+def test_the_screened_are_told_apart_from_queries_and_other_attacks_screen_nothing():
+    weights = np.random.default_rng(1).normal(size=(6, 6, 3))
+    victim, images = linear_victim(weights, [1e6]), np.zeros((1, 6, 6, 3), np.uint8)
+
+    def outcome(attack):
+        return run_attack(victim, DominantEmotionFlip([0]), attack, images, ["a"], pixels=1, budget=40)[0]
+
+    assert (outcome(Screened(draws=7, best=8)).queries, outcome(SparseRS()).screened) == (40, 0)
+    assert outcome(Screened(draws=500, best=16)).screened == 3 * 500
+
+
+def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
+    class Silent:
+        size = (4, 4)
+
+    with pytest.raises(AttackError, match="a Silent does not tell; choose sparse-rs"):
+        Screened().against(Silent(), DominantEmotionFlip([0]), 0)
+    plain = EncodedVictim(Silent(), lambda features, rows: features)
+    with pytest.raises(AttackError, match="evaluator"):
+        Screened().against(plain, DominantEmotionFlip([0]), 0)
+    with pytest.raises(AttackError, match="against"):
+        Screened().start(np.zeros((4, 4, 3), np.uint8), 1, np.random.default_rng(0), 5)
+
+
+def test_it_finds_more_than_the_same_search_without_estimates():
+    """On a network whose gradient means something, with as many queries."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, 6),
+    )  # fmt: skip
+    victim = ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (32, 32), runtime="torch")
+    images = np.random.default_rng(0).integers(90, 160, (12, 32, 32, 3), dtype=np.uint8)
+    clean = victim.scores(torch.from_numpy(images), torch.arange(12)).argmax(1).numpy()
+
+    def margins(attack):
+        outcomes = run_attack(
+            victim,
+            DominantEmotionFlip(clean),
+            attack,
+            images,
+            [f"{n}" for n in range(12)],
+            pixels=3,
+            budget=40,
+        )
+        return np.array([outcome.final_margin for outcome in outcomes])
+
+    assert (margins(Screened()) <= margins(SparseRS())).mean() > 0.8

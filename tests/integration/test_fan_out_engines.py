@@ -1,0 +1,254 @@
+"""The same attack on threads, on processes, and on clusters of Dask and Ray; and what happens when one dies."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from dask_cluster import DaskCluster, dask_cluster
+from pandas.testing import assert_frame_equal
+from prefect import task
+from small_pipeline import Study, attack_elsewhere, created
+
+import tasks.engines.dask
+from flows import jobs
+from mmer_core.config import RobustnessJob, RuntimeConfig
+from mmer_core.errors import ConfigError, EngineError
+from mmer_core.progress import silent
+from mmer_core.stages import Context, context
+from mmer_core.stages.robustness import load_outcomes
+from mmer_core.store import ArtifactKey
+from tasks.running import fan_out
+
+pytestmark = pytest.mark.integration
+
+ATTACK = {"images": 4, "pixels": (1, 3), "budget": 60, "population": 10, "attacks": ("de", "sparse-rs")}
+
+
+@pytest.fixture(scope="module")
+def _scheduler(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_scheduler: DaskCluster) -> DaskCluster:
+    """Two workers, whatever befell them in the test before."""
+    _scheduler.expect(2)
+    return _scheduler
+
+
+def attack(study: Study, place: Path, *, shard_size: int, **runtime: object) -> RobustnessJob:
+    """The attack of all tests here, in a store that has everything but its outcomes."""
+    settings = study.config.attack.model_copy(update=ATTACK | {"shard_size": shard_size})
+    return attack_elsewhere(study, settings, place, **runtime)
+
+
+def outcomes(job: RobustnessJob) -> pd.DataFrame:
+    """Run an attack, and read the table that it leaves."""
+    key = ArtifactKey.parse(jobs.robustness.fn(job))
+    return load_outcomes(Context(job.runtime).folder(key))
+
+
+@pytest.fixture(scope="module")
+def calm(study: Study, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Outcomes on one thread, in one shard for each attack and K."""
+    table = outcomes(attack(study, tmp_path_factory.mktemp("calm"), shard_size=4, workers=1))
+    assert len(table) == 4 * 2 * 2
+    assert {True, False} == set(table["status"] == "fooled")
+    return table
+
+
+@pytest.mark.parametrize(
+    ("engine", "shard_size", "workers", "batch_size"),
+    [("threads", 1, 3, 5), ("processes", 2, 2, 64)],  # and dask below, where a worker is killed as well
+)
+def test_engines_shards_workers_and_batches_change_no_row(
+    study: Study, calm, tmp_path, engine, shard_size, workers, batch_size
+) -> None:
+    settings = {"engine": engine, "workers": workers, "batch_size": batch_size}
+    job = attack(study, tmp_path, shard_size=shard_size, **settings)
+    assert_frame_equal(outcomes(job), calm, check_exact=True)
+    assert len(list(Context(job.runtime).store.keys("attack-shard"))) == -(-4 // shard_size) * 4
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(study: Study, calm, cluster, tmp_path) -> None:
+    settings = {"engine": "dask", "address": cluster.address, "workers": 2, "batch_size": 17}
+    job = attack(study, tmp_path, shard_size=1, **settings)
+    store = Context(job.runtime).store
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(outcomes, job)
+        deadline = time.monotonic() + 120
+        while len(list(store.keys("attack-shard"))) < 3 or len(cluster.busy()) < 2:
+            assert not running.done(), "ended before a worker could be killed"
+            assert time.monotonic() < deadline, "the shards do not run"
+            time.sleep(0.002)
+        victim = cluster.workers[cluster.busy()[0]]
+        victim.kill()
+        assert victim.wait() == -signal.SIGKILL
+        survived = created(store)
+        table = running.result(120)
+    assert_frame_equal(table, calm, check_exact=True)
+    finished = created(store)
+    assert survived.items() <= finished.items(), "something that had been published was made again"
+    made = [key for key in finished if key.kind == "attack-shard"]
+    assert 3 <= sum(key.kind == "attack-shard" for key in survived) < len(made) == 16
+    assert not table.duplicated(["sample", "attack", "pixels"]).any()
+    assert [path.name for path in job.runtime.work.iterdir() if path.name != "fetched"] == []
+
+
+@task
+def loaded(runtime: RuntimeConfig, number: int, encoder: str) -> tuple[int, int, int, RuntimeConfig]:
+    """Process, how often it has loaded an encoder, threads of torch, what arrived."""
+    for _ in range(2):
+        Context(runtime).image_encoder(encoder, 32)
+    misses = context._image_encoder.cache_info().misses
+    if number < 0:
+        raise ConfigError(f"cannot do {number}")
+    return os.getpid(), misses, torch.get_num_threads(), runtime
+
+
+@pytest.fixture
+def ray_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A Ray of this process, which leaves no token in the user's home."""
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    yield "local"
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("engine", ["processes", "dask", "ray"])
+def test_every_process_loads_an_encoder_once(engine: str, cluster, request, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = {"dask": cluster.address, "processes": None}.get(engine)
+    if engine == "ray":
+        address = request.getfixturevalue("ray_address")
+    runtime = RuntimeConfig(engine=engine, address=address, workers=2)
+    said = []
+
+    def report(done: int, total: int, note: str = "") -> None:
+        said.append((done, total))
+
+    def call(runtime: RuntimeConfig, number: int) -> tuple[RuntimeConfig, int, str]:
+        return runtime, number, "packaged:efficientnet_lite0"
+
+    answers = fan_out(loaded, range(8), call, runtime, report)
+    assert said == [(done, 8) for done in range(1, 9)]
+    processes, loads, threads, arrived = zip(*answers, strict=True)
+    assert 1 <= len(set(processes)) <= 2
+    assert os.getpid() not in processes
+    assert set(loads) == {1}
+    assert set(threads) == {1}
+    assert {each.work for each in arrived} == {tmp_path / ".mmer/work"}
+    assert {each.store for each in arrived} == {str(tmp_path / ".mmer/store")}
+    assert {each.workers for each in arrived} == {1}, "a process has its own share of the cores"
+    with pytest.raises(ConfigError, match=r"^cannot do -2$"):
+        fan_out(loaded, [1, -2, 3], call, runtime, silent)
+
+
+@task
+def deadly(runtime: RuntimeConfig, number: int) -> int:
+    if number == 1:
+        os._exit(1)
+    return number
+
+
+def test_a_shard_that_ends_every_process_ends_in_an_error() -> None:
+    runtime = RuntimeConfig(engine="processes", workers=2)
+    with pytest.raises(EngineError, match="ended 4 worker processes one after another"):
+        fan_out(deadly, [0, 1, 2], lambda runtime, number: (runtime, number), runtime, silent)
+    # Others took their place.
+    assert fan_out(deadly, [2, 3], lambda runtime, number: (runtime, number), runtime, silent) == [2, 3]
+
+
+def test_a_cluster_without_workers_ends_in_an_error(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.engines.dask, "_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(tasks.engines.dask, "_NO_WORKER_SECONDS", 1.0)
+    with dask_cluster(tmp_path) as empty:
+        runtime = RuntimeConfig(engine="dask", address=empty.address)
+        with pytest.raises(EngineError, match=f"{empty.address} has had no worker for 1 s"):
+            fan_out(deadly, [0], lambda runtime, number: (runtime, number), runtime, silent)
+
+
+ORPHANS = """
+import time
+from mmer_core.config import RuntimeConfig
+from tasks.engines import open_engine
+client = open_engine(RuntimeConfig(engine="processes", workers=2)).client
+print(*(worker.process.pid for worker in client.cluster.workers.values()), flush=True)
+time.sleep(600)
+"""
+
+
+def test_processes_end_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
+    try:
+        assert parent.stdout is not None
+        children = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(children) == 2
+    finally:
+        parent.kill()
+        parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "address", "message"),
+    [
+        ("dask", "tcp://127.0.0.1:9", "no Dask scheduler answers at tcp://127.0.0.1:9 (OSError)"),
+        ("dask", "nowhere", "no Dask scheduler answers at nowhere (ValueError)"),
+        ("ray", "127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9 ("),
+    ],
+)
+def test_an_address_where_nothing_answers_is_told_at_once(
+    mmer: Callable, tmp_path, monkeypatch, engine, address, message
+) -> None:
+    if engine == "ray":
+        pytest.importorskip("ray")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    start = time.monotonic()
+    answer = mmer("robustness", "--engine", engine, "--address", address, "--store", tmp_path / "store")
+    assert time.monotonic() - start < 20
+    assert answer.code == 1
+    assert f"mmer: {message}" in answer.err
+    assert "Traceback" not in answer.err
+    assert not (tmp_path / "store").exists(), "work was done before the engine was found missing"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--address", "tcp://h:1"], "engine threads takes no address: give --engine dask or ray"),
+        (["--engine", "dask"], "engine dask needs the address of a cluster: give --address tcp://HOST:8786"),
+        (["--engine", "ray"], "engine ray needs the address of a cluster: give --address HOST:6379"),
+    ],
+)
+def test_an_engine_and_an_address_belong_together(mmer: Callable, flags, message) -> None:
+    answer = mmer("robustness", *flags)
+    assert answer.code == 1
+    assert message in answer.err
+
+
+@pytest.mark.parametrize(
+    ("engine", "package", "cure"),
+    [
+        ("processes", "distributed", r"pip install 'mmer\[dask\]'"),
+        ("dask", "prefect_dask", r"pip install 'mmer\[dask\]'"),
+        ("ray", "ray", r"pip install 'mmer\[ray\]'"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_its_cure(monkeypatch, engine, package, cure) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # what makes an import fail
+    runtime = RuntimeConfig(engine=engine, address=None if engine == "processes" else "tcp://127.0.0.1:9")
+    with pytest.raises(ConfigError, match=f"package {package}, which is not installed: {cure}"):
+        tasks.engines.check_engine(runtime)
