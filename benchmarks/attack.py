@@ -37,8 +37,8 @@ app = App(name="benchmarks.attack", help=__doc__)
 Turn = Callable[[], int]  # does some queries and returns how many
 
 _CLASSES = 26
-_SIZE = (224, 224)
-_MEAN, _STD = (127 / 255,) * 3, (128 / 255,) * 3
+SIZE = (224, 224)
+MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 _KINDS: dict[str, tuple[Method, Runtime]] = {
     "mmer": ("auto", "auto"),
     "mmer, dense": ("dense", "auto"),
@@ -62,7 +62,7 @@ def main(*, pixels: Sequence[int] = (1, 3, 5, 20), quick: bool = False, json: Pa
     torch.set_num_threads(1)
     rounds, queries = (1, 50) if quick else (2, 200)
     pixels = (1,) if quick else pixels
-    module, images = _classifier(), _photos(4)
+    module, images = classifier(), photos(4)
     forward = _rates(_forward_passes(module, images), rounds)
     best = max(forward.values())
     rows: list[dict[str, Any]] = [
@@ -72,7 +72,7 @@ def main(*, pixels: Sequence[int] = (1, 3, 5, 20), quick: bool = False, json: Pa
     ratios: dict[str, float] = {}
     for k in pixels:
         victims = {
-            name: ClassifierVictim(module, _MEAN, _STD, _SIZE, method=method, runtime=runtime)
+            name: ClassifierVictim(module, MEAN, STD, SIZE, method=method, runtime=runtime)
             for name, (method, runtime) in _KINDS.items()
         }
         errors = {name: _error(victim, images, k) for name, victim in victims.items()}
@@ -148,7 +148,7 @@ def _our_turn(victim: ClassifierVictim, images: np.ndarray, pixels: int, queries
 
 
 def _other_turns(module: nn.Module, images: np.ndarray, pixels: int, queries: int) -> dict[str, Turn]:
-    victim = CountedClassifier(module, torch.tensor(_MEAN), torch.tensor(_STD)).eval()
+    victim = CountedClassifier(module, torch.tensor(MEAN), torch.tensor(STD)).eval()
     try:
         known = peers(victim, _CLASSES)
     except ImportError as error:
@@ -202,23 +202,23 @@ def _error(victim: ClassifierVictim, images: np.ndarray, pixels: int) -> float:
 
 def _candidates(pixels: int, count: int, images: int) -> tuple[torch.Tensor, Candidates]:
     rng = np.random.default_rng(pixels)
-    positions = rng.integers(0, _SIZE, (count, pixels, 2), dtype=np.int32)
+    positions = rng.integers(0, SIZE, (count, pixels, 2), dtype=np.int32)
     colours = rng.integers(0, 256, (count, pixels, 3), dtype=np.uint8)
     return torch.arange(count) % images, Candidates(positions, colours)
 
 
-def _classifier() -> nn.Module:
+def classifier() -> nn.Module:
     torch.manual_seed(0)
     encoder = load_image("efficientnet_lite0", None)
     head = nn.Linear(encoder.width, _CLASSES)
     return nn.Sequential(encoder.module, head).eval().requires_grad_(False)
 
 
-def _photos(count: int) -> np.ndarray:
+def photos(count: int) -> np.ndarray:
     """``(n, 224, 224, 3)`` uint8, smooth patches of colour with grain."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 7, 7)))
-    smooth = nn.functional.interpolate(coarse, _SIZE, mode="bicubic").permute(0, 2, 3, 1).numpy()
+    smooth = nn.functional.interpolate(coarse, SIZE, mode="bicubic").permute(0, 2, 3, 1).numpy()
     return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
 
 
