@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mmer_core.errors import AttackError
 from mmer_core.incremental.network import IncrementalNetwork
 from mmer_core.incremental.patches import cells_of
 from mmer_core.incremental.planning import Planner
@@ -43,6 +44,9 @@ class FirstOrder:
 
         Returns:
             ``(B,)`` float32: the value of ``image`` plus its gradient behind the early layers times their change.
+
+        Raises:
+            AttackError: The network cannot be differentiated.
         """
         views = [(image, pixels), (image.flip(1), across(pixels, image.shape[1]))]
         with running():
@@ -68,7 +72,12 @@ class FirstOrder:
             # Copies, because a layer that works in place is not allowed on what gradients are asked for.
             features = torch.stack([late(each.clone()) for each in maps]).mean(dim=0)
             at_image = value(features.float())
-            slopes = torch.autograd.grad(at_image.sum(), maps)
+            try:
+                slopes = torch.autograd.grad(at_image.sum(), maps)
+            except RuntimeError as error:  # it overwrites in place what its gradient needs, or cuts it off
+                raise AttackError(
+                    f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"
+                ) from error
         return at_image.detach(), [slope.permute(0, 2, 3, 1).flatten(0, 2) for slope in slopes]
 
 

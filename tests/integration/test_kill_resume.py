@@ -74,8 +74,8 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
 def test_killed_at_three_random_moments_of_a_training(study: Study, name: str, tmp_path: Path) -> None:
     """Emotion and retrieval: the weights at the end are those of a training that nobody disturbed."""
     job = study.train_job(name)
-    longer = job.training.modelcopy_artifact(update={"epochs": EPOCHS, "patience": EPOCHS})
-    job = job.modelcopy_artifact(update={"training": longer, "model": ModelConfig(hidden=32)})
+    longer = job.training.model_copy(update={"epochs": EPOCHS, "patience": EPOCHS})
+    job = job.model_copy(update={"training": longer, "model": ModelConfig(hidden=32)})
     calm = _elsewhere(study, job, tmp_path / "calm")
     expected = Context(calm.runtime).store.manifest(jobs.train.fn(calm).artifacts().model)
     job = _elsewhere(study, job, tmp_path / "killed")
@@ -104,7 +104,7 @@ def _elsewhere(study: Study, job: TrainJob, place: Path) -> TrainJob:
         copy_artifact(
             study.store.manifest(ArtifactKey.parse(trained.inputs[role])), study.store, Context(runtime).store
         )
-    return job.modelcopy_artifact(update={"runtime": runtime, "prepared": trained.inputs["prepared"]})
+    return job.model_copy(update={"runtime": runtime, "prepared": trained.inputs["prepared"]})
 
 
 class _Checkpoints:
