@@ -6,7 +6,6 @@ How many candidates are asked for at a time can therefore not change what a sear
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Victim
 from mmer_core.errors import AttackError
+from mmer_core.named import Named
 
 
 class Search(ABC):
@@ -101,14 +101,8 @@ class Search(ABC):
             self._generation = None
 
 
-class Attack(ABC):
-    """An attack: its hyper-parameters are the constructor's arguments, and printing it prints them.
-
-    A concrete attack names itself, keeps each hyper-parameter in a public attribute of the same name, and
-    writes ``_search``.
-    """
-
-    name: ClassVar[str]
+class Attack(Named, ABC):
+    """An attack; a concrete one names itself and writes ``_search``."""
 
     def start(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         """Begin a search.
@@ -138,10 +132,6 @@ class Attack(ABC):
     @abstractmethod
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         """The search itself; the arguments are checked."""
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
 
 def check_request(size: tuple[int, ...], pixels: int, budget: int) -> None:

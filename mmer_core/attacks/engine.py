@@ -18,10 +18,10 @@ from mmer_core.attacks.candidates import (
 )
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Outcome, Status
-from mmer_core.attacks.seeding import random_stream
 from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.progress import Progress, silent
+from mmer_core.seeding import random_stream
 
 
 def run_attack(

@@ -11,6 +11,7 @@ from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.attacks.screened import Screened
 from mmer_core.attacks.sparse_rs import SparseRS
 from mmer_core.errors import AttackError
+from mmer_core.named import find
 
 ATTACKS: dict[str, type[Attack]] = {
     attack.name: attack
@@ -32,6 +33,4 @@ def attack_named(name: str, **settings: Any) -> Attack:
     Raises:
         AttackError: there is no attack of that name, or a hyper-parameter is outside its range.
     """
-    if name not in ATTACKS:
-        raise AttackError(f"there is no attack {name!r}; give one of {', '.join(ATTACKS)}")
-    return ATTACKS[name](**settings)
+    return find("attack", ATTACKS, name, AttackError, settings)

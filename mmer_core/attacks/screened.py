@@ -22,7 +22,8 @@ class Screened(Attack):
     the ``K`` best changes at once; the following exchange pixels as Sparse-RS does, by its schedule, but those that
     enter are drawn from the ``best``, the ``i``-th of ``N`` with the probability ``(2N - 2i + 1) / N^2`` of
     `CornerSearch`. Pixels are estimated anew whenever the margin was lowered, and after ``best`` queries in any case.
-    With ``K = 1`` nothing is kept, and the ``best`` are tried in their order.
+    With ``K = 1`` nothing is kept, and the ``best`` are tried in their order. Where the margin is flat at the clean
+    image (a rating that may move either way), the first estimates are all alike, and the draw decides.
 
     Estimates decide what is asked, never what counts: every query is judged as those of other attacks are.
 

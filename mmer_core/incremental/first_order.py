@@ -74,6 +74,8 @@ class FirstOrder:
             at_image = value(features.float())
             try:
                 slopes = torch.autograd.grad(at_image.sum(), maps)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError as error:  # it overwrites in place what its gradient needs, or cuts it off
                 raise AttackError(
                     f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"

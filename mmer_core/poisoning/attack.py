@@ -11,12 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmer_core.attacks.seeding import random_stream
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.errors import PoisonError
+from mmer_core.named import Named
 from mmer_core.poisoning.pulling import encode_all
 from mmer_core.poisoning.visibility import visibility
 from mmer_core.progress import Progress, silent
+from mmer_core.seeding import random_stream
 
 Images = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
@@ -89,14 +90,10 @@ class Batch:
     groups: Tensor
 
 
-class PoisonAttack(ABC):
-    """An attack: its hyper-parameters are the constructor's arguments, and printing it prints them.
+class PoisonAttack(Named, ABC):
+    """An attack; a concrete one names itself and writes ``_optimise``, and says so if it cannot divide the poisons of a
+    target."""
 
-    A concrete attack names itself, keeps each hyper-parameter in a public attribute of the same name, and
-    writes ``_optimise``; one that cannot divide the poisons of a target says so.
-    """
-
-    name: ClassVar[str]
     divisible: ClassVar[bool] = True
     noise: float
 
@@ -184,7 +181,7 @@ class PoisonAttack(ABC):
         noise = np.zeros(bases.shape, np.float32)
         if self.noise:
             for at, name in enumerate(ids):
-                stream = random_stream(seed, self.name, bases[at].size // 3, name)
+                stream = random_stream(seed, self.name, name)
                 noise[at] = stream.uniform(-self.noise, self.noise, bases[at].shape)
         clean = _as_float(bases, device)
         of = torch.from_numpy(rows).to(device)
@@ -229,10 +226,6 @@ class PoisonAttack(ABC):
                 )
             )
         return records
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
 
 def _checked(

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.seeding import random_stream
 from mmer_core.errors import PoisonError
+from mmer_core.seeding import random_stream
 
 Mode = Literal["replace", "add"]
 MODES: tuple[Mode, ...] = ("replace", "add")
@@ -174,10 +174,7 @@ def label_flip(
     carries = label.astype(bool) if label.ndim == 2 else label[:, None] == np.arange(classes)
     rows = _draw(np.array(carries.sum(axis=1) < classes), count, held_out, seed)
     drawn = np.array(
-        [
-            random_stream(seed, "label-flip", 0, str(row)).choice(np.flatnonzero(~carries[row]))
-            for row in rows
-        ],
+        [random_stream(seed, "label-flip", int(row)).choice(np.flatnonzero(~carries[row])) for row in rows],
         np.int64,
     )
     flipped = np.eye(classes, dtype=np.int64)[drawn] if label.ndim == 2 else drawn
@@ -239,7 +236,7 @@ def _texts(
     rows: Rows, seed: int, choose: Callable[[int, np.random.Generator], tuple[str, ...]]
 ) -> Texts | None:
     """Each row's from a stream of its own, so that other poisons do not change them."""
-    return tuple(choose(int(row), random_stream(seed, "texts", 0, str(row))) for row in rows) or None
+    return tuple(choose(int(row), random_stream(seed, "texts", int(row))) for row in rows) or None
 
 
 def _carrying(labels: npt.ArrayLike, target: int) -> tuple[npt.NDArray[np.bool_], Labels]:
@@ -268,7 +265,7 @@ def _draw(eligible: npt.NDArray[np.bool_], count: int, held_out: Sequence[int], 
         raise PoisonError(
             f"{count} poisons are asked for where {len(rows)} rows can be one; give 0 to {len(rows)}"
         )
-    return random_stream(seed, "poisoned rows", 0, "").permutation(rows)[:count]
+    return random_stream(seed, "poisoned rows").permutation(rows)[:count]
 
 
 def _free(count: int, held_out: Sequence[int]) -> npt.NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from mmer_core.errors import PoisonError
+from mmer_core.named import find
 from mmer_core.poisoning.attack import PoisonAttack
 from mmer_core.poisoning.collision import FeatureCollision
 from mmer_core.poisoning.polytope import BullseyePolytope
@@ -18,6 +19,4 @@ def poison_attack_named(name: str, **settings: Any) -> PoisonAttack:
     Raises:
         PoisonError: There is no attack of that name, or a hyper-parameter is outside its range.
     """
-    if name not in POISON_ATTACKS:
-        raise PoisonError(f"there is no attack {name!r}; give one of {', '.join(POISON_ATTACKS)}")
-    return POISON_ATTACKS[name](**settings)
+    return find("attack", POISON_ATTACKS, name, PoisonError, settings)

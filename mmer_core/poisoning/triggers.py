@@ -1,13 +1,14 @@
 """Triggers of backdoors: the same few pixels in every image."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.seeding import random_stream
 from mmer_core.errors import PoisonError
+from mmer_core.named import Named
+from mmer_core.seeding import random_stream
 
 Place = Literal["top-left", "top-right", "bottom-left", "bottom-right", "random"]
 PLACES: tuple[Place, ...] = ("top-left", "top-right", "bottom-left", "bottom-right", "random")
@@ -15,15 +16,12 @@ Pattern = Literal["checkerboard", "solid"]
 PATTERNS: tuple[Pattern, ...] = ("checkerboard", "solid")
 
 
-class Trigger(ABC):
-    """A trigger: its hyper-parameters are the constructor's arguments, and printing it prints them.
-
-    It looks the same in every image of a size, as in Gu, Dolan-Gavitt & Garg 2017, *BadNets*
+class Trigger(Named, ABC):
+    """A trigger looks the same in every image of a size, as in Gu, Dolan-Gavitt & Garg 2017, *BadNets*
     (https://arxiv.org/abs/1708.06733); opacity below 1 blends it in, as in Chen, Liu, Li, Lu & Song 2017,
     *Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning* (https://arxiv.org/abs/1712.05526).
     """
 
-    name: ClassVar[str]
     opacity: float
 
     @abstractmethod
@@ -49,10 +47,6 @@ class Trigger(ABC):
         triggered[:, places[:, 0], places[:, 1]] = np.rint(blend).astype(np.uint8)
         return triggered
 
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
-
 
 class PixelTrigger(Trigger):
     """``pixels`` different pixels at places and in corner colours of the colour cube that the seed draws.
@@ -76,7 +70,7 @@ class PixelTrigger(Trigger):
     def pattern(self, size: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         if self.pixels > size[0] * size[1]:
             raise PoisonError(f"{self.pixels} pixels do not fit into an image of {size}; give fewer")
-        stream = random_stream(self.seed, self.name, self.pixels, f"{size[0]}x{size[1]}")
+        stream = random_stream(self.seed, self.name, self.pixels, *size)
         flat = stream.choice(size[0] * size[1], self.pixels, replace=False)
         colours = 255 * stream.integers(0, 2, (self.pixels, 3), dtype=np.uint8)
         return np.stack(np.divmod(flat, size[1]), axis=1).astype(np.int64), colours
@@ -134,7 +128,7 @@ class PatchTrigger(Trigger):
     def _corner(self, size: tuple[int, int]) -> tuple[int, int]:
         free = (size[0] - self.side, size[1] - self.side)
         if self.place == "random":
-            stream = random_stream(self.seed, self.name, self.side**2, f"{size[0]}x{size[1]}")
+            stream = random_stream(self.seed, self.name, self.side, *size)
             return int(stream.integers(free[0] + 1)), int(stream.integers(free[1] + 1))
         vertical, horizontal = self.place.split("-")
         return free[0] * (vertical == "bottom"), free[1] * (horizontal == "right")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchvision
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from incremental_helpers import CPU, draw_candidates, normalise, plain
 from random_networks import networks
@@ -37,10 +37,6 @@ def difference(planner: Planner, module: nn.Module, pixels: int, seed: int, coun
 @given(network=networks(), pixels=st.integers(1, 6), seed=st.integers(0, 2**16), data=st.data())
 def test_random_networks_are_evaluated_exactly(network, pixels, seed, data):
     module, size = network
-    try:
-        plain(module, torch.zeros(1, *size, 3, dtype=torch.uint8))
-    except RuntimeError:
-        assume(False)  # strides left nothing of the map
     planner = Planner(module, normalise, size, CPU, method="incremental", runtime="torch")
     assert planner.cuts, planner.reason
     planner.use(pixels, data.draw(st.sampled_from(planner.cuts)))

@@ -58,10 +58,6 @@ class UpTo(fx.Interpreter):
 @given(drawn=networks(), seed=st.integers(0, 1000))
 def test_estimates_are_the_dense_activations_times_the_gradient(drawn, seed):
     module, size = drawn
-    try:
-        plain(module, torch.zeros(1, *size, 3, dtype=torch.uint8))
-    except RuntimeError:
-        assume(False)  # strides left nothing of the map
     planner = Planner(module, normalise, size, CPU, method="incremental", runtime="torch")
     assume(planner.cuts)
     cut = planner._early_cut() or planner._program.source

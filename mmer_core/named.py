@@ -1,0 +1,26 @@
+"""Attacks, triggers and the like: hyper-parameters in an object, found by a name."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from mmer_core.errors import MmerError
+
+N = TypeVar("N", bound="Named")
+
+
+class Named:
+    """Its hyper-parameters are the constructor's arguments, each kept in a public attribute of the same name; printing
+    it prints them."""
+
+    name: ClassVar[str]
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+def find(kind: str, known: Mapping[str, type[N]], name: str, refusal: type[MmerError], settings: Any) -> N:
+    """The one of that name with these hyper-parameters; raises ``refusal`` when ``known`` has none."""
+    if name not in known:
+        raise refusal(f"there is no {kind} {name!r}; give one of {', '.join(known)}")
+    return known[name](**settings)
