@@ -18,7 +18,7 @@ import torch
 from cyclopts import App
 from torch import nn
 
-from benchmarks.attack_peers import CountedClassifier, peers
+from benchmarks.attack_peers import CountedClassifier, Peer, peers
 from benchmarks.result import finish
 from mmer_core.attacks import (
     Candidates,
@@ -36,7 +36,7 @@ from mmer_core.runtimes import RUNTIMES, Runtime, compile_network
 app = App(name="benchmarks.attack", help=__doc__)
 Turn = Callable[[], int]  # does some queries and returns how many
 
-_CLASSES = 26
+CLASSES = 26
 SIZE = (224, 224)
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3
 _KINDS: dict[str, tuple[Method, Runtime]] = {
@@ -150,7 +150,7 @@ def _our_turn(victim: ClassifierVictim, images: np.ndarray, pixels: int, queries
 def _other_turns(module: nn.Module, images: np.ndarray, pixels: int, queries: int) -> dict[str, Turn]:
     victim = CountedClassifier(module, torch.tensor(MEAN), torch.tensor(STD)).eval()
     try:
-        known = peers(victim, _CLASSES)
+        known = peers(victim, CLASSES)
     except ImportError as error:
         print(f"no other library is compared: {error}")
         return {}
@@ -159,7 +159,7 @@ def _other_turns(module: nn.Module, images: np.ndarray, pixels: int, queries: in
     turns: dict[str, Turn] = {}
     for name, peer in known.items():
 
-        def turn(peer: Callable[..., None] = peer) -> int:
+        def turn(peer: Peer = peer) -> int:
             np.random.seed(0)
             torch.manual_seed(0)
             victim.queries = 0
@@ -210,7 +210,7 @@ def _candidates(pixels: int, count: int, images: int) -> tuple[torch.Tensor, Can
 def classifier() -> nn.Module:
     torch.manual_seed(0)
     encoder = load_image("efficientnet_lite0", None)
-    head = nn.Linear(encoder.width, _CLASSES)
+    head = nn.Linear(encoder.width, CLASSES)
     return nn.Sequential(encoder.module, head).eval().requires_grad_(False)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Peer = Callable[[np.ndarray, int, int, int], None]
-"""``peer(image (H, W, 3) uint8, label, pixels, queries)``; the queries are a target, not a limit."""
+Peer = Callable[[np.ndarray, int, int, int], np.ndarray]
+"""``peer(image (H, W, 3) uint8, label, pixels, queries)`` to its adversarial image, ``(H, W, 3)`` float in 0..255; the
+queries are a target, not a limit."""
 
 _POPULATION = 100
 
@@ -47,21 +48,25 @@ def peers(victim: CountedClassifier, classes: int) -> dict[str, Peer]:
     def tensor(image: np.ndarray) -> Tensor:
         return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
 
-    def pixel_attack(image: np.ndarray, label: int, pixels: int, queries: int) -> None:
+    def image_of(adversarial: Tensor) -> np.ndarray:
+        return 255 * adversarial[0].permute(1, 2, 0).numpy()
+
+    def pixel_attack(image: np.ndarray, label: int, pixels: int, queries: int) -> np.ndarray:
         shape = (3, *image.shape[:2])
         classifier = PyTorchClassifier(
             _On255(victim), nn.CrossEntropyLoss(), shape, classes, clip_values=(0, 255)
         )
         generations = max(0, queries // 400 - 1)  # behind a first population of about 400, whatever K
         attack = PixelAttack(classifier, th=pixels, es=1, max_iter=generations)
-        attack.generate(image.transpose(2, 0, 1)[None].astype(np.float32), np.array([label]))
+        found = attack.generate(image.transpose(2, 0, 1)[None].astype(np.float32), np.array([label]))
+        return found[0].transpose(1, 2, 0)
 
-    def one_pixel(image: np.ndarray, label: int, pixels: int, queries: int) -> None:
+    def one_pixel(image: np.ndarray, label: int, pixels: int, queries: int) -> np.ndarray:
         generations = max(1, queries // _POPULATION - 1)
         attack = torchattacks.OnePixel(victim, pixels=pixels, steps=generations, popsize=_POPULATION)
-        attack(tensor(image), torch.tensor([label]))
+        return image_of(attack(tensor(image), torch.tensor([label])))
 
-    def pixle(image: np.ndarray, label: int, pixels: int, queries: int) -> None:
+    def pixle(image: np.ndarray, label: int, pixels: int, queries: int) -> np.ndarray:
         height = next(side for side in range(int(pixels**0.5), 0, -1) if pixels % side == 0)
         attack = torchattacks.Pixle(
             victim,
@@ -70,7 +75,7 @@ def peers(victim: CountedClassifier, classes: int) -> dict[str, Peer]:
             restarts=max(1, queries // 10),
             max_iterations=10,
         )
-        attack(tensor(image), torch.tensor([label]))
+        return image_of(attack(tensor(image), torch.tensor([label])))
 
     return {"ART PixelAttack": pixel_attack, "torchattacks OnePixel": one_pixel, "torchattacks Pixle": pixle}
 

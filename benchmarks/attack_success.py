@@ -1,14 +1,19 @@
-"""How many images are fooled by as much time of one core: black box, and screened by the victim's gradient?
+"""How many images does a few-pixel attack fool: mmer, other libraries, and mmer with the victim's gradients?
 
+    pip install --no-deps adversarial-robustness-toolbox torchattacks
     python -m benchmarks.attack_success --json success.json
 
-Both attack the same images with the same classifier as `benchmarks.attack`. The black box (Sparse-RS) gets a budget of
-queries, the screened attack half of it and what its estimates take; the table tells the time that each took. So a row
-with less time and more images fooled is better on both counts.
+Everybody attacks the classifier of `benchmarks.attack` on one thread; time is the processor's. Two comparisons:
+
+- beside the libraries, on the first few images: with as many queries, and with three times as many, which take mmer
+  about as long as them (the table tells the time). What each claims is judged by the plain model: the adversarial image as it
+  was returned, rounded to the uint8 image that a file can hold, and only if that changes at most K pixels;
+- screened by gradients beside the black box, on all images: half of its queries, and what the estimates take.
 """
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +21,23 @@ import numpy as np
 import torch
 from cyclopts import App
 
-from benchmarks.attack import MEAN, SIZE, STD, classifier, photos
+from benchmarks.attack import CLASSES, MEAN, SIZE, STD, classifier, photos
+from benchmarks.attack_peers import CountedClassifier, Peer, peers
 from benchmarks.result import finish
 from mmer_core.attacks import (
     Attack,
     ClassifierVictim,
     DominantEmotionFlip,
-    Outcome,
     Screened,
     SparseRS,
+    changed_pixels,
     run_attack,
+    write_changes,
 )
 
 app = App(name="benchmarks.attack_success", help=__doc__)
+
+_LONGER = 3  # mmer's queries in the time of one of a library: less than it is faster by
 
 
 @app.default
@@ -36,11 +45,12 @@ def main(
     *,
     pixels: Sequence[int] = (1, 3, 5, 20),
     images: int = 64,
-    budget: int = 200,
+    shared: int = 16,
+    budget: int = 400,
     quick: bool = False,
     json: Path | None = None,
 ) -> None:
-    """Print success and time for each K.
+    """Print success, time and queries for each K.
 
     Parameters
     ----------
@@ -48,73 +58,147 @@ def main(
         Numbers of changed pixels (K).
     images:
         Images to attack.
+    shared:
+        Of these, how many the other libraries attack as well; 0 for none.
     budget:
-        Queries of the black box for each image.
+        Queries for each image.
     quick:
-        K = 5 on four images: does it run?
+        K = 5 on a few images: does it run?
     json:
         File for the figures.
     """
     torch.set_num_threads(1)
     if quick:
-        pixels, images, budget = (5,), 4, 50
+        pixels, images, shared, budget = (5,), 4, 1, 50
     case = _Case(images)
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for k in pixels:
-        black, black_time = case.attack(SparseRS(), k, budget)
-        screened, screened_time = case.attack(Screened(), k, budget // 2)
-        for name, outcomes, seconds in (
-            ("black box (Sparse-RS)", black, black_time),
-            ("screened", screened, screened_time),
-        ):
-            judged = sum(outcome.queries for outcome in outcomes)
-            seen = judged + sum(outcome.screened for outcome in outcomes)
-            rows.append(
-                {
-                    "what": name,
-                    "K": k,
-                    "fooled": f"{100 * _success(outcomes):.0f} %",
-                    "seconds an image": seconds / images,
-                    "queries an image": judged / images,
-                    "candidates a second": seen / seconds,
-                }
+        if shared and (others := case.libraries(shared, k, budget)):
+            equal = case.attack("mmer, as many queries", SparseRS(), shared, k, budget)
+            longer = case.attack(
+                f"mmer, {_LONGER} times the queries", SparseRS(), shared, k, _LONGER * budget
             )
-        ratios[f"K = {k}: success screened / black box"] = _success(screened) / max(
-            _success(black), 1 / images
+            rows += [case.row(k, run) for run in (*others, equal, longer)]
+            best, leader = max(((case.success(k, run), run) for run in others), key=lambda pair: pair[0])
+            ratios[f"K = {k}: success beside the best library, as many queries"] = _over(
+                case.success(k, equal), best, shared
+            )
+            ratios[f"K = {k}: success beside the best library, {_LONGER} times the queries"] = _over(
+                case.success(k, longer), best, shared
+            )
+            ratios[f"K = {k}: the time of these / the best library's"] = longer.seconds / leader.seconds
+        black = case.attack("Sparse-RS", SparseRS(), images, k, budget)
+        screened = case.attack("screened", Screened(), images, k, budget // 2)
+        rows += [case.row(k, run) for run in (black, screened)]
+        ratios[f"K = {k}: success screened / black box"] = _over(
+            case.success(k, screened), case.success(k, black), images
         )
-        ratios[f"K = {k}: time screened / black box"] = screened_time / black_time
+        ratios[f"K = {k}: time screened / black box"] = screened.seconds / black.seconds
         ratios[f"K = {k}: candidates a second screened / black box"] = (
-            rows[-1]["candidates a second"] / rows[-2]["candidates a second"]
+            screened.candidates / screened.seconds * black.seconds / black.candidates
         )
     finish("attack_success", rows, ratios, json)
+
+
+def _over(success: float, other: float, images: int) -> float:
+    """Their ratio; a contestant that fools nothing counts as if it fooled one image."""
+    return success / max(other, 1 / images)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What an attack returned for the first images: ``(n, H, W, 3)`` in 0..255, uint8 or float."""
+
+    name: str
+    adversarial: np.ndarray
+    seconds: float
+    queries: int
+    candidates: int
 
 
 class _Case:
     """A classifier, images, and what it says of them."""
 
     def __init__(self, count: int) -> None:
-        self._victim = ClassifierVictim(classifier(), MEAN, STD, SIZE)
+        module = classifier()
+        self._victim = ClassifierVictim(module, MEAN, STD, SIZE)
+        self._plain = CountedClassifier(module, torch.tensor(MEAN), torch.tensor(STD)).eval()
         self._images = photos(count)
-        scores = [
-            self._victim.scores(torch.from_numpy(one[None]), torch.zeros(1, dtype=torch.int64))
-            for one in self._images
-        ]
-        self._criterion = DominantEmotionFlip(torch.cat(scores).argmax(dim=1).numpy())
-        self._ids = [str(number) for number in range(count)]
+        self._labels = self._read(self._images)
 
-    def attack(self, attack: Attack, pixels: int, budget: int) -> tuple[list[Outcome], float]:
-        """The outcomes and the time of the processor, without that of making the plan."""
+    def attack(self, name: str, attack: Attack, count: int, pixels: int, budget: int) -> _Run:
+        """Run one of mmer's attacks; the time is without that of making the plan."""
         self._victim.planner.plan(pixels)
+        images, ids = self._images[:count], [str(number) for number in range(count)]
+        criterion = DominantEmotionFlip(self._labels)
         start = time.process_time()
-        outcomes = run_attack(
-            self._victim, self._criterion, attack, self._images, self._ids, pixels=pixels, budget=budget
-        )
-        return outcomes, time.process_time() - start
+        outcomes = run_attack(self._victim, criterion, attack, images, ids, pixels=pixels, budget=budget)
+        seconds = time.process_time() - start
+        made = [write_changes(image, o.changed) for image, o in zip(images, outcomes, strict=True)]
+        queries = sum(outcome.queries for outcome in outcomes)
+        return _Run(name, np.stack(made), seconds, queries, queries + sum(o.screened for o in outcomes))
+
+    def libraries(self, count: int, pixels: int, budget: int) -> list[_Run]:
+        """Run the attacks of other libraries, as far as these are installed."""
+        try:
+            known = peers(self._plain, CLASSES)
+        except ImportError as error:
+            print(f"no other library is compared: {error}")
+            return []
+        return [self._library(name, peer, count, pixels, budget) for name, peer in known.items()]
+
+    def _library(self, name: str, peer: Peer, count: int, pixels: int, budget: int) -> _Run:
+        np.random.seed(0)
+        torch.manual_seed(0)
+        self._plain.queries = 0
+        start = time.process_time()
+        with torch.no_grad():
+            made = [
+                peer(image, int(label), pixels, budget)
+                for image, label in zip(self._images[:count], self._labels, strict=False)
+            ]
+        seconds, queries = time.process_time() - start, self._plain.queries
+        return _Run(name, np.stack(made), seconds, queries, queries)
+
+    def success(self, pixels: int, run: _Run) -> float:
+        """Share of the images that are fooled as uint8 images with at most ``K`` changed pixels."""
+        return float((self._fooled(_rounded(run)) & self._within(pixels, run)).mean())
+
+    def row(self, pixels: int, run: _Run) -> dict[str, Any]:
+        """A row of the table."""
+        count = len(run.adversarial)
+        shares = {
+            "as returned": self._fooled(run.adversarial).mean(),
+            "as uint8": self._fooled(_rounded(run)).mean(),
+            "within K": self.success(pixels, run),
+        }
+        return {
+            "what": run.name,
+            "K": pixels,
+            "images": count,
+            **{name: f"{100 * share:.0f} %" for name, share in shares.items()},
+            "seconds an image": run.seconds / count,
+            "queries an image": run.queries / count,
+            "candidates a second": run.candidates / run.seconds,
+        }
+
+    def _fooled(self, images: np.ndarray) -> np.ndarray:
+        return self._read(images) != self._labels[: len(images)]
+
+    def _within(self, pixels: int, run: _Run) -> np.ndarray:
+        pairs = zip(self._images, _rounded(run), strict=False)
+        return np.array([changed_pixels(clean, made) <= pixels for clean, made in pairs])
+
+    def _read(self, images: np.ndarray) -> np.ndarray:
+        """The label of each image, alone in its batch, by the plain model."""
+        with torch.inference_mode():
+            tensors = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
+            return np.array([int(self._plain(one).argmax()) for one in tensors.split(1)])
 
 
-def _success(outcomes: Sequence[Outcome]) -> float:
-    return float(np.mean([outcome.status == "fooled" for outcome in outcomes]))
+def _rounded(run: _Run) -> np.ndarray:
+    return np.rint(run.adversarial).clip(0, 255).astype(np.uint8)
 
 
 if __name__ == "__main__":
