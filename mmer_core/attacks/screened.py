@@ -49,7 +49,7 @@ class Screened(Attack):
         """The attack with the victim's estimates for one sample."""
         if not isinstance(victim, ScreeningVictim):
             raise AttackError(
-                f"the attack {self.name!r} estimates by gradients, which a {type(victim).__name__} does not tell; "
+                f"the attack {self.name!r} estimates by gradients, which this victim ({type(victim).__name__}) does not tell; "
                 "choose sparse-rs, which asks for scores only"
             )
         return _Aimed(self, victim.screen(criterion, row))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from mmer_core.config import Config, ReportConfig
 from mmer_core.datasets.prepared import Prepared
@@ -21,7 +22,7 @@ from mmer_core.stages.views import (
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 3
+VERSION = 4
 REPORT_FILE = "report.html"
 
 
@@ -69,7 +70,7 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
         view = ReportView(
             title=config.title,
             # The age of what is reported, not of the page: the same inputs give the same bytes.
-            created=max(manifest.created for manifest in manifests),
+            created=f"{datetime.fromisoformat(max(one.created for one in manifests)):%Y-%m-%d %H:%M} UTC",
             synthetic=any(dataset.synthetic for dataset in datasets),
             store_url=context.store.url,
             lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),

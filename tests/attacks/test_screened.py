@@ -74,7 +74,7 @@ def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
     class Silent:
         size = (4, 4)
 
-    with pytest.raises(AttackError, match="a Silent does not tell; choose sparse-rs"):
+    with pytest.raises(AttackError, match=r"this victim \(Silent\) does not tell; choose sparse-rs"):
         Screened().against(Silent(), DominantEmotionFlip([0]), 0)
     plain = EncodedVictim(Silent(), lambda features, rows: features)
     with pytest.raises(AttackError, match="evaluator"):
