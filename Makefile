@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format type-check layers check bench clean
@@ -15,7 +16,7 @@ demo: $(READY)  ## the whole study on drawn miniature datasets; ends with the pa
 	$(BIN)/mmer pipeline --config demo
 
 test: $(READY)  ## all tests, real servers included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test-fast: $(READY)  ## the tests that start no server and no second process
 	$(BIN)/python -m pytest -m "not integration"
