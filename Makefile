@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TEST_PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format type-check layers check bench clean
@@ -16,7 +15,7 @@ demo: $(READY)  ## the whole study on drawn miniature datasets; ends with the pa
 	$(BIN)/mmer pipeline --config demo
 
 test: $(READY)  ## all tests, real servers included
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest
 
 test-fast: $(READY)  ## the tests that start no server and no second process
 	$(BIN)/python -m pytest -m "not integration"
