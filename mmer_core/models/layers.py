@@ -56,8 +56,11 @@ class Power(nn.Module):
         self.applied.fill_(self.exponent if bool((features >= 0).all()) else 1.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        # Away from the training split a feature may dip below zero, where a root is not defined.
-        return features.sign() * features.abs() ** self.applied
+        # Away from the training split a feature may dip below zero, where a root is not defined. At zero its slope is
+        # infinite, and attacks ask for slopes: there it is none.
+        silent = features == 0
+        size = features.abs().masked_fill(silent, 1.0) ** self.applied
+        return features.sign() * size
 
 
 class AttentionPool(nn.Module):

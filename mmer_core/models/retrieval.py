@@ -75,7 +75,11 @@ class SeparateRetrievalModel(RetrievalModel):
         return F.gelu(self.text(features))
 
     def embed_image(self, features: Tensor) -> Tensor:
-        return F.normalize(self.map(self.own_image_embedding(features).detach()), dim=-1)
+        return F.normalize(self.map(self._as_it_is(self.own_image_embedding(features))), dim=-1)
 
     def embed_text(self, features: Tensor) -> Tensor:
-        return F.normalize(self.own_text_embedding(features).detach(), dim=-1)
+        return F.normalize(self._as_it_is(self.own_text_embedding(features)), dim=-1)
+
+    def _as_it_is(self, own: Tensor) -> Tensor:
+        """In training, matching learns the map between the modalities' own spaces and does not shape these."""
+        return own.detach() if self.training else own

@@ -1,6 +1,7 @@
 """The building blocks against formulas written out in numpy."""
 
 import numpy as np
+import pytest
 import torch
 from scipy.special import expit
 from torch import nn
@@ -172,3 +173,13 @@ def test_parts_of_zeros_leave_finite_gradients():
     projection.fit(features)
     projection(features).square().sum().backward()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in projection.parameters())
+
+
+def test_a_silent_feature_has_no_infinite_slope():
+    power = Power(0.5)
+    power.fit(torch.rand(5, 3))
+    features = torch.tensor([[0.0, 4.0, -9.0]], requires_grad=True)
+    found = power(features)
+    (slope,) = torch.autograd.grad(found.sum(), features)
+    assert found.tolist() == [[0.0, 2.0, -3.0]]
+    assert slope[0].tolist() == pytest.approx([0.0, 1 / 4, 1 / 6])

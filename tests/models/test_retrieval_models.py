@@ -47,8 +47,8 @@ def test_joint_learns_both_projections_from_the_similarity():
     assert gradients(built) == {"image", "text"}
 
 
-def test_separate_modalities_never_see_a_gradient_from_each_other():
-    built = model("separate")
+def test_separate_modalities_never_see_a_gradient_from_each_other_in_training():
+    built = model("separate").train()
     (built.embed_image(torch.randn(5, 7)) @ built.embed_text(torch.randn(5, 4)).T).square().sum().backward()
     assert gradients(built) == {"map"}
     built.zero_grad()
@@ -65,3 +65,15 @@ def test_separate_matches_through_the_map():
     mapped = F.gelu(built.image(images)) @ built.map.weight.T + built.map.bias
     expected = F.cosine_similarity(mapped[:, None], F.gelu(built.text(texts))[None], dim=-1)
     torch.testing.assert_close(built.embed_image(images) @ built.embed_text(texts).T, expected)
+
+
+@pytest.mark.parametrize("family", ["separate", "joint"])
+def test_a_trained_model_tells_its_slopes(family):
+    """Attacks ask for them."""
+    built = model(family)
+    direction = F.normalize(torch.randn(8), dim=0)
+    features = (5 + torch.randn(1, 7)).double().requires_grad_()
+    built.double()
+    assert torch.autograd.gradcheck(lambda x: built.embed_image(x) @ direction.double(), features)
+    (slope,) = torch.autograd.grad((built.embed_image(features) @ direction.double()).sum(), features)
+    assert slope.abs().max() > 1e-4
