@@ -35,6 +35,10 @@ class RetrievalModel(nn.Module):
         """``(B, D_text)`` features to ``(B, D)`` unit vectors of the retrieval space."""
         return F.normalize(self.text(features), dim=-1)
 
+    def to_align(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of features ``(B, D_image)`` and ``(T, D_text)`` with the gradients that matching them may send."""
+        return self.embed_image(images), self.embed_text(texts)
+
     def by_head(self, embedding: Tensor) -> list[Tensor]:
         """A unit vector ``(B, D)`` of the retrieval space as the unit vectors ``(B, D / heads)`` of its heads."""
         return [part * self.heads**0.5 for part in embedding.chunk(self.heads, dim=-1)]
@@ -75,11 +79,14 @@ class SeparateRetrievalModel(RetrievalModel):
         return F.gelu(self.text(features))
 
     def embed_image(self, features: Tensor) -> Tensor:
-        return F.normalize(self.map(self._as_it_is(self.own_image_embedding(features))), dim=-1)
+        return self._mapped(self.own_image_embedding(features))
 
     def embed_text(self, features: Tensor) -> Tensor:
-        return F.normalize(self._as_it_is(self.own_text_embedding(features)), dim=-1)
+        return F.normalize(self.own_text_embedding(features), dim=-1)
 
-    def _as_it_is(self, own: Tensor) -> Tensor:
-        """In training, matching learns the map between the modalities' own spaces and does not shape these."""
-        return own.detach() if self.training else own
+    def to_align(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+        own_image, own_text = self.own_image_embedding(images), self.own_text_embedding(texts)
+        return self._mapped(own_image.detach()), F.normalize(own_text.detach(), dim=-1)
+
+    def _mapped(self, own: Tensor) -> Tensor:
+        return F.normalize(self.map(own), dim=-1)

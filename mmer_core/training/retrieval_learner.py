@@ -60,7 +60,7 @@ class RetrievalLearner:
             text_words = self.model.text_words(self.model.own_text_embedding(y))
             losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words[owner], words)
             losses["text_words"] = 100 * F.binary_cross_entropy_with_logits(text_words, words)
-        image, text = self.model.embed_image(x), self.model.embed_text(y)
+        image, text = self.model.to_align(x, y)
         losses["contrastive"] = self._contrast(image, text, owner, images.to(device))
         return losses
 
