@@ -26,6 +26,7 @@ from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from flows import artifacts_cli, attack_cli, data_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
+from flows import poisoning as poisoning_flow  # noqa: E402
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
@@ -35,6 +36,7 @@ from mmer_core.config import (  # noqa: E402
     IndexJob,
     IngestJob,
     PipelineConfig,
+    PoisonJob,
     ReportJob,
     RobustnessJob,
     SeedsJob,
@@ -129,6 +131,13 @@ def robustness(job: Annotated[RobustnessJob, Flags] = RobustnessJob(), *, prefec
     """Attack a model with changed pixels and print how often it was fooled."""
     key = _run(jobs.robustness, job, prefect)
     query_cli.print_curves(Context(job.runtime), ArtifactKey.parse(key))
+
+
+@app.command
+def poison(job: Annotated[PoisonJob, Flags] = PoisonJob(), *, prefect: Prefect = None) -> None:
+    """Poison the training data, train both families on it, and tell what it did to each."""
+    key = ArtifactKey.parse(_run(poisoning_flow.poison, job, prefect))
+    query_cli.print_poisoning(Context(job.runtime), key)
 
 
 @app.command

@@ -78,7 +78,7 @@ def ingest(job: IngestJob) -> Ingested:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate, and write the model's card."""
-    prepared, features = _prepare(job)
+    prepared, features = prepare(job)
     model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
     evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
     call(stages.model_card, job.runtime, prepared, model, evaluation)
@@ -88,7 +88,7 @@ def train(job: TrainJob) -> Trained:
 @flow(name="seeds")
 def seeds(job: SeedsJob) -> list[Trained]:
     """Prepare and encode once, then train and evaluate with every seed."""
-    prepared, features = _prepare(job)
+    prepared, features = prepare(job)
     trainings = [
         job.training.model_copy(update={"seed": seed})
         for seed in range(job.training.seed, job.training.seed + job.seeds)
@@ -248,7 +248,7 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
     return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
 
 
-def _prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
+def prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
     """Keys of the prepared arrays and of their features."""
     check_engine(job.runtime)
     context = Context(job.runtime)

@@ -16,6 +16,7 @@ from mmer_core.queries import search_index
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
@@ -139,6 +140,23 @@ def print_curves(context: Context, robustness: ArtifactKey) -> None:
         cells = (row["attack"], row["pixels"], row["n"], _number(success["value"]), interval)
         table.add_row(*(str(cell) for cell in cells), _number(row["median_queries"]))
     tables().print(table)
+
+
+def print_poisoning(context: Context, key: ArtifactKey) -> None:
+    """Warnings, what poisons did, and the page that shows more."""
+    artifact = context.artifact(key)
+    console = tables()
+    for warning in artifact.summary["warnings"]:
+        console.print(f"mind: {warning}", markup=False)
+    columns = ("model", "attack", "poisons", "filtered by", "success %", "no poison %", "metric", "lost")
+    table = Table(*columns, box=None)
+    for row in artifact.summary["means"]:
+        figures = (row[name] for name in ("success", "reference", "metric", "metric_loss"))
+        names = (row["family"], row["attack"], str(row["count"]), row["filtered"])
+        table.add_row(*names, *map(_number, figures))
+    console.print(f"{artifact.summary['dataset']}: poisons for {artifact.summary['target']}", markup=False)
+    console.print(table)
+    print(artifact.folder / PAGE_FILE)
 
 
 def _no_skill(metrics: dict[str, Any]) -> dict[str, float | None]:

@@ -4,8 +4,8 @@ A server costs many seconds to start, and a run from the command line that nobod
 not pay for it: outside a flow run the functions behind tasks and flows are called directly.
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from prefect.context import FlowRunContext
 
 from mmer_core.config import RuntimeConfig
 from mmer_core.progress import Progress
+from mmer_core.threads import shared_cores
 from tasks.engines import open_engine
 
 T = TypeVar("T")
@@ -33,6 +34,24 @@ def call(task: Task[..., T], *args: Any) -> T:
 def call_flow(flow: Flow[..., T], job: Any) -> T:
     """Run a flow inside this one (as a subflow), or as plain Python."""
     return flow(job) if in_flow() else flow.fn(job)
+
+
+def fan_out_flows(
+    flow: Flow[..., T], jobs: Iterable[Any], runtime: RuntimeConfig, progress: Progress
+) -> list[T]:
+    """Run a flow for every job, as subflows inside a flow run, and return the results in the order of the jobs.
+
+    As many run at a time as ``runtime.workers``, each with its share of the cores. The first failure is raised
+    when all that had begun are done.
+    """
+
+    def run(job: Any) -> T:
+        with shared_cores(runtime.workers):
+            return call_flow(flow, job)
+
+    with ThreadPoolExecutor(max_workers=runtime.workers) as pool:
+        futures = [pool.submit(copy_context().run, run, job) for job in jobs]
+        return _collected(pool, futures, progress)
 
 
 def fan_out(
@@ -71,11 +90,15 @@ def fan_out(
             pool.submit(copy_context().run, engine.run, work, *arguments(engine.runtime, shard))
             for shard in shards
         ]
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                progress(done, len(futures))
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        return _collected(pool, futures, progress)
+
+
+def _collected(pool: ThreadPoolExecutor, futures: Sequence[Future[T]], progress: Progress) -> list[T]:
+    try:
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            progress(done, len(futures))
+    except BaseException:
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
     return [future.result() for future in futures]

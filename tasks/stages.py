@@ -45,7 +45,7 @@ def _worth_another_try(task: Any, run: Any, state: Any) -> bool:
     return False
 
 
-_COMMON: dict[str, Any] = {
+COMMON: dict[str, Any] = {
     "cache_policy": NO_CACHE,
     "persist_result": False,
     "retries": 2,
@@ -54,7 +54,7 @@ _COMMON: dict[str, Any] = {
 }
 
 
-@task(name="ingest", tags=["mmer", "ingest"], **_COMMON)
+@task(name="ingest", tags=["mmer", "ingest"], **COMMON)
 def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey | None = None) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
     artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config, captions)
@@ -62,7 +62,7 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
     return artifact.key
 
 
-@task(name="dataset card", tags=["mmer", "ingest"], **_COMMON)
+@task(name="dataset card", tags=["mmer", "ingest"], **COMMON)
 def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
     artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
@@ -82,7 +82,7 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
     return artifact.key
 
 
-@task(name="plan captions", tags=["mmer", "ingest"], **_COMMON)
+@task(name="plan captions", tags=["mmer", "ingest"], **COMMON)
 def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     """The photos that nothing describes."""
     return stages.plan_captions(Context(runtime), config)
@@ -92,7 +92,7 @@ def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     name="caption shard",
     task_run_name="caption {shard.start}",
     tags=["mmer", "gpu"],
-    **_COMMON,
+    **COMMON,
 )
 def caption_shard(
     runtime: RuntimeConfig, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
@@ -101,7 +101,7 @@ def caption_shard(
     return stages.caption_shard(Context(runtime), config, plan, shard)
 
 
-@task(name="merge captions", tags=["mmer"], **_COMMON)
+@task(name="merge captions", tags=["mmer"], **COMMON)
 def merge_captions(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[CaptionShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -115,7 +115,7 @@ def merge_captions(
     name="encode shard",
     task_run_name="encode {shard.split} {shard.stream} {shard.start}",
     tags=["mmer", "gpu"],
-    **_COMMON,
+    **COMMON,
 )
 def encode_shard(
     runtime: RuntimeConfig, config: EncoderConfig, prepared: ArtifactKey, shard: FeatureShard
@@ -124,7 +124,7 @@ def encode_shard(
     return stages.encode_features_shard(Context(runtime), config, prepared, shard)
 
 
-@task(name="merge features", tags=["mmer"], **_COMMON)
+@task(name="merge features", tags=["mmer"], **COMMON)
 def merge_features(
     runtime: RuntimeConfig,
     config: EncoderConfig,
@@ -137,7 +137,7 @@ def merge_features(
     return artifact.key
 
 
-@task(name="train", tags=["mmer", "gpu"], **_COMMON)
+@task(name="train", tags=["mmer", "gpu"], **COMMON)
 def train(
     runtime: RuntimeConfig,
     model: ModelConfig,
@@ -145,15 +145,17 @@ def train(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
+    poison: ArtifactKey | None = None,
+    flags: ArtifactKey | None = None,
 ) -> ArtifactKey:
     """A trained model."""
     context = Context(runtime, progress_for(f"train {model.family}"))
-    artifact = stages.train(context, model, training, encoders, prepared, features)
+    artifact = stages.train(context, model, training, encoders, prepared, features, poison, flags)
     leave_summary(artifact, f"{model.family.capitalize()} model")
     return artifact.key
 
 
-@task(name="finetune", tags=["mmer", "gpu"], **_COMMON)
+@task(name="finetune", tags=["mmer", "gpu"], **COMMON)
 def finetune(
     runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
@@ -164,7 +166,7 @@ def finetune(
     return artifact.key
 
 
-@task(name="evaluate", tags=["mmer"], **_COMMON)
+@task(name="evaluate", tags=["mmer"], **COMMON)
 def evaluate(
     runtime: RuntimeConfig,
     config: EvaluationConfig,
@@ -178,7 +180,7 @@ def evaluate(
     return artifact.key
 
 
-@task(name="model card", tags=["mmer"], **_COMMON)
+@task(name="model card", tags=["mmer"], **COMMON)
 def model_card(
     runtime: RuntimeConfig, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
 ) -> ArtifactKey:
@@ -189,7 +191,7 @@ def model_card(
     return artifact.key
 
 
-@task(name="index", tags=["mmer"], **_COMMON)
+@task(name="index", tags=["mmer"], **COMMON)
 def index(
     runtime: RuntimeConfig,
     config: IndexConfig,
@@ -203,7 +205,7 @@ def index(
     return artifact.key
 
 
-@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=["mmer", "gpu"], **_COMMON)
+@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=["mmer", "gpu"], **COMMON)
 def attack_shard(
     runtime: RuntimeConfig,
     config: AttackConfig,
@@ -216,7 +218,7 @@ def attack_shard(
     return stages.attack_shard(Context(runtime), config, prepared, features, model, shard)
 
 
-@task(name="merge robustness", tags=["mmer"], **_COMMON)
+@task(name="merge robustness", tags=["mmer"], **COMMON)
 def merge_robustness(
     runtime: RuntimeConfig, config: AttackConfig, model: ArtifactKey, shards: list[ArtifactKey]
 ) -> ArtifactKey:
@@ -227,7 +229,7 @@ def merge_robustness(
     return artifact.key
 
 
-@task(name="transfer", tags=["mmer", "gpu"], **_COMMON)
+@task(name="transfer", tags=["mmer", "gpu"], **COMMON)
 def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
     """The successes on one model, shown to another."""
     artifact = stages.transfer(Context(runtime), source, target)
@@ -236,7 +238,7 @@ def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifa
     return artifact.key
 
 
-@task(name="report", tags=["mmer"], **_COMMON)
+@task(name="report", tags=["mmer"], **COMMON)
 def report(
     runtime: RuntimeConfig, config: ReportConfig, inputs: list[stages.ReportInput], settings: Config
 ) -> ArtifactKey:

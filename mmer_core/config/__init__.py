@@ -15,6 +15,7 @@ from mmer_core.config.jobs import (
     IndexJob,
     IngestJob,
     PipelineConfig,
+    PoisonJob,
     ReportJob,
     RobustnessJob,
     SeedsJob,
@@ -22,17 +23,30 @@ from mmer_core.config.jobs import (
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.poisoning import (
+    CRAFTED,
+    BackdoorName,
+    ControlName,
+    CraftedName,
+    DetectorName,
+    PoisonConfig,
+)
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
 
 __all__ = [
+    "CRAFTED",
     "FAMILIES",
     "WRAPPERS",
     "AttackConfig",
     "AttackName",
+    "BackdoorName",
     "CaptionConfig",
     "CardConfig",
     "Config",
+    "ControlName",
+    "CraftedName",
+    "DetectorName",
     "EmotionCriterion",
     "EncoderConfig",
     "EvaluateJob",
@@ -48,6 +62,8 @@ __all__ = [
     "MatchCriterion",
     "ModelConfig",
     "PipelineConfig",
+    "PoisonConfig",
+    "PoisonJob",
     "PromptConfig",
     "ReportConfig",
     "ReportJob",

@@ -11,6 +11,7 @@ from mmer_core.config.datasets import CardConfig, IngestConfig
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
+from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FineTuneConfig, TrainingConfig
 
@@ -73,6 +74,21 @@ class RobustnessJob(TrainJob):
 
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}
+
+
+class PoisonJob(TrainJob):
+    """Poison the training split, train every family on it again and again, and tell what it did."""
+
+    families: tuple[Family, ...] = Field(FAMILIES, min_length=1, description="Model families to compare.")
+    poison: PoisonConfig = Field(default=PoisonConfig(), description="Poisons and controls.")
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if "zero-shot" in self.families:
+            raise ValueError(
+                "zero-shot is not trained, so nothing can be poisoned; give separate, joint or both"
+            )
+        return self
 
 
 class FineTuneJob(Config):

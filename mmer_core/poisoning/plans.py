@@ -52,7 +52,7 @@ class PoisonPlan:
     def mask(self, count: int) -> npt.NDArray[np.bool_]:
         """Which samples of the poisoned set are poisons; as long as `sources`."""
         mask = np.zeros(len(self.sources(count)), dtype=bool)
-        mask[self._places(count)] = True
+        mask[self.places(count)] = True
         return mask
 
     def poisoned_labels(self, labels: npt.ArrayLike) -> Labels:
@@ -60,18 +60,18 @@ class PoisonPlan:
         clean = np.asarray(labels)
         poisoned = clean[self.sources(len(clean))]
         if self.labels is not None:
-            poisoned[self._places(len(clean))] = self.labels
+            poisoned[self.places(len(clean))] = self.labels
         return poisoned
 
     def poisoned_texts(self, texts: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
         """The poisoned set's texts from the training set's, both one sequence a sample."""
         poisoned = [tuple(texts[row]) for row in self.sources(len(texts))]
         if self.texts is not None:
-            for place, own in zip(self._places(len(texts)), self.texts, strict=True):
+            for place, own in zip(self.places(len(texts)), self.texts, strict=True):
                 poisoned[place] = own
         return poisoned
 
-    def _places(self, count: int) -> Rows:
+    def places(self, count: int) -> Rows:
         """Where each poison stands in the poisoned set, ``(P,)``."""
         return self.rows if self.mode == "replace" else count + np.arange(len(self.rows))
 
@@ -224,11 +224,12 @@ def trigger_only(plan: PoisonPlan) -> PoisonPlan:
 
 def texts_with(texts: Sequence[Sequence[str]], word: str) -> tuple[str, ...]:
     """The different texts that contain a word, whatever its case, in the order of the training set."""
-    found = (text for own in texts for text in own if word.casefold() in _words(text))
+    found = (text for own in texts for text in own if word.casefold() in words(text))
     return tuple(dict.fromkeys(found))
 
 
-def _words(text: str) -> set[str]:
+def words(text: str) -> set[str]:
+    """Its words without punctuation, in small letters."""
     return {word.strip(".,;:!?\"'()").casefold() for word in text.split()}
 
 

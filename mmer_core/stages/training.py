@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -18,10 +19,13 @@ from mmer_core.models import (
     EmotionModel,
     JointRetrievalModel,
     ModelSpec,
+    RetrievalModel,
     build_model,
     save_model,
     start_from_towers,
 )
+from mmer_core.poisoning.detectors.judging import FLAGS_FILE
+from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
 from mmer_core.stages.features import feature_parts
 from mmer_core.stages.zero_shot import zero_shot
@@ -31,6 +35,7 @@ from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.learner import hold_temperature
 from mmer_core.training.loop import Progression, fit, initialisation
+from mmer_core.training.poisoned import keep_pairs, keep_people, poison_pairs, poison_people
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 from mmer_core.training.telemetry import cost_summary
 
@@ -45,10 +50,16 @@ def train(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
+    poison: ArtifactKey | None = None,
+    flags: ArtifactKey | None = None,
 ) -> Artifact:
     """A trained model (kind ``model``): weights, specification, calibration and history.
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
+
+    Args:
+        poison: Poisons to put into the training split (kind ``poison``).
+        flags: What a detector flagged there and is left out (kind ``poison-detection``).
 
     The family ``zero-shot`` is not trained, see `mmer_core.stages.zero_shot`.
 
@@ -61,9 +72,9 @@ def train(
     def build(workspace: Workspace) -> dict[str, object]:
         dataset = Prepared.open(context.folder(prepared))
         settings = training.of_task(dataset.card.task)
-        spec, learner = _learner(
-            dataset, Features(context.folder(features)), model, settings, encoders, context
-        )
+        stored = Features(context.folder(features))
+        train_data = training_data(context, dataset, stored, poison, flags)
+        spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
         if model.start == "zero-shot":
             _start_from_towers(context, learner, encoders, settings.temperature)
         progression = fit(
@@ -90,12 +101,34 @@ def train(
         "precision": context.runtime.precision,
     }
     inputs = {"prepared": prepared, "features": features}
+    inputs |= {role: key for role, key in (("poison", poison), ("flags", flags)) if key is not None}
     return context.run("model", VERSION, decides, inputs, build, seed=training.seed)
+
+
+def training_data(
+    context: Context,
+    dataset: Prepared,
+    features: Features,
+    poison: ArtifactKey | None = None,
+    flags: ArtifactKey | None = None,
+) -> EmotionData | RetrievalData:
+    """The training split, with poisons in it and without what was flagged, where there are any."""
+    split = dataset.split("train")
+    keep = None if flags is None else ~np.load(context.folder(flags) / FLAGS_FILE, allow_pickle=False)
+    poisons = None if poison is None else PoisonSet.read(context.folder(poison))
+    if dataset.card.task == "emotion":
+        people = EmotionData.load(features, split)
+        people = people if poisons is None else poison_people(people, poisons)
+        return people if keep is None else keep_people(people, keep)
+    pairs = RetrievalData.load(features, split)
+    pairs = pairs if poisons is None else poison_pairs(pairs, poisons)
+    return pairs if keep is None else keep_pairs(pairs, keep)
 
 
 def _learner(
     dataset: Prepared,
     features: Features,
+    train_data: EmotionData | RetrievalData,
     model: ModelConfig,
     training: TrainingConfig,
     encoders: EncoderConfig,
@@ -103,8 +136,8 @@ def _learner(
 ) -> tuple[ModelSpec, EmotionLearner | RetrievalLearner]:
     card = dataset.card
     words: tuple[str, ...] = ()
-    if card.task == "retrieval" and model.family == "separate":
-        words = vocabulary(dataset.split("train").texts)
+    if isinstance(train_data, RetrievalData) and model.family == "separate":
+        words = vocabulary(train_data.captions)
     spec = ModelSpec(
         task=card.task,
         family=model.family,
@@ -128,21 +161,14 @@ def _learner(
     )
     with initialisation(training.seed):
         network = build_model(spec)
-    train_split, val_split = dataset.split("train"), dataset.split("val")
-    network = network.to(context.device)
-    if isinstance(network, EmotionModel):
-        return spec, EmotionLearner(
-            network,
-            EmotionData.load(features, train_split).to(context.device),
-            EmotionData.load(features, val_split).to(context.device),
-            training,
-        )
-    return spec, RetrievalLearner(
-        network,
-        RetrievalData.load(features, train_split).to(context.device),
-        RetrievalData.load(features, val_split).to(context.device),
-        training,
-    )
+    network, val_split = network.to(context.device), dataset.split("val")
+    if isinstance(train_data, EmotionData):
+        assert isinstance(network, EmotionModel)
+        val_people = EmotionData.load(features, val_split).to(context.device)
+        return spec, EmotionLearner(network, train_data.to(context.device), val_people, training)
+    assert isinstance(network, RetrievalModel)
+    val_pairs = RetrievalData.load(features, val_split).to(context.device)
+    return spec, RetrievalLearner(network, train_data.to(context.device), val_pairs, training)
 
 
 def _start_from_towers(

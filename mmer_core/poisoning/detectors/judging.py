@@ -9,6 +9,9 @@ from scipy.stats import rankdata
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning.detectors.checks import Flags, Floats, checked_scores
 
+FLAGS_FILE = "flags.npy"
+"""Where a stage leaves its flags: ``(N,)`` bool, one a sample of the poisoned set."""
+
 
 @dataclass(frozen=True)
 class Detection:

@@ -1,0 +1,181 @@
+"""The page of a poisoning experiment."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmer_core.reporting.charts import WIDE
+from mmer_core.reporting.estimates import number
+from mmer_core.reporting.page import render_page
+from mmer_core.reporting.svg import FAMILY_COLOUR, MUTED, STYLE, to_svg
+from mmer_core.reporting.tables import Table, cell, plain
+
+Record = Mapping[str, Any]
+_MOST_VULNERABLE = 12
+_LINES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+_METRIC = {"retrieval": "mean recall", "emotion": "mAP"}
+
+
+@dataclass(frozen=True)
+class PoisonView:
+    """Everything that the page shows.
+
+    Attributes:
+        target: Emotion or word that the poisons should make a model see.
+        training_samples: In the clean training split.
+        config: The experiment's parameters.
+        warnings: Sentences for the top of the page.
+        means: A row for every family, attack, count and filter; see `mmer_core.stages.poison.merging.over_seeds`.
+        detections: What detectors found, in percent.
+        vulnerability: Success by what was in the image before.
+        modalities: Distances between modalities and contributions, clean and poisoned.
+    """
+
+    dataset: str
+    task: Literal["emotion", "retrieval"]
+    synthetic: bool
+    split: str
+    target: str
+    training_samples: int
+    seeds: int
+    config: Mapping[str, Any]
+    warnings: Sequence[str]
+    means: Sequence[Record]
+    detections: Sequence[Record]
+    vulnerability: Sequence[Record]
+    modalities: Sequence[Record]
+
+
+def render_poison_page(view: PoisonView) -> str:
+    """The page as a string; the same view gives the same string."""
+    return render_page(
+        "poisoning.html",
+        {},
+        view=view,
+        metric=_METRIC[view.task],
+        success=curves(view, "success", "success (%)", "success"),
+        loss=curves(view, "metric_loss", f"{_METRIC[view.task]} lost (points)", "loss"),
+        outcomes=outcomes_table(view),
+        detections=detections_table(view.detections) if view.detections else None,
+        vulnerable=vulnerability_table(view.vulnerability),
+        modalities=modalities_table(view.modalities),
+        config_json=json.dumps(view.config, indent=2),
+    )
+
+
+@mpl.rc_context(STYLE)
+def curves(view: PoisonView, name: str, label: str, chart: str) -> Markup:
+    """A figure against the number of poisons with its interval over seeds; a panel for each attack or control."""
+    rows = [row for row in view.means if row["attack"] != "clean" and not row["filtered"]]
+    attacks = list(dict.fromkeys(row["attack"] for row in rows))
+    figure = Figure(figsize=(WIDE, 2.6))
+    axes = figure.subplots(1, max(1, len(attacks)), sharey=True, squeeze=False)[0]
+    for axis, attack in zip(axes, attacks, strict=False):
+        axis.set_title(attack)
+        axis.set_xlabel("poisons")
+        for family in dict.fromkeys(row["family"] for row in rows):
+            points = [row for row in rows if row["attack"] == attack and row["family"] == family]
+            _curve(axis, family, sorted(points, key=lambda row: int(row["count"])), name)
+    axes[0].set_ylabel(label)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=4)
+    return to_svg(figure, chart, f"{label} against the number of poisons; the table holds the figures.")
+
+
+def _curve(axis: Axes, family: str, points: Sequence[Record], name: str) -> None:
+    counts, values = [row["count"] for row in points], [row[name] for row in points]
+    colour = FAMILY_COLOUR[family]
+    axis.plot(counts, values, "o-", color=colour, label=family)
+    intervals = [(row[f"{name}_low"], row[f"{name}_high"]) for row in points]
+    if all(low is not None and low == low for low, _ in intervals):  # NaN is not itself
+        axis.vlines(counts, *zip(*intervals, strict=True), color=colour, linewidth=1)
+    if name == "success" and points:
+        axis.axhline(
+            points[0]["reference"],
+            color=colour,
+            linestyle=_LINES[2],
+            linewidth=1,
+            label=f"{family}, no poison",
+        )
+        if points[0]["chance"] is not None and points[0]["chance"] == points[0]["chance"]:
+            axis.axhline(points[0]["chance"], color=MUTED, linewidth=0.8, label="_chance")
+
+
+def outcomes_table(view: PoisonView) -> Table:
+    """Every training set, families side by side in rows."""
+    rows = (
+        (
+            f"{row['family']}: {row['attack']}"
+            + (f", filtered by {row['filtered']}" if row["filtered"] else ""),
+            f"{row['count']} ({100 * row['count'] / view.training_samples:.2f} %)",
+            _interval(row, "success"),
+            _interval(row, "reference"),
+            _interval(row, "metric"),
+            _interval(row, "metric_loss", 2),
+            number(row["psnr"]),
+            number(row["ssim"], 4),
+        )
+        for row in view.means
+    )
+    columns = (
+        "model and attack",
+        "poisons",
+        "success %",
+        "without poison %",
+        _METRIC[view.task],
+        "lost",
+        "PSNR dB",
+        "SSIM",
+    )
+    return plain("Means over seeds, with Student's 95 % intervals", columns, rows)
+
+
+def detections_table(detections: Sequence[Record]) -> Table:
+    """What each detector found."""
+    rows = (
+        (f"{row['detector']} on {row['attack']}, {row['family']} model",
+         *(number(row[name]) for name in ("recall", "precision", "false_positive_rate", "auc")))
+        for row in detections
+    )  # fmt: skip
+    columns = ("detector", "poisons found %", "flagged that are poisons %", "clean flagged %", "AUC %")
+    return plain("Detectors on the largest count, means over seeds", columns, rows)
+
+
+def vulnerability_table(vulnerability: Sequence[Record]) -> Table:
+    """The most vulnerable emotions or words of each family and attack."""
+    rows, shown = [], dict[tuple[str, str], int]()
+    for row in vulnerability:
+        place = row["family"], row["attack"]
+        shown[place] = shown.get(place, 0) + 1
+        if shown[place] <= _MOST_VULNERABLE:
+            rows.append(
+                (
+                    f"{row['family']}, {row['attack']}: {row['what']}",
+                    str(row["samples"]),
+                    number(row["success"]),
+                )
+            )
+    return plain("Where the trigger works best", ("in the image before", "samples", "success %"), rows)
+
+
+def modalities_table(modalities: Sequence[Record]) -> Table:
+    """Distances between modalities, and contributions, before and after."""
+    rows = (
+        (f"{row['family']}, {row['attack']} ({row['count']}): {row['what']}",
+         number(row["clean"], 4), number(row["poisoned"], 4), number(row["poisoned"] - row["clean"], 4))
+        for row in modalities
+    )  # fmt: skip
+    return plain(
+        "Modalities of the clean and of the poisoned model", ("figure", "clean", "poisoned", "shift"), rows
+    )
+
+
+def _interval(row: Record, name: str, digits: int = 1) -> str:
+    found = cell({"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}, digits)
+    return f"{found.text} ({found.note})" if found.note else found.text

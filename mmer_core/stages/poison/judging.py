@@ -1,0 +1,183 @@
+"""What poisons did to a model: how often it sees the target where the attacker wants it to, and what else changed."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from scipy.stats import hypergeom
+
+from mmer_core.config import EncoderConfig, PoisonConfig
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.encoders.features import Features
+from mmer_core.inference import TrainedModel
+from mmer_core.stages.context import Context
+from mmer_core.stages.evaluating import METRICS_FILE
+from mmer_core.stages.features import encoder_decides
+from mmer_core.stages.poison.concept import Concept
+from mmer_core.stages.poison.planning import Arm, configured_trigger, target_rows
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.threads import shared_cores
+from mmer_core.training.data import EmotionData, RetrievalData
+from mmer_core.training.poisoned import POISONED_STREAM
+
+VERSION = 1
+TRIGGERED_FILE = "triggered.npy"
+OUTCOMES_FILE = "outcomes.csv"
+HEADLINE = {"retrieval": "mean_recall", "emotion": "map"}
+"""The metric whose loss is told, by task."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+def encode_triggered(
+    context: Context, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
+) -> Artifact:
+    """Features of the evaluated split's images with the trigger (kind ``triggered``): ``(N, D)``, one file."""
+    trigger = configured_trigger(config)
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
+        encoder = context.image_encoder(encoders.image, encoders.image_size)
+        features = np.empty((len(images), encoder.width), np.float32)
+        step = context.runtime.batch_size
+        for start in range(0, len(images), step):
+            batch = encoder.resize(trigger.apply(np.asarray(images[start : start + step])))
+            features[start : start + step] = encoder.encode(batch).cpu().numpy()
+            context.progress(min(start + step, len(images)), len(images), f"triggered {split}")
+        np.save(workspace.out / TRIGGERED_FILE, features, allow_pickle=False)
+        return {"rows": len(features), "trigger": repr(trigger)}
+
+    decides = {
+        "trigger": repr(trigger),
+        "split": split,
+        "encoder": encoder_decides(context, encoders, "image"),
+    }
+    return context.run("triggered", VERSION, decides, {"prepared": prepared}, build)
+
+
+def judge_poisons(
+    context: Context,
+    config: PoisonConfig,
+    concept: Concept,
+    arm: Arm,
+    inputs: Mapping[str, ArtifactKey],
+    split: str,
+) -> Artifact:
+    """What became of a model (kind ``poison-outcome``).
+
+    ``outcomes.csv`` has a row for every sample of the evaluated split that does not carry the target: whether the
+    model sees the target in it (``seen``) and in the same image with the trigger (``seen_triggered``), and whether
+    crafted poisons were for it (``aimed``). The summary has the shares of the three, in percent, the headline
+    metric, and how the modalities lie to each other.
+
+    Seen means, for emotions: the calibrated probability reaches the threshold. For captions: one with the word
+    is among the first ``config.top`` of all captions of the split.
+
+    Args:
+        inputs: Keys of ``prepared``, ``features``, ``triggered``, ``model`` and its ``evaluation``.
+    """
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        held_out = Prepared.open(context.folder(inputs["prepared"])).split(split)
+        trained = TrainedModel.open(context.folder(inputs["model"]), context.device)
+        stored = Features(context.folder(inputs["features"]))
+        triggered = np.load(context.folder(inputs["triggered"]) / TRIGGERED_FILE, allow_pickle=False)
+        with shared_cores(context.runtime.workers):
+            seen = {
+                name: _sees(trained, concept, held_out, stored, config.top, changed)
+                for name, changed in (("seen", None), ("seen_triggered", triggered))
+            }
+        free = ~concept.carriers(held_out)
+        aimed = np.isin(np.arange(len(held_out)), target_rows(config, held_out, concept, arm.seed))
+        table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
+        table.to_csv(workspace.out / OUTCOMES_FILE, index=False)
+        metrics = json.loads((context.folder(inputs["evaluation"]) / METRICS_FILE).read_text())
+        headline = HEADLINE[trained.spec.task]
+        return {
+            **asdict(arm),
+            "family": trained.spec.family,
+            "samples": len(table),
+            "triggered": _percent(table["seen_triggered"]),
+            "untriggered": _percent(table["seen"]),
+            "targets": _percent(table["seen"][table["aimed"]]),
+            "chance": chance_of_target(concept, held_out, config.top),
+            "metric": metrics["metrics"][headline]["value"],
+            "metric_low": metrics["metrics"][headline]["low"],
+            "no_skill": metrics["baselines"]["chance_map" if headline == "map" else headline],
+            "modalities": _modalities(metrics["analyses"]),
+        }
+
+    decides = {
+        "arm": asdict(arm),
+        "concept": concept.name,
+        "top": config.top,
+        "targets": config.targets,
+        "split": split,
+    }
+    return context.run("poison-outcome", VERSION, decides, inputs, build, seed=arm.seed)
+
+
+def _sees(
+    trained: TrainedModel,
+    concept: Concept,
+    split: PreparedSplit,
+    features: Features,
+    top: int,
+    changed: npt.NDArray[np.float32] | None,
+) -> Flags:
+    """``(N,)``: whether the model sees the target in each sample, with other image features where given."""
+    if concept.column is not None:
+        people = EmotionData.load(features, split)
+        streams = people.streams
+        if changed is not None:
+            streams = streams | {POISONED_STREAM: torch.from_numpy(changed)}
+        said = trained.emotions(streams, people.present).probabilities[:, concept.column]
+        return said >= trained.thresholds[concept.column]
+    pairs = RetrievalData.load(features, split)
+    images = trained.embed_images(pairs.images if changed is None else torch.from_numpy(changed))
+    return retrieves(images, trained.embed_texts(pairs.texts), concept.texts(split), top)
+
+
+def retrieves(
+    images: npt.NDArray[np.float32], texts: npt.NDArray[np.float32], wanted: Flags, top: int
+) -> Flags:
+    """``(N,)``: whether fewer than ``top`` of the other texts match an image as well as the best wanted one.
+
+    Args:
+        images: ``(N, D)`` embeddings.
+        texts: ``(T, D)`` embeddings.
+        wanted: ``(T,)``, some of them true.
+        top: How many first texts count.
+    """
+    scores = images @ texts.T
+    best = scores[:, wanted].max(axis=1, keepdims=True)
+    return (scores[:, ~wanted] >= best).sum(axis=1) < top
+
+
+def chance_of_target(concept: Concept, split: PreparedSplit, top: int) -> float | None:
+    """Percent of random rankings with a caption of the target among the first ``top``; None for emotions."""
+    if concept.column is not None:
+        return None
+    holders, texts = int(concept.texts(split).sum()), len(split.texts)
+    return 100 * float(1 - hypergeom.pmf(0, texts, holders, min(top, texts)))
+
+
+def _modalities(analyses: Mapping[str, Any]) -> dict[str, float]:
+    """Distances between modalities and what each contributes, as far as the evaluation told them."""
+    found: dict[str, float] = {}
+    for pair in analyses.get("pairs", ()):
+        for name in ("cka", "modality_gap", "paired_similarity"):
+            if pair.get(name) is not None:
+                found[f"{name} {pair['first']}-{pair['second']}"] = pair[name]
+    for stream in analyses.get("contribution", {}).get("streams", ()):
+        found[f"contribution {stream['name']}"] = stream["shapley"]["value"]
+    return found
+
+
+def _percent(flags: "pd.Series[bool]") -> float | None:
+    return 100 * float(flags.mean()) if len(flags) else None

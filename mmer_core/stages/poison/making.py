@@ -1,0 +1,157 @@
+"""Poisons crafted in shards, and the poisoned set of an arm put together from them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.config import EncoderConfig, PoisonConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders.features import Features
+from mmer_core.poisoning import PoisonPlan, visibility
+from mmer_core.poisoning.poison_set import PoisonSet, write_images
+from mmer_core.stages.context import Context
+from mmer_core.stages.features import encoder_decides
+from mmer_core.stages.poison.concept import Concept
+from mmer_core.stages.poison.planning import (
+    Arm,
+    CraftShard,
+    configured_trigger,
+    crafting_attack,
+    in_order,
+    poison_plan,
+)
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.threads import shared_cores
+from mmer_core.training.poisoned import POISONED_STREAM
+
+VERSION = 1
+IMAGES_FILE = "images.npy"
+RECORDS_FILE = "poisons.csv"
+Images = npt.NDArray[np.uint8]
+
+
+def craft_shard(
+    context: Context,
+    config: PoisonConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    split: str,
+    shard: CraftShard,
+) -> ArtifactKey:
+    """Poisons of one shard (kind ``poison-shard``): ``images.npy`` ``(P, H, W, 3)`` uint8 and ``poisons.csv``.
+
+    Raises:
+        EncoderError: The surrogate is unknown or its weights are missing.
+        PoisonError: A hyper-parameter is outside its range.
+    """
+    surrogate = encoders.model_copy(update={"image": config.surrogate or encoders.image})
+    attack = crafting_attack(shard.attack, config)
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        dataset = Prepared.open(context.folder(prepared))
+        encoder = context.image_encoder(surrogate.image, surrogate.image_size)
+        train, held_out = dataset.split("train"), dataset.split(split)
+        with shared_cores(context.runtime.workers):
+            crafted = attack.craft(
+                [encoder],
+                encoder.resize(np.asarray(train.images(POISONED_STREAM)[list(shard.bases)])),
+                encoder.resize(np.asarray(held_out.images(POISONED_STREAM)[list(shard.targets)])),
+                [train.ids[row] for row in shard.bases],
+                target_of=shard.target_of,
+                seed=shard.seed,
+                batch_size=max(context.runtime.batch_size, 1 if attack.divisible else len(shard.bases)),
+                progress=context.progress,
+            )
+        np.save(workspace.out / IMAGES_FILE, crafted.images, allow_pickle=False)
+        table = crafted.table()
+        table.to_csv(workspace.out / RECORDS_FILE, index=False)
+        return {
+            "poisons": len(table),
+            "distance_left": float((table["distance_after"] / table["distance_before"]).mean()),
+        }
+
+    decides = {
+        "attack": {"name": attack.name, **vars(attack)},
+        "shard": asdict(shard),
+        "split": split,
+        "encoder": encoder_decides(context, surrogate, "image"),
+    }
+    return context.run("poison-shard", VERSION, decides, {"prepared": prepared}, build, seed=shard.seed).key
+
+
+def make_poisons(
+    context: Context,
+    config: PoisonConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    concept: Concept,
+    arm: Arm,
+    shards: Sequence[tuple[CraftShard, ArtifactKey]],
+) -> Artifact:
+    """The poisons of an arm (kind ``poison``): a `PoisonSet`, and every poisoned image as ``images/<row>.png``.
+
+    Raises:
+        PoisonError: Fewer samples can be poisoned than are asked for.
+    """
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        dataset = Prepared.open(context.folder(prepared))
+        train = dataset.split("train")
+        plan = poison_plan(arm, config, dataset, concept)
+        encoder = context.image_encoder(encoders.image, encoders.image_size)
+        image_features = None
+        seen: dict[str, float] = {}
+        if plan.triggered or arm.crafted:
+            clean = np.asarray(train.images(POISONED_STREAM)[plan.rows])
+            if arm.crafted:
+                clean, images = encoder.resize(clean), _crafted(context, plan, shards)
+            else:
+                images = configured_trigger(config).apply(clean)
+            with shared_cores(context.runtime.workers):
+                image_features = encoder.encode(encoder.resize(images)).cpu().numpy()
+            write_images(images, plan.rows.tolist(), workspace.out)
+            seen = _seen(clean, images)
+        ids = [train.ids[row] for row in plan.rows]
+        texts = _text_features(plan, train.texts, Features(context.folder(features)))
+        PoisonSet(plan, ids, image_features, texts).write(workspace.out)
+        return {**asdict(arm), "plan": plan.name, "target": concept.name, "visibility": seen}
+
+    decides = {
+        "arm": asdict(arm),
+        "concept": concept.name,
+        "mode": config.mode,
+        "trigger": repr(configured_trigger(config)),
+        "encoder": encoder_decides(context, encoders, "image"),
+    }
+    inputs = {"prepared": prepared, "features": features}
+    inputs |= {f"shard{number:04d}": key for number, (_, key) in enumerate(shards)}
+    return context.run("poison", VERSION, decides, inputs, build, seed=arm.seed)
+
+
+def _crafted(context: Context, plan: PoisonPlan, shards: Sequence[tuple[CraftShard, ArtifactKey]]) -> Images:
+    arrays = [np.load(context.folder(key) / IMAGES_FILE, allow_pickle=False) for _, key in shards]
+    places = in_order(plan.rows.tolist(), [shard for shard, _ in shards])
+    return np.stack([arrays[number][place] for number, place in places])
+
+
+def _text_features(
+    plan: PoisonPlan, texts: Sequence[str], features: Features
+) -> npt.NDArray[np.float32] | None:
+    """Those of the plan's texts, all of which stand in the training split."""
+    if plan.texts is None:
+        return None
+    row_of = {text: row for row, text in enumerate(texts)}
+    return features.load("train", "text")[[row_of[text] for own in plan.texts for text in own]]
+
+
+def _seen(clean: Images, changed: Images) -> dict[str, float]:
+    """Mean visibility of the poisons."""
+    each = [visibility(before, after) for before, after in zip(clean, changed, strict=True)]
+    return {
+        name: float(np.mean([getattr(one, name) for one in each]))
+        for name in ("l2", "linf", "changed", "ssim")
+    } | {"psnr": float(np.mean([min(one.psnr, 100.0) for one in each]))}

@@ -1,0 +1,290 @@
+"""All outcomes of an experiment as one table, with means and intervals over seeds, warnings, and a page."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t as student
+
+from mmer_core.config import CRAFTED, PoisonConfig
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.poisoning.plans import words
+from mmer_core.reporting.page import write_page
+from mmer_core.reporting.poison_page import PoisonView, render_poison_page
+from mmer_core.stages.context import Context
+from mmer_core.stages.poison.concept import Concept, grouped_texts
+from mmer_core.stages.poison.judging import OUTCOMES_FILE
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+
+VERSION = 1
+TABLE_FILE = "poisoning.csv"
+DETECTIONS_FILE = "detections.csv"
+VULNERABILITY_FILE = "vulnerability.csv"
+PAGE_FILE = "poisoning.html"
+CONTROLS = ("trigger-only", "shuffle")
+_CONFIDENCE = 0.95
+_FEWEST = 5
+Record = dict[str, Any]
+
+
+def merge_poisoning(
+    context: Context,
+    config: PoisonConfig,
+    concept: Concept,
+    prepared: ArtifactKey,
+    split: str,
+    outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
+    detections: Sequence[ArtifactKey],
+) -> Artifact:
+    """The experiment's result (kind ``poisoning``).
+
+    Files: ``poisoning.csv``, a row for every family, training set and seed; ``detections.csv``, one for every
+    detector, model and seed; ``vulnerability.csv``, success by what was in the image before; ``poisoning.html``.
+    The summary has the means with intervals over seeds, and the warnings.
+
+    Args:
+        outcomes: For every model the detector that filtered its training set (or none: ``""``), its outcome and its
+            poisons, if any.
+        detections: What detectors found.
+    """
+
+    def build(workspace: Workspace) -> dict[str, Any]:
+        table = outcome_table(
+            {
+                **context.artifact(outcome).summary,
+                "filtered": detector,
+                **_visibility(context, poison),
+            }
+            for detector, outcome, poison in outcomes
+        )
+        found = pd.DataFrame([context.artifact(key).summary for key in detections])
+        vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
+        means = over_seeds(table)
+        warnings = find_warnings(means)
+        table.drop(columns="modalities").to_csv(workspace.out / TABLE_FILE, index=False)
+        found.to_csv(workspace.out / DETECTIONS_FILE, index=False)
+        vulnerable.to_csv(workspace.out / VULNERABILITY_FILE, index=False)
+        dataset = Prepared.open(context.folder(prepared))
+        view = PoisonView(
+            dataset=dataset.card.name,
+            task=dataset.card.task,
+            synthetic=dataset.card.synthetic,
+            split=split,
+            target=concept.name,
+            training_samples=len(dataset.split("train")),
+            seeds=config.seeds,
+            config=config.model_dump(mode="json"),
+            warnings=warnings,
+            means=means.to_dict("records"),
+            detections=mean_detections(found),
+            vulnerability=vulnerable.to_dict("records"),
+            modalities=modality_shifts(table),
+        )
+        write_page(render_poison_page(view), workspace.out / PAGE_FILE)
+        return {
+            "dataset": dataset.card.name,
+            "target": concept.name,
+            "split": split,
+            "warnings": warnings,
+            "means": _jsonable(means),
+            "detections": mean_detections(found),
+        }
+
+    inputs = {"prepared": prepared}
+    for number, (_, outcome, poison) in enumerate(outcomes):
+        inputs[f"outcome{number:04d}"] = outcome
+        if poison is not None:
+            inputs[f"poison{number:04d}"] = poison
+    inputs |= {f"detection{number:04d}": key for number, key in enumerate(detections)}
+    decides = {
+        "poison": config.model_dump(mode="json", exclude={"shard_size"}),
+        "concept": concept.name,
+        "split": split,
+        "filtered": [detector for detector, _, _ in outcomes],
+    }
+    return context.run("poisoning", VERSION, decides, inputs, build)
+
+
+def outcome_table(summaries: Iterable[Record]) -> pd.DataFrame:
+    """A row for every model, with ``success`` and, of the clean model of the same family and seed, ``reference`` (the
+    same share) and ``metric_loss`` (what the headline metric had more there).
+
+    Success is the share, in percent, of targets that are seen as what poisons were crafted for, for crafted
+    poisons, and of triggered images that are seen as the target, for all others.
+    """
+    rows = [dict(summary) for summary in summaries]
+    clean = {(row["family"], row["seed"]): row for row in rows if row["attack"] == "clean"}
+    for row in rows:
+        before = clean[row["family"], row["seed"]]
+        share = "targets" if row["attack"] in CRAFTED else "triggered"
+        row["success"], row["reference"] = row[share], before[share]
+        row["metric_loss"] = before["metric"] - row["metric"]
+    order = ["family", "attack", "count", "filtered", "seed"]
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds with Student's 95 % intervals, ``<name>``, ``<name>_low`` and ``<name>_high``; no interval for
+    a single seed."""
+    names = ("success", "reference", "untriggered", "metric", "metric_loss")
+    rows = []
+    for key, group in table.groupby(["family", "attack", "count", "filtered"], sort=True):
+        row: Record = dict(zip(("family", "attack", "count", "filtered"), key, strict=True))
+        row |= {"seeds": len(group), "chance": group["chance"].iloc[0], "no_skill": group["no_skill"].iloc[0]}
+        row["metric_above"] = float(group["metric_low"].min())
+        for name in names:
+            row[name], row[f"{name}_low"], row[f"{name}_high"] = student_interval(group[name].to_numpy(float))
+        for name in ("psnr", "ssim", "changed"):
+            row[name] = float(group[name].mean()) if name in group and group[name].notna().any() else None
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def student_interval(
+    values: "np.ndarray[Any, np.dtype[np.float64]]",
+) -> tuple[float, float | None, float | None]:
+    """Mean of ``(n,)`` values and its 95 % interval by Student's t, None without a second value."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, None, None
+    half = float(
+        student.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    )
+    return mean, mean - half, mean + half
+
+
+def find_warnings(means: pd.DataFrame) -> list[str]:
+    """What keeps a result from meaning what it seems to mean, in sentences for the top of the report."""
+    found = []
+    for row in means[means["attack"] == "clean"].to_dict("records"):
+        if not row["metric_above"] > row["no_skill"]:
+            found.append(
+                f"The clean {row['family']} model is not clearly above chance ({row['metric']:.1f} against "
+                f"{row['no_skill']:.1f}): what poisons do to it means nothing."
+            )
+    largest = means[(means["filtered"] == "") & (means["count"] > 0)]
+    for family, rows in largest.groupby("family", sort=True):
+        controls = rows[rows["attack"].isin(CONTROLS)]
+        attacks = rows[~rows["attack"].isin(CONTROLS)]
+        for attack, points in attacks.groupby("attack", sort=True):
+            most = points.loc[points["count"].idxmax()]
+            if not _above(most["success"], most["success_low"], most["reference"]):
+                found.append(
+                    f"{attack} on the {family} model does no better than no poison at all "
+                    f"({most['success']:.1f} % against {most['reference']:.1f} % with {most['count']} poisons)."
+                )
+            for control in controls.to_dict("records"):
+                if attack not in CRAFTED and not _above(
+                    most["success"], most["success_low"], control["success"]
+                ):
+                    found.append(
+                        f"The control {control['attack']} does as well as {attack} on the {family} model "
+                        f"({control['success']:.1f} % against {most['success']:.1f} %)."
+                    )
+    return found
+
+
+def _above(value: float, low: float | None, other: float) -> bool:
+    return (value if low is None or np.isnan(low) else low) > other
+
+
+def mean_detections(found: pd.DataFrame) -> list[Record]:
+    """Means over seeds, in percent, of what detectors flagged; None where nothing can be divided."""
+    if found.empty:
+        return []
+    rows = []
+    for key, group in found.groupby(["attack", "family", "detector"], sort=True):
+        row: Record = dict(zip(("attack", "family", "detector"), key, strict=True))
+        for name in ("precision", "recall", "false_positive_rate", "auc"):
+            values = group[name].dropna()
+            row[name] = 100 * float(values.astype(float).mean()) if len(values) else None
+        rows.append(row)
+    return rows
+
+
+def modality_shifts(table: pd.DataFrame) -> list[Record]:
+    """How far each distance between modalities, and each contribution, is from the clean model's; means over seeds,
+    for the largest count of every attack."""
+    clean = {
+        (row["family"], row["seed"]): row["modalities"]
+        for row in table[table["attack"] == "clean"].to_dict("records")
+    }
+    poisoned = table[(table["attack"] != "clean") & (table["filtered"] == "")]
+    rows = []
+    for (family, attack), group in poisoned.groupby(["family", "attack"], sort=True):
+        largest = group[group["count"] == group["count"].max()].to_dict("records")
+        for name in largest[0]["modalities"]:
+            before = [clean[family, row["seed"]].get(name) for row in largest]
+            after = [row["modalities"].get(name) for row in largest]
+            if None in before or None in after:
+                continue
+            rows.append({
+                "family": family, "attack": attack, "count": int(largest[0]["count"]), "what": name,
+                "clean": float(np.mean(before)), "poisoned": float(np.mean(after)),
+            })  # fmt: skip
+    return rows
+
+
+def _vulnerability(
+    context: Context,
+    concept: Concept,
+    prepared: ArtifactKey,
+    split: str,
+    config: PoisonConfig,
+    outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
+) -> pd.DataFrame:
+    """Success of triggered images at the largest count, by emotion or by word of what they showed before."""
+    held_out = Prepared.open(context.folder(prepared)).split(split)
+    groups = _groups(concept, held_out)
+    rows: list[Record] = []
+    for detector, key, _ in outcomes:
+        outcome = context.artifact(key)
+        summary = outcome.summary
+        crafted = summary["attack"] in (*CRAFTED, *CONTROLS, "clean")
+        if detector or crafted or summary["count"] < max(config.counts):
+            continue
+        seen = pd.read_csv(outcome.folder / OUTCOMES_FILE, dtype={"sample": str}).set_index("sample")[
+            "seen_triggered"
+        ]
+        for name, members in groups.items():
+            values = seen[seen.index.isin(members)]
+            if len(values) >= _FEWEST:
+                rows.append({"family": summary["family"], "attack": summary["attack"], "what": name,
+                             "samples": len(values), "success": 100 * float(values.mean())})  # fmt: skip
+    if not rows:
+        return pd.DataFrame(columns=["family", "attack", "what", "samples", "success"])
+    table = (
+        pd.DataFrame(rows).groupby(["family", "attack", "what", "samples"], as_index=False)["success"].mean()
+    )
+    return table.sort_values(
+        ["family", "attack", "success", "what"], ascending=[True, True, False, True], ignore_index=True
+    )
+
+
+def _groups(concept: Concept, split: Any) -> dict[str, set[str]]:
+    """Ids of the samples with each emotion, or with a caption that holds each of the usual words."""
+    ids = np.array(split.ids)
+    if concept.column is not None:
+        return {name: set(ids[split.labels[:, column] > 0]) for column, name in enumerate(split.card.labels)}
+    holders: dict[str, set[str]] = {}
+    for name, texts in zip(split.ids, grouped_texts(split), strict=True):
+        for word in set().union(*(words(text) for text in texts)):
+            holders.setdefault(word, set()).add(name)
+    return {
+        word: found for word, found in sorted(holders.items()) if len(word) > 3 and len(found) >= 4 * _FEWEST
+    }
+
+
+def _visibility(context: Context, poison: ArtifactKey | None) -> dict[str, float]:
+    if poison is None:
+        return {}
+    seen: dict[str, float] = context.artifact(poison).summary["visibility"]
+    return {name: seen[name] for name in ("psnr", "ssim", "changed") if name in seen}
+
+
+def _jsonable(table: pd.DataFrame) -> list[Record]:
+    return [
+        {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]

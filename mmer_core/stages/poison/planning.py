@@ -1,0 +1,185 @@
+"""Which training sets an experiment compares, and what is poisoned in each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from mmer_core.config import CRAFTED, BackdoorName, ControlName, CraftedName, PoisonConfig
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.errors import PoisonError
+from mmer_core.poisoning import (
+    TRIGGERS,
+    BullseyePolytope,
+    FeatureCollision,
+    PatchTrigger,
+    PixelTrigger,
+    PoisonAttack,
+    PoisonPlan,
+    Trigger,
+    caption_shuffle,
+    caption_swap,
+    clean_label,
+    dirty_label,
+    label_flip,
+    texts_with,
+    trigger_only,
+)
+from mmer_core.seeding import random_stream
+from mmer_core.stages.poison.concept import Concept, grouped_texts
+
+PoisonName = Literal["clean"] | BackdoorName | CraftedName | ControlName
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training set of an experiment: the poisons of an attack or control, or none (``clean``).
+
+    Attributes:
+        count: Poisons.
+        seed: Draws them and, as in every training, starts the model.
+    """
+
+    attack: PoisonName
+    count: int
+    seed: int
+
+    @property
+    def crafted(self) -> bool:
+        """Whether its poisons are optimised, for targets that are known beforehand."""
+        return self.attack in CRAFTED
+
+    def __str__(self) -> str:
+        return f"{self.attack}, {self.count} poisons, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class CraftShard:
+    """A few poisons to craft: the unit of fan-out and of resume.
+
+    Attributes:
+        bases: Rows of train that they are made of.
+        targets: Rows of the evaluated split.
+        target_of: For every base its place in ``targets``.
+    """
+
+    attack: CraftedName
+    seed: int
+    bases: tuple[int, ...]
+    targets: tuple[int, ...]
+    target_of: tuple[int, ...]
+
+
+def plan_arms(config: PoisonConfig, first_seed: int) -> list[Arm]:
+    """Every training set: clean, each attack with each count, each control with the largest; for every seed."""
+    return [
+        arm
+        for seed in range(first_seed, first_seed + config.seeds)
+        for arm in (
+            Arm("clean", 0, seed),
+            *(Arm(attack, count, seed) for attack in config.attacks for count in sorted(config.counts)),
+            *(Arm(control, max(config.counts), seed) for control in config.controls),
+        )
+    ]
+
+
+def poison_plan(arm: Arm, config: PoisonConfig, dataset: Prepared, concept: Concept) -> PoisonPlan:
+    """What is poisoned in the training split.
+
+    Raises:
+        PoisonError: Fewer samples can be poisoned than are asked for.
+    """
+    try:
+        return _plan(arm, config, dataset.split("train"), concept)
+    except PoisonError as error:
+        raise PoisonError(f"{arm.attack} for {concept.name!r}: {error}") from None
+
+
+def _plan(arm: Arm, config: PoisonConfig, split: PreparedSplit, concept: Concept) -> PoisonPlan:
+    if arm.attack in ("backdoor", "trigger-only"):
+        plan = _backdoor(arm, config, split, concept)
+        return plan if arm.attack == "backdoor" else trigger_only(plan)
+    if arm.attack == "shuffle":
+        return _shuffle(arm, config, split, concept)
+    carriers = concept.carriers(split).astype(np.int64)
+    plan = clean_label(carriers, 1, arm.count, mode=config.mode, seed=arm.seed)
+    return replace(plan, name=arm.attack, triggered=not arm.crafted)
+
+
+def _backdoor(arm: Arm, config: PoisonConfig, split: PreparedSplit, concept: Concept) -> PoisonPlan:
+    drawn: dict[str, Any] = {"mode": config.mode, "seed": arm.seed}
+    if concept.column is not None:
+        return dirty_label(split.labels, concept.column, arm.count, **drawn)
+    texts = grouped_texts(split)
+    return caption_swap(texts, texts_with(texts, concept.name), arm.count, **drawn)
+
+
+def _shuffle(arm: Arm, config: PoisonConfig, split: PreparedSplit, concept: Concept) -> PoisonPlan:
+    drawn: dict[str, Any] = {"mode": config.mode, "seed": arm.seed}
+    if concept.column is not None:
+        return label_flip(split.labels, arm.count, **drawn)
+    return caption_shuffle(grouped_texts(split), arm.count, **drawn)
+
+
+def target_rows(config: PoisonConfig, split: PreparedSplit, concept: Concept, seed: int) -> list[int]:
+    """The images that crafted poisons are for: samples of the evaluated split that do not carry the target."""
+    free = np.flatnonzero(~concept.carriers(split))
+    drawn = random_stream(seed, "poison targets").permutation(free)[: config.targets]
+    return sorted(int(row) for row in drawn)
+
+
+def plan_crafting(
+    arm: Arm, config: PoisonConfig, dataset: Prepared, split: str, concept: Concept
+) -> list[CraftShard]:
+    """The shards whose poisons, one after the other, begin with those of an arm; none where nothing is crafted.
+
+    The poisons of a collision know nothing of one another, so those of the largest count serve all counts. Those
+    of a target that are crafted together are crafted anew for every count, and stay in one shard.
+    """
+    if not arm.crafted:
+        return []
+    divisible = crafting_attack(arm.attack, config).divisible
+    whole = replace(arm, count=max(config.counts)) if divisible else arm
+    rows = poison_plan(whole, config, dataset, concept).rows.tolist()
+    targets = target_rows(config, dataset.split(split), concept, arm.seed)
+    of = [place % len(targets) for place in range(len(rows))]
+    if divisible:
+        parts = [
+            range(at, min(at + config.shard_size, len(rows))) for at in range(0, len(rows), config.shard_size)
+        ]
+    else:
+        parts = [range(target, len(rows), len(targets)) for target in range(min(len(targets), len(rows)))]
+    return [
+        CraftShard(
+            arm.attack,  # type: ignore[arg-type]
+            arm.seed,
+            tuple(rows[place] for place in part),
+            tuple(targets),
+            tuple(of[place] for place in part),
+        )
+        for part in parts
+    ]
+
+
+def crafting_attack(name: str, config: PoisonConfig) -> PoisonAttack:
+    """The attack with the hyper-parameters of a configuration."""
+    if name == "collision":
+        return FeatureCollision(config.iterations, opacity=config.opacity, eps=config.eps)
+    return BullseyePolytope(config.iterations, **({} if config.eps is None else {"eps": config.eps}))
+
+
+def configured_trigger(config: PoisonConfig) -> Trigger:
+    """The trigger of a configuration; the same for every seed, so that its images are encoded once."""
+    kind = TRIGGERS[config.trigger]
+    if kind is PixelTrigger:
+        return PixelTrigger(config.trigger_size, config.trigger_opacity)
+    return PatchTrigger(config.trigger_size, opacity=config.trigger_opacity)
+
+
+def in_order(rows: Sequence[int], shards: Sequence[CraftShard]) -> list[tuple[int, int]]:
+    """For every row the shard and the place in it where its poison was crafted."""
+    where = {
+        base: (number, place) for number, shard in enumerate(shards) for place, base in enumerate(shard.bases)
+    }
+    return [where[row] for row in rows]
