@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TEST_PROCESSES ?= 2
+# Whole files, so that fixtures are made once, and in the order of collection: the longest come early.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint format type-check layers check bench clean
@@ -15,10 +18,10 @@ demo: $(READY)  ## the whole study on drawn miniature datasets; ends with the pa
 	$(BIN)/mmer pipeline --config demo
 
 test: $(READY)  ## all tests, real servers included
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: $(READY)  ## the tests that start no server and no second process
-	$(BIN)/python -m pytest -m "not integration"
+	$(PYTEST) -m "not integration"
 
 lint: $(READY)  ## ruff: style and common mistakes
 	$(BIN)/ruff check .

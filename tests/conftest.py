@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -7,6 +8,10 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 from s3_server import S3Server, s3_server, weed_binary
+
+# Beside other test processes a thread for every core would only wait for theirs. Read when torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A first call may take its time on a busy machine, and no test is about time.
 settings.register_profile("mmer", deadline=None)

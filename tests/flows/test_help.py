@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from pydantic import BaseModel
+from rich.console import Console
 
-from flows.cli import main
+from flows.cli import app, main
 from mmer_core.config import (
     EvaluateJob,
     FineTuneJob,
@@ -35,6 +36,17 @@ def parameters(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, 
             yield f"--{prefix}{name}".replace("_", "-"), field.description
 
 
+@pytest.fixture
+def wide() -> Iterator[None]:
+    """So wide that the column of flags is not broken between the lines of a description.
+
+    A command keeps the console of its first message, and that one the width of the terminal it was made for.
+    """
+    app.console = Console(width=400)
+    yield
+    app.console = None
+
+
 def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     """Help without frames and line breaks."""
     with pytest.raises(SystemExit) as end:
@@ -56,15 +68,14 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ("report", ReportJob),
     ],
 )
-def test_every_parameter_is_listed(command, job, capsys, monkeypatch) -> None:
-    # Wide enough that the column of flags is not broken between the lines of a description.
-    monkeypatch.setenv("COLUMNS", "400")
+@pytest.mark.usefixtures("wide")
+def test_every_parameter_is_listed(command, job, capsys) -> None:
     text = help_of(capsys, command)
     listed = list(parameters(job))
     assert len(listed) > 5
     for flag, description in listed:
-        assert flag in text, flag
-        assert re.sub(r"\s+", "", description) in text, (flag, description)
+        assert flag in text, f"{flag} is not in {text}"
+        assert re.sub(r"\s+", "", description) in text, f"{description!r} of {flag} is not in {text}"
 
 
 def test_every_command_is_listed(capsys) -> None:
