@@ -8,13 +8,17 @@ from torch import Tensor
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.tracing import running
 
+_PIXELS = (
+    200_000  # in one pass on a CPU: maps of many more leave the caches, and cost up to three times as much
+)
+
 
 def pull(encoder: ImageEncoder, pixels: Tensor, mix: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
     """Features of a batch, and the gradient of a quadratic function of them with regard to the pixels.
 
     The function is known by its gradient with regard to the features, ``mix @ features - shift``: every
     distance to targets, of single images or of means of several, is of that form. So targets are encoded
-    once, and all images of a batch share one pass in either direction. Weights need no gradient.
+    once, and the images of a batch share passes in either direction. Weights need no gradient.
 
     Args:
         encoder: The frozen network; its preprocessing is differentiated as well.
@@ -27,9 +31,16 @@ def pull(encoder: ImageEncoder, pixels: Tensor, mix: Tensor, shift: Tensor) -> t
     """
     with running(), torch.enable_grad():
         pixels = pixels.detach().requires_grad_()
-        features = encoder.module(encoder.scale(pixels)).float()
+        parts = pixels.split(_images_a_pass(pixels))
+        features = torch.cat([encoder.module(encoder.scale(part)).float() for part in parts])
         (gradient,) = torch.autograd.grad(features, pixels, mix @ features.detach() - shift)
     return features.detach(), gradient
+
+
+def _images_a_pass(pixels: Tensor) -> int:
+    if pixels.device.type != "cpu":
+        return len(pixels)
+    return max(1, _PIXELS // pixels[0, 0].numel())
 
 
 def encode_all(encoder: ImageEncoder, images: Tensor, batch_size: int) -> Tensor:
