@@ -25,7 +25,7 @@ from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from flows import artifacts_cli, attack_cli, data_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
+from flows import artifacts_cli, attack_cli, data_cli, deploy_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
@@ -67,6 +67,7 @@ query_cli.add_to(app)
 predict_cli.add_to(app)
 attack_cli.add_to(app)
 model_cli.add_to(app)
+deploy_cli.add_to(app)
 
 Flags = Parameter(name="*")
 Prefect = Annotated[
