@@ -1,9 +1,9 @@
-"""`mmer artifacts`: look at, fetch and check what has been made."""
+"""`mmer artifacts`: look at, fetch, check and clear up what has been made."""
 
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -14,8 +14,9 @@ from mmer_core.errors import ArtifactCorrupt
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
 from mmer_core.store import Manifest
+from mmer_core.store.ancestry import Ancestry
 
-app = App(name="artifacts", help="Look at, fetch and check what has been made.")
+app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 Key = Annotated[
     str, Parameter(help="kind/digest as `ls` prints it; a unique beginning, or a kind for its newest.")
@@ -75,6 +76,47 @@ def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> Non
     if problems:
         raise ArtifactCorrupt("; ".join(problems))
     print(f"{len(keys)} artifacts are whole")
+
+
+@app.command
+def delete(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
+    """Take an artifact out of the store, damaged or not; `gc` then frees its space."""
+    store = Context(runtime).store
+    found = store.find(key)
+    store.delete(found)
+    print(f"{found} is deleted")
+
+
+@app.command
+def gc(*, older_than: float = 24.0, runtime: Runtime = RuntimeConfig()) -> None:
+    """Delete file contents that no artifact uses: of deleted artifacts, and of runs that died while publishing.
+
+    Parameters
+    ----------
+    older_than:
+        Hours for which contents are spared, as they may belong to an artifact that is just being published.
+    """
+    freed = Context(runtime).store.gc(older_than=3600.0 * older_than)
+    print(f"{freed / 1e6:.1f} MB freed")
+
+
+@app.command
+def lineage(
+    key: Key,
+    *,
+    form: Annotated[Literal["tree", "mermaid", "dot"], Parameter(name="--as")] = "tree",
+    runtime: Runtime = RuntimeConfig(),
+) -> None:
+    """Print what an artifact was made from, step by step back to the raw data.
+
+    Parameters
+    ----------
+    form:
+        A tree of text, or a graph for Mermaid or Graphviz.
+    """
+    store = Context(runtime).store
+    ancestry = Ancestry.of(store, store.find(key))
+    print({"tree": ancestry.tree, "mermaid": ancestry.mermaid, "dot": ancestry.dot}[form]())
 
 
 def _figures(manifest: Manifest) -> str:

@@ -25,8 +25,17 @@ from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from flows import artifacts_cli, attack_cli, data_cli, jobs, model_cli, predict_cli, query_cli  # noqa: E402
-from flows import poisoning as poisoning_flow  # noqa: E402
+from flows import (  # noqa: E402
+    artifacts_cli,
+    attack_cli,
+    data_cli,
+    deploy_cli,
+    jobs,
+    model_cli,
+    poisoning,
+    predict_cli,
+    query_cli,
+)
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__  # noqa: E402
@@ -69,6 +78,7 @@ query_cli.add_to(app)
 predict_cli.add_to(app)
 attack_cli.add_to(app)
 model_cli.add_to(app)
+deploy_cli.add_to(app)
 
 Flags = Parameter(name="*")
 Prefect = Annotated[
@@ -136,7 +146,7 @@ def robustness(job: Annotated[RobustnessJob, Flags] = RobustnessJob(), *, prefec
 @app.command
 def poison(job: Annotated[PoisonJob, Flags] = PoisonJob(), *, prefect: Prefect = None) -> None:
     """Poison the training data, train both families on it, and tell what it did to each."""
-    key = ArtifactKey.parse(_run(poisoning_flow.poison, job, prefect))
+    key = ArtifactKey.parse(_run(poisoning.poison, job, prefect))
     query_cli.print_poisoning(Context(job.runtime), key)
 
 

@@ -9,6 +9,7 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.store import Artifact
+from mmer_core.store.ancestry import Ancestry
 
 
 def leave_summary(artifact: Artifact, title: str) -> None:
@@ -23,6 +24,19 @@ def leave_summary(artifact: Artifact, title: str) -> None:
         f"| figure | value |\n|---|---|\n{rows}\n",
         key=f"{artifact.key.kind}-summary",
         description=title,
+    )
+
+
+def leave_lineage(artifact: Artifact) -> None:
+    """A markdown note of what an artifact was made from: a tree, and the source of a graph."""
+    if not _in_run():
+        return
+    ancestry = Ancestry.of(artifact.store, artifact.key)
+    create_markdown_artifact(
+        f"# Lineage of `{artifact.key}`\n\n```text\n{ancestry.tree()}\n```\n\n"
+        f"The same for a viewer of Mermaid:\n\n```mermaid\n{ancestry.mermaid()}\n```\n",
+        key=f"{artifact.key.kind}-lineage",
+        description="What it was made from",
     )
 
 

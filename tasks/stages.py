@@ -30,7 +30,7 @@ from mmer_core.stages import AttackShard, CaptionShard, Context, ModelArtifacts
 from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.store import ArtifactKey
-from tasks.artifacts import leave_note, leave_picture, leave_summary, leave_table
+from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
 
 
@@ -245,4 +245,5 @@ def report(
     """The HTML report."""
     artifact = stages.build_report(Context(runtime, progress_for("report")), config, inputs, settings)
     leave_summary(artifact, "Report")
+    leave_lineage(artifact)
     return artifact.key

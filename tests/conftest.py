@@ -30,16 +30,29 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture
 def s3_url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """Address of an empty store on the S3 server, with the AWS variables set for this test."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+    return _empty_store(s3, s3.env, monkeypatch)
+
+
+@pytest.fixture
+def tls_url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same over TLS."""
+    return _empty_store(s3, s3.tls_env, monkeypatch)
+
+
+def _empty_store(s3: S3Server, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in s3.env.items():
+    for name, value in env.items():
         monkeypatch.setenv(name, value)
     return f"s3://{s3.bucket}/{uuid4().hex}"
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.integration)])
+_ON_SERVER = (pytest.param(name, marks=pytest.mark.integration) for name in ("s3_url", "tls_url"))
+
+
+@pytest.fixture(params=["local", *_ON_SERVER])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Address of an empty store: the test runs once on local disk and once on the S3 server."""
+    """Address of an empty store: the test runs on local disk, on the S3 server, and there over TLS."""
     if request.param == "local":
         return str(tmp_path / "store")
-    return request.getfixturevalue("s3_url")
+    return request.getfixturevalue(request.param)

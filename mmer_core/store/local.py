@@ -94,6 +94,14 @@ class LocalBackend:
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
+    def modified(self, key: str) -> float | None:
+        path = self._path(key)
+        with disk_errors(path):
+            try:
+                return path.stat().st_mtime
+            except FileNotFoundError:
+                return None
+
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with disk_errors(self.root):
             yield from self._walk(self._path(prefix), prefix)

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors
-from mmer_core.store.s3_errors import DamagedUploadError, RacingError, TakenError, translated
+from mmer_core.store.s3_errors import BROKEN_OFF, DamagedUploadError, RacingError, TakenError, translated
 
 
 class S3Backend:
@@ -34,6 +34,7 @@ class S3Backend:
         prefix: ``/``-separated segments below which everything is kept; may be empty.
         attempts: How often a request is made before it counts as failed.
         part_size: Larger files go up in parts of this many bytes (S3 asks for at least 5 MiB).
+        timeout: Seconds of silence after which a request counts as failed.
 
     Raises:
         StoreError: The AWS settings in the environment do not make sense.
@@ -45,7 +46,13 @@ class S3Backend:
     _probing: ClassVar[Lock] = Lock()
 
     def __init__(
-        self, bucket: str, prefix: str = "", *, attempts: int = 5, part_size: int = 64 << 20
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        attempts: int = 5,
+        part_size: int = 64 << 20,
+        timeout: float = 60.0,
     ) -> None:
         self.bucket = bucket
         self.url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
@@ -53,7 +60,7 @@ class S3Backend:
         self._attempts = attempts
         self._part_size = part_size
         try:
-            self._client = _client(attempts)
+            self._client = _client(attempts, timeout)
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"the S3 settings for {self.url} do not work ({error}): check AWS_*") from error
         self.endpoint = _without_userinfo(self._client.meta.endpoint_url)
@@ -131,12 +138,15 @@ class S3Backend:
         return digest.hexdigest()
 
     def exists(self, key: str) -> bool:
+        return self.modified(key) is not None
+
+    def modified(self, key: str) -> float | None:
         try:
             with self._errors(f"looking for {key}"):
-                self._client.head_object(Bucket=self.bucket, Key=self._prefix + key)
+                found = self._client.head_object(Bucket=self.bucket, Key=self._prefix + key)
         except MissingObjectError:
-            return False
-        return True
+            return None
+        return float(found["LastModified"].timestamp())
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -184,7 +194,7 @@ class S3Backend:
                         position += len(chunk)
                         yield chunk
                     return
-                except (HTTPClientError, IncompleteReadError):
+                except BROKEN_OFF:
                     failures += 1
                     if failures >= self._attempts:
                         raise
@@ -224,20 +234,20 @@ class S3Backend:
         return True
 
 
-def _client(attempts: int) -> Any:
+def _client(attempts: int, timeout: float) -> Any:
     # Making a client takes a third of a second and every task opens its store; one client serves all threads.
     settings = frozenset(item for item in os.environ.items() if item[0].startswith("AWS_"))
-    return _client_with(settings, attempts)
+    return _client_with(settings, attempts, timeout)
 
 
 @lru_cache(maxsize=4)
-def _client_with(settings: frozenset[tuple[str, str]], attempts: int) -> Any:
+def _client_with(settings: frozenset[tuple[str, str]], attempts: int, timeout: float) -> Any:
     """A client made from the environment; its settings are there to tell one environment from another."""
     config = Config(
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=10,
-        read_timeout=60,
+        connect_timeout=min(10.0, timeout),
+        read_timeout=timeout,
         max_pool_connections=64,
         request_checksum_calculation="when_supported",
         # Whoever reads hashes the bytes anyway, and reports damage in words of this store.

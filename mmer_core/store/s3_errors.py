@@ -9,12 +9,18 @@ from botocore.exceptions import (
     ClientError,
     ConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
 )
+from urllib3.exceptions import HTTPError
 
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import MissingObjectError
+
+# A record of TLS that was altered on the way raises urllib3's own error out of the middle of a body.
+BROKEN_OFF = (HTTPClientError, ConnectionError, IncompleteReadError, HTTPError)
+"""What boto3 raises when a connection breaks off."""
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "412"}
@@ -58,7 +64,7 @@ def translated(doing: str, url: str, endpoint: str, has_bucket: Callable[[], boo
         raise StoreError(
             f"there are no credentials for {url}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from error
-    except (HTTPClientError, ConnectionError) as error:
+    except BROKEN_OFF as error:
         raise StoreError(
             f"{doing} failed because {url} cannot be reached at {endpoint} ({type(error).__name__}): "
             "check AWS_ENDPOINT_URL and that the server runs"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
 from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
-from mmer_core.store.backend import Backend, MissingObjectError, disk_errors, sha256_of
+from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, disk_errors, sha256_of
 from mmer_core.store.local import TEMPORARY, make_folder
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
 
@@ -201,10 +201,17 @@ class Store:
         limit = time.time() - older_than
         candidates = [stored for stored in self._backend.list("blobs/") if stored.modified <= limit]
         used = {_blob_object(entry.sha256) for manifest in self.list() for entry in manifest.files}
-        unused = [stored for stored in candidates if stored.key not in used]
-        for stored in unused:
-            self._backend.delete(stored.key)
-        return sum(stored.size for stored in unused)
+        freed = 0
+        for stored in candidates:
+            if stored.key not in used and self._still_older(stored, limit):
+                self._backend.delete(stored.key)
+                freed += stored.size
+        return freed
+
+    def _still_older(self, stored: StoredObject, limit: float) -> bool:
+        """Whether nobody has written the object since it was listed, for an artifact published since then."""
+        modified = self._backend.modified(stored.key)
+        return modified is not None and modified <= limit
 
     def _same(self, manifest: Manifest) -> Manifest:
         stored = self.manifest(manifest.key)

@@ -94,7 +94,10 @@ def test_every_command_is_listed(capsys) -> None:
     ):
         assert command in text
     assert "pipeline--configdemo" in text
-    assert all(command in help_of(capsys, "artifacts") for command in ("ls", "show", "fetch", "verify"))
+    assert all(
+        command in help_of(capsys, "artifacts")
+        for command in ("ls", "show", "fetch", "verify", "delete", "gc", "lineage")
+    )
 
 
 @pytest.mark.parametrize("command", ["search", "predict", "export", "card"])

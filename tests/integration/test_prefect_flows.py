@@ -101,6 +101,7 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert {"dataset-card-summary", "dataset-table"} <= left.keys()
         assert {"prepared-summary", "model-summary", "evaluation-summary", "index-summary"} <= left.keys()
         assert str(report) in left["report-summary"].data
+        assert all(kind in left["report-lineage"].data for kind in ("prepared/", "model/", "graph LR"))
         assert "found in the store" in left["model-summary"].data
         curves = json.loads(left["robustness-table"].data)
         assert {row["attack"] for row in curves} == {"de", "random"}

@@ -16,9 +16,18 @@ Action = Literal[
     "flip_answer",
     "cut_answer",
     "busy",
+    "broken",
+    "error_in_answer",
     "ignore_condition",
     "ignore_checksum",
 ]
+
+
+# Assembling an upload of many parts takes long: S3 says 200 before it knows whether that worked.
+ERROR_IN_ANSWER = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"
+)
 
 
 @dataclass
@@ -65,6 +74,12 @@ def faulty_proxy(endpoint: str) -> Iterator[Proxy]:
                 return
             if action == "busy":
                 self.answer(503, [], b"<Error><Code>SlowDown</Code></Error>")
+                return
+            if action == "broken":
+                self.answer(500, [], b"<Error><Code>InternalError</Code></Error>")
+                return
+            if action == "error_in_answer":
+                self.answer(200, [("Content-Type", "application/xml")], ERROR_IN_ANSWER)
                 return
             if action == "flip_request":
                 body = flipped(body)

@@ -1,0 +1,78 @@
+"""`mmer deploy` and `mmer up`: the jobs on a Prefect server."""
+
+import os
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import ConfigError
+
+Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+
+
+def add_to(app: App) -> None:
+    """Register the commands."""
+    app.command(deploy)
+    app.command(up)
+
+
+def deploy(
+    *,
+    pool: str = "mmer",
+    kind: Literal["process", "docker", "kubernetes"] = "process",
+    gpus: int | None = None,
+    notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
+    runtime: Runtime = RuntimeConfig(),
+) -> None:
+    """Set up work pool, deployments, limits and automations on the server of PREFECT_API_URL; again changes nothing.
+
+    Parameters
+    ----------
+    pool:
+        Name of the work pool.
+    kind:
+        What runs are: processes of the worker's machine, Docker containers, or Kubernetes jobs.
+    gpus:
+        Tasks tagged gpu that may run at the same time on all workers together.
+    notify_url:
+        Who is told of failed runs, as an Apprise URL (slack://…, mailto://…); better in MMER_NOTIFY_URL, as it is
+        a secret.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise ConfigError(
+            "there is no server to deploy to: set PREFECT_API_URL, or try mmer up on this machine"
+        )
+    from flows.deploying import Plan  # Prefect's deployments cost other commands nothing
+    from flows.deploying import deploy as set_up
+
+    print(*set_up(Plan(runtime, pool, kind, gpus, notify_url)), sep="\n")
+
+
+def up(*, port: int = 4200, limit: int = 4, pool: str = "mmer", runtime: Runtime = RuntimeConfig()) -> None:
+    """Start a Prefect server and a worker on this machine with everything deployed, until Ctrl-C.
+
+    Parameters
+    ----------
+    port:
+        Of the server and its UI.
+    limit:
+        Runs at the same time.
+    pool:
+        Name of the work pool.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.deploying import Plan
+    from flows.deploying import deploy as set_up
+    from flows.local_server import prefect_server, prefect_worker
+
+    with prefect_server(port) as api:
+        with temporary_settings({PREFECT_API_URL: api}):
+            names = set_up(Plan(runtime, pool))
+        with prefect_worker(api, pool, limit) as worker:
+            print(
+                f"{api.removesuffix('/api')} has {len(names)} deployments and a worker; Ctrl-C ends both",
+                flush=True,
+            )
+            worker.wait()

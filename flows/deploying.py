@@ -1,0 +1,184 @@
+"""Setting a Prefect server up: a work pool, every job as a deployment, limits and automations.
+
+All of it is in the YAML files of the package ``deployments``. Doing it again changes nothing but what changed there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, resources
+from typing import Any
+
+import yaml
+from prefect import Flow
+from prefect.blocks.notifications import SlackWebhook
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.events.schemas.automations import AutomationCore
+from prefect.exceptions import ObjectNotFound
+from pydantic import SecretStr
+
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import ConfigError
+
+_NOTIFIER = "mmer-failures"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to set up.
+
+    Attributes:
+        runtime: Where runs keep their artifacts; folders become absolute, as a worker runs elsewhere.
+        pool: Name of the work pool.
+        kind: What runs are: processes, docker containers or kubernetes jobs.
+        gpus: Tasks tagged ``gpu`` that run at the same time on the whole server; no limit when None.
+        notify_url: Apprise URL that is told of failed runs; nobody is when None.
+    """
+
+    runtime: RuntimeConfig
+    pool: str = "mmer"
+    kind: str = "process"
+    gpus: int | None = None
+    notify_url: str | None = None
+
+
+def read(name: str) -> Any:
+    """One of the YAML files of ``deployments``."""
+    return yaml.safe_load((resources.files("deployments") / name).read_text("utf-8"))
+
+
+def flow_at(entrypoint: str) -> Flow[..., Any]:
+    """The flow at ``package.module.name``."""
+    module, _, name = entrypoint.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def deploy(plan: Plan) -> list[str]:
+    """Set the server of ``PREFECT_API_URL`` up; returns the names of the deployments, as ``flow/deployment``.
+
+    Raises:
+        ConfigError: A store that runs in containers could not reach.
+    """
+    runtime = plan.runtime.for_worker(plan.runtime.workers)
+    if plan.kind != "process" and not runtime.store.startswith("s3://"):
+        raise ConfigError(
+            f"runs of a {plan.kind} pool cannot reach the store {plan.runtime.store}: give --store s3://BUCKET/PREFIX"
+        )
+    with get_client(sync_client=True) as client:
+        pool = read(f"pools/{plan.kind}.yaml")
+        _make_pool(client, plan.pool, pool)
+        names = [
+            _deploy_one(client, entry, runtime, plan.pool, pool)
+            for entry in read("prefect.yaml")["deployments"]
+        ]
+        if plan.gpus is not None:
+            client.create_concurrency_limit(tag="gpu", concurrency_limit=plan.gpus)
+        notifier = _make_notifier(plan.notify_url)
+        for automation in read("automations.yaml"):
+            _make_automation(client, automation, notifier)
+    return names
+
+
+def _make_pool(client: SyncPrefectClient, name: str, pool: Mapping[str, Any]) -> None:
+    try:
+        found = client.read_work_pool(name)
+    except ObjectNotFound:
+        template = _template(client, pool["type"])
+        client.create_work_pool(WorkPoolCreate(name=name, type=pool["type"], base_job_template=template))
+        return
+    if found.type != pool["type"]:
+        raise ConfigError(
+            f"the work pool {name} has type {found.type}, not {pool['type']}: give another name with --pool"
+        )
+    if not found.base_job_template:
+        template = _template(client, pool["type"])
+        client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
+
+
+def _template(client: SyncPrefectClient, kind: str) -> dict[str, Any]:
+    """The server's own default for a kind of pool."""
+    view = {"view": "aggregate-worker-metadata"}
+    for workers in client.request("GET", "/collections/views/{view}", path_params=view).json().values():
+        if kind in workers:
+            return dict(workers[kind]["default_base_job_configuration"])
+    raise ConfigError(f"the Prefect server knows no work pool of type {kind}: install its integration there")
+
+
+def _deploy_one(
+    client: SyncPrefectClient,
+    entry: Mapping[str, Any],
+    runtime: RuntimeConfig,
+    pool: str,
+    kind: Mapping[str, Any],
+) -> str:
+    job = flow_at(entry["entrypoint"])
+    name = f"{job.name}/{entry['name']}"
+    running = _running_schedules(client, name)
+    (parameter,) = job.parameters.properties
+    deployment = RunnerDeployment.from_flow(
+        job,
+        name=entry["name"],
+        description=job.description,
+        tags=entry["tags"],
+        parameters={parameter: {"runtime": runtime.model_dump(mode="json")}},
+        schedules=[_schedule(one, running) for one in entry.get("schedules", ())],
+        concurrency_limit=entry.get("concurrency_limit"),
+        enforce_parameter_schema=True,
+        work_pool_name=pool,
+        job_variables=dict(kind["job_variables"]),
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+    deployment.apply()
+    return name
+
+
+def _running_schedules(client: SyncPrefectClient, name: str) -> set[str]:
+    """Cron lines that somebody switched on in a deployment."""
+    try:
+        schedules = client.read_deployment_by_name(name).schedules
+    except ObjectNotFound:
+        return set()
+    return {one.schedule.cron for one in schedules if one.active and isinstance(one.schedule, CronSchedule)}
+
+
+def _schedule(entry: Mapping[str, Any], running: set[str]) -> DeploymentScheduleCreate:
+    cron = CronSchedule(cron=entry["cron"], timezone=entry["timezone"])
+    return DeploymentScheduleCreate(schedule=cron, active=entry["active"] or entry["cron"] in running)
+
+
+def _make_notifier(url: str | None) -> Any:
+    """Id of the block that sends notifications; the server keeps its address as a secret."""
+    if url is None:
+        return None
+    # Of Prefect's blocks the one that keeps its address secret and hands it to Apprise as it is, Slack's or not.
+    return SlackWebhook(url=SecretStr(url)).save(_NOTIFIER, overwrite=True)
+
+
+def _make_automation(client: SyncPrefectClient, entry: Mapping[str, Any], notifier: Any) -> None:
+    actions = [_action(client, dict(action), notifier) for action in entry["actions"]]
+    if None in actions:
+        return
+    automation = AutomationCore.model_validate({**entry, "actions": actions})
+    found = client.request("POST", "/automations/filter", json=_named(entry["name"])).json()
+    body = automation.model_dump(mode="json", exclude={"owner_resource"})
+    if found:
+        body["enabled"] = found[0]["enabled"]  # whoever switched it off meant it
+        client.request("PUT", "/automations/{id}", path_params={"id": found[0]["id"]}, json=body)
+    else:
+        client.request("POST", "/automations/", json=body)
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"automations": {"name": {"any_": [name]}}}
+
+
+def _action(client: SyncPrefectClient, action: dict[str, Any], notifier: Any) -> dict[str, Any] | None:
+    """An action with ids where the YAML has names; None when it would notify nobody."""
+    if action["type"] == "run-deployment":
+        found = client.read_deployment_by_name(action.pop("deployment"))
+        return action | {"source": "selected", "deployment_id": str(found.id)}
+    if action["type"] == "send-notification":
+        return action | {"block_document_id": str(notifier)} if notifier else None
+    return action

@@ -1,0 +1,72 @@
+"""A Prefect server and a worker as processes of this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from mmer_core.errors import EngineError
+
+_START_SECONDS = 180
+_STOP_SECONDS = 30
+
+
+@contextmanager
+def prefect_server(port: int, host: str = "127.0.0.1") -> Iterator[str]:
+    """Run a server until the block ends; gives the URL of its API.
+
+    Raises:
+        EngineError: The port is taken, or the server does not start.
+    """
+    with socket.socket() as trial:
+        if trial.connect_ex((host, port)) == 0:
+            raise EngineError(f"something listens at {host}:{port} already: give another --port")
+    api = f"http://{host}:{port}/api"
+    # Elsewhere than at its usual port the UI must be told where the API is.
+    places = {"PREFECT_API_URL": api, "PREFECT_UI_API_URL": api, "PREFECT_SERVER_API_PORT": str(port)}
+    with _process(["server", "start", "--host", host, "--port", str(port)], places) as server:
+        deadline = time.monotonic() + _START_SECONDS
+        while not _is_healthy(api):
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise EngineError(
+                    f"the Prefect server did not start at {api}: run prefect server start to see why"
+                )
+            time.sleep(0.2)
+        yield api
+
+
+@contextmanager
+def prefect_worker(api: str, pool: str, limit: int = 4) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker of a process pool until the block ends; its runs end with it."""
+    arguments = ["worker", "start", "--pool", pool, "--limit", str(limit)]
+    with _process(arguments, {"PREFECT_API_URL": api}) as worker:
+        yield worker
+
+
+@contextmanager
+def _process(arguments: Sequence[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", *arguments], env=os.environ | env, stdout=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _is_healthy(api: str) -> bool:
+    try:
+        with urlopen(f"{api}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False

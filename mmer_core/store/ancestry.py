@@ -1,0 +1,131 @@
+"""What an artifact was made from, step by step back to the raw data, as a tree and as a graph."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mmer_core.errors import ArtifactNotFound, StoreError
+from mmer_core.store.artifact import ArtifactKey
+from mmer_core.store.manifest import Manifest
+from mmer_core.store.store import Store
+
+_SHOWN = 3  # inputs of one kind, such as the shards of a merge; more are counted
+
+
+@dataclass(frozen=True)
+class Ancestry:
+    """An artifact and all that it was made from.
+
+    Attributes:
+        root: Key of the artifact, as text.
+        manifests: By key, for all that the store still has.
+    """
+
+    root: str
+    manifests: dict[str, Manifest]
+
+    @classmethod
+    def of(cls, store: Store, key: ArtifactKey) -> "Ancestry":
+        """Read the manifests of an artifact, of its inputs, of theirs, and so on.
+
+        Raises:
+            ArtifactNotFound: The artifact itself is not there; an input that is not is shown so.
+            ArtifactCorrupt: A manifest is damaged.
+        """
+        manifests = {str(key): store.manifest(key)}
+        waiting = [str(key)]
+        while waiting:
+            for name in manifests[waiting.pop()].inputs.values():
+                if name not in manifests and (found := _manifest_or_none(store, name)):
+                    manifests[name] = found
+                    waiting.append(name)
+        return cls(str(key), manifests)
+
+    def tree(self) -> str:
+        """Lines of text, one an input; what was shown before is not unfolded again."""
+        return "\n".join([self._line(self.root), *self._branches(self.root, "", set())])
+
+    def mermaid(self) -> str:
+        """The graph for Mermaid, which GitHub and GitLab draw; arrows go from what was used to what was made."""
+        names = {name: f"n{number}" for number, name in enumerate(self._nodes())}
+        nodes = [f'  {short}["{_label(name)}"]' for name, short in names.items()]
+        edges = [f"  {names[source]} -->|{role}| {names[made]}" for source, role, made in self._edges()]
+        return "\n".join(["graph LR", *nodes, *edges])
+
+    def dot(self) -> str:
+        """The graph for Graphviz."""
+        nodes = [f'  "{name}" [shape=box, label="{_label(name)}"];' for name in self._nodes()]
+        edges = [f'  "{source}" -> "{made}" [label="{role}"];' for source, role, made in self._edges()]
+        return "\n".join(["digraph lineage {", "  rankdir=LR;", *nodes, *edges, "}"])
+
+    def _line(self, name: str) -> str:
+        manifest = self.manifests.get(name)
+        if manifest is None:
+            return f"{name} (not in the store)"
+        return (
+            f"{name} ({manifest.created[:19]}, {manifest.wall_seconds:.1f} s, mmer {manifest.code_version})"
+        )
+
+    def _branches(self, name: str, indent: str, seen: set[str]) -> Iterator[str]:
+        seen.add(name)
+        inputs, left_out = self._inputs(name)
+        lines = [*inputs, *((f"{count} more", kind) for kind, count in left_out.items())]
+        for position, (role, source) in enumerate(lines):
+            last = position == len(lines) - 1
+            corner, below = ("└── ", "    ") if last else ("├── ", "│   ")
+            if position >= len(inputs):
+                yield f"{indent}{corner}{role} of kind {source}"
+            elif source in seen and self.manifests.get(source):
+                yield f"{indent}{corner}{role}: {source} (see above)"
+            else:
+                yield f"{indent}{corner}{role}: {self._line(source)}"
+                yield from self._branches(source, indent + below, seen)
+
+    def _inputs(self, name: str) -> tuple[list[tuple[str, str]], Counter[str]]:
+        """The (role, key) of the inputs to show, and how many of each kind are not."""
+        manifest = self.manifests.get(name)
+        shown: list[tuple[str, str]] = []
+        kinds, left_out = Counter[str](), Counter[str]()
+        for role, source in (manifest.inputs if manifest else {}).items():
+            # Only what comes by number is alike enough to leave some out: shard0000, shard0001, ...
+            kind = source.partition("/")[0] if role[-1].isdigit() else source
+            kinds[kind] += 1
+            if kinds[kind] <= _SHOWN:
+                shown.append((role, source))
+            else:
+                left_out[kind] += 1
+        return shown, left_out
+
+    def _edges(self) -> list[tuple[str, str, str]]:
+        """(what was used, its role, what was made), without the shards that the tree leaves out."""
+        reached, edges, waiting = {self.root}, [], [self.root]
+        while waiting:
+            made = waiting.pop()
+            inputs, left_out = self._inputs(made)
+            inputs += [(f"{count} more", f"{kind} of {made}") for kind, count in left_out.items()]
+            for role, source in inputs:
+                edges.append((source, role, made))
+                if source not in reached:
+                    reached.add(source)
+                    waiting.append(source)
+        return edges
+
+    def _nodes(self) -> list[str]:
+        return list(dict.fromkeys([self.root, *(source for source, _, _ in self._edges())]))
+
+
+def _manifest_or_none(store: Store, name: str) -> Manifest | None:
+    """None for raw data, which has no artifact, and for what was deleted."""
+    try:
+        key = ArtifactKey.parse(name)
+    except StoreError:
+        return None
+    try:
+        return store.manifest(key)
+    except ArtifactNotFound:
+        return None
+
+
+def _label(name: str) -> str:
+    kind, slash, digest = name.partition("/")
+    return f"{kind} {digest[:8]}" if slash and " " not in digest else kind

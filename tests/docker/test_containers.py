@@ -1,0 +1,94 @@
+"""The image and the compose file, as far as they can be judged without an engine."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.cli import app
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+LINES = (ROOT / "docker/Dockerfile").read_text().replace("\\\n", " ").splitlines()
+INSTRUCTIONS = [line.split(maxsplit=1) for line in LINES if line.strip() and not line.startswith("#")]
+
+
+def arguments_of(name: str) -> list[str]:
+    return [value for instruction, value in INSTRUCTIONS if instruction == name]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name: str) -> None:
+    image, _, tag = SERVICES[name]["image"].partition(":")
+    assert image
+    assert tag not in ("", "latest")
+    assert image == "mmer" or re.match(r"\d+\.\d+", tag)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_stays_up_says_whether_it_is_well(name: str) -> None:
+    assert ("healthcheck" in SERVICES[name]) == (SERVICES[name]["restart"] != "no")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_secrets_come_from_the_environment_and_ports_stay_on_this_machine(name: str) -> None:
+    environment = SERVICES[name].get("environment", {})
+    for variable, value in environment.items():
+        if re.search("PASSWORD|SECRET|ACCESS_KEY|NOTIFY", variable):
+            assert re.fullmatch(r"\$\{\w+:[?-]\}", value), variable
+    for port in SERVICES[name].get("ports", ()):
+        assert port.startswith("127.0.0.1:")
+    assert all(port.endswith(":8333") for port in SERVICES["storage"]["ports"])
+
+
+def test_services_and_volumes_that_are_named_exist() -> None:
+    for service in SERVICES.values():
+        for needed, how in service.get("depends_on", {}).items():
+            assert needed in SERVICES
+            assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[needed]
+        named = [volume.split(":")[0] for volume in service.get("volumes", ())]
+        assert set(named) <= COMPOSE["volumes"].keys()
+
+
+def test_commands_of_mmer_are_understood() -> None:
+    given = [service["command"] for service in SERVICES.values() if "command" in service]
+    commands = [command[1:] for command in given if command[0] == "mmer"]
+    assert commands
+    for command in commands:
+        app.config = []
+        app.parse_args(command, exit_on_error=False, print_error=False)
+
+
+def test_the_image_has_stages_and_runs_as_nobody_special() -> None:
+    assert len(arguments_of("FROM")) == 2
+    assert arguments_of("ARG")[0].endswith("-bookworm")
+    assert all(stage.startswith("python:${PYTHON} AS ") for stage in arguments_of("FROM"))
+    assert arguments_of("USER") == ["mmer"]
+    order = [instruction for instruction, _ in INSTRUCTIONS]
+    assert "RUN" not in order[order.index("USER") :]
+    assert not arguments_of("ADD")
+
+
+def test_what_the_image_copies_is_there_and_not_ignored() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for copied in arguments_of("COPY"):
+        if not copied.startswith("--from"):
+            for source in copied.split()[:-1]:
+                assert (ROOT / source).exists()
+                assert source in kept
+
+
+@pytest.mark.parametrize("name", ["reader", "writer"])
+def test_policies_allow_no_more_than_is_needed(name: str) -> None:
+    statements = json.loads((ROOT / f"docker/policies/{name}.json").read_text())["Statement"]
+    allowed = {(action, where) for one in statements for action in one["Action"] for where in one["Resource"]}
+    assert not any("*" in action for action, _ in allowed)
+    deleting = {where for action, where in allowed if action == "s3:DeleteObject"}
+    writing = {action for action, _ in allowed} - {"s3:GetObject", "s3:ListBucket"}
+    if name == "reader":
+        assert not writing
+    else:
+        assert deleting == {"arn:aws:s3:::BUCKET/PREFIX/probe/*"}
