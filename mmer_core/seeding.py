@@ -2,8 +2,13 @@
 
 import hashlib
 import json
+import threading
 
 import numpy as np
+
+# Initial weights and dropout draw from torch's global random state, which all threads of a process share: whoever
+# trains, or loads a network whose weights are first drawn, keeps the others waiting.
+TORCH_RANDOM_STATE = threading.RLock()
 
 
 def random_stream(seed: int, *what: str | int) -> np.random.Generator:

@@ -1,6 +1,5 @@
 """Sharing the cores between shards that run at the same time."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,7 +8,6 @@ import torch
 # What torch uses when nobody shares: all cores, or what OMP_NUM_THREADS says. Read once, because while one
 # shard runs, another thread sees that shard's part as the number in force.
 _ALL = torch.get_num_threads()
-_here = threading.local()
 
 
 def share(workers: int) -> int:
@@ -26,11 +24,8 @@ def shared_cores(workers: int) -> Iterator[None]:
     if workers <= 1:
         yield
         return
-    before = getattr(_here, "threads", _ALL)  # what a thread that shares already goes back to
-    _here.threads = share(workers)
-    torch.set_num_threads(_here.threads)
+    torch.set_num_threads(share(workers))
     try:
         yield
     finally:
-        _here.threads = before
-        torch.set_num_threads(before)
+        torch.set_num_threads(_ALL)

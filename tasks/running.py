@@ -14,7 +14,6 @@ from prefect.context import FlowRunContext
 
 from mmer_core.config import RuntimeConfig
 from mmer_core.progress import Progress
-from mmer_core.threads import shared_cores
 from tasks.engines import open_engine
 
 T = TypeVar("T")
@@ -41,16 +40,10 @@ def fan_out_flows(
 ) -> list[T]:
     """Run a flow for every job, as subflows inside a flow run, and return the results in the order of the jobs.
 
-    As many run at a time as ``runtime.workers``, each with its share of the cores. The first failure is raised
-    when all that had begun are done.
+    As many run at a time as ``runtime.workers``. The first failure is raised when all that had begun are done.
     """
-
-    def run(job: Any) -> T:
-        with shared_cores(runtime.workers):
-            return call_flow(flow, job)
-
     with ThreadPoolExecutor(max_workers=runtime.workers) as pool:
-        futures = [pool.submit(copy_context().run, run, job) for job in jobs]
+        futures = [pool.submit(copy_context().run, call_flow, flow, job) for job in jobs]
         return _collected(pool, futures, progress)
 
 

@@ -15,6 +15,7 @@ from mmer_core.config import RuntimeConfig, bare_name
 from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from mmer_core.progress import Progress, silent
+from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.store import Artifact, ArtifactKey, Store, Workspace, open_store, run_stage
 
 _LOADING = threading.Lock()
@@ -91,14 +92,17 @@ class Context:
 
 @lru_cache(maxsize=4)
 def _image_encoder(name: str, size: int | None, device: torch.device) -> ImageEncoder:
-    return load_image_encoder(name, size).to(device)
+    with TORCH_RANDOM_STATE:
+        return load_image_encoder(name, size).to(device)
 
 
 @lru_cache(maxsize=4)
 def _text_encoder(name: str, device: torch.device) -> TextEncoder:
-    return load_text_encoder(name).to(device)
+    with TORCH_RANDOM_STATE:
+        return load_text_encoder(name).to(device)
 
 
 @lru_cache(maxsize=1)
 def _captioner(name: str, prompt: str | None, max_tokens: int, device: torch.device) -> Captioner:
-    return load_captioner(name, prompt, max_tokens, device)
+    with TORCH_RANDOM_STATE:
+        return load_captioner(name, prompt, max_tokens, device)

@@ -8,7 +8,6 @@ import contextlib
 import copy
 import math
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,14 +20,13 @@ from torch import Tensor
 from mmer_core.config import TaskTraining
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
+from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
 from mmer_core.training.learner import Learner
 from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
-# Dropout draws from torch's global random state: two trainings in threads of one process would share it.
-_ONE_AT_A_TIME = threading.Lock()
 _LEAST_STEPS = 8  # a small dataset would hardly move in the one step an epoch that a large batch leaves it
 _AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -65,7 +63,7 @@ def seed_everything(seed: int) -> int:
 @contextlib.contextmanager
 def initialisation(seed: int) -> Iterator[int]:
     """Random state in which a model is built; keeps out trainings in other threads of this process."""
-    with _ONE_AT_A_TIME:
+    with TORCH_RANDOM_STATE:
         yield seed_everything(seed)
 
 
@@ -94,7 +92,7 @@ def fit(
     Raises:
         ConfigError: Training diverged, or the validation metric is not defined.
     """
-    with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
+    with TORCH_RANDOM_STATE, contextlib.ExitStack() as stack:
         learner.state.to(device)
         trainer = _Trainer(learner, config, device, precision, compile)
         state = trainer.restore(checkpoints)

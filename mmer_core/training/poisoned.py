@@ -34,11 +34,11 @@ def poison_pairs(data: RetrievalData, poison: PoisonSet) -> RetrievalData:
         images[places] = _tensor(poison.image_features)
     if plan.texts is None and plan.mode == "replace":
         return replace(data, images=images)
-    kept = torch.isin(data.text_image, places, invert=True)
+    kept = torch.from_numpy(~np.isin(data.text_image, places))
     old = RetrievalData(images, *_texts_of(data, kept))
     new = _own_texts(data, poison) if plan.texts is None else _given_texts(poison)
     features, lengths, captions = new
-    owner = torch.repeat_interleave(places, torch.tensor(lengths))
+    owner = torch.repeat_interleave(places, torch.tensor(lengths, dtype=torch.int64))
     return RetrievalData(
         images,
         torch.cat([old.texts, features]),

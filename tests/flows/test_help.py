@@ -15,6 +15,7 @@ from mmer_core.config import (
     IngestConfig,
     IngestJob,
     PipelineConfig,
+    PoisonJob,
     ReportJob,
     RobustnessJob,
     SeedsJob,
@@ -65,6 +66,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ("finetune", FineTuneJob),
         ("index", IndexJob),
         ("robustness", RobustnessJob),
+        ("poison", PoisonJob),
         ("report", ReportJob),
     ],
 )
@@ -86,6 +88,7 @@ def test_every_command_is_listed(capsys) -> None:
         "train",
         "index",
         "robustness",
+        "poison",
         "report",
         "search",
         "predict",

@@ -37,11 +37,11 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
     command = ["pipeline", "--config", str(one_dataset(tmp_path, "emotic")), "--families", "joint"]
     command += ["--store", str(tmp_path / "store"), "--work", str(work), "--checkpoint-seconds", "0"]
 
-    _kill_when(lambda: any(work.glob("model-*/scratch/checkpoint.pt")), command, tmp_path / "first.txt")
+    kill_when(lambda: any(work.glob("model-*/scratch/checkpoint.pt")), command, tmp_path / "first.txt")
     assert _kinds(store) == set(BEFORE_TRAINING)
     assert any(work.glob("model-*/scratch/checkpoint.pt"))
 
-    _kill_when(lambda: any(store.keys("attack-shard")), command, tmp_path / "second.txt")
+    kill_when(lambda: any(store.keys("attack-shard")), command, tmp_path / "second.txt")
     survived = created(store)
     assert {key.kind for key in survived} == {
         *BEFORE_TRAINING,
@@ -85,7 +85,7 @@ def test_killed_at_three_random_moments_of_a_training(study: Study, name: str, t
     rng = random.Random(name)
     for kill in range(3):
         checkpoints = _Checkpoints(work, wanted=rng.randint(1, EPOCHS // 5))
-        _kill_when(checkpoints.written, command, tmp_path / f"{kill}.txt", wait=rng.uniform(0, 0.05))
+        kill_when(checkpoints.written, command, tmp_path / f"{kill}.txt", wait=rng.uniform(0, 0.05))
         assert not list(store.list("model")), "it was trained to the end before it could be killed"
     process = start_mmer(command, tmp_path / "last.txt")
     process.join(200)
@@ -126,7 +126,7 @@ class _Checkpoints:
         )
 
 
-def _kill_when(happened: Callable[[], bool], command: list[str], output: Path, *, wait: float = 0.0) -> None:
+def kill_when(happened: Callable[[], bool], command: list[str], output: Path, *, wait: float = 0.0) -> None:
     """Start a command and kill it without warning at the first sign of something, or some seconds later."""
     process: BaseProcess = start_mmer(command, output)
     deadline = time.monotonic() + 120

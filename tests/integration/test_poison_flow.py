@@ -1,0 +1,122 @@
+"""The poisoning experiment in miniature: it works where it must, and a killed one ends like one that never was."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_pipeline import (
+    BEFORE_TRAINING,
+    Study,
+    copy_artifact,
+    created,
+    digests,
+    settings_file,
+    start_mmer,
+)
+from test_kill_resume import kill_when
+
+from flows.poisoning import poison
+from mmer_core.config import PoisonConfig, PoisonJob, RuntimeConfig, TrainingConfig
+from mmer_core.errors import ConfigError, PoisonError
+from mmer_core.stages import Context
+from mmer_core.stages.poison.merging import PAGE_FILE, TABLE_FILE, VULNERABILITY_FILE
+from mmer_core.store import ArtifactKey, Manifest, Store
+
+
+def _job(study: Study, name: str, place: Path, **settings: object) -> PoisonJob:
+    """An experiment in a store of its own, which holds what comes before training."""
+    store = Context(RuntimeConfig(store=str(place / "store"), work=place / "work")).store
+    for manifest in study.store.list():
+        if manifest.kind in BEFORE_TRAINING:
+            copy_artifact(manifest, study.store, store)
+    fields = dict(study.train_job(name)) | {
+        "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
+        "training": TrainingConfig(epochs=2),
+        "poison": PoisonConfig(**{"counts": (1, 2), "seeds": 1, "iterations": 2, "targets": 1, **settings}),
+    }
+    return PoisonJob(**fields)
+
+
+def _result(job: PoisonJob) -> tuple[Store, Manifest]:
+    store = Context(job.runtime).store
+    return store, store.manifest(ArtifactKey.parse(poison.fn(job)))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["emotic", "flickr8k"])
+def test_every_attack_control_and_detector(study: Study, name: str, tmp_path: Path) -> None:
+    target = {"emotic": None, "flickr8k": "dog"}[name]
+    job = _job(
+        study,
+        name,
+        tmp_path,
+        target=target,
+        attacks=("backdoor", "clean-label", "collision", "bullseye"),
+        controls=("trigger-only", "shuffle"),
+        detectors=("deep-knn", "spectral", "clustering", "similarity"),
+        seeds=1,
+    )
+    store, result = _result(job)
+    table = pd.read_csv(store.fetch(result.key) / TABLE_FILE, keep_default_na=False)
+    unfiltered = table[table["filtered"] == ""]
+    arms = {("clean", 0), ("trigger-only", 2), ("shuffle", 2)}
+    arms |= {(attack, count) for attack in job.poison.attacks for count in (1, 2)}
+    for family in ("separate", "joint"):
+        of_family = unfiltered[unfiltered["family"] == family]
+        assert set(zip(of_family["attack"], of_family["count"], strict=True)) == arms
+        assert len(of_family) == len(arms)
+    filtered = set(table["filtered"]) - {""}
+    assert filtered == {"deep-knn", "spectral", "clustering", "similarity"}
+    page = (store.fetch(result.key) / PAGE_FILE).read_text()
+    assert all(warning.split("(")[0].strip() in page for warning in result.summary["warnings"])
+    assert (store.fetch(result.key) / VULNERABILITY_FILE).exists()
+    # The two of the larger count serve the smaller one, too; those that share a target are crafted for each count.
+    shards = [manifest.config["attack"]["name"] for manifest in store.list("poison-shard")]
+    assert sorted(shards) == ["bullseye", "bullseye", "collision"]
+
+
+@pytest.mark.integration
+def test_a_backdoor_that_nobody_can_overlook(study: Study, tmp_path: Path) -> None:
+    """A patch over most of the photo, on a third of the training set: the backdoor opens, and its control does not."""
+    job = _job(study, "flickr8k", tmp_path, target="dog", counts=(8,), trigger_size=56, top=1, seeds=2)
+    longer = TrainingConfig(epochs=40, patience=40)
+    _, result = _result(job.model_copy(update={"families": ("joint",), "training": longer}))
+    means = {row["attack"]: row for row in result.summary["means"]}
+    assert means["backdoor"]["success"] > 60
+    assert means["backdoor"]["untriggered"] < 30
+    assert means["trigger-only"]["success"] < 30
+
+
+@pytest.mark.integration
+def test_killed_anywhere_and_run_again(study: Study, tmp_path: Path) -> None:
+    settings = {"target": "dog", "attacks": ("backdoor", "collision"), "counts": (1, 2), "shard_size": 1}
+    calm_store, expected = _result(_job(study, "flickr8k", tmp_path / "calm", **settings))
+    job = _job(study, "flickr8k", tmp_path / "killed", **settings)
+    store = Context(job.runtime).store
+    command = ["poison", "--config", str(settings_file(tmp_path, job))]
+    seen: dict[ArtifactKey, str] = {}
+    for number, kind in enumerate(("poison-shard", "model", "poison-outcome")):
+        kill_when(lambda kind=kind: any(store.keys(kind)), command, tmp_path / f"{number}.txt")  # type: ignore[misc]
+        survived = created(store)
+        assert seen.items() <= survived.items(), "something that had been published was made again"
+        seen = survived
+    process = start_mmer(command, tmp_path / "last.txt")
+    process.join(200)
+    assert process.exitcode == 0, (tmp_path / "last.txt").read_text()
+    assert seen.items() <= created(store).items(), "something that had been published was made again"
+    assert digests(store.manifest(expected.key)) == digests(expected)
+    assert {key.digest for key in store.keys("poison-shard")} == {
+        key.digest for key in calm_store.keys("poison-shard")
+    }
+
+
+@pytest.mark.integration
+def test_what_cannot_be_poisoned_is_told(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no emotion is called 'Joyless'; give one of"):
+        poison.fn(_job(study, "emotic", tmp_path, target="Joyless"))
+    with pytest.raises(ConfigError, match="no train caption holds the word 'zeppelin'"):
+        poison.fn(_job(study, "flickr8k", tmp_path, target="zeppelin"))
+    with pytest.raises(PoisonError, match="backdoor for 'dog': 999 poisons are asked for where"):
+        poison.fn(_job(study, "flickr8k", tmp_path, target="dog", counts=(999,)))
+    with pytest.raises(ValueError, match="zero-shot is not trained"):
+        PoisonJob(families=("zero-shot",))

@@ -1,0 +1,101 @@
+"""From outcomes to the table: shares, intervals and warnings, each against another way to get it."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from mmer_core.stages.poison.judging import retrieves
+from mmer_core.stages.poison.merging import (
+    find_warnings,
+    mean_detections,
+    modality_shifts,
+    outcome_table,
+    over_seeds,
+    student_interval,
+)
+
+
+def outcome(
+    attack: str, count: int, seed: int, triggered: float, metric: float = 30.0, **more: Any
+) -> dict[str, Any]:
+    fields = {
+        "family": "joint", "attack": attack, "count": count, "seed": seed, "filtered": "",
+        "triggered": triggered, "untriggered": 1.0, "targets": 2.0, "chance": 1.5, "no_skill": 0.5,
+        "metric": metric, "metric_low": metric - 1, "modalities": {"cka image-text": 0.5 + seed},
+    }  # fmt: skip
+    return fields | more
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8))
+def test_retrieving_is_having_one_of_the_wanted_among_the_first(seed: int, top: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, texts = (rng.normal(size=(n, 4)).astype(np.float32) for n in (5, 8))
+    wanted = rng.random(8) < 0.4
+    wanted[rng.integers(8)] = True
+    order = np.argsort(-(images @ texts.T), axis=1)[:, :top]
+    assert retrieves(images, texts, wanted, top).tolist() == wanted[order].any(axis=1).tolist()
+
+
+def test_a_tie_with_another_text_is_no_success() -> None:
+    image, texts = np.ones((1, 2), np.float32), np.ones((2, 2), np.float32)
+    assert retrieves(image, texts, np.array([True, False]), 1).tolist() == [False]
+    assert retrieves(image, texts, np.array([True, False]), 2).tolist() == [True]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=6))
+def test_intervals_are_those_of_student(values: list[float]) -> None:
+    mean, low, high = student_interval(np.array(values))
+    spread = stats.sem(values)
+    assert mean == pytest.approx(np.mean(values), abs=1e-9)
+    if spread > 1e-9:
+        assert (low, high) == pytest.approx(stats.t.interval(0.95, len(values) - 1, np.mean(values), spread))
+
+
+def test_every_model_is_compared_with_the_clean_one_of_its_seed() -> None:
+    table = outcome_table([
+        outcome("clean", 0, 0, 3.0, 31.0), outcome("clean", 0, 1, 5.0, 33.0),
+        outcome("backdoor", 4, 0, 80.0, 30.0), outcome("backdoor", 4, 1, 90.0, 30.0),
+        outcome("collision", 4, 0, 7.0, 29.0, targets=60.0),
+    ])  # fmt: skip
+    found = {(row["attack"], row["seed"]): row for row in table.to_dict("records")}
+    assert [found["backdoor", seed]["reference"] for seed in (0, 1)] == [3.0, 5.0]
+    assert [found["backdoor", seed]["metric_loss"] for seed in (0, 1)] == [1.0, 3.0]
+    assert (found["collision", 0]["success"], found["collision", 0]["reference"]) == (60.0, 2.0)
+    means = over_seeds(table).set_index("attack")
+    assert (means.loc["backdoor", "success"], means.loc["backdoor", "seeds"]) == (85.0, 2)
+    assert pd.isna(means.loc["collision", "success_low"])
+    shifts = {row["attack"]: row for row in modality_shifts(table)}
+    assert shifts["backdoor"]["clean"] == shifts["backdoor"]["poisoned"] == 1.0
+
+
+def test_an_experiment_that_works_warns_of_nothing() -> None:
+    rows = [outcome(attack, count, seed, share + seed)
+            for seed in (0, 1, 2)
+            for attack, count, share in (("clean", 0, 1), ("backdoor", 4, 80), ("trigger-only", 4, 2))]  # fmt: skip
+    assert find_warnings(over_seeds(outcome_table(rows))) == []
+
+
+def test_the_gate() -> None:
+    rows = [outcome(attack, count, seed, share, 0.6)
+            for seed in (0, 1, 2)
+            for attack, count, share in (("clean", 0, 5), ("backdoor", 4, 5 + seed), ("trigger-only", 4, 9))]  # fmt: skip
+    warnings = find_warnings(over_seeds(outcome_table(rows)))
+    assert len(warnings) == 3
+    assert "not clearly above chance" in warnings[0]
+    assert "no better than no poison at all" in warnings[1]
+    assert "control trigger-only does as well as backdoor" in warnings[2]
+
+
+def test_detections_are_averaged_over_seeds_where_they_are_defined() -> None:
+    found = pd.DataFrame([
+        {"attack": "backdoor", "family": "joint", "detector": "spectral", "precision": precision,
+         "recall": recall, "false_positive_rate": 0.05, "auc": 0.9}
+        for precision, recall in ((None, 0.0), (0.5, 1.0))
+    ])  # fmt: skip
+    (row,) = mean_detections(found)
+    assert (row["precision"], row["recall"], row["auc"]) == pytest.approx((50.0, 50.0, 90.0))
