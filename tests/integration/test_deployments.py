@@ -18,7 +18,7 @@ from mmer_core.store import open_store
 pytestmark = pytest.mark.integration
 
 JOBS = {
-    "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "robustness", "report",
+    "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "robustness", "poison", "report",
 }  # fmt: skip
 
 
