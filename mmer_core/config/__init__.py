@@ -24,6 +24,7 @@ from mmer_core.config.jobs import (
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import (
+    CONTROLS,
     CRAFTED,
     BackdoorName,
     ControlName,
@@ -35,6 +36,7 @@ from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
 
 __all__ = [
+    "CONTROLS",
     "CRAFTED",
     "FAMILIES",
     "WRAPPERS",

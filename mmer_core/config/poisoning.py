@@ -1,6 +1,6 @@
 """Data poisoning: what is done to the training set, how often, and who looks for it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,8 @@ BackdoorName = Literal["backdoor", "clean-label"]
 CraftedName = Literal["collision", "bullseye"]
 ControlName = Literal["trigger-only", "shuffle"]
 DetectorName = Literal["deep-knn", "spectral", "clustering", "similarity"]
-CRAFTED: tuple[CraftedName, ...] = ("collision", "bullseye")
+CRAFTED: tuple[CraftedName, ...] = get_args(CraftedName)
+CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
 
 
 class PoisonConfig(Config):

@@ -32,6 +32,8 @@ class ModelArtifacts:
 def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifacts]:
     """The given models, or the newest of every (dataset, family), each with its newest derived artifacts.
 
+    Models of poisoned data are there only when they are given.
+
     Raises:
         StoreError: A model is not there or was never evaluated, or there is none at all.
     """
@@ -68,12 +70,12 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
 
 
 def newest_model(store: Store, task: str | None = None) -> Manifest:
-    """The newest model, of a task ('emotion' or 'retrieval') where one is named.
+    """The newest model, of a task ('emotion' or 'retrieval') where one is named; none of poisoned data.
 
     Raises:
         StoreError: There is none.
     """
-    found = [one for one in store.list("model") if task in (None, one.summary["task"])]
+    found = [one for one in _unpoisoned(store) if task in (None, one.summary["task"])]
     if not found:
         raise StoreError(
             f"{store.url} holds no {task or ''} model; train one first: mmer train".replace("  ", " ")
@@ -83,10 +85,15 @@ def newest_model(store: Store, task: str | None = None) -> Manifest:
 
 def _newest_of_each(store: Store) -> list[Manifest]:
     newest: dict[tuple[str, str], Manifest] = {}
-    for manifest in sorted(store.list("model"), key=lambda manifest: manifest.created):
+    for manifest in sorted(_unpoisoned(store), key=lambda manifest: manifest.created):
         newest[manifest.summary["dataset"], manifest.summary["family"]] = manifest
     # The baseline stands before what is compared with it.
     return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
+
+
+def _unpoisoned(store: Store) -> list[Manifest]:
+    """Nobody who asks for some model means one that was harmed on purpose."""
+    return [manifest for manifest in store.list("model") if "poison" not in manifest.inputs]
 
 
 def newest_by_input(

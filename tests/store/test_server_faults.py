@@ -2,12 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_proxy import Fault, Proxy, faulty_proxy
+from faulty_proxy import Fault, Proxy
 from s3_server import READER, S3Server, s3_server, weed_binary
 from store_helpers import FILES, KEY, contents, draft, folder_with
 
@@ -16,17 +15,6 @@ from mmer_core.store import ArtifactKey, Store, open_store, run_stage
 from mmer_core.store.s3 import S3Backend
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return folder_with(tmp_path / "source", FILES)
-
-
-@pytest.fixture
-def proxy(s3: S3Server) -> Iterator[Proxy]:
-    with faulty_proxy(s3.endpoint) as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """What only an S3 server can do to a store: refuse, vanish, lie, and harm bytes on the way."""
 
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_proxy import Fault, Proxy, faulty_proxy
+from faulty_proxy import Fault, Proxy
 from s3_server import S3Server, client_of
 from store_helpers import FILES, KEY, contents, draft, folder_with
 
@@ -18,17 +17,6 @@ from mmer_core.store.s3 import S3Backend
 pytestmark = pytest.mark.integration
 SECRET = "testsecret12345"
 MANIFEST = f"artifacts/{KEY}/manifest.json"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return folder_with(tmp_path / "source", FILES)
-
-
-@pytest.fixture
-def proxy(s3: S3Server) -> Iterator[Proxy]:
-    with faulty_proxy(s3.endpoint) as running:
-        yield running
 
 
 @pytest.fixture

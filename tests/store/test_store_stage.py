@@ -131,7 +131,8 @@ def test_of_several_at_once_one_builds_and_the_others_find(store: Store, work: P
         with ThreadPoolExecutor(4) as pool:
             reused = list(pool.map(build_in_process, arguments))
     else:
-        with multiprocessing.get_context("fork").Pool(4) as pool:
+        # Not forked: a fork of this process, which has threads by now, can inherit a lock that nobody will open.
+        with multiprocessing.get_context("forkserver").Pool(4) as pool:
             reused = pool.map(build_in_process, arguments, chunksize=1)
     assert sorted(reused) == [False, True, True, True]
     assert list(work.iterdir()) == []

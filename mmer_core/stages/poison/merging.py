@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from mmer_core.config import CRAFTED, PoisonConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.config import CONTROLS, CRAFTED, PoisonConfig
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.poisoning.plans import words
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
@@ -22,7 +22,6 @@ TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
 VULNERABILITY_FILE = "vulnerability.csv"
 PAGE_FILE = "poisoning.html"
-CONTROLS = ("trigger-only", "shuffle")
 _CONFIDENCE = 0.95
 _FEWEST = 5
 Record = dict[str, Any]
@@ -241,8 +240,8 @@ def _vulnerability(
     for detector, key, _ in outcomes:
         outcome = context.artifact(key)
         summary = outcome.summary
-        crafted = summary["attack"] in (*CRAFTED, *CONTROLS, "clean")
-        if detector or crafted or summary["count"] < max(config.counts):
+        other = summary["attack"] in (*CRAFTED, *CONTROLS, "clean")
+        if detector or other or summary["count"] < max(config.counts):
             continue
         seen = pd.read_csv(outcome.folder / OUTCOMES_FILE, dtype={"sample": str}).set_index("sample")[
             "seen_triggered"
@@ -262,7 +261,7 @@ def _vulnerability(
     )
 
 
-def _groups(concept: Concept, split: Any) -> dict[str, set[str]]:
+def _groups(concept: Concept, split: PreparedSplit) -> dict[str, set[str]]:
     """Ids of the samples with each emotion, or with a caption that holds each of the usual words."""
     ids = np.array(split.ids)
     if concept.column is not None:

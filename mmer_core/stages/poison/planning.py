@@ -11,10 +11,6 @@ from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning import (
     TRIGGERS,
-    BullseyePolytope,
-    FeatureCollision,
-    PatchTrigger,
-    PixelTrigger,
     PoisonAttack,
     PoisonPlan,
     Trigger,
@@ -23,6 +19,7 @@ from mmer_core.poisoning import (
     clean_label,
     dirty_label,
     label_flip,
+    poison_attack_named,
     texts_with,
     trigger_only,
 )
@@ -46,9 +43,9 @@ class Arm:
     seed: int
 
     @property
-    def crafted(self) -> bool:
-        """Whether its poisons are optimised, for targets that are known beforehand."""
-        return self.attack in CRAFTED
+    def crafted(self) -> CraftedName | None:
+        """The attack, if its poisons are optimised for targets that are known beforehand."""
+        return next((name for name in CRAFTED if name == self.attack), None)
 
     def __str__(self) -> str:
         return f"{self.attack}, {self.count} poisons, seed {self.seed}"
@@ -137,9 +134,10 @@ def plan_crafting(
     The poisons of a collision know nothing of one another, so those of the largest count serve all counts. Those
     of a target that are crafted together are crafted anew for every count, and stay in one shard.
     """
-    if not arm.crafted:
+    attack = arm.crafted
+    if attack is None:
         return []
-    divisible = crafting_attack(arm.attack, config).divisible
+    divisible = crafting_attack(attack, config).divisible
     whole = replace(arm, count=max(config.counts)) if divisible else arm
     rows = poison_plan(whole, config, dataset, concept).rows.tolist()
     targets = target_rows(config, dataset.split(split), concept, arm.seed)
@@ -152,7 +150,7 @@ def plan_crafting(
         parts = [range(target, len(rows), len(targets)) for target in range(min(len(targets), len(rows)))]
     return [
         CraftShard(
-            arm.attack,  # type: ignore[arg-type]
+            attack,
             arm.seed,
             tuple(rows[place] for place in part),
             tuple(targets),
@@ -162,19 +160,21 @@ def plan_crafting(
     ]
 
 
-def crafting_attack(name: str, config: PoisonConfig) -> PoisonAttack:
-    """The attack with the hyper-parameters of a configuration."""
+def crafting_attack(name: CraftedName, config: PoisonConfig) -> PoisonAttack:
+    """The attack with the hyper-parameters of a configuration; what is not given stays as the attack has it."""
+    settings: dict[str, Any] = {"iterations": config.iterations}
+    if config.eps is not None:
+        settings["eps"] = config.eps
     if name == "collision":
-        return FeatureCollision(config.iterations, opacity=config.opacity, eps=config.eps)
-    return BullseyePolytope(config.iterations, **({} if config.eps is None else {"eps": config.eps}))
+        settings["opacity"] = config.opacity
+    return poison_attack_named(name, **settings)
 
 
 def configured_trigger(config: PoisonConfig) -> Trigger:
     """The trigger of a configuration; the same for every seed, so that its images are encoded once."""
-    kind = TRIGGERS[config.trigger]
-    if kind is PixelTrigger:
-        return PixelTrigger(config.trigger_size, config.trigger_opacity)
-    return PatchTrigger(config.trigger_size, opacity=config.trigger_opacity)
+    size = {"pixels": "pixels", "patch": "side"}[config.trigger]
+    settings: dict[str, Any] = {size: config.trigger_size, "opacity": config.trigger_opacity}
+    return TRIGGERS[config.trigger](**settings)
 
 
 def in_order(rows: Sequence[int], shards: Sequence[CraftShard]) -> list[tuple[int, int]]:
