@@ -13,8 +13,11 @@ from mmer_core.config import (
     AttackConfig,
     IngestConfig,
     PipelineConfig,
+    PoisonConfig,
+    PoisonJob,
     RobustnessJob,
     RuntimeConfig,
+    TrainingConfig,
     TrainJob,
 )
 from mmer_core.stages import Context
@@ -154,3 +157,17 @@ def _mmer(arguments: list[str], output: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     main(arguments)
+
+
+def poison_job(study: Study, name: str, place: Path, **settings: object) -> PoisonJob:
+    """A poisoning experiment in a store of its own, which holds what comes before training."""
+    store = Context(RuntimeConfig(store=str(place / "store"), work=place / "work")).store
+    for manifest in study.store.list():
+        if manifest.kind in BEFORE_TRAINING:
+            copy_artifact(manifest, study.store, store)
+    fields = dict(study.train_job(name)) | {
+        "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
+        "training": TrainingConfig(epochs=2),
+        "poison": PoisonConfig(**{"counts": (1, 2), "seeds": 1, "iterations": 2, "targets": 1, **settings}),
+    }
+    return PoisonJob(**fields)

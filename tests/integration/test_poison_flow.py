@@ -5,36 +5,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from small_pipeline import (
-    BEFORE_TRAINING,
     Study,
-    copy_artifact,
     created,
     digests,
+    poison_job,
     settings_file,
     start_mmer,
 )
 from test_kill_resume import kill_when
 
 from flows.poisoning import poison
-from mmer_core.config import PoisonConfig, PoisonJob, RuntimeConfig, TrainingConfig
+from mmer_core.config import PoisonJob, TrainingConfig
 from mmer_core.errors import ConfigError, PoisonError
 from mmer_core.stages import Context
 from mmer_core.stages.poison.merging import PAGE_FILE, TABLE_FILE, VULNERABILITY_FILE
 from mmer_core.store import ArtifactKey, Manifest, Store
-
-
-def _job(study: Study, name: str, place: Path, **settings: object) -> PoisonJob:
-    """An experiment in a store of its own, which holds what comes before training."""
-    store = Context(RuntimeConfig(store=str(place / "store"), work=place / "work")).store
-    for manifest in study.store.list():
-        if manifest.kind in BEFORE_TRAINING:
-            copy_artifact(manifest, study.store, store)
-    fields = dict(study.train_job(name)) | {
-        "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
-        "training": TrainingConfig(epochs=2),
-        "poison": PoisonConfig(**{"counts": (1, 2), "seeds": 1, "iterations": 2, "targets": 1, **settings}),
-    }
-    return PoisonJob(**fields)
 
 
 def _result(job: PoisonJob) -> tuple[Store, Manifest]:
@@ -66,7 +51,9 @@ def test_attacks_controls_and_detectors(
     detectors: tuple[str, ...],
     tmp_path: Path,
 ) -> None:
-    job = _job(study, name, tmp_path, target=target, attacks=attacks, controls=controls, detectors=detectors)
+    job = poison_job(
+        study, name, tmp_path, target=target, attacks=attacks, controls=controls, detectors=detectors
+    )
     store, result = _result(job)
     table = pd.read_csv(store.fetch(result.key) / TABLE_FILE, keep_default_na=False)
     unfiltered = table[table["filtered"] == ""]
@@ -88,7 +75,7 @@ def test_attacks_controls_and_detectors(
 @pytest.mark.integration
 def test_a_backdoor_that_nobody_can_overlook(study: Study, tmp_path: Path) -> None:
     """A patch over most of the photo, on a third of the training set: the backdoor opens, and its control does not."""
-    job = _job(study, "flickr8k", tmp_path, target="dog", counts=(8,), trigger_size=56, top=1)
+    job = poison_job(study, "flickr8k", tmp_path, target="dog", counts=(8,), trigger_size=56, top=1)
     longer = TrainingConfig(epochs=40, patience=40)
     calm = job.runtime.model_copy(update={"checkpoint_seconds": 10})
     _, result = _result(job.model_copy(update={"families": ("joint",), "training": longer, "runtime": calm}))
@@ -101,8 +88,8 @@ def test_a_backdoor_that_nobody_can_overlook(study: Study, tmp_path: Path) -> No
 @pytest.mark.integration
 def test_killed_anywhere_and_run_again(study: Study, tmp_path: Path) -> None:
     settings = {"target": "dog", "attacks": ("collision",), "counts": (1, 2), "shard_size": 1, "controls": ()}
-    calm_store, expected = _result(_job(study, "flickr8k", tmp_path / "calm", **settings))
-    job = _job(study, "flickr8k", tmp_path / "killed", **settings)
+    calm_store, expected = _result(poison_job(study, "flickr8k", tmp_path / "calm", **settings))
+    job = poison_job(study, "flickr8k", tmp_path / "killed", **settings)
     store = Context(job.runtime).store
     command = ["poison", "--config", str(settings_file(tmp_path, job))]
     seen: dict[ArtifactKey, str] = {}
@@ -124,10 +111,10 @@ def test_killed_anywhere_and_run_again(study: Study, tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_what_cannot_be_poisoned_is_told(study: Study, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no emotion is called 'Joyless'; give one of"):
-        poison.fn(_job(study, "emotic", tmp_path, target="Joyless"))
+        poison.fn(poison_job(study, "emotic", tmp_path, target="Joyless"))
     with pytest.raises(ConfigError, match="no train caption holds the word 'zeppelin'"):
-        poison.fn(_job(study, "flickr8k", tmp_path, target="zeppelin"))
+        poison.fn(poison_job(study, "flickr8k", tmp_path, target="zeppelin"))
     with pytest.raises(PoisonError, match="backdoor for 'dog': 999 poisons are asked for where"):
-        poison.fn(_job(study, "flickr8k", tmp_path, target="dog", counts=(999,)))
+        poison.fn(poison_job(study, "flickr8k", tmp_path, target="dog", counts=(999,)))
     with pytest.raises(ValueError, match="zero-shot is not trained"):
         PoisonJob(families=("zero-shot",))

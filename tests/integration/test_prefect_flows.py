@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from captioning import captioner_folders
@@ -11,11 +12,12 @@ from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.testing.utilities import prefect_test_harness
-from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests
+from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
 import mmer_core.stages
 import tasks.stages
 from flows import jobs
+from flows.poisoning import poison
 from mmer_core.config import (
     CaptionConfig,
     IngestConfig,
@@ -108,6 +110,23 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert all(0 <= row["success"] <= 100 for row in curves)
     finally:
         study.store.delete(report)
+
+
+def test_poisoning_run_starts_a_subflow_for_every_training_set(
+    study: Study, client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    job = poison_job(study, "flickr8k", tmp_path, target="dog", counts=(1,))
+    two_at_once = job.runtime.model_copy(update={"workers": 2})
+    flow, ended = watched(poison)
+    result = ArtifactKey.parse(flow(job.model_copy(update={"families": ("joint",), "runtime": two_at_once})))
+    assert {row["attack"] for row in Context(job.runtime).store.manifest(result).summary["means"]} == {
+        "backdoor",
+        "clean",
+        "trigger-only",
+    }
+    (run,) = ended
+    arms = [child for child in below(client, run) if child[0] == "poison arm"]
+    assert arms == [("poison arm", "COMPLETED")] * 3
 
 
 def test_train_run_makes_a_model(study: Study) -> None:
