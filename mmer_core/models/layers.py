@@ -56,8 +56,10 @@ class Power(nn.Module):
         self.applied.fill_(self.exponent if bool((features >= 0).all()) else 1.0)
 
     def forward(self, features: Tensor) -> Tensor:
-        # Away from the training split a feature may dip below zero, where a root is not defined. At zero its slope is
-        # infinite, and attacks ask for slopes: there it is none.
+        # Away from the training split a feature may dip below zero, where a root is not defined.
+        if not features.requires_grad:  # as in training, where large maps of parts are slow to write again and again
+            return features.abs().pow_(self.applied).copysign_(features)
+        # At zero its slope is infinite, and attacks ask for slopes: there it is none.
         silent = features == 0
         size = features.abs().masked_fill(silent, 1.0) ** self.applied
         return features.sign() * size
