@@ -118,6 +118,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk.folder
 
 
+def test_what_is_damaged_after_it_was_fetched_is_not_read_by_the_next_process(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.publish(source, draft())
+    folder = store.fetch(KEY)
+    (name, content) = next((name, content) for name, content in FILES.items() if content)
+    (folder / name).chmod(0o644)
+    (folder / name).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    monkeypatch.setattr("mmer_core.store.store._whole", set())  # as it is in another process
+    with pytest.raises(ArtifactCorrupt, match=f"{name} of {KEY} is damaged"):
+        store.fetch(KEY)
+
+
 def test_a_full_disk_says_so_and_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
     store = open_store(str(small_disk / "store"))
     with pytest.raises(StoreError, match="the disk is full"):
