@@ -220,6 +220,6 @@ def _cured(place: Place) -> str:
     found = [key for key in place.open().keys() if place.open().verify(key)]
     for key in found:
         place.open().delete(key)
-    return (
-        f"told by {told} errors, {len(found)} artifacts by verify" if told or found else "made again unread"
-    )
+    if told:
+        return f"said what is damaged and what to do, {told} times"
+    return f"found by verify, {len(found)} artifacts" if found else "made again without having been read"

@@ -36,7 +36,7 @@ class Trial:
     @property
     def kind(self) -> str:
         """The way a run met the fault, in a word or two."""
-        return "told in one error" if self.met.startswith("said: ") else self.met.partition(",")[0]
+        return "said so in one error" if self.met.startswith("said: ") else self.met.partition(",")[0]
 
     @property
     def line(self) -> str:
