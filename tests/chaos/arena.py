@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 CONFIGURATION = Path(__file__).with_name("tiny.toml")
 _NO_RESULT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC|trained in [\d.]+ s")
-DEADLINE = 180.0
+DEADLINE = 300.0
 """Seconds after which a run hangs."""
 
 
