@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format type-check layers check bench clean
+.PHONY: help demo test test-fast lint format type-check layers check bench chaos clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,10 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.attack_success --quick
 	$(BIN)/python -m benchmarks.training --quick
 	$(BIN)/python -m benchmarks.poison --quick
+	$(BIN)/python -m benchmarks.orchestration --quick
+
+chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end with the same bytes?
+	PYTHONPATH=tests $(BIN)/python -m chaos --runs 50 --minutes 30
 
 clean:  ## remove the virtual environment and everything made by runs in this folder
 	rm -rf $(VENV) .mmer build *.egg-info

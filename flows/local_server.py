@@ -40,6 +40,13 @@ def prefect_server(port: int, host: str = "127.0.0.1") -> Iterator[str]:
         yield api
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at just now."""
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])
+
+
 @contextmanager
 def prefect_worker(api: str, pool: str, limit: int = 4) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker of a process pool until the block ends; its runs end with it."""

@@ -2,16 +2,22 @@
 
 import errno
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from mmer_core.errors import StoreError
+from mmer_core.errors import MmerError, StoreError
 
 CHUNK = 1 << 20
 """Bytes read at a time when hashing or copying."""
+
+_FULL = "cannot be written because the disk is full: free some space or choose a folder elsewhere"
+_FULL_CODES = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = 64 << 10
+"""Free bytes below which a disk is full to libraries that do not say why they failed."""
 
 
 class MissingObjectError(StoreError):
@@ -95,11 +101,33 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path} {_reason(error)}") from error
 
 
+@contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """Turn whatever a library raises when the disk below ``folder`` is full into a `StoreError` that says so."""
+    try:
+        yield
+    except MmerError:
+        raise
+    except Exception as error:
+        if _was_full(error) or shutil.disk_usage(folder).free < _NO_ROOM:
+            raise StoreError(f"{folder} {_FULL}") from error
+        raise
+
+
+def _was_full(error: BaseException | None) -> bool:
+    """Whether an error says so, or one that it was raised for or while handling."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL_CODES:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _reason(error: OSError) -> str:
     reason = error.strerror or type(error).__name__
+    if error.errno in _FULL_CODES:
+        return _FULL
     match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "cannot be written because the disk is full: free some space or choose a folder elsewhere"
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"cannot be used ({reason}): choose a folder that you may write to"
         case errno.ENOTDIR | errno.EEXIST:

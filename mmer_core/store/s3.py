@@ -20,7 +20,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors
-from mmer_core.store.s3_errors import BROKEN_OFF, DamagedUploadError, RacingError, TakenError, translated
+from mmer_core.store.s3_errors import (
+    BROKEN_OFF,
+    CUT_ANSWER,
+    DamagedUploadError,
+    RacingError,
+    TakenError,
+    translated,
+)
+
+_FRAMES = {"content-length", "transfer-encoding"}
+"""One of these lines is in every answer that has a body, or the answer's head was cut off."""
 
 
 class S3Backend:
@@ -96,7 +106,8 @@ class S3Backend:
         for attempt in range(self._attempts):
             try:
                 with self._errors(f"creating {key}"):
-                    self._client.put_object(
+                    self._ask(
+                        "put_object",
                         Bucket=self.bucket,
                         Key=self._prefix + key,
                         Body=data,
@@ -138,25 +149,24 @@ class S3Backend:
         return digest.hexdigest()
 
     def exists(self, key: str) -> bool:
-        return self.modified(key) is not None
+        return self._head(key) is not None
 
     def modified(self, key: str) -> float | None:
-        try:
-            with self._errors(f"looking for {key}"):
-                found = self._client.head_object(Bucket=self.bucket, Key=self._prefix + key)
-        except MissingObjectError:
-            return None
-        return float(found["LastModified"].timestamp())
+        found = self._head(key)
+        # A head that was cut off before this line still says that the object is there.
+        return float(found["LastModified"].timestamp()) if found and "LastModified" in found else None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self._prefix + prefix
-        )
+        where = {"Bucket": self.bucket, "Prefix": self._prefix + prefix}
         with self._errors(f"listing {prefix}"):
-            for page in pages:
+            while True:
+                page = self._ask("list_objects_v2", **where)
                 for entry in page.get("Contents", ()):
                     key = entry["Key"].removeprefix(self._prefix)
                     yield StoredObject(key, entry["Size"], entry["LastModified"].timestamp())
+                if not page.get("IsTruncated"):
+                    return
+                where["ContinuationToken"] = page["NextContinuationToken"]
 
     def delete(self, key: str) -> None:
         with self._errors(f"deleting {key}"):
@@ -165,11 +175,41 @@ class S3Backend:
     def checkouts(self, cache: Path) -> Path:
         return cache
 
+    def _head(self, key: str) -> dict[str, Any] | None:
+        """What the server says of an object, None when it does not have it."""
+        try:
+            with self._errors(f"looking for {key}"):
+                return self._ask("head_object", Bucket=self.bucket, Key=self._prefix + key)
+        except MissingObjectError:
+            return None
+
+    def _ask(self, operation: str, **request: Any) -> dict[str, Any]:
+        """Make a request, again when the answer breaks off before its body.
+
+        boto3 itself tries again only what it sees break: a head that ends too early is a head to it, in which a
+        date or a listing may be cut in two.
+        """
+        for attempt in range(self._attempts):
+            try:
+                answer: dict[str, Any] = getattr(self._client, operation)(**request)
+                if operation == "get_object" and _FRAMES.isdisjoint(
+                    answer["ResponseMetadata"]["HTTPHeaders"]
+                ):
+                    raise ValueError("the answer does not say where its body ends")
+                return answer
+            except CUT_ANSWER:
+                if attempt == self._attempts - 1:
+                    raise
+                _pause(attempt)
+                if hasattr(request.get("Body"), "seek"):
+                    request["Body"].seek(0)
+        raise AssertionError("there is at least one attempt")
+
     def _upload(self, key: str, source: Path, size: int, sha256: str) -> None:
         if size <= self._part_size:
             with source.open("rb") as file:
-                self._client.put_object(
-                    Bucket=self.bucket, Key=key, Body=file, ChecksumSHA256=_base64(sha256)
+                self._ask(
+                    "put_object", Bucket=self.bucket, Key=key, Body=file, ChecksumSHA256=_base64(sha256)
                 )
             return
         self._client.upload_file(
@@ -179,7 +219,7 @@ class S3Backend:
             ExtraArgs={"ChecksumAlgorithm": "SHA256"},
             Config=TransferConfig(multipart_threshold=self._part_size, multipart_chunksize=self._part_size),
         )
-        if self._client.head_object(Bucket=self.bucket, Key=key)["ContentLength"] != size:
+        if self._ask("head_object", Bucket=self.bucket, Key=key).get("ContentLength") != size:
             raise DamagedUploadError(f"{key} has another size in {self.url} than {source}")
 
     def _chunks(self, key: str) -> Iterator[bytes]:
@@ -188,7 +228,7 @@ class S3Backend:
         while True:
             rest = {"Range": f"bytes={position}-"} if position else {}
             with self._errors(f"reading {key}"):
-                answer = self._client.get_object(Bucket=self.bucket, Key=self._prefix + key, **rest)
+                answer = self._ask("get_object", Bucket=self.bucket, Key=self._prefix + key, **rest)
                 try:
                     for chunk in answer["Body"].iter_chunks(CHUNK):
                         position += len(chunk)
@@ -204,7 +244,7 @@ class S3Backend:
         where = {"Bucket": self.bucket, "Key": key}
         problem = None
         with self._errors("trying a write"):
-            self._client.put_object(**where, Body=b"first")
+            self._ask("put_object", **where, Body=b"first")
             if self._accepts(**where, Body=b"second", IfNoneMatch="*"):
                 problem = "ignores conditional writes, so two writers could overwrite each other"
             elif self._accepts(**where, Body=b"third", ChecksumSHA256=_base64(hashlib.sha256().hexdigest())):
@@ -215,7 +255,7 @@ class S3Backend:
 
     def _accepts(self, **request: Any) -> bool:
         try:
-            self._client.put_object(**request)
+            self._ask("put_object", **request)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 409, 412):
                 return False

@@ -13,6 +13,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from mmer_core.errors import StoreError
@@ -21,6 +22,10 @@ from mmer_core.store.backend import MissingObjectError
 # A record of TLS that was altered on the way raises urllib3's own error out of the middle of a body.
 BROKEN_OFF = (HTTPClientError, ConnectionError, IncompleteReadError, HTTPError)
 """What boto3 raises when a connection breaks off."""
+
+# Raised as a ValueError: a date of which a part is missing.
+CUT_ANSWER = (ResponseParserError, ValueError)
+"""What boto3 raises when it takes the part of an answer that arrived for all of it."""
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "412"}
@@ -68,6 +73,11 @@ def translated(doing: str, url: str, endpoint: str, has_bucket: Callable[[], boo
         raise StoreError(
             f"{doing} failed because {url} cannot be reached at {endpoint} ({type(error).__name__}): "
             "check AWS_ENDPOINT_URL and that the server runs"
+        ) from error
+    except CUT_ANSWER as error:
+        raise StoreError(
+            f"{doing} failed because {url} at {endpoint} answers in part only ({type(error).__name__}): check the "
+            "network, or what stands between here and the server"
         ) from error
     except BotoCoreError as error:
         raise StoreError(

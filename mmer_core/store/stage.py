@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mmer_core.errors import ArtifactConflict
 from mmer_core.store.artifact import ArtifactKey, plain, stage_key
-from mmer_core.store.backend import disk_errors
+from mmer_core.store.backend import disk_errors, full_disk_told
 from mmer_core.store.manifest import Draft, Manifest
 from mmer_core.store.store import Store
 
@@ -75,7 +76,8 @@ def run_stage(
     """The artifact of a stage, built only when the store does not have it.
 
     Of several processes or threads of a machine that want the same artifact, one builds it while the others
-    wait and then find it. When the builder raises or dies, nothing is published.
+    wait and then find it. Several machines may build it at once; what is published first is what all of them get.
+    When the builder raises or dies, nothing is published.
 
     Args:
         kind, version, config, inputs: What makes up the key, see `stage_key`.
@@ -84,8 +86,7 @@ def run_stage(
         seed: Recorded in the manifest; to be part of the key it must be in ``config``.
 
     Raises:
-        StoreError: The store cannot be used; noticed before anything is built.
-        ArtifactConflict: Another machine published other files under this key meanwhile.
+        StoreError: The store cannot be used, which is noticed before anything is built; or the disk is full.
     """
     key = stage_key(kind, config, inputs, version)
     place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
@@ -100,7 +101,8 @@ def run_stage(
             return Artifact.open(store, key)
         workspace = _fresh(place)
         start = time.perf_counter()
-        summary = build(workspace)
+        with full_disk_told(place):
+            summary = build(workspace)
         draft = Draft(
             kind=kind,
             digest=key.digest,
@@ -111,9 +113,13 @@ def run_stage(
             summary=dict(summary),
             wall_seconds=time.perf_counter() - start,
         )
-        manifest = store.publish(workspace.out, draft, adopt=True)
+        try:
+            manifest, reused = store.publish(workspace.out, draft, adopt=True), False
+        except ArtifactConflict:
+            # Another machine was faster, and a report says when it was written: the first one stands for everybody.
+            manifest, reused = store.manifest(key), True
         shutil.rmtree(place, ignore_errors=True)
-    return Artifact(key, manifest, store, reused=False)
+    return Artifact(key, manifest, store, reused)
 
 
 def _fresh(place: Path) -> Workspace:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mmer_core.store.local import TEMPORARY, make_folder
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
 
 _CURE = "delete the artifact and run its stage again"
+_whole: set[Path] = set()
+"""Checkouts whose bytes this process has checked."""
+
 _READERS = 8  # manifests read at the same time when listing
 
 
@@ -96,7 +100,10 @@ class Store:
         )
 
     def fetch(self, key: ArtifactKey) -> Path:
-        """A local folder with the artifact's files, each checked against its SHA-256 on first use. Do not write there.
+        """A local folder with the artifact's files. Do not write there.
+
+        Each file is checked against its SHA-256 when it comes, and by every process again when it first asks for the
+        folder: disks forget, and what was made from a damaged file would be published as if it were right.
 
         Raises:
             ArtifactNotFound: There is no such artifact.
@@ -105,9 +112,14 @@ class Store:
         manifest = self.manifest(key)
         # The content is part of the path: a key that was deleted and made anew elsewhere has another folder.
         target = self._checkouts / key.kind / key.digest / manifest.content[:16]
-        if _is_complete(target, manifest):
+        if target in _whole and _is_complete(target, manifest):
             return target
         with disk_errors(target):
+            if _is_complete(target, manifest):
+                if _scan(target) == tuple(sorted(manifest.files, key=lambda entry: entry.path)):
+                    _whole.add(target)
+                    return target
+                _remove(target)
             make_folder(target.parent)
             staging = target.with_name(TEMPORARY + uuid.uuid4().hex)
             try:
@@ -117,6 +129,7 @@ class Store:
                 _move_into_place(staging, target, manifest)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
+        _whole.add(target)
         return target
 
     def keys(self, kind: str | None = None) -> Iterator[ArtifactKey]:
@@ -301,7 +314,13 @@ def _move_into_place(staging: Path, target: Path, manifest: Manifest) -> None:
         if _is_complete(target, manifest):
             return
         # Somebody removed or cut a file of an earlier checkout.
-        broken = target.with_name(TEMPORARY + uuid.uuid4().hex)
-        target.rename(broken)
-        shutil.rmtree(broken, ignore_errors=True)
+        _remove(target)
         staging.rename(target)
+
+
+def _remove(checkout: Path) -> None:
+    """Take a damaged checkout away, whole or not at all, as others may look for it or remove it as well."""
+    broken = checkout.with_name(TEMPORARY + uuid.uuid4().hex)
+    with suppress(FileNotFoundError):
+        checkout.rename(broken)
+    shutil.rmtree(broken, ignore_errors=True)

@@ -1,6 +1,5 @@
 """Everything deployed on a real Prefect server; a real worker runs a deployment, with its artifacts on real S3."""
 
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.cli import main
-from flows.local_server import prefect_server, prefect_worker
+from flows.local_server import free_port, prefect_server, prefect_worker
 from mmer_core.store import open_store
 
 pytestmark = pytest.mark.integration
@@ -20,12 +19,6 @@ pytestmark = pytest.mark.integration
 JOBS = {
     "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "robustness", "poison", "report",
 }  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

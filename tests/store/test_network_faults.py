@@ -89,6 +89,20 @@ def test_a_harmed_connection_does_no_harm(
     assert calm.verify(KEY) == []
 
 
+def test_an_answer_that_is_cut_off_in_its_head_is_asked_for_again(
+    store: Store, calm: Store, proxy: TcpProxy, source: Path
+) -> None:
+    """To an HTTP client the part that arrived is all of it: with half a date, or half a length."""
+    manifest = calm.publish(source, draft())
+    cuts = range(5, 400, 13)
+    for after in cuts:
+        for ask, expected in ((store.has, True), (store.manifest, manifest)):
+            proxy.drop()
+            proxy.harms.append(Harmed("close", "down", after))
+            assert ask(KEY) == expected
+    assert proxy.done >= len(cuts)
+
+
 @pytest.mark.parametrize(
     ("harm", "direction"), [("reset", "up"), ("stall", "up"), ("close", "down"), ("stall", "down")]
 )

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from small_disk import small_disk as mounted
 from store_helpers import FILES, KEY, contents, draft, folder_with
 
 from mmer_core.errors import ArtifactCorrupt, StoreError
@@ -109,16 +111,25 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here (it takes root)")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk", kibibytes=256) as disk:
+        if disk is None:
+            pytest.skip("a small disk cannot be mounted here (it takes root)")
+        yield disk.folder
+
+
+def test_what_is_damaged_after_it_was_fetched_is_not_read_by_the_next_process(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.publish(source, draft())
+    folder = store.fetch(KEY)
+    (name, content) = next((name, content) for name, content in FILES.items() if content)
+    (folder / name).chmod(0o644)
+    (folder / name).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    monkeypatch.setattr("mmer_core.store.store._whole", set())  # as it is in another process
+    with pytest.raises(ArtifactCorrupt, match=f"{name} of {KEY} is damaged"):
+        store.fetch(KEY)
 
 
 def test_a_full_disk_says_so_and_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:

@@ -5,16 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
+import faiss
+import numpy as np
 import pytest
+import torch
+from small_disk import small_disk
 
 from mmer_core.errors import ConfigError, StoreError
-from mmer_core.store import ArtifactKey, Store, Workspace, open_store, run_stage, stage_key
+from mmer_core.store import Artifact, ArtifactKey, Store, Workspace, open_store, run_stage, stage_key
 
 
 @pytest.fixture
@@ -72,6 +77,55 @@ def test_a_failed_build_publishes_nothing_and_keeps_its_scratch(store: Store, wo
     artifact = run_stage(store, "model", 1, {}, {}, build, work=work)
     assert [entry.path for entry in artifact.manifest.files] == ["x"]
     assert (artifact.folder / "x").read_text() == "half way"
+
+
+def test_of_two_machines_that_build_at_once_the_first_decides(store: Store, tmp_path: Path) -> None:
+    together = threading.Barrier(2)
+
+    def run(machine: int) -> Artifact:
+        def build(workspace: Workspace) -> Mapping[str, object]:
+            together.wait(60)
+            (workspace.out / "page").write_text(f"written at second {machine}")
+            return {"machine": machine}
+
+        return run_stage(store, "report", 1, {}, {}, build, work=tmp_path / f"machine-{machine}")
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(run, range(2))
+    (published,) = store.list()
+    assert first.manifest == second.manifest == published
+    assert {first.reused, second.reused} == {True, False}
+    assert (second.folder / "page").read_text() == f"written at second {published.summary['machine']}"
+    assert [path for machine in range(2) for path in (tmp_path / f"machine-{machine}").iterdir()] == []
+
+
+def _with_torch(file: Path) -> None:
+    with file.open("wb") as opened:
+        torch.save(torch.zeros(1_000_000), opened)
+
+
+def _with_faiss(file: Path) -> None:
+    index = faiss.IndexFlatL2(1000)
+    index.add(np.zeros((1000, 1000), np.float32))
+    faiss.write_index(index, str(file))
+
+
+@pytest.mark.parametrize("write", [_with_torch, _with_faiss, lambda file: np.save(file, np.zeros(1_000_000))])
+def test_a_disk_that_fills_while_a_stage_is_built_says_so(
+    store: Store, tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    """Each library has an error of its own for that, and not every one has the reason in it."""
+
+    def build(workspace: Workspace) -> Mapping[str, object]:
+        write(workspace.scratch / "file.npy")
+        return {}
+
+    with small_disk(tmp_path / "disk", kibibytes=256) as disk:
+        if disk is None:
+            pytest.skip("a small disk cannot be mounted here (it takes root)")
+        with pytest.raises(StoreError, match=f"{disk.folder}.* the disk is full"):
+            run_stage(store, "model", 1, {}, {}, build, work=disk.folder)
+    assert list(store.list()) == []
 
 
 @pytest.mark.timeout(60)  # were the lock kept, this would wait for the orphan's end

@@ -32,12 +32,19 @@ class DaskCluster:
 
     def expect(self, count: int) -> None:
         """Have so many workers alive, of one thread each and without a nanny that would start them again."""
-        alive = [process for process in self.workers.values() if process.poll() is None]
-        for _ in range(count - len(alive)):
+        self.start_missing(count)
+        self.client.wait_for_workers(count, timeout=60)
+
+    def start_missing(self, count: int) -> None:
+        """The same, without waiting until they have joined."""
+        for _ in range(count - len(self.alive())):
             name = f"worker-{len(self.workers)}"
             flags = ["--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
             self.workers[name] = start("worker", self.address, *flags, folder=self.folder, log=name)
-        self.client.wait_for_workers(count, timeout=60)
+
+    def alive(self) -> list[str]:
+        """Names of the workers whose processes run."""
+        return [name for name, process in self.workers.items() if process.poll() is None]
 
     def busy(self) -> list[str]:
         """Names of the workers that have something to do."""

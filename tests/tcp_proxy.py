@@ -109,8 +109,8 @@ class _Pipe:
     direction: Direction
 
     def run(self) -> None:
-        with suppress(OSError):
-            passed = 0
+        passed = 0
+        try:
             while data := self.source.recv(_CHUNK):
                 harmed = self.proxy.meet(self.direction, passed, len(data))
                 if harmed is not None and not self._survives(harmed, data, passed):
@@ -119,6 +119,11 @@ class _Pipe:
                     self.target.sendall(data)
                 passed += len(data)
             self.target.shutdown(socket.SHUT_WR)
+        except OSError:
+            # One end died without a good-bye: the other would wait for it until its patience ends.
+            for end in (self.source, self.target):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def _survives(self, harmed: Harmed, data: bytes, passed: int) -> bool:
         """Do the harm; False when nothing more goes through."""

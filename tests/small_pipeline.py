@@ -1,9 +1,10 @@
 """The whole study in miniature, and ways to run it and to look at what it made."""
 
+import faulthandler
 import json
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -138,24 +139,34 @@ def emotic(images: int, **fields: object) -> IngestConfig:
     )
 
 
-def start_mmer(arguments: Sequence[str], output: Path) -> BaseProcess:
+def start_mmer(
+    arguments: Sequence[str], output: Path, env: Mapping[str, str] | None = None, *, parent: bool = False
+) -> BaseProcess:
     """Start the command line in a process of its own, which can be killed.
 
     A server that has imported everything forks it: importing torch takes longer than the small study.
+
+    Args:
+        arguments: Of ``mmer``.
+        output: File that gets what it prints, after what is there already.
+        env: Environment variables beside those of the first process that was started so.
+        parent: It has to have children, as the engine ``processes`` does; then nothing ends it with this process.
     """
     processes = get_context("forkserver")
     processes.set_forkserver_preload(["flows.cli"])
-    process = processes.Process(target=_mmer, args=(list(arguments), output), daemon=True)
+    process = processes.Process(target=_mmer, args=(list(arguments), output, env or {}), daemon=not parent)
     process.start()
     return process
 
 
-def _mmer(arguments: list[str], output: Path) -> None:
+def _mmer(arguments: list[str], output: Path, env: Mapping[str, str]) -> None:
     from flows.cli import main
 
+    os.environ.update(env)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    faulthandler.enable()  # whoever finds it hanging sends SIGABRT, and reads where
     main(arguments)
 
 

@@ -1,0 +1,232 @@
+"""What does Prefect cost? The pipeline as flows beside the same stages as plain Python calls, and fan-out by the shard.
+
+    python -m benchmarks.orchestration
+
+A real Prefect server runs as a process of its own on this machine, for both. The pipeline (the demo's configuration)
+is run in turn as plain Python (what the command line does without a server) and as flows, subflows and tasks with all
+their notes, tables and logs on the server, each time into an empty store. Encoders are loaded before the first.
+
+Shards are those of a real attack, one photo each, in one thread, so that seconds may be subtracted: what 200 of them
+take inside a flow, less what the same function takes when a plain loop calls it. Both publish 200 artifacts.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from benchmarks.result import finish
+from flows import configurations, jobs
+from flows.local_server import free_port, prefect_server
+from mmer_core.config import (
+    AttackConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    IngestConfig,
+    PipelineConfig,
+    RuntimeConfig,
+    SyntheticConfig,
+    TrainingConfig,
+    TrainJob,
+)
+from mmer_core.progress import silent
+from mmer_core.stages import AttackShard, Context, plan_attack
+from tasks import stages
+from tasks.running import fan_out
+
+app = App(name="benchmarks.orchestration", help=__doc__)
+ENCODERS = EncoderConfig(image="packaged:efficientnet_lite0", image_size=64)
+SHARDS = 200
+LIMIT_PERCENT, LIMIT_MILLISECONDS = 10, 60
+
+
+@app.default
+def main(
+    *,
+    rounds: int = 3,
+    quick: bool = False,
+    json: Path | None = None,
+    runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
+) -> None:
+    """Time flows and plain calls in turn (A B B A …) and print medians and ratios.
+
+    Parameters
+    ----------
+    rounds:
+        How often each has its turn.
+    quick:
+        A pipeline of one small dataset instead of the demo, in one round; as many shards.
+    json:
+        File for the figures.
+    """
+    rounds = 1 if quick else rounds
+    with tempfile.TemporaryDirectory() as folder, _server(Path(folder)):
+        pipelines = _pipelines(Path(folder), _demo(quick), runtime, rounds)
+        shards = _shards(Path(folder), runtime, max(rounds, 2))
+    _finish("small pipeline" if quick else "demo", pipelines, shards, json)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Wall times of the same work, in the order of the rounds."""
+
+    plain: list[float]
+    flows: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """Flows against plain calls, round by round: what else the machine does changes from one to the next."""
+        return statistics.median(mine / theirs for mine, theirs in zip(self.flows, self.plain, strict=True))
+
+    @property
+    def difference(self) -> float:
+        return statistics.median(mine - theirs for mine, theirs in zip(self.flows, self.plain, strict=True))
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[None]:
+    """A server with a database of its own, which the flows of this process report to."""
+    before = os.environ.get("PREFECT_HOME")
+    os.environ["PREFECT_HOME"] = str(folder / "prefect")
+    try:
+        with prefect_server(free_port()) as api, temporary_settings({PREFECT_API_URL: api}):
+            yield
+    finally:
+        del os.environ["PREFECT_HOME"]
+        if before is not None:
+            os.environ["PREFECT_HOME"] = before
+
+
+def _alternate(rounds: int, plain: Callable[[], float], flows: Callable[[], float]) -> Seconds:
+    """Run both in every round, the other one first in every second."""
+    seconds = Seconds([], [])
+    for number in range(rounds):
+        turns = [(seconds.plain, plain), (seconds.flows, flows)]
+        for times, run in turns if number % 2 == 0 else reversed(turns):
+            times.append(run())
+    return seconds
+
+
+def _pipelines(folder: Path, config: PipelineConfig, runtime: RuntimeConfig, rounds: int) -> Seconds:
+    """The pipeline into one empty store after another."""
+    stores = (folder / f"store-{number}" for number in range(2 * rounds))
+
+    def into_an_empty_store(run: Callable[[PipelineConfig], Any]) -> float:
+        place = next(stores)
+        where = runtime.model_copy(update={"store": str(place), "work": place / "work"})
+        start = time.perf_counter()
+        run(config.model_copy(update={"runtime": where}))
+        return time.perf_counter() - start
+
+    context = Context(runtime)
+    context.image_encoder(config.encoders.image, config.encoders.image_size)
+    context.text_encoder(config.encoders.text)
+    return _alternate(
+        rounds, lambda: into_an_empty_store(jobs.pipeline.fn), lambda: into_an_empty_store(jobs.pipeline)
+    )
+
+
+def _demo(quick: bool) -> PipelineConfig:
+    """The configuration of ``mmer pipeline --config demo``, or a small one of the same kind."""
+    if not quick:
+        shipped = resources.files(configurations) / "demo.toml"
+        return PipelineConfig.model_validate(tomllib.loads(shipped.read_text("utf-8")))
+    return PipelineConfig(
+        datasets={"flickr8k": IngestConfig(dataset="flickr8k", synthetic=SyntheticConfig(images=100))},
+        families=("joint",),
+        encoders=ENCODERS,
+        training=TrainingConfig(epochs=10),
+        attack=AttackConfig(pixels=(1,), images=10, budget=60, population=20, shard_size=5),
+    )
+
+
+def _shards(folder: Path, runtime: RuntimeConfig, rounds: int) -> Seconds:
+    """The shards of one attack by a plain loop, and fanned out in a flow; what they made is deleted each time."""
+    place = folder / "shards"
+    runtime = runtime.model_copy(update={"store": str(place), "work": place / "work", "workers": 1})
+    train = TrainJob(
+        dataset=IngestConfig(dataset="emotic", synthetic=SyntheticConfig(images=400)),
+        encoders=ENCODERS,
+        training=TrainingConfig(epochs=1),
+        evaluation=EvaluationConfig(resamples=10),
+        runtime=runtime,
+    )
+    trained = jobs.train.fn(train).artifacts()
+    attack = AttackConfig(
+        attacks=("de", "random"), pixels=(1, 3), images=SHARDS // 4, budget=40, population=20, shard_size=1
+    )
+    planned = plan_attack(Context(runtime), attack, trained.prepared)
+    if len(planned) != SHARDS:
+        raise AssertionError(f"there are {len(planned)} shards instead of {SHARDS}")
+
+    def arguments(runtime: RuntimeConfig, shard: AttackShard) -> tuple[Any, ...]:
+        return runtime, attack, trained.prepared, trained.features, trained.model, shard
+
+    def plain() -> float:
+        start = time.perf_counter()
+        for shard in planned:
+            stages.attack_shard.fn(*arguments(runtime, shard))
+        return time.perf_counter() - start
+
+    @flow(name="shards")
+    def fanned_out() -> float:
+        start = time.perf_counter()
+        fan_out(stages.attack_shard, planned, arguments, runtime, silent)
+        return time.perf_counter() - start
+
+    def afresh(run: Callable[[], float]) -> float:
+        seconds = run()
+        store = Context(runtime).store
+        made = list(store.keys("attack-shard"))
+        if len(made) != SHARDS:
+            raise AssertionError(f"{len(made)} shards were made instead of {SHARDS}")
+        for key in made:
+            store.delete(key)
+        return seconds
+
+    afresh(plain)  # plans of the networks are made once
+    return _alternate(rounds, lambda: afresh(plain), lambda: afresh(fanned_out))
+
+
+def _finish(what: str, pipelines: Seconds, shards: Seconds, json: Path | None) -> None:
+    rows = [
+        _row(f"pipeline ({what}), plain calls", pipelines.plain),
+        _row(f"pipeline ({what}), as Prefect flows", pipelines.flows),
+        _row(f"{SHARDS} shards, plain loop", shards.plain),
+        _row(f"{SHARDS} shards, fanned out in a flow", shards.flows),
+    ]
+    percent = 100 * (pipelines.ratio - 1)
+    milliseconds = 1000 * shards.difference / SHARDS
+    ratios = {
+        f"wall time of the pipeline ({what}), Prefect flows / plain calls": pipelines.ratio,
+        f"wall time of {SHARDS} shards, fanned out in a flow / plain loop": shards.ratio,
+        "milliseconds that a shard costs above its own work": milliseconds,
+    }
+    finish("orchestration", rows, ratios, json)
+    print(
+        f"The pipeline as flows costs {percent:.1f} % (to be at most {LIMIT_PERCENT} % on the demo), a shard"
+    )
+    print(f"{milliseconds:.0f} ms (to be less than {LIMIT_MILLISECONDS} ms).")
+
+
+def _row(what: str, seconds: list[float]) -> dict[str, Any]:
+    return {
+        "what": what,
+        "median s": statistics.median(seconds),
+        "rounds": ", ".join(f"{one:.1f}" for one in seconds),
+    }
+
+
+if __name__ == "__main__":
+    app()
