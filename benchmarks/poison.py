@@ -57,7 +57,7 @@ def main(*, iterations: int = 200, trials: int = 40, quick: bool = False, json: 
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
     for side in (64,) if quick else (64, 128, 224):
-        seconds = _best(_turns(side, 5 if quick else 12), 1 if quick else 3)
+        seconds = _best(_turns(side, 5 if quick else 40), 1 if quick else 3)
         loop, batch = seconds["loop"], seconds[f"mmer, batch {_BATCH}"]
         ratios[f"{side} x {side}: loop / mmer, batch {_BATCH}"] = loop / batch
         rows += [

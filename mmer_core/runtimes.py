@@ -9,16 +9,18 @@ import importlib.util
 import logging
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from mmer_core.errors import ConfigError
 
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
+Runs = Callable[..., Any]  # tensors to a tensor, or to a list of them
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
 _TOLERANCE = 1e-4  # relative to the largest output; other orders of summation differ by about 1e-6
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
@@ -54,15 +56,15 @@ def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto
     for name in RUNTIMES[:-1] if runtime == "auto" else (runtime,):
         try:
             return Compiled(_checked(name, module, example), name, f"{_TITLES[name]} runs the dense part")
-        except _Refused as refusal:
-            refusals.append(f"{_TITLES[name]} {refusal}")
+        except Refused as refusal:
+            refusals.append(str(refusal))
     if runtime != "auto":
         raise ConfigError(f"{refusals[0]}; choose the runtime torch or auto")
     return _torch(module, f"PyTorch runs the dense part, because {' and '.join(refusals)}")
 
 
-class _Refused(Exception):
-    """A runtime is not there, or does not run this network; the message says which."""
+class Refused(Exception):
+    """A runtime is not there, or does not run this network; the message says which and why."""
 
 
 _TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
@@ -78,23 +80,53 @@ def _torch(module: nn.Module, sentence: str) -> Compiled:
     return Compiled(run, "torch", sentence)
 
 
+def compile_graph(
+    make: Callable[[], GraphModule], expect: Runs, examples: Sequence[Tensor]
+) -> Callable[..., list[Tensor]]:
+    """Let OpenVINO run a graph of aten operations, on tensors of the shapes of ``examples``.
+
+    Args:
+        make: Gives the graph, as `torch.fx.experimental.proxy_tensor.make_fx` does; float32 on the CPU throughout.
+        expect: The same in PyTorch, which OpenVINO has to agree with.
+        examples: A value for every input, to compare the two with.
+
+    Returns:
+        What takes the inputs and returns the outputs, from any thread.
+
+    Raises:
+        Refused: OpenVINO is not installed, does not know an operation, or gives something else.
+    """
+    return _trusted("openvino", lambda: _openvino_graph(make()), expect, examples)
+
+
 def _checked(name: str, module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
+    build = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name]
+    module = module.eval()
+    return _trusted(name, lambda: build(module, example.contiguous()), module, [example + noise])
+
+
+def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Sequence[Tensor]) -> Runs:
+    """What ``build`` returns, if it gives for the examples what ``expect`` gives."""
     if importlib.util.find_spec(name) is None:
-        raise _Refused(f"is not installed (pip install 'mmer[{_EXTRAS[name]}]')")
-    example = example.contiguous()
+        raise Refused(f"{_TITLES[name]} is not installed (pip install 'mmer[{_EXTRAS[name]}]')")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # both trace with what torch deprecates
-            run = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name](module.eval(), example)
-            with torch.inference_mode():
-                noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
-                expected, found = module(example + noise), run(example + noise)
+            warnings.simplefilter("ignore")  # they trace with what torch deprecates
+            run = build()
+            with torch.no_grad():
+                expected, found = expect(*examples), run(*examples)
     except Exception as error:  # whatever a runtime may raise for a network that it does not know
-        raise _Refused(f"cannot run this network ({type(error).__name__})") from error
-    difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12))
-    if not difference <= _TOLERANCE:
-        raise _Refused(f"differs from PyTorch by {difference:.1e} on this network")
+        raise Refused(f"{_TITLES[name]} cannot run this network ({type(error).__name__})") from error
+    for one, other in zip(_listed(expected), _listed(found), strict=True):
+        difference = float((other - one).abs().max() / one.abs().max().clamp(min=1e-12))
+        if not difference <= _TOLERANCE:
+            raise Refused(f"{_TITLES[name]} differs from PyTorch by {difference:.1e} on this network")
     return run
+
+
+def _listed(outputs: Any) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
 def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
@@ -102,19 +134,39 @@ def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
 
     model = openvino.convert_model(module, example_input=example)
     model.reshape(list(example.shape))
-    settings: dict[str, Any] = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-        "ENABLE_CPU_PINNING": False,  # workers would all be pinned to the same core
-    }
+    infer = _infer(model)
+    return lambda maps: infer(maps)[0]
+
+
+def _openvino_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
+
+    with torch.no_grad():
+        decoder = TorchFXPythonDecoder(graph)  # has to be there until the conversion is done
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        return _infer(frontend.convert(frontend.load(decoder)))
+
+
+def _infer(model: Any) -> Callable[..., list[Tensor]]:
+    """Run an OpenVINO model of fixed shapes: tensors in, new tensors out."""
+    import openvino
+
     core, mine = openvino.Core(), threading.local()
 
-    def run(maps: Tensor) -> Tensor:
+    def run(*inputs: Tensor) -> list[Tensor]:
         # Compiled for every thread: those that share a compiled model wait for one another.
         if not hasattr(mine, "request"):
+            settings: dict[str, Any] = {
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "INFERENCE_PRECISION_HINT": "f32",
+                "PERFORMANCE_HINT": "LATENCY",
+                "ENABLE_CPU_PINNING": False,  # workers would all be pinned to the same core
+            }
             mine.request = core.compile_model(model, "CPU", settings).create_infer_request()
-        return torch.from_numpy(mine.request.infer({0: maps.contiguous().numpy()})[0].copy())
+        arrays = {at: tensor.contiguous().numpy() for at, tensor in enumerate(inputs)}
+        found = mine.request.infer(arrays, share_inputs=True)  # outputs are copies
+        return [torch.from_numpy(found[at]) for at in range(len(found))]
 
     return run
 

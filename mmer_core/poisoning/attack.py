@@ -14,7 +14,7 @@ from torch import Tensor
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.errors import PoisonError
 from mmer_core.named import Named
-from mmer_core.poisoning.pulling import encode_all
+from mmer_core.poisoning.pulling import encode_all, pull_runtime
 from mmer_core.poisoning.visibility import visibility
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import random_stream
@@ -60,10 +60,11 @@ class PoisonRecord:
 
 @dataclass(frozen=True, eq=False)
 class Crafted:
-    """Poisons: ``images`` ``(n, H, W, 3)`` uint8, and what became of each."""
+    """Poisons: ``images`` ``(n, H, W, 3)`` uint8, what became of each, and in a sentence what computed them."""
 
     images: Images
     records: list[PoisonRecord]
+    runtime: str = ""
 
     def table(self) -> pd.DataFrame:
         """One row a poison, one column a field of `PoisonRecord`."""
@@ -130,19 +131,20 @@ class PoisonAttack(Named, ABC):
             PoisonError: An argument has another shape or range, or the encoders disagree about the input.
         """
         rows = _checked(encoders, bases, targets, ids, target_of, batch_size)
-        images = bases.copy()
+        images, runtimes = bases.copy(), set()
         known = [encode_all(encoder, torch.tensor(targets), batch_size) for encoder in encoders]
         done = 0
         for part in self._batches(rows, batch_size):
             batch = self._batch(
                 encoders, bases[part], targets, rows[part], known, [ids[i] for i in part], seed
             )
+            runtimes |= {pull_runtime(encoder, batch.bases) for encoder in encoders}
             found = self._optimise(encoders, batch)
             images[part] = _as_uint8(found)
             done += len(part)
             progress(done, len(ids), self.name)
         records = self._records(encoders, bases, images, known, rows, ids, seed, batch_size)
-        return Crafted(images, records)
+        return Crafted(images, records, "; ".join(sorted(runtimes)))
 
     @abstractmethod
     def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:

@@ -70,6 +70,7 @@ def craft_shard(
         table.to_csv(workspace.out / RECORDS_FILE, index=False)
         return {
             "poisons": len(table),
+            "runtime": crafted.runtime,
             "distance_left": float((table["distance_after"] / table["distance_before"]).mean()),
         }
 
