@@ -132,8 +132,10 @@ def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Pre
 
 @app.command
 def index(job: Annotated[IndexJob, Flags] = IndexJob(), *, prefect: Prefect = None) -> None:
-    """Build the FAISS index that `mmer search` looks in."""
-    print(_run(jobs.index, job, prefect))
+    """Build the FAISS index that `mmer search` looks in, and print what searches find and how fast."""
+    key = ArtifactKey.parse(_run(jobs.index, job, prefect))
+    query_cli.print_index(Context(job.runtime), key)
+    print(key)
 
 
 @app.command

@@ -33,6 +33,7 @@ from mmer_core.stages import (
     caption_shards,
     check_encoders,
     check_splits,
+    index_shards,
     newest_models,
     plan_attack,
     plan_evaluation,
@@ -115,9 +116,18 @@ def seeds(job: SeedsJob) -> list[Trained]:
 
 @flow(name="index")
 def index(job: IndexJob) -> str:
-    """Build the FAISS index of a split."""
+    """Build the FAISS index of a split, in shards that run in parallel."""
     trained = train.fn(job).artifacts()
-    return str(call(stages.index, job.runtime, job.index, trained.prepared, trained.features, trained.model))
+    plan = call(stages.plan_index, job.runtime, job.index, trained.prepared, trained.features, trained.model)
+    shards = index_shards(Context(job.runtime), plan)
+    keys = fan_out(
+        stages.index_shard,
+        shards,
+        lambda runtime, shard: (runtime, plan, shard),
+        job.runtime,
+        progress_for("index"),
+    )
+    return str(call(stages.merge_index, job.runtime, plan, list(zip(shards, keys, strict=True))))
 
 
 @flow(name="robustness")

@@ -16,6 +16,7 @@ from mmer_core.queries import search_index
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import ArtifactKey
@@ -129,6 +130,24 @@ def print_spread(context: Context, evaluations: Sequence[ArtifactKey]) -> None:
         table.add_row(name, _spread(values), _number(baselines.get(name)))
     tables().print(f"{artifacts[0].summary['family']} model on {metrics[0]['split']}")
     tables().print(table)
+
+
+def print_index(context: Context, key: ArtifactKey) -> None:
+    """Both indexes, how well and how fast they find, and what cross-modal retrieval loses through them."""
+    summary = context.artifact(key).summary
+    rows = index_rows(summary)
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
+    tables().print(table)
+    recalls = Table("recall, held-out queries", "through the index", "exact", "lost", box=None)
+    protocol = summary["protocol"]
+    for name, exact in protocol["exact"].items():
+        recalls.add_row(name, *map(_number, (protocol["index"][name], exact, protocol["lost"][name])))
+    tables().print(recalls)
+    for target, one in summary["search"].items():
+        if not one["reached"]:
+            tables().print(f"mind: the {target} index misses the recall asked for at any {one['parameter']}")
 
 
 def print_curves(context: Context, robustness: ArtifactKey) -> None:

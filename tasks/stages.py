@@ -26,9 +26,10 @@ from mmer_core.config import (
 )
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
-from mmer_core.stages import AttackShard, CaptionShard, Context, ModelArtifacts
+from mmer_core.stages import AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts
 from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
+from mmer_core.stages.indexing import index_rows
 from mmer_core.store import ArtifactKey
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
@@ -191,17 +192,37 @@ def model_card(
     return artifact.key
 
 
-@task(name="index", tags=["mmer"], **COMMON)
-def index(
+@task(name="plan index", tags=["mmer"], **COMMON)
+def plan_index(
     runtime: RuntimeConfig,
     config: IndexConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
 ) -> ArtifactKey:
-    """A FAISS index."""
-    artifact = stages.build_index(Context(runtime), config, prepared, features, model)
+    """Empty, trained FAISS indexes."""
+    return stages.plan_index(Context(runtime), config, prepared, features, model).key
+
+
+@task(
+    name="index shard",
+    task_run_name="index {shard.target} {shard.start}",
+    tags=["mmer"],
+    **COMMON,
+)
+def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) -> ArtifactKey:
+    """Some rows of a FAISS index."""
+    return stages.index_shard(Context(runtime), plan, shard)
+
+
+@task(name="index", tags=["mmer"], **COMMON)
+def merge_index(
+    runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[IndexShard, ArtifactKey]]
+) -> ArtifactKey:
+    """A FAISS index, joined, tuned and measured."""
+    artifact = stages.merge_index(Context(runtime), plan, shards)
     leave_summary(artifact, "FAISS index")
+    leave_table("index", "What searches find, and how fast", index_rows(artifact.summary))
     return artifact.key
 
 

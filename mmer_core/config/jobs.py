@@ -64,7 +64,7 @@ class IndexJob(TrainJob):
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
 
     def splits(self) -> set[Split]:
-        return super().splits() | {self.index.split}
+        return super().splits() | ({self.index.split} if self.index.split != "all" else set())
 
 
 class RobustnessJob(TrainJob):

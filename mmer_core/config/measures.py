@@ -25,9 +25,38 @@ class IndexConfig(Config):
     """The FAISS index."""
 
     factory: str = Field(
-        "Flat", description="FAISS factory string, by inner product on unit vectors; Flat is exact."
+        "auto",
+        description="FAISS factory string, by inner product on unit vectors; Flat is exact. auto chooses by the number "
+        "of vectors, memory and recall: Flat up to 20,000 vectors, then HNSW, IVF or IVF-PQ.",
     )
-    split: Split = Field("test", description="Split to index.")
+    split: Split | Literal["all"] = Field("test", description="Split to index, or all of them.")
+    recall: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="Share of the true 10 nearest to find; nprobe or efSearch is tuned to it on held-out queries. 1 with "
+        "the factory auto is exact.",
+    )
+    memory_gib: float = Field(
+        4.0,
+        gt=0,
+        description="What auto lets each of the two indexes take in memory when it is searched, in GiB.",
+    )
+    refine: int | None = Field(
+        None,
+        ge=0,
+        description="Candidates for every result that are scored again by float16 vectors on disk; 0 for none. "
+        "By default 10 where auto chooses product codes, else none.",
+    )
+    shard_size: int = Field(
+        500_000, ge=1, description="Vectors in a shard, the unit of parallel work and of resume."
+    )
+    queries: int = Field(
+        5000,
+        ge=1,
+        description="Most held-out queries to tune and measure on: captions for the images, photos for the captions.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the choice of training vectors and of queries.")
 
 
 class ReportConfig(Config):

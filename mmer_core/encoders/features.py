@@ -55,6 +55,10 @@ class Features:
         """``(N, D)`` or, for text, ``(T, D)``."""
         return np.load(self.folder / f"{split}_{stream}.npy", allow_pickle=False)
 
+    def map(self, split: str, stream: str) -> npt.NDArray[np.float32]:
+        """The same, memory-mapped."""
+        return np.load(self.folder / f"{split}_{stream}.npy", mmap_mode="r", allow_pickle=False)
+
 
 def plan_shards(prepared: Prepared, shard_size: int) -> list[FeatureShard]:
     """Cut every stream of every split into shards of about equal cost."""

@@ -18,7 +18,7 @@ from mmer_core.stages.describing import describe
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.finetuning import finetune
-from mmer_core.stages.indexing import build_index
+from mmer_core.stages.indexing import IndexShard, index_shard, index_shards, merge_index, plan_index
 from mmer_core.stages.ingesting import check_splits, ingest
 from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
@@ -31,10 +31,10 @@ __all__ = [
     "CaptionShard",
     "Context",
     "EvaluationPlan",
+    "IndexShard",
     "ModelArtifacts",
     "ReportInput",
     "attack_shard",
-    "build_index",
     "build_report",
     "caption_shard",
     "caption_shards",
@@ -44,9 +44,12 @@ __all__ = [
     "encode_features_shard",
     "evaluate",
     "finetune",
+    "index_shard",
+    "index_shards",
     "ingest",
     "merge_captions",
     "merge_features",
+    "merge_index",
     "merge_robustness",
     "model_card",
     "newest_model",
@@ -55,6 +58,7 @@ __all__ = [
     "plan_captions",
     "plan_evaluation",
     "plan_features",
+    "plan_index",
     "report_inputs",
     "train",
     "transfer",

@@ -1,46 +1,273 @@
-"""A trained retrieval model -> a FAISS index of a split."""
+"""A trained retrieval model -> a FAISS index of a split: trained on a sample, filled in shards, joined and tuned."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
 
 from mmer_core.config import IndexConfig
-from mmer_core.datasets.prepared import Prepared
-from mmer_core.encoders.features import Features
-from mmer_core.inference import TrainedModel
-from mmer_core.retrieval import build as build_folder
+from mmer_core.evaluation.retrieval_metrics import RECALLS
+from mmer_core.retrieval.building import TABLE_FILE, in_shards, join_shards, train, write_shard
+from mmer_core.retrieval.choice import Choice, choose, training_rows
+from mmer_core.retrieval.index import TARGETS, OneIndex, Settings, Target, write_settings
+from mmer_core.retrieval.ranking import (
+    NEIGHBOURS,
+    Neighbours,
+    exact_neighbours,
+    merge,
+    own_ranks,
+    with_exact_scores,
+)
+from mmer_core.retrieval.side_table import join_tables, write_table
+from mmer_core.retrieval.tuning import Quality, tune
 from mmer_core.stages.context import Context
+from mmer_core.stages.gallery import Gallery, Rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
-from mmer_core.training.data import RetrievalData
+from mmer_core.threads import shared_cores
 
-VERSION = 1
+PLAN_VERSION = 1
+SHARD_VERSION = 1
+VERSION = 2
+_DIRECTION = {"image": "t2i", "text": "i2t"}
+_OTHER: dict[Target, Target] = {"image": "text", "text": "image"}
 
 
-def build_index(
+@dataclass(frozen=True)
+class IndexShard:
+    """Rows ``start:stop`` of a target: the unit of parallel work and of resume."""
+
+    target: Target
+    start: int
+    stop: int
+
+
+def plan_index(
     context: Context, config: IndexConfig, prepared: ArtifactKey, features: ArtifactKey, model: ArtifactKey
 ) -> Artifact:
-    """Image and text index of a split (kind ``index``).
+    """Choose both indexes and train them on a sample (kind ``index-plan``).
+
+    Files, by target: ``<target>.faiss``, empty and trained; ``<target>_queries.npy`` ``(Q, D)`` held-out queries to
+    tune and measure with, captions for images and photos for captions; ``<target>_own.npy`` ``(Q, M)`` rows of the
+    target that are their right answers, filled up with -1.
 
     Raises:
-        ConfigError: The model reads emotions, or FAISS does not understand the factory string.
+        ConfigError: The model reads emotions, FAISS does not understand the factory string, or nothing fits.
     """
 
     def build(workspace: Workspace) -> dict[str, object]:
-        split = Prepared.open(context.folder(prepared)).split(config.split)
-        trained = TrainedModel.open(context.folder(model), context.device)
-        data = RetrievalData.load(Features(context.folder(features)), split)
-        build_folder(
-            workspace.out,
-            config.factory,
-            images=trained.embed_images(data.images),
-            image_ids=split.ids,
-            texts=trained.embed_texts(data.texts),
-            captions=split.texts,
-            text_image=split.text_sample,
-        )
-        return {
-            "family": trained.spec.family,
-            "dataset": trained.spec.dataset,
-            "split": config.split,
-            "images": len(split),
-            "texts": len(split.texts),
-        }
+        gallery = Gallery.open(context, config.split, prepared, features, model)
+        targets = {target: _plan(gallery, config, target, workspace.out) for target in TARGETS}
+        return {"targets": targets, "shard_size": config.shard_size}
 
     inputs = {"prepared": prepared, "features": features, "model": model}
-    return context.run("index", VERSION, config, inputs, build)
+    return context.run("index-plan", PLAN_VERSION, config, inputs, build, seed=config.seed)
+
+
+def index_shards(context: Context, plan: ArtifactKey) -> list[IndexShard]:
+    """Cut both indexes into shards."""
+    summary = context.artifact(plan).summary
+    size = int(summary["shard_size"])
+    return [
+        IndexShard(target, start, min(start + size, summary["targets"][target]["count"]))
+        for target in TARGETS
+        for start in range(0, summary["targets"][target]["count"], size)
+    ]
+
+
+def index_shard(context: Context, plan: ArtifactKey, shard: IndexShard) -> ArtifactKey:
+    """The vectors of one shard as the index needs them, and what of them is nearest to the queries (kind
+    ``index-shard``).
+
+    Files: those of `mmer_core.retrieval.building`, and ``nearest_rows.npy``, ``nearest_scores.npy``: the best
+    ``(Q, K)`` rows of the shard for the plan's queries.
+    """
+    planned = context.artifact(plan)
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        gallery = _gallery(context, planned)
+        choice = _choice(planned, shard.target)
+        with shared_cores(context.runtime.workers):
+            vectors = gallery.vectors(shard.target, np.arange(shard.start, shard.stop))
+        queries, own = _queries(planned.folder, shard.target)
+        nearest = exact_neighbours(queries, vectors, shard.start, NEIGHBOURS + own.shape[1])
+        np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
+        np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
+        trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
+        write_shard(workspace.out, trained, vectors, shard.start, bool(choice.refine))
+        write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, shard.start, shard.stop))
+        return {"rows": len(vectors)}
+
+    return context.run("index-shard", SHARD_VERSION, asdict(shard), {"plan": plan}, build).key
+
+
+def merge_index(
+    context: Context, plan: ArtifactKey, shards: Sequence[tuple[IndexShard, ArtifactKey]]
+) -> Artifact:
+    """Image and text index (kind ``index``), tuned, with what was measured of it in the summary.
+
+    ``search`` in the summary holds, by target, the kind of index, its bytes and `Quality`; ``protocol`` the recalls
+    of cross-modal retrieval on the held-out queries, through the index, exactly, and their difference.
+    """
+    planned = context.artifact(plan)
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        gallery = _gallery(context, planned)
+        settings: dict[Target, Settings] = {}
+        search: dict[str, Any] = {}
+        recalls: dict[str, dict[str, float]] = {"index": {}, "exact": {}}
+        for target in TARGETS:
+            parts = [context.folder(key) for shard, key in shards if shard.target == target]
+            settings[target], search[target], found = _join(planned, target, parts, workspace.out)
+            for name, values in found.items():
+                recalls[name] |= values
+        write_settings(workspace.out, settings)
+        config = IndexConfig(**planned.manifest.config)
+        return {
+            "family": gallery.trained.spec.family,
+            "dataset": gallery.trained.spec.dataset,
+            "split": config.split,
+            "images": gallery.count("image"),
+            "texts": gallery.count("text"),
+            "search": search,
+            "protocol": _protocol(recalls),
+        }
+
+    inputs: dict[str, ArtifactKey | str] = {
+        role: planned.manifest.inputs[role] for role in ("prepared", "features", "model")
+    }
+    inputs |= {"plan": plan} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
+    return context.run("index", VERSION, planned.manifest.config, inputs, build)
+
+
+def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """An index's summary as the rows of a table."""
+    return [
+        {
+            "target": target,
+            "vectors": summary[f"{target}s"],
+            "index": one["factory"],
+            "parameter": "–" if one["parameter"] is None else f"{one['parameter']} {one['effort']}",
+            "recall@10": one["recall"],
+            "median ms": one["median_ms"],
+            "p95 ms": one["p95_ms"],
+            "MiB": one["bytes"] / 2**20,
+        }
+        for target, one in summary["search"].items()
+    ]
+
+
+def _plan(gallery: Gallery, config: IndexConfig, target: Target, folder: Path) -> dict[str, object]:
+    count = gallery.count(target)
+    generator = np.random.default_rng(config.seed)
+    rows, own = _held_out(gallery, config.queries, target, generator)
+    queries = gallery.vectors(_OTHER[target], rows)
+    memory = int(config.memory_gib * 2**30)
+    choice = (
+        choose(count, queries.shape[1], memory=memory, recall=config.recall)
+        if config.factory == "auto"
+        else Choice(config.factory)
+    )
+    sample = generator.choice(count, size=training_rows(count, choice.factory), replace=False)
+    trained = train(choice, gallery.vectors(target, np.sort(sample)), count)
+    refine = choice.refine if config.refine is None else config.refine
+    faiss.write_index(trained, str(folder / f"{target}.faiss"))
+    np.save(folder / f"{target}_queries.npy", queries, allow_pickle=False)
+    np.save(folder / f"{target}_own.npy", own, allow_pickle=False)
+    return {
+        "factory": choice.factory,
+        "refine": refine if in_shards(trained) else 0,
+        "count": count,
+        "target_recall": config.recall,
+        "joined_on_disk": in_shards(trained),
+    }
+
+
+def _held_out(
+    gallery: Gallery, most: int, target: Target, generator: np.random.Generator
+) -> tuple[Rows, Rows]:
+    """Rows of the other target that are queries, in ascending order, and ``(Q, M)`` rows of their right answers."""
+    if target == "image":
+        candidates = np.arange(gallery.count("text"))
+        rows = _drawn(candidates, most, generator)
+        return rows, gallery.owners[rows][:, None]
+    rows = _drawn(np.unique(gallery.owners), most, generator)
+    order = np.argsort(gallery.owners, kind="stable")
+    first, last = (np.searchsorted(gallery.owners[order], rows, side=side) for side in ("left", "right"))
+    own = np.full((len(rows), int((last - first).max(initial=1))), -1)
+    for place, (start, stop) in enumerate(zip(first, last, strict=True)):
+        own[place, : stop - start] = order[start:stop]
+    return rows, own
+
+
+def _drawn(candidates: Rows, most: int, generator: np.random.Generator) -> Rows:
+    return np.sort(generator.choice(candidates, size=min(most, len(candidates)), replace=False))
+
+
+def _gallery(context: Context, planned: Artifact) -> Gallery:
+    keys = (ArtifactKey.parse(planned.manifest.inputs[role]) for role in ("prepared", "features", "model"))
+    return Gallery.open(context, planned.manifest.config["split"], *keys)
+
+
+def _choice(planned: Artifact, target: Target) -> Choice:
+    fields = planned.summary["targets"][target]
+    return Choice(fields["factory"], fields["refine"])
+
+
+def _queries(folder: Path, target: Target) -> tuple[np.ndarray, Rows]:
+    queries, own = (
+        np.load(folder / f"{target}_{name}.npy", allow_pickle=False) for name in ("queries", "own")
+    )
+    return queries, own
+
+
+def _join(
+    planned: Artifact, target: Target, parts: Sequence[Path], folder: Path
+) -> tuple[Settings, dict[str, Any], dict[str, dict[str, float]]]:
+    """Join the shards of one target; return how to search it, what was measured, and the protocol's recalls."""
+    choice = _choice(planned, target)
+    trained = faiss.read_index(str(planned.folder / f"{target}.faiss"))
+    join_shards(folder, target, trained, parts, bool(choice.refine))
+    del trained
+    join_tables([part / TABLE_FILE for part in parts], folder / f"{target}s.parquet")
+    queries, own = _queries(planned.folder, target)
+    exact = merge(map(_nearest, parts), NEIGHBOURS + own.shape[1])
+    index = OneIndex(folder, target, Settings(None, choice.refine))
+    quality = tune(
+        index.faiss,
+        lambda some, effort: index.search(some, NEIGHBOURS, effort=effort).rows,
+        queries,
+        exact,
+        planned.summary["targets"][target]["target_recall"],
+    )
+    found = index.search(queries, exact.rows.shape[1], effort=quality.effort)
+    recalls = {
+        "index": _recalls(target, with_exact_scores(found, exact), own),
+        "exact": _recalls(target, exact, own),
+    }
+    return Settings(quality.effort, choice.refine), _measured(choice, quality, folder, target), recalls
+
+
+def _nearest(part: Path) -> Neighbours:
+    rows, scores = (np.load(part / f"nearest_{name}.npy", allow_pickle=False) for name in ("rows", "scores"))
+    return Neighbours(rows, scores)
+
+
+def _measured(choice: Choice, quality: Quality, folder: Path, target: Target) -> dict[str, Any]:
+    size = sum(file.stat().st_size for file in folder.glob(f"{target}.*"))
+    return {"factory": choice.factory, "refine": choice.refine, "bytes": size} | quality.to_dict()
+
+
+def _recalls(target: Target, found: Neighbours, own: Rows) -> dict[str, float]:
+    ranks = own_ranks(found, own)
+    return {f"{_DIRECTION[target]}_r{k}": 100 * float((ranks < k).mean()) for k in RECALLS}
+
+
+def _protocol(recalls: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Recalls through the index and exactly, in percent, with their mean, and what the index loses."""
+    for values in recalls.values():
+        values["mean_recall"] = float(np.mean(list(values.values())))
+    lost = {name: value - recalls["index"][name] for name, value in recalls["exact"].items()}
+    return {**recalls, "lost": lost}

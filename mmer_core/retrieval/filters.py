@@ -1,0 +1,92 @@
+"""Which rows of an index a search may find."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmer_core.errors import ConfigError
+from mmer_core.retrieval.side_table import RATINGS, SideTable
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Conditions that a result meets, all of them.
+
+    Attributes:
+        splits: It stands in one of these, where any is named.
+        labels: It has every one of these.
+        ratings: By dimension (`RATINGS`), the least and the largest rating, both included.
+    """
+
+    splits: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    ratings: dict[str, Interval] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.splits or self.labels or self.ratings)
+
+    def mask(self, table: SideTable) -> npt.NDArray[np.bool_]:
+        """``(N,)`` rows that meet all conditions.
+
+        Raises:
+            ConfigError: The index holds nothing that a condition asks about, or no such split or label.
+        """
+        allowed = np.ones(len(table), dtype=bool)
+        if self.splits:
+            allowed &= _in_splits(table, self.splits)
+        for label in self.labels:
+            allowed &= _with_label(table, label)
+        for name, interval in self.ratings.items():
+            allowed &= _rated(table, name, interval)
+        return allowed
+
+
+def _in_splits(table: SideTable, splits: Sequence[str]) -> npt.NDArray[np.bool_]:
+    column = _column(table, "split")
+    known = {str(name) for name in column.unique().to_pylist() if name}
+    for split in splits:
+        if split not in known:
+            raise ConfigError(f"the index has no split {split!r}; it has {_listed(known)}")
+    return np.isin(np.asarray(column.to_pylist(), dtype=object), list(splits))
+
+
+def _with_label(table: SideTable, label: str) -> npt.NDArray[np.bool_]:
+    column = _column(table, "labels").combine_chunks()
+    names = column.flatten()
+    rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
+    same = pc.equal(names, label).to_numpy(zero_copy_only=False)
+    if not same.any():
+        raise ConfigError(
+            f"nothing in the index has the label {label!r}; it has {_listed(set(names.to_pylist()))}"
+        )
+    found = np.zeros(len(table), dtype=bool)
+    found[rows[same]] = True
+    return found
+
+
+def _rated(table: SideTable, name: str, interval: Interval) -> npt.NDArray[np.bool_]:
+    if name not in RATINGS:
+        raise ConfigError(f"{name!r} is no rating; filter on {_listed(set(RATINGS))}")
+    low, high = interval
+    if not low <= high:
+        raise ConfigError(f"{name} from {low} to {high} holds nothing: give the smaller number first")
+    values = _column(table, name).to_numpy().astype(float)
+    if np.isnan(values).all():
+        raise ConfigError(f"nothing in the index has a rating of {name}")
+    return (values >= low) & (values <= high)
+
+
+def _column(table: SideTable, name: str) -> pa.ChunkedArray:
+    if name not in table.columns:
+        raise ConfigError(f"the index holds no {name}: build it again with mmer index")
+    return table.column(name)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

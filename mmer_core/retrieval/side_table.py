@@ -1,0 +1,83 @@
+"""What the rows of an index are: a Parquet table that is read a few rows at a time.
+
+Columns: ``id`` (the dataset's own, of the photo), ``caption``, ``path`` (inside the dataset), ``split``, ``labels``
+(a list of names), and ``valence``, ``arousal``, ``dominance`` (null where nothing was rated). Tables of earlier
+versions have ``id`` and ``caption`` only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+RATINGS = ("valence", "arousal", "dominance")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("caption", pa.string()),
+        ("path", pa.string()),
+        ("split", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        *((name, pa.float32()) for name in RATINGS),
+    ]
+)
+
+_ROWS_IN_A_GROUP = 16_384
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write the table of some rows; columns that are not given are empty."""
+    rows = len(columns["id"])
+    filled = {name: columns.get(name, [None] * rows) for name in SCHEMA.names}
+    pq.write_table(pa.table(filled, schema=SCHEMA), path, row_group_size=_ROWS_IN_A_GROUP)
+
+
+def join_tables(parts: Iterable[Path], path: Path) -> None:
+    """Write several tables as one, a row group at a time."""
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        for part in parts:
+            for batch in pq.ParquetFile(part).iter_batches(_ROWS_IN_A_GROUP):
+                writer.write_batch(batch, row_group_size=_ROWS_IN_A_GROUP)
+
+
+class SideTable:
+    """A table on disk; memory holds the row groups that are asked for, one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = pq.ParquetFile(path)
+        sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
+        self._ends = np.cumsum(sizes, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self._file.schema_arrow.names)
+
+    def rows(self, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The records of some rows, by row."""
+        by_group: dict[int, list[int]] = {}
+        for row in sorted(set(wanted)):
+            by_group.setdefault(int(np.searchsorted(self._ends, row, side="right")), []).append(row)
+        found: dict[int, dict[str, Any]] = {}
+        for group, rows in by_group.items():
+            first = int(self._ends[group - 1]) if group else 0
+            records = self._file.read_row_group(group).take([row - first for row in rows]).to_pylist()
+            found.update(zip(rows, records, strict=True))
+        return found
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One whole column."""
+        return self._file.read([name])[name]
+
+    def find(self, id: str) -> npt.NDArray[np.int64]:
+        """Rows with this id."""
+        same = pc.equal(self.column("id"), id)
+        return np.flatnonzero(same.to_numpy(zero_copy_only=False)).astype(np.int64)

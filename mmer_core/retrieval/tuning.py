@@ -1,0 +1,151 @@
+"""How hard a search must look: the smallest effort that reaches the recall asked for, found on held-out queries."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from mmer_core.retrieval.ranking import Neighbours, Rows, recall
+
+Vectors = npt.NDArray[np.float32]
+Search = Callable[[Vectors, int], Rows]
+"""``(queries (Q, D), effort)`` to the ``(Q, NEIGHBOURS)`` rows that are found."""
+
+_UNTYPED: Any = faiss  # its stubs know neither keywords nor all the classes of search parameters
+_LARGEST_GRAPH_EFFORT = 4096
+_TIMED = 200
+_TUNED_AT_LEAST = 10
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured of a tuned index, on queries that it was not tuned on where there are enough.
+
+    Attributes:
+        parameter: ``nprobe`` (lists that are looked at), ``efSearch`` (candidates of a graph), or None.
+        effort: The parameter's value.
+        recall: Share of the true 10 best among the 10 found.
+        queries: Queries behind ``recall``.
+        reached: Whether tuning reached the recall asked for.
+        median_ms, p95_ms: Milliseconds of one query by itself.
+        per_second: Queries a second, all given at once.
+    """
+
+    parameter: str | None
+    effort: int | None
+    recall: float
+    queries: int
+    reached: bool
+    median_ms: float
+    p95_ms: float
+    per_second: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def effort_of(index: faiss.Index) -> tuple[str | None, int]:
+    """The parameter that trades time for recall, and its largest useful value."""
+    lists = faiss.try_extract_index_ivf(index)
+    if lists is not None:
+        return "nprobe", int(lists.nlist)
+    bottom = _bottom(index)
+    if isinstance(bottom, faiss.IndexHNSW):
+        return "efSearch", max(16, min(_LARGEST_GRAPH_EFFORT, int(index.ntotal)))
+    return None, 1
+
+
+def search_parameters(
+    index: faiss.Index, effort: int | None, only: faiss.IDSelector | None = None
+) -> faiss.SearchParameters:
+    """What to hand to ``index.search``, through whatever transforms and refinement the index has around it."""
+    inner = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        return _UNTYPED.SearchParametersPreTransform(
+            index_params=search_parameters(inner.index, effort, only), sel=only
+        )
+    if isinstance(inner, faiss.IndexRefine):
+        base = search_parameters(inner.base_index, effort, only)
+        return _UNTYPED.IndexRefineSearchParameters(k_factor=inner.k_factor, base_index_params=base, sel=only)
+    if isinstance(inner, faiss.IndexIVFPQ):
+        return _UNTYPED.IVFPQSearchParameters(nprobe=effort or inner.nprobe, sel=only)
+    if isinstance(inner, faiss.IndexIVF):
+        return _UNTYPED.SearchParametersIVF(nprobe=effort or inner.nprobe, sel=only)
+    if isinstance(inner, faiss.IndexHNSW):
+        return _UNTYPED.SearchParametersHNSW(efSearch=effort or inner.hnsw.efSearch, sel=only)
+    return _UNTYPED.SearchParameters(sel=only)
+
+
+def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours, target: float) -> Quality:
+    """The least effort whose recall@10 reaches ``target`` on every second query, measured on the others.
+
+    Recall hardly ever falls with effort, so the effort is doubled and the last doubling halved.
+
+    Args:
+        index: To be asked what its parameter is.
+        search: Searches it, refinement and all.
+        queries: ``(Q, D)`` that are not in the index.
+        exact: Their true neighbours.
+    """
+    parameter, largest = effort_of(index)
+    tuned, held = _halves(len(queries))
+    effort: int | None = None
+    reached = True
+    if parameter is not None:
+        effort, reached = _least_effort(
+            lambda value: recall(search(queries[tuned], value), _of(exact, tuned)) >= target, largest
+        )
+    started = time.perf_counter()
+    found = search(queries[held], effort or 0)
+    seconds = time.perf_counter() - started
+    alone = [_seconds(search, query[None], effort or 0) for query in queries[held][:_TIMED]]
+    return Quality(
+        parameter,
+        effort,
+        recall(found, _of(exact, held)),
+        len(held),
+        reached,
+        1000 * float(np.median(alone)),
+        1000 * float(np.percentile(alone, 95)),
+        len(held) / seconds,
+    )
+
+
+def _least_effort(enough: Callable[[int], bool], largest: int) -> tuple[int, bool]:
+    low, high = 0, 1
+    while not enough(high):
+        if high >= largest:
+            return largest, False
+        low, high = high, min(2 * high, largest)
+    while high - low > max(1, low // 16):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high, True
+
+
+def _halves(queries: int) -> tuple[Rows, Rows]:
+    every = np.arange(queries)
+    return (every[::2], every[1::2]) if queries >= 2 * _TUNED_AT_LEAST else (every, every)
+
+
+def _of(neighbours: Neighbours, queries: Rows) -> Neighbours:
+    return Neighbours(neighbours.rows[queries], neighbours.scores[queries])
+
+
+def _seconds(search: Search, query: Vectors, effort: int) -> float:
+    started = time.perf_counter()
+    search(query, effort)
+    return time.perf_counter() - started
+
+
+def _bottom(index: faiss.Index) -> faiss.Index:
+    inner = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        return _bottom(inner.index)
+    if isinstance(inner, faiss.IndexRefine):
+        return _bottom(inner.base_index)
+    return inner

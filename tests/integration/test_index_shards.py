@@ -1,0 +1,45 @@
+"""Indexes built in shards, against the model's own embeddings and metrics."""
+
+import pytest
+from small_pipeline import Study, created
+
+from flows import jobs
+from mmer_core.config import IndexConfig, IndexJob
+from mmer_core.store import ArtifactKey
+
+pytestmark = pytest.mark.usefixtures("as_it_was")
+
+
+def build(study: Study, **settings: object) -> ArtifactKey:
+    job = IndexJob(**dict(study.train_job("flickr8k")), index=IndexConfig(**settings))
+    return ArtifactKey.parse(jobs.index.fn(job))
+
+
+def test_recalls_through_an_exact_index_are_the_evaluations(study: Study) -> None:
+    for index in study.store.list("index"):
+        model = next(one for one in study.store.list("model") if str(one.key) == index.inputs["model"])
+        measured = study.made_from("evaluation", "model", model).summary
+        protocol = index.summary["protocol"]
+        for name, value in protocol["index"].items():
+            assert value == pytest.approx(measured[name]), name
+        assert set(protocol["lost"].values()) == {0}
+        assert [one["factory"] for one in index.summary["search"].values()] == ["Flat", "Flat"]
+        assert [one["recall"] for one in index.summary["search"].values()] == [1, 1]
+
+
+def test_a_missing_shard_alone_is_built_again(study: Study) -> None:
+    key = build(study, factory="IVF2,SQ8", shard_size=4, recall=0.6)
+    manifest = study.store.manifest(key)
+    assert len([role for role in manifest.inputs if role.startswith("shard")]) > 4
+    lost = ArtifactKey.parse(manifest.inputs["shard0001"])
+    files = [(entry.path, entry.sha256) for entry in manifest.files]
+    before = created(study.store)
+    study.store.delete(key)
+    study.store.delete(lost)
+    assert build(study, factory="IVF2,SQ8", shard_size=4, recall=0.6) == key
+    after = created(study.store)
+    assert {one for one in after if after[one] != before.get(one)} == {key, lost}
+    assert [(entry.path, entry.sha256) for entry in study.store.manifest(key).files] == files
+    protocol = manifest.summary["protocol"]
+    for name, lost_points in protocol["lost"].items():
+        assert lost_points == pytest.approx(protocol["exact"][name] - protocol["index"][name])
