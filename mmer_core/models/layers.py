@@ -57,7 +57,9 @@ class Power(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         # Away from the training split a feature may dip below zero, where a root is not defined.
-        if not features.requires_grad:  # as in training, where large maps of parts are slow to write again and again
+        if (
+            not features.requires_grad
+        ):  # as in training, where large maps of parts are slow to write again and again
             return features.abs().pow_(self.applied).copysign_(features)
         # At zero its slope is infinite, and attacks ask for slopes: there it is none.
         silent = features == 0

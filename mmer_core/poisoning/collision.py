@@ -113,11 +113,12 @@ class _Splitting:
         objective, gradient = self._look(self._trial)
         if self._passes % _EVERY or not self._passes:
             keep = torch.ones_like(objective, dtype=torch.bool)
+            self._kept, self._gradient = self._trial, gradient
         else:
             keep = objective < self._history.nanmean(dim=1)
+            self._kept = torch.where(keep[:, None, None, None], self._trial, self._kept)
+            self._gradient = torch.where(keep[:, None, None, None], gradient, self._gradient)
         self._passes += 1
-        self._kept = torch.where(keep[:, None, None, None], self._trial, self._kept)
-        self._gradient = torch.where(keep[:, None, None, None], gradient, self._gradient)
         better = objective < self._lowest
         self.best = torch.where(better[:, None, None, None], self._trial, self.best)
         self._lowest = torch.where(better, objective, self._lowest)
@@ -130,13 +131,14 @@ class _Splitting:
 
     def _look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Objective ``(B,)``, and the gradient of its features' part."""
-        squares = pixels.new_zeros(len(pixels))
-        gradient = torch.zeros_like(pixels)
+        objective = self._beta * (pixels - self._anchor).flatten(1).norm(dim=1).square()
+        gradients = []
         for encoder, target in zip(self._encoders, self._batch.features, strict=True):
             features, part = pull(encoder, pixels, self._mix, 2 * target)
-            squares = squares + (features - target).square().sum(dim=1) / len(self._encoders)
-            gradient += part / len(self._encoders)
-        return squares + self._beta * (pixels - self._anchor).square().sum(dim=(1, 2, 3)), gradient
+            objective = objective + (features - target).square().sum(dim=1) / len(self._encoders)
+            gradients.append(part)
+        gradient = gradients[0] if len(gradients) == 1 else torch.stack(gradients).mean(dim=0)
+        return objective, gradient
 
     def _remember(self, objective: Tensor, keep: Tensor) -> None:
         rows = torch.arange(len(keep), device=keep.device)
@@ -151,9 +153,10 @@ class _Splitting:
     def _step(self) -> Tensor:
         assert self._lambda is not None
         size = self._lambda[:, None, None, None]
-        forward = self._kept - size * self._gradient
+        forward = torch.addcmul(self._kept, size, self._gradient, value=-1)
         # The proximal point of lambda * beta * ||x - b||^2 / 2, as the paper writes it.
-        backward = (forward + size * self._beta * self._anchor) / (1 + size * self._beta)
+        weight = size * self._beta
+        backward = torch.addcmul(forward, weight, self._anchor).div_(1 + weight)
         return project(backward, self._batch.bases, self._attack.eps)
 
 
