@@ -60,7 +60,7 @@ class Power(nn.Module):
         if (
             not features.requires_grad
         ):  # as in training, where large maps of parts are slow to write again and again
-            return features.abs().pow_(self.applied).copysign_(features)
+            return features.abs().pow_(self.applied).mul_(features.sign())
         # At zero its slope is infinite, and attacks ask for slopes: there it is none.
         silent = features == 0
         size = features.abs().masked_fill(silent, 1.0) ** self.applied
