@@ -15,11 +15,11 @@ import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from cyclopts import App
+from cyclopts import App, Parameter
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
@@ -32,6 +32,7 @@ from mmer_core.poisoning import BullseyePolytope, FeatureCollision, PoisonAttack
 
 app = App(name="benchmarks.poison", help=__doc__)
 Turn = Callable[[], float]  # crafts for some iterations and returns seconds a poison and iteration
+Sides = Annotated[tuple[int, ...], Parameter(consume_multiple=True)]
 Features = Callable[[Tensor], Tensor]  # normalised (B, 3, H, W) to (B, D)
 
 _NAME = "efficientnet_lite0"
@@ -40,7 +41,14 @@ _FALSE_POSITIVES = 0.05
 
 
 @app.default
-def main(*, iterations: int = 200, trials: int = 40, quick: bool = False, json: Path | None = None) -> None:
+def main(
+    *,
+    iterations: int = 200,
+    trials: int = 40,
+    sides: Sides = (64, 128, 224),
+    quick: bool = False,
+    json: Path | None = None,
+) -> None:
     """Print seconds per poison, their ratios, and what became of the transfer case.
 
     Parameters
@@ -49,6 +57,8 @@ def main(*, iterations: int = 200, trials: int = 40, quick: bool = False, json: 
         Iterations of a poison: what seconds are stated for, and what the transfer case's poisons get.
     trials:
         Targets of the transfer case.
+    sides:
+        Of the images whose poisons are timed, in pixels.
     quick:
         The small input only, fewer trials, and one short turn each: does it run?
     json:
@@ -56,7 +66,7 @@ def main(*, iterations: int = 200, trials: int = 40, quick: bool = False, json: 
     """
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}
-    for side in (64,) if quick else (64, 128, 224):
+    for side in (64,) if quick else sides:
         seconds = _best(_turns(side, 5 if quick else 40), 1 if quick else 3)
         loop, batch = seconds["loop"], seconds[f"mmer, batch {_BATCH}"]
         ratios[f"{side} x {side}: loop / mmer, batch {_BATCH}"] = loop / batch
