@@ -1,10 +1,12 @@
 """Indexes built in shards, against the model's own embeddings and metrics."""
 
+import numpy as np
 import pytest
 from small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.config import IndexConfig, IndexJob
+from mmer_core.retrieval import RetrievalIndex
 from mmer_core.store import ArtifactKey
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
@@ -43,3 +45,24 @@ def test_a_missing_shard_alone_is_built_again(study: Study) -> None:
     protocol = manifest.summary["protocol"]
     for name, lost_points in protocol["lost"].items():
         assert lost_points == pytest.approx(protocol["exact"][name] - protocol["index"][name])
+
+
+def test_all_splits_in_shards_are_brute_force(study: Study) -> None:
+    """Rows run through the splits, whatever the shards are; a photo finds itself under its own id."""
+    key = build(study, split="all", shard_size=7)
+    summary = study.store.manifest(key).summary
+    prepared = study.store.manifest(ArtifactKey.parse(study.store.manifest(key).inputs["prepared"]))
+    assert summary["images"] == sum(prepared.summary["counts"].values())
+    index = RetrievalIndex(study.context.folder(key))
+    evaluation = study.made_from(
+        "evaluation",
+        "model",
+        study.store.manifest(ArtifactKey.parse(study.store.manifest(key).inputs["model"])),
+    )
+    images = np.load(study.context.folder(evaluation.key) / "embedding_image.npy")  # of the split test
+    hits = [found[0] for found in index.search(images, "image", 1)]
+    assert [hit.score for hit in hits] == pytest.approx([1] * len(images), abs=1e-4)
+    assert {hit.split for hit in hits} == {"test"}
+    assert all(hit.path for hit in hits)
+    own = np.concatenate([index.embedding_of("image", hit.id) for hit in hits])
+    np.testing.assert_allclose(own, images, atol=1e-4)
