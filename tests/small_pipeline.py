@@ -84,15 +84,13 @@ class Study:
 
     def train_job(self, name: str) -> TrainJob:
         """Training on one of the datasets, as the pipeline does it."""
-        config = self.config
-        return TrainJob(
-            dataset=config.datasets[name],
-            encoders=config.encoders,
-            model=config.model,
-            training=config.training,
-            evaluation=config.evaluation,
-            runtime=config.runtime,
-        )
+        return TrainJob(**training_fields(self.config, name))
+
+
+def training_fields(config: PipelineConfig, name: str) -> dict[str, object]:
+    """What a pipeline hands to the training on one of its datasets, and to all jobs that begin with it."""
+    shared = ("encoders", "model", "training", "evaluation", "runtime")
+    return {"dataset": config.datasets[name]} | {field: getattr(config, field) for field in shared}
 
 
 def settings_file(folder: Path, job: TrainJob) -> Path:

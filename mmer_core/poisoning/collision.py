@@ -1,6 +1,7 @@
 """Feature collision: a poison that looks like its base and is, to the encoder, the target."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -97,7 +98,9 @@ class _Splitting:
     ) -> None:
         self._attack, self._encoders, self._batch = attack, encoders, batch
         self._beta, self._anchor = beta, project(marked, batch.bases, attack.eps)
-        self._mix = 2 * torch.eye(len(marked), device=marked.device)
+        # The mean over the encoders is taken of what they are asked, which is smaller than what they answer.
+        self._weight = 1 / len(encoders)
+        self._mix = 2 * self._weight * torch.eye(len(marked), device=marked.device)
         start = project(self._anchor + batch.start - batch.bases, batch.bases, attack.eps)
         self._trial = start
         self._kept = self._gradient = start  # both are set by the first pass, which is always kept
@@ -134,11 +137,10 @@ class _Splitting:
         objective = self._beta * (pixels - self._anchor).flatten(1).norm(dim=1).square()
         gradients = []
         for encoder, target in zip(self._encoders, self._batch.features, strict=True):
-            features, part = pull(encoder, pixels, self._mix, 2 * target)
-            objective = objective + (features - target).square().sum(dim=1) / len(self._encoders)
-            gradients.append(part)
-        gradient = gradients[0] if len(gradients) == 1 else torch.stack(gradients).mean(dim=0)
-        return objective, gradient
+            features, gradient = pull(encoder, pixels, self._mix, 2 * self._weight * target)
+            objective = objective + self._weight * (features - target).square().sum(dim=1)
+            gradients.append(gradient)
+        return objective, reduce(torch.add, gradients)
 
     def _remember(self, objective: Tensor, keep: Tensor) -> None:
         rows = torch.arange(len(keep), device=keep.device)

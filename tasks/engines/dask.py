@@ -50,7 +50,7 @@ class DaskEngine:
 
         Raises:
             ConfigError: Dask is not installed.
-            EngineError: No scheduler answers at the address.
+            EngineError: No scheduler answers at the address, or the processes here do not start.
         """
         require_dask()
         with _opening:
@@ -125,15 +125,21 @@ def _start(workers: int) -> "PrefectDaskClient":
     dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
     logging.getLogger("distributed.nanny").setLevel(logging.WARNING)  # says that it starts one again
     threads = str(share(workers))
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        security=True,  # whoever may talk to a scheduler may run code: on this machine, only this process
-        dashboard_address="127.0.0.1:0",
-        memory_limit=None,  # mapped files count as memory there, and a worker would be ended for reading
-        silence_logs=False,
-        env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
-    )
+    try:
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            security=True,  # whoever may talk to a scheduler may run code: on this machine, only this process
+            dashboard_address="127.0.0.1:0",
+            memory_limit=None,  # mapped files count as memory there, and a worker would be ended for reading
+            silence_logs=False,
+            env={"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+        )
+    except RuntimeError as error:
+        raise EngineError(
+            f"the worker processes did not start ({str(error).rstrip('.')}): run the same again; if it stays so, something "
+            "on this machine ends them, a limit on memory perhaps: lower --workers"
+        ) from None
     return PrefectDaskClient(cluster, set_as_default=False)
 
 

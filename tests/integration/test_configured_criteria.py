@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_pipeline import small_config
+from small_pipeline import small_config, training_fields
 
 from flows import jobs
 from mmer_core.attacks import write_changes
@@ -69,14 +69,7 @@ def trained(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
     config = small_config(tmp_path_factory.mktemp("criteria"))
     made = {}
     for name in ("emotic", "flickr8k"):
-        job = RobustnessJob(
-            dataset=config.datasets[name],
-            encoders=config.encoders,
-            model=config.model,
-            training=config.training,
-            evaluation=config.evaluation,
-            runtime=config.runtime,
-        )
+        job = RobustnessJob(**training_fields(config, name))
         made[name] = Trained(job, jobs.train.fn(job).artifacts())
     return made
 

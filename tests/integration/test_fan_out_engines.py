@@ -5,9 +5,11 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -168,6 +170,31 @@ def test_a_shard_that_ends_every_process_ends_in_an_error() -> None:
         fan_out(deadly, [0, 1, 2], lambda runtime, number: (runtime, number), runtime, silent)
     # Others took their place.
     assert fan_out(deadly, [2, 3], lambda runtime, number: (runtime, number), runtime, silent) == [2, 3]
+
+
+def test_processes_that_are_ended_at_their_start_are_told_of() -> None:
+    """Each one as soon as it is there, until no more come."""
+    me, over = psutil.Process(), threading.Event()
+    others = set(me.children())
+
+    def end_them() -> None:
+        while not over.wait(0.01):
+            for child in set(me.children()) - others:
+                with suppress(psutil.NoSuchProcess):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end_them)
+        try:
+            runtime = RuntimeConfig(engine="processes", workers=3)
+            with pytest.raises(
+                EngineError, match=r"did not start \(Nanny failed to start\): run the same again"
+            ):
+                fan_out(deadly, [0], lambda runtime, number: (runtime, number), runtime, silent)
+        finally:
+            over.set()
+        ending.result()
 
 
 def test_a_cluster_without_workers_ends_in_an_error(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
