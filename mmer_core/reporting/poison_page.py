@@ -18,7 +18,7 @@ from mmer_core.reporting.tables import Table, cell, plain
 
 Record = Mapping[str, Any]
 _MOST_VULNERABLE = 12
-_LINES: tuple[Any, ...] = ("-", (0, (4, 2.5)), (0, (1, 1.4)), (0, (6, 2, 1, 2)))
+_DOTTED = (0, (1, 1.4))
 _METRIC = {"retrieval": "mean recall", "emotion": "mAP"}
 
 
@@ -79,6 +79,7 @@ def curves(view: PoisonView, name: str, label: str, chart: str) -> Markup:
     for axis, attack in zip(axes, attacks, strict=False):
         axis.set_title(attack)
         axis.set_xlabel("poisons")
+        axis.set_xticks(sorted({row["count"] for row in rows if row["attack"] == attack}))
         for family in dict.fromkeys(row["family"] for row in rows):
             points = [row for row in rows if row["attack"] == attack and row["family"] == family]
             _curve(axis, family, sorted(points, key=lambda row: int(row["count"])), name)
@@ -99,7 +100,7 @@ def _curve(axis: Axes, family: str, points: Sequence[Record], name: str) -> None
         axis.axhline(
             points[0]["reference"],
             color=colour,
-            linestyle=_LINES[2],
+            linestyle=_DOTTED,
             linewidth=1,
             label=f"{family}, no poison",
         )
