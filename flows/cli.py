@@ -35,6 +35,8 @@ from flows import (  # noqa: E402
     poisoning,
     predict_cli,
     query_cli,
+    search_cli,
+    serve_cli,
 )
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
@@ -64,6 +66,7 @@ Start here:
     mmer ingest --dataset emotic --root DIR          look at your data first
     mmer pipeline --datasets.emotic.root DIR         the whole study on your data
     mmer search "two dogs in the snow"               after a pipeline run
+    mmer serve                                       the same as a page in the browser
     mmer artifacts ls                                what has been made
 
 Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and flags override it. Whatever is
@@ -74,7 +77,9 @@ and shows in the UI with progress and artifacts."""
 app = App(name="mmer", help=HELP, version=__version__, default_parameter=Parameter(consume_multiple=True))
 app.command(artifacts_cli.app)
 app.command(data_cli.app)
-query_cli.add_to(app)
+search_cli.add_to(app)
+serve_cli.add_to(app)
+
 predict_cli.add_to(app)
 attack_cli.add_to(app)
 model_cli.add_to(app)

@@ -6,6 +6,7 @@ Folder: ``image.faiss``, ``text.faiss`` (ids are row numbers of the tables), ``i
 """
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.errors import ConfigError
-from mmer_core.retrieval.filters import Filter
+from mmer_core.retrieval.filters import Filter, choices
 from mmer_core.retrieval.ranking import Neighbours, nothing
 from mmer_core.retrieval.side_table import SideTable
 from mmer_core.retrieval.tuning import effort_of, search_parameters
@@ -69,6 +70,7 @@ class OneIndex:
     def __init__(self, folder: Path, target: str, settings: Settings) -> None:
         self.faiss = read_index(folder, target)
         self.settings = settings
+        self._mapping = threading.Lock()
         self._vectors = (
             np.load(folder / f"{target}.npy", mmap_mode="r", allow_pickle=False) if settings.refine else None
         )
@@ -109,7 +111,8 @@ class OneIndex:
             return np.asarray(self._vectors[list(rows)], dtype=np.float32)
         lists = faiss.try_extract_index_ivf(self.faiss)
         if lists is not None:
-            lists.make_direct_map()
+            with self._mapping:
+                lists.make_direct_map()
         try:
             return np.stack([self.faiss.reconstruct(int(row)) for row in rows])
         except RuntimeError:
@@ -196,6 +199,19 @@ class RetrievalIndex:
             ]
             for both in zip(found.scores, found.rows, strict=True)
         ]
+
+    def records(self, target: Target, id: str) -> list[dict[str, Any]]:
+        """What the side table says of a photo, or of each of its captions."""
+        table = self._tables[target]
+        return list(table.rows(table.find(id).tolist()).values())
+
+    def ids(self) -> list[str]:
+        """Of all photos, in the order of the rows."""
+        return [str(id) for id in self._tables["image"].column("id").to_pylist()]
+
+    def choices(self, target: Target) -> dict[str, list[str]]:
+        """What filters may ask for: names of ``splits``, ``labels`` and ``ratings`` that rows have."""
+        return choices(self._tables[target])
 
     def embedding_of(self, target: Target, id: str) -> Vectors:
         """``(1, D)`` vector of the photo, or of the first caption of the photo, with this id.

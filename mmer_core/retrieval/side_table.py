@@ -5,6 +5,7 @@ Columns: ``id`` (the dataset's own, of the photo), ``caption``, ``path`` (inside
 versions have ``id`` and ``caption`` only.
 """
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,13 @@ def join_tables(parts: Iterable[Path], path: Path) -> None:
 
 
 class SideTable:
-    """A table on disk; memory holds the row groups that are asked for, one at a time."""
+    """A table on disk; memory holds the row groups that are asked for, one at a time. Any thread may ask."""
 
     def __init__(self, path: Path) -> None:
         self._file = pq.ParquetFile(path)
         sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._ends = np.cumsum(sizes, dtype=np.int64)
+        self._reading = threading.Lock()  # a Parquet reader serves one thread at a time
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -69,13 +71,16 @@ class SideTable:
         found: dict[int, dict[str, Any]] = {}
         for group, rows in by_group.items():
             first = int(self._ends[group - 1]) if group else 0
-            records = self._file.read_row_group(group).take([row - first for row in rows]).to_pylist()
+            with self._reading:
+                group_table = self._file.read_row_group(group)
+            records = group_table.take([row - first for row in rows]).to_pylist()
             found.update(zip(rows, records, strict=True))
         return found
 
     def column(self, name: str) -> pa.ChunkedArray:
         """One whole column."""
-        return self._file.read([name])[name]
+        with self._reading:
+            return self._file.read([name])[name]
 
     def find(self, id: str) -> npt.NDArray[np.int64]:
         """Rows with this id."""
