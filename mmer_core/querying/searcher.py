@@ -23,8 +23,6 @@ Vectors = npt.NDArray[np.float32]
 _LIKE_AT_MOST = 50_000
 """Ids beyond which similar ones are not looked for: comparing spellings takes some 10 microseconds each."""
 
-_SOME = 20
-
 
 class UnknownId(ConfigError):
     """The index holds no photo with this id."""
@@ -149,10 +147,14 @@ class Searcher:
             tuple(filter(None, captions or [first["caption"]])),
         )
 
+    def some(self, count: int = 20) -> list[Hit]:
+        """A few photos of the index, always the same ones: those nearest to nothing in particular."""
+        nothing = np.zeros((1, self.index.width), np.float32)
+        return self.index.search(nothing, "image", count)[0]
+
     def paths(self) -> list[str]:
         """Of some photos, inside the dataset."""
-        hits = self.index.search(np.zeros((1, self.index.width), np.float32), "image", _SOME)[0]
-        return [hit.path for hit in hits if hit.path]
+        return [hit.path for hit in self.some() if hit.path]
 
     def _unknown(self, id: str) -> str:
         known = self.index.ids() if self.index.count("image") <= _LIKE_AT_MOST else []

@@ -21,7 +21,7 @@ from mmer_core.errors import ConfigError, DatasetError, MmerError
 from mmer_core.querying import NoPicture, UnknownId
 from mmer_core.querying.pictures import MEDIA_TYPES, Picture, encoded
 from mmer_core.serving import questions
-from mmer_core.serving.guard import Guard
+from mmer_core.serving.guard import HEADERS, Guard
 from mmer_core.serving.refusal import Refusal
 from mmer_core.serving.service import Service, photo_answer
 
@@ -90,6 +90,11 @@ def _add_error_handlers(app: FastAPI) -> None:
         }
         message = reasons.get(error.status_code, str(error.detail))
         return JSONResponse({"error": message}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        # Outside of the guard, and without what went wrong, which is no visitor's business.
+        return JSONResponse({"error": "the service failed; its log says why"}, 500, HEADERS)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

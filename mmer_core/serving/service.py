@@ -56,6 +56,7 @@ class Edition:
             "images": searcher.index.count("image"),
             "texts": searcher.index.count("text"),
             "width": searcher.index.width,
+            "examples": [hit.caption for hit in searcher.some(3) if hit.caption],
             "pictures": self.root is not None or self.prepared is not None,
             **searcher.index.choices("image"),
         }

@@ -34,6 +34,10 @@ function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.?!]$/.test(text) ? "" : ".");
 }
 
+function count(number) {
+  return number.toLocaleString("en");
+}
+
 function picture(photo, words) {
   const frame = make("div", { className: "picture" });
   const gone = () => frame.replaceChildren("No picture");
@@ -53,7 +57,7 @@ function rated(ratings) {
 
 function card(hit) {
   const facts = make("p", { className: "facts" }, make("b", { textContent: hit.score.toFixed(3), title: "cosine similarity" }));
-  const more = [hit.split, rated(hit.ratings)].filter(Boolean).join(" · ");
+  const more = [about && about.splits.length > 1 ? hit.split : "", rated(hit.ratings)].filter(Boolean).join(" · ");
   if (more) facts.append(` · ${more}`);
   const link = make(
     "a",
@@ -69,8 +73,8 @@ function card(hit) {
 
 function show(hits, what, seconds) {
   byId("found").replaceChildren(...hits.map(card));
-  const count = hits.length === 1 ? `1 ${what.replace(/s$/, "")}` : `${hits.length} ${what}`;
-  say(hits.length ? `${count} in ${Math.max(1, Math.round(1000 * seconds))} ms, the most similar first` : "Nothing found");
+  const found = hits.length === 1 ? `1 ${what.replace(/s$/, "")}` : `${hits.length} ${what}`;
+  say(hits.length ? `${found} in ${Math.max(1, Math.round(1000 * seconds))} ms, the most similar first` : "Nothing found");
 }
 
 // Runs the newest of several searches only: answers may overtake each other.
@@ -179,6 +183,22 @@ function showPhoto(id) {
   });
 }
 
+// What an empty page says.
+function welcome() {
+  const example = (caption) =>
+    make("li", {}, make("a", { href: `/?${new URLSearchParams({ text: caption })}`, textContent: caption }));
+  const texts = about.examples;
+  return make(
+    "div", { className: "welcome" },
+    make("h1", { textContent: `Search ${count(about.images)} photos` }),
+    make("p", {}, "Say what should be in the picture, or give a photo of yours: choose one, or drop it anywhere."),
+    texts.length ? make("p", {}, "For example:") : null,
+    make("ul", {}, ...texts.map(example)),
+    make("p", { className: "keys" }, make("kbd", { textContent: "/" }), " goes to the search field, arrows move between results, ",
+      make("kbd", { textContent: "Enter" }), " opens one, ", make("kbd", { textContent: "Esc" }), " goes back."),
+  );
+}
+
 let cameFromHere = false;
 
 // Shows what the address asks for.
@@ -197,6 +217,7 @@ function open() {
   newest++;
   document.title = "Search: mmer";
   byId("found").replaceChildren();
+  byId("asked").replaceChildren(...(about ? [welcome()] : []));
   say("");
   byId("text").focus();
 }
@@ -276,9 +297,8 @@ function fillChoices() {
       make("fieldset", {}, make("legend", { textContent: sentence(name).slice(0, -1) }), limit(name, "low"), "to", limit(name, "high")),
     ),
   );
-  const number = (count) => count.toLocaleString("en");
   byId("about").textContent =
-    `${about.dataset || "index"}: ${number(about.images)} photos and ${number(about.texts)} captions · ${about.index}`;
+    `${about.dataset || "index"}: ${count(about.images)} photos and ${count(about.texts)} captions · ${about.index}`;
 }
 
 async function start() {
