@@ -1,6 +1,7 @@
 """What surrounds the answers: headers, health, metrics, limits on what is open, and a change of the index."""
 
 import re
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from mmer_core.querying import PhotoRoot
-from mmer_core.serving import Edition, Service, create_app
+from mmer_core.serving import Edition, Service, create_app, listen
 from mmer_core.serving.app import PAGE_FILES
 
 
@@ -159,3 +160,9 @@ def test_another_index_answers_from_then_on(world) -> None:
         assert client.get("/api/search?text=dog").json()["index"] == "index/newer"
         assert client.get("/api/index").json()["pictures"]
     assert not service.ready  # closed with the application
+
+
+def test_answers_do_not_wait_to_be_acknowledged() -> None:
+    """asyncio turns Nagle's algorithm off for what says that it is TCP, and accepted sockets say what this one says."""
+    with listen("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
