@@ -33,6 +33,7 @@ from mmer_core.stages.indexing import index_rows
 from mmer_core.store import ArtifactKey
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
+from tasks.running import GPU
 
 
 def _worth_another_try(task: Any, run: Any, state: Any) -> bool:
@@ -55,7 +56,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-@task(name="ingest", tags=["mmer", "ingest"], **COMMON)
+@task(name="ingest", **COMMON)
 def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey | None = None) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
     artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config, captions)
@@ -63,7 +64,7 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
     return artifact.key
 
 
-@task(name="dataset card", tags=["mmer", "ingest"], **COMMON)
+@task(name="dataset card", **COMMON)
 def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
     artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
@@ -83,7 +84,7 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
     return artifact.key
 
 
-@task(name="plan captions", tags=["mmer", "ingest"], **COMMON)
+@task(name="plan captions", **COMMON)
 def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     """The photos that nothing describes."""
     return stages.plan_captions(Context(runtime), config)
@@ -92,7 +93,7 @@ def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
 @task(
     name="caption shard",
     task_run_name="caption {shard.start}",
-    tags=["mmer", "gpu"],
+    tags=[GPU],
     **COMMON,
 )
 def caption_shard(
@@ -102,7 +103,7 @@ def caption_shard(
     return stages.caption_shard(Context(runtime), config, plan, shard)
 
 
-@task(name="merge captions", tags=["mmer"], **COMMON)
+@task(name="merge captions", **COMMON)
 def merge_captions(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[CaptionShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -115,7 +116,7 @@ def merge_captions(
 @task(
     name="encode shard",
     task_run_name="encode {shard.split} {shard.stream} {shard.start}",
-    tags=["mmer", "gpu"],
+    tags=[GPU],
     **COMMON,
 )
 def encode_shard(
@@ -125,7 +126,7 @@ def encode_shard(
     return stages.encode_features_shard(Context(runtime), config, prepared, shard)
 
 
-@task(name="merge features", tags=["mmer"], **COMMON)
+@task(name="merge features", **COMMON)
 def merge_features(
     runtime: RuntimeConfig,
     config: EncoderConfig,
@@ -138,7 +139,7 @@ def merge_features(
     return artifact.key
 
 
-@task(name="train", tags=["mmer", "gpu"], **COMMON)
+@task(name="train", tags=[GPU], **COMMON)
 def train(
     runtime: RuntimeConfig,
     model: ModelConfig,
@@ -156,7 +157,7 @@ def train(
     return artifact.key
 
 
-@task(name="finetune", tags=["mmer", "gpu"], **COMMON)
+@task(name="finetune", tags=[GPU], **COMMON)
 def finetune(
     runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
@@ -167,7 +168,7 @@ def finetune(
     return artifact.key
 
 
-@task(name="evaluate", tags=["mmer"], **COMMON)
+@task(name="evaluate", **COMMON)
 def evaluate(
     runtime: RuntimeConfig,
     config: EvaluationConfig,
@@ -181,7 +182,7 @@ def evaluate(
     return artifact.key
 
 
-@task(name="model card", tags=["mmer"], **COMMON)
+@task(name="model card", **COMMON)
 def model_card(
     runtime: RuntimeConfig, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
 ) -> ArtifactKey:
@@ -192,7 +193,7 @@ def model_card(
     return artifact.key
 
 
-@task(name="plan index", tags=["mmer"], **COMMON)
+@task(name="plan index", **COMMON)
 def plan_index(
     runtime: RuntimeConfig,
     config: IndexConfig,
@@ -207,7 +208,6 @@ def plan_index(
 @task(
     name="index shard",
     task_run_name="index {shard.target} {shard.start}",
-    tags=["mmer"],
     **COMMON,
 )
 def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) -> ArtifactKey:
@@ -215,7 +215,7 @@ def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) ->
     return stages.index_shard(Context(runtime), plan, shard)
 
 
-@task(name="index", tags=["mmer"], **COMMON)
+@task(name="index", **COMMON)
 def merge_index(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[IndexShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -226,7 +226,7 @@ def merge_index(
     return artifact.key
 
 
-@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=["mmer", "gpu"], **COMMON)
+@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=[GPU], **COMMON)
 def attack_shard(
     runtime: RuntimeConfig,
     config: AttackConfig,
@@ -239,7 +239,7 @@ def attack_shard(
     return stages.attack_shard(Context(runtime), config, prepared, features, model, shard)
 
 
-@task(name="merge robustness", tags=["mmer"], **COMMON)
+@task(name="merge robustness", **COMMON)
 def merge_robustness(
     runtime: RuntimeConfig, config: AttackConfig, model: ArtifactKey, shards: list[ArtifactKey]
 ) -> ArtifactKey:
@@ -250,7 +250,7 @@ def merge_robustness(
     return artifact.key
 
 
-@task(name="transfer", tags=["mmer", "gpu"], **COMMON)
+@task(name="transfer", tags=[GPU], **COMMON)
 def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
     """The successes on one model, shown to another."""
     artifact = stages.transfer(Context(runtime), source, target)
@@ -259,7 +259,7 @@ def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifa
     return artifact.key
 
 
-@task(name="report", tags=["mmer"], **COMMON)
+@task(name="report", **COMMON)
 def report(
     runtime: RuntimeConfig, config: ReportConfig, inputs: list[stages.ReportInput], settings: Config
 ) -> ArtifactKey:
