@@ -51,6 +51,7 @@ from mmer_core.config import (  # noqa: E402
     ReportJob,
     RobustnessJob,
     SeedsJob,
+    UpdateIndexJob,
 )
 from mmer_core.errors import MmerError  # noqa: E402
 from mmer_core.stages import Context  # noqa: E402
@@ -139,6 +140,21 @@ def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Pre
 def index(job: Annotated[IndexJob, Flags] = IndexJob(), *, prefect: Prefect = None) -> None:
     """Build the FAISS index that `mmer search` looks in, and print what searches find and how fast."""
     key = ArtifactKey.parse(_run(jobs.index, job, prefect))
+    query_cli.print_index(Context(job.runtime), key)
+    print(key)
+
+
+@app.command
+def update_index(
+    job: Annotated[UpdateIndexJob, Flags] = UpdateIndexJob(), *, prefect: Prefect = None
+) -> None:
+    """Add photos to an index or delete some, as a new version of it that searches then take.
+
+    mmer update-index --delete 1000268201.jpg
+    mmer update-index --dataset manifest --manifest new.csv
+    mmer update-index --compact yes
+    """
+    key = ArtifactKey.parse(_run(jobs.update_index, job, prefect))
     query_cli.print_index(Context(job.runtime), key)
     print(key)
 

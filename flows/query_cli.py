@@ -91,6 +91,18 @@ def print_index(context: Context, key: ArtifactKey) -> None:
     for row in rows:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
     tables().print(table)
+    if "parts" in summary:
+        gone = ", ".join(f"{count} {target}s" for target, count in summary["dropped"].items())
+        tables().print(
+            f"version {summary['version']}: {summary['images']} images and {summary['texts']} texts in "
+            f"{len(summary['parts'])} parts, {gone} deleted or replaced"
+        )
+    else:
+        _print_protocol(summary)
+
+
+def _print_protocol(summary: dict[str, Any]) -> None:
+    """What cross-modal retrieval loses through an index."""
     recalls = Table("recall, held-out queries", "through the index", "exact", "lost", box=None)
     protocol = summary["protocol"]
     for name, exact in protocol["exact"].items():

@@ -147,18 +147,18 @@ def encoded(picture: Picture) -> tuple[bytes, str]:
 
 @dataclass(frozen=True)
 class PreparedPictures:
-    """The arrays of a prepared dataset, stretched back from squares to the photos' proportions."""
+    """The arrays of prepared datasets, stretched back from squares to the photos' proportions.
 
-    prepared: Prepared
+    Attributes:
+        prepared: Of several that have a photo, the last one is right.
+    """
+
+    prepared: tuple[Prepared, ...]
 
     @classmethod
     def of(cls, context: Context, searcher: Searcher) -> "PreparedPictures":
-        """Those of the dataset that an index was made from."""
-        if searcher.prepared is None:
-            raise ConfigError(
-                f"{searcher.key} does not say which dataset it is of; name its photos with --images DIR"
-            )
-        return cls(Prepared.open(context.folder(searcher.prepared)))
+        """Those of the datasets that an index was made from."""
+        return cls(tuple(Prepared.open(context.folder(key)) for key in searcher.prepared))
 
     def holds(self, id: str) -> bool:
         """Whether there is a picture of this photo."""
@@ -170,12 +170,9 @@ class PreparedPictures:
         if place is None:
             raise NoPicture(f"the prepared dataset has no photo with the id {id[:200]!r}")
         split, row = place
-        return proportioned(self._splits[split], row)
+        return proportioned(split, row)
 
     @cached_property
-    def _splits(self) -> dict[str, PreparedSplit]:
-        return {name: self.prepared.split(name) for name in self.prepared.card.splits}
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[str, int]]:
-        return {id: (name, row) for name, split in self._splits.items() for row, id in enumerate(split.ids)}
+    def _places(self) -> dict[str, tuple[PreparedSplit, int]]:
+        splits = [prepared.split(name) for prepared in self.prepared for name in prepared.card.splits]
+        return {id: (split, row) for split in splits for row, id in enumerate(split.ids)}

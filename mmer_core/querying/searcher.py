@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mmer_core.errors import ArtifactNotFound, ConfigError
+from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.photos import encode_squares, read_photo, square
 from mmer_core.querying.query import Query
 from mmer_core.retrieval import Filter, Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
 from mmer_core.stages.context import Context
+from mmer_core.stages.index_updates import find_index
+from mmer_core.stages.indexing import sources
 from mmer_core.store import ArtifactKey
 
 Vectors = npt.NDArray[np.float32]
@@ -77,14 +79,14 @@ class Searcher:
     Attributes:
         key: The artifact's.
         summary: The artifact's: dataset, split, sizes.
-        prepared: Key of the prepared dataset, which has the pictures; None where the index names none.
+        prepared: Keys of the prepared datasets, which have the pictures; what came last stands last.
     """
 
     key: str
     index: RetrievalIndex
     embedder: Embedder
     summary: dict[str, Any]
-    prepared: ArtifactKey | None = None
+    prepared: tuple[ArtifactKey, ...] = ()
 
     @classmethod
     def open(cls, context: Context, index: str = "index") -> "Searcher":
@@ -94,7 +96,7 @@ class Searcher:
             StoreError: There is no such index.
             ConfigError: It is no index.
         """
-        artifact = context.artifact(_find_index(context, index))
+        artifact = find_index(context, index)
         inputs = artifact.manifest.inputs
         trained = TrainedModel.open(context.folder_of(inputs["model"]), context.device)
         return cls(
@@ -102,7 +104,7 @@ class Searcher:
             RetrievalIndex(artifact.folder),
             ModelEmbedder(context, trained),
             artifact.summary,
-            ArtifactKey.parse(inputs["prepared"]),
+            tuple(dict.fromkeys(source.prepared for source in sources(artifact))),
         )
 
     def vector_of(self, query: Query) -> Vectors:
@@ -176,15 +178,3 @@ def ratings_of(record: dict[str, Any]) -> dict[str, float]:
     """A side table's ratings that are there, by name."""
     named = ((name, record.get(name)) for name in ("valence", "arousal", "dominance"))
     return {name: value for name, value in named if value is not None}
-
-
-def _find_index(context: Context, text: str) -> ArtifactKey:
-    try:
-        key = context.store.find(text)
-    except ArtifactNotFound:
-        raise ArtifactNotFound(
-            f"{context.store.url} has no index {text!r}; build one first: mmer index or mmer pipeline"
-        ) from None
-    if key.kind != "index":
-        raise ConfigError(f"{key} is no index; mmer artifacts ls index lists those that are there")
-    return key

@@ -18,6 +18,7 @@ from faiss.contrib.ondisk import merge_ondisk
 from numpy.lib.format import open_memmap
 
 from mmer_core.errors import ConfigError
+from mmer_core.native_output import native_output_to_stderr
 from mmer_core.retrieval.choice import Choice
 
 Vectors = npt.NDArray[np.float32]
@@ -81,7 +82,10 @@ def join_shards(folder: Path, name: str, trained: faiss.Index, shards: Sequence[
     target = folder / f"{name}.faiss"
     if in_shards(trained):
         lists = folder / f"{name}.lists"
-        merge_ondisk(trained, [str(shard / LISTS_FILE) for shard in shards], str(lists))
+        with native_output_to_stderr():
+            merge_ondisk(trained, [str(shard / LISTS_FILE) for shard in shards], str(lists))
+        # Where it was built is nobody's business, and differs between machines that build the same.
+        faiss.downcast_InvertedLists(faiss.extract_index_ivf(trained).invlists).filename = lists.name
     else:
         for shard in shards:
             vectors = np.load(shard / VECTORS_FILE, mmap_mode="r", allow_pickle=False)

@@ -48,20 +48,26 @@ def join_tables(parts: Iterable[Path], path: Path) -> None:
 
 
 class SideTable:
-    """A table on disk; memory holds the row groups that are asked for, one at a time. Any thread may ask."""
+    """Tables on disk, one behind another; memory holds the row groups that are asked for, one at a time.
 
-    def __init__(self, path: Path) -> None:
-        self._file = pq.ParquetFile(path)
-        sizes = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
+    Any thread may ask.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._files = [pq.ParquetFile(path) for path in paths]
+        self._groups = [(file, group) for file in self._files for group in range(file.num_row_groups)]
+        sizes = [file.metadata.row_group(group).num_rows for file, group in self._groups]
         self._ends = np.cumsum(sizes, dtype=np.int64)
         self._reading = threading.Lock()  # a Parquet reader serves one thread at a time
 
     def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        return sum(int(file.metadata.num_rows) for file in self._files)
 
     @property
     def columns(self) -> list[str]:
-        return list(self._file.schema_arrow.names)
+        """Those that all the tables have."""
+        names = [list(file.schema_arrow.names) for file in self._files]
+        return [name for name in names[0] if all(name in others for others in names)]
 
     def rows(self, wanted: Iterable[int]) -> dict[int, dict[str, Any]]:
         """The records of some rows, by row."""
@@ -69,10 +75,11 @@ class SideTable:
         for row in sorted(set(wanted)):
             by_group.setdefault(int(np.searchsorted(self._ends, row, side="right")), []).append(row)
         found: dict[int, dict[str, Any]] = {}
-        for group, rows in by_group.items():
-            first = int(self._ends[group - 1]) if group else 0
+        for place, rows in by_group.items():
+            first = int(self._ends[place - 1]) if place else 0
+            file, group = self._groups[place]
             with self._reading:
-                group_table = self._file.read_row_group(group)
+                group_table = file.read_row_group(group)
             records = group_table.take([row - first for row in rows]).to_pylist()
             found.update(zip(rows, records, strict=True))
         return found
@@ -80,9 +87,11 @@ class SideTable:
     def column(self, name: str) -> pa.ChunkedArray:
         """One whole column."""
         with self._reading:
-            return self._file.read([name])[name]
+            parts = [file.read([name])[name].cast(SCHEMA.field(name).type) for file in self._files]
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], SCHEMA.field(name).type)
 
-    def find(self, id: str) -> npt.NDArray[np.int64]:
-        """Rows with this id."""
-        same = pc.equal(self.column("id"), id)
-        return np.flatnonzero(same.to_numpy(zero_copy_only=False)).astype(np.int64)
+    def find(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Rows with one of these ids, in ascending order."""
+        wanted = pa.array(list(ids), pa.string())
+        same = pc.is_in(self.column("id"), value_set=wanted)
+        return np.flatnonzero(same.to_numpy()).astype(np.int64)
