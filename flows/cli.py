@@ -151,7 +151,7 @@ def update_index(
     """Add photos to an index or delete some, as a new version of it that searches then take.
 
     mmer update-index --delete 1000268201.jpg
-    mmer update-index --dataset manifest --manifest new.csv
+    mmer update-index --dataset manifest --root new.csv
     mmer update-index --compact yes
     """
     key = ArtifactKey.parse(_run(jobs.update_index, job, prefect))
