@@ -44,7 +44,7 @@ def make_poisons(
     return making.make_poisons(context, config, encoders, prepared, features, concept, arm, shards).key
 
 
-@task(name="encode triggered", tags=["mmer", "gpu"], **COMMON)
+@task(name="encode triggered", task_run_name="encode triggered", tags=["mmer", "gpu"], **COMMON)
 def encode_triggered(
     runtime: RuntimeConfig, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
 ) -> ArtifactKey:
@@ -79,7 +79,7 @@ def detect(
     return detecting.detect(Context(runtime), config, concept, arm, detector, **inputs).key
 
 
-@task(name="merge poisoning", tags=["mmer"], **COMMON)
+@task(name="merge poisoning", task_run_name="merge poisoning", tags=["mmer"], **COMMON)
 def merge_poisoning(
     runtime: RuntimeConfig,
     config: PoisonConfig,

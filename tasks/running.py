@@ -30,9 +30,14 @@ def call(task: Task[..., T], *args: Any) -> T:
     return task(*args) if in_flow() else task.fn(*args)
 
 
-def call_flow(flow: Flow[..., T], job: Any) -> T:
-    """Run a flow inside this one (as a subflow), or as plain Python."""
-    return flow(job) if in_flow() else flow.fn(job)
+def call_flow(flow: Flow[..., T], job: Any, name: str | None = None) -> T:
+    """Run a flow inside this one (as a subflow, with a name if one is given), or as plain Python.
+
+    Only subflows are named: a run that a person starts keeps the name that it was given in the UI.
+    """
+    if not in_flow():
+        return flow.fn(job)
+    return (flow.with_options(flow_run_name=name) if name else flow)(job)
 
 
 def fan_out_flows(

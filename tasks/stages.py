@@ -55,7 +55,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-@task(name="ingest", tags=["mmer", "ingest"], **COMMON)
+@task(name="ingest", task_run_name="ingest {config.dataset}", tags=["mmer", "ingest"], **COMMON)
 def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey | None = None) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
     artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config, captions)
@@ -63,7 +63,7 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
     return artifact.key
 
 
-@task(name="dataset card", tags=["mmer", "ingest"], **COMMON)
+@task(name="dataset card", task_run_name="dataset card", tags=["mmer", "ingest"], **COMMON)
 def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
     artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
@@ -80,10 +80,11 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
     out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
     leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
     leave_picture("dataset-samples", "Samples", artifact.folder / SHEET_FILE)
+    leave_lineage(artifact)
     return artifact.key
 
 
-@task(name="plan captions", tags=["mmer", "ingest"], **COMMON)
+@task(name="plan captions", task_run_name="plan captions", tags=["mmer", "ingest"], **COMMON)
 def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     """The photos that nothing describes."""
     return stages.plan_captions(Context(runtime), config)
@@ -102,7 +103,7 @@ def caption_shard(
     return stages.caption_shard(Context(runtime), config, plan, shard)
 
 
-@task(name="merge captions", tags=["mmer"], **COMMON)
+@task(name="merge captions", task_run_name="merge captions", tags=["mmer"], **COMMON)
 def merge_captions(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[CaptionShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -125,7 +126,7 @@ def encode_shard(
     return stages.encode_features_shard(Context(runtime), config, prepared, shard)
 
 
-@task(name="merge features", tags=["mmer"], **COMMON)
+@task(name="merge features", task_run_name="merge features", tags=["mmer"], **COMMON)
 def merge_features(
     runtime: RuntimeConfig,
     config: EncoderConfig,
@@ -138,7 +139,9 @@ def merge_features(
     return artifact.key
 
 
-@task(name="train", tags=["mmer", "gpu"], **COMMON)
+@task(
+    name="train", task_run_name="train {model.family}, seed {training.seed}", tags=["mmer", "gpu"], **COMMON
+)
 def train(
     runtime: RuntimeConfig,
     model: ModelConfig,
@@ -156,7 +159,7 @@ def train(
     return artifact.key
 
 
-@task(name="finetune", tags=["mmer", "gpu"], **COMMON)
+@task(name="finetune", task_run_name="finetune {config.method}", tags=["mmer", "gpu"], **COMMON)
 def finetune(
     runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
@@ -167,7 +170,7 @@ def finetune(
     return artifact.key
 
 
-@task(name="evaluate", tags=["mmer"], **COMMON)
+@task(name="evaluate", task_run_name="evaluate on {config.split}", tags=["mmer"], **COMMON)
 def evaluate(
     runtime: RuntimeConfig,
     config: EvaluationConfig,
@@ -181,7 +184,7 @@ def evaluate(
     return artifact.key
 
 
-@task(name="model card", tags=["mmer"], **COMMON)
+@task(name="model card", task_run_name="model card", tags=["mmer"], **COMMON)
 def model_card(
     runtime: RuntimeConfig, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
 ) -> ArtifactKey:
@@ -189,10 +192,11 @@ def model_card(
     artifact = stages.model_card(Context(runtime), prepared, model, evaluation)
     family = str(artifact.summary["family"]).capitalize()
     leave_note(artifact, f"{family} model's card", (artifact.folder / CARD_FILE).read_text("utf-8"))
+    leave_lineage(artifact)
     return artifact.key
 
 
-@task(name="plan index", tags=["mmer"], **COMMON)
+@task(name="plan index", task_run_name="plan index", tags=["mmer"], **COMMON)
 def plan_index(
     runtime: RuntimeConfig,
     config: IndexConfig,
@@ -215,7 +219,7 @@ def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) ->
     return stages.index_shard(Context(runtime), plan, shard)
 
 
-@task(name="index", tags=["mmer"], **COMMON)
+@task(name="index", task_run_name="merge index", tags=["mmer"], **COMMON)
 def merge_index(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[IndexShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -239,7 +243,7 @@ def attack_shard(
     return stages.attack_shard(Context(runtime), config, prepared, features, model, shard)
 
 
-@task(name="merge robustness", tags=["mmer"], **COMMON)
+@task(name="merge robustness", task_run_name="merge robustness", tags=["mmer"], **COMMON)
 def merge_robustness(
     runtime: RuntimeConfig, config: AttackConfig, model: ArtifactKey, shards: list[ArtifactKey]
 ) -> ArtifactKey:
@@ -250,7 +254,7 @@ def merge_robustness(
     return artifact.key
 
 
-@task(name="transfer", tags=["mmer", "gpu"], **COMMON)
+@task(name="transfer", task_run_name="transfer", tags=["mmer", "gpu"], **COMMON)
 def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
     """The successes on one model, shown to another."""
     artifact = stages.transfer(Context(runtime), source, target)
@@ -259,7 +263,7 @@ def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifa
     return artifact.key
 
 
-@task(name="report", tags=["mmer"], **COMMON)
+@task(name="report", task_run_name="report", tags=["mmer"], **COMMON)
 def report(
     runtime: RuntimeConfig, config: ReportConfig, inputs: list[stages.ReportInput], settings: Config
 ) -> ArtifactKey:
