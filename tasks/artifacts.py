@@ -21,11 +21,13 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     found = (
         f"Found in the store, where it was made at {artifact.manifest.created[:16].replace('T', ' ')} UTC."
     )
-    made = "Made by this run." if not artifact.reused else found
+    made = f"Made in {artifact.manifest.wall_seconds:.1f} s." if not artifact.reused else found
+    usage = artifact.manifest.usage
+    cost = f" It took {usage.sentence}." if usage else ""
     figures = {name: _told(value) for name, value in artifact.summary.items()}
     rows = "".join(f"| {_words(name)} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
-        f"`{artifact.key}`\n\n{made}\n\n"
+        f"`{artifact.key}`\n\n{made}{cost}\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"
         f"Fetch it with\n\n```console\nmmer artifacts fetch {artifact.key} --store {artifact.store.url}\n```\n",
         key=f"{artifact.key.kind}-summary",
