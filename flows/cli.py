@@ -19,6 +19,9 @@ for _name, _value in {
     "OMP_WAIT_POLICY": "PASSIVE",
 }.items():
     os.environ.setdefault(_name, _value)
+if os.environ.get("PREFECT_API_URL"):  # what stages tell goes into the run's log there
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "mmer")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
 if os.environ.get("MMER_LOG") == "json":
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
 

@@ -1,6 +1,9 @@
 """Which run a record of the log belongs to, in Prefect and without it."""
 
+import logging
+
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS
 
 from mmer_core import log
 
@@ -18,5 +21,8 @@ def run_ids() -> dict[str, str]:
 
 
 def start() -> None:
-    """Log as MMER_LOG says, in this process."""
+    """Log as MMER_LOG says, in this process, and to Prefect where its PREFECT_LOGGING_EXTRA_LOGGERS names mmer."""
     log.start(run_ids)
+    mmer = logging.getLogger("mmer")
+    if mmer.name in PREFECT_LOGGING_EXTRA_LOGGERS.value() and mmer.level == logging.NOTSET:
+        mmer.setLevel(logging.INFO)

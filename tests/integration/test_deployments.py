@@ -7,14 +7,17 @@ MMER_SCREENSHOTS names a folder for the pictures of it.
 import asyncio
 import re
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
 from browser import Tab, page
+from PIL import Image
 from postgres_server import postgres_folder
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -234,7 +237,9 @@ def test_the_pages_of_artifacts_show_what_they_hold(
     cells = show("dataset-table", "Samples and texts by split").split()
     assert {"train", "20", "100"} <= set(cells)
     show("dataset-samples", "Samples")
-    assert widths(tab) == [1024], "the contact sheet is not drawn"
+    (sheet,) = (one.data for one in client.read_artifacts() if one.key == "dataset-samples")
+    with Image.open(BytesIO(b64decode(sheet.partition(",")[2]))) as picture:
+        assert widths(tab) == [picture.width], "the contact sheet is not drawn"
     tree = show("dataset-card-lineage", "prepared: prepared/")
     assert "raw: synthetic-flickr8k" in tree
     (wide,) = widths(tab)
