@@ -23,9 +23,10 @@ test: $(READY)  ## all tests, real servers included
 test-fast: $(READY)  ## the tests that start no server and no second process
 	$(PYTEST) -m "not integration"
 
-lint: $(READY)  ## ruff: style and common mistakes
+lint: $(READY)  ## ruff and hadolint: style and common mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
 
 format: $(READY)  ## let ruff format and mend
 	$(BIN)/ruff check --fix .

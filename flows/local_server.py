@@ -35,7 +35,7 @@ def prefect_server(
     api = f"http://{host}:{port}/api"
     # Elsewhere than at its usual port the UI must be told where the API is.
     places = {"PREFECT_API_URL": api, "PREFECT_UI_API_URL": api, "PREFECT_SERVER_API_PORT": str(port)}
-    with _process(["server", "start", "--host", host, "--port", str(port)], {**settings, **places}) as server:
+    with _process(server_arguments(host, port), {**settings, **places}) as server:
         deadline = time.monotonic() + _START_SECONDS
         while not _is_healthy(api):
             if server.poll() is not None or time.monotonic() > deadline:
@@ -44,6 +44,11 @@ def prefect_server(
                 )
             time.sleep(0.2)
         yield api
+
+
+def server_arguments(host: str, port: int) -> list[str]:
+    """Of the command `prefect`."""
+    return ["server", "start", "--host", host, "--port", str(port)]
 
 
 def free_port() -> int:

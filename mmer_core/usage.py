@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Leg = Literal["read", "model", "write", "other"]
 
+_LEGS = get_args(Leg)
 _SAMPLING_SECONDS = 0.02
 _PAGE = resource.getpagesize()
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
@@ -39,12 +40,9 @@ class Usage(BaseModel):
 
     @property
     def sentence(self) -> str:
-        """For people: ``0.1 s reading, 2.0 s model, 1.5 s other; 3.1 s of CPU, 410 MB of memory, ...``."""
-        names = {"read": "reading", "write": "writing"}
-        legs = [
-            f"{value:.1f} s {names.get(leg, leg)}" for leg, value in self.seconds.items() if value >= 0.05
-        ]
-        parts = [f"{self.cpu_seconds:.1f} s of CPU", f"{_megabytes(self.peak_memory)} of memory"]
+        """For people: ``read 0.1 s, model 2.0 s, other 0.2 s; CPU 3.1 s, memory up to 410 MB, ...``."""
+        legs = [f"{leg} {self.seconds[leg]:.1f} s" for leg in _LEGS if self.seconds.get(leg, 0.0) >= 0.05]
+        parts = [f"CPU {self.cpu_seconds:.1f} s", f"memory up to {_megabytes(self.peak_memory)}"]
         if self.bytes_read is not None and self.bytes_written is not None:
             parts += [f"{_megabytes(self.bytes_read)} read", f"{_megabytes(self.bytes_written)} written"]
         return "; ".join(filter(None, [", ".join(legs), ", ".join(parts)]))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.store import Artifact
@@ -18,16 +18,14 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     """A markdown note: what was made, under which key, how to fetch it, and its figures."""
     if not _in_run():
         return
-    found = (
-        f"Found in the store, where it was made at {artifact.manifest.created[:16].replace('T', ' ')} UTC."
-    )
-    made = f"Made in {artifact.manifest.wall_seconds:.1f} s." if not artifact.reused else found
-    usage = artifact.manifest.usage
-    cost = f" It took {usage.sentence}." if usage else ""
+    manifest = artifact.manifest
+    found = f"Found in the store, where it was made at {manifest.created[:16].replace('T', ' ')} UTC."
+    made = found if artifact.reused else f"Made in {manifest.wall_seconds:.1f} s."
+    cost = f"What it took: {manifest.usage.sentence}." if manifest.usage else ""
     figures = {name: _told(value) for name, value in artifact.summary.items()}
     rows = "".join(f"| {_words(name)} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
-        f"`{artifact.key}`\n\n{made}{cost}\n\n"
+        f"`{artifact.key}`\n\n{made} {cost}\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"
         f"Fetch it with\n\n```console\nmmer artifacts fetch {artifact.key} --store {artifact.store.url}\n```\n",
         key=f"{artifact.key.kind}-summary",
@@ -40,9 +38,9 @@ def leave_lineage(artifact: Artifact) -> None:
     if not _in_run():
         return
     ancestry = Ancestry.of(artifact.store, artifact.key)
-    picture = base64.b64encode(ancestry.svg().encode()).decode("ascii")
+    picture = _address("image/svg+xml", ancestry.svg().encode())
     create_markdown_artifact(
-        f"![What {artifact.key} was made from](data:image/svg+xml;base64,{picture})\n\n"
+        f"![What {artifact.key} was made from]({picture})\n\n"
         f"Every input, its key, when it was made and how long that took:\n\n```text\n{ancestry.tree()}\n```\n",
         key=f"{artifact.key.kind}-lineage",
         description=f"What {artifact.key.kind} {artifact.key.digest[:8]} was made from",
@@ -65,10 +63,17 @@ def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Non
 
 
 def leave_picture(kind: str, title: str, path: Path) -> None:
-    """A JPEG file, inside the artifact itself, so that it shows without any other server."""
+    """A JPEG file, inside the artifact itself, so that it shows without any other server.
+
+    As Markdown: on the page of an image artifact its address, which here is all of it, runs over everything else.
+    """
     if _in_run() and path.is_file():
-        content = base64.b64encode(path.read_bytes()).decode("ascii")
-        create_image_artifact(f"data:image/jpeg;base64,{content}", key=kind, description=title)
+        picture = f"![{title}]({_address('image/jpeg', path.read_bytes())})\n"
+        create_markdown_artifact(picture, key=kind, description=title)
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _in_run() -> bool:

@@ -31,6 +31,7 @@ from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.stages.indexing import index_rows
 from mmer_core.store import ArtifactKey
+from mmer_core.taxonomy import SPLITS
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
 
@@ -74,12 +75,13 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
         "Samples and texts by split",
         [
             {"split": name, "samples": n, "texts": figures["texts"][name]}
-            for name, n in figures["counts"].items()
+            for name in SPLITS
+            if (n := figures["counts"].get(name)) is not None
         ],
     )
     out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
     leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
-    leave_picture("dataset-samples", "Samples", artifact.folder / SHEET_FILE)
+    leave_picture("dataset-samples", f"Samples of {artifact.summary['name']}", artifact.folder / SHEET_FILE)
     leave_lineage(artifact)
     return artifact.key
 
@@ -155,7 +157,7 @@ def train(
     """A trained model."""
     context = Context(runtime, progress_for(f"train {model.family}"))
     artifact = stages.train(context, model, training, encoders, prepared, features, poison, flags)
-    leave_summary(artifact, f"{model.family.capitalize()} model")
+    leave_summary(artifact, f"{model.family.capitalize()} model of {artifact.summary['dataset']}")
     return artifact.key
 
 

@@ -62,6 +62,7 @@ class Place:
 
 def main() -> int:
     failed = False
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what fails on purpose is nobody's news
     with (
         tempfile.TemporaryDirectory(prefix="mmer-watch-", ignore_cleanup_errors=True) as name,
         receiver() as told,

@@ -13,7 +13,7 @@ from mmer_core.store.manifest import Manifest
 from mmer_core.store.store import Store
 
 _READERS = 8  # manifests read at the same time
-_NAME = 18  # letters of raw data's name in a picture
+_NAME = 22  # letters of raw data's name in a picture
 _SHOWN = 3  # inputs of one kind, such as the shards of a merge; more are counted
 
 

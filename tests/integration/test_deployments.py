@@ -9,12 +9,15 @@ import re
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
+import compose
 import pytest
 from browser import Tab, page
 from PIL import Image
@@ -31,7 +34,7 @@ from s3_server import S3Server
 
 from flows import jobs
 from flows.cli import main
-from flows.local_server import prefect_worker
+from flows.local_server import free_port
 from mmer_core.config import IngestConfig, IngestJob, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.store import open_store
@@ -86,13 +89,27 @@ def store_url(s3: S3Server) -> str:
 def deployed(server: Server, store_url: str, work: Path) -> Callable:
     """Deploy everything with a store on S3."""
 
+    words = compose.command("deploy", {"s3://artifacts/mmer": store_url, "/work": str(work)})
+
     def run(*flags: object) -> None:
         with pytest.raises(SystemExit) as end:
-            main(["deploy", "--store", store_url, "--work", str(work), *map(str, flags)])
+            main([*words[1:], *map(str, flags)])
         assert not end.value.code
 
     run("--gpus", 1, "--notify-url", NEVER)
     return run
+
+
+@contextmanager
+def composed_worker() -> Iterator[dict[str, str]]:
+    """The compose file's worker; gives what its health check has to know."""
+    port = str(free_port())
+    worker = compose.start("worker", {}, {"PREFECT_WORKER_WEBSERVER_PORT": port})
+    try:
+        yield {"8080": port}
+    finally:
+        worker.terminate()
+        worker.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +117,14 @@ def ran(deployed: Callable, server: Server, store_url: str, work: Path) -> FlowR
     """A run of a deployment with a parameter, which a worker executed."""
     dataset = {"dataset": "flickr8k", "context_size": 32, "synthetic": {"images": 30}}
     runtime = {"store": store_url, "work": str(work)}
-    with get_client(sync_client=True) as client, prefect_worker(server.api, "mmer"):
+    with get_client(sync_client=True) as client, composed_worker() as health:
+        assert not compose.is_healthy("worker", {"8080": str(free_port())}), "nobody listens there"
         started = run_deployment(
             "ingest/ingest", parameters={"job": {"dataset": dataset, "runtime": runtime}}, timeout=0
         )
-        return ended(client, started.id)
+        run = ended(client, started.id)
+        assert compose.is_healthy("worker", health)
+    return run
 
 
 def ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
@@ -128,6 +148,16 @@ def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Se
             await connection.close()
 
     assert set(asyncio.run(names())) == JOBS
+
+
+def test_servers_are_well_by_the_health_checks_of_the_compose_file(server: Server) -> None:
+    assert compose.is_healthy("server", {"4200": str(urlsplit(server.api).port)})
+    assert not compose.is_healthy("server", {"4200": str(free_port())})
+    if folder := postgres_folder():
+        where = {"PGHOST": "127.0.0.1", "PGPORT": str(urlsplit(server.database).port)}
+        ready = {"pg_isready": str(folder / "pg_isready")}
+        assert compose.is_healthy("database", ready, where)
+        assert not compose.is_healthy("database", ready, where | {"PGPORT": str(free_port())})
 
 
 def test_deploying_twice_is_deploying_once(deployed: Callable, client: SyncPrefectClient) -> None:
@@ -238,7 +268,7 @@ def test_the_pages_of_artifacts_show_what_they_hold(
     assert {"train", "20", "100"} <= set(cells)
     show("dataset-samples", "Samples")
     (sheet,) = (one.data for one in client.read_artifacts() if one.key == "dataset-samples")
-    with Image.open(BytesIO(b64decode(sheet.partition(",")[2]))) as picture:
+    with Image.open(BytesIO(b64decode(sheet.partition(",")[2].partition(")")[0]))) as picture:
         assert widths(tab) == [picture.width], "the contact sheet is not drawn"
     tree = show("dataset-card-lineage", "prepared: prepared/")
     assert "raw: synthetic-flickr8k" in tree
@@ -260,7 +290,6 @@ def test_a_failed_run_is_told(deployed: Callable, client: SyncPrefectClient, tmp
         with pytest.raises(DatasetError, match="gone does not exist"), tags("mmer"):
             jobs.ingest.with_options(flow_run_name="a run that fails")(job)
         told = somebody.wait_for("a run that fails", 60)
-        deployed("--notify-url", NEVER)
     assert told["title"] == "mmer: ingest Failed"
     assert "gone does not exist" in told["message"]
 
