@@ -39,6 +39,11 @@ class Usage(BaseModel):
     bytes_written: int | None = Field(description="Through write calls; None if unknown.")
 
     @property
+    def wall_seconds(self) -> float:
+        """All legs together."""
+        return sum(self.seconds.values())
+
+    @property
     def sentence(self) -> str:
         """For people: ``read 0.1 s, model 2.0 s, other 0.2 s; CPU 3.1 s, memory up to 410 MB, ...``."""
         legs = [f"{leg} {self.seconds[leg]:.1f} s" for leg in _LEGS if self.seconds.get(leg, 0.0) >= 0.05]

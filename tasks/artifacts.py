@@ -18,19 +18,25 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     """A markdown note: what was made, under which key, how to fetch it, and its figures."""
     if not _in_run():
         return
-    manifest = artifact.manifest
-    found = f"Found in the store, where it was made at {manifest.created[:16].replace('T', ' ')} UTC."
-    made = found if artifact.reused else f"Made in {manifest.wall_seconds:.1f} s."
-    cost = f"What it took: {manifest.usage.sentence}." if manifest.usage else ""
     figures = {name: _told(value) for name, value in artifact.summary.items()}
     rows = "".join(f"| {_words(name)} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
-        f"`{artifact.key}`\n\n{made} {cost}\n\n"
+        f"`{artifact.key}`\n\n{_told_of(artifact)}\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"
         f"Fetch it with\n\n```console\nmmer artifacts fetch {artifact.key} --store {artifact.store.url}\n```\n",
         key=f"{artifact.key.kind}-summary",
         description=title,
     )
+
+
+def _told_of(artifact: Artifact) -> str:
+    """When it was made, or what that took."""
+    manifest = artifact.manifest
+    if artifact.reused:
+        return f"Found in the store, where it was made at {manifest.created[:16].replace('T', ' ')} UTC."
+    if usage := manifest.usage:
+        return f"Made and stored in {usage.wall_seconds:.1f} s: {usage.sentence}."
+    return f"Made in {manifest.wall_seconds:.1f} s."
 
 
 def leave_lineage(artifact: Artifact) -> None:

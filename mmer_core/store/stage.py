@@ -141,11 +141,11 @@ def _found(store: Store, key: ArtifactKey) -> Artifact:
 
 def _tell(manifest: Manifest, usage: Usage) -> None:
     event(
-        f"Made {manifest.key} in {manifest.wall_seconds:.1f} s: {usage.sentence}",
+        f"Made and stored {manifest.key} in {usage.wall_seconds:.1f} s: {usage.sentence}",
         stage=manifest.kind,
         artifact=str(manifest.key),
         reused=False,
-        wall_seconds=round(manifest.wall_seconds, 3),
+        wall_seconds=round(usage.wall_seconds, 3),
         bytes_stored=sum(entry.size for entry in manifest.files),
         usage=usage.model_dump(),
     )

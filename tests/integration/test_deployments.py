@@ -29,7 +29,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Running
 from prefect_place import prefect_place
-from receiver import receiver
+from receiver import Receiver, receiver
 from s3_server import S3Server
 
 from flows import jobs
@@ -44,9 +44,6 @@ pytestmark = pytest.mark.integration
 JOBS = {
     "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "robustness", "poison", "report",
 }  # fmt: skip
-
-
-NEVER = "json://127.0.0.1:9/never"
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,14 @@ def store_url(s3: S3Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def deployed(server: Server, store_url: str, work: Path) -> Callable:
+def somebody() -> Iterator[Receiver]:
+    """Who is told of failures."""
+    with receiver() as hearing:
+        yield hearing
+
+
+@pytest.fixture(scope="module")
+def deployed(server: Server, store_url: str, work: Path, somebody: Receiver) -> Callable:
     """Deploy everything with a store on S3."""
 
     words = compose.command("deploy", {"s3://artifacts/mmer": store_url, "/work": str(work)})
@@ -96,7 +100,7 @@ def deployed(server: Server, store_url: str, work: Path) -> Callable:
             main([*words[1:], *map(str, flags)])
         assert not end.value.code
 
-    run("--gpus", 1, "--notify-url", NEVER)
+    run("--gpus", 1, "--notify-url", somebody.url)
     return run
 
 
@@ -160,10 +164,12 @@ def test_servers_are_well_by_the_health_checks_of_the_compose_file(server: Serve
         assert not compose.is_healthy("database", ready, where | {"PGPORT": str(free_port())})
 
 
-def test_deploying_twice_is_deploying_once(deployed: Callable, client: SyncPrefectClient) -> None:
+def test_deploying_twice_is_deploying_once(
+    deployed: Callable, client: SyncPrefectClient, somebody: Receiver
+) -> None:
     for again in (False, True):
         if again:
-            deployed("--gpus", 1, "--notify-url", NEVER)
+            deployed("--gpus", 1, "--notify-url", somebody.url)
         found = {one.name: one for one in client.read_deployments()}
         assert found.keys() == JOBS
         assert [pool.name for pool in client.read_work_pools()] == ["mmer"]
@@ -182,7 +188,7 @@ def test_deploying_twice_is_deploying_once(deployed: Callable, client: SyncPrefe
     form = str(found["train"].parameter_openapi_schema)
     assert "Artifact store: a folder" in form, "the form in the UI has no descriptions"
     notifying = next(one for one in automations if "notify" in one["name"])
-    assert "127.0.0.1:9" not in str(notifying), "the address is a secret"
+    assert somebody.url not in str(notifying), "the address is a secret"
 
 
 def test_a_parameter_that_cannot_work_is_refused(deployed: Callable, client: SyncPrefectClient) -> None:
@@ -217,7 +223,7 @@ def test_the_page_of_a_run_tells_what_it_did(ran: FlowRun, server: Server, tab: 
     tab.page.get_by_text("2 Task runs").wait_for()
     assert ran.name in tab.page.title() or tab.page.get_by_text(ran.name).first.is_visible()
     tab.page.get_by_text("Beginning flow run").wait_for()
-    tab.page.get_by_text(re.compile("Made prepared/")).wait_for()  # our own log of the stage
+    tab.page.get_by_text(re.compile("Made and stored prepared/")).wait_for()  # our own log of the stage
     tab.page.wait_for_load_state("networkidle")
     tab.shot("flow-run", full=False)
     tab.page.get_by_role("tab", name="Task Runs").or_(tab.page.get_by_text("Task Runs", exact=True)).click()
@@ -282,14 +288,12 @@ def widths(tab: Tab) -> list[int]:
     return tab.page.evaluate(script)
 
 
-def test_a_failed_run_is_told(deployed: Callable, client: SyncPrefectClient, tmp_path: Path) -> None:
+def test_a_failed_run_is_told(deployed: Callable, somebody: Receiver, tmp_path: Path) -> None:
     runtime = RuntimeConfig(store=str(tmp_path / "store"), work=tmp_path / "work")
     job = IngestJob(dataset=IngestConfig(root=tmp_path / "gone"), runtime=runtime)
-    with receiver() as somebody:
-        deployed("--notify-url", somebody.url)
-        with pytest.raises(DatasetError, match="gone does not exist"), tags("mmer"):
-            jobs.ingest.with_options(flow_run_name="a run that fails")(job)
-        told = somebody.wait_for("a run that fails", 60)
+    with pytest.raises(DatasetError, match="gone does not exist"), tags("mmer"):
+        jobs.ingest.with_options(flow_run_name="a run that fails")(job)
+    told = somebody.wait_for("a run that fails", 60)
     assert told["title"] == "mmer: ingest Failed"
     assert "gone does not exist" in told["message"]
 

@@ -106,7 +106,7 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert all(
             kind in left["report-lineage"].data for kind in ("prepared/", "model/", "data:image/svg+xml;")
         )
-        assert "found in the store" in left["model-summary"].data
+        assert "Found in the store" in left["model-summary"].data
         curves = json.loads(left["robustness-table"].data)
         assert {row["attack"] for row in curves} == {"de", "random"}
         assert all(0 <= row["success"] <= 100 for row in curves)
@@ -148,7 +148,7 @@ def test_train_run_makes_a_model(study: Study) -> None:
         note = Artifact.get("model-summary")
         assert note is not None
         assert trained.model in note.data
-        assert "made in" in note.data
+        assert "Made and stored in" in note.data
         assert "| epochs | 2 |" in note.data
     finally:
         for key in new:
