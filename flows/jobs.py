@@ -18,6 +18,7 @@ from mmer_core.config import (
     IngestConfig,
     IngestJob,
     ModelConfig,
+    ModelJob,
     PipelineConfig,
     ReportJob,
     RobustnessJob,
@@ -33,6 +34,7 @@ from mmer_core.stages import (
     caption_shards,
     check_encoders,
     check_splits,
+    find_model,
     index_shards,
     newest_models,
     plan_attack,
@@ -117,8 +119,7 @@ def seeds(job: SeedsJob) -> list[Trained]:
 @flow(name="index")
 def index(job: IndexJob) -> str:
     """Build the FAISS index of a split, in shards that run in parallel."""
-    trained = train.fn(job).artifacts()
-    plan = call(stages.plan_index, job.runtime, job.index, trained.prepared, trained.features, trained.model)
+    plan = call(stages.plan_index, job.runtime, job.index, *_model(job))
     shards = index_shards(Context(job.runtime), plan)
     keys = fan_out(
         stages.index_shard,
@@ -133,23 +134,15 @@ def index(job: IndexJob) -> str:
 @flow(name="robustness")
 def robustness(job: RobustnessJob) -> str:
     """Attack a model, in shards that run in parallel."""
-    trained = train.fn(job).artifacts()
-    shards = plan_attack(Context(job.runtime), job.attack, trained.prepared)
+    prepared, features, model = _model(job)
     done = fan_out(
         stages.attack_shard,
-        shards,
-        lambda runtime, shard: (
-            runtime,
-            job.attack,
-            trained.prepared,
-            trained.features,
-            trained.model,
-            shard,
-        ),
+        plan_attack(Context(job.runtime), job.attack, prepared),
+        lambda runtime, shard: (runtime, job.attack, prepared, features, model, shard),
         job.runtime,
-        progress_for(f"attack {job.model.family}"),
+        progress_for("attack"),
     )
-    return str(call(stages.merge_robustness, job.runtime, job.attack, trained.model, done))
+    return str(call(stages.merge_robustness, job.runtime, job.attack, model, done))
 
 
 @flow(name="finetune")
@@ -227,10 +220,11 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
     check_splits(Context(config.runtime), ArtifactKey.parse(prepared), sorted(attack.splits()))
     which = f"{family} {name}"
     measured = call_flow(train, job, f"train {which}").artifacts()
-    attacked = call_flow(robustness, attack, f"attack {which}")
+    there = {"trained": str(measured.model), "runtime": config.runtime}
+    attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
     if Context(config.runtime).artifact(measured.prepared).summary["task"] == "retrieval":
-        indexed = call_flow(index, IndexJob(**dict(job), index=config.index), f"index {which}")
+        indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured
 
@@ -267,6 +261,19 @@ def prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
     prepared = _prepared(job)
     check_splits(context, prepared, sorted(job.splits()))
     return prepared, _encode(job.runtime, job.encoders, prepared)
+
+
+def _model(job: ModelJob) -> tuple[ArtifactKey, ArtifactKey, ArtifactKey]:
+    """Keys of prepared arrays, of features, and of the model that was trained on them, now if not before."""
+    if job.trained is None:
+        made = train.fn(job).artifacts()
+        return made.prepared, made.features, made.model
+    check_engine(job.runtime)
+    context = Context(job.runtime)
+    found = find_model(context.store, job.trained)
+    prepared, features = (ArtifactKey.parse(found.inputs[role]) for role in ("prepared", "features"))
+    check_splits(context, prepared, sorted(job.splits()))
+    return prepared, features, found.key
 
 
 def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:

@@ -10,7 +10,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.exporting import export_model
 from mmer_core.files import write_whole
-from mmer_core.stages import Context, model_card, newest_model, newest_models
+from mmer_core.stages import Context, find_model, model_card, newest_model, newest_models
 from mmer_core.stages.carding import CARD_FILE, FIELDS_FILE
 from mmer_core.store import ArtifactKey
 from tasks.progress import progress_for
@@ -65,7 +65,4 @@ def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig
 
 
 def _model(context: Context, text: str) -> ArtifactKey:
-    key = newest_model(context.store).key if text == "model" else context.store.find(text)
-    if key.kind != "model":
-        raise ConfigError(f"{key} is no model; mmer artifacts ls model lists those that are there")
-    return key
+    return (newest_model(context.store) if text == "model" else find_model(context.store, text)).key

@@ -12,10 +12,11 @@ from mmer_core.stages.poison.planning import Arm, CraftShard
 from mmer_core.store import ArtifactKey
 from tasks.artifacts import leave_note, leave_summary, leave_table
 from tasks.progress import progress_for
+from tasks.running import GPU
 from tasks.stages import COMMON
 
 
-@task(name="craft shard", task_run_name="craft {shard.attack} {shard.seed}", tags=["mmer", "gpu"], **COMMON)
+@task(name="craft shard", task_run_name="craft {shard.attack} {shard.seed}", tags=[GPU], **COMMON)
 def craft_shard(
     runtime: RuntimeConfig,
     config: PoisonConfig,
@@ -28,7 +29,7 @@ def craft_shard(
     return making.craft_shard(Context(runtime), config, encoders, prepared, split, shard)
 
 
-@task(name="make poisons", task_run_name="poisons: {arm}", tags=["mmer", "gpu"], **COMMON)
+@task(name="make poisons", task_run_name="poisons: {arm}", tags=[GPU], **COMMON)
 def make_poisons(
     runtime: RuntimeConfig,
     config: PoisonConfig,
@@ -44,7 +45,7 @@ def make_poisons(
     return making.make_poisons(context, config, encoders, prepared, features, concept, arm, shards).key
 
 
-@task(name="encode triggered", task_run_name="encode triggered", tags=["mmer", "gpu"], **COMMON)
+@task(name="encode triggered", task_run_name="encode triggered", tags=[GPU], **COMMON)
 def encode_triggered(
     runtime: RuntimeConfig, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
 ) -> ArtifactKey:
@@ -53,7 +54,7 @@ def encode_triggered(
     return judging.encode_triggered(context, config, encoders, prepared, split).key
 
 
-@task(name="judge poisons", task_run_name="judge: {arm}", tags=["mmer"], **COMMON)
+@task(name="judge poisons", task_run_name="judge: {arm}", **COMMON)
 def judge_poisons(
     runtime: RuntimeConfig,
     config: PoisonConfig,
@@ -66,7 +67,7 @@ def judge_poisons(
     return judging.judge_poisons(Context(runtime), config, concept, arm, inputs, split).key
 
 
-@task(name="detect poisons", task_run_name="{detector}: {arm}", tags=["mmer"], **COMMON)
+@task(name="detect poisons", task_run_name="{detector}: {arm}", **COMMON)
 def detect(
     runtime: RuntimeConfig,
     config: PoisonConfig,
@@ -79,7 +80,7 @@ def detect(
     return detecting.detect(Context(runtime), config, concept, arm, detector, **inputs).key
 
 
-@task(name="merge poisoning", task_run_name="merge poisoning", tags=["mmer"], **COMMON)
+@task(name="merge poisoning", task_run_name="merge poisoning", **COMMON)
 def merge_poisoning(
     runtime: RuntimeConfig,
     config: PoisonConfig,

@@ -11,10 +11,15 @@ from typing import Any, TypeVar
 
 from prefect import Flow, Task
 from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from mmer_core.config import RuntimeConfig
+from mmer_core.device import select_device
 from mmer_core.progress import Progress
 from tasks.engines import open_engine
+
+GPU = "gpu"
+"""Tag of tasks that use one where there is one: `mmer deploy --gpus` limits how many run at a time."""
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -25,9 +30,9 @@ def in_flow() -> bool:
     return FlowRunContext.get() is not None
 
 
-def call(task: Task[..., T], *args: Any) -> T:
+def call(task: Task[..., T], runtime: RuntimeConfig, *args: Any) -> T:
     """Run a task here and now, and return its result."""
-    return task(*args) if in_flow() else task.fn(*args)
+    return _work(task, runtime, here=True)(runtime, *args)
 
 
 def call_flow(flow: Flow[..., T], job: Any, name: str | None = None) -> T:
@@ -37,7 +42,18 @@ def call_flow(flow: Flow[..., T], job: Any, name: str | None = None) -> T:
     """
     if not in_flow():
         return flow.fn(job)
-    return (flow.with_options(flow_run_name=name) if name else flow)(job)
+    # Only whole runs are watched for signs of life. Prefect waits up to a second for each of those that stop.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        return (flow.with_options(flow_run_name=name) if name else flow)(job)
+
+
+def _work(task: Task[..., T], runtime: RuntimeConfig, *, here: bool) -> Callable[..., T]:
+    """What runs a task, on this machine or elsewhere: Prefect inside a flow run, and nobody outside."""
+    if not in_flow():
+        return task.fn
+    on_cpu = runtime.device == "cpu" or (here and select_device(runtime.device).type == "cpu")
+    # What uses no GPU need not wait for a free one, and asking the server for one takes a while.
+    return task.with_options(tags=task.tags - {GPU}) if on_cpu and GPU in task.tags else task
 
 
 def fan_out_flows(
@@ -81,7 +97,7 @@ def fan_out(
     if not shards:
         return []
     engine = open_engine(runtime)
-    work = task if in_flow() else task.fn
+    work = _work(task, runtime, here=runtime.address is None)
     with ThreadPoolExecutor(max_workers=runtime.workers) as pool:
         futures = [
             # Prefect knows by the context which run a task belongs to.

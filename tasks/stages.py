@@ -34,6 +34,7 @@ from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
+from tasks.running import GPU
 
 
 def _worth_another_try(task: Any, run: Any, state: Any) -> bool:
@@ -56,7 +57,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-@task(name="ingest", task_run_name="ingest {config.dataset}", tags=["mmer", "ingest"], **COMMON)
+@task(name="ingest", task_run_name="ingest {config.dataset}", **COMMON)
 def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey | None = None) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
     artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config, captions)
@@ -64,7 +65,7 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
     return artifact.key
 
 
-@task(name="dataset card", task_run_name="dataset card", tags=["mmer", "ingest"], **COMMON)
+@task(name="dataset card", task_run_name="dataset card", **COMMON)
 def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
     artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
@@ -86,7 +87,7 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
     return artifact.key
 
 
-@task(name="plan captions", task_run_name="plan captions", tags=["mmer", "ingest"], **COMMON)
+@task(name="plan captions", task_run_name="plan captions", **COMMON)
 def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     """The photos that nothing describes."""
     return stages.plan_captions(Context(runtime), config)
@@ -95,7 +96,7 @@ def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
 @task(
     name="caption shard",
     task_run_name="caption {shard.start}",
-    tags=["mmer", "gpu"],
+    tags=[GPU],
     **COMMON,
 )
 def caption_shard(
@@ -105,7 +106,7 @@ def caption_shard(
     return stages.caption_shard(Context(runtime), config, plan, shard)
 
 
-@task(name="merge captions", task_run_name="merge captions", tags=["mmer"], **COMMON)
+@task(name="merge captions", task_run_name="merge captions", **COMMON)
 def merge_captions(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[CaptionShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -118,7 +119,7 @@ def merge_captions(
 @task(
     name="encode shard",
     task_run_name="encode {shard.split} {shard.stream} {shard.start}",
-    tags=["mmer", "gpu"],
+    tags=[GPU],
     **COMMON,
 )
 def encode_shard(
@@ -128,7 +129,7 @@ def encode_shard(
     return stages.encode_features_shard(Context(runtime), config, prepared, shard)
 
 
-@task(name="merge features", task_run_name="merge features", tags=["mmer"], **COMMON)
+@task(name="merge features", task_run_name="merge features", **COMMON)
 def merge_features(
     runtime: RuntimeConfig,
     config: EncoderConfig,
@@ -141,9 +142,7 @@ def merge_features(
     return artifact.key
 
 
-@task(
-    name="train", task_run_name="train {model.family}, seed {training.seed}", tags=["mmer", "gpu"], **COMMON
-)
+@task(name="train", task_run_name="train {model.family}, seed {training.seed}", tags=[GPU], **COMMON)
 def train(
     runtime: RuntimeConfig,
     model: ModelConfig,
@@ -161,7 +160,7 @@ def train(
     return artifact.key
 
 
-@task(name="finetune", task_run_name="finetune {config.method}", tags=["mmer", "gpu"], **COMMON)
+@task(name="finetune", task_run_name="finetune {config.method}", tags=[GPU], **COMMON)
 def finetune(
     runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
@@ -172,7 +171,7 @@ def finetune(
     return artifact.key
 
 
-@task(name="evaluate", task_run_name="evaluate on {config.split}", tags=["mmer"], **COMMON)
+@task(name="evaluate", task_run_name="evaluate on {config.split}", **COMMON)
 def evaluate(
     runtime: RuntimeConfig,
     config: EvaluationConfig,
@@ -186,7 +185,7 @@ def evaluate(
     return artifact.key
 
 
-@task(name="model card", task_run_name="model card", tags=["mmer"], **COMMON)
+@task(name="model card", task_run_name="model card", **COMMON)
 def model_card(
     runtime: RuntimeConfig, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
 ) -> ArtifactKey:
@@ -198,7 +197,7 @@ def model_card(
     return artifact.key
 
 
-@task(name="plan index", task_run_name="plan index", tags=["mmer"], **COMMON)
+@task(name="plan index", task_run_name="plan index", **COMMON)
 def plan_index(
     runtime: RuntimeConfig,
     config: IndexConfig,
@@ -213,7 +212,6 @@ def plan_index(
 @task(
     name="index shard",
     task_run_name="index {shard.target} {shard.start}",
-    tags=["mmer"],
     **COMMON,
 )
 def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) -> ArtifactKey:
@@ -221,7 +219,7 @@ def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) ->
     return stages.index_shard(Context(runtime), plan, shard)
 
 
-@task(name="index", task_run_name="merge index", tags=["mmer"], **COMMON)
+@task(name="index", task_run_name="merge index", **COMMON)
 def merge_index(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[IndexShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -232,7 +230,7 @@ def merge_index(
     return artifact.key
 
 
-@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=["mmer", "gpu"], **COMMON)
+@task(name="attack shard", task_run_name="{shard.attack} K={shard.pixels}", tags=[GPU], **COMMON)
 def attack_shard(
     runtime: RuntimeConfig,
     config: AttackConfig,
@@ -245,7 +243,7 @@ def attack_shard(
     return stages.attack_shard(Context(runtime), config, prepared, features, model, shard)
 
 
-@task(name="merge robustness", task_run_name="merge robustness", tags=["mmer"], **COMMON)
+@task(name="merge robustness", task_run_name="merge robustness", **COMMON)
 def merge_robustness(
     runtime: RuntimeConfig, config: AttackConfig, model: ArtifactKey, shards: list[ArtifactKey]
 ) -> ArtifactKey:
@@ -256,7 +254,7 @@ def merge_robustness(
     return artifact.key
 
 
-@task(name="transfer", task_run_name="transfer", tags=["mmer", "gpu"], **COMMON)
+@task(name="transfer", task_run_name="transfer", tags=[GPU], **COMMON)
 def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
     """The successes on one model, shown to another."""
     artifact = stages.transfer(Context(runtime), source, target)
@@ -265,7 +263,7 @@ def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifa
     return artifact.key
 
 
-@task(name="report", task_run_name="report", tags=["mmer"], **COMMON)
+@task(name="report", task_run_name="report", **COMMON)
 def report(
     runtime: RuntimeConfig, config: ReportConfig, inputs: list[stages.ReportInput], settings: Config
 ) -> ArtifactKey:

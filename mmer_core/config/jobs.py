@@ -58,7 +58,31 @@ class SeedsJob(TrainJob):
     )
 
 
-class IndexJob(TrainJob):
+class ModelJob(TrainJob):
+    """Measure a model: one that is there, or one that is trained first where it is not."""
+
+    trained: str | None = Field(
+        None,
+        description="Key of a model that is there, instead of all that describes one and its dataset.",
+    )
+
+    @model_validator(mode="after")
+    def _one_model_is_meant(self) -> Self:
+        fields = type(self).model_fields
+        describing = ("dataset", "prepared", "encoders", "model", "training", "evaluation")
+        another = [name for name in describing if getattr(self, name) != fields[name].default]
+        if self.trained and another:
+            raise ValueError(
+                f"the model {self.trained} is there already: leave out what describes another one "
+                f"({', '.join(another)})"
+            )
+        return self
+
+    def splits(self) -> set[Split]:
+        return set() if self.trained else super().splits()
+
+
+class IndexJob(ModelJob):
     """Index a dataset's embeddings, training the model first where it is not there."""
 
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
@@ -67,7 +91,7 @@ class IndexJob(TrainJob):
         return super().splits() | ({self.index.split} if self.index.split != "all" else set())
 
 
-class RobustnessJob(TrainJob):
+class RobustnessJob(ModelJob):
     """Attack a model, training it first where it is not there."""
 
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")

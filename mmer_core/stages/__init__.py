@@ -20,7 +20,7 @@ from mmer_core.stages.features import check_encoders, encode_features_shard, mer
 from mmer_core.stages.finetuning import finetune
 from mmer_core.stages.indexing import IndexShard, index_shard, index_shards, merge_index, plan_index
 from mmer_core.stages.ingesting import check_splits, ingest
-from mmer_core.stages.lineage import ModelArtifacts, newest_model, newest_models
+from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
 from mmer_core.stages.training import train
@@ -43,6 +43,7 @@ __all__ = [
     "describe",
     "encode_features_shard",
     "evaluate",
+    "find_model",
     "finetune",
     "index_shard",
     "index_shards",

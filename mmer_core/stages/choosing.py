@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from mmer_core.config import EncoderConfig, EvaluateJob, IngestConfig
-from mmer_core.errors import ConfigError
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.stages.context import Context
-from mmer_core.stages.lineage import newest_model
+from mmer_core.stages.lineage import find_model, newest_model
 from mmer_core.store import ArtifactKey
 
 _TASKS = {"emotic": "emotion", "flickr8k": "retrieval"}
@@ -44,11 +43,7 @@ def plan_evaluation(context: Context, job: EvaluateJob) -> EvaluationPlan:
     """
     named = "dataset" in job.model_fields_set and bool(job.dataset.model_fields_set)
     if job.model:
-        manifest = context.store.manifest(context.store.find(job.model))
-        if manifest.kind != "model":
-            raise ConfigError(
-                f"{manifest.key} is no model; mmer artifacts ls model lists those that are there"
-            )
+        manifest = find_model(context.store, job.model)
     else:
         manifest = newest_model(context.store, _TASKS.get(job.dataset.dataset) if named else None)
     spec = ModelSpec.model_validate_json((context.folder(manifest.key) / SPEC_FILE).read_text())

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mmer_core.errors import StoreError
+from mmer_core.errors import ConfigError, StoreError
 from mmer_core.store import ArtifactKey, Manifest, Store
 
 
@@ -67,6 +67,19 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
             )
         )
     return found
+
+
+def find_model(store: Store, text: str) -> Manifest:
+    """The model with a key; its beginning will do.
+
+    Raises:
+        StoreError: There is nothing with this key, or more than one.
+        ConfigError: It is something else.
+    """
+    manifest = store.manifest(store.find(text))
+    if manifest.kind != "model":
+        raise ConfigError(f"{manifest.key} is no model; mmer artifacts ls model lists those that are there")
+    return manifest
 
 
 def newest_model(store: Store, task: str | None = None) -> Manifest:

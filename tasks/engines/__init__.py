@@ -10,7 +10,7 @@ from tasks.engines.engine import Engine
 from tasks.engines.ray import RayEngine
 from tasks.engines.threads import ThreadsEngine
 
-__all__ = ["Engine", "check_engine", "open_engine"]
+__all__ = ["Engine", "ThreadsEngine", "check_engine", "open_engine"]
 
 
 def open_engine(runtime: RuntimeConfig) -> Engine:

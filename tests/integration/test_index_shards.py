@@ -6,6 +6,7 @@ from small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.config import IndexConfig, IndexJob
+from mmer_core.errors import ConfigError
 from mmer_core.retrieval import RetrievalIndex
 from mmer_core.store import ArtifactKey
 
@@ -66,3 +67,16 @@ def test_all_splits_in_shards_are_brute_force(study: Study) -> None:
     assert all(hit.path for hit in hits)
     own = np.concatenate([index.embedding_of("image", hit.id) for hit in hits])
     np.testing.assert_allclose(own, images, atol=1e-4)
+
+
+def test_an_index_of_a_model_by_its_key(study: Study) -> None:
+    """Nothing is trained or measured again, and the same settings make the same index."""
+    key = build(study, shard_size=9)
+    model = study.store.manifest(key).inputs["model"]
+    before = created(study.store)
+    job = IndexJob(trained=model[:14], index=IndexConfig(shard_size=9), runtime=study.config.runtime)
+    assert jobs.index.fn(job) == str(key)
+    assert created(study.store) == before
+    other = next(one.key for one in study.store.list("prepared"))
+    with pytest.raises(ConfigError, match="is no model"):
+        jobs.index.fn(job.model_copy(update={"trained": str(other)}))

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from captioning import captioner_folders
 from prefect import Flow, State, flow, get_client, task
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.context import get_run_context
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
 import mmer_core.stages
+import tasks.running
 import tasks.stages
 from flows import jobs
 from flows.poisoning import poison
@@ -31,7 +35,8 @@ from mmer_core.errors import DatasetError, EngineError, StoreError
 from mmer_core.progress import silent
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
-from tasks.running import call, fan_out
+from tasks.engines import ThreadsEngine
+from tasks.running import call, call_flow, fan_out
 
 pytestmark = pytest.mark.integration
 
@@ -238,6 +243,45 @@ def test_store_failure_is_tried_again(study: Study, monkeypatch: pytest.MonkeyPa
 
     assert run().startswith("prepared/")
     assert len(attempts) == 3
+
+
+@pytest.mark.parametrize(("device", "tags"), [("auto", set()), ("cpu", set()), ("elsewhere", {"gpu"})])
+def test_only_what_may_use_a_gpu_waits_for_one(device: str, tags: set[str], monkeypatch) -> None:
+    """On a machine without one a limit of GPUs holds nobody up; what a cluster has is not known here."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    seen = []
+
+    @task(name="uses a GPU where there is one", tags=["gpu"])
+    def work(runtime: RuntimeConfig) -> None:
+        seen.append(set(get_run_context().task_run.tags))
+
+    @flow(name="tags")
+    def run() -> None:
+        if device == "elsewhere":
+            runtime = RuntimeConfig(engine="dask", address="tcp://127.0.0.1:1")
+            monkeypatch.setattr(tasks.running, "open_engine", lambda _: ThreadsEngine(runtime))
+            fan_out(work, [1], lambda runtime, _: (runtime,), runtime, silent)
+        else:
+            call(work, RuntimeConfig(device=device))
+
+    run()
+    assert seen == [tags]
+
+
+def test_of_runs_only_the_outermost_show_signs_of_life(monkeypatch) -> None:
+    """Each would cost up to a second when it stops, and no automation watches those inside others."""
+    frequency = PREFECT_FLOWS_HEARTBEAT_FREQUENCY
+
+    @flow(name="inner")
+    def inner(job: str) -> int | None:
+        return frequency.value()
+
+    @flow(name="outer")
+    def outer() -> tuple[int | None, int | None]:
+        return frequency.value(), call_flow(inner, "job")
+
+    with temporary_settings({frequency: 45}):
+        assert outer() == (45, None)
 
 
 def test_shards_in_processes(study: Study, client: SyncPrefectClient, tmp_path) -> None:

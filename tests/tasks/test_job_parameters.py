@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from mmer_core import config
-from mmer_core.config import Config, ModelConfig, PipelineConfig, TaskTraining
+from mmer_core.config import Config, IndexJob, ModelConfig, PipelineConfig, RobustnessJob, TaskTraining
 
 MODELS = [
     model
@@ -143,3 +143,13 @@ def test_a_runtime_means_the_same_in_another_folder(tmp_path, monkeypatch):
     for url in ("s3://bucket/prefix", "file:///srv/store"):
         assert config.RuntimeConfig(store=url).for_worker(1).store == url
     assert config.RuntimeConfig().for_worker(1).logs is None
+
+
+@pytest.mark.parametrize("job", [IndexJob, RobustnessJob])
+def test_a_model_is_named_or_described(job):
+    assert job(trained="model/0123").splits() < job().splits()
+    assert job(trained="model/0123", model=ModelConfig()).trained, "a form sends what was left as it was, too"
+    with pytest.raises(
+        ValidationError, match=r"model/0123 is there already: leave out .*\(model, training\)"
+    ):
+        job(trained="model/0123", training={"epochs": 3}, model={"family": "separate"})

@@ -14,7 +14,7 @@ THREADS: list[str] = []
 
 
 @task(retries=3, retry_delay_seconds=60)
-def halved(number: int, divisor: int) -> float:
+def halved(runtime: RuntimeConfig, number: int, divisor: int = 2) -> float:
     THREADS.append(threading.current_thread().name)
     if number < 0:
         raise ValueError(f"cannot halve {number}")
@@ -29,10 +29,10 @@ def workers(job: ReportJob) -> int:
 
 def test_outside_a_flow_tasks_and_flows_are_plain_functions():
     assert not in_flow()
-    assert call(halved, 4, 2) == 2
+    assert call(halved, RuntimeConfig(), 4) == 2
     assert call_flow(workers, ReportJob(runtime=RuntimeConfig(workers=7))) == 7
     with pytest.raises(ValueError, match="cannot halve -1"):
-        call(halved, -1, 2)
+        call(halved, RuntimeConfig(), -1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -42,7 +42,7 @@ def test_results_come_in_the_order_of_the_shards(count):
     found = fan_out(
         halved,
         iter(range(9)),
-        lambda _, n: (n, 2),
+        lambda runtime, n: (runtime, n),
         RuntimeConfig(workers=count),
         lambda *said, note="": seen.append(said),
     )
@@ -53,7 +53,7 @@ def test_results_come_in_the_order_of_the_shards(count):
 
 
 def test_nothing_to_do_is_done():
-    assert fan_out(halved, [], lambda _, n: (n, 2), RuntimeConfig(workers=2), silent) == []
+    assert fan_out(halved, [], lambda runtime, n: (runtime, n), RuntimeConfig(workers=2), silent) == []
 
 
 def test_shards_run_at_the_same_time():
