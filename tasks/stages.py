@@ -30,7 +30,7 @@ from mmer_core.stages import AttackShard, CaptionShard, Context, IndexShard, Mod
 from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.stages.indexing import index_rows
-from mmer_core.store import ArtifactKey
+from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
@@ -249,17 +249,22 @@ def merge_robustness(
 ) -> ArtifactKey:
     """All outcomes of the attacks on a model."""
     artifact = stages.merge_robustness(Context(runtime), config, model, shards)
-    rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
-    leave_table("robustness", "Success of pixel attacks", rows)
+    leave_table("robustness", "Success of pixel attacks", _curves(artifact))
     return artifact.key
+
+
+def _curves(artifact: Artifact) -> list[dict[str, Any]]:
+    """Rows of success against changed pixels, under names that need no manual."""
+    names = {"n": "attacked", "already": "met without a change", "success": "success %"}
+    rows = [{**row, "success": round(row["success"]["value"], 1)} for row in artifact.summary["curves"]]
+    return [{names.get(name, name): value for name, value in row.items()} for row in rows]
 
 
 @task(name="transfer", task_run_name="transfer", tags=[GPU], **COMMON)
 def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
     """The successes on one model, shown to another."""
     artifact = stages.transfer(Context(runtime), source, target)
-    rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
-    leave_table("transfer", "Successes that fool another model too", rows)
+    leave_table("transfer", "Successes that fool another model too", _curves(artifact))
     return artifact.key
 
 

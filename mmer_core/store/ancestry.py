@@ -96,7 +96,7 @@ class Ancestry:
         if not slash:
             return "raw data", name if len(name) <= _NAME else name[: _NAME - 1] + "…"
         made = self.manifests.get(name)
-        which = digest[:8] if len(members) == 1 else f"{len(members)} shards"
+        which = digest[:8] if len(members) == 1 else f"× {len(members)}"
         return kind, f"{which}, {made.created[:10] if made else 'deleted'}"
 
     def _line(self, name: str) -> str:

@@ -103,6 +103,10 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert run.parameters["config"]["training"]["epochs"] == config.training.epochs
         children = below(client, run)
         assert children == [(name, "COMPLETED") for name in ("index", "ingest", "robustness", "train")]
+        names = {one.name for one in client.read_flow_runs()}
+        assert {
+            f"{what} flickr8k" for what in ("ingest", "train joint", "attack joint", "index joint")
+        } <= names
         left = {artifact.key: artifact for artifact in client.read_artifacts()}
         assert "](data:image/jpeg;base64," in left["dataset-samples"].data
         assert {"dataset-card-summary", "dataset-table"} <= left.keys()
@@ -114,7 +118,7 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert "Found in the store" in left["model-summary"].data
         curves = json.loads(left["robustness-table"].data)
         assert {row["attack"] for row in curves} == {"de", "random"}
-        assert all(0 <= row["success"] <= 100 for row in curves)
+        assert all(0 <= row["success %"] <= 100 for row in curves)
     finally:
         study.store.delete(report)
 

@@ -87,7 +87,7 @@ def test_the_picture_has_a_box_for_all_shards_and_no_arrow_that_others_imply(sto
         "raw data",
     ]
     notes = dict(boxes)
-    assert notes["feature-shard"].startswith("7 shards, 20")
+    assert notes["feature-shard"].startswith("× 7, 20")
     assert notes["model"].startswith(f"{MODEL.digest[:8]}, 20")
     assert notes["raw data"] == "emotic of 40 photos"
     # raw -> prepared -> shards -> features -> model: that the model has the prepared arrays too goes without saying.
