@@ -255,9 +255,13 @@ def merge_robustness(
 
 def _curves(artifact: Artifact) -> list[dict[str, Any]]:
     """Rows of success against changed pixels, under names that need no manual."""
-    names = {"n": "attacked", "already": "met without a change", "success": "success %"}
-    rows = [{**row, "success": round(row["success"]["value"], 1)} for row in artifact.summary["curves"]]
-    return [{names.get(name, name): value for name, value in row.items()} for row in rows]
+    names = {"n": "attacked", "already": "met without a change"}
+    rows = []
+    for row in artifact.summary["curves"]:
+        success = row["success"]["value"]  # None where nothing was attacked
+        shown = {names.get(name, name): value for name, value in row.items() if name != "success"}
+        rows.append(shown | {"success %": None if success is None else round(success, 1)})
+    return rows
 
 
 @task(name="transfer", task_run_name="transfer", tags=[GPU], **COMMON)
