@@ -3,7 +3,7 @@
 import logging
 
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS
+from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS, PREFECT_LOGGING_LEVEL
 
 from mmer_core import log
 
@@ -25,4 +25,4 @@ def start() -> None:
     log.start(run_ids)
     mmer = logging.getLogger("mmer")
     if mmer.name in PREFECT_LOGGING_EXTRA_LOGGERS.value() and mmer.level == logging.NOTSET:
-        mmer.setLevel(logging.INFO)
+        mmer.setLevel(PREFECT_LOGGING_LEVEL.value())

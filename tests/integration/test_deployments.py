@@ -251,6 +251,7 @@ def test_the_form_of_a_deployment_is_described_and_refuses_nonsense(
     samples.locator("input[type=number]").fill("-3")
     tab.page.get_by_role("button", name="Submit").click()
     tab.page.get_by_text("-3 is less than the minimum of 0").first.wait_for()
+    tab.page.wait_for_timeout(500)  # the message slides in
     tab.shot("form-refused", full=False)
     assert len(client.read_flow_runs()) == before, "a run was made of it"
 
