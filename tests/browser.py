@@ -49,6 +49,14 @@ class Tab:
         self.page.screenshot(path=path, full_page=full)
         return path
 
+    def until(self, expression: str) -> None:
+        """Wait until JavaScript holds, also in a page whose policy lets nobody evaluate any."""
+        for _ in range(600):
+            if self.page.evaluate(expression):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"never came true: {expression}")
+
 
 def browser_path() -> str | None:
     """``MMER_BROWSER``, or a Chromium on the path."""
