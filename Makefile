@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format type-check layers check bench chaos clean
+.PHONY: help demo test test-fast lint format type-check layers audit check bench chaos watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,9 +23,10 @@ test: $(READY)  ## all tests, real servers included
 test-fast: $(READY)  ## the tests that start no server and no second process
 	$(PYTEST) -m "not integration"
 
-lint: $(READY)  ## ruff: style and common mistakes
+lint: $(READY)  ## ruff and hadolint: style and common mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
 
 format: $(READY)  ## let ruff format and mend
 	$(BIN)/ruff check --fix .
@@ -37,7 +38,10 @@ type-check: $(READY)  ## mypy
 layers: $(READY)  ## flows -> tasks -> mmer_core, never upward
 	$(BIN)/lint-imports
 
-check: lint type-check layers test  ## everything CI runs
+audit: $(READY)  ## known vulnerabilities of what is installed; says so where OSV.dev cannot be reached
+	$(BIN)/python .ci/audit.py
+
+check: lint type-check layers audit test  ## everything CI runs
 
 bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.quality --quick
@@ -50,6 +54,9 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 
 chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end with the same bytes?
 	PYTHONPATH=tests $(BIN)/python -m chaos --runs 50 --minutes 30
+
+watch: $(READY)  ## the automations of a Prefect server, watched while they fire, in about five minutes
+	PYTHONPATH=tests $(BIN)/python -m watching
 
 clean:  ## remove the virtual environment and everything made by runs in this folder
 	rm -rf $(VENV) .mmer build *.egg-info

@@ -104,7 +104,7 @@ def gc(*, older_than: float = 24.0, runtime: Runtime = RuntimeConfig()) -> None:
 def lineage(
     key: Key,
     *,
-    form: Annotated[Literal["tree", "mermaid", "dot"], Parameter(name="--as")] = "tree",
+    form: Annotated[Literal["tree", "mermaid", "dot", "svg"], Parameter(name="--as")] = "tree",
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """Print what an artifact was made from, step by step back to the raw data.
@@ -112,11 +112,12 @@ def lineage(
     Parameters
     ----------
     form:
-        A tree of text, or a graph for Mermaid or Graphviz.
+        A tree of text, a graph for Mermaid or Graphviz, or a picture.
     """
     store = Context(runtime).store
     ancestry = Ancestry.of(store, store.find(key))
-    print({"tree": ancestry.tree, "mermaid": ancestry.mermaid, "dot": ancestry.dot}[form]())
+    forms = {"tree": ancestry.tree, "mermaid": ancestry.mermaid, "dot": ancestry.dot, "svg": ancestry.svg}
+    print(forms[form]())
 
 
 def _figures(manifest: Manifest) -> str:

@@ -1,5 +1,6 @@
 """The `mmer` command line: every job, search, prediction, and the artifact store."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,11 @@ for _name, _value in {
     "OMP_WAIT_POLICY": "PASSIVE",
 }.items():
     os.environ.setdefault(_name, _value)
+if os.environ.get("PREFECT_API_URL"):  # what stages tell goes into the run's log there
+    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "mmer")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+if os.environ.get("MMER_LOG") == "json":
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
 
 from cyclopts import App, Parameter  # noqa: E402
 from cyclopts.exceptions import CycloptsError  # noqa: E402
@@ -40,7 +46,7 @@ from flows import (  # noqa: E402
 )
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
-from mmer_core import __version__  # noqa: E402
+from mmer_core import __version__, log  # noqa: E402
 from mmer_core.config import (  # noqa: E402
     EvaluateJob,
     FineTuneJob,
@@ -56,6 +62,7 @@ from mmer_core.config import (  # noqa: E402
 from mmer_core.errors import MmerError  # noqa: E402
 from mmer_core.stages import Context  # noqa: E402
 from mmer_core.store import ArtifactKey  # noqa: E402
+from tasks import logs  # noqa: E402
 
 HELP = """How well, and how safely, does a model that reads an image together with text recognise emotion and
 match images to text?
@@ -72,7 +79,7 @@ Start here:
 
 Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and flags override it. Whatever is
 in the store already is not made again. With PREFECT_API_URL set (or --prefect) a job runs as a Prefect flow
-and shows in the UI with progress and artifacts."""
+and shows in the UI with progress and artifacts. MMER_LOG=json (or text) tells every step on standard error."""
 
 # Lists as people write them: --families separate joint.
 app = App(name="mmer", help=HELP, version=__version__, default_parameter=Parameter(consume_multiple=True))
@@ -183,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `mmer` command."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        logs.start()
         tokens, app.config = configuration_source(tokens)
         app(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -197,6 +205,8 @@ def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
         return flow(job)
+    if log.wanted():
+        return flow.fn(job)
     with progress_bars():
         return flow.fn(job)
 
@@ -233,6 +243,9 @@ def _fault(fault: ErrorDetails) -> str:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
+    if os.environ.get(log.VARIABLE) == "json":
+        log.event(message, level=logging.ERROR, exit_code=code)
+        raise SystemExit(code)
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"mmer: {message}", markup=False)
     raise SystemExit(code)
 

@@ -1,6 +1,8 @@
 """`mmer deploy` and `mmer up`: the jobs on a Prefect server."""
 
 import os
+import signal
+import sys
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -67,6 +69,8 @@ def up(*, port: int = 4200, limit: int = 4, pool: str = "mmer", runtime: Runtime
     from flows.deploying import deploy as set_up
     from flows.local_server import prefect_server, prefect_worker
 
+    # Like Ctrl-C: a plain `kill` would end this process alone and leave server and worker behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with prefect_server(port) as api:
         with temporary_settings({PREFECT_API_URL: api}):
             names = set_up(Plan(runtime, pool))

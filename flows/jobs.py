@@ -239,7 +239,7 @@ def pipeline(config: PipelineConfig) -> str:
     check_encoders(Context(config.runtime), config.encoders)
     inputs = []
     for name, dataset in config.datasets.items():
-        ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime))
+        ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime), f"ingest {name}")
         models = [_measure(config, name, ingested.prepared, family) for family in config.families]
         transfers = _transfers(config.runtime, models)
         inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers))
@@ -259,12 +259,13 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
     )
     attack = RobustnessJob(**dict(job), attack=config.attack)
     check_splits(Context(config.runtime), ArtifactKey.parse(prepared), sorted(attack.splits()))
-    measured = call_flow(train, job).artifacts()
+    which = f"{family} {name}"
+    measured = call_flow(train, job, f"train {which}").artifacts()
     there = {"trained": str(measured.model), "runtime": config.runtime}
-    attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack))
+    attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
     if Context(config.runtime).artifact(measured.prepared).summary["task"] == "retrieval":
-        indexed = call_flow(index, IndexJob(**there, index=config.index))
+        indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured
 

@@ -5,8 +5,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -17,8 +18,13 @@ _STOP_SECONDS = 30
 
 
 @contextmanager
-def prefect_server(port: int, host: str = "127.0.0.1") -> Iterator[str]:
+def prefect_server(
+    port: int, host: str = "127.0.0.1", settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
     """Run a server until the block ends; gives the URL of its API.
+
+    Args:
+        settings: Environment variables of the server alone, such as the address of its database.
 
     Raises:
         EngineError: The port is taken, or the server does not start.
@@ -29,7 +35,7 @@ def prefect_server(port: int, host: str = "127.0.0.1") -> Iterator[str]:
     api = f"http://{host}:{port}/api"
     # Elsewhere than at its usual port the UI must be told where the API is.
     places = {"PREFECT_API_URL": api, "PREFECT_UI_API_URL": api, "PREFECT_SERVER_API_PORT": str(port)}
-    with _process(["server", "start", "--host", host, "--port", str(port)], places) as server:
+    with _process(server_arguments(host, port), {**settings, **places}) as server:
         deadline = time.monotonic() + _START_SECONDS
         while not _is_healthy(api):
             if server.poll() is not None or time.monotonic() > deadline:
@@ -38,6 +44,11 @@ def prefect_server(port: int, host: str = "127.0.0.1") -> Iterator[str]:
                 )
             time.sleep(0.2)
         yield api
+
+
+def server_arguments(host: str, port: int) -> list[str]:
+    """Of the command `prefect`."""
+    return ["server", "start", "--host", host, "--port", str(port)]
 
 
 def free_port() -> int:

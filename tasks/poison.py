@@ -45,7 +45,7 @@ def make_poisons(
     return making.make_poisons(context, config, encoders, prepared, features, concept, arm, shards).key
 
 
-@task(name="encode triggered", tags=[GPU], **COMMON)
+@task(name="encode triggered", task_run_name="encode triggered", tags=[GPU], **COMMON)
 def encode_triggered(
     runtime: RuntimeConfig, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
 ) -> ArtifactKey:
@@ -80,7 +80,7 @@ def detect(
     return detecting.detect(Context(runtime), config, concept, arm, detector, **inputs).key
 
 
-@task(name="merge poisoning", **COMMON)
+@task(name="merge poisoning", task_run_name="merge poisoning", **COMMON)
 def merge_poisoning(
     runtime: RuntimeConfig,
     config: PoisonConfig,

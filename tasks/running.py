@@ -35,13 +35,16 @@ def call(task: Task[..., T], runtime: RuntimeConfig, *args: Any) -> T:
     return _work(task, runtime, here=True)(runtime, *args)
 
 
-def call_flow(flow: Flow[..., T], job: Any) -> T:
-    """Run a flow inside this one (as a subflow), or as plain Python."""
+def call_flow(flow: Flow[..., T], job: Any, name: str | None = None) -> T:
+    """Run a flow inside this one (as a subflow, with a name if one is given), or as plain Python.
+
+    Only subflows are named: a run that a person starts keeps the name that it was given in the UI.
+    """
     if not in_flow():
         return flow.fn(job)
     # Only whole runs are watched for signs of life. Prefect waits up to a second for each of those that stop.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        return flow(job)
+        return (flow.with_options(flow_run_name=name) if name else flow)(job)
 
 
 def _work(task: Task[..., T], runtime: RuntimeConfig, *, here: bool) -> Callable[..., T]:

@@ -30,7 +30,8 @@ from mmer_core.stages import AttackShard, CaptionShard, Context, IndexShard, Mod
 from mmer_core.stages.carding import CARD_FILE
 from mmer_core.stages.describing import SHEET_FILE
 from mmer_core.stages.indexing import index_rows
-from mmer_core.store import ArtifactKey
+from mmer_core.store import Artifact, ArtifactKey
+from mmer_core.taxonomy import SPLITS
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
 from tasks.progress import progress_for
 from tasks.running import GPU
@@ -56,7 +57,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-@task(name="ingest", **COMMON)
+@task(name="ingest", task_run_name="ingest {config.dataset}", **COMMON)
 def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey | None = None) -> ArtifactKey:
     """Raw dataset to prepared arrays."""
     artifact = stages.ingest(Context(runtime, progress_for(f"ingest {config.dataset}")), config, captions)
@@ -64,7 +65,7 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
     return artifact.key
 
 
-@task(name="dataset card", **COMMON)
+@task(name="dataset card", task_run_name="dataset card", **COMMON)
 def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
     artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
@@ -75,16 +76,18 @@ def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) 
         "Samples and texts by split",
         [
             {"split": name, "samples": n, "texts": figures["texts"][name]}
-            for name, n in figures["counts"].items()
+            for name in SPLITS
+            if (n := figures["counts"].get(name)) is not None
         ],
     )
     out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
     leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
-    leave_picture("dataset-samples", "Samples", artifact.folder / SHEET_FILE)
+    leave_picture("dataset-samples", f"Samples of {artifact.summary['name']}", artifact.folder / SHEET_FILE)
+    leave_lineage(artifact)
     return artifact.key
 
 
-@task(name="plan captions", **COMMON)
+@task(name="plan captions", task_run_name="plan captions", **COMMON)
 def plan_captions(runtime: RuntimeConfig, config: IngestConfig) -> ArtifactKey:
     """The photos that nothing describes."""
     return stages.plan_captions(Context(runtime), config)
@@ -103,7 +106,7 @@ def caption_shard(
     return stages.caption_shard(Context(runtime), config, plan, shard)
 
 
-@task(name="merge captions", **COMMON)
+@task(name="merge captions", task_run_name="merge captions", **COMMON)
 def merge_captions(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[CaptionShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -126,7 +129,7 @@ def encode_shard(
     return stages.encode_features_shard(Context(runtime), config, prepared, shard)
 
 
-@task(name="merge features", **COMMON)
+@task(name="merge features", task_run_name="merge features", **COMMON)
 def merge_features(
     runtime: RuntimeConfig,
     config: EncoderConfig,
@@ -139,7 +142,7 @@ def merge_features(
     return artifact.key
 
 
-@task(name="train", tags=[GPU], **COMMON)
+@task(name="train", task_run_name="train {model.family}, seed {training.seed}", tags=[GPU], **COMMON)
 def train(
     runtime: RuntimeConfig,
     model: ModelConfig,
@@ -153,11 +156,11 @@ def train(
     """A trained model."""
     context = Context(runtime, progress_for(f"train {model.family}"))
     artifact = stages.train(context, model, training, encoders, prepared, features, poison, flags)
-    leave_summary(artifact, f"{model.family.capitalize()} model")
+    leave_summary(artifact, f"{model.family.capitalize()} model of {artifact.summary['dataset']}")
     return artifact.key
 
 
-@task(name="finetune", tags=[GPU], **COMMON)
+@task(name="finetune", task_run_name="finetune {config.method}", tags=[GPU], **COMMON)
 def finetune(
     runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
@@ -168,7 +171,7 @@ def finetune(
     return artifact.key
 
 
-@task(name="evaluate", **COMMON)
+@task(name="evaluate", task_run_name="evaluate on {config.split}", **COMMON)
 def evaluate(
     runtime: RuntimeConfig,
     config: EvaluationConfig,
@@ -182,7 +185,7 @@ def evaluate(
     return artifact.key
 
 
-@task(name="model card", **COMMON)
+@task(name="model card", task_run_name="model card", **COMMON)
 def model_card(
     runtime: RuntimeConfig, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
 ) -> ArtifactKey:
@@ -190,10 +193,11 @@ def model_card(
     artifact = stages.model_card(Context(runtime), prepared, model, evaluation)
     family = str(artifact.summary["family"]).capitalize()
     leave_note(artifact, f"{family} model's card", (artifact.folder / CARD_FILE).read_text("utf-8"))
+    leave_lineage(artifact)
     return artifact.key
 
 
-@task(name="plan index", **COMMON)
+@task(name="plan index", task_run_name="plan index", **COMMON)
 def plan_index(
     runtime: RuntimeConfig,
     config: IndexConfig,
@@ -231,7 +235,7 @@ def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) ->
     return stages.index_shard(Context(runtime), plan, shard)
 
 
-@task(name="index", **COMMON)
+@task(name="index", task_run_name="merge index", **COMMON)
 def merge_index(
     runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[IndexShard, ArtifactKey]]
 ) -> ArtifactKey:
@@ -255,27 +259,36 @@ def attack_shard(
     return stages.attack_shard(Context(runtime), config, prepared, features, model, shard)
 
 
-@task(name="merge robustness", **COMMON)
+@task(name="merge robustness", task_run_name="merge robustness", **COMMON)
 def merge_robustness(
     runtime: RuntimeConfig, config: AttackConfig, model: ArtifactKey, shards: list[ArtifactKey]
 ) -> ArtifactKey:
     """All outcomes of the attacks on a model."""
     artifact = stages.merge_robustness(Context(runtime), config, model, shards)
-    rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
-    leave_table("robustness", "Success of pixel attacks", rows)
+    leave_table("robustness", "Success of pixel attacks", _curves(artifact))
     return artifact.key
 
 
-@task(name="transfer", tags=[GPU], **COMMON)
+def _curves(artifact: Artifact) -> list[dict[str, Any]]:
+    """Rows of success against changed pixels, under names that need no manual."""
+    names = {"n": "attacked", "already": "met without a change"}
+    rows = []
+    for row in artifact.summary["curves"]:
+        success = row["success"]["value"]  # None where nothing was attacked
+        shown = {names.get(name, name): value for name, value in row.items() if name != "success"}
+        rows.append(shown | {"success %": None if success is None else round(success, 1)})
+    return rows
+
+
+@task(name="transfer", task_run_name="transfer", tags=[GPU], **COMMON)
 def transfer(runtime: RuntimeConfig, source: ModelArtifacts, target: ModelArtifacts) -> ArtifactKey:
     """The successes on one model, shown to another."""
     artifact = stages.transfer(Context(runtime), source, target)
-    rows = [{**row, "success": row["success"]["value"]} for row in artifact.summary["curves"]]
-    leave_table("transfer", "Successes that fool another model too", rows)
+    leave_table("transfer", "Successes that fool another model too", _curves(artifact))
     return artifact.key
 
 
-@task(name="report", **COMMON)
+@task(name="report", task_run_name="report", **COMMON)
 def report(
     runtime: RuntimeConfig, config: ReportConfig, inputs: list[stages.ReportInput], settings: Config
 ) -> ArtifactKey:

@@ -108,7 +108,7 @@ def s3_server(tmp_path: Path) -> Iterator[S3Server]:
 
 def _configured(binary: Path, data: Path) -> S3Server:
     data.mkdir(parents=True)
-    s3, tls, master, volume, filer, admin = _free_ports(6)
+    s3, tls, master, volume, filer, admin = free_ports(6)
     certificate, key = write_certificate(data)
     identities = data / "identities.json"
     identities.write_text(json.dumps({"identities": [_WRITER_IDENTITY, _READER_IDENTITY]}))
@@ -177,7 +177,7 @@ def _client(endpoint: str, attempts: int):
     )
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free together with their gRPC twins, below the range of outgoing connections."""
     ports: list[int] = []
     while len(ports) < count:

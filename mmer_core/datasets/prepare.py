@@ -1,5 +1,6 @@
 """Samples to prepared arrays: decode once, clamp, crop, resize, write (layout: `mmer_core.datasets.prepared`)."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,8 +24,10 @@ from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan
 from mmer_core.datasets.vocabulary import write_vocabulary
 from mmer_core.errors import DatasetError
+from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS
+from mmer_core.usage import leg
 
 SHARD = 256
 """Photos that are recorded as done together: what a killed ingestion may have to do again."""
@@ -63,7 +66,8 @@ def prepare(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        outcomes = _write_arrays(raw, config, folder, scratch, workers, progress)
+        with leg("read"):  # photos are decoded, resized and written as they come
+            outcomes = _write_arrays(raw, config, folder, scratch, workers, progress)
         return _write_tables(raw, config, folder, outcomes, synthetic)
     except OSError as error:
         raise DatasetError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
@@ -159,6 +163,10 @@ def _write_tables(
     if raw.task == "retrieval":
         write_vocabulary(folder, kept, config.vocabulary_least)
     tables.write_quarantine(folder, quarantined)
+    for left in quarantined:
+        told = f"Left out {left.id} of {left.split or 'no split'}: {left.reason}: {left.detail}"
+        fields = {"dataset": raw.name, "split": left.split, "sample": left.id, "reason": left.reason}
+        event(told, level=logging.DEBUG, **fields)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
     card.write(folder)
     return card

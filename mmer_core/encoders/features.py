@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.progress import Progress, silent
+from mmer_core.usage import leg
 
 FEATURES_FILE = "features.json"
 _TEXTS_PER_IMAGE = 8  # a text costs roughly an eighth of an image; shards should cost about the same
@@ -88,10 +89,12 @@ def encode_shard(
 ) -> dict[str, int]:
     """Write one shard's features as ``<split>_<stream>.npy`` into ``folder``; return rows and width."""
     if isinstance(encoder, TextEncoder):
-        features = encoder.encode(split.texts[shard.start : shard.stop]).numpy()
+        with leg("model"):
+            features = encoder.encode(split.texts[shard.start : shard.stop]).numpy()
     else:
         features = _encode_images(shard, split, encoder, batch_size, progress)
-    np.save(folder / shard.file, features.astype(np.float32, copy=False), allow_pickle=False)
+    with leg("write"):
+        np.save(folder / shard.file, features.astype(np.float32, copy=False), allow_pickle=False)
     return {"rows": len(features), "width": features.shape[1]}
 
 
@@ -116,7 +119,9 @@ def _encode_images(
     features = np.empty((shard.stop - shard.start, encoder.width), dtype=np.float32)
     for start in range(shard.start, shard.stop, batch_size):
         stop = min(start + batch_size, shard.stop)
-        batch = encoder.resize(np.array(images[start:stop]))  # torch shares no read-only memory
-        features[start - shard.start : stop - shard.start] = encoder.encode(batch).cpu().numpy()
+        with leg("read"):
+            batch = encoder.resize(np.array(images[start:stop]))  # torch shares no read-only memory
+        with leg("model"):
+            features[start - shard.start : stop - shard.start] = encoder.encode(batch).cpu().numpy()
         progress(stop - shard.start, shard.stop - shard.start, f"{shard.split} {shard.stream}")
     return features

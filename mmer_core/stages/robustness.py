@@ -19,6 +19,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.victims import configured_attack, split_victim
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
+from mmer_core.usage import leg
 
 VERSION = 4
 OUTCOMES_FILE = "outcomes.parquet"
@@ -78,18 +79,19 @@ def attack_shard(
             victim, criterion = split_victim(
                 trained, encoder, split, Features(context.folder(features)), images, rows, config
             )
-            outcomes = run_attack(
-                victim,
-                criterion,
-                configured_attack(shard.attack, config),
-                images,
-                [split.ids[row] for row in shard.rows],
-                pixels=shard.pixels,
-                budget=config.budget,
-                seed=config.seed,
-                batch_size=context.runtime.batch_size,
-                progress=context.progress,
-            )
+            with leg("model"):
+                outcomes = run_attack(
+                    victim,
+                    criterion,
+                    configured_attack(shard.attack, config),
+                    images,
+                    [split.ids[row] for row in shard.rows],
+                    pixels=shard.pixels,
+                    budget=config.budget,
+                    seed=config.seed,
+                    batch_size=context.runtime.batch_size,
+                    progress=context.progress,
+                )
         write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
         return {
             "queries": sum(outcome.queries for outcome in outcomes),

@@ -38,6 +38,7 @@ from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.poisoned import keep_pairs, keep_people, poison_pairs, poison_people
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 from mmer_core.training.telemetry import cost_summary
+from mmer_core.usage import leg
 
 VERSION = 2
 HISTORY_FILE = "history.csv"
@@ -77,18 +78,20 @@ def train(
         spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
         if model.start == "zero-shot":
             _start_from_towers(context, learner, encoders, settings.temperature)
-        progression = fit(
-            learner,
-            settings,
-            device=context.device,
-            precision=context.runtime.precision,
-            compile=context.runtime.compile,
-            checkpoints=workspace.scratch,
-            checkpoint_seconds=context.runtime.checkpoint_seconds,
-            logs=_logs(context, spec, training.seed, workspace),
-            progress=context.progress,
-        )
-        save_model(learner.model, spec, workspace.out)
+        with leg("model"):
+            progression = fit(
+                learner,
+                settings,
+                device=context.device,
+                precision=context.runtime.precision,
+                compile=context.runtime.compile,
+                checkpoints=workspace.scratch,
+                checkpoint_seconds=context.runtime.checkpoint_seconds,
+                logs=_logs(context, spec, training.seed, workspace),
+                progress=context.progress,
+            )
+        with leg("write"):
+            save_model(learner.model, spec, workspace.out)
         pd.DataFrame(progression.history).to_csv(workspace.out / HISTORY_FILE, index=False)
         if isinstance(learner, EmotionLearner):
             _calibrate(learner, workspace.out)

@@ -2,13 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from mmer_core.errors import ArtifactNotFound, StoreError
 from mmer_core.store.artifact import ArtifactKey
+from mmer_core.store.lineage_svg import lineage_svg
 from mmer_core.store.manifest import Manifest
 from mmer_core.store.store import Store
 
+_READERS = 8  # manifests read at the same time
+_NAME = 22  # letters of raw data's name in a picture
 _SHOWN = 3  # inputs of one kind, such as the shards of a merge; more are counted
 
 
@@ -33,12 +38,15 @@ class Ancestry:
             ArtifactCorrupt: A manifest is damaged.
         """
         manifests = {str(key): store.manifest(key)}
-        waiting = [str(key)]
-        while waiting:
-            for name in manifests[waiting.pop()].inputs.values():
-                if name not in manifests and (found := _manifest_or_none(store, name)):
-                    manifests[name] = found
-                    waiting.append(name)
+        newest, missing = [str(key)], set[str]()
+        with ThreadPoolExecutor(_READERS) as pool:
+            while newest:
+                wanted = {name for made in newest for name in manifests[made].inputs.values()}
+                asked = sorted(wanted - manifests.keys() - missing)
+                found = dict(zip(asked, pool.map(partial(_manifest_or_none, store), asked), strict=True))
+                missing |= {name for name, manifest in found.items() if manifest is None}
+                newest = [name for name in asked if name not in missing]
+                manifests |= {name: manifest for name, manifest in found.items() if manifest}
         return cls(str(key), manifests)
 
     def tree(self) -> str:
@@ -57,6 +65,39 @@ class Ancestry:
         nodes = [f'  "{name}" [shape=box, label="{_label(name)}"];' for name in self._nodes()]
         edges = [f'  "{source}" -> "{made}" [label="{role}"];' for source, role, made in self._edges()]
         return "\n".join(["digraph lineage {", "  rankdir=LR;", *nodes, *edges, "}"])
+
+    def svg(self) -> str:
+        """The graph as a picture, with the shards of a merge in one box."""
+        captions: dict[str, tuple[str, str]] = {}
+        edges: list[tuple[str, str]] = []
+        waiting = [(self.root, [self.root])]
+        while waiting:
+            made, members = waiting.pop()
+            captions[made] = self._caption(members)
+            for source, inside in self._boxes(members).items():
+                edges.append((source, made))
+                if source not in captions:
+                    waiting.append((source, inside))
+        return lineage_svg(captions, edges)
+
+    def _boxes(self, members: list[str]) -> dict[str, list[str]]:
+        """What artifacts were made from: shards together, all else in a box of its own."""
+        boxes: dict[str, list[str]] = {}
+        for made in members:
+            for role, source in (self.manifests[made].inputs if made in self.manifests else {}).items():
+                kind = source.partition("/")[0]
+                boxes.setdefault(f"{kind} of {made}" if role[-1].isdigit() else source, []).append(source)
+        return {name: list(dict.fromkeys(inside)) for name, inside in boxes.items()}
+
+    def _caption(self, members: list[str]) -> tuple[str, str]:
+        """What a box says: the kind, and which one or how many, and when it was made."""
+        name = members[0]
+        kind, slash, digest = name.partition("/")
+        if not slash:
+            return "raw data", name if len(name) <= _NAME else name[: _NAME - 1] + "…"
+        made = self.manifests.get(name)
+        which = digest[:8] if len(members) == 1 else f"× {len(members)}"
+        return kind, f"{which}, {made.created[:10] if made else 'deleted'}"
 
     def _line(self, name: str) -> str:
         manifest = self.manifests.get(name)

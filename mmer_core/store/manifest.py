@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 import mmer_core
 from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
+from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 1
-"""Version of the manifest's own layout."""
+SCHEMA_VERSION = 2
+"""Version of the manifest's own layout; 1 had no usage and is read as well."""
 
 _LIBRARIES = (
     "numpy",
@@ -101,6 +102,7 @@ class Manifest(Draft):
     code_version: str = mmer_core.__version__
     libraries: dict[str, str] = {}
     created: str = Field(description="ISO 8601, UTC.")
+    usage: Usage | None = Field(None, description="What the making and the storing took.")
 
     @field_validator("files")
     @classmethod
@@ -114,20 +116,21 @@ class Manifest(Draft):
         return value
 
     @classmethod
-    def of(cls, draft: Draft, files: Sequence[FileEntry]) -> Self:
+    def of(cls, draft: Draft, files: Sequence[FileEntry], usage: Usage | None = None) -> Self:
         """Complete a draft with its files, the present versions and the present time."""
         return cls(
             **draft.model_dump(),
             files=tuple(files),
             libraries=_library_versions(),
             created=datetime.now(UTC).isoformat(),
+            usage=usage,
         )
 
     @property
     def content(self) -> str:
         """SHA-256 over key, paths and file contents: equal for artifacts that are the same work product.
 
-        Wall time, date, summary and library versions do not count.
+        Wall time, usage, date, summary and library versions do not count.
         """
         files = sorted((entry.path, entry.sha256) for entry in self.files)
         return hashlib.sha256(canonical_json([self.kind, self.digest, files])).hexdigest()
@@ -155,10 +158,10 @@ class Manifest(Draft):
             intact = False
         if not intact:
             raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")
-        if fields.get("schema_version") != SCHEMA_VERSION:
+        if fields.get("schema_version") not in range(1, SCHEMA_VERSION + 1):
             raise StoreError(
                 f"the manifest of {key} has layout {fields.get('schema_version')!r} and this mmer reads "
-                f"{SCHEMA_VERSION}: use the version of mmer that wrote it"
+                f"up to {SCHEMA_VERSION}: use the version of mmer that wrote it"
             )
         try:
             manifest = cls.model_validate(fields)

@@ -1,6 +1,7 @@
 """Running one stage: found in the store, or built in a workspace that survives a crash, and published."""
 
 import fcntl
+import logging
 import os
 import shutil
 import time
@@ -14,10 +15,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from mmer_core.errors import ArtifactConflict
+from mmer_core.log import event
 from mmer_core.store.artifact import ArtifactKey, plain, stage_key
 from mmer_core.store.backend import disk_errors, full_disk_told
 from mmer_core.store.manifest import Draft, Manifest
 from mmer_core.store.store import Store
+from mmer_core.usage import Meter, Usage, leg
 
 
 @dataclass(frozen=True)
@@ -92,34 +95,60 @@ def run_stage(
     place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
     lock = place.with_name(f"{place.name}.lock")
     if store.has(key) and not place.exists() and not lock.exists():
-        return Artifact.open(store, key)
+        return _found(store, key)
     store.ensure_writable()
     with _only_one(lock):
         if store.has(key):
             # Left, and the lock with it, by a run that was killed between publishing and this.
             shutil.rmtree(place, ignore_errors=True)
-            return Artifact.open(store, key)
+            return _found(store, key)
+        event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
         workspace = _fresh(place)
         start = time.perf_counter()
-        with full_disk_told(place):
-            summary = build(workspace)
-        draft = Draft(
-            kind=kind,
-            digest=key.digest,
-            stage_version=version,
-            config=plain(config),
-            inputs=plain(inputs),
-            seed=seed,
-            summary=dict(summary),
-            wall_seconds=time.perf_counter() - start,
-        )
-        try:
-            manifest, reused = store.publish(workspace.out, draft, adopt=True), False
-        except ArtifactConflict:
-            # Another machine was faster, and a report says when it was written: the first one stands for everybody.
-            manifest, reused = store.manifest(key), True
+        with Meter() as meter:
+            try:
+                with full_disk_told(place):
+                    summary = build(workspace)
+            except BaseException as error:
+                why = f"{type(error).__name__}: {error}"
+                event(f"No {key}: {why}", level=logging.ERROR, stage=kind, artifact=str(key), error=why)
+                raise
+            draft = Draft(
+                kind=kind,
+                digest=key.digest,
+                stage_version=version,
+                config=plain(config),
+                inputs=plain(inputs),
+                seed=seed,
+                summary=dict(summary),
+                wall_seconds=time.perf_counter() - start,
+            )
+            try:
+                with leg("write"):
+                    manifest, reused = store.publish(workspace.out, draft, adopt=True, meter=meter), False
+            except ArtifactConflict:
+                # Another machine was faster, and a report says when it was written: the first one stands for everybody.
+                manifest, reused = store.manifest(key), True
+            _tell(manifest, meter.usage())
         shutil.rmtree(place, ignore_errors=True)
     return Artifact(key, manifest, store, reused)
+
+
+def _found(store: Store, key: ArtifactKey) -> Artifact:
+    event(f"Found {key}", level=logging.DEBUG, stage=key.kind, artifact=str(key), reused=True)
+    return Artifact.open(store, key)
+
+
+def _tell(manifest: Manifest, usage: Usage) -> None:
+    event(
+        f"Made and stored {manifest.key} in {usage.wall_seconds:.1f} s: {usage.sentence}",
+        stage=manifest.kind,
+        artifact=str(manifest.key),
+        reused=False,
+        wall_seconds=round(usage.wall_seconds, 3),
+        bytes_stored=sum(entry.size for entry in manifest.files),
+        usage=usage.model_dump(),
+    )
 
 
 def _fresh(place: Path) -> Workspace:

@@ -15,6 +15,7 @@ from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
 from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, disk_errors, sha256_of
 from mmer_core.store.local import TEMPORARY, make_folder
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
+from mmer_core.usage import Meter, leg
 
 _CURE = "delete the artifact and run its stage again"
 _whole: set[Path] = set()
@@ -54,7 +55,9 @@ class Store:
         """Whether the artifact exists; its bytes are not checked."""
         return self._backend.exists(_manifest_object(key))
 
-    def publish(self, folder: Path, draft: Draft, *, adopt: bool = False) -> Manifest:
+    def publish(
+        self, folder: Path, draft: Draft, *, adopt: bool = False, meter: Meter | None = None
+    ) -> Manifest:
         """Store all files below a folder as one artifact; empty subfolders are not kept.
 
         Publishing the same content again, also from several processes at once, is no error: the manifest
@@ -63,6 +66,7 @@ class Store:
         Args:
             adopt: Nobody writes to the files any more: a store on the same file system takes them over, read-only,
                 where it otherwise copies them.
+            meter: Measures the making; what it says when all files are stored becomes part of the manifest.
 
         Raises:
             ArtifactConflict: Other files already stand under this key.
@@ -71,11 +75,11 @@ class Store:
         key = draft.key
         files = _scan(folder)
         self.ensure_writable()
-        manifest = Manifest.of(draft, files)
         if self.has(key):
-            return self._same(manifest)
+            return self._same(Manifest.of(draft, files))
         for sha256, entry in {entry.sha256: entry for entry in files}.items():
             self._backend.put_file(_blob_object(sha256), folder / entry.path, sha256, adopt=adopt)
+        manifest = Manifest.of(draft, files, meter.usage() if meter else None)
         if self._backend.create_exclusive(_manifest_object(key), manifest.to_bytes()):
             return manifest
         return self._same(manifest)
@@ -109,6 +113,10 @@ class Store:
             ArtifactNotFound: There is no such artifact.
             ArtifactCorrupt: A stored file is damaged or gone.
         """
+        with leg("read"):
+            return self._fetched(key)
+
+    def _fetched(self, key: ArtifactKey) -> Path:
         manifest = self.manifest(key)
         # The content is part of the path: a key that was deleted and made anew elsewhere has another folder.
         target = self._checkouts / key.kind / key.digest / manifest.content[:16]

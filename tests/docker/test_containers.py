@@ -2,12 +2,16 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from compose_spec import PyCompose
+from prefect_place import DATABASE
 
-from flows.cli import app
+from flows.cli import app, main
+from flows.local_server import server_arguments
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
@@ -44,6 +48,13 @@ def test_secrets_come_from_the_environment_and_ports_stay_on_this_machine(name: 
     assert all(port.endswith(":8333") for port in SERVICES["storage"]["ports"])
 
 
+def test_the_compose_file_is_one() -> None:
+    """By the rules of the Compose Specification; merges (<<) are YAML's."""
+    services = PyCompose.from_json(json.dumps(COMPOSE))
+    services.validate()
+    assert set(services.service_names()) == SERVICES.keys()
+
+
 def test_services_and_volumes_that_are_named_exist() -> None:
     for service in SERVICES.values():
         for needed, how in service.get("depends_on", {}).items():
@@ -62,11 +73,39 @@ def test_commands_of_mmer_are_understood() -> None:
         app.parse_args(command, exit_on_error=False, print_error=False)
 
 
+def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    (given,) = arguments_of("CMD")
+    entry, *arguments = json.loads(given)
+    assert entry in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert not end.value.code
+    assert "mmer pipeline --config demo" in capsys.readouterr().out
+
+
+def test_the_server_is_started_as_everywhere() -> None:
+    assert SERVICES["server"]["command"] == ["prefect", *server_arguments("0.0.0.0", 4200)]
+    assert DATABASE in SERVICES["server"]["environment"]
+
+
+def test_the_image_installs_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (installing,) = (line for line in arguments_of("RUN") if "pip install" in line)
+    pinned = [word for word in re.findall('"([^"]+)"', installing) if word.startswith("torch")]
+    assert len(pinned) == 2
+    assert set(pinned) <= set(project["dependencies"])
+    (extra,) = re.findall(r"\.\[(\w+)\]", installing)
+    assert extra in project["optional-dependencies"]
+    (encoder,) = re.findall('"(gt-all[^"]+)"', installing)
+    assert encoder in (ROOT / "Makefile").read_text()
+
+
 def test_the_image_has_stages_and_runs_as_nobody_special() -> None:
     assert len(arguments_of("FROM")) == 2
     assert arguments_of("ARG")[0].endswith("-bookworm")
     assert all(stage.startswith("python:${PYTHON} AS ") for stage in arguments_of("FROM"))
-    assert arguments_of("USER") == ["mmer"]
+    assert arguments_of("USER") == ["1000"]
+    assert any("useradd" in line and "--uid 1000" in line for line in arguments_of("RUN"))
     order = [instruction for instruction, _ in INSTRUCTIONS]
     assert "RUN" not in order[order.index("USER") :]
     assert not arguments_of("ADD")

@@ -103,16 +103,22 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert run.parameters["config"]["training"]["epochs"] == config.training.epochs
         children = below(client, run)
         assert children == [(name, "COMPLETED") for name in ("index", "ingest", "robustness", "train")]
+        names = {one.name for one in client.read_flow_runs()}
+        assert {
+            f"{what} flickr8k" for what in ("ingest", "train joint", "attack joint", "index joint")
+        } <= names
         left = {artifact.key: artifact for artifact in client.read_artifacts()}
-        assert left["dataset-samples"].data.startswith("data:image/jpeg;base64,")
+        assert "](data:image/jpeg;base64," in left["dataset-samples"].data
         assert {"dataset-card-summary", "dataset-table"} <= left.keys()
         assert {"prepared-summary", "model-summary", "evaluation-summary", "index-summary"} <= left.keys()
         assert str(report) in left["report-summary"].data
-        assert all(kind in left["report-lineage"].data for kind in ("prepared/", "model/", "graph LR"))
-        assert "found in the store" in left["model-summary"].data
+        assert all(
+            kind in left["report-lineage"].data for kind in ("prepared/", "model/", "data:image/svg+xml;")
+        )
+        assert "Found in the store" in left["model-summary"].data
         curves = json.loads(left["robustness-table"].data)
         assert {row["attack"] for row in curves} == {"de", "random"}
-        assert all(0 <= row["success"] <= 100 for row in curves)
+        assert all(0 <= row["success %"] <= 100 for row in curves)
     finally:
         study.store.delete(report)
 
@@ -151,7 +157,7 @@ def test_train_run_makes_a_model(study: Study) -> None:
         note = Artifact.get("model-summary")
         assert note is not None
         assert trained.model in note.data
-        assert "made in" in note.data
+        assert "Made and stored in" in note.data
         assert "| epochs | 2 |" in note.data
     finally:
         for key in new:

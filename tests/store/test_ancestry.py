@@ -1,6 +1,8 @@
 """Lineage: from an artifact back to the raw data."""
 
+from itertools import combinations
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from store_helpers import draft, folder_with
@@ -11,6 +13,8 @@ from mmer_core.store.ancestry import Ancestry
 
 PREPARED, FEATURES, MODEL = (ArtifactKey(kind, kind[:2] * 8) for kind in ("prepared", "features", "model"))
 SHARDS = [ArtifactKey("feature-shard", f"{number:016x}") for number in range(7)]
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -63,3 +67,55 @@ def test_the_graphs_have_an_edge_for_every_input(store: Store) -> None:
     assert f'"{FEATURES}" -> "{MODEL}" [label="features"]' in dot
     assert "graph LR" in mermaid
     assert mermaid.count('["') == dot.count("shape=box") == 1 + 1 + 1 + 3 + 1 + 1
+
+
+def drawn(store: Store, key: ArtifactKey) -> tuple[list[list[str]], list[ElementTree.Element], str]:
+    """The lines of every box, the arrows, and the picture."""
+    picture = Ancestry.of(store, key).svg()
+    texts = [text.text or "" for text in ElementTree.fromstring(picture).iter(f"{SVG}text")]
+    arrows = [path for path in ElementTree.fromstring(picture).iter(f"{SVG}path") if path.get("marker-end")]
+    return [texts[at : at + 2] for at in range(0, len(texts), 2)], arrows, picture
+
+
+def test_the_picture_has_a_box_for_all_shards_and_no_arrow_that_others_imply(store: Store) -> None:
+    boxes, arrows, _ = drawn(store, MODEL)
+    assert sorted(title for title, _ in boxes) == [
+        "feature-shard",
+        "features",
+        "model",
+        "prepared",
+        "raw data",
+    ]
+    notes = dict(boxes)
+    assert notes["feature-shard"].startswith("× 7, 20")
+    assert notes["model"].startswith(f"{MODEL.digest[:8]}, 20")
+    assert notes["raw data"] == "emotic of 40 photos"
+    # raw -> prepared -> shards -> features -> model: that the model has the prepared arrays too goes without saying.
+    assert len(arrows) == 4
+
+
+def test_no_two_boxes_of_a_picture_overlap(store: Store, tmp_path: Path) -> None:
+    files = folder_with(tmp_path / "more", {"y": b""})
+    made = {
+        ArtifactKey("evaluation", "e" * 16): {"model": MODEL},
+        ArtifactKey("index", "f" * 16): {"model": MODEL},
+    }
+    report = ArtifactKey("report", "9" * 16)
+    inputs = {key.kind: key for key in made} | {"prepared": PREPARED, "card": ArtifactKey("card", "8" * 16)}
+    made |= {inputs["card"]: {"prepared": PREPARED}, report: inputs}
+    for key, sources in made.items():
+        store.publish(files, draft(key, inputs=sources))
+    _, _, picture = drawn(store, report)
+    root = ElementTree.fromstring(picture)
+    corners = [(float(box.get("x", -1)), float(box.get("y", -1))) for box in root.iter(f"{SVG}rect")][1:]
+    assert len(corners) == 9
+    for (x1, y1), (x2, y2) in combinations(corners, 2):
+        assert abs(x1 - x2) >= 152 or abs(y1 - y2) >= 46
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    assert all(0 < x <= width - 152 and 0 < y <= height - 46 for x, y in corners)
+
+
+def test_the_picture_says_what_was_deleted(store: Store) -> None:
+    store.delete(PREPARED)
+    boxes, _, _ = drawn(store, MODEL)
+    assert ["prepared", f"{PREPARED.digest[:8]}, deleted"] in boxes

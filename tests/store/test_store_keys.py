@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from mmer_core.config import TrainingConfig
 from mmer_core.errors import ConfigError, StoreError
 from mmer_core.store import ArtifactKey, Draft, FileEntry, Manifest, stage_key
+from mmer_core.store.artifact import canonical_json
 
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 JSON = st.recursive(
@@ -156,6 +157,15 @@ def test_a_manifest_reads_back_as_it_was(config: dict) -> None:
 
 
 def test_a_manifest_of_a_later_layout_says_so() -> None:
-    later = Manifest.of(Draft(kind="k", digest="d"), []).model_copy(update={"schema_version": 2})
-    with pytest.raises(StoreError, match="layout 2"):
+    later = Manifest.of(Draft(kind="k", digest="d"), []).model_copy(update={"schema_version": 3})
+    with pytest.raises(StoreError, match="layout 3"):
         Manifest.from_bytes(later.to_bytes(), later.key)
+
+
+def test_a_manifest_of_the_first_layout_is_read() -> None:
+    fields = Manifest.of(Draft(kind="k", digest="d"), []).model_dump(mode="json", exclude={"usage"})
+    fields["schema_version"] = 1
+    fields["checksum"] = hashlib.sha256(canonical_json(fields)).hexdigest()
+    read = Manifest.from_bytes(json.dumps(fields).encode(), ArtifactKey("k", "d"))
+    assert read.schema_version == 1
+    assert read.usage is None

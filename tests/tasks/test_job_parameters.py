@@ -38,6 +38,18 @@ def test_every_field_of_every_job_is_described(job):
     assert list(undescribed(schema, job.__name__)) == []
 
 
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.__name__)
+def test_forms_show_fields_in_the_order_of_the_code(job):
+    """Whatever the database does to the order of a schema's fields: PostgreSQL sorts them by their length."""
+    schema = job.model_json_schema()
+    for name, part in {job.__name__: schema, **schema["$defs"]}.items():
+        fields = part.get("properties", {})
+        assert sorted(fields, key=lambda field: fields[field]["position"]) == list(fields), name
+    assert sorted(schema["properties"], key=lambda field: schema["properties"][field]["position"]) == list(
+        job.model_fields
+    )
+
+
 def test_the_check_of_descriptions_can_fail():
     class Inner(BaseModel):
         bare: int = 0

@@ -1,0 +1,80 @@
+"""What happens, for people and for machines: records of the logger ``mmer``, as text or as one JSON object a line.
+
+Nothing is printed unless ``MMER_LOG`` asks for it, or an application sets up the logger ``mmer`` itself.
+"""
+
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from mmer_core.errors import ConfigError
+
+VARIABLE = "MMER_LOG"
+_FORMS = ("json", "text")
+_RUN = "MMER_RUN_ID"
+
+_logger = logging.getLogger("mmer")
+_logger.addHandler(logging.NullHandler())  # or Python would print the errors where nobody set logging up
+_identity: Callable[[], Mapping[str, str]] = dict
+
+
+def event(message: str, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Log a sentence, with the same as fields for machines: ``stage``, ``artifact``, ``sample``, ..."""
+    if _logger.isEnabledFor(level):
+        _logger.log(level, message, extra={"mmer": {**_identity(), **fields}})
+
+
+def wanted() -> str | None:
+    """``json`` or ``text`` where ``MMER_LOG`` asks for one of them.
+
+    Raises:
+        ConfigError: It asks for something else.
+    """
+    form = os.environ.get(VARIABLE) or None
+    if form not in (None, *_FORMS):
+        raise ConfigError(f"{VARIABLE} is {form!r}: set it to json or text, or leave it out")
+    return form
+
+
+def start(identity: Callable[[], Mapping[str, str]]) -> None:
+    """Print what `wanted` says to standard error from now on, with the ids of the run in every record.
+
+    The id of a run without a server is made here, and processes that it starts have the same.
+    """
+    global _identity
+    form = wanted()
+    _identity = identity
+    if form is None or any(isinstance(handler, _Handler) for handler in _logger.handlers):
+        return
+    own_run()
+    handler = _Handler()
+    handler.setFormatter(
+        _Json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.DEBUG)
+    _logger.propagate = False
+
+
+def own_run() -> str:
+    """Id of this run of the command line, in ``MMER_RUN_ID``."""
+    return os.environ.setdefault(_RUN, uuid.uuid4().hex)
+
+
+class _Handler(logging.StreamHandler):
+    """To be known again."""
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "mmer", {}),
+        }
+        return json.dumps(fields, default=str)

@@ -1,0 +1,140 @@
+"""A lineage graph as a picture, for places that draw neither Mermaid nor Graphviz."""
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+from xml.sax.saxutils import escape
+
+_WIDTH, _HEIGHT, _GAP, _ROW = 152, 46, 32, 60  # pixels: a box, the gap between columns, a row
+_MARGIN = 12
+_SWEEPS = 8
+
+Edge = tuple[str, str]
+"""(what was used, what was made)"""
+Node = Any  # the name of a box, or (what was used, what was made, column) where an arrow passes a column
+Point = tuple[float, float]
+
+
+def lineage_svg(labels: Mapping[str, tuple[str, str]], edges: Iterable[Edge]) -> str:
+    """An SVG with a box of two lines for every node, in columns from what was used first to what was made last.
+
+    An arrow that a longer way implies is left out: a report shows its model, and not all that the model shows.
+    The picture has its own white paper, so that it reads on dark pages as well.
+
+    Args:
+        labels: The two lines by node.
+        edges: Between nodes; without cycles.
+    """
+    before = {node: {source for source, made in edges if made == node} for node in labels}
+    reach = _ancestors(before)
+    direct = [
+        (source, made)
+        for made, sources in before.items()
+        for source in sources
+        if not any(source in reach[other] for other in sources)
+    ]
+    column = _columns(before)
+    routes = [_route(edge, column) for edge in sorted(direct)]
+    everywhere = column | {stop: stop[2] for _, *stops, _ in routes for stop in stops}
+    row = _rows(everywhere, routes)
+    corner = {node: _corner((at, row[node])) for node, at in everywhere.items()}
+    width = 2 * _MARGIN + (1 + max(column.values())) * (_WIDTH + _GAP) - _GAP
+    height = 2 * _MARGIN + max(row.values()) * _ROW + _HEIGHT
+    shapes = [_line([corner[stop] for stop in route]) for route in routes]
+    shapes += [_box(corner[node], *label) for node, label in labels.items()]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:g}" width="{width}" height="{height:g}" '
+        'font-family="system-ui, sans-serif" font-size="13">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>'
+        f'<rect width="100%" height="100%" rx="8" fill="#fff"/>{"".join(shapes)}</svg>'
+    )
+
+
+def _ancestors(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+
+    def of(node: str) -> set[str]:
+        if node not in found:
+            found[node] = before[node].union(*map(of, before[node]))
+        return found[node]
+
+    for node in before:
+        of(node)
+    return found
+
+
+def _columns(before: Mapping[str, set[str]]) -> dict[Node, int]:
+    """A column after all that a node was made from."""
+    column: dict[Node, int] = {}
+
+    def level(node: str) -> int:
+        if node not in column:
+            column[node] = 1 + max(map(level, before[node]), default=-1)
+        return column[node]
+
+    for node in before:
+        level(node)
+    return column
+
+
+def _route(edge: Edge, column: Mapping[Node, int]) -> list[Node]:
+    """Both ends, and a stop in every column between them, so that no box stands in the way."""
+    source, made = edge
+    return [source, *((source, made, at) for at in range(column[source] + 1, column[made])), made]
+
+
+def _rows(column: Mapping[Node, int], routes: list[list[Node]]) -> dict[Node, float]:
+    """A row for every node and stop, near to those that it is joined with."""
+    members: dict[int, list[Node]] = {}
+    for node, at in column.items():
+        members.setdefault(at, []).append(node)
+    joined: dict[Node, list[Node]] = {node: [] for node in column}
+    for route in routes:
+        for one, other in pairwise(route):
+            joined[one].append(other)
+            joined[other].append(one)
+    row = {node: float(index) for nodes in members.values() for index, node in enumerate(nodes)}
+    tallest = max(map(len, members.values()))
+    for sweep in range(_SWEEPS):
+        for at in sorted(members, reverse=bool(sweep % 2)):
+            nodes = members[at]
+            nodes.sort(key=lambda node: fmean([row[other] for other in joined[node]] or [row[node]]))
+            top = (tallest - len(nodes)) / 2
+            row |= {node: top + index for index, node in enumerate(nodes)}
+    return row
+
+
+def _box(corner: Point, title: str, note: str) -> str:
+    x, y = corner
+    return (
+        f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="#eef2ff" stroke="#6366f1"/>'
+        f'<text x="{x + 8:g}" y="{y + 19:g}" font-weight="600" fill="#1e1b4b">{escape(title)}</text>'
+        f'<text x="{x + 8:g}" y="{y + 36:g}" font-size="12" fill="#475569">{escape(note)}</text>'
+    )
+
+
+def _line(corners: list[Point]) -> str:
+    """From the right side of the first box, straight through the stops, to the left side of the last."""
+    middle = _HEIGHT / 2
+    (x, y), *rest = corners
+    way = f"M{x + _WIDTH:g} {y + middle:g}"
+    at = (x + _WIDTH, y + middle)
+    for place, (x, y) in enumerate(rest):
+        way += _bend(at, (x, y + middle))
+        if place < len(rest) - 1:
+            way += f"H{x + _WIDTH:g}"
+            at = (x + _WIDTH, y + middle)
+    return f'<path d="{way}" fill="none" stroke="#94a3b8" marker-end="url(#tip)"/>'
+
+
+def _bend(start: Point, end: Point) -> str:
+    half = (start[0] + end[0]) / 2
+    return f"C{half:g} {start[1]:g} {half:g} {end[1]:g} {end[0]:g} {end[1]:g}"
+
+
+def _corner(place: tuple[int, float]) -> Point:
+    """Of a box: the upper left one, in pixels."""
+    column, row = place
+    return _MARGIN + column * (_WIDTH + _GAP), _MARGIN + row * _ROW

@@ -1,0 +1,33 @@
+"""A Prefect server as a team has it: on PostgreSQL where that is installed, else on SQLite."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+from postgres_server import postgres_folder, postgres_server
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.local_server import free_port, prefect_server
+
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+"""The setting that docker/compose.yaml gives its server, too."""
+
+
+@contextmanager
+def prefect_place(home: Path) -> Iterator[tuple[str, str]]:
+    """A running server, which this process talks to: URLs of its API and of its database ("" for SQLite)."""
+    quiet = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict("os.environ", quiet))
+        database = stack.enter_context(postgres_server()) if postgres_folder() else ""
+        settings = {DATABASE: database} if database else {}
+        api = stack.enter_context(prefect_server(free_port(), settings=settings))
+        stack.enter_context(patch.dict("os.environ", {"PREFECT_API_URL": api}))
+        stack.enter_context(temporary_settings({PREFECT_API_URL: api}))
+        yield api, database
