@@ -18,6 +18,9 @@ LOG = logging.getLogger("mmer.serving")
 GRACE_SECONDS = 30
 """How long open requests may take after the signal."""
 
+CONNECTIONS = 256
+"""Open at a time, each with a body that may be 20 MiB; further ones are told to come back."""
+
 _BACKLOG = 1024
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
@@ -59,6 +62,7 @@ def serve(service: Service, listener: socket.socket, reopen: Callable[[], Editio
         log_level="warning",
         access_log=False,
         server_header=False,
+        limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     # Uvicorn raises the signal again once it has shut down; what is open is answered then, and that is the end.

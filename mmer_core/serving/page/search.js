@@ -2,6 +2,7 @@
 "use strict";
 
 const RATINGS = ["valence", "arousal", "dominance"];
+const LOWEST = 1, HIGHEST = 10;
 const byId = (id) => document.getElementById(id);
 let about = null;
 let newest = 0;
@@ -105,7 +106,7 @@ function options() {
   }
   for (const name of about ? about.ratings : []) {
     const low = byId(`${name}-low`).value, high = byId(`${name}-high`).value;
-    if (low || high) asked.set(name, `${low || 1},${high || 10}`);
+    if (low || high) asked.set(name, `${low || LOWEST},${high || HIGHEST}`);
   }
   return asked;
 }
@@ -119,9 +120,10 @@ function fillForm(asked) {
     if (!field.value) field.value = usual.value;
   }
   for (const name of about ? about.ratings : []) {
-    const [low, high] = (asked.get(name) || ",").split(",");
-    byId(`${name}-low`).value = low;
-    byId(`${name}-high`).value = high;
+    const [low, high] = (asked.get(name) || `${LOWEST},${HIGHEST}`).split(",");
+    // An end of the scale is no limit, and its field stays free to be typed into.
+    byId(`${name}-low`).value = Number(low) > LOWEST ? low : "";
+    byId(`${name}-high`).value = Number(high) < HIGHEST ? high : "";
   }
 }
 
@@ -291,7 +293,7 @@ function fillChoices() {
     byId(shown).hidden = values.length < 2;
   }
   const limit = (name, end) =>
-    make("input", { id: `${name}-${end}`, type: "number", min: 1, max: 10, step: 0.1, ariaLabel: `${name}, ${end}est` });
+    make("input", { id: `${name}-${end}`, type: "number", min: LOWEST, max: HIGHEST, step: 0.1, ariaLabel: `${name}, ${end}est` });
   byId("ratings").append(
     ...RATINGS.filter((name) => about.ratings.includes(name)).map((name) =>
       make("fieldset", {}, make("legend", { textContent: sentence(name).slice(0, -1) }), limit(name, "low"), "to", limit(name, "high")),
