@@ -41,6 +41,8 @@ from flows import (  # noqa: E402
     poisoning,
     predict_cli,
     query_cli,
+    search_cli,
+    serve_cli,
 )
 from flows.configurations import configuration_source  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
@@ -55,6 +57,7 @@ from mmer_core.config import (  # noqa: E402
     ReportJob,
     RobustnessJob,
     SeedsJob,
+    UpdateIndexJob,
 )
 from mmer_core.errors import MmerError  # noqa: E402
 from mmer_core.stages import Context  # noqa: E402
@@ -71,6 +74,7 @@ Start here:
     mmer ingest --dataset emotic --root DIR          look at your data first
     mmer pipeline --datasets.emotic.root DIR         the whole study on your data
     mmer search "two dogs in the snow"               after a pipeline run
+    mmer serve                                       the same as a page in the browser
     mmer artifacts ls                                what has been made
 
 Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and flags override it. Whatever is
@@ -81,7 +85,9 @@ and shows in the UI with progress and artifacts. MMER_LOG=json (or text) tells e
 app = App(name="mmer", help=HELP, version=__version__, default_parameter=Parameter(consume_multiple=True))
 app.command(artifacts_cli.app)
 app.command(data_cli.app)
-query_cli.add_to(app)
+search_cli.add_to(app)
+serve_cli.add_to(app)
+
 predict_cli.add_to(app)
 attack_cli.add_to(app)
 model_cli.add_to(app)
@@ -141,6 +147,21 @@ def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Pre
 def index(job: Annotated[IndexJob, Flags] = IndexJob(), *, prefect: Prefect = None) -> None:
     """Build the FAISS index that `mmer search` looks in, and print what searches find and how fast."""
     key = ArtifactKey.parse(_run(jobs.index, job, prefect))
+    query_cli.print_index(Context(job.runtime), key)
+    print(key)
+
+
+@app.command
+def update_index(
+    job: Annotated[UpdateIndexJob, Flags] = UpdateIndexJob(), *, prefect: Prefect = None
+) -> None:
+    """Add photos to an index or delete some, as a new version of it that searches then take.
+
+    mmer update-index --delete 1000268201.jpg
+    mmer update-index --dataset manifest --root new.csv
+    mmer update-index --compact yes
+    """
+    key = ArtifactKey.parse(_run(jobs.update_index, job, prefect))
     query_cli.print_index(Context(job.runtime), key)
     print(key)
 

@@ -26,6 +26,7 @@ from mmer_core.config import (
     SeedsJob,
     TrainingConfig,
     TrainJob,
+    UpdateIndexJob,
 )
 from mmer_core.stages import (
     Context,
@@ -33,17 +34,22 @@ from mmer_core.stages import (
     ReportInput,
     caption_shards,
     check_encoders,
+    check_ids,
     check_splits,
+    find_index,
     find_model,
+    index_config,
     index_shards,
     newest_models,
     plan_attack,
     plan_evaluation,
     plan_features,
+    read_ids,
     transfer_pairs,
+    worth_compacting,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
-from mmer_core.store import ArtifactKey
+from mmer_core.store import Artifact, ArtifactKey
 from tasks import stages
 from tasks.engines import check_engine
 from tasks.progress import progress_for
@@ -119,16 +125,51 @@ def seeds(job: SeedsJob) -> list[Trained]:
 @flow(name="index")
 def index(job: IndexJob) -> str:
     """Build the FAISS index of a split, in shards that run in parallel."""
-    plan = call(stages.plan_index, job.runtime, job.index, *_model(job))
-    shards = index_shards(Context(job.runtime), plan)
+    return str(_build(job.runtime, call(stages.plan_index, job.runtime, job.index, *_model(job))))
+
+
+@flow(name="update-index")
+def update_index(job: UpdateIndexJob) -> str:
+    """Publish a new version of a FAISS index: photos come in, or go, without building it again."""
+    check_engine(job.runtime)
+    context = Context(job.runtime)
+    base = find_index(context, job.index)
+    delete = [*job.delete, *(read_ids(job.delete_from) if job.delete_from else ())]
+    check_ids(base, delete)
+    added = _index_to_add(job, base) if job.adds else None
+    key = base.key
+    if added or delete or job.compact != "yes":
+        key = call(stages.update_index, job.runtime, base.key, added, delete)
+    if job.compact == "no" or not worth_compacting(context.artifact(key), always=job.compact == "yes"):
+        return str(key)
+    return str(_build(job.runtime, call(stages.plan_compaction, job.runtime, key)))
+
+
+def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
+    """An index of its own of the photos that come in, by the model of the index that they come into."""
+    context = Context(job.runtime)
+    model = base.manifest.inputs["model"]
+    wanted = EvaluateJob(model=model, dataset=job.dataset, prepared=job.prepared, runtime=job.runtime)
+    plan = plan_evaluation(context, wanted)
+    check_encoders(context, plan.encoders)
+    prepared = plan.prepared or _ingest(job.runtime, plan.dataset)
+    check_splits(context, prepared, [] if job.split == "all" else [job.split])
+    features = _encode(job.runtime, plan.encoders, prepared, None if job.split == "all" else {job.split})
+    config = index_config(base).model_copy(update={"split": job.split})
+    return _build(job.runtime, call(stages.plan_index, job.runtime, config, prepared, features, plan.model))
+
+
+def _build(runtime: RuntimeConfig, plan: ArtifactKey) -> ArtifactKey:
+    """Fill a planned index in shards, and join them."""
+    shards = index_shards(Context(runtime), plan)
     keys = fan_out(
         stages.index_shard,
         shards,
         lambda runtime, shard: (runtime, plan, shard),
-        job.runtime,
+        runtime,
         progress_for("index"),
     )
-    return str(call(stages.merge_index, job.runtime, plan, list(zip(shards, keys, strict=True))))
+    return call(stages.merge_index, runtime, plan, list(zip(shards, keys, strict=True)))
 
 
 @flow(name="robustness")

@@ -1,18 +1,13 @@
-"""`mmer search`, and the tables that jobs print."""
+"""The tables that jobs print."""
 
-import json
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
-from cyclopts import App, Parameter
 from rich.table import Table
 
 from flows.terminal import tables
-from mmer_core.config import RuntimeConfig
-from mmer_core.queries import search_index
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
@@ -21,50 +16,6 @@ from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
-
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
-
-
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(search)
-
-
-def search(
-    text: str | None = None,
-    *,
-    image: Path | None = None,
-    target: str = "image",
-    k: int = 10,
-    index: str = "index",
-    json_output: Annotated[bool, Parameter(name="--json")] = False,
-    runtime: Runtime = RuntimeConfig(),
-) -> None:
-    """Search a FAISS index by text or by photo.
-
-    Parameters
-    ----------
-    text:
-        What to look for: "two dogs in the snow".
-    image:
-        A photo to look for, instead of a text.
-    target:
-        What to find: image or text.
-    k:
-        How many results.
-    index:
-        Key of the index; the newest one by default.
-    json_output:
-        Print JSON instead of a table.
-    """
-    hits = search_index(Context(runtime), text=text, image=image, target=target, k=k, index=index)
-    if json_output:
-        print(json.dumps([vars(hit) for hit in hits], indent=2))
-        return
-    table = Table("", "similarity", "photo", "caption", box=None)
-    for place, hit in enumerate(hits, start=1):
-        table.add_row(str(place), f"{hit.score:.3f}", hit.id, hit.caption)
-    tables().print(table)
 
 
 def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) -> None:
@@ -140,6 +91,18 @@ def print_index(context: Context, key: ArtifactKey) -> None:
     for row in rows:
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
     tables().print(table)
+    if "parts" in summary:
+        gone = ", ".join(f"{count} {target}s" for target, count in summary["dropped"].items())
+        tables().print(
+            f"version {summary['version']}: {summary['images']} images and {summary['texts']} texts in "
+            f"{len(summary['parts'])} parts, {gone} deleted or replaced"
+        )
+    else:
+        _print_protocol(summary)
+
+
+def _print_protocol(summary: dict[str, Any]) -> None:
+    """What cross-modal retrieval loses through an index."""
     recalls = Table("recall, held-out queries", "through the index", "exact", "lost", box=None)
     protocol = summary["protocol"]
     for name, exact in protocol["exact"].items():

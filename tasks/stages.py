@@ -209,6 +209,22 @@ def plan_index(
     return stages.plan_index(Context(runtime), config, prepared, features, model).key
 
 
+@task(name="plan compaction", **COMMON)
+def plan_compaction(runtime: RuntimeConfig, index: ArtifactKey) -> ArtifactKey:
+    """Empty, trained FAISS indexes for what is left of one."""
+    return stages.plan_compaction(Context(runtime), index).key
+
+
+@task(name="update index", **COMMON)
+def update_index(
+    runtime: RuntimeConfig, base: ArtifactKey, added: ArtifactKey | None, delete: list[str]
+) -> ArtifactKey:
+    """A new version of a FAISS index."""
+    artifact = stages.update_index(Context(runtime), base, added, delete)
+    leave_summary(artifact, f"FAISS index, version {artifact.summary.get('version', 1)}")
+    return artifact.key
+
+
 @task(
     name="index shard",
     task_run_name="index {shard.target} {shard.start}",

@@ -21,6 +21,7 @@ from mmer_core.config.jobs import (
     RobustnessJob,
     SeedsJob,
     TrainJob,
+    UpdateIndexJob,
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
@@ -81,5 +82,6 @@ __all__ = [
     "TaskTraining",
     "TrainJob",
     "TrainingConfig",
+    "UpdateIndexJob",
     "bare_name",
 ]

@@ -1,6 +1,7 @@
 """The jobs: what a flow, and a command, takes."""
 
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from cyclopts import Parameter
 from pydantic import Field, model_validator
@@ -89,6 +90,33 @@ class IndexJob(ModelJob):
 
     def splits(self) -> set[Split]:
         return super().splits() | ({self.index.split} if self.index.split != "all" else set())
+
+
+class UpdateIndexJob(Config):
+    """Add photos of a dataset to an index that is there, delete some, or both, as a new version of it."""
+
+    index: str = Field("index", description="Key of the index; the newest one by default.")
+    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+        default=IngestConfig(),
+        description="Photos to add; one with an id that is in the index replaces it. None when nothing is said of it.",
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store to add, instead of a dataset."
+    )
+    split: Split | Literal["all"] = Field("all", description="Split of the dataset to add, or all of them.")
+    delete: tuple[str, ...] = Field((), description="Ids of photos to delete, with their captions.")
+    delete_from: Path | None = Field(None, description="File of ids of photos to delete, one a line.")
+    compact: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="Build the index again from what is left: auto does when it is of more than 8 parts, or more than a "
+        "quarter of its photos are gone.",
+    )
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @property
+    def adds(self) -> bool:
+        """Whether there is something to add."""
+        return self.prepared is not None or self.dataset != IngestConfig()
 
 
 class RobustnessJob(ModelJob):

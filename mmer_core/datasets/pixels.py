@@ -1,5 +1,6 @@
 """Any picture file to 8-bit RGB, or one error that says what is wrong with it."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,34 @@ def read_rgb(path: Path) -> Image.Image:
     Raises:
         UnreadableImageError: Missing, truncated, too large, or not a picture.
     """
+    return _decode(path, str(path), path.name)
+
+
+def decode_rgb(
+    content: bytes, *, formats: tuple[str, ...] | None = None, most: int = MAX_PIXELS
+) -> Image.Image:
+    """The same for the bytes of a file.
+
+    Args:
+        formats: Those that are tried, by Pillow's names; all when None.
+        most: Pixels.
+    """
+    file = io.BytesIO(content)
+    return _decode(file, repr(file), "the file", formats, most)
+
+
+def _decode(
+    source: Path | io.BytesIO,
+    long_name: str,
+    name: str,
+    formats: tuple[str, ...] | None = None,
+    most: int = MAX_PIXELS,
+) -> Image.Image:
     try:
-        with Image.open(path) as image:
+        with Image.open(source, formats=formats) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnreadableImageError(f"{width}x{height} pixels are more than {MAX_PIXELS}")
+            if width * height > most:
+                raise UnreadableImageError(f"{width}x{height} pixels are more than {most}")
             image.load()
             # In place: without an orientation, as is usual, nothing is copied.
             ImageOps.exif_transpose(image, in_place=True)
@@ -41,7 +65,7 @@ def read_rgb(path: Path) -> Image.Image:
         raise UnreadableImageError("the file does not exist") from None
     # Pillow's decoders raise whatever a damaged file makes them stumble over (struct.error, KeyError, ...).
     except Exception as error:
-        reason = str(error).replace(str(path), path.name) or type(error).__name__
+        reason = str(error).replace(long_name, name) or type(error).__name__
         raise UnreadableImageError(" ".join(reason.split())) from None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.datasets.proportions import photo_size, proportioned
 from mmer_core.reporting.view import Picture
 
 SIDE = 220
@@ -68,12 +69,9 @@ def contact_sheet(shown: Sequence[Shown]) -> Image.Image:
 
 def _shown(split: PreparedSplit, row: int) -> Shown:
     record = split.table.iloc[row]
-    width, height = json.loads(record["Image Size"])
-    scale = SIDE / max(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    picture = Image.fromarray(np.array(split.images("context")[row])).resize(size, Image.Resampling.BILINEAR)
     box: Rectangle | None = None
     if record.get("BBox"):
+        scale = SIDE / max(photo_size(split, row))
         x1, y1, x2, y2 = (scale * corner for corner in json.loads(record["BBox"]))
         box = x1, y1, x2 - 1, y2 - 1
     texts = [text for text, sample in zip(split.texts, split.text_sample, strict=True) if sample == row]
@@ -83,4 +81,6 @@ def _shown(split: PreparedSplit, row: int) -> Shown:
         else []
     )
     ratings = tuple(float(value) for value in split.vad[row])
-    return Shown(split.ids[row], split.split, np.asarray(picture), box, tuple(texts), tuple(named), ratings)
+    return Shown(
+        split.ids[row], split.split, proportioned(split, row, SIDE), box, tuple(texts), tuple(named), ratings
+    )

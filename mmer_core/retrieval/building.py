@@ -10,6 +10,7 @@ disk and are mapped into memory) and ``<target>.npy`` (vectors to score again by
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -18,6 +19,7 @@ from faiss.contrib.ondisk import merge_ondisk
 from numpy.lib.format import open_memmap
 
 from mmer_core.errors import ConfigError
+from mmer_core.native_output import native_output_to_stderr
 from mmer_core.retrieval.choice import Choice
 
 Vectors = npt.NDArray[np.float32]
@@ -26,6 +28,7 @@ LISTS_FILE = "lists.faiss"
 VECTORS_FILE = "vectors.npy"
 TABLE_FILE = "table.parquet"
 _AT_ONCE = 65_536
+_UNTYPED: Any = faiss  # its stubs do not know what lists on disk have
 
 
 def train(choice: Choice, sample: Vectors, count: int) -> faiss.Index:
@@ -81,7 +84,10 @@ def join_shards(folder: Path, name: str, trained: faiss.Index, shards: Sequence[
     target = folder / f"{name}.faiss"
     if in_shards(trained):
         lists = folder / f"{name}.lists"
-        merge_ondisk(trained, [str(shard / LISTS_FILE) for shard in shards], str(lists))
+        with native_output_to_stderr():
+            merge_ondisk(trained, [str(shard / LISTS_FILE) for shard in shards], str(lists))
+        # Where it was built is nobody's business, and differs between machines that build the same.
+        _UNTYPED.downcast_InvertedLists(faiss.extract_index_ivf(trained).invlists).filename = lists.name
     else:
         for shard in shards:
             vectors = np.load(shard / VECTORS_FILE, mmap_mode="r", allow_pickle=False)

@@ -47,13 +47,31 @@ class Filter:
         return allowed
 
 
+def choices(table: SideTable) -> dict[str, list[str]]:
+    """What a filter may ask for, by its kind: the names that rows of the table have, sorted."""
+    found: dict[str, list[str]] = {"splits": [], "labels": [], "ratings": []}
+    if "split" in table.columns:
+        found["splits"] = _names(table.column("split"))
+    if "labels" in table.columns:
+        found["labels"] = _names(table.column("labels").combine_chunks().flatten())
+    found["ratings"] = [
+        name for name in RATINGS if name in table.columns and not np.isnan(_ratings(table, name)).all()
+    ]
+    return found
+
+
+def _names(column: pa.ChunkedArray | pa.Array) -> list[str]:
+    return sorted(str(name) for name in column.unique().to_pylist() if name)
+
+
 def _in_splits(table: SideTable, splits: Sequence[str]) -> npt.NDArray[np.bool_]:
     column = _column(table, "split")
-    known = {str(name) for name in column.unique().to_pylist() if name}
+    known = set(_names(column))
     for split in splits:
         if split not in known:
             raise ConfigError(f"the index has no split {split!r}; it has {_listed(known)}")
-    return np.isin(np.asarray(column.to_pylist(), dtype=object), list(splits))
+    allowed: npt.NDArray[np.bool_] = pc.is_in(column, value_set=pa.array(splits, pa.string())).to_numpy()
+    return allowed
 
 
 def _with_label(table: SideTable, label: str) -> npt.NDArray[np.bool_]:
@@ -76,10 +94,15 @@ def _rated(table: SideTable, name: str, interval: Interval) -> npt.NDArray[np.bo
     low, high = interval
     if not low <= high:
         raise ConfigError(f"{name} from {low} to {high} holds nothing: give the smaller number first")
-    values = _column(table, name).to_numpy().astype(float)
+    values = _ratings(table, name)
     if np.isnan(values).all():
         raise ConfigError(f"nothing in the index has a rating of {name}")
     return (values >= low) & (values <= high)
+
+
+def _ratings(table: SideTable, name: str) -> npt.NDArray[np.float64]:
+    """``(N,)``, NaN where nothing was rated."""
+    return _column(table, name).to_numpy().astype(float)
 
 
 def _column(table: SideTable, name: str) -> pa.ChunkedArray:

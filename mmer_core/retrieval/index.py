@@ -3,29 +3,32 @@
 Folder: ``image.faiss``, ``text.faiss`` (ids are row numbers of the tables), ``images.parquet`` and
 ``texts.parquet`` (`mmer_core.retrieval.side_table`), ``search.json`` (how hard to look, see `Settings`) and what
 `mmer_core.retrieval.building` puts beside an index. Everything is mapped into memory rather than read.
+
+An index that was added to or deleted from is made of such folders (`mmer_core.retrieval.versions`).
 """
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from mmer_core.errors import ConfigError
-from mmer_core.retrieval.filters import Filter
-from mmer_core.retrieval.ranking import Neighbours, nothing
+from mmer_core.native_output import native_output_to_stderr
+from mmer_core.retrieval.filters import Filter, choices
+from mmer_core.retrieval.ranking import Neighbours, merge, nothing
 from mmer_core.retrieval.side_table import SideTable
 from mmer_core.retrieval.tuning import effort_of, search_parameters
+from mmer_core.retrieval.versions import TARGETS, Target, live_rows, part_folders
 
-Target = Literal["image", "text"]
 Vectors = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-TARGETS: tuple[Target, ...] = ("image", "text")
 SETTINGS_FILE = "search.json"
 _BRUTE_FORCE_BELOW = 0.1
 """Share of allowed rows below which a graph, which would have to wade through the others, is not asked."""
@@ -69,6 +72,7 @@ class OneIndex:
     def __init__(self, folder: Path, target: str, settings: Settings) -> None:
         self.faiss = read_index(folder, target)
         self.settings = settings
+        self._mapping = threading.Lock()
         self._vectors = (
             np.load(folder / f"{target}.npy", mmap_mode="r", allow_pickle=False) if settings.refine else None
         )
@@ -109,7 +113,8 @@ class OneIndex:
             return np.asarray(self._vectors[list(rows)], dtype=np.float32)
         lists = faiss.try_extract_index_ivf(self.faiss)
         if lists is not None:
-            lists.make_direct_map()
+            with self._mapping:
+                lists.make_direct_map()
         try:
             return np.stack([self.faiss.reconstruct(int(row)) for row in rows])
         except RuntimeError:
@@ -151,22 +156,70 @@ class OneIndex:
             return np.take_along_axis(scores, order, axis=1), rows
 
 
+class TargetIndex:
+    """Everything of one target: indexes one behind another, their side tables, and which rows are still there."""
+
+    def __init__(self, folder: Path, target: Target) -> None:
+        parts = part_folders(folder)
+        self._parts = [OneIndex(part, target, read_settings(part)[target]) for part in parts]
+        self.table = SideTable(*(part / f"{target}s.parquet" for part in parts))
+        self._live: Mask | None = live_rows(folder, target, len(self.table))
+
+    def __len__(self) -> int:
+        return len(self.table) if self._live is None else int(self._live.sum())
+
+    @property
+    def width(self) -> int:
+        return int(self._parts[0].faiss.d)
+
+    def search(self, queries: Vectors, k: int, only: Filter | None = None) -> Neighbours:
+        """The best ``min(k, N)`` rows for ``(Q, D)`` queries; rows are counted through the parts."""
+        mask = only.mask(self.table) if only else None
+        if self._live is not None:
+            mask = self._live if mask is None else mask & self._live
+        found = []
+        for first, part in self._from():
+            there = None if mask is None else mask[first : first + len(part)]
+            some = part.search(queries, k, there)
+            found.append(Neighbours(np.where(some.rows >= 0, some.rows + first, -1), some.scores))
+        return merge(found, min(k, len(self.table))) if len(found) > 1 else found[0]
+
+    def find(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Rows with one of these ids."""
+        rows = self.table.find(ids)
+        return rows if self._live is None else rows[self._live[rows]]
+
+    def ids(self) -> list[str]:
+        """In the order of the rows."""
+        column = self.table.column("id")
+        return [str(id) for id in (column if self._live is None else column.filter(self._live)).to_pylist()]
+
+    def vector(self, row: int) -> Vectors:
+        """``(1, D)``. Raises `ConfigError` when the index does not give its vectors back."""
+        first, part = next(both for both in reversed(list(self._from())) if both[0] <= row)
+        return part.vectors([row - first])
+
+    def _from(self) -> Iterator[tuple[int, OneIndex]]:
+        first = 0
+        for part in self._parts:
+            yield first, part
+            first += len(part)
+
+
 class RetrievalIndex:
     """An index folder, opened for search."""
 
     def __init__(self, folder: Path) -> None:
-        settings = read_settings(folder)
-        self._index = {name: OneIndex(folder, name, settings[name]) for name in TARGETS}
-        self._tables = {name: SideTable(folder / f"{name}s.parquet") for name in TARGETS}
+        self._targets = {name: TargetIndex(folder, name) for name in TARGETS}
 
     @property
     def width(self) -> int:
         """``D`` of the vectors."""
-        return int(self._index["image"].faiss.d)
+        return self._targets["image"].width
 
     def count(self, target: Target) -> int:
-        """Vectors in one of the two indexes."""
-        return len(self._index[target])
+        """Vectors that may be found in one of the two indexes."""
+        return len(self._targets[target])
 
     def search(self, queries: Vectors, target: Target, k: int, only: Filter | None = None) -> list[list[Hit]]:
         """The ``k`` nearest images or texts of each of ``(Q, D)`` unit vectors, best first.
@@ -184,9 +237,8 @@ class RetrievalIndex:
             raise ConfigError("a query holds NaN or infinity; give finite vectors")
         if k < 1:
             raise ConfigError(f"k is {k}; ask for at least one result")
-        mask = only.mask(self._tables[target]) if only else None
-        found = self._index[target].search(queries, k, mask)
-        records = self._tables[target].rows(int(row) for row in found.rows.flat if row >= 0)
+        found = self._targets[target].search(queries, k, only)
+        records = self._targets[target].table.rows(int(row) for row in found.rows.flat if row >= 0)
         return [
             # An approximate index pads with -1 what it did not find.
             [
@@ -197,16 +249,33 @@ class RetrievalIndex:
             for both in zip(found.scores, found.rows, strict=True)
         ]
 
+    def records(self, target: Target, id: str) -> list[dict[str, Any]]:
+        """What the side table says of a photo, or of each of its captions."""
+        index = self._targets[target]
+        return list(index.table.rows(index.find([id]).tolist()).values())
+
+    def rows(self, target: Target, ids: Iterable[str]) -> npt.NDArray[np.int64]:
+        """Rows of some photos, or of their captions, in ascending order; what is not there has none."""
+        return self._targets[target].find(ids)
+
+    def ids(self) -> list[str]:
+        """Of all photos, in the order of the rows."""
+        return self._targets["image"].ids()
+
+    def choices(self, target: Target) -> dict[str, list[str]]:
+        """What filters may ask for: names of ``splits``, ``labels`` and ``ratings`` that rows have."""
+        return choices(self._targets[target].table)
+
     def embedding_of(self, target: Target, id: str) -> Vectors:
         """``(1, D)`` vector of the photo, or of the first caption of the photo, with this id.
 
         Raises:
             ConfigError: There is none, or the index does not give vectors back.
         """
-        rows = self._tables[target].find(id)
+        rows = self._targets[target].find([id])
         if not len(rows):
             raise ConfigError(f"the index holds no {target} with the id {id!r}")
-        return self._index[target].vectors(rows[:1].tolist())
+        return self._targets[target].vector(int(rows[0]))
 
 
 def read_index(folder: Path, target: str) -> faiss.Index:
@@ -215,7 +284,8 @@ def read_index(folder: Path, target: str) -> faiss.Index:
     flags |= (
         faiss.IO_FLAG_ONDISK_SAME_DIR if (folder / f"{target}.lists").exists() else faiss.IO_FLAG_MMAP_IFC
     )
-    return faiss.read_index(str(folder / f"{target}.faiss"), flags)
+    with native_output_to_stderr():
+        return faiss.read_index(str(folder / f"{target}.faiss"), flags)
 
 
 def write_settings(folder: Path, settings: dict[Target, Settings]) -> None:

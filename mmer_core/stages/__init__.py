@@ -18,7 +18,16 @@ from mmer_core.stages.describing import describe
 from mmer_core.stages.evaluating import evaluate
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.finetuning import finetune
-from mmer_core.stages.indexing import IndexShard, index_shard, index_shards, merge_index, plan_index
+from mmer_core.stages.index_updates import check_ids, find_index, read_ids, update_index, worth_compacting
+from mmer_core.stages.indexing import (
+    IndexShard,
+    index_config,
+    index_shard,
+    index_shards,
+    merge_index,
+    plan_compaction,
+    plan_index,
+)
 from mmer_core.stages.ingesting import check_splits, ingest
 from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
@@ -39,12 +48,15 @@ __all__ = [
     "caption_shard",
     "caption_shards",
     "check_encoders",
+    "check_ids",
     "check_splits",
     "describe",
     "encode_features_shard",
     "evaluate",
+    "find_index",
     "find_model",
     "finetune",
+    "index_config",
     "index_shard",
     "index_shards",
     "ingest",
@@ -57,11 +69,15 @@ __all__ = [
     "newest_models",
     "plan_attack",
     "plan_captions",
+    "plan_compaction",
     "plan_evaluation",
     "plan_features",
     "plan_index",
+    "read_ids",
     "report_inputs",
     "train",
     "transfer",
     "transfer_pairs",
+    "update_index",
+    "worth_compacting",
 ]

@@ -1,6 +1,6 @@
-"""What an index is made of: the photos and captions of one split or of all, embedded a few rows at a time."""
+"""What an index is made of: the photos and captions of prepared splits, embedded a few rows at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -28,35 +28,75 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Gallery:
-    """Rows are counted through the splits: ``N`` photos, ``T`` captions."""
+class Source:
+    """Prepared data that rows of an index were embedded from.
 
-    splits: tuple[PreparedSplit, ...]
+    Attributes:
+        split: One split, or ``all`` that the dataset has.
+    """
+
+    prepared: ArtifactKey
+    features: ArtifactKey
+    split: str
+
+    def to_dict(self) -> dict[str, str]:
+        return {name: str(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> "Source":
+        return cls(
+            ArtifactKey.parse(fields["prepared"]), ArtifactKey.parse(fields["features"]), fields["split"]
+        )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One split with its features."""
+
+    split: PreparedSplit
     features: Features
+
+    def count(self, target: Target) -> int:
+        return len(self.split) if target == "image" else len(self.split.texts)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows are counted through the pieces: ``N`` photos, ``T`` captions.
+
+    Attributes:
+        chosen: By target, the rows of the pieces that belong to the gallery, in ascending order; all where None.
+    """
+
+    pieces: tuple[Piece, ...]
     trained: TrainedModel
+    chosen: Mapping[Target, Rows] | None = None
 
     @classmethod
     def open(
-        cls, context: Context, split: str, prepared: ArtifactKey, features: ArtifactKey, model: ArtifactKey
+        cls,
+        context: Context,
+        sources: Sequence[Source],
+        model: ArtifactKey,
+        chosen: Mapping[Target, Rows] | None = None,
     ) -> "Gallery":
         """Raises `DatasetError` when there is no such split, `ConfigError` when the model reads emotions."""
-        dataset = Prepared.open(context.folder(prepared))
-        names = dataset.card.splits if split == "all" else (split,)
         trained = TrainedModel.open(context.folder(model), context.device)
         _ = trained.retrieval_model
-        splits = tuple(dataset.split(name) for name in names)
-        return cls(splits, Features(context.folder(features)), trained)
+        pieces = [piece for source in sources for piece in pieces_of(context, source)]
+        return cls(tuple(pieces), trained, chosen)
 
     def count(self, target: Target) -> int:
         """Rows of a target."""
-        return self._ends(target)[-1]
+        return self._ends(target)[-1] if self.chosen is None else len(self.chosen[target])
 
     def vectors(self, target: Target, rows: Rows) -> Vectors:
         """``(n, D)`` unit vectors of some rows, in ascending order."""
         embed = self.trained.embed_images if target == "image" else self.trained.embed_texts
         parts = [
             embed(torch.from_numpy(np.array(features[local[start : start + _AT_ONCE]])))
-            for features, local in self._features(target, rows)
+            for piece, local in self._local(target, rows)
+            for features in [piece.features.map(piece.split.split, _STREAM[target])]
             for start in range(0, len(local), _AT_ONCE)
         ]
         return np.concatenate(parts)
@@ -65,43 +105,54 @@ class Gallery:
     def owners(self) -> Rows:
         """``(T,)`` row of the photo that each caption describes."""
         starts = [0, *self._ends("image")]
-        owners = [split.text_sample + start for split, start in zip(self.splits, starts, strict=False)]
-        return np.concatenate(owners)
+        every = np.concatenate(
+            [piece.split.text_sample + start for piece, start in zip(self.pieces, starts, strict=False)]
+        )
+        if self.chosen is None:
+            return every
+        # A photo that is left has all its captions left, and the other way round.
+        return np.searchsorted(self.chosen["image"], every[self.chosen["text"]])
 
-    def table(self, target: Target, start: int, stop: int) -> dict[str, list[Any]]:
-        """Columns of the side table for the rows ``start:stop``."""
+    def table(self, target: Target, rows: Rows) -> dict[str, list[Any]]:
+        """Columns of the side table for some rows, in ascending order."""
         columns: dict[str, list[Any]] = {}
-        first = 0
-        for split, end in zip(self.splits, self._ends(target), strict=True):
-            here = range(max(start, first) - first, max(min(stop, end), first) - first)
-            for name, values in _columns(split, target, here).items():
+        for piece, local in self._local(target, rows):
+            for name, values in _columns(piece.split, target, local).items():
                 columns.setdefault(name, []).extend(values)
-            first = end
         return columns
 
     def _ends(self, target: Target) -> list[int]:
-        return list(
-            accumulate(len(split) if target == "image" else len(split.texts) for split in self.splits)
-        )
+        return list(accumulate(piece.count(target) for piece in self.pieces))
 
-    def _features(self, target: Target, rows: Rows) -> Iterator[tuple[Vectors, Rows]]:
+    def _local(self, target: Target, rows: Rows) -> Iterator[tuple[Piece, Rows]]:
+        """The pieces that rows are of, with the rows of each counted from its own start."""
+        if self.chosen is not None:
+            rows = self.chosen[target][rows]
         first = 0
-        for split, end in zip(self.splits, self._ends(target), strict=True):
+        for piece, end in zip(self.pieces, self._ends(target), strict=True):
             local = rows[(rows >= first) & (rows < end)] - first
             if len(local):
-                yield self.features.map(split.split, _STREAM[target]), local
+                yield piece, local
             first = end
 
 
-def _columns(split: PreparedSplit, target: Target, rows: range) -> dict[str, list[Any]]:
+def pieces_of(context: Context, source: Source) -> list[Piece]:
+    """The splits of a source. Raises `DatasetError` when there is no such split."""
+    dataset = Prepared.open(context.folder(source.prepared))
+    features = Features(context.folder(source.features))
+    names = dataset.card.splits if source.split == "all" else (source.split,)
+    return [Piece(dataset.split(name), features) for name in names]
+
+
+def _columns(split: PreparedSplit, target: Target, rows: Rows) -> dict[str, list[Any]]:
     """The side table's columns of some rows of one split."""
     if target == "image":
-        samples = list(rows)
+        samples = rows.tolist()
         first = first_captions(split.text_sample, split.texts)
         captions = [first.get(row, "") for row in samples]
     else:
-        samples = split.text_sample[rows.start : rows.stop].tolist()
-        captions = split.texts[rows.start : rows.stop]
+        samples = split.text_sample[rows].tolist()
+        captions = [split.texts[row] for row in rows.tolist()]
     named = [name for name in ("Folder", "Filename") if name in split.table]
     places = split.table[named].iloc[samples].itertuples(index=False)
     columns: dict[str, list[Any]] = {

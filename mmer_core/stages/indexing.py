@@ -1,18 +1,19 @@
 """A trained retrieval model -> a FAISS index of a split: trained on a sample, filled in shards, joined and tuned."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from mmer_core.config import IndexConfig
 from mmer_core.evaluation.retrieval_metrics import RECALLS
 from mmer_core.retrieval.building import TABLE_FILE, in_shards, join_shards, train, write_shard
 from mmer_core.retrieval.choice import Choice, choose, training_rows
-from mmer_core.retrieval.index import TARGETS, OneIndex, Settings, Target, write_settings
+from mmer_core.retrieval.index import OneIndex, Settings, write_settings
 from mmer_core.retrieval.ranking import (
     NEIGHBOURS,
     Neighbours,
@@ -21,16 +22,18 @@ from mmer_core.retrieval.ranking import (
     own_ranks,
     with_exact_scores,
 )
-from mmer_core.retrieval.side_table import join_tables, write_table
+from mmer_core.retrieval.side_table import SideTable, join_tables, write_table
 from mmer_core.retrieval.tuning import Quality, tune
+from mmer_core.retrieval.versions import TARGETS, Target, live_rows, origins, part_folders
 from mmer_core.stages.context import Context
-from mmer_core.stages.gallery import Gallery, Rows
+from mmer_core.stages.gallery import Gallery, Rows, Source
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
 PLAN_VERSION = 1
 SHARD_VERSION = 1
-VERSION = 2
+VERSION = 3
+_ROLES = ("prepared", "features", "model")
 _DIRECTION = {"image": "t2i", "text": "i2t"}
 _OTHER: dict[Target, Target] = {"image": "text", "text": "image"}
 
@@ -57,13 +60,44 @@ def plan_index(
         ConfigError: The model reads emotions, FAISS does not understand the factory string, or nothing fits.
     """
 
+    inputs = {"prepared": prepared, "features": features, "model": model}
+    return _planned(context, config, inputs, lambda: _gallery(context, inputs, config.split))
+
+
+def plan_compaction(context: Context, index: ArtifactKey) -> Artifact:
+    """The same for what is left of an index that was added to or deleted from, embedded again from its features."""
+    built = context.artifact(index)
+    inputs = {"index": str(index)} | {role: built.manifest.inputs[role] for role in _ROLES}
+    config = index_config(built)
+    return _planned(context, config, inputs, lambda: _gallery(context, inputs, config.split))
+
+
+def _planned(
+    context: Context,
+    config: IndexConfig,
+    inputs: Mapping[str, ArtifactKey | str],
+    gallery: Callable[[], Gallery],
+) -> Artifact:
     def build(workspace: Workspace) -> dict[str, object]:
-        gallery = Gallery.open(context, config.split, prepared, features, model)
-        targets = {target: _plan(gallery, config, target, workspace.out) for target in TARGETS}
+        opened = gallery()
+        targets = {target: _plan(opened, config, target, workspace.out) for target in TARGETS}
         return {"targets": targets, "shard_size": config.shard_size}
 
-    inputs = {"prepared": prepared, "features": features, "model": model}
     return context.run("index-plan", PLAN_VERSION, config, inputs, build, seed=config.seed)
+
+
+def index_config(built: Artifact) -> IndexConfig:
+    """The settings that an index, or the first of what it is made of, was built with."""
+    config = built.manifest.config
+    return IndexConfig(**config.get("index", config))
+
+
+def sources(built: Artifact) -> list[Source]:
+    """What an index was embedded from."""
+    if "sources" in built.summary:
+        return [Source.of(fields) for fields in built.summary["sources"]]
+    prepared, features = (ArtifactKey.parse(built.manifest.inputs[role]) for role in ("prepared", "features"))
+    return [Source(prepared, features, built.manifest.config["split"])]
 
 
 def index_shards(context: Context, plan: ArtifactKey) -> list[IndexShard]:
@@ -87,17 +121,18 @@ def index_shard(context: Context, plan: ArtifactKey, shard: IndexShard) -> Artif
     planned = context.artifact(plan)
 
     def build(workspace: Workspace) -> dict[str, object]:
-        gallery = _gallery(context, planned)
+        gallery = _gallery(context, planned.manifest.inputs, planned.manifest.config["split"])
         choice = _choice(planned, shard.target)
+        rows = np.arange(shard.start, shard.stop)
         with shared_cores(context.runtime.workers):
-            vectors = gallery.vectors(shard.target, np.arange(shard.start, shard.stop))
+            vectors = gallery.vectors(shard.target, rows)
         queries, own = _queries(planned.folder, shard.target)
         nearest = exact_neighbours(queries, vectors, shard.start, NEIGHBOURS + own.shape[1])
         np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
         np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
         trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
         write_shard(workspace.out, trained, vectors, shard.start, bool(choice.refine))
-        write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, shard.start, shard.stop))
+        write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, rows))
         return {"rows": len(vectors)}
 
     return context.run("index-shard", SHARD_VERSION, asdict(shard), {"plan": plan}, build).key
@@ -114,7 +149,8 @@ def merge_index(
     planned = context.artifact(plan)
 
     def build(workspace: Workspace) -> dict[str, object]:
-        gallery = _gallery(context, planned)
+        config = IndexConfig(**planned.manifest.config)
+        gallery = _gallery(context, planned.manifest.inputs, config.split)
         settings: dict[Target, Settings] = {}
         search: dict[str, Any] = {}
         recalls: dict[str, dict[str, float]] = {"index": {}, "exact": {}}
@@ -124,7 +160,7 @@ def merge_index(
             for name, values in found.items():
                 recalls[name] |= values
         write_settings(workspace.out, settings)
-        config = IndexConfig(**planned.manifest.config)
+        compacted = _write_origins(context, planned, gallery, workspace.out)
         return {
             "family": gallery.trained.spec.family,
             "dataset": gallery.trained.spec.dataset,
@@ -133,21 +169,20 @@ def merge_index(
             "texts": gallery.count("text"),
             "search": search,
             "protocol": _protocol(recalls),
+            **compacted,
         }
 
-    inputs: dict[str, ArtifactKey | str] = {
-        role: planned.manifest.inputs[role] for role in ("prepared", "features", "model")
-    }
+    inputs: dict[str, ArtifactKey | str] = dict(planned.manifest.inputs)
     inputs |= {"plan": plan} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
     return context.run("index", VERSION, planned.manifest.config, inputs, build)
 
 
 def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    """An index's summary as the rows of a table."""
+    """An index's summary as the rows of a table: one a target, of every part where it has several."""
     return [
         {
             "target": target,
-            "vectors": summary[f"{target}s"],
+            "vectors": part[f"{target}s"],
             "index": one["factory"],
             "parameter": "–" if one["parameter"] is None else f"{one['parameter']} {one['effort']}",
             "recall@10": one["recall"],
@@ -155,7 +190,8 @@ def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
             "p95 ms": one["p95_ms"],
             "MiB": one["bytes"] / 2**20,
         }
-        for target, one in summary["search"].items()
+        for part in summary.get("parts", [summary])
+        for target, one in part["search"].items()
     ]
 
 
@@ -206,9 +242,36 @@ def _drawn(candidates: Rows, most: int, generator: np.random.Generator) -> Rows:
     return np.sort(generator.choice(candidates, size=min(most, len(candidates)), replace=False))
 
 
-def _gallery(context: Context, planned: Artifact) -> Gallery:
-    keys = (ArtifactKey.parse(planned.manifest.inputs[role]) for role in ("prepared", "features", "model"))
-    return Gallery.open(context, planned.manifest.config["split"], *keys)
+def _gallery(context: Context, inputs: Mapping[str, ArtifactKey | str], split: str) -> Gallery:
+    """What a plan with these inputs is about."""
+    prepared, features, model = (ArtifactKey.parse(str(inputs[role])) for role in _ROLES)
+    if "index" not in inputs:
+        return Gallery.open(context, [Source(prepared, features, split)], model)
+    built = context.artifact(ArtifactKey.parse(str(inputs["index"])))
+    chosen = {target: origin[live] for target, (origin, live) in _origins(built).items()}
+    return Gallery.open(context, sources(built), model, chosen)
+
+
+def _origins(built: Artifact) -> dict[Target, tuple[Rows, npt.NDArray[np.bool_]]]:
+    """By target, where every row of an index stands among those of its sources, and whether it is still there."""
+    found: dict[Target, tuple[Rows, npt.NDArray[np.bool_]]] = {}
+    for target in TARGETS:
+        files = [part / f"{target}s.parquet" for part in part_folders(built.folder)]
+        count = len(SideTable(*files))
+        live = live_rows(built.folder, target, count)
+        origin = np.asarray(origins(built.folder, target, count))
+        found[target] = origin, np.ones(count, dtype=bool) if live is None else live
+    return found
+
+
+def _write_origins(context: Context, planned: Artifact, gallery: Gallery, out: Path) -> dict[str, Any]:
+    """What a compacted index keeps of its past, so that it can be changed and compacted again."""
+    if gallery.chosen is None:
+        return {}
+    built = context.artifact(ArtifactKey.parse(planned.manifest.inputs["index"]))
+    for target, rows in gallery.chosen.items():
+        np.save(out / f"origin_{target}.npy", rows, allow_pickle=False)
+    return {"sources": built.summary["sources"], "version": built.summary["version"] + 1}
 
 
 def _choice(planned: Artifact, target: Target) -> Choice:

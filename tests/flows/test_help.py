@@ -19,6 +19,7 @@ from mmer_core.config import (
     ReportJob,
     RobustnessJob,
     SeedsJob,
+    UpdateIndexJob,
 )
 
 WITHOUT_PREFIX = ("runtime", "dataset")
@@ -65,6 +66,7 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
         ("evaluate", EvaluateJob),
         ("finetune", FineTuneJob),
         ("index", IndexJob),
+        ("update-index", UpdateIndexJob),
         ("robustness", RobustnessJob),
         ("poison", PoisonJob),
         ("report", ReportJob),

@@ -42,7 +42,8 @@ from mmer_core.store import open_store
 pytestmark = pytest.mark.integration
 
 JOBS = {
-    "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "robustness", "poison", "report",
+    "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "update-index", "robustness", "poison",
+    "report",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from small_pipeline import (
 )
 
 from flows import jobs
-from mmer_core.config import ModelConfig, RuntimeConfig, TrainJob
+from mmer_core.config import IndexConfig, IndexJob, ModelConfig, RuntimeConfig, TrainJob
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Store, open_store
 
@@ -93,6 +93,34 @@ def test_killed_at_three_random_moments_of_a_training(study: Study, name: str, t
     (model,) = store.list("model")
     assert model.key == expected.key
     assert digests(model) == digests(expected)
+
+
+@pytest.mark.integration
+def test_killed_while_an_index_is_built(study: Study, tmp_path: Path) -> None:
+    """Only the missing shards are made, and the index has the bytes of one that nobody disturbed."""
+    trained = study.only("model", task="retrieval", family="joint")
+    settings = IndexConfig(factory="IVF2,SQ8", shard_size=2, recall=0.6)
+    found = {}
+    for name in ("calm", "killed"):
+        runtime = RuntimeConfig(
+            store=str(tmp_path / name / "store"), work=tmp_path / name / "work", workers=1
+        )
+        store = Context(runtime).store
+        for key in (*map(ArtifactKey.parse, trained.inputs.values()), trained.key):
+            copy_artifact(study.store.manifest(key), study.store, store)
+        job = IndexJob(trained=str(trained.key), index=settings, runtime=runtime)
+        if name == "killed":
+            command = ["index", "--config", str(settings_file(tmp_path, job))]
+            kill_when(lambda: len(list(store.keys("index-shard"))) > 2, command, tmp_path / "first.txt")  # noqa: B023
+            survived = created(store)
+            assert not list(store.keys("index")), "it was built to the end before it could be killed"
+        found[name] = store.manifest(ArtifactKey.parse(jobs.index.fn(job)))
+    finished = created(store)
+    assert survived.items() <= finished.items(), "something that had been published was made again"
+    shards = [sum(key.kind == "index-shard" for key in keys) for keys in (survived, finished)]
+    assert 2 < shards[0] < shards[1]
+    assert found["killed"].key == found["calm"].key
+    assert digests(found["killed"]) == digests(found["calm"])
 
 
 def _elsewhere(study: Study, job: TrainJob, place: Path) -> TrainJob:

@@ -78,6 +78,63 @@ def test_search_prints_a_table(study, mmer) -> None:
     assert len(answer.out.strip().splitlines()) == 3
 
 
+def test_search_by_id_is_brute_force(study, embeddings, gallery, mmer) -> None:
+    row = 2
+    flags = ["--target", "text", "--k", 4, "--split", "test", "--json", *study.flags()]
+    hits = json.loads(mmer("search", "--id", gallery.ids[row], *flags).out)
+    scores = embeddings["text"] @ embeddings["image"][row]
+    assert [hit["score"] for hit in hits] == pytest.approx(np.sort(scores)[::-1][:4].tolist(), abs=1e-5)
+
+
+def test_search_from_a_file_keeps_its_order(study, gallery, mmer, tmp_path: Path) -> None:
+    Image.fromarray(np.asarray(gallery.images("context")[1])).save(tmp_path / "one.png")
+    rows = [f'"{gallery.texts[3]}",,', f",{gallery.ids[0]},", ",nobody,", ",,one.png"]
+    (tmp_path / "queries.csv").write_text("text,id,image\n" + "\n".join(rows) + "\n")
+    answer = mmer("search", "--queries", tmp_path / "queries.csv", "--k", 2, "--json", *study.flags())
+    assert answer.code == 0, answer.err
+    first, second, third, fourth = json.loads(answer.out)
+    alone = json.loads(mmer("search", gallery.texts[3], "--k", 2, "--json", *study.flags()).out)
+    assert [hit["score"] for hit in first["hits"]] == pytest.approx([hit["score"] for hit in alone], abs=1e-4)
+    assert (first["query"], second["query"]) == ({"text": gallery.texts[3]}, {"id": gallery.ids[0]})
+    assert second["hits"][0]["id"] == gallery.ids[0]
+    assert "no photo with the id 'nobody'" in third["error"]
+    assert fourth["hits"][0]["id"] == gallery.ids[1]
+    assert "1 of 4 could not be asked" in answer.err
+    table = mmer("search", "--queries", tmp_path / "queries.csv", "--k", 1, *study.flags()).out
+    assert [line.split()[0] for line in table.splitlines()[2:4]] == [gallery.ids[0], "nobody"]
+
+
+def test_search_writes_a_page_with_pictures(study, mmer, tmp_path: Path) -> None:
+    page = tmp_path / "made" / "found.html"
+    answer = mmer("search", "a dog", "--k", 3, "--html", page, *study.flags())
+    assert answer.out.strip() == str(page)
+    assert page.read_text().count('src="data:image/') == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "mmer search"),
+        (["a", "--id", "b"], "give one of"),
+        (["a", "--queries", "x.txt"], "not both"),
+        (["--queries", "none.txt"], "none.txt"),
+        (["--id", "nobody"], "'nobody'"),
+        (["a", "--split", "train"], "no split 'train'; it has test"),
+        (["a", "--label", "Joy"], "label 'Joy'"),
+        (["a", "--valence", "3", "8"], "rating of valence"),
+        (["a", "--images", "."], "--html"),
+        (["a", "--html", "x.html", "--images", "none"], "none is no folder"),
+        (["a", "--target", "video"], "'video'"),
+        (["a", "--k", "0"], "at least one"),
+    ],
+)
+def test_search_says_what_is_wrong(study, mmer, arguments: list[str], words: str) -> None:
+    answer = mmer("search", *arguments, *study.flags())
+    assert answer.code == 1
+    assert words in answer.err
+    assert len(answer.err.strip().splitlines()) == 1
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A photo with an awkward mode and size."""

@@ -228,3 +228,16 @@ def test_recall_counts_ties_as_found():
 def test_ids_are_not_wrapped_twice():
     with pytest.raises(ConfigError, match="leave out IDMap"):
         train(Choice("IDMap,Flat"), VECTORS, N)
+
+
+def test_lists_on_disk_keep_their_folder_and_standard_output_to_themselves(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two machines that build the same get the same bytes, and answers in JSON are nothing but JSON."""
+    index = joined(tmp_path, "IVF16,Flat")
+    for file in tmp_path.rglob("image.faiss"):
+        assert str(tmp_path).encode() not in file.read_bytes()
+    assert index.search(VECTORS[:3], 1, effort=16).rows[:, 0].tolist() == [0, 1, 2]
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "image.lists" in said.err, "FAISS is silent by itself now: native_output is not needed any more"

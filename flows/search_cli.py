@@ -1,0 +1,156 @@
+"""`mmer search`: ask an index."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+from rich.text import Text
+
+from flows.terminal import progress_bars, tables
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import ConfigError
+from mmer_core.prediction.photos import read_photo
+from mmer_core.querying import (
+    Answer,
+    PhotoRoot,
+    Pictures,
+    PreparedPictures,
+    Query,
+    Searcher,
+    ask_all,
+    read_queries,
+)
+from mmer_core.querying.searcher import checked_target
+from mmer_core.reporting.page import write_page
+from mmer_core.reporting.search_page import render_search
+from mmer_core.retrieval import Filter
+from mmer_core.stages import Context
+from tasks.progress import progress_for
+
+Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+Interval = tuple[float, float] | None
+
+
+def add_to(app: App) -> None:
+    """Register the command."""
+    app.command(search)
+
+
+def search(
+    text: str | None = None,
+    *,
+    image: Path | None = None,
+    id: str | None = None,
+    queries: Path | None = None,
+    target: str = "image",
+    k: int = 10,
+    split: list[str] | None = None,
+    label: list[str] | None = None,
+    valence: Interval = None,
+    arousal: Interval = None,
+    dominance: Interval = None,
+    index: str = "index",
+    json_output: Annotated[bool, Parameter(name="--json")] = False,
+    html: Path | None = None,
+    images: Path | None = None,
+    runtime: Runtime = RuntimeConfig(),
+) -> None:
+    """Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.
+
+    Parameters
+    ----------
+    text:
+        What to look for: "two dogs in the snow".
+    image:
+        A photo to look for, instead of a text.
+    id:
+        A photo of the index to look for more like it.
+    queries:
+        Many questions: a .csv with the columns text, image or id; a .jsonl; or a text a line.
+    target:
+        What to find: image or text.
+    k:
+        How many results.
+    split:
+        Find only what is in these splits.
+    label:
+        Find only what has all of these labels.
+    valence:
+        Find only what is rated from LOW to HIGH, both included, on the scale 1 to 10.
+    arousal:
+        The same for arousal.
+    dominance:
+        The same for dominance.
+    index:
+        Key of the index; the newest one by default.
+    json_output:
+        Print JSON instead of a table.
+    html:
+        Write a page with the pictures of all results, which needs nothing but itself.
+    images:
+        Folder of the dataset's photos for --html; by default the smaller pictures of the prepared dataset.
+    """
+    wanted = checked_target(target)
+    if queries is None:
+        asked = [Query(text, image, id).checked()]
+        if image is not None:
+            read_photo(image)  # a wrong name is told before anything is loaded
+    elif text is not None or image is not None or id is not None:
+        raise ConfigError("give --queries FILE or a single query, not both")
+    else:
+        asked = read_queries(queries)
+    if images is not None and html is None:
+        raise ConfigError("--images is where --html FILE takes its pictures from; give --html too")
+    ratings = {"valence": valence, "arousal": arousal, "dominance": dominance}
+    only = Filter(split or (), label or (), {name: range for name, range in ratings.items() if range})
+    with progress_bars():
+        context = Context(runtime)
+        searcher = Searcher.open(context, index)
+        pictures = _pictures(context, searcher, images) if html is not None else None
+        if queries is None:
+            hits = searcher.search(searcher.vector_of(asked[0]), wanted, k, only)
+            answers = [Answer(asked[0], tuple(hits[0]))]
+        else:
+            answers = ask_all(searcher, asked, wanted, k, only, progress_for("search"))
+    if html is not None and pictures is not None:
+        write_page(render_search(answers, pictures, searcher.key, wanted), html)
+        print(html)
+    elif json_output:
+        found = [answer.to_dict() for answer in answers]
+        print(
+            json.dumps(found if queries is not None else [asdict(hit) for hit in answers[0].hits], indent=2)
+        )
+    else:
+        _print(answers, named=queries is not None)
+    failed = sum(answer.error is not None for answer in answers)
+    if failed:
+        print(f"{failed} of {len(answers)} could not be asked; the rows say why", file=sys.stderr)
+
+
+def _pictures(context: Context, searcher: Searcher, images: Path | None) -> Pictures:
+    if images is None:
+        return PreparedPictures.of(context, searcher)
+    root = PhotoRoot(images)
+    root.check(searcher.paths())
+    return root
+
+
+def _print(answers: Sequence[Answer], *, named: bool) -> None:
+    """A line a result; with the query before them where there are many."""
+    table = Table(*(["query"] if named else []), "", "similarity", "photo", "caption", box=None)
+    for answer in answers:
+        rows = [
+            (str(place), f"{hit.score:.3f}", hit.id, hit.caption)
+            for place, hit in enumerate(answer.hits, start=1)
+        ]
+        if answer.error is not None:
+            rows = [("", "", "", f"not asked: {answer.error}")]
+        for row in rows or [("", "", "", "nothing found")]:
+            # As Text, because brackets in captions are no markup.
+            table.add_row(*map(Text, ([answer.query.name] if named else []) + list(row)))
+    tables().print(table)

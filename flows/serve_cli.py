@@ -1,0 +1,69 @@
+"""`mmer serve`: an index as a search page and an HTTP service."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from PIL import Image
+
+from flows.terminal import progress_bars
+from mmer_core.config import RuntimeConfig
+from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
+from mmer_core.serving import Edition, Service, listen
+from mmer_core.serving import serve as run
+from mmer_core.stages import Context
+
+
+def add_to(app: App) -> None:
+    """Register the command."""
+    app.command(serve)
+
+
+def serve(
+    *,
+    index: str = "index",
+    images: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8008,
+    runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
+) -> None:
+    """Serve an index as a search page and an HTTP service that only reads, until Ctrl-C or SIGTERM.
+
+    SIGHUP opens the index again: the newest one, unless --index names another.
+
+    Parameters
+    ----------
+    index:
+        Key of the index; the newest one by default.
+    images:
+        Folder of the dataset's photos, outside of which nothing is read; by default the smaller pictures of the
+        prepared dataset are shown.
+    host:
+        Address to listen at. There is no password: on any other than this machine's own, whoever reaches it may search.
+    port:
+        Port to listen at; 0 for any that is free.
+    """
+    listener = listen(host, port)
+    open_edition = partial(_open, runtime, index, images)
+    with progress_bars():
+        service = Service(open_edition())
+    at = f"[{host}]" if ":" in host else host
+    print(
+        f"serving {service.edition.searcher.key} at http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)",
+        flush=True,
+    )
+    run(service, listener, open_edition)
+
+
+def _open(runtime: RuntimeConfig, index: str, images: Path | None) -> Edition:
+    context = Context(runtime)
+    searcher = Searcher.open(context, index)
+    # The first questions should not wait for the encoders.
+    searcher.embedder.texts(["a photo"])
+    searcher.embedder.photos([Image.new("RGB", (8, 8))])
+    if images is None:
+        return Edition(searcher, prepared=PreparedPictures.of(context, searcher))
+    root = PhotoRoot(images)
+    root.check(searcher.paths())
+    return Edition(searcher, root=root)

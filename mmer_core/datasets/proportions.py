@@ -1,0 +1,28 @@
+"""Prepared photos are squares: here they get their proportions back, to be looked at."""
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mmer_core.datasets.prepared import PreparedSplit
+
+
+def proportioned(split: PreparedSplit, row: int, side: int | None = None) -> npt.NDArray[np.uint8]:
+    """``(H, W, 3)`` of a sample's photo, stretched from a square.
+
+    Args:
+        side: Longest side in pixels; that of the square when None.
+    """
+    square = Image.fromarray(np.array(split.images("context")[row]))
+    width, height = photo_size(split, row)
+    scale = (side or square.width) / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(square.resize(size, Image.Resampling.BILINEAR))
+
+
+def photo_size(split: PreparedSplit, row: int) -> tuple[int, int]:
+    """``(width, height)`` in pixels of the photo that a sample was prepared from."""
+    width, height = json.loads(split.table["Image Size"].iloc[row])
+    return width, height

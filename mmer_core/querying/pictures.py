@@ -1,0 +1,178 @@
+"""The pictures of what is found: the photos themselves below one folder, or what a prepared dataset holds of them."""
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.datasets.proportions import proportioned
+from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.querying.searcher import Searcher
+from mmer_core.stages.context import Context
+
+Picture = npt.NDArray[np.uint8]
+
+MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+}
+"""Formats that every browser shows, by Pillow's name."""
+
+MAX_BYTES = 2**26
+_TRIED = 20
+
+
+class NoPicture(DatasetError):
+    """There is no picture to show under this name."""
+
+
+class Pictures(Protocol):
+    """Where pictures come from."""
+
+    def picture(self, id: str, path: str | None) -> Picture:
+        """``(H, W, 3)`` uint8 RGB of a photo in its own proportions. Raises `NoPicture`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A whole file with its media type, and a tag that changes when it does."""
+
+    content: bytes
+    media_type: str
+    tag: str
+
+
+class PhotoRoot:
+    """A folder of photos, outside of which nothing is read.
+
+    Args:
+        root: The folder below which the dataset's paths start.
+
+    Raises:
+        ConfigError: It is no folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise ConfigError(f"{root} is no folder; name the one below which the dataset's photos are")
+        self._root = root.resolve(strict=True)
+
+    def check(self, paths: list[str]) -> None:
+        """Raises `ConfigError` when none of some of the dataset's paths is a file here."""
+        tried = paths[:_TRIED]
+        if tried and not any(self.holds(path) for path in tried):
+            raise ConfigError(
+                f"{self._root} does not hold the photos of this index: there is no {tried[0]} in it"
+            )
+
+    def holds(self, path: str) -> bool:
+        """Whether there is such a file."""
+        try:
+            self.locate(path)
+        except NoPicture:
+            return False
+        return True
+
+    def locate(self, path: str) -> Path:
+        """The file behind a relative path, with no link in it.
+
+        Raises:
+            NoPicture: It is no regular file below the root: absolute, leading out by ``..`` or a link, or not there.
+        """
+        parts = path.split("/")
+        if "\0" in path or "\\" in path or not all(parts) or {".", ".."} & set(parts):
+            raise NoPicture(f"{path[:200]!r} is no path of a photo")
+        try:
+            found = self._root.joinpath(*parts).resolve(strict=True)
+            regular = stat.S_ISREG(found.stat().st_mode)
+        except (OSError, ValueError, RuntimeError):  # not there, too long, no encoding, a loop of links
+            raise NoPicture(f"there is no photo {path[:200]!r}") from None
+        if not regular or not found.is_relative_to(self._root):
+            raise NoPicture(f"there is no photo {path[:200]!r}")
+        return found
+
+    def read(self, path: str) -> PhotoFile:
+        """The bytes of a photo. Raises `NoPicture` also for what is no picture that browsers show."""
+        found = self.locate(path)
+        try:
+            # Between the look and the opening the file may have become a link or a pipe.
+            handle = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                status = os.fstat(handle)
+                if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+                    raise NoPicture(f"{path[:200]!r} is no photo of at most {MAX_BYTES // 2**20} MiB")
+                with Image.open(file) as picture:
+                    kind = MEDIA_TYPES.get(picture.format or "")
+                file.seek(0)
+                content = file.read(MAX_BYTES)
+        except NoPicture:
+            raise
+        except Exception:  # Pillow raises whatever a damaged file makes it stumble over
+            kind = None
+        if kind is None:
+            raise NoPicture(f"{path[:200]!r} is no picture that browsers show")
+        return PhotoFile(content, kind, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+
+    def picture(self, id: str, path: str | None) -> Picture:
+        """As `Pictures.picture`."""
+        if path is None:
+            raise NoPicture(
+                f"the index does not say where the photo {id!r} is; build it again with mmer index"
+            )
+        try:
+            return np.asarray(read_rgb(self.locate(path)))
+        except UnreadableImageError as error:
+            raise NoPicture(f"cannot read the photo {path}: {error}") from None
+
+
+def encoded(picture: Picture) -> tuple[bytes, str]:
+    """A JPEG file and its media type."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="JPEG", quality=90, subsampling=0)
+    return buffer.getvalue(), "image/jpeg"
+
+
+@dataclass(frozen=True)
+class PreparedPictures:
+    """The arrays of prepared datasets, stretched back from squares to the photos' proportions.
+
+    Attributes:
+        prepared: Of several that have a photo, the last one is right.
+    """
+
+    prepared: tuple[Prepared, ...]
+
+    @classmethod
+    def of(cls, context: Context, searcher: Searcher) -> "PreparedPictures":
+        """Those of the datasets that an index was made from."""
+        return cls(tuple(Prepared.open(context.folder(key)) for key in searcher.prepared))
+
+    def holds(self, id: str) -> bool:
+        """Whether there is a picture of this photo."""
+        return id in self._places
+
+    def picture(self, id: str, path: str | None = None) -> Picture:
+        """As `Pictures.picture`; the longest side is that of the arrays."""
+        place = self._places.get(id)
+        if place is None:
+            raise NoPicture(f"the prepared dataset has no photo with the id {id[:200]!r}")
+        split, row = place
+        return proportioned(split, row)
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[PreparedSplit, int]]:
+        splits = [prepared.split(name) for prepared in self.prepared for name in prepared.card.splits]
+        return {id: (split, row) for split in splits for row, id in enumerate(split.ids)}

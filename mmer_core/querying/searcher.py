@@ -1,0 +1,180 @@
+"""An index artifact opened with the model that it was built with."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mmer_core.errors import ConfigError
+from mmer_core.inference import TrainedModel
+from mmer_core.prediction.photos import encode_squares, read_photo, square
+from mmer_core.querying.query import Query
+from mmer_core.retrieval import Filter, Hit, RetrievalIndex
+from mmer_core.retrieval.index import Target
+from mmer_core.stages.context import Context
+from mmer_core.stages.index_updates import find_index
+from mmer_core.stages.indexing import sources
+from mmer_core.store import ArtifactKey
+
+Vectors = npt.NDArray[np.float32]
+
+_LIKE_AT_MOST = 50_000
+"""Ids beyond which similar ones are not looked for: comparing spellings takes some 10 microseconds each."""
+
+
+class UnknownId(ConfigError):
+    """The index holds no photo with this id."""
+
+
+class Embedder(Protocol):
+    """What turns questions into ``(n, D)`` unit vectors."""
+
+    def texts(self, texts: Sequence[str]) -> Vectors: ...
+
+    def photos(self, photos: Sequence[Image.Image]) -> Vectors:
+        """Of RGB pictures."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelEmbedder:
+    """A trained retrieval model behind its encoders, which are loaded on first use."""
+
+    context: Context
+    trained: TrainedModel
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        encoder = self.context.text_encoder(self.trained.spec.encoders.text)
+        return self.trained.embed_texts(encoder.encode(list(texts)))
+
+    def photos(self, photos: Sequence[Image.Image]) -> Vectors:
+        names = self.trained.spec.encoders
+        encoder = self.context.image_encoder(names.image, names.image_size)
+        squares = [square(photo, self.trained.spec.sides["context"], encoder) for photo in photos]
+        return self.trained.embed_images(
+            encode_squares(encoder, squares, batch_size=self.context.runtime.batch_size)
+        )
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """What the index holds of one photo."""
+
+    id: str
+    path: str | None
+    split: str | None
+    labels: tuple[str, ...]
+    ratings: dict[str, float]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """An opened index; any number of threads may ask it.
+
+    Attributes:
+        key: The artifact's.
+        summary: The artifact's: dataset, split, sizes.
+        prepared: Keys of the prepared datasets, which have the pictures; what came last stands last.
+    """
+
+    key: str
+    index: RetrievalIndex
+    embedder: Embedder
+    summary: dict[str, Any]
+    prepared: tuple[ArtifactKey, ...] = ()
+
+    @classmethod
+    def open(cls, context: Context, index: str = "index") -> "Searcher":
+        """Open an index by its key, a part of it, or the newest one (``"index"``).
+
+        Raises:
+            StoreError: There is no such index.
+            ConfigError: It is no index.
+        """
+        artifact = find_index(context, index)
+        inputs = artifact.manifest.inputs
+        trained = TrainedModel.open(context.folder_of(inputs["model"]), context.device)
+        return cls(
+            str(artifact.key),
+            RetrievalIndex(artifact.folder),
+            ModelEmbedder(context, trained),
+            artifact.summary,
+            tuple(dict.fromkeys(source.prepared for source in sources(artifact))),
+        )
+
+    def vector_of(self, query: Query) -> Vectors:
+        """``(1, D)`` unit vector of a question.
+
+        Raises:
+            ConfigError: Nothing or several things are asked for, or the index does not give vectors back.
+            UnknownId: The index holds no such photo.
+            DatasetError: The photo cannot be read.
+        """
+        query.checked()
+        if query.text is not None:
+            return self.embedder.texts([query.text])
+        if query.image is not None:
+            return self.embedder.photos([read_photo(query.image)])
+        assert query.id is not None
+        return self.vector_of_id(query.id)
+
+    def vector_of_id(self, id: str) -> Vectors:
+        """``(1, D)`` of a photo of the index. Raises as `vector_of`."""
+        if not self.index.records("image", id):
+            raise UnknownId(self._unknown(id))
+        return self.index.embedding_of("image", id)
+
+    def search(self, vectors: Vectors, target: Target, k: int, only: Filter | None = None) -> list[list[Hit]]:
+        """`RetrievalIndex.search`."""
+        return self.index.search(vectors, target, k, only)
+
+    def photo(self, id: str) -> PhotoRecord:
+        """A photo with all its captions. Raises `UnknownId`."""
+        records = self.index.records("image", id)
+        if not records:
+            raise UnknownId(self._unknown(id))
+        first = records[0]
+        captions = [record["caption"] for record in self.index.records("text", id)]
+        return PhotoRecord(
+            id,
+            first.get("path"),
+            first.get("split"),
+            tuple(first.get("labels") or ()),
+            ratings_of(first),
+            tuple(filter(None, captions or [first["caption"]])),
+        )
+
+    def some(self, count: int = 20) -> list[Hit]:
+        """A few photos of the index, always the same ones: those nearest to nothing in particular."""
+        nothing = np.zeros((1, self.index.width), np.float32)
+        return self.index.search(nothing, "image", count)[0]
+
+    def paths(self) -> list[str]:
+        """Of some photos, inside the dataset."""
+        return [hit.path for hit in self.some() if hit.path]
+
+    def _unknown(self, id: str) -> str:
+        known = self.index.ids() if self.index.count("image") <= _LIKE_AT_MOST else []
+        like = difflib.get_close_matches(id[:200], known, n=3, cutoff=0.5)
+        cure = f"near to it are {', '.join(like)}" if like else "mmer search --json shows ids"
+        return f"the index holds no photo with the id {id[:200]!r}; {cure}"
+
+
+def checked_target(target: str) -> Target:
+    """Raises `ConfigError` for anything but ``image`` and ``text``."""
+    if target == "image":
+        return "image"
+    if target == "text":
+        return "text"
+    raise ConfigError(f"target is {target!r}; search for 'image' or 'text'")
+
+
+def ratings_of(record: dict[str, Any]) -> dict[str, float]:
+    """A side table's ratings that are there, by name."""
+    named = ((name, record.get(name)) for name in ("valence", "arousal", "dominance"))
+    return {name: value for name, value in named if value is not None}

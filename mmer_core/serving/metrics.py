@@ -1,0 +1,64 @@
+"""What the service counts and times, in the text format of Prometheus."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+
+
+class Metrics:
+    """A registry of its own, so that several services in one process do not count together."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._requests = Counter(
+            "mmer_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
+        )
+        self._seconds = Histogram(
+            "mmer_request_seconds",
+            "Time to the whole answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._embedding = Histogram(
+            "mmer_embedding_seconds", "One forward pass.", buckets=_SECONDS, registry=self._registry
+        )
+        self._together = Histogram(
+            "mmer_embedded_together",
+            "Queries in one forward pass.",
+            buckets=(1, 2, 4, 8, 16),
+            registry=self._registry,
+        )
+        self.waiting = Gauge(
+            "mmer_questions_open", "Questions that are being answered.", registry=self._registry
+        )
+        self._vectors = Gauge(
+            "mmer_index_vectors", "Vectors in the index.", ("target",), registry=self._registry
+        )
+
+    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """A request was answered; routes and methods are those that exist, whatever was asked for."""
+        self._requests.labels(route, method, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def opened(self, images: int, texts: int) -> None:
+        """An index of that size is searched from now on."""
+        self._vectors.labels("image").set(images)
+        self._vectors.labels("text").set(texts)
+
+    @contextmanager
+    def embedding(self, together: int) -> Iterator[None]:
+        """Around one forward pass."""
+        start = time.perf_counter()
+        yield
+        self._embedding.observe(time.perf_counter() - start)
+        self._together.observe(together)
+
+    def text(self) -> bytes:
+        """All of them, as a scraper reads them."""
+        return generate_latest(self._registry)

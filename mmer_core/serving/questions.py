@@ -1,0 +1,173 @@
+"""What may be asked over HTTP, from a query string or a JSON body to one checked shape, within limits.
+
+The query string has ``text`` or ``id``, ``target``, ``k``, ``split`` and ``label`` (as often as need be), and
+``valence``, ``arousal``, ``dominance`` as ``LOW,HIGH``. A JSON body has the same names (lists for ``split``, ``label``
+and the ratings) and may give a ``vector``, or several questions as ``queries``.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mmer_core.retrieval import Filter
+from mmer_core.retrieval.side_table import RATINGS
+from mmer_core.serving.refusal import Refusal
+
+MAX_TEXT = 2_000
+"""Characters of a query."""
+
+MAX_RESULTS = 200
+MAX_QUERIES = 64
+MAX_JSON_BYTES = 2**21
+MAX_IMAGE_BYTES = 20 * 2**20
+MAX_IMAGE_PIXELS = 2**25
+MAX_NAMES = 100
+MAX_WIDTH = 65_536
+
+_SHOWN = 60
+_LISTS = ("split", "label")
+_ALLOWED = {"text", "id", "target", "k", *_LISTS, *RATINGS}
+_ONE = "text, id or vector"
+
+Name = Annotated[str, Field(max_length=MAX_TEXT)]
+Interval = tuple[float, float]
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Asked(_Strict):
+    """One question: a text, the id of a photo in the index, or a vector of the index's space."""
+
+    text: Annotated[str, Field(max_length=MAX_TEXT)] | None = None
+    id: Name | None = None
+    vector: Annotated[list[float], Field(max_length=MAX_WIDTH)] | None = None
+
+    @property
+    def given(self) -> list[str]:
+        return [name for name in ("text", "id", "vector") if getattr(self, name) is not None]
+
+    @model_validator(mode="after")
+    def _not_blank(self) -> Self:
+        if self.text is not None and not self.text.strip():
+            raise ValueError("the text is empty; say what to look for")
+        return self
+
+    def shown(self) -> dict[str, str]:
+        """As the answer names it: a vector without its numbers."""
+        return {name: getattr(self, name) if name != "vector" else "" for name in self.given}
+
+
+class Options(_Strict):
+    """What to find, how much of it, and where."""
+
+    target: Literal["image", "text"] = "image"
+    k: int = Field(20, ge=1, le=MAX_RESULTS)
+    split: Annotated[list[Name], Field(max_length=MAX_NAMES)] = []
+    label: Annotated[list[Name], Field(max_length=MAX_NAMES)] = []
+    valence: Interval | None = None
+    arousal: Interval | None = None
+    dominance: Interval | None = None
+
+    @property
+    def only(self) -> Filter | None:
+        """The filter, if there is any."""
+        given = ((name, getattr(self, name)) for name in RATINGS)
+        wanted = Filter(self.split, self.label, {name: limits for name, limits in given if limits})
+        return wanted or None
+
+
+class _Body(Asked, Options):
+    queries: Annotated[list[Asked], Field(max_length=MAX_QUERIES)] | None = None
+
+
+def from_query_string(items: Iterable[tuple[str, str]]) -> tuple[Asked, Options]:
+    """One question of a GET. Raises `Refusal` (413 for what is too long, else 422)."""
+    fields = _fields(items)
+    asked = _only_one(_read(Asked, {name: fields.pop(name) for name in ("text", "id") if name in fields}))
+    return asked, _read(Options, fields)
+
+
+def options_from_query_string(items: Iterable[tuple[str, str]]) -> Options:
+    """What goes with a question that is a body. Raises `Refusal`."""
+    return _read(Options, _fields(items))
+
+
+def from_json(body: bytes) -> tuple[list[Asked], Options]:
+    """The questions of a POST. Raises `Refusal` (400 for what is no JSON, 413 for what is too much, else 422)."""
+    try:
+        read = _Body.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error) from None
+    options = Options(**{name: getattr(read, name) for name in Options.model_fields})
+    if read.queries is None:
+        return [_only_one(read)], options
+    if read.given:
+        raise Refusal(422, f"the request has both queries and {read.given[0]}; give one of them")
+    if not read.queries:
+        raise Refusal(422, f"queries is empty; give 1 to {MAX_QUERIES}")
+    return [_only_one(asked) for asked in read.queries], options
+
+
+def unit_vector(numbers: Sequence[float], width: int) -> npt.NDArray[np.float32]:
+    """``(1, D)`` of length one. Raises `Refusal` (422) for another width, NaN, infinity and zero."""
+    if len(numbers) != width:
+        raise Refusal(422, f"the vector has {len(numbers)} numbers; vectors of this index have {width}")
+    vector = np.array(numbers, dtype=np.float64)[None]
+    if not np.isfinite(vector).all():
+        raise Refusal(422, "the vector holds NaN or infinity; give finite numbers")
+    largest = np.abs(vector).max()
+    if largest == 0:
+        raise Refusal(422, "the vector is zero, which has no direction; give another")
+    vector /= largest  # the squares of very large numbers are none
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def _only_one(asked: Asked) -> Asked:
+    if len(asked.given) != 1:
+        said = " and ".join(asked.given) or "nothing"
+        raise Refusal(422, f"the query asks for {said}; give one of {_ONE}")
+    return asked
+
+
+def _fields(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in items:
+        if name not in _ALLOWED:
+            raise Refusal(
+                422, f"there is no parameter {name[:_SHOWN]!r}; there are {', '.join(sorted(_ALLOWED))}"
+            )
+        if name in _LISTS:
+            fields.setdefault(name, []).append(value)
+        elif name in fields:
+            raise Refusal(422, f"{name} is given twice; give it once")
+        else:
+            fields[name] = value.split(",") if name in RATINGS else value
+    return fields
+
+
+def _read(model: type[M], fields: dict[str, Any]) -> M:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> Refusal:
+    """The first fault that pydantic found, as one sentence."""
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(map(str, fault["loc"]))
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "json_invalid":
+        return Refusal(400, f"the body is no JSON ({message.removeprefix('Invalid JSON: ')}); send an object")
+    if fault["type"] in ("string_too_long", "too_long"):
+        return Refusal(413, f"{place} is too long: {message[0].lower()}{message[1:]}; shorten it")
+    if fault["type"] == "extra_forbidden":
+        return Refusal(422, f"there is no field {place[:_SHOWN]!r}; see docs/search.md")
+    given = "" if isinstance(fault["input"], dict | list) else f" is {str(fault['input'])[:_SHOWN]!r}"
+    return Refusal(422, f"{place}{given}: {message[0].lower()}{message[1:]}" if place else message)

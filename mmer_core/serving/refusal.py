@@ -1,0 +1,24 @@
+"""How the service says no: a status and one sentence, what is wrong and what to do."""
+
+from starlette.responses import JSONResponse
+
+from mmer_core.errors import MmerError
+
+
+class Refusal(MmerError):
+    """A request that is not answered.
+
+    Args:
+        status: HTTP status.
+        message: What is wrong and what to do.
+        retry_after: Seconds after which the same may work.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+    def response(self) -> JSONResponse:
+        """``{"error": message}``."""
+        return JSONResponse({"error": str(self)}, self.status, self.headers)

@@ -1,0 +1,150 @@
+"""What the service answers with: the opened index, where its pictures are, and the thread that embeds."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
+from mmer_core.querying.searcher import Vectors
+from mmer_core.retrieval import Hit
+from mmer_core.retrieval.side_table import RATINGS
+from mmer_core.serving.embedding import EmbeddingThread, Item
+from mmer_core.serving.metrics import Metrics
+from mmer_core.serving.questions import Asked, Options, unit_vector
+from mmer_core.serving.refusal import Refusal
+
+MAX_OPEN = 64
+"""Questions that are answered at a time; the next one is told to come back."""
+
+
+@dataclass(frozen=True)
+class Edition:
+    """An index and its pictures: what one answer is made from, whatever is opened meanwhile.
+
+    Attributes:
+        root: The photos themselves, where they are at hand.
+        prepared: The pictures of the prepared dataset, else.
+    """
+
+    searcher: Searcher
+    root: PhotoRoot | None = None
+    prepared: PreparedPictures | None = None
+
+    def picture_url(self, id: str, path: str | None) -> str | None:
+        """Where the picture of a photo is served; None when there is none."""
+        if self.root is not None and path is not None and self.root.holds(path):
+            return f"/images/{quote(path)}"
+        if self.prepared is not None and self.prepared.holds(id):
+            return f"/pictures?{urlencode({'id': id})}"
+        return None
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What there is to search, for the page's forms."""
+        searcher = self.searcher
+        return {
+            "index": searcher.key,
+            "dataset": searcher.summary.get("dataset"),
+            "split": searcher.summary.get("split"),
+            "images": searcher.index.count("image"),
+            "texts": searcher.index.count("text"),
+            "width": searcher.index.width,
+            "examples": [hit.caption for hit in searcher.some(3) if hit.caption],
+            "pictures": self.root is not None or self.prepared is not None,
+            **searcher.index.choices("image"),
+        }
+
+
+class Service:
+    """The edition that is served, and how many questions are open."""
+
+    def __init__(self, edition: Edition, most: int = MAX_OPEN) -> None:
+        self.metrics = Metrics()
+        self._most, self._open = most, 0
+        self.closing = False
+        self._embedding = EmbeddingThread(self.metrics)
+        self.serve(edition)
+
+    def serve(self, edition: Edition) -> None:
+        """Answer from this edition from now on; questions that are open end with the one they began with."""
+        self.edition = edition
+        index = edition.searcher.index
+        self.metrics.opened(index.count("image"), index.count("text"))
+
+    @property
+    def ready(self) -> bool:
+        return self._embedding.alive and not self.closing and self._open < self._most
+
+    def close(self) -> None:
+        """Answer what is open, then end the embedding."""
+        self.closing = True
+        self._embedding.close()
+
+    @contextmanager
+    def question(self) -> Iterator[None]:
+        """Around the work on one request. Raises `Refusal` (503) when too many are open."""
+        if self._open >= self._most:
+            raise Refusal(
+                503, f"{self._open} questions are being answered; ask again in a second", retry_after=1
+            )
+        self._open += 1
+        self.metrics.waiting.set(self._open)
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self.metrics.waiting.set(self._open)
+
+    async def answer(self, asked: Sequence[Asked], options: Options) -> dict[str, Any]:
+        """The answer to some questions as JSON shows it. Raises `MmerError`."""
+        edition = self.edition
+        vectors = await asyncio.gather(*(self._vector(edition, one) for one in asked))
+        return await run_in_threadpool(_answer, edition, [one.shown() for one in asked], vectors, options)
+
+    async def answer_photo(self, photo: Item, options: Options) -> dict[str, Any]:
+        """The same for a photo."""
+        edition = self.edition
+        vector = await self._embedding.embed(edition.searcher.embedder, photo)
+        return await run_in_threadpool(
+            _answer, edition, [{"image": "the photo that was sent"}], [vector], options
+        )
+
+    async def _vector(self, edition: Edition, asked: Asked) -> Vectors:
+        if asked.text is not None:
+            return await self._embedding.embed(edition.searcher.embedder, asked.text)
+        if asked.id is not None:
+            return await run_in_threadpool(edition.searcher.vector_of_id, asked.id)
+        return unit_vector(asked.vector or (), edition.searcher.index.width)
+
+
+def photo_answer(edition: Edition, id: str) -> dict[str, Any]:
+    """All that is known of a photo. Raises `UnknownId`."""
+    record = edition.searcher.photo(id)
+    return asdict(record) | {"image": edition.picture_url(id, record.path)}
+
+
+def _answer(
+    edition: Edition, named: Sequence[dict[str, str]], vectors: Sequence[Vectors], options: Options
+) -> dict[str, Any]:
+    found = edition.searcher.search(np.concatenate(vectors), options.target, options.k, options.only)
+    return {
+        "index": edition.searcher.key,
+        "target": options.target,
+        "results": [
+            {"query": query, "hits": [_hit(edition, hit) for hit in hits]}
+            for query, hits in zip(named, found, strict=True)
+        ],
+    }
+
+
+def _hit(edition: Edition, hit: Hit) -> dict[str, Any]:
+    fields = asdict(hit) | {"image": edition.picture_url(hit.id, hit.path)}
+    # Unrated photos have none, rated ones all three.
+    return fields | {"ratings": dict(zip(RATINGS, hit.ratings, strict=False))}

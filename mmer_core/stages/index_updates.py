@@ -1,0 +1,174 @@
+"""Adding to an index and deleting from it, as a new version; readers of the old one keep what they have."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmer_core.errors import ArtifactNotFound, ConfigError
+from mmer_core.retrieval import RetrievalIndex
+from mmer_core.retrieval.side_table import SideTable
+from mmer_core.retrieval.versions import (
+    TARGETS,
+    Rows,
+    Target,
+    dropped_rows,
+    origins,
+    part_folders,
+    write_version,
+)
+from mmer_core.stages.context import Context
+from mmer_core.stages.gallery import pieces_of
+from mmer_core.stages.indexing import index_config, sources
+from mmer_core.store import Artifact, ArtifactKey, Workspace
+
+VERSION = 1
+_NAMED = 5
+_PARTS_AT_MOST = 8
+_DROPPED_AT_MOST = 0.25
+
+
+def find_index(context: Context, text: str) -> Artifact:
+    """An index by its key, a part of it, or the newest one (``"index"``).
+
+    Raises:
+        StoreError: There is none.
+        ConfigError: It is something else.
+    """
+    try:
+        key = context.store.find(text)
+    except ArtifactNotFound:
+        raise ArtifactNotFound(
+            f"{context.store.url} has no index {text!r}; build one first: mmer index or mmer pipeline"
+        ) from None
+    if key.kind != "index":
+        raise ConfigError(f"{key} is no index; mmer artifacts ls index lists those that are there")
+    return context.artifact(key)
+
+
+def read_ids(file: Path) -> list[str]:
+    """Ids from a file, one a line. Raises `ConfigError` when it cannot be read or holds none."""
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise ConfigError(f"cannot read ids from {file}: {reason}") from None
+    ids = [line.strip() for line in lines if line.strip()]
+    if not ids:
+        raise ConfigError(f"{file} holds no id: write one a line")
+    return ids
+
+
+def check_ids(base: Artifact, ids: Sequence[str]) -> None:
+    """Raises `ConfigError` when an index lacks some of the photos that are to be deleted from it."""
+    unknown = sorted(set(ids) - set(RetrievalIndex(base.folder).ids())) if ids else []
+    if unknown:
+        named = ", ".join(unknown[:_NAMED]) + (", …" if len(unknown) > _NAMED else "")
+        raise ConfigError(
+            f"{base.key} holds no photo with the id {named} ({len(unknown)} of {len(set(ids))} to delete are not there)"
+        )
+
+
+def update_index(
+    context: Context, base: ArtifactKey, added: ArtifactKey | None, delete: Sequence[str]
+) -> Artifact:
+    """A new version of an index (kind ``index``, see `mmer_core.retrieval.versions`), without building it again.
+
+    Args:
+        added: Another index of the same model, whose photos come in; those with an id that is there replace it.
+        delete: Ids of photos that go, with their captions.
+
+    Raises:
+        ConfigError: The indexes are of two models, there is nothing to change, or a photo to delete is not there.
+    """
+    old = context.artifact(base)
+    check_ids(old, delete)
+    if added is None and not delete:
+        raise ConfigError("nothing is to be added or deleted")
+    new = None if added is None else context.artifact(added)
+    if new is not None and new.manifest.inputs["model"] != old.manifest.inputs["model"]:
+        raise ConfigError(
+            f"{added} and {base} hold vectors of two models: index both with the same one (--trained)"
+        )
+    if new is not None and not delete and str(new.key) in {part["index"] for part in _parts(old)}:
+        return old  # the same asked for once more
+
+    def build(workspace: Workspace) -> dict[str, object]:
+        folders = [artifact.folder for artifact in (old, new) if artifact is not None]
+        going = set(delete) | set(RetrievalIndex(new.folder).ids() if new is not None else ())
+        dropped = {target: _dropped(old, target, going) for target in TARGETS}
+        origin = {target: _origin(context, old, new, target) for target in TARGETS}
+        if new is not None:
+            for target in TARGETS:
+                earlier = _rows(old, target)
+                dropped[target] = np.concatenate(
+                    [dropped[target], dropped_rows(new.folder, target) + earlier]
+                )
+        write_version(workspace.out, folders, dropped, origin)
+        version = RetrievalIndex(workspace.out)
+        parts = [part for artifact in (old, new) if artifact is not None for part in _parts(artifact)]
+        every = [source for artifact in (old, new) if artifact is not None for source in sources(artifact)]
+        return {
+            "family": old.summary["family"],
+            "dataset": old.summary["dataset"],
+            "split": old.summary["split"],
+            "images": version.count("image"),
+            "texts": version.count("text"),
+            "dropped": {target: len(rows) for target, rows in dropped.items()},
+            "parts": parts,
+            "sources": [source.to_dict() for source in every],
+            "version": old.summary.get("version", 1) + 1,
+        }
+
+    config = {"index": index_config(old).model_dump(mode="json"), "delete": _digest(delete)}
+    inputs: dict[str, ArtifactKey | str] = {
+        role: old.manifest.inputs[role] for role in ("prepared", "features", "model")
+    }
+    inputs |= {"base": base} | ({} if added is None else {"added": added})
+    return context.run("index", VERSION, config, inputs, build)
+
+
+def worth_compacting(index: Artifact, *, always: bool = False) -> bool:
+    """Whether searches ask many parts, or look at much that is not there any more; with ``always``, at anything."""
+    summary = index.summary
+    if always or "parts" not in summary:
+        return "parts" in summary
+    dropped = summary["dropped"]["image"]
+    return len(summary["parts"]) > _PARTS_AT_MOST or dropped > _DROPPED_AT_MOST * (
+        dropped + summary["images"]
+    )
+
+
+def _parts(index: Artifact) -> list[dict[str, Any]]:
+    """What is known of the built indexes that an index is made of."""
+    own = (
+        {name: index.summary[name] for name in ("images", "texts", "search")}
+        if "search" in index.summary
+        else {}
+    )
+    parts: list[dict[str, Any]] = index.summary.get("parts", [{"index": str(index.key), **own}])
+    return parts
+
+
+def _rows(index: Artifact, target: Target) -> int:
+    return len(SideTable(*(part / f"{target}s.parquet" for part in part_folders(index.folder))))
+
+
+def _dropped(index: Artifact, target: Target, ids: set[str]) -> Rows:
+    """What was dropped before, and the rows of these photos."""
+    going = RetrievalIndex(index.folder).rows(target, ids)
+    return np.union1d(dropped_rows(index.folder, target), going)
+
+
+def _origin(context: Context, old: Artifact, new: Artifact | None, target: Target) -> Rows:
+    mine = np.asarray(origins(old.folder, target, _rows(old, target)))
+    if new is None:
+        return mine
+    before = sum(piece.count(target) for source in sources(old) for piece in pieces_of(context, source))
+    return np.concatenate([mine, np.asarray(origins(new.folder, target, _rows(new, target))) + before])
+
+
+def _digest(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(sorted(set(ids))).encode()).hexdigest() if ids else ""
