@@ -42,7 +42,7 @@ class IndexConfig(Config):
         gt=0,
         description="What auto lets each of the two indexes take in memory when it is searched, in GiB.",
     )
-    refine: int | None = Field(
+    refine: float | None = Field(
         None,
         ge=0,
         description="Candidates for every result that are scored again by float16 vectors on disk; 0 for none. "

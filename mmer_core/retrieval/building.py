@@ -5,9 +5,15 @@ are the row numbers of the whole) and ``vectors.npy``: ``(n, D)`` float32 where 
 (brute force, graphs), float16 where results are scored again by vectors on disk.
 
 The joined index of a target is ``<target>.faiss`` with, beside it, ``<target>.lists`` (inverted lists, which stay on
-disk and are mapped into memory) and ``<target>.npy`` (vectors to score again by, mapped too).
+disk and are mapped into memory) and ``<target>.vectors`` (a FAISS index of float16 vectors to score again by, mapped
+too).
+
+Product codes that are compared in registers (fast scan: André et al. 2015, "Cache locality is not enough") are packed
+32 vectors at a time, and FAISS cannot join such lists. Shards therefore hold plain 4-bit codes, which are packed when
+they are joined; the codes are the same.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +22,6 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 from faiss.contrib.ondisk import merge_ondisk
-from numpy.lib.format import open_memmap
 
 from mmer_core.errors import ConfigError
 from mmer_core.native_output import native_output_to_stderr
@@ -24,11 +29,15 @@ from mmer_core.retrieval.choice import Choice
 
 Vectors = npt.NDArray[np.float32]
 
+GRAPH_EFFORT = 200
+"""Candidates for the links of a vector when a graph is built; with FAISS's 40, searches have to look harder."""
+
 LISTS_FILE = "lists.faiss"
 VECTORS_FILE = "vectors.npy"
 TABLE_FILE = "table.parquet"
 _AT_ONCE = 65_536
-_UNTYPED: Any = faiss  # its stubs do not know what lists on disk have
+_FAST_SCAN = re.compile(r"(IVF[^,]*,PQ\d+x4)fs(r?)(_\d+)?$")
+_UNTYPED: Any = faiss  # its stubs do not know all the constructors
 
 
 def train(choice: Choice, sample: Vectors, count: int) -> faiss.Index:
@@ -43,7 +52,7 @@ def train(choice: Choice, sample: Vectors, count: int) -> faiss.Index:
     """
     sample = np.ascontiguousarray(sample, dtype=np.float32)
     try:
-        index = faiss.index_factory(sample.shape[1], choice.factory, faiss.METRIC_INNER_PRODUCT)
+        index = _empty(sample.shape[1], choice.factory)
         index.train(sample)
         if isinstance(faiss.downcast_index(index), faiss.IndexIDMap):
             raise RuntimeError("ids are row numbers already: leave out IDMap")
@@ -56,15 +65,31 @@ def train(choice: Choice, sample: Vectors, count: int) -> faiss.Index:
     return index
 
 
+def _empty(width: int, factory: str) -> faiss.Index:
+    packed = _FAST_SCAN.search(factory)
+    if packed:
+        factory = f"{factory[: packed.start()]}{packed[1]}np"
+    index = faiss.index_factory(width, factory, faiss.METRIC_INNER_PRODUCT)
+    inner: Any = _inner(index)
+    if packed:
+        inner.by_residual = bool(packed[2])
+    if isinstance(inner, faiss.IndexHNSW):
+        inner.hnsw.efConstruction = GRAPH_EFFORT
+    return index
+
+
 def in_shards(index: faiss.Index) -> bool:
     """Whether shards of this index can be joined on disk: plain inverted lists, at most behind a transform."""
-    inner = faiss.downcast_index(index)
-    if isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
+    inner = _inner(index)
     if not isinstance(inner, faiss.IndexIVF) or isinstance(inner, faiss.IndexIVFPQR):
         return False
     lists = inner.invlists
     return lists is not None and isinstance(faiss.downcast_InvertedLists(lists), faiss.ArrayInvertedLists)
+
+
+def refinable(index: faiss.Index) -> bool:
+    """Whether candidates of this index can be scored again: it ends in lists or in a graph."""
+    return in_shards(index) or isinstance(_inner(index), faiss.IndexHNSW)
 
 
 def write_shard(folder: Path, trained: faiss.Index, vectors: Vectors, first: int, refine: bool) -> None:
@@ -79,31 +104,65 @@ def write_shard(folder: Path, trained: faiss.Index, vectors: Vectors, first: int
         np.save(folder / VECTORS_FILE, vectors, allow_pickle=False)
 
 
-def join_shards(folder: Path, name: str, trained: faiss.Index, shards: Sequence[Path], refine: bool) -> None:
+def join_shards(
+    folder: Path, name: str, choice: Choice, trained: faiss.Index, shards: Sequence[Path], refine: bool
+) -> None:
     """Write ``<name>.faiss`` and what belongs to it from the shards, in the order of their rows."""
     target = folder / f"{name}.faiss"
     if in_shards(trained):
         lists = folder / f"{name}.lists"
         with native_output_to_stderr():
             merge_ondisk(trained, [str(shard / LISTS_FILE) for shard in shards], str(lists))
-        # Where it was built is nobody's business, and differs between machines that build the same.
-        _UNTYPED.downcast_InvertedLists(faiss.extract_index_ivf(trained).invlists).filename = lists.name
+        if _FAST_SCAN.search(choice.factory):
+            faiss.write_index(_packed(trained), str(target))
+            lists.unlink()
+        else:
+            # Where it was built is nobody's business, and differs between machines that build the same.
+            _UNTYPED.downcast_InvertedLists(faiss.extract_index_ivf(trained).invlists).filename = lists.name
+            faiss.write_index(trained, str(target))
     else:
         for shard in shards:
             vectors = np.load(shard / VECTORS_FILE, mmap_mode="r", allow_pickle=False)
             for start in range(0, len(vectors), _AT_ONCE):
                 trained.add(np.ascontiguousarray(vectors[start : start + _AT_ONCE], dtype=np.float32))
-    faiss.write_index(trained, str(target))
+        faiss.write_index(trained, str(target))
     if refine:
-        _join_vectors(folder / f"{name}.npy", [shard / VECTORS_FILE for shard in shards])
+        join_vectors(folder / f"{name}.vectors", [shard / VECTORS_FILE for shard in shards])
 
 
-def _join_vectors(path: Path, parts: Sequence[Path]) -> None:
-    arrays = [np.load(part, mmap_mode="r", allow_pickle=False) for part in parts]
-    shape = sum(map(len, arrays)), arrays[0].shape[1]
-    joined = open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-    start = 0
-    for array in arrays:
-        joined[start : start + len(array)] = array
-        start += len(array)
-    joined.flush()
+def join_vectors(path: Path, parts: Sequence[Path]) -> None:
+    """Write ``(n, D)`` ``.npy`` files as one FAISS index of float16 vectors, a few rows at a time.
+
+    FAISS itself would have to hold all of them. Its file ends with the number of bytes of the codes and the codes.
+    """
+    shapes = [np.load(part, mmap_mode="r", allow_pickle=False).shape for part in parts]
+    width = shapes[0][1]
+    index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index.ntotal = sum(rows for rows, _ in shapes)
+    head = faiss.serialize_index(index).tobytes()
+    if head[-8:] != bytes(8):
+        raise RuntimeError(f"FAISS {faiss.__version__} writes an index of float16 vectors in another way")
+    with path.open("wb") as file:
+        file.write(head[:-8] + (index.ntotal * index.code_size).to_bytes(8, "little"))
+        for part in parts:
+            vectors = np.load(part, mmap_mode="r", allow_pickle=False)
+            for start in range(0, len(vectors), _AT_ONCE):
+                file.write(vectors[start : start + _AT_ONCE].astype("<f2").tobytes())
+
+
+def _inner(index: faiss.Index) -> faiss.Index:
+    inner = faiss.downcast_index(index)
+    return faiss.downcast_index(inner.index) if isinstance(inner, faiss.IndexPreTransform) else inner
+
+
+def _packed(index: faiss.Index) -> faiss.Index:
+    """The same codes for fast scan, in memory; it borrows from ``index``."""
+    packed = _UNTYPED.IndexIVFPQFastScan(_inner(index))
+    outer = faiss.downcast_index(index)
+    if not isinstance(outer, faiss.IndexPreTransform):
+        return packed
+    packed = _UNTYPED.IndexPreTransform(packed)
+    transforms: Any = outer.chain
+    for place in reversed(range(transforms.size())):
+        packed.prepend_transform(transforms.at(place))
+    return packed

@@ -1,12 +1,12 @@
 """Which FAISS index suits so many vectors, so much memory and the recall that is asked for.
 
-The rules, from the fastest to the smallest index that fits:
+Two rules, from measurements (docs/search.md):
 
 * few vectors, or a recall of 1: ``Flat``, exact by brute force;
-* a graph (HNSW: Malkov & Yashunin 2016, 1603.09320) while it fits and is not slow to build;
-* inverted lists (IVF: Sivic & Zisserman 2003) of whole vectors, then of 8-bit components;
-* inverted lists of product codes after a learned rotation (PQ: Jégou et al. 2011; OPQ: Ge et al. 2013), whose
-  best candidates are scored again by vectors that stay on disk.
+* else inverted lists (IVF: Sivic & Zisserman 2003) of 4-bit product codes (PQ: Jégou et al. 2011) of what each vector
+  differs by from its list's centre, after a random rotation that spreads the variance evenly over the codes. They are
+  compared in registers (fast scan: André et al. 2015), and the best candidates are scored again by vectors that stay
+  on disk. The codes are as long as memory allows; the shorter they are, the more candidates are scored again.
 """
 
 from dataclasses import dataclass
@@ -16,17 +16,21 @@ from mmer_core.errors import ConfigError
 FEW = 20_000
 """Up to so many vectors brute force answers in a millisecond or two."""
 
-GRAPH_AT_MOST = 2_000_000
-"""A graph is built in one process: beyond this, lists that are filled shard by shard are worth their speed."""
+CANDIDATES = {2: 8, 4: 32, 8: 128}
+"""By the components that share a 4-bit code: candidates for every result that are scored again."""
+
+HIGH_RECALL = 0.97
+"""A recall above it is looked for among twice as many candidates."""
 
 LINKS = 32
-_GRAPH_BYTES = 4 * (2 * LINKS) + 16  # int32 neighbours on the ground level, offsets, and the levels above
+_LINK_BYTES = (
+    4 * 2 * LINKS + 16
+)  # int32 neighbours of a centre on the ground level, offsets, and the levels above
 _ID_BYTES = 8
+_PACKED = 32  # codes lie in blocks of so many, and the last block of a list is not full
 _COARSE_GRAPH_FROM = 16_384
-_CODE_SIZES = (128, 64, 32, 16)
 _TRAINING_PER_LIST = 48  # FAISS warns below 39
 _TRAINING_AT_LEAST = 65_536
-_CANDIDATES = 10
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Choice:
     """
 
     factory: str
-    refine: int = 0
+    refine: float = 0
 
 
 def choose(count: int, width: int, *, memory: int, recall: float) -> Choice:
@@ -50,22 +54,27 @@ def choose(count: int, width: int, *, memory: int, recall: float) -> Choice:
     """
     if count <= FEW or recall >= 1:
         return Choice("Flat")
-    if count <= GRAPH_AT_MOST and count * (4 * width + _GRAPH_BYTES) <= memory:
-        return Choice(f"HNSW{LINKS}")
     lists = list_count(count)
     coarse = f"IVF{lists}_HNSW{LINKS}" if lists >= _COARSE_GRAPH_FROM else f"IVF{lists}"
-    left = memory - 4 * width * lists
-    for code, size in (("Flat", 4 * width), ("SQ8", width)):
-        if count * (size + _ID_BYTES) <= left:
-            return Choice(f"{coarse},{code}")
-    for size in _CODE_SIZES:
-        if size < width and count * (size + _ID_BYTES) <= left:
-            return Choice(f"OPQ{size},{coarse},PQ{size}", _CANDIDATES)
-    least = count * (_CODE_SIZES[-1] + _ID_BYTES) + 4 * width * lists
+    for components, candidates in CANDIDATES.items():
+        codes = -(-width // components)
+        if packed_bytes(count, width, lists, codes) <= memory:
+            return Choice(
+                f"RR{codes * components},{coarse},PQ{codes}x4fsr",
+                candidates * (2 if recall > HIGH_RECALL else 1),
+            )
+    least = packed_bytes(count, width, lists, -(-width // max(CANDIDATES)))
     raise ConfigError(
         f"no index of {count} vectors of width {width} fits into {memory / 2**30:.3g} GiB: the smallest takes "
         f"{least / 2**30:.3g} GiB; raise --index.memory-gib"
     )
+
+
+def packed_bytes(count: int, width: int, lists: int, codes: int) -> int:
+    """Bytes of the searched part of an index of 4-bit codes: rotation, centres, codes and ids."""
+    a_code = -(-codes // 2)
+    centres = lists * (4 * (width + max(CANDIDATES)) + _LINK_BYTES + _PACKED * a_code)
+    return 4 * (width + max(CANDIDATES)) ** 2 + centres + count * (a_code + _ID_BYTES)
 
 
 def list_count(count: int) -> int:

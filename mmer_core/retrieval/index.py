@@ -30,6 +30,7 @@ Vectors = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SETTINGS_FILE = "search.json"
+_UNTYPED: Any = faiss  # its stubs know neither keywords nor all the classes of search parameters
 _BRUTE_FORCE_BELOW = 0.1
 """Share of allowed rows below which a graph, which would have to wade through the others, is not asked."""
 
@@ -44,7 +45,7 @@ class Settings:
     """
 
     effort: int | None = None
-    refine: int = 0
+    refine: float = 0
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,8 @@ class OneIndex:
         self.faiss = read_index(folder, target)
         self.settings = settings
         self._mapping = threading.Lock()
-        self._vectors = (
-            np.load(folder / f"{target}.npy", mmap_mode="r", allow_pickle=False) if settings.refine else None
-        )
+        self._vectors = read_vectors(folder, target) if settings.refine else None
+        self._without: dict[int | None, faiss.SearchParameters] = {}  # parameters without a filter, by effort
 
     def __len__(self) -> int:
         return int(self.faiss.ntotal)
@@ -93,15 +93,8 @@ class OneIndex:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if not len(queries) or not k or (mask is not None and not mask.any()):
             return nothing(len(queries), k)
-        wanted = min(k * max(1, self.settings.refine), len(self))
-        effort = effort or self.settings.effort
-        scores, rows = self._find(queries, wanted, mask, effort)
-        if self._vectors is not None:
-            scores = _scored_again(queries, rows, self._vectors)
-        scores = np.where(rows >= 0, scores, -np.inf)
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        return Neighbours(rows, scores)
+        scores, rows = self._find(queries, k, mask, effort or self.settings.effort)
+        return Neighbours(rows, np.where(rows >= 0, scores.astype(np.float64), -np.inf))
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         """``(n, D)`` of some rows, as far as the index knows them.
@@ -109,27 +102,24 @@ class OneIndex:
         Raises:
             ConfigError: It does not keep vectors that can be given back.
         """
-        if self._vectors is not None:
-            return np.asarray(self._vectors[list(rows)], dtype=np.float32)
-        lists = faiss.try_extract_index_ivf(self.faiss)
+        index = self.faiss if self._vectors is None else self._vectors
+        lists = faiss.try_extract_index_ivf(index)
         if lists is not None:
             with self._mapping:
                 lists.make_direct_map()
         try:
-            return np.stack([self.faiss.reconstruct(int(row)) for row in rows])
+            return np.stack([index.reconstruct(int(row)) for row in rows])
         except RuntimeError:
             raise ConfigError(
                 "this kind of index does not give its vectors back; search by text or by --image FILE"
             ) from None
 
-    def _find(
-        self, queries: Vectors, k: int, mask: Mask | None, effort: int | None
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        if mask is None:
-            found = self.faiss.search(queries, k, params=search_parameters(self.faiss, effort))
-        else:
-            found = self._find_allowed(queries, k, mask, effort)
-        return found[0].astype(np.float64), found[1]
+    def _find(self, queries: Vectors, k: int, mask: Mask | None, effort: int | None) -> Any:
+        if mask is not None:
+            return self._find_allowed(queries, k, mask, effort)
+        if effort not in self._without:
+            self._without[effort] = search_parameters(self.faiss, effort)
+        return self._asked(self.faiss, queries, k, self._without[effort])
 
     def _find_allowed(self, queries: Vectors, k: int, mask: Mask, effort: int | None) -> Any:
         share = float(mask.mean())
@@ -144,7 +134,7 @@ class OneIndex:
             # So many allowed rows are looked at as there would be rows without a filter.
             effort = min(largest, int(np.ceil(effort / share)))
         try:
-            return index.search(queries, k, params=search_parameters(index, effort, only))
+            return self._asked(index, queries, k, search_parameters(index, effort, only))
         except RuntimeError:
             # An index that takes no selector ranks everything, and what is not allowed is dropped.
             scores, rows = self.faiss.search(queries, len(self))
@@ -154,6 +144,15 @@ class OneIndex:
                 np.take_along_axis(allowed, order, axis=1), np.take_along_axis(rows, order, axis=1), -1
             )
             return np.take_along_axis(scores, order, axis=1), rows
+
+    def _asked(self, index: faiss.Index, queries: Vectors, k: int, parameters: faiss.SearchParameters) -> Any:
+        """``(Q, k)`` scores and rows, best first; the candidates are scored again where there are vectors for it."""
+        if self._vectors is None:
+            return index.search(queries, k, params=parameters)
+        again = _UNTYPED.IndexRefineSearchParameters(
+            k_factor=min(max(1.0, self.settings.refine), len(self) / k), base_index_params=parameters
+        )
+        return _UNTYPED.IndexRefine(index, self._vectors).search(queries, k, params=again)
 
 
 class TargetIndex:
@@ -288,6 +287,18 @@ def read_index(folder: Path, target: str) -> faiss.Index:
         return faiss.read_index(str(folder / f"{target}.faiss"), flags)
 
 
+def read_vectors(folder: Path, target: str) -> faiss.Index:
+    """Map the vectors that candidates are scored again by.
+
+    Raises:
+        ConfigError: There are none: an earlier version kept them in another way.
+    """
+    file = folder / f"{target}.vectors"
+    if not file.exists():
+        raise ConfigError(f"{file} is missing: build the index again with mmer index")
+    return faiss.read_index(str(file), faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_MMAP_IFC)
+
+
 def write_settings(folder: Path, settings: dict[Target, Settings]) -> None:
     """Write ``search.json``."""
     fields = {name: asdict(one) for name, one in settings.items()}
@@ -313,14 +324,3 @@ def _hit(score: float, row: int, record: dict[str, Any]) -> Hit:
         tuple(record.get("labels") or ()),
         tuple(value for value in ratings if value is not None),
     )
-
-
-def _scored_again(
-    queries: Vectors, rows: npt.NDArray[np.int64], vectors: npt.NDArray[np.float16]
-) -> npt.NDArray[np.float64]:
-    """``(Q, K)`` cosines of the candidates by the vectors on disk; anything where the row is -1."""
-    scores = np.empty(rows.shape, dtype=np.float64)
-    for place, query in enumerate(queries):
-        candidates = np.asarray(vectors[np.maximum(rows[place], 0)], dtype=np.float32)
-        scores[place] = candidates @ query
-    return scores

@@ -96,7 +96,7 @@ def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours
     effort: int | None = None
     reached = True
     if parameter is not None:
-        effort, reached = _least_effort(
+        effort, reached = least_effort(
             lambda value: recall(search(queries[tuned], value), _of(exact, tuned)) >= target, largest
         )
     started = time.perf_counter()
@@ -115,7 +115,8 @@ def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours
     )
 
 
-def _least_effort(enough: Callable[[int], bool], largest: int) -> tuple[int, bool]:
+def least_effort(enough: Callable[[int], bool], largest: int) -> tuple[int, bool]:
+    """The least effort, to a sixteenth, up to ``largest`` that is ``enough``, and whether any is."""
     low, high = 0, 1
     while not enough(high):
         if high >= largest:

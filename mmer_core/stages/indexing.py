@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mmer_core.config import IndexConfig
 from mmer_core.evaluation.retrieval_metrics import RECALLS
-from mmer_core.retrieval.building import TABLE_FILE, in_shards, join_shards, train, write_shard
+from mmer_core.retrieval.building import TABLE_FILE, in_shards, join_shards, refinable, train, write_shard
 from mmer_core.retrieval.choice import Choice, choose, training_rows
 from mmer_core.retrieval.index import OneIndex, Settings, write_settings
 from mmer_core.retrieval.ranking import (
@@ -30,8 +30,8 @@ from mmer_core.stages.gallery import Gallery, Rows, Source
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-PLAN_VERSION = 1
-SHARD_VERSION = 1
+PLAN_VERSION = 2
+SHARD_VERSION = 2
 VERSION = 3
 _ROLES = ("prepared", "features", "model")
 _DIRECTION = {"image": "t2i", "text": "i2t"}
@@ -214,7 +214,7 @@ def _plan(gallery: Gallery, config: IndexConfig, target: Target, folder: Path) -
     np.save(folder / f"{target}_own.npy", own, allow_pickle=False)
     return {
         "factory": choice.factory,
-        "refine": refine if in_shards(trained) else 0,
+        "refine": refine if refinable(trained) else 0,
         "count": count,
         "target_recall": config.recall,
         "joined_on_disk": in_shards(trained),
@@ -292,7 +292,7 @@ def _join(
     """Join the shards of one target; return how to search it, what was measured, and the protocol's recalls."""
     choice = _choice(planned, target)
     trained = faiss.read_index(str(planned.folder / f"{target}.faiss"))
-    join_shards(folder, target, trained, parts, bool(choice.refine))
+    join_shards(folder, target, choice, trained, parts, bool(choice.refine))
     del trained
     join_tables([part / TABLE_FILE for part in parts], folder / f"{target}s.parquet")
     queries, own = _queries(planned.folder, target)

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.retrieval.building import in_shards, join_shards, train, write_shard
-from mmer_core.retrieval.choice import FEW, Choice, choose, training_rows
+from mmer_core.retrieval.choice import FEW, Choice, choose, packed_bytes, training_rows
 from mmer_core.retrieval.index import OneIndex, Settings
 from mmer_core.retrieval.ranking import Neighbours, exact_neighbours, merge, own_ranks, recall
 from mmer_core.retrieval.tuning import effort_of, tune
@@ -52,7 +52,7 @@ def joined(folder: Path, factory: str, refine: int = 0, cuts: tuple[int, ...] = 
         write_shard(shards[-1], empty, VECTORS[start:stop], start, bool(refine))
     out = folder / "out"
     out.mkdir()
-    join_shards(out, "image", trained, shards, bool(refine))
+    join_shards(out, "image", Choice(factory), trained, shards, bool(refine))
     for file in out.iterdir():
         file.chmod(0o444)  # as the store hands them out
     # It may depend on nothing but its own folder, wherever that is moved to.
@@ -70,10 +70,13 @@ def test_joined_shards_are_brute_force(tmp_path, factory):
 
 
 @pytest.mark.parametrize(
-    "factory", ["IVF16,SQ8", "PCA16,IVF16,SQ6", "PCA16,IVF16,Flat", "HNSW16", "IVF16,PQ8x4fs"]
+    "factory",
+    ["IVF16,SQ8", "PCA16,IVF16,SQ6", "PCA16,IVF16,Flat", "HNSW16", "IVF16,PQ8x4fs", "RR32,IVF16,PQ16x4fsr"],
 )
 def test_shards_change_nothing(tmp_path, factory):
-    whole = train(Choice(factory), VECTORS, N)
+    """Beside FAISS's own index, filled at once; the codes of a fast scan are those of FAISS's own, too."""
+    whole = faiss.index_factory(D, factory, faiss.METRIC_INNER_PRODUCT)
+    whole.train(VECTORS)
     whole.add(VECTORS)
     index = joined(tmp_path, factory)
     _, effort = effort_of(whole)
@@ -99,11 +102,12 @@ def test_candidates_are_scored_again_by_vectors_on_disk(tmp_path):
     ("factory", "allowed"),
     [
         *product(("Flat", "HNSW16", "IVF16,Flat", "IVF16,SQ8", "SQ8"), (3, 150, 1500)),
+        *product(("HNSW16_SQ8", "RR32,IVF16,PQ16x4fsr", "IVF16,RaBitQ"), (3, 150, 1500)),
         ("PQ16x4", 150),  # takes no selector
     ],
 )
 def test_a_filter_lets_only_the_allowed_rows_through(tmp_path, factory, allowed):
-    index = joined(tmp_path, factory)
+    index = joined(tmp_path, factory, refine=30 if "PQ16x4fs" in factory or "RaBitQ" in factory else 0)
     mask = np.zeros(N, bool)
     mask[np.random.default_rng(allowed).choice(N, allowed, replace=False)] = True
     found = index.search(QUERIES, 10, mask, effort=16 if "IVF" in factory else 400)
@@ -167,27 +171,24 @@ def test_what_is_chosen_fits(count, width, memory, wanted):
     try:
         choice = choose(count, width, memory=memory, recall=wanted)
     except ConfigError:
-        assert memory < count * (16 + 8) + 4 * width * 4 * (8 * count) ** 0.5
+        assert memory < count * (width / 16 + 8) + (4 * width + 1000) * 8 * count**0.5 + 8 * (width + 8) ** 2
         return
     code = choice.factory.split(",")[-1]
-    if code == "Flat" and "IVF" not in choice.factory:
+    if choice.factory == "Flat":
         assert count <= FEW or wanted == 1
         return
-    size = {"Flat": 4 * width, "SQ8": width, "HNSW32": 4 * width + 256}.get(code) or int(
-        code.removeprefix("PQ")
-    )
-    assert count * size <= memory
-    assert bool(choice.refine) == code.startswith("PQ")
+    assert count * (int(code.removeprefix("PQ").removesuffix("x4fsr")) / 2 + 8) <= memory
+    assert choice.refine > 1
     assert 1 <= training_rows(count, choice.factory) <= count
     if count < 10**6:
         faiss.index_factory(width, choice.factory, faiss.METRIC_INNER_PRODUCT)
 
 
 def test_less_memory_means_smaller_codes():
-    kinds = [
-        choose(1_000_000, 256, memory=int(gib * 2**30), recall=0.95).factory for gib in (4, 1.05, 0.5, 0.1)
-    ]
-    assert kinds == ["HNSW32", "IVF4096,Flat", "IVF4096,SQ8", "OPQ64,IVF4096,PQ64"]
+    chosen = [choose(1_000_000, 256, memory=2**20 * mib, recall=0.95) for mib in (4096, 60, 40)]
+    assert [one.factory.split(",")[-1] for one in chosen] == ["PQ128x4fsr", "PQ64x4fsr", "PQ32x4fsr"]
+    assert chosen[0].refine < chosen[1].refine < chosen[2].refine
+    assert choose(1_000_000, 256, memory=2**32, recall=0.99).refine > chosen[0].refine
     with pytest.raises(ConfigError, match=r"--index\.memory-gib"):
         choose(1_000_000, 256, memory=2**20, recall=0.95)
 
@@ -223,6 +224,62 @@ def test_recall_counts_ties_as_found():
     assert recall(np.array([[4, 2]]), exact, 2) == 1
     assert recall(np.array([[4, 3]]), exact, 2) == 0.5
     assert recall(np.array([[-1, -1]]), exact, 2) == 0
+
+
+@given(count=st.integers(1000, 3000), width=st.sampled_from([15, 32, 50]), lists=st.sampled_from([4, 16, 25]))
+@settings(max_examples=10, deadline=None)
+def test_what_a_search_holds_is_no_larger_than_was_reckoned(tmp_path_factory, count, width, lists):
+    """As FAISS writes it: that is what is read into memory."""
+    components = 2 + 2 * (count % 2)
+    codes = -(-width // components)
+    choice = Choice(f"RR{codes * components},IVF{lists},PQ{codes}x4fsr", 2)
+    folder = tmp_path_factory.mktemp("chosen")
+    vectors = units(count, width)
+    write_shard(folder, train(choice, vectors, count), vectors, 0, True)
+    join_shards(folder, "image", choice, train(choice, vectors, count), [folder], True)
+    size = (folder / "image.faiss").stat().st_size
+    reckoned = packed_bytes(count, width, lists, codes)
+    assert size <= reckoned
+    assert reckoned - size < lists * (700 + 32 * codes) + 4 * (width + 16) ** 2
+    index = OneIndex(folder, "image", Settings(None, choice.refine))
+    np.testing.assert_allclose(index.vectors([count - 1])[0], vectors[-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("factory", ["HNSW16_SQ4", "RR32,IVF16,PQ16x4fsr", "IVF16,SQ4", "IVF16,RaBitQ"])
+def test_scoring_again_is_exact_ranking_of_the_candidates(tmp_path, factory):
+    """The best 10 of the 40 candidates that the codes give, by the float16 vectors."""
+    for name in ("again", "codes"):
+        (tmp_path / name).mkdir()
+    effort = 16 if "IVF" in factory else 64
+    candidates = joined(tmp_path / "codes", factory).search(QUERIES, 40, effort=effort).rows
+    scores = np.where(candidates >= 0, np.take_along_axis(SCORES, candidates, 1), -np.inf)
+    expected = -np.sort(-scores, axis=1)[:, :10]
+    found = joined(tmp_path / "again", factory, refine=4).search(QUERIES, 10, effort=effort)
+    np.testing.assert_allclose(found.scores, expected, atol=1e-3)
+    np.testing.assert_allclose(np.take_along_axis(SCORES, found.rows, 1), expected, atol=1e-3)
+
+
+def test_the_chosen_index_reaches_the_recall_it_is_tuned_to(tmp_path):
+    index = joined(tmp_path, "RR32,IVF16,PQ16x4fsr", refine=8)
+    exact = Neighbours(ORDER[:, :20], np.take_along_axis(SCORES, ORDER[:, :20], 1))
+    quality = tune(
+        index.faiss, lambda some, effort: index.search(some, 10, effort=effort).rows, QUERIES, exact, 0.95
+    )
+    found = index.search(QUERIES[::2], 10, effort=quality.effort).rows
+    assert quality.reached
+    assert (
+        np.mean([len({*rows} & {*best[:10]}) / 10 for rows, best in zip(found, ORDER[::2], strict=True)])
+        >= 0.95
+    )
+
+
+def test_an_index_without_its_vectors_says_so(tmp_path):
+    joined(tmp_path, "IVF16,SQ8", refine=2)
+    (tmp_path / "elsewhere" / "image.vectors").unlink()
+    with pytest.raises(
+        ConfigError, match=r"image\.vectors is missing: build the index again with mmer index"
+    ):
+        OneIndex(tmp_path / "elsewhere", "image", Settings(None, 2))
 
 
 def test_ids_are_not_wrapped_twice():

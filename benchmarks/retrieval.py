@@ -1,0 +1,194 @@
+"""How fast, how small and how right is mmer's automatic choice of an index, beside others, in one run?
+
+    python -m benchmarks.retrieval --flickr8k DIR --json FILE
+
+Compared on the same vectors of width 256 (`benchmarks.retrieval_data` says how they are made), with two threads to
+build: mmer's choice by the functions of its stages; brute force in FAISS; hnswlib with M 16 and ef_construction 200;
+autofaiss by its defaults. Each builds and is searched in a process of its own.
+
+For every recall@10 asked for, each engine's one search parameter is tuned by the same procedure, on half of the
+queries, and measured on the other half. The queries are timed in rounds, engine by engine (A B C D A B C D …), and
+medians are told. The main figure is one query at a time in one thread, as a service answers; batches in one thread
+and in two stand beside it. Memory is the growth of the process's proportional set size through opening the index and
+searching it, with the pages of mapped files that the searches touched.
+
+Without a folder of Flickr8k, the vectors are made from photos and captions that mmer draws. hnswlib and autofaiss
+are in the extra ``bench``; one that is missing is left out.
+"""
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from benchmarks.result import finish
+from benchmarks.retrieval_data import embeddings
+from benchmarks.retrieval_engines import ENGINES
+from benchmarks.retrieval_setting import Running, Setting, build, make, missing
+from mmer_core.config import RuntimeConfig
+
+app = App(name="benchmarks.retrieval", help=__doc__)
+
+MAIN = 0.95
+RECALLS = (0.9, MAIN, 0.99)
+TIMINGS = {"1 by 1": ("single", 1), "batch": ("batch", 1), "batch, 2 threads": ("batch", 2)}
+_EQUAL = 1.05  # memory up to so much larger counts as equal
+
+
+@app.default
+def main(
+    *,
+    flickr8k: Path | None = None,
+    images: int = 1200,
+    vectors: int = 1_000_000,
+    rounds: int = 5,
+    quick: bool = False,
+    json: Path | None = None,
+    runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
+) -> None:
+    """Build, tune, measure and compare; print a verdict.
+
+    Parameters
+    ----------
+    flickr8k:
+        Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
+    images:
+        Photos to draw.
+    vectors:
+        Vectors to index.
+    rounds:
+        Turns of every engine.
+    quick:
+        30,000 vectors from 300 drawn photos, and two rounds.
+    json:
+        File for the figures.
+    """
+    if quick:
+        flickr8k, images, vectors, rounds = None, 300, 30_000, 2
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        runtime = runtime.model_copy(update={"store": f"{name}/store", "work": folder / "work", "workers": 1})
+        setting = make(folder, embeddings(flickr8k, images, runtime), [vectors])
+        print(f"{vectors} vectors {setting.about}")
+        built, running = _build(setting, vectors)
+        try:
+            tuned = _tune(running)
+            _time(running, tuned, rounds)
+            rows = _rows(built, running, tuned)
+        finally:
+            for one in running.values():
+                one.close()
+    source = "Flickr8k" if flickr8k else "drawn photos"
+    verdict = _verdict(rows)
+    print("\n".join(verdict))
+    finish("retrieval", rows, _ratios(rows, f"{vectors} vectors from {source}"), json)
+
+
+def _build(setting: Setting, count: int) -> tuple[dict[str, dict[str, Any]], dict[str, Running]]:
+    built, running = {}, {}
+    for engine in ENGINES:
+        if package := missing(engine):
+            print(f"{engine} is left out: {package} is not installed (pip install 'mmer[bench]')")
+            continue
+        folder = setting.folder / engine.replace(" ", "-")
+        built[engine] = build(engine, setting, folder, count, MAIN)
+        running[engine] = Running(engine, folder, setting, count)
+    return built, running
+
+
+def _tune(running: dict[str, Running]) -> dict[tuple[str, float | None], dict[str, Any]]:
+    """By engine and recall, effort and recall; None stands for the effort that an engine tuned itself to."""
+    tuned: dict[tuple[str, float | None], dict[str, Any]] = {}
+    for engine, one in running.items():
+        for target in RECALLS:
+            tuned[engine, target] = one.ask("tune", target=target)
+        own = one.ask("about")["own effort"]
+        if own is not None:
+            tuned[engine, None] = {"effort": own} | one.ask("recall", effort=own, target=MAIN)
+    return tuned
+
+
+def _time(
+    running: dict[str, Running], tuned: dict[tuple[str, float | None], dict[str, Any]], rounds: int
+) -> None:
+    for _ in range(rounds):
+        for (engine, target), found in tuned.items():
+            for name, (how, threads) in TIMINGS.items():
+                answer = running[engine].ask(
+                    "time", effort=found["effort"], target=target or MAIN, how=how, threads=threads
+                )
+                found.setdefault(name, []).append(answer["per second"])
+
+
+def _rows(
+    built: dict[str, dict[str, Any]],
+    running: dict[str, Running],
+    tuned: dict[tuple[str, float | None], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    about = {engine: one.ask("about") | one.ask("memory") for engine, one in running.items()}
+    rows = []
+    for (engine, target), found in tuned.items():
+        asked = "its own" if target is None else str(target) if found["reached"] else f"{target}, not reached"
+        rows.append(
+            {
+                "engine": engine,
+                "index": about[engine]["index"],
+                "recall asked": asked,
+                "effort": found["effort"],
+                "recall@10": round(found["recall"], 4),
+                **{f"{name} 1/s": statistics.median(found[name]) for name in TIMINGS},
+                "memory MiB": about[engine]["memory MiB"],
+                **built[engine],
+                "open s": about[engine]["open s"],
+            }
+        )
+    return rows
+
+
+def _verdict(rows: list[dict[str, Any]]) -> list[str]:
+    """Whether another engine is as right, as fast and as small as mmer at each recall, or faster with more memory."""
+    said = []
+    for target in map(str, RECALLS):
+        mine = next((row for row in rows if row["engine"] == "mmer" and row["recall asked"] == target), None)
+        if mine is None:
+            said.append(f"recall {target}: mmer does not reach it")
+            continue
+        others = [row for row in rows if row["engine"] != "mmer" and row["recall asked"] == target]
+        others += [
+            row for row in rows if row["recall asked"] == "its own" and row["recall@10"] >= float(target)
+        ]
+        for name in TIMINGS:
+            faster = [row for row in others if row[f"{name} 1/s"] > mine[f"{name} 1/s"]]
+            small = [row for row in faster if row["memory MiB"] <= _EQUAL * mine["memory MiB"]]
+            on_front = "not on the Pareto front" if small else "on the Pareto front"
+            said.append(
+                f"recall {target}, {name}: mmer is {on_front} of speed and memory; "
+                f"faster at equal memory: {_named(small)}; faster with more memory: "
+                f"{_named([row for row in faster if row not in small])}"
+            )
+    return said
+
+
+def _named(rows: list[dict[str, Any]]) -> str:
+    return ", ".join(sorted({row["engine"] for row in rows})) or "none"
+
+
+def _ratios(rows: list[dict[str, Any]], what: str) -> dict[str, float]:
+    at = {row["engine"]: row for row in rows if row["recall asked"] == str(MAIN)}
+    mine = at.get("mmer")
+    ratios = {}
+    for engine, row in at.items():
+        if mine is None or engine == "mmer":
+            continue
+        for name in TIMINGS:
+            told = f"queries a second at recall@10 {MAIN}, {name}, mmer / {engine}, {what}"
+            ratios[told] = mine[f"{name} 1/s"] / row[f"{name} 1/s"]
+        for name in ("memory MiB", "disk MiB", "build s", "build CPU s", "peak MiB"):
+            ratios[f"{name}, mmer / {engine}"] = mine[name] / row[name]
+    return ratios
+
+
+if __name__ == "__main__":
+    app()

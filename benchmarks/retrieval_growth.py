@@ -1,0 +1,139 @@
+"""How does the automatically chosen index grow from ten thousand to ten million vectors?
+
+    python -m benchmarks.retrieval_growth --flickr8k DIR --json FILE --plot FILE
+
+Vectors and queries are those of `benchmarks.retrieval`. For every count an index is built by the functions of mmer's
+stages, in a process of its own with two threads, tuned to recall@10 0.95 and searched in another. The peak of memory
+is what the building process held for itself; pages of files, which the kernel drops when it needs room, stand beside
+it. Ten million vectors take some 25 GB of disk in the temporary folder while they are built.
+"""
+
+import shutil
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from cyclopts import App, Parameter
+
+from benchmarks.result import finish
+from benchmarks.retrieval import MAIN, TIMINGS
+from benchmarks.retrieval_data import embeddings
+from benchmarks.retrieval_setting import Running, Setting, build, make
+from mmer_core.config import RuntimeConfig
+
+app = App(name="benchmarks.retrieval_growth", help=__doc__)
+
+PLOTTED = {
+    "build s": "building, seconds",
+    "peak MiB": "memory of the build, MiB",
+    "memory MiB": "memory of the searches, MiB",
+    "disk MiB": "disk, MiB",
+    "1 by 1 1/s": "queries a second, one by one, one thread",
+    "batch, 2 threads 1/s": "queries a second, in a batch, two threads",
+}
+
+
+@app.default
+def main(
+    *,
+    flickr8k: Path | None = None,
+    images: int = 1200,
+    vectors: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000),
+    rounds: int = 3,
+    quick: bool = False,
+    json: Path | None = None,
+    plot: Path | None = None,
+    runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
+) -> None:
+    """Build, tune and measure every count.
+
+    Parameters
+    ----------
+    flickr8k:
+        Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
+    images:
+        Photos to draw.
+    vectors:
+        Counts.
+    rounds:
+        Timings, of which the median is told.
+    quick:
+        Up to 40,000 vectors from 300 drawn photos.
+    json:
+        File for the figures.
+    plot:
+        File for the plot; beside the figures by default.
+    """
+    if quick:
+        flickr8k, images, vectors, rounds = None, 300, (10_000, 40_000), 1
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        runtime = runtime.model_copy(update={"store": f"{name}/store", "work": folder / "work", "workers": 1})
+        setting = make(folder, embeddings(flickr8k, images, runtime), vectors)
+        print(f"vectors {setting.about}")
+        for count in vectors:
+            rows.append(_measured(setting, count, rounds))
+            print(rows[-1], flush=True)
+    first, last = rows[0], rows[-1]
+    ratios = {
+        f"{name}, {last['vectors']} / {first['vectors']} vectors": last[name] / first[name]
+        for name in PLOTTED
+    }
+    finish("retrieval_growth", rows, ratios, json)
+    file = plot or (json and json.with_suffix(".png"))
+    if file:
+        _plot(rows, file)
+
+
+def _measured(setting: Setting, count: int, rounds: int) -> dict[str, Any]:
+    folder = setting.folder / f"index{count}"
+    built = build("mmer", setting, folder, count, MAIN)
+    running = Running("mmer", folder, setting, count)
+    try:
+        about, tuned = running.ask("about"), running.ask("tune", target=MAIN)
+        rates = {
+            f"{name} 1/s": statistics.median(
+                running.ask("time", effort=tuned["effort"], target=MAIN, how=how, threads=threads)[
+                    "per second"
+                ]
+                for _ in range(rounds)
+            )
+            for name, (how, threads) in TIMINGS.items()
+        }
+        memory = running.ask("memory")
+    finally:
+        running.close()
+        shutil.rmtree(folder)
+    return {
+        "vectors": count,
+        "index": about["index"],
+        "effort": tuned["effort"],
+        "recall@10": round(tuned["recall"], 4),
+        **rates,
+        **memory,
+        **built,
+        "open s": about["open s"],
+    }
+
+
+def _plot(rows: list[dict[str, Any]], file: Path) -> None:
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    counts = [row["vectors"] for row in rows]
+    for axis, (name, title) in zip(axes.flat, PLOTTED.items(), strict=True):
+        axis.loglog(counts, [row[name] for row in rows], "o-", color="#1f5f8b")
+        axis.set_title(title, fontsize=10)
+        axis.grid(alpha=0.3)
+    figure.supxlabel("vectors")
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    app()

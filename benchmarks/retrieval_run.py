@@ -1,0 +1,153 @@
+"""One engine in a process of its own, so that its time and memory can be told from the others'.
+
+    python -m benchmarks.retrieval_run build ENGINE VECTORS FOLDER COUNT
+    python -m benchmarks.retrieval_run serve ENGINE FOLDER QUERIES EXACT
+
+``build`` prints what it took as one line of JSON; ``serve`` reads requests and prints answers, a line of JSON each.
+"""
+
+import json
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from benchmarks.retrieval_engines import ENGINES, Engine, Vault, Vectors
+from mmer_core.retrieval.ranking import Neighbours, recall
+from mmer_core.retrieval.tuning import least_effort
+
+_SECONDS = 3.0  # of one timing, at most some
+
+
+def build(engine: str, vectors: Path, folder: Path, count: int, target: float) -> dict[str, Any]:
+    """Build an index; seconds, CPU seconds, the peak of memory that cannot be given back, and bytes on disk."""
+    watch = _Watch()
+    vault = Vault(vectors, count)
+    watch.start()
+    started, cpu = time.perf_counter(), time.process_time()
+    made = ENGINES[engine]()
+    made.build(vault, folder, target)
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return {
+        "build s": wall,
+        "build CPU s": cpu,
+        "peak MiB": watch.stop() / 2**20,
+        "peak with files MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "disk MiB": made.size(folder) / 2**20,
+    }
+
+
+class Server:
+    """An opened index that is asked for figures; queries at even places are tuned on, the others measured with."""
+
+    def __init__(self, engine: str, folder: Path, queries: Path, exact: Path) -> None:
+        self._queries: Vectors = np.load(queries, allow_pickle=False)
+        both = np.load(exact, allow_pickle=False)
+        self._exact = Neighbours(both["rows"], both["scores"])
+        self._engine: Engine = ENGINES[engine]()
+        before, started = _proportional(), time.perf_counter()
+        self._engine.open(folder)
+        self._opened = time.perf_counter() - started
+        self._engine.threads(1)
+        self._before = before
+
+    def about(self) -> dict[str, Any]:
+        """What it is, how long it took to open, and the effort it tuned by itself."""
+        engine = self._engine
+        return {
+            "index": engine.name,  # type: ignore[attr-defined]
+            "parameter": engine.parameter,
+            "open s": self._opened,
+            "own effort": engine.own_effort(),
+        }
+
+    def tune(self, target: float) -> dict[str, Any]:
+        """The least effort that reaches a recall, and the recall of the other queries."""
+        rows = np.arange(0, len(self._queries), 2)
+
+        def enough(effort: int) -> bool:
+            found = self._engine.search(self._queries[rows], effort, target)
+            return recall(found, self._of(rows)) >= target
+
+        effort, reached = (
+            (1, True) if self._engine.parameter is None else least_effort(enough, self._engine.largest)
+        )
+        return {"effort": effort, "reached": reached} | self.recall(effort, target)
+
+    def recall(self, effort: int, target: float) -> dict[str, Any]:
+        """Of the queries at odd places."""
+        rows = np.arange(1, len(self._queries), 2)
+        return {"recall": recall(self._engine.search(self._queries[rows], effort, target), self._of(rows))}
+
+    def time(self, effort: int, target: float, how: str, threads: int) -> dict[str, Any]:
+        """Queries a second, given one by one or all at once."""
+        self._engine.threads(threads)
+        queries = self._queries[1::2]
+        step = 1 if how == "single" else len(queries)
+        self._engine.search(queries[:1], effort, target)
+        done, started = 0, time.perf_counter()
+        while done < len(queries) and time.perf_counter() - started < _SECONDS:
+            self._engine.search(queries[done : done + step], effort, target)
+            done += step
+        rate = min(done, len(queries)) / (time.perf_counter() - started)
+        self._engine.threads(1)
+        return {"per second": rate}
+
+    def memory(self) -> dict[str, Any]:
+        """Growth of the process's proportional set size since before it opened the index, mapped files included."""
+        return {"memory MiB": (_proportional() - self._before) / 2**20}
+
+    def _of(self, rows: np.ndarray) -> Neighbours:
+        return Neighbours(self._exact.rows[rows], self._exact.scores[rows])
+
+
+class _Watch(threading.Thread):
+    """The largest anonymous memory seen; pages of files are the kernel's to drop."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._largest, self._ended = 0, threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.05):
+            self._largest = max(self._largest, _status("RssAnon"))
+
+    def stop(self) -> int:
+        self._ended.set()
+        self.join()
+        return self._largest
+
+
+def _status(name: str) -> int:
+    return _bytes(Path("/proc/self/status"), name)
+
+
+def _proportional() -> int:
+    return _bytes(Path("/proc/self/smaps_rollup"), "Pss")
+
+
+def _bytes(file: Path, name: str) -> int:
+    line = next(line for line in file.read_text().splitlines() if line.startswith(f"{name}:"))
+    return 1024 * int(line.split()[1])
+
+
+def _main(what: str, engine: str, *rest: str) -> None:
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever an engine prints is no answer
+    if what == "build":
+        vectors, folder, count, target = rest
+        print(json.dumps(build(engine, Path(vectors), Path(folder), int(count), float(target))), file=answers)
+        return
+    server = Server(engine, *map(Path, rest))
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        print(json.dumps(getattr(server, name)(**arguments)), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    faiss.omp_set_num_threads(2)
+    _main(*sys.argv[1:])
