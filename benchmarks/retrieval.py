@@ -42,6 +42,7 @@ def main(
     *,
     flickr8k: Path | None = None,
     images: int = 1200,
+    kept: Path | None = None,
     vectors: int = 1_000_000,
     rounds: int = 5,
     quick: bool = False,
@@ -56,6 +57,8 @@ def main(
         Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
     images:
         Photos to draw.
+    kept:
+        File (.npz) to keep their embeddings in; where it is there, they are read from it.
     vectors:
         Vectors to index.
     rounds:
@@ -66,11 +69,11 @@ def main(
         File for the figures.
     """
     if quick:
-        flickr8k, images, vectors, rounds = None, 300, 30_000, 2
+        flickr8k, kept, images, vectors, rounds = None, None, 300, 30_000, 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runtime = runtime.model_copy(update={"store": f"{name}/store", "work": folder / "work", "workers": 1})
-        setting = make(folder, embeddings(flickr8k, images, runtime), [vectors])
+        setting = make(folder, embeddings(flickr8k, images, runtime, kept), [vectors])
         print(f"{vectors} vectors {setting.about}")
         built, running = _build(setting, vectors)
         try:
