@@ -12,8 +12,9 @@ medians are told. The main figure is one query at a time in one thread, as a ser
 and in two stand beside it. Memory is the growth of the process's proportional set size through opening the index and
 searching it, with the pages of mapped files that the searches touched.
 
-Without a folder of Flickr8k, the vectors are made from photos and captions that mmer draws. hnswlib and autofaiss
-are in the extra ``bench``; one that is missing is left out.
+Without a folder of Flickr8k, the vectors are made from photos and captions that mmer draws. hnswlib is in the extra
+``bench``; autofaiss asks for numpy below 2, which it does without:
+``pip install --no-deps autofaiss embedding-reader fire termcolor``. One that is missing is left out.
 """
 
 import statistics
@@ -93,7 +94,7 @@ def _build(setting: Setting, count: int) -> tuple[dict[str, dict[str, Any]], dic
     built, running = {}, {}
     for engine in ENGINES:
         if package := missing(engine):
-            print(f"{engine} is left out: {package} is not installed (pip install 'mmer[bench]')")
+            print(f"{engine} is left out: {package} is not installed")
             continue
         folder = setting.folder / engine.replace(" ", "-")
         built[engine] = build(engine, setting, folder, count, MAIN)

@@ -217,4 +217,4 @@ ENGINES: dict[str, type[Engine]] = {
     "hnswlib": Hnswlib,
     "autofaiss": Autofaiss,
 }
-NEEDS = {"hnswlib": "hnswlib", "autofaiss": "autofaiss"}
+NEEDS = {"hnswlib": ("hnswlib",), "autofaiss": ("autofaiss", "embedding_reader", "fire")}
