@@ -52,6 +52,8 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.poison --quick
 	$(BIN)/python -m benchmarks.orchestration --quick
 	$(BIN)/python -m benchmarks.serving --quick
+	$(BIN)/python -m benchmarks.retrieval --quick
+	$(BIN)/python -m benchmarks.retrieval_growth --quick
 
 chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end with the same bytes?
 	PYTHONPATH=tests $(BIN)/python -m chaos --runs 50 --minutes 30

@@ -12,8 +12,9 @@ medians are told. The main figure is one query at a time in one thread, as a ser
 and in two stand beside it. Memory is the growth of the process's proportional set size through opening the index and
 searching it, with the pages of mapped files that the searches touched.
 
-Without a folder of Flickr8k, the vectors are made from photos and captions that mmer draws. hnswlib and autofaiss
-are in the extra ``bench``; one that is missing is left out.
+Without a folder of Flickr8k, the vectors are made from photos and captions that mmer draws. hnswlib is in the extra
+``peers``; autofaiss asks for numpy below 2, which it does without:
+``pip install --no-deps autofaiss embedding-reader fire termcolor``. One that is missing is left out.
 """
 
 import statistics
@@ -42,6 +43,7 @@ def main(
     *,
     flickr8k: Path | None = None,
     images: int = 1200,
+    kept: Path | None = None,
     vectors: int = 1_000_000,
     rounds: int = 5,
     quick: bool = False,
@@ -56,6 +58,8 @@ def main(
         Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
     images:
         Photos to draw.
+    kept:
+        File (.npz) to keep their embeddings in; where it is there, they are read from it.
     vectors:
         Vectors to index.
     rounds:
@@ -66,11 +70,11 @@ def main(
         File for the figures.
     """
     if quick:
-        flickr8k, images, vectors, rounds = None, 300, 30_000, 2
+        flickr8k, kept, images, vectors, rounds = None, None, 300, 30_000, 2
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runtime = runtime.model_copy(update={"store": f"{name}/store", "work": folder / "work", "workers": 1})
-        setting = make(folder, embeddings(flickr8k, images, runtime), [vectors])
+        setting = make(folder, embeddings(flickr8k, images, runtime, kept), [vectors])
         print(f"{vectors} vectors {setting.about}")
         built, running = _build(setting, vectors)
         try:
@@ -90,7 +94,7 @@ def _build(setting: Setting, count: int) -> tuple[dict[str, dict[str, Any]], dic
     built, running = {}, {}
     for engine in ENGINES:
         if package := missing(engine):
-            print(f"{engine} is left out: {package} is not installed (pip install 'mmer[bench]')")
+            print(f"{engine} is left out: {package} is not installed")
             continue
         folder = setting.folder / engine.replace(" ", "-")
         built[engine] = build(engine, setting, folder, count, MAIN)

@@ -99,12 +99,26 @@ class Spread:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def embeddings(flickr8k: Path | None, images: int, runtime: RuntimeConfig) -> Real:
-    """Train a joint model of width `WIDTH` on a Flickr8k folder, or on ``images`` drawn photos, and embed them all."""
+def embeddings(flickr8k: Path | None, images: int, runtime: RuntimeConfig, kept: Path | None) -> Real:
+    """Train a joint model of width `WIDTH` on a Flickr8k folder, or on ``images`` drawn photos, and embed them all.
+
+    Args:
+        kept: File that they are read from when it is there, and else written to.
+    """
+    if kept is None or not kept.exists():
+        real = _embedded(flickr8k, images, runtime)
+        if kept is not None:
+            np.savez(kept, images=real.images, texts=real.texts)
+        return real
+    with np.load(kept, allow_pickle=False) as arrays:
+        return Real(arrays["images"], arrays["texts"])
+
+
+def _embedded(flickr8k: Path | None, images: int, runtime: RuntimeConfig) -> Real:
     job = TrainJob(
         dataset=IngestConfig(dataset="flickr8k", root=flickr8k, synthetic=SyntheticConfig(images=images)),
         encoders=EncoderConfig(image="packaged:efficientnet_lite0"),
-        model=ModelConfig(family="joint", embedding=WIDTH),
+        model=ModelConfig(family="joint", embedding=WIDTH, heads=1),
         training=TrainingConfig(),
         evaluation=EvaluationConfig(resamples=10, split="val"),
         runtime=runtime,

@@ -187,15 +187,16 @@ class Autofaiss(Engine):
     def build(self, vault: Vault, folder: Path, recall: float) -> None:
         from autofaiss import build_index
 
-        build_index(
+        index, infos = build_index(
             vault.read(0, vault.count),
-            index_path=str(folder / "index.faiss"),
-            index_infos_path=str(folder / "infos.json"),
+            save_on_disk=False,  # it writes numpy's floats as JSON, which numpy 2 no longer takes
             metric_type="ip",
             current_memory_available="20G",
             nb_cores=faiss.omp_get_max_threads(),
             verbose=40,
         )
+        faiss.write_index(index, str(folder / "index.faiss"))
+        (folder / "infos.json").write_text(json.dumps(infos, default=float))
 
     def open(self, folder: Path) -> None:
         infos = json.loads((folder / "infos.json").read_text())
@@ -217,4 +218,4 @@ ENGINES: dict[str, type[Engine]] = {
     "hnswlib": Hnswlib,
     "autofaiss": Autofaiss,
 }
-NEEDS = {"hnswlib": "hnswlib", "autofaiss": "autofaiss"}
+NEEDS = {"hnswlib": ("hnswlib",), "autofaiss": ("autofaiss", "embedding_reader", "fire")}

@@ -44,6 +44,7 @@ def main(
     *,
     flickr8k: Path | None = None,
     images: int = 1200,
+    kept: Path | None = None,
     vectors: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000),
     rounds: int = 3,
     quick: bool = False,
@@ -59,6 +60,8 @@ def main(
         Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
     images:
         Photos to draw.
+    kept:
+        File (.npz) to keep their embeddings in; where it is there, they are read from it.
     vectors:
         Counts.
     rounds:
@@ -71,12 +74,12 @@ def main(
         File for the plot; beside the figures by default.
     """
     if quick:
-        flickr8k, images, vectors, rounds = None, 300, (10_000, 40_000), 1
+        flickr8k, kept, images, vectors, rounds = None, None, 300, (10_000, 40_000), 1
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runtime = runtime.model_copy(update={"store": f"{name}/store", "work": folder / "work", "workers": 1})
-        setting = make(folder, embeddings(flickr8k, images, runtime), vectors)
+        setting = make(folder, embeddings(flickr8k, images, runtime, kept), vectors)
         print(f"vectors {setting.about}")
         for count in vectors:
             rows.append(_measured(setting, count, rounds))

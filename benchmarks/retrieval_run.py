@@ -7,6 +7,7 @@
 """
 
 import json
+import os
 import resource
 import sys
 import threading
@@ -137,10 +138,15 @@ def _bytes(file: Path, name: str) -> int:
 
 
 def _main(what: str, engine: str, *rest: str) -> None:
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever an engine prints is no answer
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever an engine prints is no answer
     if what == "build":
         vectors, folder, count, target = rest
-        print(json.dumps(build(engine, Path(vectors), Path(folder), int(count), float(target))), file=answers)
+        print(
+            json.dumps(build(engine, Path(vectors), Path(folder), int(count), float(target))),
+            file=answers,
+            flush=True,
+        )
         return
     server = Server(engine, *map(Path, rest))
     for line in sys.stdin:

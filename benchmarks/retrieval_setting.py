@@ -99,8 +99,7 @@ def build(engine: str, setting: Setting, folder: Path, count: int, recall: float
 
 def missing(engine: str) -> str | None:
     """The package that an engine lacks."""
-    package = NEEDS.get(engine)
-    return package if package and importlib.util.find_spec(package) is None else None
+    return next((name for name in NEEDS.get(engine, ()) if importlib.util.find_spec(name) is None), None)
 
 
 def _command(*arguments: object) -> list[str]:

@@ -27,7 +27,7 @@ class IndexConfig(Config):
     factory: str = Field(
         "auto",
         description="FAISS factory string, by inner product on unit vectors; Flat is exact. auto chooses by the number "
-        "of vectors, memory and recall: Flat up to 20,000 vectors, then HNSW, IVF or IVF-PQ.",
+        "of vectors, memory and recall: Flat up to 20,000 vectors, then lists of 4-bit product codes.",
     )
     split: Split | Literal["all"] = Field("test", description="Split to index, or all of them.")
     recall: float = Field(
@@ -40,13 +40,14 @@ class IndexConfig(Config):
     memory_gib: float = Field(
         4.0,
         gt=0,
-        description="What auto lets each of the two indexes take in memory when it is searched, in GiB.",
+        description="What auto lets each of the two indexes take in memory when it is searched, in GiB; vectors that "
+        "are mapped from disk are not counted.",
     )
     refine: float | None = Field(
         None,
         ge=0,
         description="Candidates for every result that are scored again by float16 vectors on disk; 0 for none. "
-        "By default 10 where auto chooses product codes, else none.",
+        "By default what auto chooses with its codes, 8 or more; none for other factories.",
     )
     shard_size: int = Field(
         500_000, ge=1, description="Vectors in a shard, the unit of parallel work and of resume."

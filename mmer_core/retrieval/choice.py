@@ -9,6 +9,7 @@ Two rules, from measurements (docs/search.md):
   on disk. The codes are as long as memory allows; the shorter they are, the more candidates are scored again.
 """
 
+import math
 from dataclasses import dataclass
 
 from mmer_core.errors import ConfigError
@@ -22,13 +23,9 @@ CANDIDATES = {2: 8, 4: 32, 8: 128}
 HIGH_RECALL = 0.97
 """A recall above it is looked for among twice as many candidates."""
 
-LINKS = 32
-_LINK_BYTES = (
-    4 * 2 * LINKS + 16
-)  # int32 neighbours of a centre on the ground level, offsets, and the levels above
 _ID_BYTES = 8
+_LIST_BYTES = 64  # sizes and heads
 _PACKED = 32  # codes lie in blocks of so many, and the last block of a list is not full
-_COARSE_GRAPH_FROM = 16_384
 _TRAINING_PER_LIST = 48  # FAISS warns below 39
 _TRAINING_AT_LEAST = 65_536
 
@@ -55,12 +52,11 @@ def choose(count: int, width: int, *, memory: int, recall: float) -> Choice:
     if count <= FEW or recall >= 1:
         return Choice("Flat")
     lists = list_count(count)
-    coarse = f"IVF{lists}_HNSW{LINKS}" if lists >= _COARSE_GRAPH_FROM else f"IVF{lists}"
     for components, candidates in CANDIDATES.items():
         codes = -(-width // components)
         if packed_bytes(count, width, lists, codes) <= memory:
             return Choice(
-                f"RR{codes * components},{coarse},PQ{codes}x4fsr",
+                f"RR{codes * components},IVF{lists},PQ{codes}x4fsr",
                 candidates * (2 if recall > HIGH_RECALL else 1),
             )
     least = packed_bytes(count, width, lists, -(-width // max(CANDIDATES)))
@@ -73,13 +69,17 @@ def choose(count: int, width: int, *, memory: int, recall: float) -> Choice:
 def packed_bytes(count: int, width: int, lists: int, codes: int) -> int:
     """Bytes of the searched part of an index of 4-bit codes: rotation, centres, codes and ids."""
     a_code = -(-codes // 2)
-    centres = lists * (4 * (width + max(CANDIDATES)) + _LINK_BYTES + _PACKED * a_code)
+    centres = lists * (4 * (width + max(CANDIDATES)) + _LIST_BYTES + _PACKED * a_code)
     return 4 * (width + max(CANDIDATES)) ** 2 + centres + count * (a_code + _ID_BYTES)
 
 
 def list_count(count: int) -> int:
-    """Inverted lists: the power of two next to four times the root of the number of vectors."""
-    return max(16, 1 << round(2 + (count.bit_length() - 1) / 2))
+    """Inverted lists: the power of two next to twice the root of the number of vectors.
+
+    A query is compared with every list's centre, which is as large as 16 codes of two components: more lists cost it
+    more than they spare it.
+    """
+    return max(16, 1 << round(1 + math.log2(count) / 2))
 
 
 def training_rows(count: int, factory: str) -> int:

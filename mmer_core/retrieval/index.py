@@ -2,7 +2,7 @@
 
 Folder: ``image.faiss``, ``text.faiss`` (ids are row numbers of the tables), ``images.parquet`` and
 ``texts.parquet`` (`mmer_core.retrieval.side_table`), ``search.json`` (how hard to look, see `Settings`) and what
-`mmer_core.retrieval.building` puts beside an index. Everything is mapped into memory rather than read.
+`mmer_core.retrieval.building` puts beside an index. All but packed codes is mapped into memory rather than read.
 
 An index that was added to or deleted from is made of such folders (`mmer_core.retrieval.versions`).
 """

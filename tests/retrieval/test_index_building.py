@@ -171,7 +171,7 @@ def test_what_is_chosen_fits(count, width, memory, wanted):
     try:
         choice = choose(count, width, memory=memory, recall=wanted)
     except ConfigError:
-        assert memory < count * (width / 16 + 8) + (4 * width + 1000) * 8 * count**0.5 + 8 * (width + 8) ** 2
+        assert memory < count * (width / 16 + 8) + (5 * width + 200) * 4 * count**0.5 + 8 * (width + 8) ** 2
         return
     code = choice.factory.split(",")[-1]
     if choice.factory == "Flat":
@@ -240,7 +240,7 @@ def test_what_a_search_holds_is_no_larger_than_was_reckoned(tmp_path_factory, co
     size = (folder / "image.faiss").stat().st_size
     reckoned = packed_bytes(count, width, lists, codes)
     assert size <= reckoned
-    assert reckoned - size < lists * (700 + 32 * codes) + 4 * (width + 16) ** 2
+    assert reckoned - size < lists * (140 + 32 * codes) + 4 * (width + 16) ** 2
     index = OneIndex(folder, "image", Settings(None, choice.refine))
     np.testing.assert_allclose(index.vectors([count - 1])[0], vectors[-1], atol=1e-3)
 
