@@ -160,6 +160,7 @@ def start_mmer(
 def _mmer(arguments: list[str], output: Path, env: Mapping[str, str]) -> None:
     from flows.cli import main
 
+    os.environ.pop("MMER_RUN_ID", None)  # of a run in the process that started the server of forks
     os.environ.update(env)
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)

@@ -24,6 +24,7 @@ from PIL import Image
 from postgres_server import postgres_folder
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
@@ -129,6 +130,8 @@ def ran(deployed: Callable, server: Server, store_url: str, work: Path) -> FlowR
         )
         run = ended(client, started.id)
         assert compose.is_healthy("worker", health)
+        # Ending the worker takes away what it has not sent.
+        logged(client, started.id, "Finished in state Completed")
     return run
 
 
@@ -139,6 +142,15 @@ def ended(client: SyncPrefectClient, run: UUID) -> FlowRun:
         assert time.monotonic() < deadline, f"the run is still {state and state.name}"
         time.sleep(0.2)
     return found
+
+
+def logged(client: SyncPrefectClient, run: UUID, message: str) -> None:
+    """Wait until the server has a line of a run's log."""
+    deadline = time.monotonic() + 60
+    logs = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+    while not any(message in record.message for record in client.read_logs(logs)):
+        assert time.monotonic() < deadline, f"nobody logged {message!r}"
+        time.sleep(0.2)
 
 
 def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Server) -> None:
