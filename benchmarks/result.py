@@ -17,16 +17,26 @@ def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
 ) -> None:
     """Print the rows and ratios as tables and, when asked, write them as JSON."""
-    console = tables()
-    table = Table(*rows[0], box=None, title=f"benchmarks.{name} on {machine()}")
-    for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    console.print(table)
+    show(f"benchmarks.{name} on {machine()}", rows)
     for what, ratio in ratios.items():
-        console.print(f"{what}: {ratio:.2f}")
+        tables().print(f"{what}: {ratio:.2f}")
     if json_file is not None:
         fields = {"name": name, "machine": machine(), "rows": list(rows), "ratios": dict(ratios)}
         json_file.write_text(json.dumps(fields, indent=2) + "\n")
+
+
+def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows that have the same columns as a table."""
+    table = Table(*rows[0], box=None, title=title)
+    for row in rows:
+        table.add_row(*map(_figure, row.values()))
+    tables().print(table)
+
+
+def _figure(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if 0 < abs(value) < 1 else f"{value:.2f}"
 
 
 def machine() -> str:

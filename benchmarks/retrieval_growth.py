@@ -6,8 +6,14 @@ Vectors and queries are those of `benchmarks.retrieval`. For every count an inde
 stages, in a process of its own with two threads, tuned to recall@10 0.95 and searched in another. The peak of memory
 is what the building process held for itself; pages of files, which the kernel drops when it needs room, stand beside
 it. Ten million vectors take some 25 GB of disk in the temporary folder while they are built.
+
+A second table goes on with it on paper, to a thousand million: on how many machines an index fits, by the sizes that
+the choice of an index goes by, and what building costs, if assigning vectors to lists goes on to take most of it, so
+that it grows with vectors times lists.
 """
 
+import itertools
+import math
 import shutil
 import statistics
 import tempfile
@@ -21,13 +27,19 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, show
 from benchmarks.retrieval import MAIN, TIMINGS
-from benchmarks.retrieval_data import embeddings
+from benchmarks.retrieval_data import WIDTH, embeddings
+from benchmarks.retrieval_engines import SHARD
 from benchmarks.retrieval_setting import Running, Setting, build, make
 from mmer_core.config import RuntimeConfig
+from mmer_core.retrieval.choice import CANDIDATES, list_count, packed_bytes
 
 app = App(name="benchmarks.retrieval_growth", help=__doc__)
+
+PAPER = (10**7, 10**8, 10**9)
+GIB = 16
+"""Of a machine of 24 GiB, what an index may take."""
 
 PLOTTED = {
     "build s": "building, seconds",
@@ -90,6 +102,7 @@ def main(
         for name in PLOTTED
     }
     finish("retrieval_growth", rows, ratios, json)
+    show("on paper", [_on_paper(last, count, components) for count in PAPER for components in CANDIDATES])
     file = plot or (json and json.with_suffix(".png"))
     if file:
         _plot(rows, file)
@@ -123,6 +136,28 @@ def _measured(setting: Setting, count: int, rounds: int) -> dict[str, Any]:
         **memory,
         **built,
         "open s": about["open s"],
+    }
+
+
+def _on_paper(measured: dict[str, Any], count: int, components: int) -> dict[str, Any]:
+    """An index that is split over machines, each with lists of its own; all of them answer every query."""
+    codes = -(-WIDTH // components)
+
+    def size(vectors: int) -> int:
+        return packed_bytes(vectors, WIDTH, list_count(vectors), codes)
+
+    machines = next(m for m in itertools.count(1) if size(math.ceil(count / m)) <= GIB * 2**30)
+    part = math.ceil(count / machines)
+    work = (count / measured["vectors"]) * (list_count(part) / list_count(measured["vectors"]))
+    return {
+        "vectors": count,
+        "components a code": components,
+        "machines": machines,
+        "lists on each": list_count(part),
+        "memory on each, GiB": size(part) / 2**30,
+        "float16 vectors on disk in all, GiB": 2 * WIDTH * count / 2**30,
+        "shards": math.ceil(count / SHARD),
+        "core-hours to build": measured["build CPU s"] * work / 3600,
     }
 
 
