@@ -6,6 +6,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from postgres_server import postgres_folder, postgres_server
+from prefect.events.clients import NullEventsClient
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.local_server import free_port, prefect_server
@@ -16,7 +18,11 @@ DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 @contextmanager
 def prefect_place(home: Path) -> Iterator[tuple[str, str]]:
-    """A running server, which this process talks to: URLs of its API and of its database ("" for SQLite)."""
+    """A running server, which this process talks to: URLs of its API and of its database ("" for SQLite).
+
+    Flows that this very process runs emit no events: nobody here waits for one, and Prefect ends only when the last
+    has been sent, however busy the server is.
+    """
     quiet = {
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -30,4 +36,6 @@ def prefect_place(home: Path) -> Iterator[tuple[str, str]]:
         api = stack.enter_context(prefect_server(free_port(), settings=settings))
         stack.enter_context(patch.dict("os.environ", {"PREFECT_API_URL": api}))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api}))
+        EventsWorker.set_client_override(NullEventsClient)
+        stack.callback(EventsWorker.set_client_override, None)
         yield api, database

@@ -14,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import get_run_context
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
+from prefect_place import prefect_place
 from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
 import mmer_core.stages
@@ -42,8 +42,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with prefect_place(tmp_path_factory.mktemp("prefect")):
         yield
 
 

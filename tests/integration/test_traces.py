@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
+from prefect_place import prefect_place
 
 pytestmark = pytest.mark.integration
 
@@ -46,9 +45,9 @@ def test_flow_and_tasks_are_spans_of_one_trace(tmp_path: Path) -> None:
     command = [folder / "opentelemetry-instrument", folder / "mmer", "ingest", "flickr8k"]
     command += ["--synthetic.images", "30", "--context-size", "32", "--prefect"]
     command += ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
-    with prefect_test_harness(server_startup_timeout=120), collector() as (address, spans):
+    with prefect_place(tmp_path / "prefect") as (api, _), collector() as (address, spans):
         env = {
-            "PREFECT_API_URL": PREFECT_API_URL.value(),
+            "PREFECT_API_URL": api,
             "OTEL_SERVICE_NAME": "mmer",
             "OTEL_EXPORTER_OTLP_ENDPOINT": address,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
