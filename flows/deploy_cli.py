@@ -71,6 +71,8 @@ def up(*, port: int = 4200, limit: int = 4, pool: str = "mmer", runtime: Runtime
 
     # Like Ctrl-C: a plain `kill` would end this process alone and leave server and worker behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts: the worker ends by that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with prefect_server(port) as api:
         with temporary_settings({PREFECT_API_URL: api}):
             names = set_up(Plan(runtime, pool))

@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,9 @@ from s3_server import S3Server, s3_server, weed_binary
 # Beside other test processes a thread for every core would only wait for theirs. Read when torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the servers of tests, some of which end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A first call may take its time on a busy machine, and no test is about time.
 settings.register_profile("mmer", deadline=None)
