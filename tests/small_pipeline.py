@@ -13,6 +13,7 @@ from pathlib import Path
 from mmer_core.config import (
     AttackConfig,
     IngestConfig,
+    ModelConfig,
     PipelineConfig,
     PoisonConfig,
     PoisonJob,
@@ -177,6 +178,7 @@ def poison_job(study: Study, name: str, place: Path, **settings: object) -> Pois
             copy_artifact(manifest, study.store, store)
     fields = dict(study.train_job(name)) | {
         "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
+        "model": ModelConfig(embedding=64, hidden=64),
         "training": TrainingConfig(epochs=2),
         "poison": PoisonConfig(**{"counts": (1, 2), "seeds": 1, "iterations": 2, "targets": 1, **settings}),
     }
