@@ -1,11 +1,13 @@
 """An HTTP proxy before a real server that does harm on request: what a network does on a bad day."""
 
 import http.client
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -60,14 +62,16 @@ class Proxy:
 
 
 @contextmanager
-def faulty_proxy(endpoint: str) -> Iterator[Proxy]:
-    upstream = urlsplit(endpoint).netloc
+def faulty_proxy(endpoint: str, certificate: Path) -> Iterator[Proxy]:
+    """Run a proxy; it speaks TLS on both sides where its server does, by the server's own certificate."""
+    scheme, upstream, *_ = urlsplit(endpoint)
+    trust = ssl.create_default_context(cafile=certificate) if scheme == "https" else None
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def handle_request(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.body()
             action = proxy.harm(self.command, self.path)
             self.close_connection = True
             if action == "reset":
@@ -92,13 +96,27 @@ def faulty_proxy(endpoint: str) -> Iterator[Proxy]:
 
         do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_request  # noqa: N815
 
+        def body(self) -> bytes:
+            if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            chunks = []
+            while size := int(self.rfile.readline(), 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(chunks)
+
         def forward(self, body: bytes, action: Action | None) -> tuple[int, list[tuple[str, str]], bytes]:
-            connection = http.client.HTTPConnection(upstream, timeout=30)
+            if trust:
+                connection = http.client.HTTPSConnection(upstream, timeout=30, context=trust)
+            else:
+                connection = http.client.HTTPConnection(upstream, timeout=30)
             try:
                 connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
                 for name, value in self.headers.items():
-                    if name.lower() not in ("connection", "expect"):
+                    if name.lower() not in ("connection", "expect", "transfer-encoding", "content-length"):
                         connection.putheader(name, value)
+                connection.putheader("Content-Length", str(len(body)))
                 connection.endheaders(body)
                 response = connection.getresponse()
                 data = response.read()
@@ -130,7 +148,11 @@ def faulty_proxy(endpoint: str) -> Iterator[Proxy]:
             """Tests read `Proxy.requests` instead."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy = Proxy(f"http://127.0.0.1:{server.server_port}")
+    if trust:
+        identity = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        identity.load_cert_chain(certificate, certificate.with_name("key.pem"))
+        server.socket = identity.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    proxy = Proxy(f"{scheme}://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

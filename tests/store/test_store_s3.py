@@ -20,10 +20,10 @@ MANIFEST = f"artifacts/{KEY}/manifest.json"
 
 
 @pytest.fixture
-def proxied(s3_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
+def proxied(remote_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
     """A store behind the faulty proxy."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-    return open_store(s3_url, tmp_path / "cache")
+    return open_store(remote_url, tmp_path / "cache")
 
 
 def sentence_of(error: pytest.ExceptionInfo[StoreError]) -> str:
@@ -37,10 +37,10 @@ def sentence_of(error: pytest.ExceptionInfo[StoreError]) -> str:
     ("name", "value"), [("AWS_SECRET_ACCESS_KEY", "wrong-secret"), ("AWS_ACCESS_KEY_ID", "nobody")]
 )
 def test_wrong_credentials(
-    s3_url: str, source: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+    remote_url: str, source: Path, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    store = open_store(s3_url)
+    store = open_store(remote_url)
     for ask in (lambda: store.has(KEY), lambda: store.publish(source, draft()), lambda: list(store.list())):
         with pytest.raises(StoreError) as error:
             ask()
@@ -58,7 +58,7 @@ def test_missing_credentials(s3_url: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert "there are no credentials" in sentence_of(error)
 
 
-def test_missing_bucket(s3_url: str, source: Path) -> None:
+def test_missing_bucket(remote_url: str, source: Path) -> None:
     store = open_store("s3://absent-bucket/x")
     for ask in (
         lambda: store.has(KEY),
@@ -87,9 +87,9 @@ def test_settings_that_make_no_sense(s3_url: str, monkeypatch: pytest.MonkeyPatc
         open_store(s3_url)
 
 
-def test_large_files_go_up_in_parts(s3_url: str, s3: S3Server, tmp_path: Path) -> None:
+def test_large_files_go_up_in_parts(remote_url: str, s3: S3Server, tmp_path: Path) -> None:
     data = np.random.default_rng(0).bytes((11 << 20) + 17)
-    prefix = s3_url.rpartition("/")[2]
+    prefix = remote_url.rpartition("/")[2]
     store = Store(S3Backend(s3.bucket, prefix, part_size=5 << 20), tmp_path / "cache")
     store.publish(folder_with(tmp_path / "large", {"big.npy": data}), draft())
     assert contents(store.fetch(KEY)) == {"big.npy": data}
@@ -97,8 +97,8 @@ def test_large_files_go_up_in_parts(s3_url: str, s3: S3Server, tmp_path: Path) -
     assert listed[0]["ETag"].strip('"').endswith("-3")  # S3's mark of an upload in three parts
 
 
-def test_more_artifacts_than_one_page_lists(s3_url: str, s3: S3Server) -> None:
-    client, prefix = client_of(s3), s3_url.rpartition("/")[2]
+def test_more_artifacts_than_one_page_lists(remote_url: str, s3: S3Server) -> None:
+    client, prefix = client_of(s3), remote_url.rpartition("/")[2]
 
     def put(number: int) -> None:
         client.put_object(
@@ -107,7 +107,7 @@ def test_more_artifacts_than_one_page_lists(s3_url: str, s3: S3Server) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, range(1005)))
-    assert [key.digest for key in open_store(s3_url).keys("shard")] == [
+    assert [key.digest for key in open_store(remote_url).keys("shard")] == [
         f"{number:04d}" for number in range(1005)
     ]
 
@@ -163,11 +163,11 @@ def test_a_server_that_lies_is_refused_before_anything_is_stored(
 
 
 def test_the_probe_runs_once_and_leaves_nothing(
-    proxied: Store, proxy: Proxy, s3: S3Server, s3_url: str, source: Path
+    proxied: Store, proxy: Proxy, s3: S3Server, remote_url: str, source: Path
 ) -> None:
     proxied.publish(source, draft())
-    open_store(s3_url).publish(source, draft(ArtifactKey("other", "1")))
+    open_store(remote_url).publish(source, draft(ArtifactKey("other", "1")))
     probes = [request for request in proxy.requests if "/probe/" in request]
     assert len({request.split("/probe/")[1][:32] for request in probes}) == 1
-    prefix = s3_url.rpartition("/")[2]
+    prefix = remote_url.rpartition("/")[2]
     assert "Contents" not in client_of(s3).list_objects_v2(Bucket=s3.bucket, Prefix=f"{prefix}/probe/")
