@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
-UNIT = 2**20 if sys.platform == "darwin" else 2**10
-"""Units of ``ru_maxrss`` in a MiB."""
+from benchmarks.memory import peak
 
 
 def main(side: str, layout: str, root: str, out: str) -> None:
@@ -22,7 +20,7 @@ def _loop(_side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
 
     work = convert_emotic if layout == "emotic" else convert_flickr8k
     out.mkdir()
-    imports, start = _peak(), time.perf_counter()
+    imports, start = peak(), time.perf_counter()
     work(root, out)
     figures = _figures(imports, start)
     arrays = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.npy")}
@@ -36,26 +34,15 @@ def _mmer(side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
 
     config = IngestConfig.model_validate({"dataset": layout, "root": root, "protocol": side})
     context = Context(RuntimeConfig(store=str(out / "store"), work=out / "work"))
-    imports, start = _peak(), time.perf_counter()
+    imports, start = peak(), time.perf_counter()
     made = ingest(context, config)
     figures = _figures(imports, start)
     return {**figures, "arrays": {entry.path: entry.sha256 for entry in made.manifest.files}}
 
 
-def _peak() -> float:
-    """Most resident memory so far, in MiB.
-
-    Linux counts that of the process that started this one in ``ru_maxrss``, but not in ``VmHWM``.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / UNIT
-
-
 def _figures(imports: float, start: float) -> dict[str, object]:
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak": _peak(), "imports": imports}
+    return {"seconds": seconds, "peak": peak(), "imports": imports}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 
 import json
 import os
-import resource
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from benchmarks.memory import peak
 from benchmarks.retrieval_engines import ENGINES, Engine, Vault, Vectors
 from mmer_core.retrieval.ranking import Neighbours, recall
 from mmer_core.retrieval.tuning import least_effort
@@ -38,7 +38,7 @@ def build(engine: str, vectors: Path, folder: Path, count: int, target: float) -
         "build s": wall,
         "build CPU s": cpu,
         "peak MiB": watch.stop() / 2**20,
-        "peak with files MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+        "peak with files MiB": peak(),
         "disk MiB": made.size(folder) / 2**20,
     }
 
