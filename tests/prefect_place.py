@@ -21,7 +21,7 @@ def prefect_place(home: Path) -> Iterator[tuple[str, str]]:
     """A running server, which this process talks to: URLs of its API and of its database ("" for SQLite).
 
     Flows that this very process runs emit no events: nobody here waits for one, and Prefect ends only when the last
-    has been sent, however busy the server is.
+    has been sent, however busy the server is. The server learns of their task runs by events, and so has none of them.
     """
     quiet = {
         "PREFECT_HOME": str(home),

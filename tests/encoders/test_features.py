@@ -125,4 +125,12 @@ def test_progress_ends_at_the_whole_shard(prepared, tmp_path):
 
 @pytest.mark.filterwarnings("error")
 def test_memory_mapped_images_are_read_without_a_warning(prepared, tmp_path):
-    features(prepared, 1000, tmp_path / "features")
+    read_only = np.zeros(1)
+    read_only.flags.writeable = False
+    torch.set_warn_always(True)  # else once a process, perhaps in an earlier test
+    try:
+        with pytest.raises(UserWarning, match="not writable"):
+            torch.from_numpy(read_only)
+        features(prepared, 1000, tmp_path / "features")
+    finally:
+        torch.set_warn_always(False)
