@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from functools import partial
 from typing import Annotated, Any, NoReturn
 
@@ -26,7 +27,7 @@ if os.environ.get("MMER_LOG") == "json":
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
 
 from cyclopts import App, Parameter  # noqa: E402
-from cyclopts.exceptions import CycloptsError  # noqa: E402
+from cyclopts.exceptions import CycloptsError, UnknownOptionError  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
 from rich.console import Console  # noqa: E402
@@ -221,7 +222,21 @@ def _sentence(error: CycloptsError) -> str:
         faults = error.__cause__.errors(include_url=False)
         # A list that lost its faulty items is faulty in turn: only the items are worth telling.
         return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if isinstance(error, UnknownOptionError) and "Did you mean" not in sentence:
+        return f"{sentence} {_cure(error)}"
+    return sentence
+
+
+def _cure(error: UnknownOptionError) -> str:
+    """The option that is named like an unknown one below another heading (--epochs: --training.epochs), or the help."""
+    ends = {
+        name.lstrip("-").rpartition(".")[2]: name for of in error.argument_collection for name in of.names
+    }
+    wanted = (error.token.keyword or error.token.value).lstrip("-").partition("=")[0].rpartition(".")[2]
+    if close := get_close_matches(wanted, ends, n=1, cutoff=0.8):
+        return f"Did you mean {ends[close[0]]}?"
+    return f"{' '.join(['mmer', *(error.command_chain or ())])} --help lists those there are."
 
 
 def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
