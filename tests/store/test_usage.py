@@ -119,11 +119,18 @@ def test_fetching_inputs_is_reading_and_publishing_is_writing(tmp_path: Path) ->
 
 
 def test_it_is_no_part_of_what_an_artifact_is(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(MB))
+
     def build(workspace: Workspace) -> dict:
         (workspace.out / "file").write_bytes(b"same")
         return {}
 
-    first, second = made(tmp_path / "a", build).manifest, made(tmp_path / "b", build).manifest
+    def laborious(workspace: Workspace) -> dict:
+        source.read_bytes()
+        return build(workspace)
+
+    first, second = made(tmp_path / "a", build).manifest, made(tmp_path / "b", laborious).manifest
     assert first.usage != second.usage
     assert first.content == second.content
     assert Manifest.from_bytes(first.to_bytes(), first.key) == first
