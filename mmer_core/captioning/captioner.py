@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from mmer_core.captioning.asking import Ask, ask_in_a_chat, ask_with_pixels, ask_with_prompt
@@ -120,7 +120,7 @@ def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch
     """
     transformers_logging.set_verbosity_error()  # generation repeats its advice with every photo
     folder = check_captioner(name)
-    model: Any = huggingface.load_pretrained(name, folder, AutoModelForImageTextToText)
+    model: Any = huggingface.load_pretrained(name, folder, transformers.AutoModelForImageTextToText)
     processor, image_processor, tokenizer = _processors(folder)
     tokenizer.padding_side = "left"  # an answer goes on from the last token of its question
     if getattr(processor, "chat_template", None):
@@ -167,13 +167,13 @@ def captioner_identity(name: str) -> dict[str, str]:
 def _processors(folder: Path) -> tuple[Any | None, Any, Any]:
     """Processor (None where there is none of its own), image processor, tokenizer."""
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
         if hasattr(processor, "image_processor") and hasattr(processor, "tokenizer"):
             return processor, processor.image_processor, processor.tokenizer
         return (
             None,
-            AutoImageProcessor.from_pretrained(folder, local_files_only=True),
-            AutoTokenizer.from_pretrained(folder, local_files_only=True),
+            transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True),
+            transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True),
         )
     except (OSError, ValueError, KeyError, ImportError):
         raise EncoderError(

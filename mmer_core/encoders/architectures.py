@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoModel
 
 # Read their answer off the last position, and were trained on texts padded to full length, unmasked.
 _PADDED = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
@@ -25,7 +24,7 @@ def model_class(config: Any) -> Any:
     name = (getattr(config, "architectures", None) or [""])[0]
     if name.endswith("ModelWithProjection") or name == "BlipForImageTextRetrieval":
         return getattr(transformers, name)
-    return AutoModel
+    return transformers.AutoModel
 
 
 def image_features(model: Any, pixels: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from mmer_core.encoders.architectures import (
@@ -64,7 +64,7 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
         EncoderError: The model has no image tower or the folder no ``preprocessor_config.json``.
     """
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError):
         raise EncoderError(
             f"{folder} has no usable preprocessor_config.json; without its preprocessing an encoder is not run"
@@ -97,7 +97,7 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
         EncoderError: The model has no text encoder, or the folder no tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError):
         raise EncoderError(
             f"{folder} has no usable tokenizer; a text encoder is not run without its own"
@@ -134,7 +134,7 @@ def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
         EncoderError: The weights are damaged, of another architecture, or of another kind of model.
     """
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         model, info = (kind or model_class(config)).from_pretrained(
             folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
+import transformers
 
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import ImageEncoder, TextEncoder
@@ -74,7 +74,7 @@ def export_model(
                     "nothing was exported"
                 )
         if text is not None:
-            tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
                 text_folder(context.encoder_name(encoders.text)), local_files_only=True
             )
             tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
