@@ -75,7 +75,7 @@ def test_killed_at_three_random_moments_of_a_training(study: Study, name: str, t
     """Emotion and retrieval: the weights at the end are those of a training that nobody disturbed."""
     job = study.train_job(name)
     longer = job.training.model_copy(update={"epochs": EPOCHS, "patience": EPOCHS})
-    job = job.model_copy(update={"training": longer, "model": ModelConfig(hidden=32)})
+    job = job.model_copy(update={"training": longer, "model": ModelConfig(embedding=64, hidden=32)})
     calm = _elsewhere(study, job, tmp_path / "calm")
     expected = Context(calm.runtime).store.manifest(jobs.train.fn(calm).artifacts().model)
     job = _elsewhere(study, job, tmp_path / "killed")
