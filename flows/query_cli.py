@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
 from rich.table import Table
 
 from flows.terminal import tables
@@ -13,7 +12,7 @@ from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
-from mmer_core.stages.training import HISTORY_FILE
+from mmer_core.stages.training import load_history
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 
@@ -62,7 +61,7 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
 def print_history(context: Context, key: ArtifactKey) -> None:
     """What a training printed by epoch, the kept one marked."""
     artifact = context.artifact(key)
-    history = pd.read_csv(artifact.folder / HISTORY_FILE)
+    history = load_history(artifact.folder)
     table = Table(*(name.replace("_", " ") for name in history.columns), "", box=None)
     for row in history.to_dict("records"):
         kept = "kept" if row["epoch"] == artifact.summary["best_epoch"] else ""

@@ -9,6 +9,7 @@ from typing import Any
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict, Json, Toml, Yaml
 
+from mmer_core.datasets.cells import NotText, text_of
 from mmer_core.errors import ConfigError
 
 _READERS: dict[str, Callable[..., Any]] = {".toml": Toml, ".yaml": Yaml, ".yml": Yaml, ".json": Json}
@@ -46,7 +47,10 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
         fields = _READERS[path.suffix](path, must_exist=True).config
     except Exception as error:  # each format raises its own
         raise ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
-    return rest, [_Fields(fields, path)]
+    try:
+        return rest, [_Fields(_as_text(fields), path)]
+    except NotText as error:
+        raise ConfigError(f"{path} holds {error} in a list; write texts or numbers, texts in quotes") from None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,17 @@ class _Fields:
         for command in reversed(commands):
             nested = {command: nested}
         Dict(nested, source=str(self.path))(app, commands, arguments)
+
+
+def _as_text(value: Any) -> Any:
+    """Values as a manifest's cells are read, and not as Python prints them; what is null stands for the default."""
+    if isinstance(value, dict):
+        return {name: _as_text(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list):
+        if None in value:
+            raise NotText("null")
+        return [_as_text(one) for one in value]
+    return repr(value) if isinstance(value, float) else text_of(value)
 
 
 def _path(name: str) -> Path:

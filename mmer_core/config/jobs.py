@@ -1,10 +1,10 @@
 """The jobs: what a flow, and a command, takes."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmer_core.config.attacks import AttackConfig
 from mmer_core.config.base import Config, Split
@@ -105,13 +105,23 @@ class UpdateIndexJob(Config):
     )
     split: Split | Literal["all"] = Field("all", description="Split of the dataset to add, or all of them.")
     delete: tuple[str, ...] = Field((), description="Ids of photos to delete, with their captions.")
-    delete_from: Path | None = Field(None, description="File of ids of photos to delete, one a line.")
+    delete_from: Path | None = Field(
+        None, description="File of ids of photos to delete, one a line; in a .jsonl each as a JSON string."
+    )
     compact: Literal["auto", "yes", "no"] = Field(
         "auto",
         description="Build the index again from what is left: auto does when it is of more than 8 parts, or more than a "
         "quarter of its photos are gone.",
     )
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @field_validator("delete", mode="before")
+    @classmethod
+    def _ids_are_text(cls, ids: Any) -> Any:
+        # The command line reads what looks like a JSON list or object as one, and its spelling is lost.
+        if isinstance(ids, list | tuple) and any(isinstance(one, list | dict) for one in ids):
+            raise ValueError("an id that is a JSON list or object can only be given in a file: --delete-from")
+        return ids
 
     @property
     def adds(self) -> bool:

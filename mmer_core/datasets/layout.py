@@ -54,7 +54,7 @@ def stays_inside(path: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """One line without spaces at its ends: captions reach encoders and CSV files in this form."""
+    """One line without blanks at its ends: the form in which encoders read texts."""
     return " ".join(text.split())
 
 

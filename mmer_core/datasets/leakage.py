@@ -18,11 +18,11 @@ import faiss
 import imagehash
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.progress import Progress, silent
+from mmer_core.tabular import write_table
 
 NEAR_BITS = 6
 """Two images are near-identical when their 64-bit hashes differ in at most so many bits."""
@@ -93,7 +93,7 @@ def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent)
                 done += 1
                 progress(done, total, name)
             if GROUP in split.table:
-                groups[name] = list(zip(split.ids, split.table[GROUP].astype(str), strict=True))
+                groups[name] = list(zip(split.ids, split.table[GROUP], strict=True))
     return compare_splits(prints) + shared_groups(groups)
 
 
@@ -148,8 +148,7 @@ def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:
 
 def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
     """Write ``leakage.csv``."""
-    table = pd.DataFrame([tuple(vars(leak).values()) for leak in leaks], columns=list(COLUMNS))
-    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    write_table(path, COLUMNS, (tuple(vars(leak).values()) for leak in leaks))
 
 
 def _read_print(images: npt.NDArray[np.uint8], row: int) -> Print:

@@ -2,10 +2,11 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mmer_core.datasets.cells import is_given
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.layout import stays_inside
@@ -35,7 +36,7 @@ def read_manifest(path: Path) -> RawDataset:
     """
     rows, declaration = read_rows(path)
     labelled = any(row.labels is not None for row in rows)
-    if not labelled and not any(row.texts for row in rows):
+    if not labelled and not any(row.texts or row.problem for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
     generated = not any("split" in row.fields for row in rows)
     splits = generated_splits(path.parent, rows) if generated else [given_split(row) for row in rows]
@@ -99,8 +100,8 @@ class _Reader:
         self.quarantined: list[Quarantined] = []
 
     def read(self, row: Row, split: str) -> None:
-        identity = str(row.fields.get("id", "")).strip()
-        texts = [text for text in row.texts if text]
+        identity = row.fields.get("id", "")
+        texts = [text for text in row.texts if is_given(text)]
         if len(texts) < len(row.texts):
             empty = Quarantined(split, identity, "caption_empty", f"{row.where}: an empty text")
             self.quarantined += [empty] * (len(row.texts) - len(texts))
@@ -147,7 +148,7 @@ class _Reader:
             yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
         yield from self._image_problems(str(row.fields.get("image", "")).strip())
         if self.task == "retrieval":
-            if not any(row.texts):
+            if not any(map(is_given, row.texts)):
                 yield "no_caption", "no text"
             return
         yield from self._label_problems(row)
@@ -193,12 +194,12 @@ class _Reader:
         return valence, arousal, dominance
 
     def _named(self, row: Row) -> list[str]:
-        """The row's labels, without repeats."""
-        value = row.labels
-        parts = value.split(self.declaration.separator) if isinstance(value, str) else value
-        if parts is not None and not isinstance(parts, list):
-            parts = [parts]
-        return list(dict.fromkeys(label for part in parts or () if (label := str(part).strip())))
+        """The row's labels, without repeats: as they stand, but for blanks around those that are joined in a cell."""
+        parts: Sequence[str] = row.labels or ()
+        if isinstance(parts, str):
+            joined = parts.split(self.declaration.separator)
+            parts = list(filter(None, (part.strip() for part in joined))) if len(joined) > 1 else joined
+        return list(dict.fromkeys(parts))
 
 
 def _group_column(row: Row) -> dict[str, str]:
@@ -206,9 +207,11 @@ def _group_column(row: Row) -> dict[str, str]:
 
 
 def _number(value: Any) -> float:
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return math.nan  # Python would read True as 1, and 1_0 as 10
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
 from mmer_core.config import Config
-from mmer_core.datasets.layout import tidy
+from mmer_core.datasets.cells import NotText, Unreadable, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
@@ -22,7 +22,9 @@ REQUIRED = ("id", "image")
 PARQUET_KEY = b"mmer"
 """Key of the declaration in a Parquet file's metadata."""
 
-_KNOWN = {*REQUIRED, "split", "group", *VAD, *BOX}
+_TEXTUAL = {*REQUIRED, "split", "group"}
+_NUMBERS = {*VAD, *BOX}
+_LABELS = {"label", "labels"}
 _TEXT = re.compile(r"texts?[ _]?\d*")
 
 
@@ -36,10 +38,15 @@ class Declaration(Config):
         VAD_RANGE, description="Lowest and highest rating; ratings are mapped from here to 1..10."
     )
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_are_text(cls, labels: Any) -> Any:
+        return tuple(texts_of(labels)) if isinstance(labels, list) else labels
+
     @field_validator("labels")
     @classmethod
     def _labels_are_distinct(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if labels is not None and (len(set(labels)) < len(labels) or not all(labels)):
+        if labels is not None and (len(set(labels)) < len(labels) or not all(map(is_given, labels))):
             raise ValueError("labels must be distinct and not empty")
         return labels
 
@@ -57,16 +64,16 @@ class Row:
 
     Attributes:
         where: ``"line 12"`` (of a file whose first line is 1) or ``"row 12"`` of a Parquet file.
-        fields: Known columns by name, in lower case; empty cells are absent.
-        texts: The texts, each one line.
-        labels: One cell, or a list.
+        fields: Known columns by name, in lower case; empty cells are absent. All are text but ratings and boxes.
+        texts: The texts as they stand; a blank one is an empty caption.
+        labels: One cell, in which several may be joined, or the labels themselves; None where nothing is said.
         metadata: All other columns.
     """
 
     where: str
     fields: dict[str, Any] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
-    labels: Any = None
+    labels: str | tuple[str, ...] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     problem: str = ""
 
@@ -121,27 +128,53 @@ def _declaration(path: Path, header: str) -> Declaration:
 
 def _row(where: str, cells: list[tuple[str, Any]]) -> Row:
     """Sort the cells of a row by what they are; several text columns are several texts."""
-    fields: dict[str, Any] = {}
-    texts: list[str] = []
-    metadata: dict[str, str] = {}
-    labels = None
+    found = _Cells()
+    problems = []
     for name, value in cells:
-        key = name.strip().lower()
-        if _empty(value):
-            continue
+        try:
+            found.add(name.strip(), value)
+        except NotText as error:
+            problems.append(f"column {name.strip()} holds {error}")
+    return Row(where, found.fields, tuple(found.texts), found.labels, found.metadata, "; ".join(problems))
+
+
+@dataclass
+class _Cells:
+    """The cells of one row, sorted. A faulty one leaves an empty text, so that its column counts as there."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    labels: str | tuple[str, ...] | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, value: Any) -> None:
+        """Raises `NotText` for a value that cannot be what its column is, or for a second one of that name."""
+        key = name.lower()
         if _TEXT.fullmatch(key):
-            texts += [tidy(str(one)) for one in (value if isinstance(value, list) else [value])]
-        elif key in ("label", "labels"):
-            labels = value
-        elif key in _KNOWN:
-            fields[key] = value
-        else:
-            metadata[name.strip()] = str(value)
-    return Row(where, fields, tuple(texts), labels, metadata)
+            self.texts += texts_of(value) if is_given(value) else ()
+        elif key in _LABELS and is_given(value):
+            before, self.labels = self.labels, ()
+            _refuse_second(before is not None)
+            self.labels = _labels(value)
+        elif key in _TEXTUAL and is_given(value):
+            before, self.fields[key] = self.fields.get(key), ""
+            _refuse_second(before is not None)
+            self.fields[key] = text_of(value)
+        elif key in _NUMBERS and is_given(value):
+            _refuse_second(key in self.fields)
+            self.fields[key] = value
+        elif key not in _LABELS | _TEXTUAL | _NUMBERS and (text := metadata_of(value)):
+            _refuse_second(name in self.metadata)
+            self.metadata[name] = text
 
 
-def _empty(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+def _labels(value: Any) -> str | tuple[str, ...]:
+    return value if isinstance(value, str) else tuple(filter(is_given, texts_of(value)))
+
+
+def _refuse_second(there: bool) -> None:
+    if there:
+        raise NotText("a second value, and only one of the columns of that name can be right")
 
 
 def _read_csv(path: Path) -> tuple[str, list[Row]]:
@@ -189,7 +222,7 @@ def _read_json_lines(path: Path) -> tuple[str, list[Row]]:
 
 def _json_row(where: str, line: str) -> Row:
     try:
-        content = json.loads(line)
+        content = json.loads(line, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         return Row(where, problem=f"not JSON: {error}")
     if not isinstance(content, dict):
@@ -197,13 +230,46 @@ def _json_row(where: str, line: str) -> Row:
     return _row(where, list(content.items()))
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of whose repeated names Python would keep the last."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ValueError(f"{twice!r} stands twice in an object")
+    return content
+
+
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:
     with pq.ParquetFile(path) as file:
         declared = (file.schema_arrow.metadata or {}).get(PARQUET_KEY, b"").decode("utf-8", errors="replace")
-        records = (record for batch in file.iter_batches() for record in batch.to_pylist())
+        names = file.schema_arrow.names
+        records = (
+            record
+            for batch in file.iter_batches()
+            for record in zip(*map(_values, batch.columns), strict=True)
+        )
         return declared, [
-            _row(f"row {number}", list(record.items())) for number, record in enumerate(records, 1)
+            _row(f"row {number}", list(zip(names, record, strict=True)))
+            for number, record in enumerate(records, 1)
         ]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The values of a column; floats keep their width, which decides how many digits they have."""
+    if column.type in (pa.float16(), pa.float32()):
+        kind = column.type.to_pandas_dtype()
+        return [None if value is None else kind(value) for value in column.to_pylist()]
+    try:
+        return column.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return list(map(_value, column))
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return Unreadable()
 
 
 FORMATS: dict[str, Callable[[Path], tuple[str, list[Row]]]] = {

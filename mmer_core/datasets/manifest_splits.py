@@ -45,7 +45,8 @@ def generated_splits(base: Path, rows: list[Row]) -> list[str]:
 
 def group_of(row: Row) -> str:
     """What a row says must not be in two splits (a person, an album); empty where it says nothing."""
-    return str(row.fields.get("group", "")).strip()
+    group: str = row.fields.get("group", "")
+    return group
 
 
 def image_digests(base: Path, rows: list[Row]) -> dict[str, bytes | None]:

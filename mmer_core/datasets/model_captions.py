@@ -1,14 +1,13 @@
 """Captions that a model wrote, for photos that no better source describes."""
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mmer_core.datasets.layout import read_csv
 from mmer_core.datasets.people_text import TEMPLATE
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Sample, Text
+from mmer_core.tabular import read_table, write_table
 
 PROVENANCE = "model"
 _COLUMNS = ("folder", "filename", "caption", "provenance")
@@ -41,19 +40,14 @@ def with_captions(raw: RawDataset, captions: Mapping[str, Text]) -> RawDataset:
 
 def write_captions(path: Path, captions: Iterable[tuple[str, Text]]) -> None:
     """Write captions by photo as ``folder, filename, caption, provenance``: a sidecar that can be edited."""
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for name, text in captions:
-            folder, _, filename = name.rpartition("/")
-            writer.writerow((folder, filename, text.text, text.provenance))
+    parted = ((name.rpartition("/"), text) for name, text in captions)
+    write_table(path, _COLUMNS, ((at, name, text.text, text.provenance) for (at, _, name), text in parted))
 
 
 def read_captions(path: Path) -> Iterator[tuple[str, Text]]:
     """Read what `write_captions` wrote."""
-    for _, row in read_csv(path, _COLUMNS):
-        name = "/".join(filter(None, (row["folder"], row["filename"])))
-        yield name, Text(row["caption"], row["provenance"])
+    for folder, filename, caption, provenance in read_table(path).itertuples(index=False):
+        yield "/".join(filter(None, (folder, filename))), Text(caption, provenance)
 
 
 def _needs_text(sample: Sample) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmer_core.datasets.layout import read_csv, tidy
+from mmer_core.datasets.cells import is_given
+from mmer_core.datasets.layout import read_csv
 from mmer_core.datasets.sample import Quarantined, Text
 from mmer_core.errors import DatasetError
 
@@ -79,13 +80,13 @@ def read_sidecar(path: Path) -> Sidecar:
     for line, row in read_csv(path, ("folder", "filename", "caption")):
         sidecar.rows += 1
         photo = (row["folder"].strip().strip("/"), row.get("filename", "").strip())
-        person, caption = row.get("person", "").strip(), tidy(row.get("caption", ""))
+        person, caption = row.get("person", "").strip(), row.get("caption", "")
         if person and not person.isdecimal():
             raise DatasetError(
                 f"{path}, line {line}: person {person!r} is not a number from 0; correct the row"
             )
         text = Text(caption, "sidecar")
-        if not caption:
+        if not is_given(caption):
             detail = f"line {line} of {path.name} has no caption"
             sidecar.quarantined.append(Quarantined("", "/".join(photo), "caption_empty", detail))
         elif person:

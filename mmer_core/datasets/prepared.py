@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mmer_core.errors import DatasetError
+from mmer_core.tabular import read_table
 from mmer_core.taxonomy import SPLITS
 
 CARD_FILE = "dataset.json"
@@ -97,12 +98,12 @@ class PreparedSplit:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a sample, as in ``<split>.csv``; the column ``Id`` is the sample's id."""
-        return pd.read_csv(self.folder / f"{self.split}.csv", keep_default_na=False)
+        """One row a sample, as in ``<split>.csv``, all of it text; the column ``Id`` is the sample's id."""
+        return read_table(self.folder / f"{self.split}.csv")
 
     @cached_property
     def ids(self) -> list[str]:
-        return [str(value) for value in self.table["Id"]]
+        return self.table["Id"].tolist()
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -127,12 +128,12 @@ class PreparedSplit:
 
     @cached_property
     def _texts(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / f"{self.split}_texts.csv", keep_default_na=False)
+        return read_table(self.folder / f"{self.split}_texts.csv", {"Sample": int})
 
     @cached_property
     def texts(self) -> list[str]:
-        """``T`` texts in file order."""
-        return [str(value) for value in self._texts["Text"]]
+        """``T`` texts in file order, as the dataset has them: with line breaks, and blanks at their ends."""
+        return self._texts["Text"].tolist()
 
     @cached_property
     def text_sample(self) -> npt.NDArray[np.int64]:

@@ -75,7 +75,7 @@ def _ratings(split: PreparedSplit) -> dict[str, list[int]]:
     }
 
 
-def _counts(values: Iterable[object]) -> dict[str, int]:
+def _counts(values: Iterable[str]) -> dict[str, int]:
     """How often each value stands, most frequent first; nothing where no value is given at all."""
-    counts = Counter(str(value) or "not stated" for value in values)
+    counts = Counter(value or "not stated" for value in values)
     return {} if set(counts) == {"not stated"} else dict(counts.most_common())

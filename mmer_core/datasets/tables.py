@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.datasets.crops import Crop
 from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetCard
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
+from mmer_core.tabular import write_table
 
 COLUMNS = (
     "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
@@ -26,11 +26,11 @@ def write_split(
     rows = [
         _row(index, sample, crop) for index, (sample, crop) in enumerate(zip(samples, crops, strict=True))
     ]
-    table = pd.DataFrame(rows)
-    known = [name for name in COLUMNS if name in table]
-    _to_csv(table[[*known, *(name for name in table if name not in COLUMNS)]], folder / f"{split}.csv")
-    texts = [(row, text.text, text.provenance) for row, sample in enumerate(samples) for text in sample.texts]
-    _to_csv(pd.DataFrame(texts, columns=["Sample", "Text", "Provenance"]), folder / f"{split}_texts.csv")
+    there = dict.fromkeys(name for row in rows for name in row)
+    columns = [name for name in COLUMNS if name in there] + [name for name in there if name not in COLUMNS]
+    write_table(folder / f"{split}.csv", columns, ([row.get(name) for name in columns] for row in rows))
+    texts = ((row, text.text, text.provenance) for row, sample in enumerate(samples) for text in sample.texts)
+    write_table(folder / f"{split}_texts.csv", ("Sample", "Text", "Provenance"), texts)
     # The reference converter saves doubles, and mean ratings are no single-precision numbers.
     kind = np.float64 if raw.protocol == "mat2py" else np.float32
     if raw.task == "emotion":
@@ -46,8 +46,8 @@ def write_split(
 
 def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
     """Write ``quarantine.csv``: whole samples and single captions, in the order they were met."""
-    rows = [(row.split, row.id, row.reason, row.detail) for row in quarantined]
-    _to_csv(pd.DataFrame(rows, columns=["Split", "Id", "Reason", "Detail"]), folder / QUARANTINE_FILE)
+    rows = ((row.split, row.id, row.reason, row.detail) for row in quarantined)
+    write_table(folder / QUARANTINE_FILE, ("Split", "Id", "Reason", "Detail"), rows)
 
 
 def card(
@@ -92,7 +92,3 @@ def _row(index: int, sample: Sample, crop: Crop) -> dict[str, object]:
     if sample.vad is not None:
         row["Continuous_Labels"] = list(sample.vad)
     return row
-
-
-def _to_csv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
+from mmer_core.datasets.layout import tidy
 from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
 from mmer_core.incremental.planning import Planner
 from mmer_core.tracing import running
@@ -137,8 +138,12 @@ class TextEncoder:
         return self
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """The tensors ``(len(texts), L)`` that ``module`` takes, padded and truncated, on the device."""
-        return {name: tensor.to(self.device) for name, tensor in self.tokenize(list(texts)).items()}
+        """The tensors ``(len(texts), L)`` that ``module`` takes, padded and truncated, on the device.
+
+        Texts are read as one line with single blanks: some tokenizers have tokens for line breaks and more blanks.
+        """
+        lines = [tidy(text) for text in texts]
+        return {name: tensor.to(self.device) for name, tensor in self.tokenize(lines).items()}
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
@@ -147,6 +152,7 @@ class TextEncoder:
         Texts are batched by length, because padding is paid for like text, and a text that stands there
         several times is read once; the order of the result is that of the input.
         """
+        texts = [tidy(text) for text in texts]
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         features = torch.empty(len(distinct), self.width)
         for start in range(0, len(distinct), batch_size):

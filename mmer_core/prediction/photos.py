@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmer_core.datasets.boxes import clamp
+from mmer_core.datasets.cells import is_given
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
@@ -126,8 +127,8 @@ def _from_list(path: Path) -> list[PhotoRequest]:
 
 def _listed(path: Path, head: list[str], cells: list[str]) -> PhotoRequest:
     row = dict(zip(head, cells, strict=False))
-    name = row.get("photo", "")
-    request = PhotoRequest(name, path.parent / name, text=row.get("text", "").strip() or None)
+    name, text = row.get("photo", ""), row.get("text")
+    request = PhotoRequest(name, path.parent / name, text=text if is_given(text) else None)
     if len(cells) != len(head):
         reason = f"the row has {len(cells)} cells, but the header {len(head)}: quote a text that holds commas"
         return replace(request, error=reason)

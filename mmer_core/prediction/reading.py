@@ -1,9 +1,7 @@
 """What is read in a person, and how it is written down."""
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.files import write_whole
+from mmer_core.tabular import csv_lines, joined
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class PersonReading:
 def write_readings(readings: Sequence[PersonReading], path: Path) -> None:
     """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
 
-    The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``),
-    then ``probability <category>`` and the continuous dimensions; what is not there is an empty cell.
+    The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``; one
+    that holds a ``;`` or a quote stands in quotes, as in a CSV), then ``probability <category>`` and the continuous dimensions; what is not there is an empty cell.
 
     Raises:
         ConfigError: The name ends in neither.
@@ -92,23 +91,17 @@ def _csv(readings: Sequence[PersonReading]) -> str:
     read = [one.reading for one in readings if one.reading]
     categories = dict.fromkeys(name for one in read for name in one.probabilities)
     dimensions = dict.fromkeys(name for one in read for name in one.ratings)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     head = ("photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present")
-    writer.writerow([*head, *(f"probability {name}" for name in categories), *dimensions])
-    for one in readings:
-        probabilities = one.reading.probabilities if one.reading else {}
-        ratings = one.reading.ratings if one.reading else {}
-        writer.writerow(
-            [
-                one.photo,
-                *(one.box or ("",) * 4),
-                "" if one.detected is None else one.detected,
-                one.text or "",
-                one.error or "",
-                ";".join(one.reading.present) if one.reading else "",
-                *(probabilities.get(name, "") for name in categories),
-                *(ratings.get(name, "") for name in dimensions),
-            ]
-        )
-    return buffer.getvalue()
+    columns = [*head, *(f"probability {name}" for name in categories), *dimensions]
+    rows = ([*_person(one), *_figures(one, categories, dimensions)] for one in readings)
+    return "".join(csv_lines(columns, rows))
+
+
+def _person(one: PersonReading) -> list[object]:
+    present = joined(one.reading.present) if one.reading else ""
+    return [one.photo, *(one.box or (None,) * 4), one.detected, one.text, one.error, present]
+
+
+def _figures(one: PersonReading, categories: Iterable[str], dimensions: Iterable[str]) -> list[object]:
+    probabilities, ratings = (one.reading.probabilities, one.reading.ratings) if one.reading else ({}, {})
+    return [*map(probabilities.get, categories), *map(ratings.get, dimensions)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmer_core.datasets.cells import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
 from mmer_core.querying.query import Answer, Query
@@ -119,7 +120,8 @@ def _from_csv(path: Path) -> Iterator[Query]:
 
 
 def _from_json_lines(path: Path) -> Iterator[Query]:
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+    # A JSON string may hold what Python takes for ends of lines, such as U+2028.
+    for number, line in enumerate(path.read_text("utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -133,10 +135,13 @@ def _from_json_lines(path: Path) -> Iterator[Query]:
 
 
 def _query(path: Path, where: str, fields: dict[str, Any]) -> Query:
-    given = {name: str(fields[name]).strip() for name in _FIELDS if fields.get(name) not in (None, "")}
-    given = {name: value for name, value in given.items() if value}
+    try:
+        read = {name: text_of(fields[name]) for name in _FIELDS if is_given(fields.get(name))}
+    except NotText as error:
+        return Query(error=f"{path}, {where} asks for {error}; give one of text, image and id")
+    given = {name: value for name, value in read.items() if value is not None}
     query = Query(
-        given.get("text"), path.parent / given["image"] if "image" in given else None, given.get("id")
+        given.get("text"), path.parent / given["image"].strip() if "image" in given else None, given.get("id")
     )
     if len(given) != 1:
         said = f"both {' and '.join(given)}" if given else "nothing"

@@ -4,8 +4,6 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-import pandas as pd
-
 from mmer_core.config import CardConfig
 from mmer_core.datasets.leakage import find_leaks, write_leaks
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
@@ -16,6 +14,7 @@ from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.tabular import read_table
 
 VERSION = 1
 CARD_PAGE = "card.html"
@@ -55,5 +54,5 @@ def describe(context: Context, config: CardConfig, prepared: ArtifactKey) -> Art
 
 
 def _quarantined(dataset: Prepared) -> list[Quarantined]:
-    table = pd.read_csv(dataset.folder / QUARANTINE_FILE, keep_default_na=False, dtype=str)
+    table = read_table(dataset.folder / QUARANTINE_FILE)
     return [Quarantined(*row) for row in table.itertuples(index=False)]

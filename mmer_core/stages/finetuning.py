@@ -18,6 +18,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.features import encoder_decides
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.tabular import write_frame
 from mmer_core.training.loop import fit, initialisation
 from mmer_core.training.tuning import CaptionTuner, EmotionTuner
 
@@ -72,7 +73,7 @@ def finetune(
         (workspace.out / ADAPTER_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
         for modality in parts:
             save_tower(loaded[modality], workspace.out, modality)
-        pd.DataFrame(progression.history).to_csv(workspace.out / HISTORY_FILE, index=False)
+        write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
         best = progression.history[progression.best_epoch - 1]
         return {
             "dataset": dataset.card.name,

@@ -43,12 +43,12 @@ def _people(
         return {}
     height, width = size
     found = {}
-    rows = split.table.set_index("Id").loc[table["sample"].unique()]
+    rows = split.table.set_index("Id").loc[table["sample"].unique().tolist()]
     for sample, box, whole in zip(rows.index, rows["BBox"], rows["Image Size"], strict=True):
         (x1, y1, x2, y2), (columns, lines) = json.loads(box), json.loads(whole)
         across, down = width / columns, height / lines
         chin = y1 + HEAD * (y2 - y1)
-        found[str(sample)] = [
+        found[sample] = [
             ("person, upper quarter of the box", (x1 * across, y1 * down, x2 * across, chin * down)),
             ("person, rest of the box", (x1 * across, chin * down, x2 * across, y2 * down)),
         ]

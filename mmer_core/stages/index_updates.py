@@ -1,12 +1,15 @@
 """Adding to an index and deleting from it, as a new version; readers of the old one keep what they have."""
 
 import hashlib
+import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmer_core.datasets.cells import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
 from mmer_core.retrieval.side_table import SideTable
@@ -49,23 +52,44 @@ def find_index(context: Context, text: str) -> Artifact:
 
 
 def read_ids(file: Path) -> list[str]:
-    """Ids from a file, one a line. Raises `ConfigError` when it cannot be read or holds none."""
+    """Ids from a file, one a line; in a ``.jsonl`` each is a JSON string, which may hold line breaks.
+
+    Blanks at the ends of a line are part of an id; a line that is blank is none.
+
+    Raises:
+        ConfigError: The file cannot be read, holds no id, or a line of a ``.jsonl`` is none.
+    """
     try:
-        lines = file.read_text("utf-8").splitlines()
+        content = file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(f"cannot read ids from {file}: {reason}") from None
-    ids = [line.strip() for line in lines if line.strip()]
+    lines = [(number, line.removesuffix("\r")) for number, line in enumerate(content.split("\n"), 1)]
+    read = partial(_json_id, file) if file.suffix.lower() == ".jsonl" else _plain_id
+    ids = [read(number, line) for number, line in lines if is_given(line)]
     if not ids:
         raise ConfigError(f"{file} holds no id: write one a line")
     return ids
+
+
+def _plain_id(number: int, line: str) -> str:
+    return line
+
+
+def _json_id(file: Path, number: int, line: str) -> str:
+    try:
+        if (id := text_of(json.loads(line))) is not None:
+            return id
+    except (ValueError, RecursionError):  # NotText is a ValueError
+        pass
+    raise ConfigError(f'{file}, line {number} is no id; write a JSON string a line: "a.jpg"')
 
 
 def check_ids(base: Artifact, ids: Sequence[str]) -> None:
     """Raises `ConfigError` when an index lacks some of the photos that are to be deleted from it."""
     unknown = sorted(set(ids) - set(RetrievalIndex(base.folder).ids())) if ids else []
     if unknown:
-        named = ", ".join(unknown[:_NAMED]) + (", …" if len(unknown) > _NAMED else "")
+        named = ", ".join(map(_shown, unknown[:_NAMED])) + (", …" if len(unknown) > _NAMED else "")
         raise ConfigError(
             f"{base.key} holds no photo with the id {named} ({len(unknown)} of {len(set(ids))} to delete are not there)"
         )
@@ -168,6 +192,11 @@ def _origin(context: Context, old: Artifact, new: Artifact | None, target: Targe
         return mine
     before = sum(piece.count(target) for source in sources(old) for piece in pieces_of(context, source))
     return np.concatenate([mine, np.asarray(origins(new.folder, target, _rows(new, target))) + before])
+
+
+def _shown(id: str) -> str:
+    """In quotes where it would not be seen where an id begins and ends."""
+    return id if id.isprintable() and id == id.strip() and ", " not in id else repr(id)
 
 
 def _digest(ids: Sequence[str]) -> str:

@@ -30,6 +30,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.features import feature_parts
 from mmer_core.stages.zero_shot import zero_shot
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.tabular import read_table, write_frame
 from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -92,7 +93,7 @@ def train(
             )
         with leg("write"):
             save_model(learner.model, spec, workspace.out)
-        pd.DataFrame(progression.history).to_csv(workspace.out / HISTORY_FILE, index=False)
+        write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
         if isinstance(learner, EmotionLearner):
             _calibrate(learner, workspace.out)
         return _summary(spec, progression)
@@ -126,6 +127,11 @@ def training_data(
     pairs = RetrievalData.load(features, split)
     pairs = pairs if poisons is None else poison_pairs(pairs, poisons)
     return pairs if keep is None else keep_pairs(pairs, keep)
+
+
+def load_history(folder: Path) -> pd.DataFrame:
+    """The history of a ``model`` or ``adapter`` artifact: a row an epoch."""
+    return read_table(folder / HISTORY_FILE, {"epoch": int}, others=float)
 
 
 def _learner(

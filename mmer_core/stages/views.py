@@ -29,7 +29,7 @@ from mmer_core.stages.criteria import before_and_after
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
-from mmer_core.stages.training import HISTORY_FILE
+from mmer_core.stages.training import load_history
 from mmer_core.store import Manifest
 
 _RESULTS = 5
@@ -58,7 +58,7 @@ class Measured:
         return cls(
             ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text()),
             trained.manifest,
-            pd.read_csv(trained.folder / HISTORY_FILE),
+            load_history(trained.folder),
             load_metrics(evaluation),
             evaluation,
             Prepared.open(context.folder(models.prepared)),

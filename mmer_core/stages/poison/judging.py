@@ -21,6 +21,7 @@ from mmer_core.stages.features import encoder_decides
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, configured_trigger, target_rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.tabular import write_frame
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.poisoned import POISONED_STREAM
@@ -95,7 +96,7 @@ def judge_poisons(
         free = ~concept.carriers(held_out)
         aimed = np.isin(np.arange(len(held_out)), target_rows(config, held_out, concept, arm.seed))
         table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
-        table.to_csv(workspace.out / OUTCOMES_FILE, index=False)
+        write_frame(workspace.out / OUTCOMES_FILE, table)
         metrics = json.loads((context.folder(inputs["evaluation"]) / METRICS_FILE).read_text())
         headline = HEADLINE[trained.spec.task]
         return {

@@ -24,6 +24,7 @@ from mmer_core.stages.poison.planning import (
     poison_plan,
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.tabular import write_frame
 from mmer_core.threads import shared_cores
 from mmer_core.training.poisoned import POISONED_STREAM
 
@@ -67,7 +68,7 @@ def craft_shard(
             )
         np.save(workspace.out / IMAGES_FILE, crafted.images, allow_pickle=False)
         table = crafted.table()
-        table.to_csv(workspace.out / RECORDS_FILE, index=False)
+        write_frame(workspace.out / RECORDS_FILE, table)
         return {
             "poisons": len(table),
             "runtime": crafted.runtime,

@@ -16,6 +16,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.tabular import read_table, write_frame
 
 VERSION = 1
 TABLE_FILE = "poisoning.csv"
@@ -61,9 +62,9 @@ def merge_poisoning(
         vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
         means = over_seeds(table)
         warnings = find_warnings(means)
-        table.drop(columns="modalities").to_csv(workspace.out / TABLE_FILE, index=False)
-        found.to_csv(workspace.out / DETECTIONS_FILE, index=False)
-        vulnerable.to_csv(workspace.out / VULNERABILITY_FILE, index=False)
+        write_frame(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
+        write_frame(workspace.out / DETECTIONS_FILE, found)
+        write_frame(workspace.out / VULNERABILITY_FILE, vulnerable)
         dataset = Prepared.open(context.folder(prepared))
         view = PoisonView(
             dataset=dataset.card.name,
@@ -243,9 +244,8 @@ def _vulnerability(
         other = summary["attack"] in (*CRAFTED, *CONTROLS, "clean")
         if detector or other or summary["count"] < max(config.counts):
             continue
-        seen = pd.read_csv(outcome.folder / OUTCOMES_FILE, dtype={"sample": str}).set_index("sample")[
-            "seen_triggered"
-        ]
+        judged = read_table(outcome.folder / OUTCOMES_FILE, {"seen_triggered": bool})
+        seen = judged.set_index("sample")["seen_triggered"]
         for name, members in groups.items():
             values = seen[seen.index.isin(members)]
             if len(values) >= _FEWEST:
@@ -263,9 +263,11 @@ def _vulnerability(
 
 def _groups(concept: Concept, split: PreparedSplit) -> dict[str, set[str]]:
     """Ids of the samples with each emotion, or with a caption that holds each of the usual words."""
-    ids = np.array(split.ids)
     if concept.column is not None:
-        return {name: set(ids[split.labels[:, column] > 0]) for column, name in enumerate(split.card.labels)}
+        return {
+            name: {id for id, has in zip(split.ids, split.labels[:, column], strict=True) if has}
+            for column, name in enumerate(split.card.labels)
+        }
     holders: dict[str, set[str]] = {}
     for name, texts in zip(split.ids, grouped_texts(split), strict=True):
         for word in set().union(*(words(text) for text in texts)):

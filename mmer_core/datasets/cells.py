@@ -1,0 +1,114 @@
+"""What a cell of somebody else's table is as text (``docs/manifest.md``, "What a cell means").
+
+A cell of a CSV is text already. JSON and Parquet have types, and two of their values become the same text only where
+they say the same.
+"""
+
+import json
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+
+class NotText(ValueError):
+    """A value that cannot be an id, a caption, a label or a name; the message says what it is."""
+
+
+def text_of(value: Any) -> str | None:
+    """A value as text; None where nothing is given (null, NaN).
+
+    A string is itself. A whole number is written in decimal, also one that became floating-point because others of
+    its column are missing; any other number with as few digits as tell it from its neighbours. ``true`` and
+    ``false`` are spelled as in JSON, dates and times as in ISO 8601, and bytes have to be UTF-8.
+
+    Raises:
+        NotText: It is a list, an object, or something else that has no single spelling.
+    """
+    match value:
+        case None | str():
+            return value
+        case bool() | np.bool_():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() | np.floating():
+            return _number(value)
+        case Decimal():
+            return None if value.is_nan() else format(value, "f")
+        case datetime() | date() | time():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case bytes():
+            return _decoded(value)
+    raise NotText(_KINDS.get(type(value)) or f"a value of the type {type(value).__name__}, not a text")
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts of a list, or of one value; what is not given is left out.
+
+    Raises:
+        NotText: As `text_of`.
+    """
+    found = map(text_of, value if isinstance(value, list) else [value])
+    return [text for text in found if text is not None]
+
+
+def metadata_of(value: Any) -> str:
+    """The same for a column that only goes along; lists and objects are written as JSON. Raises as `text_of`."""
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(_plain(value), ensure_ascii=False)
+    return text_of(value) or ""
+
+
+def is_given(value: Any) -> bool:
+    """Whether a cell says anything: it is neither null, nor NaN, nor blank."""
+    return not (value is None or value != value or (isinstance(value, str) and not value.strip()))
+
+
+class Unreadable:
+    """What stands for a value of a file for which Python has none: text that is not UTF-8, a date after 9999."""
+
+    def __str__(self) -> str:
+        return "unreadable"
+
+
+_KINDS = {
+    dict: "an object, not a text",
+    list: "a list, not a text",
+    tuple: "a list, not a text",
+    timedelta: "a duration, not a text",
+    Unreadable: "a value that cannot be read",
+}
+
+
+def _number(value: float | np.floating) -> str | None:
+    if np.isnan(value):
+        return None
+    if not np.isfinite(value):
+        raise NotText(f"the number {value}, not a text")
+    if not value.is_integer():
+        return str(value)
+    # Beyond its mantissa a float stands for several integers, and nobody knows which one was meant.
+    if abs(value) > 2 ** (np.finfo(type(value)).nmant + 1):
+        raise NotText(f"{value}, which as a floating-point number is no exact integer")
+    return str(int(value))
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise NotText("bytes that are not UTF-8") from None
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can say of a nested value."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, bool | int) else text_of(value)
