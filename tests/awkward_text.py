@@ -17,6 +17,7 @@ AWKWARD = (
     "a\nb", "a\r\nb", "a\rb", "\na", "a\r", "a\u2028b", "a\u0085b", "a\x1cb",
     "🐕‍🦺", "שלום", "\u200fمرحبا", "é", "e\u0301", "\ufeffa", "A",
     "=1+1", "+1", "-1", "@x", "#x", "-x", "--id", "[1]", '{"a": 1}', "<b>", "[red]a", "a/b", "..",
+    "$a$", "$\\frac$", "_a", "%s", "{a}", "{", "a|b",
 )  # fmt: skip
 """Numbers, missing values, truth values, blanks, quotes, line breaks, other scripts, formulas, options, JSON."""
 

@@ -50,7 +50,9 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     try:
         return rest, [_Fields(_as_text(fields), path)]
     except NotText as error:
-        raise ConfigError(f"{path} holds {error} in a list; write texts or numbers, texts in quotes") from None
+        raise ConfigError(
+            f"{path} holds {error} in a list; write texts or numbers, texts in quotes"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -78,14 +78,14 @@ def export_model(
                 text_folder(context.encoder_name(encoders.text)), local_files_only=True
             )
             tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
-        described = _described(key, trained, parts, image, text, longest)
+        described = description(key, trained, parts, image, text, longest)
         described["largest_difference"] = differences
         (folder / DESCRIPTION_FILE).write_text(json.dumps(described, indent=2) + "\n")
         context.progress(len(parts), len(parts))
     return differences
 
 
-def _described(
+def description(
     key: ArtifactKey,
     trained: TrainedModel,
     parts: list[Tower],
@@ -93,6 +93,7 @@ def _described(
     text: TextEncoder | None,
     longest: int,
 ) -> dict[str, Any]:
+    """What ``export.json`` says of a model, but for how far the files are from it."""
     spec = trained.spec
     described: dict[str, Any] = {
         "model": str(key),

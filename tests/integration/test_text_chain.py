@@ -1,0 +1,228 @@
+"""Awkward ids, captions and labels through the whole study: what every step knows is what the manifest says."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from awkward_text import AWKWARD, SUFFIXES, write_manifest
+from PIL import Image
+
+from flows import jobs
+from mmer_core.config import (
+    AttackConfig,
+    EncoderConfig,
+    EvaluationConfig,
+    IndexConfig,
+    IndexJob,
+    IngestConfig,
+    ModelConfig,
+    RobustnessJob,
+    RuntimeConfig,
+    TrainingConfig,
+    TrainJob,
+    UpdateIndexJob,
+)
+from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
+from mmer_core.exporting.export import description
+from mmer_core.inference import TrainedModel
+from mmer_core.querying import Searcher, ask_all, read_queries
+from mmer_core.stages import Context
+from mmer_core.stages.fragility import fragility
+from mmer_core.stages.ingesting import ingest
+from mmer_core.stages.robustness import load_outcomes
+from mmer_core.stages.views import Measured
+from mmer_core.store import ArtifactKey
+from mmer_core.tabular import read_table, write_table
+from mmer_core.taxonomy import SPLITS
+
+pytestmark = pytest.mark.integration
+
+ORDINARY = "a dog runs in the snow"
+
+
+def _rows(root: Path, seed: int, **cells: Callable[[int], Any]) -> list[dict[str, Any]]:
+    """A photo of its own for every id, and further cells by the number of the id."""
+    generator = np.random.default_rng(seed)
+    (root / "p").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, id in enumerate(AWKWARD):
+        name = f"p/{seed}-{number}.png"
+        Image.fromarray(generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / name)
+        row = {"id": id, "split": SPLITS[number % 3], "image": name, "group": AWKWARD[-number]}
+        rows.append(row | {cell: value(number) for cell, value in cells.items()})
+    return rows
+
+
+def _caption(number: int) -> list[str]:
+    return [AWKWARD[-1 - number], ORDINARY]
+
+
+def _job(place: Path, manifest: Path) -> dict[str, Any]:
+    return {
+        "dataset": IngestConfig(dataset="manifest", root=manifest, context_size=32, body_size=32),
+        "encoders": EncoderConfig(image="packaged:efficientnet_lite0", image_size=32),
+        "model": ModelConfig(embedding=16, hidden=16),
+        "training": TrainingConfig(epochs=1),
+        "evaluation": EvaluationConfig(resamples=10),
+        "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
+    }
+
+
+def _prepared_alike(job: dict[str, Any], manifests: list[Path]) -> Prepared:
+    """The dataset, which every format prepares to the same arrays and tables."""
+    runtime, read = job["runtime"], []
+    for manifest in manifests:
+        dataset = job["dataset"].model_copy(update={"root": manifest})
+        read.append(Prepared.open(ingest(Context(runtime), dataset).folder))
+    assert not read[0].card.quarantined
+    for other in read[1:]:
+        assert other.card == read[0].card
+        for split in SPLITS:
+            assert (
+                other.split(split)
+                .table.drop(columns="Manifest_Row")
+                .equals(read[0].split(split).table.drop(columns="Manifest_Row"))
+            )
+            assert other.split(split).texts == read[0].split(split).texts
+            if read[0].card.labels:
+                np.testing.assert_array_equal(other.split(split).labels, read[0].split(split).labels)
+    return read[0]
+
+
+def _holds(searcher: Searcher, expected: dict[str, list[str]], place: Path) -> None:
+    """Every id is found by itself, with its captions, and no other id is there."""
+    assert sorted(searcher.index.ids()) == sorted(expected)
+    for id, captions in expected.items():
+        assert searcher.photo(id).captions == tuple(captions)
+    lines = [json.dumps({"id": id}) + "\n" for id in expected]
+    (place / "ids.jsonl").write_text("".join(lines))
+    write_table(place / "ids.csv", ["text", "id"], [("", id) for id in expected])
+    for queries in (read_queries(place / "ids.jsonl"), read_queries(place / "ids.csv")):
+        found = ask_all(searcher, queries, "image", 1)
+        assert [answer.query.id for answer in found] == list(expected)
+        assert [answer.error for answer in found] == [None] * len(expected)
+        assert [(hit.id, hit.caption) for answer in found for hit in answer.hits] == [
+            (id, captions[0]) for id, captions in expected.items()
+        ]
+
+
+def test_captions_and_ids_in_an_index_that_is_changed(tmp_path: Path, mmer: Callable[..., Any]) -> None:
+    rows = _rows(tmp_path, 0, text=_caption)
+    manifests = [write_manifest(tmp_path / f"m{suffix}", rows) for suffix in SUFFIXES]
+    job = _job(tmp_path, manifests[0])
+    prepared = _prepared_alike(job, manifests)
+    split = prepared.split("test")
+    assert split.ids == [row["id"] for row in rows if row["split"] == "test"]
+    assert split.table["Group"].tolist() == [row["group"] for row in rows if row["split"] == "test"]
+
+    runtime = job["runtime"]
+    flags = ["--store", runtime.store, "--work", runtime.work]
+    model = jobs.train.fn(TrainJob(**job)).model
+    key = jobs.index.fn(IndexJob(trained=model, index=IndexConfig(split="all"), runtime=runtime))
+    expected = {row["id"]: row["text"] for row in rows}
+    _holds(Searcher.open(Context(runtime), key), expected, tmp_path)
+    for id in ("003", "a\r\nb", "--id"):
+        (hit,) = json.loads(mmer("search", f"--id={id}", "--k", 1, "--json", *flags).out)
+        assert (hit["id"], hit["caption"]) == (id, expected[id][0])
+
+    # Half of the photos change, told in another format; no id is taken for another one.
+    other = [row | {"text": [row["id"]]} for row in _rows(tmp_path, 1)[::2]]
+    changed = job["dataset"].model_copy(update={"root": write_manifest(tmp_path / "new.parquet", other)})
+    update = UpdateIndexJob(index=key, dataset=changed, compact="no", runtime=runtime)
+    key = jobs.update_index.fn(update)
+    expected |= {row["id"]: row["text"] for row in other}
+    _holds(Searcher.open(Context(runtime), key), expected, tmp_path)
+
+    gone = list(AWKWARD[::3])
+    spoken = [id for id in gone if not id.startswith(("[", "{"))][:20]
+    (tmp_path / "gone.jsonl").write_text("".join(json.dumps(id) + "\n" for id in gone if id not in spoken))
+    flagged = [f"--delete={id}" for id in spoken]
+    answer = mmer(
+        "update-index", *flagged, "--delete-from", tmp_path / "gone.jsonl", "--compact", "yes", *flags
+    )
+    assert answer.code == 0, answer.err
+    key = answer.out.splitlines()[-1]
+    _holds(
+        Searcher.open(Context(runtime), key),
+        {id: t for id, t in expected.items() if id not in gone},
+        tmp_path,
+    )
+    refused = mmer("update-index", "--delete= 003", "--index", key, *flags)
+    assert "holds no photo with the id ' 003'" in refused.err
+
+
+def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
+    tmp_path: Path, mmer: Callable[..., Any]
+) -> None:
+    corners = {name: lambda _, value=value: value for name, value in zip(("x1", "y1", "x2", "y2"), (2, 2, 30, 30), strict=True)}  # fmt: skip
+    rows = _rows(tmp_path, 0, text=_caption, labels=lambda number: [AWKWARD[number]], **corners)
+    declared = {"labels": list(AWKWARD)}
+    manifests = [write_manifest(tmp_path / f"m{suffix}", rows, declared) for suffix in reversed(SUFFIXES)]
+    job = _job(tmp_path, manifests[0])
+    prepared = _prepared_alike(job, manifests)
+    assert prepared.card.labels == AWKWARD
+    runtime = job["runtime"]
+    flags = ["--store", runtime.store, "--work", runtime.work]
+    trained = jobs.train.fn(TrainJob(**job))
+
+    attack = AttackConfig(attacks=("sparse-rs",), pixels=(1,), images=8, budget=2, split="test")
+    key = ArtifactKey.parse(
+        jobs.robustness.fn(RobustnessJob(trained=trained.model, attack=attack, runtime=runtime))
+    )
+    context = Context(runtime)
+    outcomes = load_outcomes(context.folder(key))
+    assert len(outcomes) == 8
+    assert set(outcomes["sample"]) <= {row["id"] for row in rows if row["split"] == "test"}
+    fragile = fragility(context, Measured.open(context, replace(trained.artifacts(), robustness=key)))
+    assert fragile is not None
+    assert {one["group"] for one in fragile.emotions} <= set(AWKWARD)
+
+    listing = tmp_path / "list.csv"
+    write_table(listing, ["photo", "text"], [(row["image"], row["id"]) for row in rows])
+    for out in ("people.csv", "people.json"):
+        answer = mmer("predict", listing, "--out", tmp_path / out, *flags)
+        assert answer.code == 0, answer.err
+    table = read_table(tmp_path / "people.csv")
+    assert table["text"].tolist() == list(AWKWARD)
+    assert [n.removeprefix("probability ") for n in table.columns if n.startswith("probability ")] == list(
+        AWKWARD
+    )
+    people = json.loads((tmp_path / "people.json").read_text())
+    assert [person["text"] for person in people] == list(AWKWARD)
+    assert {name for person in people for name in person["present"]} <= set(AWKWARD)
+
+    # `mmer export` writes this; the files beside it, which take long, hold no text.
+    key = ArtifactKey.parse(trained.model)
+    model = TrainedModel.open(context.folder(key), context.device)
+    encoders = model.spec.encoders
+    image = context.image_encoder(encoders.image, encoders.image_size)
+    exported = json.loads(json.dumps(description(key, model, [], image, None, 0)))
+    assert exported["labels"] == list(AWKWARD)
+
+
+def test_duplicates_are_told_at_ingest(tmp_path: Path, mmer: Callable[..., Any]) -> None:
+    rows = _rows(tmp_path, 0, text=_caption)
+    again = [row | {"id": id} for row, id in zip(rows, ("003", "NA", "a", " a"), strict=False)]
+    manifest = write_manifest(tmp_path / "m.csv", [*rows, *again])
+    place = ["--store", tmp_path / "store", "--work", tmp_path / "work"]
+    answer = mmer(
+        "ingest",
+        "--dataset",
+        "manifest",
+        "--root",
+        manifest,
+        "--context-size",
+        32,
+        "--card.samples",
+        0,
+        *place,
+    )
+    assert "4 samples in quarantine: 4 duplicate_id" in answer.out
+    told = read_table(Path(answer.out.splitlines()[-1]) / QUARANTINE_FILE)
+    assert told.loc[told["Reason"] == "duplicate_id", "Id"].tolist() == ["003", "NA", "a", " a"]
+    # A row stands where it begins, also behind cells of several lines.
+    assert "stands in line 3 already" in told["Detail"].iloc[0]
