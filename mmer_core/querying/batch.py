@@ -97,9 +97,9 @@ def _ask(
 
 
 def _from_text(path: Path) -> Iterator[Query]:
-    for line in path.read_text("utf-8-sig").splitlines():
+    for line in path.read_text("utf-8-sig").split("\n"):
         if line.strip():
-            yield Query(text=line.strip())
+            yield Query(text=line)
 
 
 def _from_csv(path: Path) -> Iterator[Query]:
@@ -120,7 +120,7 @@ def _from_csv(path: Path) -> Iterator[Query]:
 
 
 def _from_json_lines(path: Path) -> Iterator[Query]:
-    # A JSON string may hold what Python takes for ends of lines, such as U+2028.
+    # Not `splitlines`: a text may hold what Python takes for an end of a line, such as U+2028.
     for number, line in enumerate(path.read_text("utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue

@@ -92,3 +92,11 @@ def test_texts_come_back_in_the_order_given_however_they_are_batched():
     for batch_size in (1, 4, 28, 100):
         assert encoder.encode(texts, batch_size).tolist() == by_hand
     assert encoder.encode([]).shape == (0, 2)
+
+
+def test_texts_are_read_as_one_line():
+    """Captions are stored as they are; what encoders make of them does not depend on their blanks."""
+    encoder = TextEncoder("letters", TokenStatistics(), characters, width=2)
+    same = ["a dog", " a\r\n\t dog\u2028"]
+    assert encoder.encode(same).tolist() == [[sum(map(ord, "a dog")), 5]] * 2
+    assert encoder.tokens(same)["ids"].tolist() == [list(map(ord, "a dog"))] * 2

@@ -1,0 +1,82 @@
+"""What is typed, or stands in a file for a command, reaches it as it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from awkward_text import AWKWARD
+
+from flows.cli import app, main
+from flows.configurations import configuration_source
+from mmer_core.errors import ConfigError
+from mmer_core.querying import read_queries
+from mmer_core.stages import read_ids
+from mmer_core.tabular import write_table
+
+
+def _parsed(*tokens: str) -> dict[str, Any]:
+    rest, app.config = configuration_source(list(tokens))
+    _, bound, *_ = app.parse_args(rest, exit_on_error=False, print_error=False)
+    return dict(bound.arguments)
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_a_flag_takes_a_text_as_it_is(value: str) -> None:
+    found = _parsed("search", f"--id={value}", f"--label={value}")
+    assert (found["id"], found["label"]) == (value, [value])
+    assert _parsed("search", "--", value)["text"] == value
+    if not value.startswith(("[", "{")):
+        assert _parsed("update-index", f"--delete={value}")["job"].delete == (value,)
+
+
+def test_what_cannot_be_typed_can_be_given_in_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["update-index", "--delete=[1]"])
+    assert "--delete-from" in capsys.readouterr().err
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in [*AWKWARD, 7, 7.0]))
+    assert read_ids(tmp_path / "a.jsonl") == [*AWKWARD, "7", "7"]
+    in_lines = [one for one in AWKWARD if "\n" not in one and not one.endswith("\r")]
+    for end in ("\n", "\r\n"):
+        (tmp_path / "a.txt").write_bytes("\ufeff".encode() + end.join([*in_lines, "", " "]).encode())
+        assert read_ids(tmp_path / "a.txt") == in_lines
+    for line in ("[1]", "null", "a", '{"id": 1}'):
+        (tmp_path / "b.jsonl").write_text(f'"a"\n{line}\n')
+        with pytest.raises(ConfigError, match=r"b\.jsonl, line 2 is no id"):
+            read_ids(tmp_path / "b.jsonl")
+
+
+def test_queries_are_asked_as_they_stand(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "q.csv", ["text", "id"], [(one, "") for one in AWKWARD] + [("", one) for one in AWKWARD]
+    )
+    asked = read_queries(tmp_path / "q.csv")
+    assert [query.given for query in asked] == [{"text": one} for one in AWKWARD] + [
+        {"id": one} for one in AWKWARD
+    ]
+    lines = [json.dumps({"id": one}, ensure_ascii=False) for one in (*AWKWARD, 3, 3.0, True)]
+    lines += ['{"id": ["a"]}', '{"id": {"a": 1}}', '{"id": null}', '{"text": NaN}']
+    (tmp_path / "q.jsonl").write_bytes("\n".join(lines).encode())
+    asked = read_queries(tmp_path / "q.jsonl")
+    assert [query.id for query in asked[:-4]] == [*AWKWARD, "3", "3", "true"]
+    for query, told in zip(asked[-4:], ("a list", "an object", "nothing", "nothing"), strict=True):
+        assert query.error is not None
+        assert told in query.error
+    (tmp_path / "q.txt").write_text(" two  dogs \n\na\u2028b\n")
+    assert [query.text for query in read_queries(tmp_path / "q.txt")] == [" two  dogs ", "a\u2028b"]
+
+
+def test_values_of_a_configuration_are_texts_where_texts_are_wanted(tmp_path: Path) -> None:
+    fields = {"delete": [one for one in AWKWARD if one[0] not in "[{"] + [3, True], "prepared": None}
+    (tmp_path / "c.json").write_text(json.dumps(fields))
+    job = _parsed("update-index", "--config", str(tmp_path / "c.json"))["job"]
+    assert job.delete == (*fields["delete"][:-2], "3", "true")
+    assert job.prepared is None
+    (tmp_path / "c.toml").write_text('delete = ["003", 2024-01-31, 1.5, false]\n')
+    job = _parsed("update-index", "--config", str(tmp_path / "c.toml"))["job"]
+    assert job.delete == ("003", "2024-01-31", "1.5", "false")
+    (tmp_path / "c.yaml").write_text("delete: [a, null]\n")
+    with pytest.raises(ConfigError, match="null in a list"):
+        _parsed("update-index", "--config", str(tmp_path / "c.yaml"))
