@@ -9,7 +9,7 @@ from typing import Any
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict, Json, Toml, Yaml
 
-from mmer_core.datasets.cells import NotText, text_of
+from mmer_core.datasets.values import NotText, text_of
 from mmer_core.errors import ConfigError
 
 _READERS: dict[str, Callable[..., Any]] = {".toml": Toml, ".yaml": Yaml, ".yml": Yaml, ".json": Json}

@@ -5,7 +5,6 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mmer_core.datasets.layout import tidy
 from mmer_core.datasets.people_text import Photo
@@ -45,7 +44,7 @@ def read_coco_captions(paths: Sequence[Path]) -> CocoCaptions:
 def _annotations(path: Path) -> list[tuple[int, str]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return [_annotation(row) for row in content["annotations"]]
+        return [(int(row["image_id"]), tidy(row["caption"])) for row in content["annotations"]]
     except OSError as error:
         raise DatasetError(
             f"cannot read {path}: {error.strerror or error}; give a captions_*.json of COCO"
@@ -57,10 +56,3 @@ def _annotations(path: Path) -> list[tuple[int, str]]:
             f"{path} has no list 'annotations' with image_id and caption: give COCO's captions_*.json, "
             "not its instances or keypoints"
         ) from None
-
-
-def _annotation(row: dict[str, Any]) -> tuple[int, str]:
-    number, caption = row["image_id"], row["caption"]
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise TypeError(f"image_id {number!r} is no integer")
-    return number, tidy(caption)

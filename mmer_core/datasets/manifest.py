@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mmer_core.datasets.cells import is_given
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.layout import stays_inside
@@ -16,6 +15,7 @@ from mmer_core.datasets.manifest_splits import generated_splits, given_split, gr
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.tables import COLUMNS
+from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
 

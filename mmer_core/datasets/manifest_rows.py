@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
 from mmer_core.config import Config
-from mmer_core.datasets.cells import NotText, Unreadable, is_given, metadata_of, text_of, texts_of
+from mmer_core.datasets.values import NotText, Unreadable, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
@@ -48,6 +48,10 @@ class Declaration(Config):
     def _labels_are_distinct(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if labels is not None and (len(set(labels)) < len(labels) or not all(map(is_given, labels))):
             raise ValueError("labels must be distinct and not empty")
+        try:
+            "".join(labels or ()).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a label holds half a surrogate pair, which is no character") from None
         return labels
 
     @field_validator("rating_range")
@@ -148,33 +152,24 @@ class _Cells:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: Any) -> None:
-        """Raises `NotText` for a value that cannot be what its column is, or for a second one of that name."""
+        """Raises `NotText` for a value that cannot be what its column is."""
         key = name.lower()
         if _TEXT.fullmatch(key):
             self.texts += texts_of(value) if is_given(value) else ()
         elif key in _LABELS and is_given(value):
-            before, self.labels = self.labels, ()
-            _refuse_second(before is not None)
+            self.labels = ()
             self.labels = _labels(value)
         elif key in _TEXTUAL and is_given(value):
-            before, self.fields[key] = self.fields.get(key), ""
-            _refuse_second(before is not None)
+            self.fields[key] = ""
             self.fields[key] = text_of(value)
         elif key in _NUMBERS and is_given(value):
-            _refuse_second(key in self.fields)
             self.fields[key] = value
         elif key not in _LABELS | _TEXTUAL | _NUMBERS and (text := metadata_of(value)):
-            _refuse_second(name in self.metadata)
             self.metadata[name] = text
 
 
 def _labels(value: Any) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else tuple(filter(is_given, texts_of(value)))
-
-
-def _refuse_second(there: bool) -> None:
-    if there:
-        raise NotText("a second value, and only one of the columns of that name can be right")
 
 
 def _read_csv(path: Path) -> tuple[str, list[Row]]:
@@ -222,21 +217,12 @@ def _read_json_lines(path: Path) -> tuple[str, list[Row]]:
 
 def _json_row(where: str, line: str) -> Row:
     try:
-        content = json.loads(line, object_pairs_hook=_object)
+        content = json.loads(line)
     except (ValueError, RecursionError) as error:
         return Row(where, problem=f"not JSON: {error}")
     if not isinstance(content, dict):
         return Row(where, problem="not a JSON object")
     return _row(where, list(content.items()))
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of whose repeated names Python would keep the last."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
-        raise ValueError(f"{twice!r} stands twice in an object")
-    return content
 
 
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:

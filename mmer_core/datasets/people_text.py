@@ -5,9 +5,9 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmer_core.datasets.cells import is_given
 from mmer_core.datasets.layout import read_csv
 from mmer_core.datasets.sample import Quarantined, Text
+from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
 
 _NOUNS = {

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmer_core.datasets.boxes import clamp
-from mmer_core.datasets.cells import is_given
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
+from mmer_core.datasets.values import is_given
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmer_core.datasets.cells import NotText, is_given, text_of
+from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
 from mmer_core.querying.query import Answer, Query
@@ -99,7 +99,7 @@ def _ask(
 def _from_text(path: Path) -> Iterator[Query]:
     for line in path.read_text("utf-8-sig").split("\n"):
         if line.strip():
-            yield Query(text=line)
+            yield Query(text=line.strip())
 
 
 def _from_csv(path: Path) -> Iterator[Query]:

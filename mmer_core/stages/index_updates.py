@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mmer_core.datasets.cells import is_given, text_of
+from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
 from mmer_core.retrieval.side_table import SideTable
@@ -64,7 +65,8 @@ def read_ids(file: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
         raise ConfigError(f"cannot read ids from {file}: {reason}") from None
-    lines = [(number, line.removesuffix("\r")) for number, line in enumerate(content.split("\n"), 1)]
+    # Not `splitlines`: an id may hold what Python takes for an end of a line, such as U+2028.
+    lines = enumerate(re.split("\r\n|\r|\n", content), 1)
     read = partial(_json_id, file) if file.suffix.lower() == ".jsonl" else _plain_id
     ids = [read(number, line) for number, line in lines if is_given(line)]
     if not ids:

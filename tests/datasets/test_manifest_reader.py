@@ -256,6 +256,13 @@ def test_an_open_quote_is_told_where_it_begins(tmp_path):
         ("m.csv", "# {\nid,image,text\n1,a.png,b\n", "declaration of labels"),
         ("m.jsonl", '# {"labels": ["a", "a"]}\n{"id": 1, "image": "a", "text": "b"}\n', "distinct"),
         ("m.jsonl", '# {"label": ["a"]}\n{"id": 1, "image": "a", "text": "b"}\n', "label: Extra inputs"),
+        (
+            "m.jsonl",
+            '# {"labels": ["\\ud800"]}\n{"id": 1, "image": "a", "text": "b"}\n',
+            "half a surrogate pair",
+        ),
+        ("m.jsonl", '# {"labels": [["a"]]}\n{"id": 1, "image": "a", "text": "b"}\n', "labels: .* a list"),
+        ("m.jsonl", '# {"labels": [" "]}\n{"id": 1, "image": "a", "text": "b"}\n', "distinct and not empty"),
         ("m.parquet", "PAR1", "cannot read the manifest"),
     ],
 )
