@@ -5,12 +5,13 @@ line break of any kind stands in quotes. What is not given (None, NaN) is an emp
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-Kind = type[str] | type[int] | type[float] | type[bool]
+Kind = type[str | int | float | bool]
 
 # The csv module of Python 3.11 leaves a carriage return without quotes, and readers then see a new row.
 _NEEDS_QUOTES = re.compile('[",\r\n]')
@@ -33,16 +34,27 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
     write_table(path, list(frame.columns), frame.itertuples(index=False, name=None))
 
 
-def read_table(path: Path, kinds: Mapping[str, Kind] | None = None, others: Kind = str) -> pd.DataFrame:
+def read_table(
+    path: Path, kinds: Mapping[str, Kind] | None = None, others: type[str | float] = str
+) -> pd.DataFrame:
     """Read what this module wrote.
 
     Args:
         kinds: Columns that are not text; an empty cell of floats is NaN.
         others: What all columns are that ``kinds`` does not name.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
+    known = kinds or {}
+    # Integers are the reader's own; the rest is text until it is known to be something else.
+    types: defaultdict[str, type] = defaultdict(
+        lambda: str, {name: int for name in known if known[name] is int}
+    )
+    table = pd.read_csv(path, dtype=types, keep_default_na=False, na_filter=False, encoding="utf-8")
     for name in table.columns:
-        table[name] = _typed(table[name], (kinds or {}).get(name, others))
+        kind = known.get(name, others)
+        if kind is bool:
+            table[name] = table[name] == str(True)
+        elif kind is float:
+            table[name] = table[name].replace("", "nan").astype(float)
     return table
 
 
@@ -51,14 +63,6 @@ def joined(names: Iterable[str], separator: str = ";") -> str:
     return separator.join(
         '"' + name.replace('"', '""') + '"' if separator in name or '"' in name else name for name in names
     )
-
-
-def _typed(column: "pd.Series[str]", kind: Kind) -> "pd.Series":
-    if kind is str:
-        return column
-    if kind is bool:
-        return column == str(True)
-    return (column.replace("", "nan") if kind is float else column).astype(kind)
 
 
 def _line(cells: Sequence[object]) -> str:

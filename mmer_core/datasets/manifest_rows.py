@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -153,19 +154,32 @@ class _Cells:
 
     def add(self, name: str, value: Any) -> None:
         """Raises `NotText` for a value that cannot be what its column is."""
-        key = name.lower()
-        if _TEXT.fullmatch(key):
-            self.texts += texts_of(value) if is_given(value) else ()
-        elif key in _LABELS and is_given(value):
-            self.labels = ()
-            self.labels = _labels(value)
-        elif key in _TEXTUAL and is_given(value):
-            self.fields[key] = ""
-            self.fields[key] = text_of(value)
-        elif key in _NUMBERS and is_given(value):
-            self.fields[key] = value
-        elif key not in _LABELS | _TEXTUAL | _NUMBERS and (text := metadata_of(value)):
-            self.metadata[name] = text
+        if not is_given(value):
+            return
+        match _role(name):
+            case "text":
+                self.texts += texts_of(value)
+            case "labels":
+                self.labels = ()
+                self.labels = _labels(value)
+            case "number", key:
+                self.fields[key] = value
+            case "name", key:
+                self.fields[key] = ""
+                self.fields[key] = text_of(value)
+            case _:
+                self.metadata[name] = metadata_of(value)
+
+
+@lru_cache(maxsize=256)
+def _role(name: str) -> str | tuple[str, str]:
+    """What a column is, with its name in lower case where it is a field; a note for one that mmer does not know."""
+    key = name.lower()
+    if _TEXT.fullmatch(key):
+        return "text"
+    if key in _LABELS:
+        return "labels"
+    return ("name", key) if key in _TEXTUAL else ("number", key) if key in _NUMBERS else "note"
 
 
 def _labels(value: Any) -> str | tuple[str, ...]:

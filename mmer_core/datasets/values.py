@@ -58,10 +58,14 @@ def texts_of(value: Any) -> list[str]:
 
 
 def metadata_of(value: Any) -> str:
-    """The same for a column that only goes along; lists and objects are written as JSON. Raises as `text_of`."""
+    """The same for a column that only goes along: any number has its digits, and lists and objects are JSON.
+
+    Raises:
+        NotText: It is, or holds, something else that has no single spelling.
+    """
     if isinstance(value, dict | list | tuple):
         return json.dumps(_plain(value), ensure_ascii=False)
-    return text_of(value) or ""
+    return _loosely(value) or ""
 
 
 def is_given(value: Any) -> bool:
@@ -111,4 +115,14 @@ def _plain(value: Any) -> Any:
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    return value if isinstance(value, bool | int) else text_of(value)
+    return value if isinstance(value, bool | int) else _loosely(value)
+
+
+def _loosely(value: Any) -> str | None:
+    """As `text_of`, but numbers that name nothing need not be exact."""
+    try:
+        return text_of(value)
+    except NotText:
+        if isinstance(value, float | np.floating):
+            return str(value)
+        raise

@@ -166,6 +166,7 @@ def test_a_value_without_a_spelling_is_refused(value: Any, told: str) -> None:
 
 
 def test_nested_metadata_are_json():
+    assert metadata_of(1e300) == "1e+300"
     assert metadata_of({"a": [None, 1, 2.0, True, "é"], "b": {"c": math.nan}}) == (
         '{"a": [null, 1, "2", true, "é"], "b": {"c": null}}'
     )
