@@ -22,6 +22,7 @@ class RawDataset:
         protocol: Name of the protocol that boxes or splits follow.
         captions: Captions found in caption files; for a captioned dataset the texts of ``samples`` plus
             the rows with a ``caption_`` reason.
+        notes: What was read, but is probably not meant so; counted nowhere.
     """
 
     name: str
@@ -32,6 +33,7 @@ class RawDataset:
     inputs: int
     protocol: str
     captions: int = 0
+    notes: tuple[Quarantined, ...] = ()
 
     def by_split(self) -> dict[str, list[Sample]]:
         """Samples of every split in their order; a sample's place there is its row."""
