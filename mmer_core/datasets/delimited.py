@@ -87,7 +87,7 @@ def read_table(
 
 
 def read_rows(
-    path: Path, required: Sequence[str], *, files: str, joined_to: str
+    path: Path, required: Sequence[str], *, files: str = "", joined_to: str = ""
 ) -> Iterator[tuple[Record, dict[str, str]]]:
     """The rows of a file with its cells by column, in lower case.
 

@@ -70,8 +70,10 @@ class ImagePlaces:
         path = PurePosixPath(name)
         if not path.is_absolute() and ".." not in path.parts:
             return name
-        for root in self._roots:
-            there = os.path.normpath(os.path.join(root, name))
+        # By what the path says, and by where its folder leads: data are often recorded under another name of a disk.
+        folder, last = os.path.split(os.path.join(self.base, name))
+        ways = [os.path.normpath(os.path.join(root, name)) for root in self._roots]
+        for there in [*ways, os.path.join(os.path.realpath(folder), last)]:
             for top in self._roots:
                 if there.startswith(top):
                     return there[len(top) :]
@@ -83,7 +85,9 @@ class ImagePlaces:
             return path
         found = ""
         for part in PurePosixPath(path).parts:
-            names = [part] if self._exists(found, part) else self._names(found, _normal).get(_normal(part), [])
+            names = (
+                [part] if self._exists(found, part) else self._names(found, _normal).get(_normal(part), [])
+            )
             if len(names) != 1:
                 return None
             found = os.path.join(found, names[0])
@@ -94,9 +98,7 @@ class ImagePlaces:
         folder = os.path.dirname(path)
         if folder not in self._within:
             self._within[folder] = self._leads_inside(folder)
-        if self._within[folder] and (
-            not os.path.islink(self.base / path) or self._leads_inside(path)
-        ):
+        if self._within[folder] and (not os.path.islink(self.base / path) or self._leads_inside(path)):
             return None
         parts = PurePosixPath(path).parts
         steps = ("/".join(parts[: length + 1]) for length in range(len(parts)))

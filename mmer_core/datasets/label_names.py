@@ -63,7 +63,9 @@ class KnownLabels:
         """What to do where a label is several of the set, joined by something else than the separator."""
         for mark, name in _SEPARATORS.items():
             parts = [folded(part) for part in _split(label, mark)]
-            if mark != self._separator and any(part in self._alike or self._parts[part] > 1 for part in parts):
+            if mark != self._separator and any(
+                part in self._alike or self._parts[part] > 1 for part in parts
+            ):
                 return (
                     f"{label!r} holds a {name}, but labels are joined by {self._separator!r}: "
                     f"write that, or declare {json.dumps({'separator': mark})}"

@@ -20,17 +20,12 @@ from mmer_core.datasets.manifest_splits import (
     image_digests,
     image_of,
 )
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.raw import NOT_UTF8, SIMILAR_LABELS, WHERE, RawDataset, without_captions
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.tables import COLUMNS
 from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
-
-SIMILAR_LABELS, NOT_UTF8 = "similar_labels", "not_utf8"
-"""Reasons of notes."""
-WHERE = "Manifest_Row"
-"""Column of ``<split>.csv`` that says where in the manifest a sample stands."""
 
 Problem = tuple[str, str]
 

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mmer_core.datasets.layout import read_csv
+from mmer_core.datasets.delimited import read_rows
 from mmer_core.datasets.people_text import TEMPLATE
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Sample, Text
+from mmer_core.datasets.text_lines import DAMAGED
+from mmer_core.errors import DatasetError
 
 PROVENANCE = "model"
 _COLUMNS = ("folder", "filename", "caption", "provenance")
@@ -50,8 +52,11 @@ def write_captions(path: Path, captions: Iterable[tuple[str, Text]]) -> None:
 
 
 def read_captions(path: Path) -> Iterator[tuple[str, Text]]:
-    """Read what `write_captions` wrote."""
-    for _, row in read_csv(path, _COLUMNS):
+    """Read what `write_captions` wrote. Raises `DatasetError` when somebody damaged it."""
+    for record, row in read_rows(path, _COLUMNS):
+        if record.problem or record.damaged:
+            problem = record.problem or f"it holds {DAMAGED}"
+            raise DatasetError(f"{path}, line {record.line}: {problem}")
         name = "/".join(filter(None, (row["folder"], row["filename"])))
         yield name, Text(row["caption"], row["provenance"])
 

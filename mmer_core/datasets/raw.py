@@ -10,6 +10,11 @@ from mmer_core.taxonomy import SPLITS
 CAPTION_PREFIX = "caption_"
 """Reasons that start so concern one caption; all others concern a whole sample (a person or a photo)."""
 
+WHERE = "Manifest_Row"
+"""Column of ``<split>.csv`` that says where in a manifest a sample stands."""
+NOT_UTF8, SIMILAR_LABELS = "not_utf8", "similar_labels"
+"""Reasons of notes."""
+
 
 @dataclass(frozen=True)
 class RawDataset:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
 from mmer_core.retrieval.side_table import SideTable
@@ -51,11 +52,12 @@ def find_index(context: Context, text: str) -> Artifact:
 def read_ids(file: Path) -> list[str]:
     """Ids from a file, one a line. Raises `ConfigError` when it cannot be read or holds none."""
     try:
-        lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"cannot read ids from {file}: {reason}") from None
-    ids = [line.strip() for line in lines if line.strip()]
+        text = read_lines(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read ids from {file}: {error.strerror}") from None
+    if text.damaged:
+        raise ConfigError(f"cannot read ids from {file}: line {min(text.damaged) + 1} holds {DAMAGED}")
+    ids = [line.strip() for line in text.lines if line.strip()]
     if not ids:
         raise ConfigError(f"{file} holds no id: write one a line")
     return ids

@@ -2,15 +2,12 @@
 
 import csv
 import io
-import time
 from collections.abc import Collection
 
-import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmer_core.datasets.cells import CELL_LIMIT
-from mmer_core.datasets.delimited import Record, Table, read_table
+from mmer_core.datasets.delimited import Table, read_table
 from mmer_core.datasets.text_lines import decoded
 
 HEADER = ["id", "image", "text"]
@@ -18,7 +15,9 @@ CELLS = st.text(st.sampled_from('ab",;\t\n é\u2028\x0c'), max_size=6)
 ROWS = st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=8).map(
     lambda rows: [[f"r{place}{first}", f"{place}.png", text] for place, (first, text) in enumerate(rows)]
 )
-LINES = st.lists(st.text(st.sampled_from('ab",;\t '), max_size=5).map("w{}".format), max_size=3).map("\n".join)
+LINES = st.lists(st.text(st.sampled_from('ab",;\t '), max_size=5).map("w{}".format), max_size=3).map(
+    "\n".join
+)
 PLAIN_ROWS = st.lists(LINES, min_size=1, max_size=8).map(
     lambda texts: [[f"r{place}", f"{place}.png", text] for place, text in enumerate(texts)]
 )
