@@ -5,6 +5,7 @@ from typing import Any
 
 CELL_LIMIT = 2**17
 """Characters of one cell (128 k): the limit of Python's own CSV reader, kept for every format."""
+_SHOWN = 4096
 
 
 def flaw(text: str) -> str:
@@ -37,7 +38,9 @@ def flaws(values: Iterable[Any]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what cannot be written to a file in UTF-8, or ends a text."""
+    """The text with escapes for what cannot be written to a file in UTF-8, or ends a text; a long one is cut."""
+    if len(text) > _SHOWN:
+        text = text[: _SHOWN - 1] + "…"
     if "\0" in text:
         text = text.replace("\0", "\\x00")
     return text if text.isascii() or _encodes(text) else text.encode("utf-8", "backslashreplace").decode()

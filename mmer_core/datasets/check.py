@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.cells import printable
 from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.flickr_captions import read_captions
 from mmer_core.datasets.flickr_splits import assign
@@ -65,7 +66,7 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
                     prints[sample.split].append((sample.id, seen))
             progress(done, len(by_photo))
     refused = {(fault.split, fault.id) for fault in broken}
-    left = {sample.split for sample in raw.samples if (sample.split, sample.id) not in refused}
+    left = {sample.split for sample in raw.samples if (sample.split, printable(sample.id)) not in refused}
     empty = [
         Quarantined(split, "", "empty_split", f"no sound sample is in {split}, and training needs one")
         for split in NEEDED

@@ -101,10 +101,10 @@ def _sort_captions(
 
 
 def _problem(photo: str, split: str, texts: list[str], fault: str) -> tuple[str, str] | None:
-    if not stays_inside(photo):
-        return "outside", "its name leads out of the folder of the photos"
     if flawed := flaw(photo):
         return "bad_name", flawed.replace("a cell", "its name")
+    if not stays_inside(photo):
+        return "outside", "its name leads out of the folder of the photos"
     if fault:
         return "no_split", fault
     if not split:
