@@ -193,7 +193,7 @@ def _records(text: Text, first: int, shape: _Shape) -> Iterator[Record]:
                 end, problem = quotes.step(place)
                 cells, problem = _cells(lines[at:end], shape, problem)
         place = end
-        if not problem and not any(cell.strip() for cell in cells):
+        if not problem and end == at + 1 and not any(cell.strip() for cell in cells):
             continue
         bad = bool(damaged) and not damaged.isdisjoint(range(at, end))
         if problem:

@@ -67,9 +67,11 @@ def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:
     """The folder that holds most of the captioned photos, and all photos in it."""
     best, photos = None, set[str]()
     for folder in folders(root):
-        found = {
-            entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in PHOTO_SUFFIXES
-        }
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        found = {name for name in names if Path(name).suffix.lower() in PHOTO_SUFFIXES}
         if len(found & named) > len(photos & named):
             best, photos = folder, found
     if best is None:

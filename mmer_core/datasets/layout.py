@@ -23,12 +23,21 @@ def folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     level = [root]
     for _ in range(depth + 1):
         yield from level
-        # scandir knows folders without a look at each of many thousand photos.
-        level = [
-            parent / name
-            for parent in level
-            for name in sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
-        ]
+        level = [parent / name for parent in level for name in _folders_in(parent)]
+
+
+def _folders_in(parent: Path) -> list[str]:
+    """Names of the folders in a folder; of none that may not be read, and of no link that leads in a circle."""
+    try:
+        entries = list(os.scandir(parent))
+    except OSError:
+        return []
+    # scandir knows folders without a look at each of many thousand photos; only a link is looked up.
+    return sorted(
+        entry.name
+        for entry in entries
+        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+    )
 
 
 def find_file(root: Path, name: str) -> Path | None:

@@ -213,14 +213,18 @@ def _read_csv(path: Path) -> tuple[str, list[Row]]:
     table = read_table(text, set(REQUIRED).issubset, start=start, files="image")
     if not table.usable and table.seen:
         raise _lacking(path, [name.lower() for name in table.names], table.seen)
-    return declared, [_csv_row(table.names, record) for record in table.records]
+    twice = bool(_repeated(table.names))
+    return declared, [_csv_row(table.names, record, twice) for record in table.records]
 
 
-def _csv_row(names: tuple[str, ...], record: Record) -> Row:
+def _csv_row(names: tuple[str, ...], record: Record, twice: bool) -> Row:
     where = f"line {record.line}"
     if record.problem:
         return Row(where, problem=record.problem)
-    return _checked(where, list(zip(names, record.cells, strict=True)), sound=True, damaged=record.damaged)
+    cells: list[tuple[str, Any]] = list(zip(names, record.cells, strict=True))
+    if not (twice or record.damaged):
+        return _row(where, cells)
+    return _checked(where, cells, sound=True, damaged=record.damaged)
 
 
 def _lacking(path: Path, names: Collection[str], seen: str = "") -> DatasetError:

@@ -12,7 +12,7 @@ def parse(text: str) -> Any:
             object, NaN or Infinity, numbers beyond the largest double, nesting without end.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_double)
+        return _STRICT.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -26,7 +26,7 @@ def parse_leniently(text: str) -> Any:
         ValueError: It is no JSON, or nested without end.
     """
     try:
-        return json.loads(text, object_pairs_hook=_marked)
+        return _LENIENT.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -68,3 +68,7 @@ def _double(digits: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"the number {digits[:20]} is too large")
     return value
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_double)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_marked)
