@@ -4,18 +4,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.cells import printable
 from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.flickr_captions import read_captions
 from mmer_core.datasets.flickr_splits import assign
 from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.leakage import GROUP, Print, compare_splits, fingerprint_image, shared_groups
-from mmer_core.datasets.manifest import WHERE
 from mmer_core.datasets.photos import Photo, photo_reader
 from mmer_core.datasets.pixels import UnreadableImageError
-from mmer_core.datasets.raw import RawDataset
+from mmer_core.datasets.prepare import rejected
+from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.errors import DatasetError
 from mmer_core.progress import Progress, silent
@@ -52,7 +54,7 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
         by_photo.setdefault(sample.image, []).append(sample)
-    look = partial(_look, reader=photo_reader(raw.protocol), protocol=raw.protocol)
+    look = partial(_look, raw, reader=photo_reader(raw.protocol))
     broken: list[Quarantined] = []
     prints: dict[str, list[tuple[str, Print]]] = {split: [] for split in SPLITS}
     with ThreadPoolExecutor(workers) as pool:
@@ -64,27 +66,28 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
                     prints[sample.split].append((sample.id, seen))
             progress(done, len(by_photo))
     refused = {(fault.split, fault.id) for fault in broken}
-    left = {sample.split for sample in raw.samples if (sample.split, sample.id) not in refused}
+    left = {sample.split for sample in raw.samples if (sample.split, printable(sample.id)) not in refused}
     empty = [
         Quarantined(split, "", "empty_split", f"no sound sample is in {split}, and training needs one")
         for split in NEEDED
         if split not in left
     ]
-    return Checked(
-        raw.inputs, len(raw.samples) - len(broken), [*raw.quarantined, *broken, *empty, *_leaks(raw, prints)]
-    )
+    sound = len(raw.samples) - len(without_captions(broken))
+    return Checked(raw.inputs, sound, [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)])
 
 
 def _look(
-    samples: list[Sample], reader: Callable[[Path], Photo], protocol: str
+    raw: RawDataset, samples: list[Sample], reader: Callable[[Path], Photo]
 ) -> tuple[list[Quarantined], Print | None]:
     """What is wrong with the photo that these samples share, or with their boxes in it; and its print."""
     try:
         photo = reader(samples[0].image)
     except UnreadableImageError as error:
-        return [_fault(sample, Rejected("unreadable_image", str(error))) for sample in samples], None
-    places = [(sample, crop_person(sample, photo.size, protocol)) for sample in samples]
-    faults = [_fault(sample, place) for sample, place in places if isinstance(place, Rejected)]
+        broken = Rejected("unreadable_image", str(error))
+        return [fault for sample in samples for fault in rejected(raw, sample, broken)], None
+    places = [(sample, crop_person(sample, photo.size, raw.protocol)) for sample in samples]
+    found = [rejected(raw, sample, place) for sample, place in places if isinstance(place, Rejected)]
+    faults = list(chain.from_iterable(found))
     return faults, fingerprint_image(photo.square(_PRINT_SIDE))
 
 
@@ -99,19 +102,17 @@ def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Print]]]) -> list[
     ]
 
 
-def _fault(sample: Sample, why: Rejected) -> Quarantined:
-    where = f"{sample.metadata[WHERE]}: " if WHERE in sample.metadata else ""
-    return Quarantined(sample.split, sample.id, why.reason, where + why.detail)
-
-
 def _further(config: IngestConfig) -> list[str]:
     """More that keeps Flickr8k from being read: captions and splits are looked at apart from each other."""
     if config.dataset != "flickr8k" or config.root is None or not config.root.is_dir():
         return []
     found = []
-    for attempt in (partial(read_captions, config.root), partial(assign, config.root, [], config.splits)):
-        try:
-            attempt()
-        except DatasetError as error:
-            found.append(str(error))
+    try:
+        read_captions(config.root)
+    except DatasetError as error:
+        found.append(str(error))
+    try:
+        found += assign(config.root, [], config.splits).faults.values()
+    except DatasetError as error:
+        found.append(str(error))
     return found

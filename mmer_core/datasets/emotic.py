@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mmer_core.datasets.cells import flaws
 from mmer_core.datasets.coco_captions import CocoCaptions, image_id, read_coco_captions
 from mmer_core.datasets.emotic_mat import (
     as_float,
@@ -66,6 +67,7 @@ def read_emotic(
     quarantined = [
         *reader.quarantined,
         *reader.sidecar.quarantined,
+        *reader.coco.quarantined,
         *reader.sidecar.unmatched(reader.people, reader.seen),
     ]
     inputs = len(reader.samples) + len(without_captions(quarantined))
@@ -77,7 +79,8 @@ def read_emotic(
         quarantined,
         inputs,
         protocol,
-        reader.sidecar.rows,
+        reader.sidecar.rows + len(reader.coco.quarantined),
+        (*reader.sidecar.notes, *reader.coco.notes),
     )
 
 
@@ -155,6 +158,8 @@ def _problems(
     """Everything that keeps a person out, as (reason, detail), worst first."""
     if not stays_inside("/".join(photo)) or not all(photo):
         yield "bad_annotation", f"folder {photo[0]!r} and file name {photo[1]!r} name no photo of the dataset"
+    if flawed := flaws([*photo, as_text(person.get("gender")), as_text(person.get("age"))]):
+        yield "bad_annotation", flawed
     corners = as_floats(person.get("body_bbox"))
     if len(corners) != 4 or not _finite(corners):
         yield "bad_annotation", f"body_bbox {corners} is not four numbers"

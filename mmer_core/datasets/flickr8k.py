@@ -5,11 +5,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Literal
 
+from mmer_core.datasets.cells import flaw
 from mmer_core.datasets.flickr_captions import Caption, read_captions
 from mmer_core.datasets.flickr_splits import assign, too_short
-from mmer_core.datasets.layout import folders, require_folder
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.layout import folders, require_folder, stays_inside
+from mmer_core.datasets.raw import NOT_UTF8, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample, Text
+from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS
 
@@ -37,7 +39,7 @@ def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebo
     samples = []
     for photo in photos:
         split = assignment.get(photo, "")
-        problem = _problem(split, kept[photo])
+        problem = _problem(photo, split, kept[photo], assignment.faults.get(photo, ""))
         if problem:
             quarantined.append(Quarantined(split, photo, *problem))
             quarantined.extend(orphans(split, photo, len(kept[photo]), problem[0]))
@@ -46,7 +48,12 @@ def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebo
             samples.append(Sample(photo, split, folder / photo, texts=texts, metadata={"Filename": photo}))
     samples.sort(key=lambda sample: (SPLITS.index(sample.split), sample.id))
     inputs = len(samples) + len(without_captions(quarantined))
-    return RawDataset("Flickr8k", "retrieval", (), samples, quarantined, inputs, splits, len(captions))
+    notes = tuple(
+        Quarantined("", caption.photo, NOT_UTF8, f"{caption.where}: U+FFFD is in place of {DAMAGED}")
+        for caption in captions
+        if caption.damaged and not caption.problem
+    )
+    return RawDataset("Flickr8k", "retrieval", (), samples, quarantined, inputs, splits, len(captions), notes)
 
 
 def orphans(split: str, photo: str, count: int, reason: str) -> list[Quarantined]:
@@ -60,9 +67,11 @@ def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:
     """The folder that holds most of the captioned photos, and all photos in it."""
     best, photos = None, set[str]()
     for folder in folders(root):
-        found = {
-            entry.name for entry in os.scandir(folder) if Path(entry.name).suffix.lower() in PHOTO_SUFFIXES
-        }
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        found = {name for name in names if Path(name).suffix.lower() in PHOTO_SUFFIXES}
         if len(found & named) > len(photos & named):
             best, photos = folder, found
     if best is None:
@@ -77,7 +86,9 @@ def _sort_captions(
     kept: dict[str, list[str]] = defaultdict(list)
     quarantined = []
     for caption in captions:
-        if caption.photo not in photos:
+        if caption.problem:
+            reason, detail = "caption_malformed", f"{caption.where}: {caption.problem}"
+        elif caption.photo not in photos:
             # The token file's ``2258277193_586949ec62.jpg.1`` ends here: no photo has this name.
             reason, detail = "caption_unknown_photo", f"no such photo, {caption.where}"
         elif not caption.text:
@@ -87,11 +98,17 @@ def _sort_captions(
         else:
             kept[caption.photo].append(caption.text)
             continue
-        quarantined.append(Quarantined("", caption.photo, reason, detail))
+        quarantined.append(Quarantined("", caption.photo or caption.where, reason, detail))
     return kept, quarantined
 
 
-def _problem(split: str, texts: list[str]) -> tuple[str, str] | None:
+def _problem(photo: str, split: str, texts: list[str], fault: str) -> tuple[str, str] | None:
+    if flawed := flaw(photo):
+        return "bad_name", flawed.replace("a cell", "its name")
+    if not stays_inside(photo):
+        return "outside", "its name leads out of the folder of the photos"
+    if fault:
+        return "no_split", fault
     if not split:
         return "no_split", "in none of the split lists found"
     if split not in SPLITS:

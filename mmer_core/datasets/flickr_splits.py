@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmer_core.datasets.flickr_captions import KARPATHY_FILE, Caption, read_json
+from mmer_core.datasets.flickr_captions import KARPATHY_FILE, Caption, image_fault, read_json
 from mmer_core.datasets.layout import find_file
+from mmer_core.datasets.text_lines import read_lines
 from mmer_core.errors import DatasetError
 
 LISTS = {
@@ -19,15 +20,33 @@ NOTEBOOK_SEED = 42
 NOTEBOOK_TOKENS = 3
 """The notebooks dropped captions with fewer words than this."""
 
-Assignment = dict[str, str]
-"""Photo name to split name."""
+
+class Assignment(dict[str, str]):
+    """Photo name to split name; ``faults`` says of a photo why no split is certain."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, str] = {}
+
+    def put(self, photo: str, split: str, where: str) -> None:
+        """Assign a photo, which must not be in another split already."""
+        if self.setdefault(photo, split) != split:
+            self.faults[photo] = f"{where} ({photo}, in {self[photo]} too); keep each in one"
+
+    def checked(self, root: Path) -> "Assignment":
+        """Itself. Raises `DatasetError` where no photo has a split."""
+        if self and len(self.faults) == len(self):
+            raise DatasetError(
+                f"photos of {root} are in two splits: {'; '.join(list(self.faults.values())[:5])}"
+            )
+        return self
 
 
 def assign(root: Path, captions: Iterable[Caption], protocol: str) -> Assignment:
     """Splits of a protocol: ``official``, ``karpathy`` or ``notebook``.
 
     Raises:
-        DatasetError: The files that the protocol needs are missing, or a photo is in two splits.
+        DatasetError: The files that the protocol needs are missing, or every photo is in two splits.
     """
     return _PROTOCOLS[protocol](root, captions)
 
@@ -41,33 +60,38 @@ def _official(root: Path, _captions: Iterable[Caption]) -> Assignment:
     found = {split: path for split, name in LISTS.items() if (path := find_file(root, name))}
     if not found:
         raise DatasetError(f"{root} holds no split list: add {', '.join(LISTS.values())}")
-    assignment: Assignment = {}
-    twice = []
+    assignment = Assignment()
     for split, path in found.items():
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        try:
+            lines = read_lines(path).lines
+        except OSError as error:
+            raise DatasetError(f"cannot read {path}: {error.strerror or error}; make it readable") from None
         for number, line in enumerate(lines, 1):
-            photo = line.strip()
-            if photo and assignment.setdefault(photo, split) != split:
-                twice.append(f"line {number} of {path.name} ({photo}, in {assignment[photo]} too)")
-    if twice:
-        raise DatasetError(f"photos of {root} are in two splits: {', '.join(twice)}; keep each in one")
-    return assignment
+            if photo := line.strip():
+                assignment.put(photo, split, f"line {number} of {path.name}")
+    return assignment.checked(root)
 
 
 def _karpathy(root: Path, _captions: Iterable[Caption]) -> Assignment:
     path = find_file(root, KARPATHY_FILE)
     if path is None:
         raise DatasetError(f"{root} holds no {KARPATHY_FILE}: add it, or choose the official splits")
-    return {str(image["filename"]): str(image["split"]) for image in read_json(path)}
+    assignment = Assignment()
+    for place, image in enumerate(read_json(path)[0]):
+        if not image_fault(image):
+            assignment.put(image["filename"], image["split"], f"image {place} of {path.name}")
+    return assignment.checked(root)
 
 
 def _notebook(_root: Path, captions: Iterable[Caption]) -> Assignment:
     """70/15/15 by photo, in the shuffled order of first mention; what rounding leaves goes to test."""
-    photos = list(dict.fromkeys(caption.photo for caption in captions))
+    photos = list(dict.fromkeys(caption.photo for caption in captions if not caption.problem))
     order = np.random.RandomState(NOTEBOOK_SEED).permutation(len(photos))
     train, val = int(0.70 * len(photos)), int(0.15 * len(photos))
     bounds = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
-    return {photos[row]: split for split, rows in bounds.items() for row in rows}
+    assignment = Assignment()
+    assignment.update({photos[row]: split for split, rows in bounds.items() for row in rows})
+    return assignment
 
 
 _PROTOCOLS: dict[str, Callable[[Path, Iterable[Caption]], Assignment]] = {

@@ -1,6 +1,5 @@
 """Finding files in trees that were unpacked one level too deep, or one too shallow."""
 
-import csv
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
@@ -13,9 +12,9 @@ DEPTH = 3
 
 def require_folder(root: Path, what: str) -> None:
     """Raises `DatasetError` unless root is a folder."""
-    if not root.exists():
+    if not os.path.exists(root):
         raise DatasetError(f"{what} folder {root} does not exist: give the folder that holds the dataset")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DatasetError(f"{what} folder {root} is a file: unpack it and give the unpacked folder")
 
 
@@ -24,24 +23,33 @@ def folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     level = [root]
     for _ in range(depth + 1):
         yield from level
-        # scandir knows folders without a look at each of many thousand photos.
-        level = [
-            parent / name
-            for parent in level
-            for name in sorted(entry.name for entry in os.scandir(parent) if entry.is_dir())
-        ]
+        level = [parent / name for parent in level for name in _folders_in(parent)]
+
+
+def _folders_in(parent: Path) -> list[str]:
+    """Names of the folders in a folder; of none that may not be read, and of no link that leads in a circle."""
+    try:
+        entries = list(os.scandir(parent))
+    except OSError:
+        return []
+    # scandir knows folders without a look at each of many thousand photos; only a link is looked up.
+    return sorted(
+        entry.name
+        for entry in entries
+        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+    )
 
 
 def find_file(root: Path, name: str) -> Path | None:
     """The shallowest file of this name."""
-    return next((folder / name for folder in folders(root) if (folder / name).is_file()), None)
+    return next((folder / name for folder in folders(root) if os.path.isfile(folder / name)), None)
 
 
 def find_base(root: Path, members: Collection[str]) -> Path | None:
     """The folder below which most of these relative paths exist (the shallowest of equals), if any does."""
     best, most = None, 0
     for folder in folders(root):
-        found = sum((folder / member).exists() for member in members)
+        found = sum(os.path.exists(folder / member) for member in members)
         if found > most:
             best, most = folder, found
     return best
@@ -56,31 +64,3 @@ def stays_inside(path: str) -> bool:
 def tidy(text: str) -> str:
     """One line without blanks at its ends: the form in which encoders read texts."""
     return " ".join(text.split())
-
-
-def read_csv(path: Path, required: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """First line and cells of each row of a CSV with a header; bytes that are not UTF-8 become U+FFFD.
-
-    Surplus cells are joined to the last column with commas: caption files without quotes are common.
-
-    Raises:
-        DatasetError: The file is missing, empty, or lacks a required column.
-    """
-    try:
-        handle = path.open(encoding="utf-8-sig", errors="replace", newline="")
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror or error}; give a CSV file") from None
-    with handle:
-        reader = csv.reader(handle)
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        missing = [name for name in required if name not in header]
-        if missing:
-            state = "is empty" if not header else f"lacks the column {', '.join(missing)}"
-            raise DatasetError(f"{path} {state}: its first line must name {', '.join(required)}")
-        line = reader.line_num
-        for cells in reader:
-            # A quoted cell may run over several lines; a row stands where it begins.
-            first, line = line + 1, reader.line_num
-            if any(cell.strip() for cell in cells):
-                last = ",".join(cells[len(header) - 1 :])
-                yield first, dict(zip(header, [*cells[: len(header) - 1], last], strict=False))

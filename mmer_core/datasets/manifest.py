@@ -2,25 +2,31 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import orphans
-from mmer_core.datasets.layout import stays_inside
+from mmer_core.datasets.image_places import ImagePlaces
+from mmer_core.datasets.label_names import KnownLabels
 from mmer_core.datasets.leakage import GROUP
 from mmer_core.datasets.manifest_rows import BOX, Declaration, Row, read_rows, sidecar
-from mmer_core.datasets.manifest_splits import generated_splits, given_split, group_of, image_digests
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.manifest_splits import (
+    generated_splits,
+    given_split,
+    group_of,
+    image_digests,
+    image_of,
+)
+from mmer_core.datasets.raw import NOT_UTF8, SIMILAR_LABELS, WHERE, RawDataset, without_captions
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.tables import COLUMNS
+from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
-
-WHERE = "Manifest_Row"
-"""Column of ``<split>.csv`` that says where in the manifest a sample stands."""
 
 Problem = tuple[str, str]
 
@@ -39,8 +45,9 @@ def read_manifest(path: Path) -> RawDataset:
     if not labelled and not any(row.texts or row.problem for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
     generated = not any("split" in row.fields for row in rows)
-    splits = generated_splits(path.parent, rows) if generated else [given_split(row) for row in rows]
-    reader = _Reader(path.parent, rows, splits, declaration, labelled=labelled)
+    places = ImagePlaces(path.parent)
+    splits = generated_splits(places, rows) if generated else [given_split(row) for row in rows]
+    reader = _Reader(places, rows, splits, declaration, labelled=labelled)
     for row, split in zip(rows, splits, strict=True):
         reader.read(row, split)
     reader.drop_texts_unseen_in_train()
@@ -56,6 +63,7 @@ def read_manifest(path: Path) -> RawDataset:
         len(rows),
         protocol,
         sum(len(sample.texts) for sample in reader.samples) + texts_out,
+        tuple(reader.notes),
     )
 
 
@@ -67,9 +75,9 @@ def manifest_identity(path: Path) -> str:
     """
     rows, _ = read_rows(path)
     total = hashlib.sha256(fingerprint(path).encode())
-    if sidecar(path).is_file():
+    if os.path.isfile(sidecar(path)):
         total.update(fingerprint(sidecar(path)).encode())
-    for name, digest in sorted(image_digests(path.parent, rows).items()):
+    for name, digest in sorted(image_digests(ImagePlaces(path.parent), rows).items()):
         total.update(f"{len(name.encode())}:{name}".encode() + (digest or b"missing"))
     return total.hexdigest()
 
@@ -79,14 +87,14 @@ class _Reader:
 
     def __init__(
         self,
-        base: Path,
+        places: ImagePlaces,
         rows: list[Row],
         splits: list[str],
         declaration: Declaration,
         *,
         labelled: bool,
     ) -> None:
-        self.base, self.declaration = base, declaration
+        self.places, self.declaration = places, declaration
         self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
         self.labels = declaration.labels or ()
@@ -95,6 +103,9 @@ class _Reader:
             self.labels = tuple(sorted({label for labels in named for label in labels}))
         if not labelled:
             self.labels = ()
+        self.known = KnownLabels(self.labels, declaration.separator)
+        alike = [] if declaration.labels else self.known.alike()
+        self.notes = [Quarantined("", "", SIMILAR_LABELS, told) for told in alike]
         self.seen: dict[str, str] = {}
         self.samples: list[Sample] = []
         self.quarantined: list[Quarantined] = []
@@ -111,13 +122,16 @@ class _Reader:
             self.quarantined.append(Quarantined(split, identity or row.where, problems[0][0], detail))
             self.quarantined += orphans(split, identity, len(texts), problems[0][0])
             return
-        image = str(row.fields["image"]).strip()
+        image = self.places.find(image_of(row)).path
+        if row.damaged:
+            detail = f"{row.where}: U+FFFD is in place of {DAMAGED}"
+            self.notes.append(Quarantined(split, identity, NOT_UTF8, detail))
         metadata = {name: value for name, value in row.metadata.items() if name not in COLUMNS}
         self.samples.append(
             Sample(
                 id=identity,
                 split=split,
-                image=self.base / image,
+                image=self.places.base / image,
                 box=_box(row) if self.task == "emotion" else None,
                 texts=tuple(Text(text, "manifest") for text in texts),
                 labels=tuple(self._named(row)) if self.task == "emotion" else None,
@@ -146,7 +160,9 @@ class _Reader:
             yield "duplicate_id", f"id {identity!r} stands in {self.seen[identity]} already"
         if split not in SPLITS:
             yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
-        yield from self._image_problems(str(row.fields.get("image", "")).strip())
+        place = self.places.find(image_of(row))
+        if place.fault:
+            yield place.reason, place.fault
         if self.task == "retrieval":
             if not any(map(is_given, row.texts)):
                 yield "no_caption", "no text"
@@ -155,22 +171,13 @@ class _Reader:
         yield from self._rating_problems(row)
         yield from _box_problems(row)
 
-    def _image_problems(self, name: str) -> Iterator[Problem]:
-        if not name:
-            yield "no_image", "no image"
-        elif not stays_inside(name) or not (self.base / name).resolve().is_relative_to(self.base.resolve()):
-            yield "outside", f"image {name!r} lies outside the manifest's folder"
-        elif not (self.base / name).is_file():
-            yield "missing_image", f"image {name!r} does not exist"
-
     def _label_problems(self, row: Row) -> Iterator[Problem]:
         named = self._named(row)
         if not named:
             yield "no_label", "no label"
-        unknown = [label for label in named if label not in self.labels]
-        if unknown:
-            known = "the declared labels" if self.declaration.labels else "the labels of train"
-            yield "unknown_label", f"not among {known}: {', '.join(unknown)}"
+        known = "the declared labels" if self.declaration.labels else "the labels of train"
+        if unknown := self.known.unknown(named, known):
+            yield "unknown_label", unknown
         if len(named) > 1 and not self.declaration.multi_label:
             yield "several_labels", f"{len(named)} labels in a single-label dataset"
 

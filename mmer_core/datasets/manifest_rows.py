@@ -1,11 +1,11 @@
 """The rows of a manifest, from CSV, JSON Lines or Parquet to one shape, each knowing where it stands."""
 
-import csv
-import json
+import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
 from mmer_core.config import Config
+from mmer_core.datasets.cells import CELL_LIMIT, flaws
+from mmer_core.datasets.delimited import Record, read_table
+from mmer_core.datasets.strict_json import parse
+from mmer_core.datasets.text_lines import DAMAGED, read_lines, read_text
 from mmer_core.datasets.values import NotText, Unreadable, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import VAD, VAD_RANGE
@@ -26,6 +30,8 @@ PARQUET_KEY = b"mmer"
 _TEXTUAL = {*REQUIRED, "split", "group"}
 _NUMBERS = {*VAD, *BOX}
 _LABELS = {"label", "labels"}
+_FREE = ("text", "note")
+"""Roles of columns that hold any text, and not names or numbers."""
 _TEXT = re.compile(r"texts?[ _]?\d*")
 
 
@@ -73,6 +79,7 @@ class Row:
         texts: The texts as they stand; a blank one is an empty caption.
         labels: One cell, in which several may be joined, or the labels themselves; None where nothing is said.
         metadata: All other columns.
+        damaged: Whether a text holds U+FFFD in place of bytes that are not UTF-8.
     """
 
     where: str
@@ -81,6 +88,7 @@ class Row:
     labels: str | tuple[str, ...] | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     problem: str = ""
+    damaged: bool = False
 
 
 def read_rows(path: Path) -> tuple[list[Row], Declaration]:
@@ -90,7 +98,7 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
         DatasetError: The file is missing, of an unknown format, without rows, without the columns ``id`` and
             ``image``, or its declaration is malformed.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DatasetError(f"manifest {path} is not a file: give a {', '.join(FORMATS)} file")
     if path.suffix.lower() not in FORMATS:
         raise DatasetError(f"manifest {path} has an unknown format: give a {', '.join(FORMATS)} file")
@@ -100,10 +108,15 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
         raise DatasetError(f"cannot read the manifest {path} ({error}): write it again") from None
     if not rows:
         raise DatasetError(f"manifest {path} has no rows: give one row a sample")
-    missing = [name for name in REQUIRED if not any(name in row.fields for row in rows)]
-    if missing:
-        raise DatasetError(f"manifest {path} lacks {' and '.join(missing)}: every row needs id and image")
+    found = {name for name in REQUIRED if any(name in row.fields for row in rows)}
+    if len(found) < len(REQUIRED):
+        unread = next((row for row in rows if row.problem), None)
+        raise _lacking(path, found) if unread is None else _unread(path, unread)
     return rows, _declaration(path, header)
+
+
+def _unread(path: Path, row: Row) -> DatasetError:
+    return DatasetError(f"manifest {path} has no row that can be read; {row.where}: {row.problem}")
 
 
 def sidecar(path: Path) -> Path:
@@ -113,12 +126,16 @@ def sidecar(path: Path) -> Path:
 
 def _declaration(path: Path, header: str) -> Declaration:
     source, text = path, header
-    if sidecar(path).is_file():
-        source, text = sidecar(path), sidecar(path).read_text(encoding="utf-8", errors="replace")
+    if os.path.isfile(sidecar(path)):
+        source = sidecar(path)
+        try:
+            text, _ = read_text(source)
+        except OSError as error:
+            raise DatasetError(f"cannot read {source}: {error.strerror}; make it readable") from None
     if not text:
         return Declaration()
     try:
-        content = json.loads(text)
+        content = parse(text)
         return Declaration.model_validate({"labels": content} if isinstance(content, list) else content)
     except (ValueError, ValidationError) as error:
         reason = "; ".join(
@@ -186,57 +203,105 @@ def _labels(value: Any) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else tuple(filter(is_given, texts_of(value)))
 
 
+def _checked(where: str, cells: list[tuple[str, Any]], *, sound: bool = False, damaged: bool = False) -> Row:
+    """The row of these cells, or the problem that keeps all of it from being read.
+
+    Args:
+        sound: The cells are known to be texts without flaws.
+        damaged: Bytes that are no text became U+FFFD: harmless in a text or a note, but no name is what it was.
+    """
+    problem = "" if sound else flaws(chain.from_iterable(cells))
+    problem = problem or _repeat(cells)
+    if damaged and not problem:
+        spoilt = [
+            name for name, value in cells if "\ufffd" in str(value) and _role(name.strip()) not in _FREE
+        ]
+        problem = f"{spoilt[0]} holds {DAMAGED}" if spoilt else ""
+    if problem:
+        return Row(where, problem=problem)
+    row = _row(where, cells)
+    return replace(row, damaged=True) if damaged else row
+
+
+def _repeat(cells: list[tuple[str, Any]]) -> str:
+    """What is wrong where a column, which can have one value, has two."""
+    for places in _repeated(tuple(name for name, _ in cells)):
+        given = [cells[place] for place in places if is_given(cells[place][1])]
+        if any(value != given[0][1] for _, value in given):
+            return f"two columns are {given[0][0].strip()!r}, with two values: keep one"
+    return ""
+
+
+@lru_cache(maxsize=64)
+def _repeated(names: tuple[str, ...]) -> list[list[int]]:
+    """Places of columns that mean the same, texts apart."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        if meaning := _meaning(name):
+            places.setdefault(meaning, []).append(place)
+    return [same for same in places.values() if len(same) > 1]
+
+
+def _meaning(name: str) -> str:
+    """What a column is, under one name: that of mmer or, for a note, its own; ``""`` for texts."""
+    match _role(name.strip()):
+        case "text":
+            return ""
+        case "labels":
+            return "labels"
+        case "name" | "number", key:
+            return key
+    return name.strip()
+
+
 def _read_csv(path: Path) -> tuple[str, list[Row]]:
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
-        start, declared = 1, ""
-        line = handle.readline()
-        if line.startswith("#"):
-            start, declared, line = 2, line.lstrip("# "), handle.readline()
-        return declared, list(_csv_rows(line, handle, start))
+    text = read_lines(path)
+    start = 1 if text.lines and text.lines[0].startswith("#") else 0
+    declared = text.lines[0].lstrip("# ") if start else ""
+    table = read_table(text, set(REQUIRED).issubset, start=start, files="image")
+    if not table.usable and table.seen:
+        raise _lacking(path, [name.lower() for name in table.names], table.seen)
+    twice = bool(_repeated(table.names))
+    return declared, [_csv_row(table.names, record, twice) for record in table.records]
 
 
-def _csv_rows(first: str, handle: Iterator[str], start: int) -> Iterator[Row]:
-    header = next(csv.reader([first]), [])
-    reader = csv.reader(handle, strict=True)
-    at = start + 1
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            # Quotes are out of step from here on: what follows would be read as something it is not.
-            yield Row(f"line {at}", problem=f"{error}; nothing after it could be read")
-            return
-        if cells is None:
-            return
-        where, at = f"line {at}", start + 1 + reader.line_num
-        if len(cells) == len(header):
-            if any(cells):
-                yield _row(where, list(zip(header, cells, strict=True)))
-        elif cells:
-            yield Row(
-                where, problem=f"{len(cells)} cells under {len(header)} columns: quote those with commas"
-            )
+def _csv_row(names: tuple[str, ...], record: Record, twice: bool) -> Row:
+    where = f"line {record.line}"
+    if record.problem:
+        return Row(where, problem=record.problem)
+    cells: list[tuple[str, Any]] = list(zip(names, record.cells, strict=True))
+    if not (twice or record.damaged):
+        return _row(where, cells)
+    return _checked(where, cells, sound=True, damaged=record.damaged)
+
+
+def _lacking(path: Path, names: Collection[str], seen: str = "") -> DatasetError:
+    missing = " and ".join(name for name in REQUIRED if name not in names)
+    named = f"; its first line must name them{seen}" if seen else ""
+    return DatasetError(f"manifest {path} lacks {missing}: every row needs id and image{named}")
 
 
 def _read_json_lines(path: Path) -> tuple[str, list[Row]]:
+    text = read_lines(path)
     declared, rows = "", []
-    for number, raw in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        line = raw.decode("utf-8", errors="replace").strip()
-        if number == 1 and line.startswith("#"):
+    for place, line in enumerate(text.lines):
+        if place == 0 and line.startswith("#"):
             declared = line.lstrip("# ")
-        elif line:
-            rows.append(_json_row(f"line {number}", line))
+        elif line.strip():
+            rows.append(_json_row(f"line {place + 1}", line, damaged=place in text.damaged))
     return declared, rows
 
 
-def _json_row(where: str, line: str) -> Row:
+def _json_row(where: str, line: str, *, damaged: bool) -> Row:
     try:
-        content = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        content = parse(line)
+    except ValueError as error:
         return Row(where, problem=f"not JSON: {error}")
     if not isinstance(content, dict):
         return Row(where, problem="not a JSON object")
-    return _row(where, list(content.items()))
+    # What no cell may hold comes into JSON by an escape, or is long.
+    sound = "\\u" not in line and len(line) <= CELL_LIMIT
+    return _checked(where, list(content.items()), sound=sound, damaged=damaged)
 
 
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:
@@ -249,7 +314,7 @@ def _read_parquet(path: Path) -> tuple[str, list[Row]]:
             for record in zip(*map(_values, batch.columns), strict=True)
         )
         return declared, [
-            _row(f"row {number}", list(zip(names, record, strict=True)))
+            _checked(f"row {number}", list(zip(names, record, strict=True)))
             for number, record in enumerate(records, 1)
         ]
 

@@ -1,14 +1,13 @@
 """The splits of a manifest: as given, or generated so that what belongs together stays together."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mmer_core.datasets.fingerprint import digests
-from mmer_core.datasets.layout import stays_inside
+from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.manifest_rows import Row
 from mmer_core.taxonomy import SPLITS
 
@@ -23,15 +22,15 @@ def given_split(row: Row) -> str:
     return SPLIT_NAMES.get(name, name)
 
 
-def generated_splits(base: Path, rows: list[Row]) -> list[str]:
+def generated_splits(places: ImagePlaces, rows: list[Row]) -> list[str]:
     """A split for every row; copies of an image, all rows of one, and all rows of a group share theirs.
 
     What belongs together takes the split that the hash of its groups decides, or that of its image's bytes
     where it is of none. So a dataset that grows moves no image to another split, unless new rows tie together
     what was apart.
     """
-    found = image_digests(base, rows)
-    images = [found.get(name) or hashlib.sha256(name.encode()).digest() for name in map(_image, rows)]
+    found = image_digests(places, rows)
+    images = [found.get(name) or hashlib.sha256(name.encode()).digest() for name in map(image_of, rows)]
     groups = [hashlib.sha256(name.encode()).digest() if (name := group_of(row)) else b"" for row in rows]
     parts = _connected(images, groups)
     deciding: dict[int, bytes] = {}
@@ -49,9 +48,15 @@ def group_of(row: Row) -> str:
     return group
 
 
-def image_digests(base: Path, rows: list[Row]) -> dict[str, bytes | None]:
-    """SHA-256 of every image inside the folder by name; None where there is no such file."""
-    return digests(base, sorted(name for name in set(map(_image, rows)) if stays_inside(name)))
+def image_digests(places: ImagePlaces, rows: list[Row]) -> dict[str, bytes | None]:
+    """SHA-256 of every image by the name that the rows give it; None where no such file is in the folder."""
+    places_by_name = {name: places.find(name) for name in sorted(set(map(image_of, rows)))}
+    found = digests(places.base, sorted({place.path for place in places_by_name.values() if place.path}))
+    return {
+        name: found.get(place.path)
+        for name, place in places_by_name.items()
+        if place.reason in ("", "missing_image")
+    }
 
 
 def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
@@ -66,5 +71,6 @@ def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
     return connected_components(edges, directed=False)[1][one].tolist()
 
 
-def _image(row: Row) -> str:
+def image_of(row: Row) -> str:
+    """The path of a row's image, as the row gives it."""
     return str(row.fields.get("image", "")).strip()

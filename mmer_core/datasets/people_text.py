@@ -5,8 +5,10 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmer_core.datasets.layout import read_csv
+from mmer_core.datasets.delimited import read_rows
+from mmer_core.datasets.raw import NOT_UTF8
 from mmer_core.datasets.sample import Quarantined, Text
+from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
 
@@ -23,6 +25,10 @@ _NOUNS = {
     ("", "male"): "a man",
     ("", "female"): "a woman",
 }
+
+_COLUMNS = ("folder", "filename", "caption")
+_EMPTY = "it has no caption"
+_DIGITS = 9
 
 Photo = tuple[str, str]
 """``(folder, filename)``: file names alone are not unique in EMOTIC."""
@@ -45,7 +51,20 @@ class Sidecar:
     by_person: dict[tuple[Photo, int], list[Text]] = field(default_factory=lambda: defaultdict(list))
     by_photo: dict[Photo, list[Text]] = field(default_factory=lambda: defaultdict(list))
     quarantined: list[Quarantined] = field(default_factory=list)
+    notes: list[Quarantined] = field(default_factory=list)
     rows: int = 0
+
+    def add(self, photo: Photo, person: str, caption: str) -> str:
+        """Take a caption for a photo, or for one person by number; returns what is wrong with it, if anything."""
+        if person and not (person.isdecimal() and len(person) <= _DIGITS):
+            return f"person {person!r} is not a number from 0; correct the row"
+        if not is_given(caption):
+            return _EMPTY
+        if person:
+            self.by_person[photo, int(person)].append(Text(caption, "sidecar"))
+        else:
+            self.by_photo[photo].append(Text(caption, "sidecar"))
+        return ""
 
     def texts(self, photo: Photo, person: int) -> tuple[Text, ...]:
         """Captions of one person (0-based), empty when the sidecar has none."""
@@ -71,28 +90,24 @@ class Sidecar:
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """Read ``folder, filename, caption[, person]``.
+    """Read ``folder, filename, caption[, person]``; a row that cannot be read is quarantined with its line.
 
     Raises:
-        DatasetError: The file is missing, has no rows, lacks a column, or numbers a person by no number.
+        DatasetError: The file is missing, has no rows, or lacks a column.
     """
     sidecar = Sidecar()
-    for line, row in read_csv(path, ("folder", "filename", "caption")):
+    for record, row in read_rows(path, _COLUMNS, files="filename", joined_to="caption"):
         sidecar.rows += 1
-        photo = (row["folder"].strip().strip("/"), row.get("filename", "").strip())
-        person, caption = row.get("person", "").strip(), row.get("caption", "")
-        if person and not person.isdecimal():
-            raise DatasetError(
-                f"{path}, line {line}: person {person!r} is not a number from 0; correct the row"
-            )
-        text = Text(caption, "sidecar")
-        if not is_given(caption):
-            detail = f"line {line} of {path.name} has no caption"
-            sidecar.quarantined.append(Quarantined("", "/".join(photo), "caption_empty", detail))
-        elif person:
-            sidecar.by_person[photo, int(person)].append(text)
-        else:
-            sidecar.by_photo[photo].append(text)
+        photo = (row.get("folder", "").strip().strip("/"), row.get("filename", "").strip())
+        where = f"line {record.line} of {path.name}"
+        problem = record.problem or sidecar.add(photo, row.get("person", "").strip(), row.get("caption", ""))
+        if problem:
+            reason = "caption_empty" if problem == _EMPTY else "caption_malformed"
+            named = "/".join(filter(None, photo)) or where
+            sidecar.quarantined.append(Quarantined("", named, reason, f"{where}: {problem}"))
+        elif record.damaged:
+            detail = f"{where}: U+FFFD is in place of {DAMAGED}"
+            sidecar.notes.append(Quarantined("", "/".join(photo), NOT_UTF8, detail))
     if not sidecar.rows:
         raise DatasetError(f"{path} holds no captions: give a file with rows, or none at all for templates")
     return sidecar

@@ -7,6 +7,7 @@ one of 255 levels, in two fifths of the time.
 """
 
 import ctypes
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -123,7 +124,7 @@ def read_cv2(path: Path) -> Cv2Photo:
         UnreadableImageError: Missing, too large, or nothing that OpenCV reads.
     """
     cv2 = cv2_module()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UnreadableImageError("the file does not exist")
     _refuse_bomb(path)
     try:

@@ -18,7 +18,7 @@ from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, photo_reader
 from mmer_core.datasets.pixels import UnreadableImageError
 from mmer_core.datasets.prepared import DatasetCard
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan
@@ -147,7 +147,7 @@ def _write_tables(
         crops: dict[int, Crop] = {}
         for row, result in outcomes[split]:
             if isinstance(result, Rejected):
-                quarantined += _reject(raw, samples[row], result)
+                quarantined += rejected(raw, samples[row], result)
             else:
                 crops[row] = result
         order = sorted(crops)
@@ -167,6 +167,9 @@ def _write_tables(
         told = f"Left out {left.id} of {left.split or 'no split'}: {left.reason}: {left.detail}"
         fields = {"dataset": raw.name, "split": left.split, "sample": left.id, "reason": left.reason}
         event(told, level=logging.DEBUG, **fields)
+    for note in raw.notes:
+        fields = {"dataset": raw.name, "split": note.split, "sample": note.id, "reason": note.reason}
+        event(f"{note.reason}: {note.detail}", level=logging.WARNING, **fields)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
     card.write(folder)
     return card
@@ -201,8 +204,10 @@ def _read_photo(
     return outcomes
 
 
-def _reject(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined]:
-    rows = [Quarantined(sample.split, sample.id, why.reason, why.detail)]
+def rejected(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined]:
+    """What the quarantine says of a sample whose photo or box is no good, and of its captions."""
+    where = f"{sample.metadata[WHERE]}: " if WHERE in sample.metadata else ""
+    rows = [Quarantined(sample.split, sample.id, why.reason, where + why.detail)]
     if raw.task == "retrieval":
         rows += orphans(sample.split, sample.id, len(sample.texts), why.reason)
     return rows

@@ -10,6 +10,11 @@ from mmer_core.taxonomy import SPLITS
 CAPTION_PREFIX = "caption_"
 """Reasons that start so concern one caption; all others concern a whole sample (a person or a photo)."""
 
+WHERE = "Manifest_Row"
+"""Column of ``<split>.csv`` that says where in a manifest a sample stands."""
+NOT_UTF8, SIMILAR_LABELS = "not_utf8", "similar_labels"
+"""Reasons of notes."""
+
 
 @dataclass(frozen=True)
 class RawDataset:
@@ -22,6 +27,7 @@ class RawDataset:
         protocol: Name of the protocol that boxes or splits follow.
         captions: Captions found in caption files; for a captioned dataset the texts of ``samples`` plus
             the rows with a ``caption_`` reason.
+        notes: What was read, but is probably not meant so; counted nowhere.
     """
 
     name: str
@@ -32,6 +38,7 @@ class RawDataset:
     inputs: int
     protocol: str
     captions: int = 0
+    notes: tuple[Quarantined, ...] = ()
 
     def by_split(self) -> dict[str, list[Sample]]:
         """Samples of every split in their order; a sample's place there is its row."""

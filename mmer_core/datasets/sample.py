@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmer_core.datasets.cells import printable
+
 Box = tuple[int, int, int, int]
 """``(x1, y1, x2, y2)`` in pixels of the decoded image, half-open: ``image[y1:y2, x1:x2]``."""
 
@@ -52,3 +54,8 @@ class Quarantined:
     id: str
     reason: str
     detail: str
+
+    def __post_init__(self) -> None:
+        # Whatever a dataset holds, its faults can be written down.
+        for name in ("split", "id", "detail"):
+            object.__setattr__(self, name, printable(getattr(self, name)))

@@ -1,6 +1,7 @@
 """Which photos to read: one, all in a folder, or those of a CSV list."""
 
-import csv
+import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from mmer_core.datasets.boxes import clamp
+from mmer_core.datasets.cells import printable
+from mmer_core.datasets.delimited import Record, read_table
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
+from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.datasets.values import is_given
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
@@ -44,8 +48,8 @@ def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None
     """The photos that a path stands for: a photo, a folder (with what is below it), or a CSV list.
 
     A list has a header with the column ``photo`` (path, relative to the list's folder) and any of ``x1, y1,
-    x2, y2`` (together) and ``text``; an empty cell is no box, or no text. A row with a faulty box is kept
-    with its error.
+    x2, y2`` (together) and ``text``; an empty cell is no box, or no text. A row that cannot be read, or has a
+    faulty box, is kept with its error.
 
     Args:
         box, text: Go with a single photo.
@@ -55,7 +59,7 @@ def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None
         DatasetError: There are no photos in the folder, or the list cannot be read.
     """
     listing = path.suffix.lower() == ".csv"
-    if not path.is_dir() and not listing:
+    if not os.path.isdir(path) and not listing:
         return [PhotoRequest(str(path), path, box, text)]
     if box is not None or text is not None:
         raise ConfigError(
@@ -105,35 +109,42 @@ def _from_folder(folder: Path) -> list[PhotoRequest]:
 
 
 def _from_list(path: Path) -> list[PhotoRequest]:
+    wanted = f"it needs photo, and may have {','.join(_CORNERS)} and text"
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head, *rows = csv.reader(file, strict=True)
-    except (OSError, ValueError, csv.Error) as error:
-        reason = "it is empty" if path.is_file() and not path.stat().st_size else " ".join(str(error).split())
-        raise DatasetError(
-            f"cannot read the list {path}: {reason}; write a CSV with the column photo"
-        ) from None
-    columns = set(head)
-    sound = "photo" in columns and columns <= set(_COLUMNS) and len(columns & set(_CORNERS)) in (0, 4)
-    if not sound or len(columns) < len(head):
-        raise DatasetError(
-            f"the list {path} has the columns {', '.join(head)}; it needs photo, and may have x1,y1,x2,y2 and text"
-        )
-    rows = [row for row in rows if row]
-    if not rows:
+        text = read_lines(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DatasetError(f"cannot read the list {path}: {reason}; {wanted}") from None
+    table = read_table(text, _sound, files="photo")
+    if not table.usable:
+        state = f"has the columns {', '.join(table.names)}" if table.seen else "is empty"
+        raise DatasetError(f"the list {path} {state}; {wanted}{table.seen}")
+    names = [name.lower() for name in table.names]
+    records = list(table.records)
+    if not records:
         raise DatasetError(f"the list {path} has no rows; write one a photo, or one a person with a box")
-    return [_listed(path, head, row) for row in rows]
+    requests = [_listed(path, names, record) for record in records]
+    if all(record.problem or record.damaged for record in records):
+        raise DatasetError(f"cannot read the list {path}: {requests[0].error}; {wanted}")
+    return requests
 
 
-def _listed(path: Path, head: list[str], cells: list[str]) -> PhotoRequest:
-    row = dict(zip(head, cells, strict=False))
-    name, text = row.get("photo", ""), row.get("text")
+def _sound(names: Collection[str]) -> bool:
+    columns = set(names)
+    known = columns <= set(_COLUMNS) and len(columns) == len(names)
+    return known and "photo" in columns and len(columns & set(_CORNERS)) in (0, 4)
+
+
+def _listed(path: Path, head: list[str], record: Record) -> PhotoRequest:
+    row = dict(zip(head, record.cells, strict=False))
+    name, text = printable(row.get("photo", "")), row.get("text")
     request = PhotoRequest(name, path.parent / name, text=text if is_given(text) else None)
-    if len(cells) != len(head):
-        reason = f"the row has {len(cells)} cells, but the header {len(head)}: quote a text that holds commas"
-        return replace(request, error=reason)
+    problem = record.problem or (f"it holds {DAMAGED}" if record.damaged else "")
+    if problem:
+        named = name or f"line {record.line}"
+        return replace(request, name=named, text=None, error=f"line {record.line} of {path.name}: {problem}")
     if not name.strip():
-        return replace(request, error="the cell photo is empty")
+        return replace(request, error=f"line {record.line} of {path.name}: the cell photo is empty")
     corners = [row.get(corner, "").strip() for corner in _CORNERS]
     if not any(corners):
         return request

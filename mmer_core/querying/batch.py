@@ -1,7 +1,5 @@
 """Many questions from a file, answered in its order."""
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mmer_core.datasets.cells import flaw, flaws
+from mmer_core.datasets.delimited import read_table
+from mmer_core.datasets.strict_json import parse
+from mmer_core.datasets.text_lines import DAMAGED, Text, read_lines
 from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
@@ -18,6 +20,7 @@ from mmer_core.retrieval import Filter
 from mmer_core.retrieval.index import Target
 
 _FIELDS = ("text", "image", "id")
+_WANTED = "write UTF-8, a text a line, or a .csv or .jsonl with text, image or id"
 _AT_ONCE = 64
 
 
@@ -26,26 +29,26 @@ def read_queries(path: Path) -> list[Query]:
 
     A ``.csv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's folder) and
     ``id``, a ``.jsonl`` an object a line with one of these names, and any other file a text a line. Each row asks for
-    one thing; one that does not is kept with its error. Empty lines are skipped.
+    one thing; one that does not, or cannot be read, is kept with its error. Empty lines are skipped.
 
     Raises:
         DatasetError: The file cannot be read, or asks nothing.
     """
     kind = path.suffix.lower()
-    read: Callable[[Path], Iterator[Query]] = {".csv": _from_csv, ".jsonl": _from_json_lines}.get(
+    read: Callable[[Path, Text], Iterator[Query]] = {".csv": _from_csv, ".jsonl": _from_json_lines}.get(
         kind, _from_text
     )
     try:
-        queries = list(read(path))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_lines(path)
+    except (OSError, ValueError) as error:
         raise DatasetError(
-            f"cannot read the queries of {path}: {' '.join(str(error).split())}; write UTF-8, a text a line, or a .csv "
-            "or .jsonl with text, image or id"
+            f"cannot read the queries of {path}: {' '.join(str(error).split())}; {_WANTED}"
         ) from None
+    queries = list(read(path, text))
     if not queries:
-        raise DatasetError(
-            f"{path} holds no query; write a text a line, or a .csv or .jsonl with text, image or id"
-        )
+        raise DatasetError(f"{path} holds no query; {_WANTED}")
+    if all(isinstance(query, _Unread) for query in queries):
+        raise DatasetError(f"cannot read the queries of {queries[0].error}; {_WANTED}")
     return queries
 
 
@@ -96,42 +99,55 @@ def _ask(
     ]
 
 
-def _from_text(path: Path) -> Iterator[Query]:
-    for line in path.read_text("utf-8-sig").split("\n"):
+def _from_text(path: Path, text: Text) -> Iterator[Query]:
+    for place, line in enumerate(text.lines):
         if line.strip():
-            yield Query(text=line.strip())
+            problem = f"it holds {DAMAGED}" if place in text.damaged else flaw(line)
+            yield _unread(path, place + 1, problem) if problem else Query(text=line.strip())
 
 
-def _from_csv(path: Path) -> Iterator[Query]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        head = reader.fieldnames or []
-        if head and not set(head) & set(_FIELDS):
-            raise DatasetError(
-                f"the queries of {path} have the columns {', '.join(head)}; name one text, image or id"
-            )
-        for row in reader:
-            if None in row or None in row.values():
-                yield Query(
-                    error=f"{path}, line {reader.line_num}: not as many cells as the header has; quote commas"
-                )
-            elif any(value.strip() for value in row.values()):
-                yield _query(path, f"line {reader.line_num}", row)
+def _from_csv(path: Path, text: Text) -> Iterator[Query]:
+    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), files="image")
+    if not table.usable and table.seen:
+        raise DatasetError(
+            f"the queries of {path} have the columns {', '.join(table.names)}; name one text, image or id{table.seen}"
+        )
+    names = [name.lower() for name in table.names]
+    for record in table.records:
+        problem = record.problem or (f"it holds {DAMAGED}" if record.damaged else "")
+        fields = dict(zip(names, record.cells, strict=False))
+        yield _unread(path, record.line, problem) if problem else _query(path, f"line {record.line}", fields)
 
 
-def _from_json_lines(path: Path) -> Iterator[Query]:
-    # Not `splitlines`: a text may hold what Python takes for an end of a line, such as U+2028.
-    for number, line in enumerate(path.read_text("utf-8-sig").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict):
-            yield Query(error=f'{path}, line {number}: not a JSON object; write {{"text": "a dog"}}')
-            continue
-        yield _query(path, f"line {number}", fields)
+def _from_json_lines(path: Path, text: Text) -> Iterator[Query]:
+    for place, line in enumerate(text.lines):
+        if line.strip():
+            fields = _object(line) if place not in text.damaged else f"it holds {DAMAGED}"
+            if isinstance(fields, str):
+                yield _unread(path, place + 1, fields)
+            else:
+                yield _query(path, f"line {place + 1}", fields)
+
+
+def _object(line: str) -> dict[str, Any] | str:
+    """The fields of a line, or what is wrong with it."""
+    try:
+        fields = parse(line)
+    except ValueError as error:
+        return f"not a JSON object ({error})"
+    if not isinstance(fields, dict):
+        return "not a JSON object"
+    # NUL may be asked for; what cannot be encoded or is too long may not.
+    problem = flaws(value.replace("\0", "") for value in fields.values() if isinstance(value, str))
+    return problem or fields
+
+
+class _Unread(Query):
+    """A row that cannot be read, so that nobody knows what it asks."""
+
+
+def _unread(path: Path, line: int, problem: str) -> Query:
+    return _Unread(error=f"{path}, line {line}: {problem}")
 
 
 def _query(path: Path, where: str, fields: dict[str, Any]) -> Query:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
@@ -61,12 +61,12 @@ def read_ids(file: Path) -> list[str]:
         ConfigError: The file cannot be read, holds no id, or a line of a ``.jsonl`` is none.
     """
     try:
-        content = file.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigError(f"cannot read ids from {file}: {reason}") from None
-    # Not `splitlines`: an id may hold what Python takes for an end of a line, such as U+2028.
-    lines = enumerate(re.split("\r\n|\r|\n", content), 1)
+        text = read_lines(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read ids from {file}: {error.strerror}") from None
+    if text.damaged:
+        raise ConfigError(f"cannot read ids from {file}: line {min(text.damaged) + 1} holds {DAMAGED}")
+    lines = ((place + 1, line.rstrip("\r\n")) for place, line in enumerate(text.lines))
     read = partial(_json_id, file) if file.suffix.lower() == ".jsonl" else _plain_id
     ids = [read(number, line) for number, line in lines if is_given(line)]
     if not ids:

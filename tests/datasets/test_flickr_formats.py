@@ -118,7 +118,18 @@ def test_karpathy_splits_and_their_faults(tmp_path):
     ]  # fmt: skip
     images = json.loads(path.read_text())["images"]
     del images[1]["split"]
-    images[3]["sentences"] = [{"tokens": ["a"]}]
+    images[2]["sentences"].append({"tokens": ["a"]})
+    images[3] = None
+    images.append({**images[0], "split": "val"})
     path.write_text(json.dumps({"images": images}))
-    with pytest.raises(DatasetError, match=r"image 1 \(KeyError: 'split'\), image 3 \(KeyError: 'raw'\)"):
+    raw = read_flickr8k(tmp_path, splits="karpathy")
+    assert [sample.id for sample in raw.samples] == ["c.jpg"]
+    told = [(row.id, row.reason) for row in raw.quarantined]
+    assert ("c.jpg", "caption_malformed") in told
+    assert ("image 3 of dataset_flickr8k.json", "caption_malformed") in told
+    details = {row.id: row.detail for row in raw.quarantined if row.reason == "no_split"}
+    assert "image 4 of dataset_flickr8k.json (a.jpg, in train too)" in details["a.jpg"]
+    assert details.keys() == {"a.jpg", "b.jpg", "d.jpg"}
+    path.write_text(json.dumps({"images": [{"split": "train"}, 7]}))
+    with pytest.raises(DatasetError, match=r"image 0 \(it has no filename\), image 1 \(it is no object\)"):
         read_flickr8k(tmp_path, splits="karpathy")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
@@ -238,12 +239,118 @@ def test_prepared_arrays_leave_out_what_the_manifest_lacks(tmp_path):
 def test_an_open_quote_is_told_where_it_begins(tmp_path):
     _photos(tmp_path, "a.png")
     path = tmp_path / "m.csv"
-    path.write_text('id,image,text\n1,a.png,fine\n2,a.png,"open\n3,a.png,lost\n')
+    path.write_text(
+        'id,split,image,text\n1,train,a.png,fine\n2,train,a.png,"open\n3,train,a.png,"kept, too"\n'
+    )
     raw = read_manifest(path)
-    assert [sample.id for sample in raw.samples] == ["1"]
+    assert [(sample.id, sample.texts[0].text) for sample in raw.samples] == [
+        ("1", "fine"),
+        ("3", "kept, too"),
+    ]
     assert [(row.reason, row.detail.partition(":")[0]) for row in raw.quarantined] == [
         ("malformed_row", "line 3")
     ]
+
+
+@pytest.mark.parametrize(("delimiter", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), (",", "utf-16")])
+def test_other_delimiters_and_encodings_are_read_where_they_are_certain(tmp_path, delimiter, encoding):
+    _photos(tmp_path, "a.png")
+    lines = ['# {"labels": ["ü", "v"]}', "ID;split;image;labels", '1;train;a.png;"ü;v"', "2;val;a.png;v"]
+    lines[1:2] = [lines[1].replace(";", delimiter)]
+    lines[2:] = [
+        f'1{delimiter}train{delimiter}a.png{delimiter}"ü;v"',
+        delimiter.join(["2", "val", "a.png", "v"]),
+    ]
+    (tmp_path / "m.csv").write_bytes("\n".join(lines).encode(encoding))
+    raw = read_manifest(tmp_path / "m.csv")
+    assert raw.quarantined == []
+    assert [sample.labels for sample in raw.samples] == [("ü", "v"), ("v",)]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"id|image|text\n1|a.png|b\n", r"'id\|image\|text'"),
+        ("id,image,text\n1,a.png,b\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
+    ],
+)
+def test_what_is_not_certain_is_described(tmp_path, content, told):
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(DatasetError, match=told):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_paths_are_read_where_one_file_of_the_folder_is_meant(tmp_path):
+    """Each is the image of its own row; the second name is what the tables say."""
+    here = tmp_path / "here"
+    nfc, nfd = unicodedata.normalize("NFC", "é.png"), unicodedata.normalize("NFD", "ü/ö.png")
+    _photos(here, "a.png", "sub/b.png", "sub/back\\slash.png", nfc, nfd, "Case.PNG")
+    (tmp_path / "alias").symlink_to(here)
+    (here / "inner").symlink_to("sub")
+    (here / "loop.png").symlink_to("loop.png")
+    ways = {
+        "../here/a.png": "a.png",
+        str(here / "sub" / "b.png"): "sub/b.png",
+        str(tmp_path / "alias" / "a.png"): "a.png",
+        "sub/../a.png": "a.png",
+        "sub\\b.png": "sub/b.png",
+        "sub\\..\\a.png": "a.png",
+        "sub/back\\slash.png": "sub/back\\slash.png",
+        "inner/b.png": "inner/b.png",
+        unicodedata.normalize("NFD", nfc): nfc,
+        unicodedata.normalize("NFC", nfd): nfd,
+    }
+    rows = [{"id": way, "image": way, "text": ["a"]} for way in ways]
+    for folder in (here, tmp_path / "alias"):
+        raw = read_manifest(_write(folder / "m.jsonl", rows))
+        assert raw.quarantined == []
+        assert {sample.id: sample.metadata["Filename"] for sample in raw.samples} == ways
+        assert all(sample.image == folder / ways[sample.id] for sample in raw.samples)
+
+
+def test_paths_that_are_refused_say_why(tmp_path):
+    _photos(tmp_path, "d/a.png", "d/Case.PNG", "out/x.png")
+    (tmp_path / "d" / "link").symlink_to(tmp_path / "out")
+    long = "x" * 300
+    told = {
+        "case.png": "'Case.PNG' does, which differs by case only",
+        "link/x.png": "'link' is a link that leads out of it",
+        "../out/x.png": "outside",
+        "..\\out\\x.png": "outside",
+        "/etc/hostname.png": "outside",
+        "C:\\photos\\x.png": "outside",
+        f"{long}.png": "at most 255 bytes",
+        "a.png/b.png": "does not exist",
+    }
+    rows = [{"id": str(n), "image": name, "text": ["a"]} for n, name in enumerate(told)]
+    raw = read_manifest(
+        _write(tmp_path / "d" / "m.jsonl", [*rows, {"id": "ok", "image": "a.png", "text": ["a"]}])
+    )
+    assert [sample.id for sample in raw.samples] == ["ok"]
+    details = {row.id: row.detail for row in raw.quarantined if not row.reason.startswith("caption_")}
+    for number, words in enumerate(told.values()):
+        assert words in details[str(number)]
+        assert f"line {number + 1}:" in details[str(number)]
+
+
+def test_labels_that_were_probably_meant_are_named(tmp_path):
+    _photos(tmp_path, "a.png")
+    given = ["Happy", " very  sad", "happy, very sad", "angry", "happy"]
+    rows = [{"id": str(n), "split": "train", "image": "a.png", "labels": one} for n, one in enumerate(given)]
+    raw = read_manifest(_write(tmp_path / "m.jsonl", rows, {"labels": ["happy", "very sad"]}))
+    assert [sample.id for sample in raw.samples] == ["4"]
+    details = {row.id: row.detail for row in raw.quarantined}
+    assert "'Happy' is not among the declared labels, but 'happy' is" in details["0"]
+    assert "but 'very sad' is, which differs by case or blanks" in details["1"]
+    assert "'happy, very sad' holds a comma" in details["2"]
+    assert '{"separator": ","}' in details["2"]
+    assert "not among the declared labels: angry" in details["3"]
+    assert raw.notes == ()
+    undeclared = read_manifest(_write(tmp_path / "n.jsonl", rows))
+    assert undeclared.quarantined == []
+    told = [note.detail for note in undeclared.notes]
+    assert ["'Happy', 'happy'" in one for one in told] == [True, False]
+    assert "holds a comma" in told[1]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,35 @@ def test_a_row_of_another_length_is_told_and_not_guessed_at(tmp_path: Path):
     assert third.error is None
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_row_that_cannot_be_read_costs_no_other(delimiter, encoding, tmp_path: Path):
+    rows = [
+        "Photo,TEXT",
+        'a.jpg,"open',
+        "b.jpg,é",
+        'c.jpg,"x" y',
+        'd.jpg,"two\nlines"',
+        "e.jpg,a\0b",
+        "f.jpg,last",
+    ]
+    content = "\n".join(rows).replace(",", delimiter)
+    (tmp_path / "list.csv").write_bytes(content.encode(encoding))
+    requests = listed_photos(tmp_path / "list.csv")
+    assert [request.name for request in requests] == [f"{name}.jpg" for name in "abcdef"]
+    faults = [str(request.error).split(":")[0] for request in requests]
+    lines = ["line 2 of list.csv", "None", "line 4 of list.csv", "None", "line 7 of list.csv", "None"]
+    assert faults == lines
+    assert [request.text for request in requests if not request.error] == ["é", "two\nlines", "last"]
+
+
+def test_bytes_that_are_no_text_cost_their_row(tmp_path: Path):
+    (tmp_path / "list.csv").write_bytes(b"photo\ncaf\xe9.jpg\nb.jpg\n")
+    first, second = listed_photos(tmp_path / "list.csv")
+    assert "line 2 of list.csv: it holds bytes that are not UTF-8" in str(first.error)
+    assert second == PhotoRequest("b.jpg", tmp_path / "b.jpg")
+
+
 def test_a_list_of_photos_alone(tmp_path: Path):
     (tmp_path / "list.csv").write_text("photo\nNA\n007.png\n")
     assert [request.name for request in listed_photos(tmp_path / "list.csv")] == ["NA", "007.png"]

@@ -82,6 +82,26 @@ def test_a_faulty_row_says_where(tmp_path: Path, name: str, content: str, words:
     assert name in str(faulty.error)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_row_that_cannot_be_read_costs_no_other(tmp_path: Path, encoding: str) -> None:
+    """Nor does a line break of Unicode that is part of a text end its line."""
+    table = written(tmp_path, "a.csv", 'Text;id\n"open;\n;7\n"x" y;\nlast\u2028line;\n'.encode(encoding))
+    lines = written(
+        tmp_path, "a.jsonl", '{"text": "a\u2028b"}\n{"text": "\\ud800"}\n{"id": 1, "id": 2}\n{"id": 3}\n'
+    )
+    texts = written(tmp_path, "a.txt", b"one\x0b two\ncaf\xe9\nthree\n")
+    sound = {"text": "last\u2028line"}
+    for path, asked, faulty in (
+        (table, [{}, {"id": "7"}, {}, sound], ["line 2", "line 4"]),
+        (lines, [{"text": "a\u2028b"}, {}, {}, {"id": "3"}], ["line 2", "line 3"]),
+        (texts, [{"text": "one\x0b two"}, {}, {"text": "three"}], ["line 2"]),
+    ):
+        queries = read_queries(path)
+        assert [query.given for query in queries] == asked
+        told = [str(query.error).removeprefix(f"{path}, ").split(":")[0] for query in queries if query.error]
+        assert told == faulty
+
+
 def test_answers_keep_the_order(world, tmp_path: Path) -> None:
     """More than one batch, with faults among them; each answer is the one that its query has alone."""
     Image.new("RGB", (9, 9), (250, 10, 10)).save(tmp_path / "red.png")

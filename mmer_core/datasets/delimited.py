@@ -1,0 +1,358 @@
+"""Tables of text from outside (comma, semicolon or tab), in which one bad row is one bad row.
+
+A quoted cell may run over several lines. A stray quote looks like the start of one, and would swallow every row up
+to the next quote; so where a quote is open at the end of a line there are two ways to go on, and the one is taken
+that leaves the fewest lines unread (`_Quotes`). A file that is well-formed reads as Python's ``csv`` reads it, but
+for one case: what would swallow a line that is plainly a row of its own, with the name of a picture in its place, is
+no cell.
+"""
+
+import csv
+import re
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+from mmer_core.datasets.cells import CELL_LIMIT, flaws
+from mmer_core.datasets.text_lines import Text, read_lines
+from mmer_core.errors import DatasetError
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_HEADER_LINES = 20
+_SEEN = 80
+_PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
+
+
+class Record(NamedTuple):
+    """One row.
+
+    Attributes:
+        line: Number of the line on which it starts, from 1.
+        cells: As many as the table has columns, unless there is a problem.
+        problem: Why it cannot be read, or ``""``.
+        damaged: Whether it holds U+FFFD in place of bytes that are no text.
+    """
+
+    line: int
+    cells: list[str]
+    problem: str = ""
+    damaged: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and what stands below it; rows without any content are left out.
+
+    Attributes:
+        names: The header's cells, without blanks at their ends; none in an empty file.
+        usable: Whether the header names what the caller needs, under one of the delimiters.
+        seen: What the first line looks like, for an error.
+    """
+
+    names: tuple[str, ...]
+    usable: bool
+    seen: str
+    records: Iterator[Record]
+
+
+def read_table(
+    text: Text,
+    usable: Callable[[Collection[str]], bool],
+    *,
+    start: int = 0,
+    files: str = "",
+    joined_to: str = "",
+) -> Table:
+    """Read a table with the delimiter under which its header is usable.
+
+    Args:
+        usable: Whether a header of these names (in lower case) has all that is needed.
+        start: Lines before the header.
+        files: Name of the column that holds names of pictures, if any: by them a row is known.
+        joined_to: Where this is the last column, surplus cells are joined to it: files of captions without quotes
+            are common.
+    """
+    names, delimiter, first, fits = _header(text.lines, start, usable)
+    if not fits:
+        return Table(names, usable=False, seen=_seen(text.lines, start), records=iter(()))
+    lowered = [name.lower() for name in names]
+    place = lowered.index(files) if files in lowered else -1
+    shape = _Shape(delimiter, len(names), place, joined=lowered[-1] == joined_to)
+    return Table(names, usable=True, seen="", records=_records(text, first, shape))
+
+
+def read_rows(
+    path: Path, required: Sequence[str], *, files: str = "", joined_to: str = ""
+) -> Iterator[tuple[Record, dict[str, str]]]:
+    """The rows of a file with its cells by column, in lower case.
+
+    Args:
+        required: Columns that must be there.
+        files, joined_to: As for `read_table`.
+
+    Raises:
+        DatasetError: The file is missing, empty, or lacks a required column.
+    """
+    try:
+        text = read_lines(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"cannot read {path}: {reason}; give a CSV file") from None
+    table = read_table(text, set(required).issubset, files=files, joined_to=joined_to)
+    names = [name.lower() for name in table.names]
+    if not table.usable:
+        missing = [name for name in required if name not in names]
+        state = f"lacks the column {', '.join(missing)}" if table.seen else "is empty"
+        raise DatasetError(f"{path} {state}: its first line must name {', '.join(required)}{table.seen}")
+    for record in table.records:
+        yield record, dict(zip(names, record.cells, strict=False))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What a row of the table looks like."""
+
+    delimiter: str
+    width: int
+    files: int
+    joined: bool
+
+    def fits(self, count: int) -> bool:
+        return count == self.width or (self.joined and count > self.width)
+
+    def names_a_picture(self, cells: list[str]) -> bool:
+        return self.files >= 0 and _PICTURE.search(cells[self.files]) is not None
+
+    def parse(self, lines: list[str]) -> list[str]:
+        """The cells of one record. Raises `csv.Error`."""
+        if len(lines) == 1 and '"' not in lines[0]:
+            return lines[0].rstrip("\r\n").split(self.delimiter)
+        return next(csv.reader(lines, delimiter=self.delimiter, strict=True), [])
+
+    def record(self, line: int, cells: list[str], *, long: bool, damaged: bool) -> Record:
+        """A record of these cells; ``long`` where they may be too long or hold NUL."""
+        problem = flaws(cells) if long else ""
+        count = len(cells)
+        if not problem and not self.fits(count):
+            cure = f"quote a cell that holds a {DELIMITERS[self.delimiter]}, and close every quote"
+            problem = f"not as many cells as the header has: {count} cells, not {self.width}; {cure}"
+        if not problem and count > self.width:
+            last = self.width - 1
+            cells = [*cells[:last], self.delimiter.join(cells[last:])]
+        return Record(line, cells, problem, damaged)
+
+
+def _header(
+    lines: list[str], start: int, usable: Callable[[Collection[str]], bool]
+) -> tuple[tuple[str, ...], str, int, bool]:
+    """The header's names, the delimiter, the place of the first line below it, and whether it is usable."""
+    while start < len(lines) and not lines[start].strip():
+        start += 1
+    best: tuple[tuple[str, ...], str, int, bool] = ((), ",", start, False)
+    for delimiter in DELIMITERS:
+        reader = csv.reader(lines[start : start + _HEADER_LINES], delimiter=delimiter, strict=True)
+        try:
+            names = tuple(cell.strip() for cell in next(reader, []))
+        except csv.Error:
+            continue
+        fits = usable([name.lower() for name in names])
+        if (fits, len(names)) > (best[3], len(best[0])):
+            best = names, delimiter, start + reader.line_num, fits
+    return best
+
+
+def _seen(lines: list[str], start: int) -> str:
+    """What a header without the needed columns looks like, as the end of a sentence."""
+    first = next((line.strip() for line in lines[start:] if line.strip()), "")
+    if not first:
+        return ""
+    if "\0" in first:
+        return "; it looks like UTF-16 without a byte order mark, so save the file as UTF-8"
+    shown = first if len(first) <= _SEEN else first[: _SEEN - 1] + "…"
+    return f", separated by comma, semicolon or tab, but it is {shown!r}"
+
+
+def _records(text: Text, first: int, shape: _Shape) -> Iterator[Record]:
+    lines, damaged, delimiter = text.lines, text.damaged, shape.delimiter
+    quotes = _Quotes(lines, first, shape)
+    place = first
+    while place < len(lines):
+        line = lines[place]
+        at, end, cells, problem = place, place + 1, [], ""
+        if '"' not in line:
+            cells = line.rstrip("\r\n").split(delimiter)
+        else:
+            try:
+                cells = shape.parse([line])
+            except csv.Error:
+                end, problem = quotes.step(place)
+                cells, problem = _cells(lines[at:end], shape, problem)
+        place = end
+        if not problem and end == at + 1 and not any(cell.strip() for cell in cells):
+            continue
+        bad = bool(damaged) and not damaged.isdisjoint(range(at, end))
+        if problem:
+            yield Record(at + 1, cells, problem, bad)
+            continue
+        long = "\0" in line or len(line) > CELL_LIMIT or end - at > 1
+        yield shape.record(at + 1, cells, long=long, damaged=bad)
+
+
+def _cells(lines: list[str], shape: _Shape, problem: str) -> tuple[list[str], str]:
+    """The cells of a record with quotes; with a problem, what its first line holds as far as it can be read."""
+    if not problem:
+        try:
+            return shape.parse(lines), ""
+        except csv.Error:  # the scanner reads quotes as csv does: only the length is left
+            problem = flaws(["".join(lines)]) or "its quotes cannot be read: close every quote"
+    try:
+        return next(csv.reader(lines[:1], delimiter=shape.delimiter), []), problem
+    except csv.Error:
+        return [], problem
+
+
+class _End(Enum):
+    """How a line leaves the record that it is part of."""
+
+    CLOSED = 0
+    OPEN = 1
+    BROKEN = 2
+
+
+_OPENED = "a quote opens here and is not closed: close it, or write it twice where it is part of the text"
+_BROKEN = "text follows a closing quote: write a quote that is part of the text twice"
+
+
+class _Quotes:
+    """Decides which lines belong together where quotes are open, in time linear in the lines.
+
+    A cell longer than `CELL_LIMIT` is no cell, so no stray quote reaches further. Each line is looked at twice, as if it began a record, and as if a quoted cell ran into it; from these, and from
+    the end of the file to its start, follows the cheapest way through the rest from every line. A line that is left
+    unread costs 1. Among equals, the way that puts fewer lines into cells is taken, then the one that gives up a
+    line sooner: what follows it is kept.
+    """
+
+    def __init__(self, lines: list[str], first: int, shape: _Shape) -> None:
+        self._lines, self._first, self._shape = lines, first, shape
+
+    def step(self, place: int) -> tuple[int, str]:
+        """Where the record ends that starts on this line, and what is wrong with it."""
+        ends, problems = self._way
+        return ends[place - self._first], problems.get(place, "")
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Characters before each line, and before the end."""
+        return [0, *accumulate(map(len, self._lines))]
+
+    @cached_property
+    def _way(self) -> tuple["array[int]", dict[int, str]]:
+        """Where to go on from each line (by place below the header), and the problems."""
+        lines, first, shape = self._lines, self._first, self._shape
+        count = len(lines)
+        unread = (count + 1) ** 2  # more than all lines that could be put into cells
+        ends, costs = array("q", bytes(8 * (count - first))), [0] * (count + 1)
+        problems: dict[int, str] = {}
+        runs = (_End.OPEN, count, 0)  # of a quoted cell that reaches the end of the file
+        row = count  # the next line that is plainly a row
+        for place in range(count - 1, first - 1, -1):
+            line = lines[place]
+            how, splits = self._alone(line)
+            end, cost = place + 1, costs[place + 1]
+            if how is _End.OPEN:
+                end, cost, problems[place] = self._through(place, splits, runs, costs, row, unread)
+            elif how is _End.BROKEN:
+                cost, problems[place] = cost + unread, _BROKEN
+            elif not shape.fits(splits + 1) and line.strip():
+                cost += unread
+            if splits >= shape.files >= 0 and self._is_row(line, how, splits):
+                row = place
+            ends[place - first], costs[place] = end, cost
+            runs = self._inside(place, runs)
+        return ends, {place: problem for place, problem in problems.items() if problem}
+
+    def _through(
+        self, place: int, splits: int, runs: tuple[_End, int, int], costs: list[int], row: int, unread: int
+    ) -> tuple[int, int, str]:
+        """Go on from a line that ends within quotes: the end of the record, the cost from here, the problem."""
+        how, end, more = runs
+        alone = unread + costs[place + 1]
+        if how is _End.CLOSED:
+            short = self._starts[end] - self._starts[place] <= CELL_LIMIT
+            sound = short and self._shape.fits(splits + more + 1)
+            if sound and row < end and self._swallows(place, end, splits):
+                return place + 1, alone, _OPENED
+            # A line break in a text is likelier than one ahead of the picture's name.
+            unlikely = 1 if splits > self._shape.files else len(costs)
+            each = unlikely if sound else unread
+            cost = costs[end] + (end - place) * each
+            if cost < alone or (cost == alone and not sound):
+                return end, cost, ""  # one that is not sound is one bad record, and not several
+        return place + 1, alone, _BROKEN if how is _End.BROKEN and end == place + 1 else _OPENED
+
+    def _swallows(self, place: int, end: int, splits: int) -> bool:
+        """Whether a row further down was part of this record, and not its own later cells."""
+        if splits > self._shape.files:  # this line has named its own picture
+            return True
+        try:
+            return not self._shape.names_a_picture(self._shape.parse(self._lines[place:end]))
+        except csv.Error:
+            return True
+
+    def _alone(self, line: str) -> tuple[_End, int]:
+        """How a record ends that starts with this line, and how many delimiters split it."""
+        if '"' not in line:
+            return _End.CLOSED, line.count(self._shape.delimiter)
+        return self._scan(line, quoted=False)
+
+    def _inside(self, place: int, runs: tuple[_End, int, int]) -> tuple[_End, int, int]:
+        """How a quoted cell ends that runs into this line: in which way, before which line, after which splits."""
+        line = self._lines[place]
+        if '"' not in line:
+            return runs
+        how, splits = self._scan(line, quoted=True)
+        if how is _End.OPEN:
+            return runs[0], runs[1], runs[2] + splits
+        return how, place + 1, splits
+
+    def _is_row(self, line: str, how: _End, splits: int) -> bool:
+        """Whether this line is plainly a row, or the start of one: it names a picture in its place."""
+        shape = self._shape
+        if not (shape.fits(splits + 1) if how is _End.CLOSED else splits > shape.files):
+            return False
+        try:
+            return shape.names_a_picture(next(csv.reader([line], delimiter=shape.delimiter)))
+        except csv.Error:
+            return False
+
+    def _scan(self, line: str, *, quoted: bool) -> tuple[_End, int]:
+        """Walk through the cells of a line as ``csv`` does."""
+        delimiter, body, place, splits = self._shape.delimiter, line.rstrip("\r\n"), 0, 0
+        while True:
+            if quoted or body.startswith('"', place):
+                place = _closing(body, place if quoted else place + 1)
+                if place < 0:
+                    return _End.OPEN, splits
+                if place < len(body) and body[place] != delimiter:
+                    return _End.BROKEN, splits
+                quoted = False
+            else:
+                found = body.find(delimiter, place)
+                place = len(body) if found < 0 else found
+            if place >= len(body):
+                return _End.CLOSED, splits
+            place, splits = place + 1, splits + 1
+
+
+def _closing(body: str, place: int) -> int:
+    """The place behind the quote that closes a cell; -1 where none does. Doubled quotes are text."""
+    while (place := body.find('"', place)) >= 0:
+        if not body.startswith('"', place + 1):
+            return place + 1
+        place += 2
+    return -1

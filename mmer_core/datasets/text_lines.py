@@ -1,0 +1,68 @@
+"""The lines of a text file from outside, whatever Unicode encoding it has."""
+
+import codecs
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with the mark of UTF-16, so it is tried first
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_ESCAPED = re.compile("[\udc80-\udcff]")
+
+DAMAGED = "bytes that are not UTF-8: save the file as UTF-8"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A file's lines, each with its line break: LF, CR LF or CR, and no other character, ends a line.
+
+    Attributes:
+        damaged: Places of lines (from 0) with bytes that are no text in the file's encoding; they are U+FFFD.
+    """
+
+    lines: list[str]
+    damaged: frozenset[int] = frozenset()
+
+
+def read_lines(path: Path) -> Text:
+    """Read UTF-8, or the encoding that a byte order mark names (UTF-16, UTF-32).
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return decoded(path.read_bytes())
+
+
+def read_text(path: Path) -> tuple[str, list[int]]:
+    """The whole text, and the numbers (from 1) of its damaged lines. Raises `OSError`."""
+    text = read_lines(path)
+    return "".join(text.lines), sorted(place + 1 for place in text.damaged)
+
+
+def decoded(content: bytes) -> Text:
+    """The lines of these bytes."""
+    mark, encoding = next((one for one in _MARKS if content.startswith(one[0])), (b"", "utf-8"))
+    content = content.removeprefix(mark)
+    try:
+        return Text(_split(content.decode(encoding)))
+    except UnicodeDecodeError:
+        pass
+    if encoding != "utf-8":
+        lines = _split(content.decode(encoding, "replace"))
+        return Text(lines, frozenset(place for place, line in enumerate(lines) if "\ufffd" in line))
+    lines = _split(content.decode(encoding, "surrogateescape"))
+    damaged = frozenset(place for place, line in enumerate(lines) if _ESCAPED.search(line))
+    for place in damaged:
+        lines[place] = lines[place].encode(encoding, "surrogateescape").decode(encoding, "replace")
+    return Text(lines, damaged)
+
+
+def _split(text: str) -> list[str]:
+    # Not str.splitlines, which ends lines at U+2028, form feeds and others that stand in captions.
+    return list(io.StringIO(text, newline=""))
