@@ -8,19 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
 from mmer_core.config import Config
+from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.layout import tidy
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
 BOX = ("x1", "y1", "x2", "y2")
 REQUIRED = ("id", "image")
-PARQUET_KEY = b"mmer"
-"""Key of the declaration in a Parquet file's metadata."""
 
 _KNOWN = {*REQUIRED, "split", "group", *VAD, *BOX}
 _TEXT = re.compile(r"texts?[ _]?\d*")
@@ -84,7 +81,7 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
         raise DatasetError(f"manifest {path} has an unknown format: give a {', '.join(FORMATS)} file")
     try:
         header, rows = FORMATS[path.suffix.lower()](path)
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise DatasetError(f"cannot read the manifest {path} ({error}): write it again") from None
     if not rows:
         raise DatasetError(f"manifest {path} has no rows: give one row a sample")
@@ -198,12 +195,14 @@ def _json_row(where: str, line: str) -> Row:
 
 
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:
-    with pq.ParquetFile(path) as file:
-        declared = (file.schema_arrow.metadata or {}).get(PARQUET_KEY, b"").decode("utf-8", errors="replace")
-        records = (record for batch in file.iter_batches() for record in batch.to_pylist())
-        return declared, [
-            _row(f"row {number}", list(record.items())) for number, record in enumerate(records, 1)
-        ]
+    values = read_in_child(
+        "mmer_core.confined.parquet:rows", path, what="a Parquet file", cure="write the manifest again"
+    )
+    declared, columns = next(values, ("", []))
+    return declared, [
+        _row(f"row {number}", list(zip(columns, cells, strict=True)))
+        for number, cells in enumerate(values, 1)
+    ]
 
 
 FORMATS: dict[str, Callable[[Path], tuple[str, list[Row]]]] = {

@@ -256,7 +256,7 @@ def test_an_open_quote_is_told_where_it_begins(tmp_path):
         ("m.csv", "# {\nid,image,text\n1,a.png,b\n", "declaration of labels"),
         ("m.jsonl", '# {"labels": ["a", "a"]}\n{"id": 1, "image": "a", "text": "b"}\n', "distinct"),
         ("m.jsonl", '# {"label": ["a"]}\n{"id": 1, "image": "a", "text": "b"}\n', "label: Extra inputs"),
-        ("m.parquet", "PAR1", "cannot read the manifest"),
+        ("m.parquet", "PAR1", "cannot be read as a Parquet file"),
     ],
 )
 def test_unusable_manifests_are_refused(tmp_path, name, content, message):
