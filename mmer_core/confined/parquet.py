@@ -7,17 +7,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmer_core.confined.plain import Unreadable
+
 KEY = b"mmer"
 """Key of a manifest's declaration in the file's metadata."""
 _ROWS = 1024
 """Rows that are decoded at a time."""
+# Texts that are not UTF-8, dates after 9999.
+_NOT_PYTHON = (ValueError, OverflowError, pa.ArrowException)
 
 
 def rows(path: Path) -> Iterator[Any]:
-    """``[declaration, names of the columns]``, then the values of every row in the order of the columns.
-
-    Bytes of texts that are not UTF-8 become U+FFFD, as in the other formats.
-    """
+    """``[declaration, names of the columns]``, then the values of every row in the order of the columns."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         declared = (schema.metadata or {}).get(KEY, b"").decode("utf-8", errors="replace")
@@ -28,24 +29,18 @@ def rows(path: Path) -> Iterator[Any]:
 
 
 def _values(column: pa.Array) -> list[Any]:
+    if column.type in (pa.float16(), pa.float32()):
+        # 0.1 is stored as the nearest number of its width, and means 0.1 and not 0.10000000149011612.
+        kind = column.type.to_pandas_dtype()
+        return [None if value is None else float(str(kind(value))) for value in column.to_pylist()]
     try:
         return list(column.to_pylist())
-    except UnicodeDecodeError:
-        return [_text(value) for value in column.cast(_as_bytes(column.type)).to_pylist()]
+    except _NOT_PYTHON:
+        return [_value(scalar) for scalar in column]
 
 
-def _as_bytes(kind: pa.DataType) -> pa.DataType:
-    """The type of columns of texts, or of lists of them, with bytes in the place of texts."""
-    if pa.types.is_dictionary(kind):
-        return _as_bytes(kind.value_type)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return pa.list_(_as_bytes(kind.value_type))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return pa.large_binary()
-    raise ValueError(f"a column of type {kind} holds texts that are not UTF-8")
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_text(one) for one in value]
-    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except _NOT_PYTHON:
+        return Unreadable()

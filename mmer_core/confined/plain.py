@@ -3,22 +3,31 @@
 Null, true, false, numbers (with NaN and infinity), texts and lists are what JSON makes of them. Everything else is an
 object with two fields, ``type`` and ``value``, and no other object is ever written:
 
-============ ==============================
-``bytes``    hexadecimal digits
-``decimal``  digits
-``date``     ISO 8601
-``time``     ISO 8601
-``datetime`` ISO 8601, up to microseconds
-``dict``     a list of ``[key, value]``
-``other``    its text
-============ ==============================
+============== ==============================
+``bytes``      hexadecimal digits
+``decimal``    digits
+``date``       ISO 8601
+``time``       ISO 8601
+``datetime``   ISO 8601, up to microseconds
+``duration``   microseconds
+``dict``       a list of ``[key, value]``
+``unreadable`` null
+``other``      its text
+============== ==============================
 """
 
 import json
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+
+
+class Unreadable:
+    """What stands for a value of a file for which Python has none: text that is not UTF-8, a date after 9999."""
+
+    def __str__(self) -> str:
+        return "unreadable"
 
 
 def to_line(value: Any) -> bytes:
@@ -49,6 +58,10 @@ def _typed(value: Any) -> tuple[str, Any]:
         return "decimal", str(value)
     if getattr(value, "nanosecond", 0):  # more than Python's own type keeps
         return "other", str(value)
+    if isinstance(value, Unreadable):
+        return "unreadable", None
+    if isinstance(value, timedelta):
+        return "duration", value // timedelta(microseconds=1)
     if isinstance(value, datetime):
         return "datetime", value.isoformat()
     if isinstance(value, date):
@@ -64,7 +77,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "date": date.fromisoformat,
     "time": time.fromisoformat,
     "datetime": datetime.fromisoformat,
+    "duration": lambda microseconds: timedelta(microseconds=microseconds),
     "dict": dict,
+    "unreadable": lambda _: Unreadable(),
     "other": str,
 }
 

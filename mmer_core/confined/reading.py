@@ -4,19 +4,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from mmer_core.confined import child
 from mmer_core.confined.plain import from_line
-from mmer_core.errors import DatasetError
+from mmer_core.errors import MmerError
 
-SECONDS = 120.0
-"""Time that a child has for a file, and a second more for every `BYTES_A_SECOND`."""
 BYTES_A_SECOND = 2**20
-MEMORY = 2**31
-"""Private memory of a child, in bytes."""
+"""A child has a second more for so many bytes of its file."""
 ROW_WEIGHT, VALUE_WEIGHT = 512, 64
 """Bytes of memory that a line of the answer and each value in it take in the parent, beside their text."""
 ANSWER_FLOOR = 2**27
@@ -24,6 +22,7 @@ ANSWER_FLOOR = 2**27
 ANSWER_RATIO = 200
 """Larger answers may take so many times the bytes of the file: more than that is a bomb and no dataset."""
 
+_SHORT_OF_MEMORY = "memory"
 # Threads would only reserve memory, and Arrow's own allocators reserve a gigabyte before the first byte.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -33,7 +32,17 @@ _ENVIRONMENT = {
 }
 
 
-def read_in_child(reader: str, path: Path, *, what: str, cure: str) -> Iterator[Any]:
+@dataclass(frozen=True)
+class Limits:
+    """What a child may use: wall time (and more for a large file), and bytes of private memory."""
+
+    seconds: float = 120.0
+    memory: int = 2**31
+
+
+def read_in_child(
+    reader: str, path: Path, refuse: Callable[[str], MmerError], limits: Limits = Limits()
+) -> Iterator[Any]:
     """The values that a function of a light module yields for a file, called in a child process.
 
     They come through a pipe as `mmer_core.confined.plain` describes; no pickle is read. The child is gone when the
@@ -41,15 +50,12 @@ def read_in_child(reader: str, path: Path, *, what: str, cure: str) -> Iterator[
 
     Args:
         reader: ``module:function``; the function takes a `Path` and yields values.
-        what: What the file should be, for the error: "a MATLAB file".
-        cure: What to do about the error: "download it again".
-
-    Raises:
-        DatasetError: The function raised, or the child crashed or exceeded a limit of time, memory or answer.
+        refuse: Makes the error of a reason, when the function raised, or the child crashed or exceeded a limit of
+            time, memory or answer.
     """
     size = path.stat().st_size if path.is_file() else 0
-    seconds = SECONDS + size / BYTES_A_SECOND
-    command = [sys.executable, "-P", child.__file__, reader, str(path), str(seconds), str(MEMORY)]
+    seconds = limits.seconds + size / BYTES_A_SECOND
+    command = [sys.executable, "-P", child.__file__, reader, str(path), str(seconds), str(limits.memory)]
     # Python's own path, as multiprocessing hands it on: mmer may run from a source tree. An empty entry is the
     # working folder.
     places = os.pathsep.join(place for place in sys.path if place and Path(place).is_absolute())
@@ -66,12 +72,14 @@ def read_in_child(reader: str, path: Path, *, what: str, cure: str) -> Iterator[
         reason = yield from _values(process.stdout, room)
         if reason is None:
             reason = _ended(process.wait(), seconds)
+        elif reason == _SHORT_OF_MEMORY:
+            reason = f"reading takes more than {limits.memory // 2**20} MB of memory"
     finally:
         process.kill()
         process.stdout.close()
         process.wait()
     if reason:
-        raise DatasetError(f"{path} cannot be read as {what} ({reason}): {cure}")
+        raise refuse(reason)
 
 
 def _values(pipe: IO[bytes], room: int) -> Generator[Any, None, str | None]:
@@ -85,7 +93,7 @@ def _values(pipe: IO[bytes], room: int) -> Generator[Any, None, str | None]:
         if line.startswith(b"="):
             yield from_line(line[1:])
         elif line.startswith(b"m"):
-            return _too_much_memory()
+            return _SHORT_OF_MEMORY
         else:
             return line[1:].decode("utf-8").strip()
     return None
@@ -99,7 +107,3 @@ def _ended(code: int, seconds: float) -> str:
     if code < 0:
         return f"it makes its reader crash: {signal.Signals(-code).name}"
     return f"its reader ended with code {code}"
-
-
-def _too_much_memory() -> str:
-    return f"reading takes more than {MEMORY // 2**20} MB of memory"

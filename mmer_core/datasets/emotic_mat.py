@@ -20,12 +20,13 @@ def load_annotations(path: Path) -> dict[str, list[dict[str, Any]]]:
         DatasetError: The file is not a MATLAB file, crashes or bombs its reader (a child process), or lacks one of
             ``train``, ``val`` and ``test``.
     """
-    values = read_in_child(
-        "mmer_core.confined.matlab:entries",
-        path,
-        what="a MATLAB file",
-        cure="download Annotations.mat again",
-    )
+
+    def refuse(reason: str) -> DatasetError:
+        return DatasetError(
+            f"{path} cannot be read as a MATLAB file ({reason}): download Annotations.mat again"
+        )
+
+    values = read_in_child("mmer_core.confined.matlab:entries", path, refuse)
     found: list[str] = next(values, [])
     missing = [name for name in SPLITS if name not in found]
     if missing:

@@ -195,9 +195,10 @@ def _json_row(where: str, line: str) -> Row:
 
 
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:
-    values = read_in_child(
-        "mmer_core.confined.parquet:rows", path, what="a Parquet file", cure="write the manifest again"
-    )
+    def refuse(reason: str) -> DatasetError:
+        return DatasetError(f"{path} cannot be read as a Parquet file ({reason}): write the manifest again")
+
+    values = read_in_child("mmer_core.confined.parquet:rows", path, refuse)
     declared, columns = next(values, ("", []))
     return declared, [
         _row(f"row {number}", list(zip(columns, cells, strict=True)))

@@ -24,7 +24,7 @@ def crashes(path: Path) -> Iterator[Any]:
 
 
 def takes_memory(path: Path) -> Iterator[Any]:
-    yield len(bytes(3 * 2**30))
+    yield len(bytes(2**31))
 
 
 def takes_time(path: Path) -> Iterator[Any]:
@@ -39,7 +39,7 @@ def answers_for_ever(path: Path) -> Iterator[Any]:
 
 
 def answers_one_long_line(path: Path) -> Iterator[Any]:
-    yield "x" * 2**28
+    yield "x" * 2**27
 
 
 def ends(path: Path) -> Iterator[Any]:
