@@ -157,8 +157,8 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
         with _Bounded(archive) as file, zipfile.ZipFile(file) as zipped:
             yield _zip_members(archive, zipped)
     else:
-        with _decompressed(archive) as file:
-            yield _tar_members(archive, TarStream(file, _most_bytes(archive)))
+        with _decompressed(archive) as content:
+            yield _tar_members(archive, TarStream(content, _most_bytes(archive)))
 
 
 class _Bounded(io.FileIO):
