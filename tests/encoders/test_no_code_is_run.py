@@ -174,6 +174,17 @@ def test_pickles_are_not_opened(tmp_path, marker, kind):
             load_image_encoder(f"{source}{tmp_path / 'weights.pth'}", None)
 
 
+def test_pickles_in_the_cache_of_torchvision_are_not_opened(tmp_path, marker, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    cached.parent.mkdir(parents=True)
+    _pickled(cached, marker, "bare")
+    with pytest.raises(
+        EncoderError, match=r"resnet18-f37072fd.pth is not a file of plain tensors .*; delete it"
+    ):
+        load_image_encoder("torchvision:resnet18", None)
+
+
 _TEMPLATE = "{{ cycler.__init__.__globals__.os.system('touch MARKER') }}{{ messages[0]['content'] }}"
 
 
