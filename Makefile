@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format type-check layers audit check bench chaos watch clean
+.PHONY: help demo test test-fast lint format type-check layers audit check bench chaos fuzz watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 
 chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end with the same bytes?
 	PYTHONPATH=tests $(BIN)/python -m chaos --runs 50 --minutes 30
+
+fuzz: $(READY)  ## spoilt files of every kind, read for five minutes: no crash, no traceback, bounded memory and time
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds 300
 
 watch: $(READY)  ## the automations of a Prefect server, watched while they fire, in about five minutes
 	PYTHONPATH=tests $(BIN)/python -m watching

@@ -1,18 +1,20 @@
 """Configuration files for the command line: the user's own, and those that ship with mmer by name."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App, ArgumentCollection
-from cyclopts.config import Dict, Json, Toml, Yaml
+from cyclopts.config import Dict
 
+from mmer_core.confined.reading import Limits, read_in_child
 from mmer_core.datasets.values import NotText, text_of
 from mmer_core.errors import ConfigError
 
-_READERS: dict[str, Callable[..., Any]] = {".toml": Toml, ".yaml": Yaml, ".yml": Yaml, ".json": Json}
+_FORMATS = (".toml", ".yaml", ".yml", ".json")
+_LIMITS = Limits(seconds=20.0, memory=2**28)
+
 FLAG = "--config"
 
 
@@ -44,15 +46,19 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
         return rest, []
     path = _path(name)
     try:
-        fields = _READERS[path.suffix](path, must_exist=True).config
-    except Exception as error:  # each format raises its own
-        raise ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
-    try:
-        return rest, [_Fields(_as_text(fields), path)]
+        return rest, [_Fields(_as_text(_read(path)), path)]
     except NotText as error:
         raise ConfigError(
             f"{path} holds {error} in a list; write texts or numbers, texts in quotes"
         ) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    def refuse(reason: str) -> ConfigError:
+        return ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {reason}")
+
+    (fields,) = read_in_child("mmer_core.confined.configuration:fields", path, refuse, _LIMITS)
+    return dict(fields)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,6 @@ def _path(name: str) -> Path:
         raise ConfigError(
             f"there is no configuration {name!r}; give a file, or one that ships with mmer: {', '.join(shipped())}"
         )
-    if path.suffix not in _READERS:
-        raise ConfigError(f"{path} must end in {', '.join(_READERS)}, which tells its format")
+    if path.suffix not in _FORMATS:
+        raise ConfigError(f"{path} must end in {', '.join(_FORMATS)}, which tells its format")
     return path

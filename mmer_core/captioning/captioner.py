@@ -13,19 +13,21 @@ from typing import Any
 
 import torch
 import transformers
+from jinja2 import TemplateError
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
 from mmer_core.captioning.asking import Ask, ask_in_a_chat, ask_with_pixels, ask_with_prompt
 from mmer_core.datasets.layout import tidy
 from mmer_core.encoders import huggingface
+from mmer_core.encoders.pretrained import from_folder
 from mmer_core.errors import EncoderError
 
 CHAT_PROMPT = "Describe this photo in one sentence."
 SOURCE = "hf"
 CPU = torch.device("cpu")
 # What a network or processor raises that is given other inputs than its own.
-_MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, TemplateError)
 # They read captions only: a prompt would end in the very token that ends a caption, or not be read at all.
 _WITHOUT_PROMPT = ("git", "pix2struct", "vision-encoder-decoder")
 
@@ -166,19 +168,15 @@ def captioner_identity(name: str) -> dict[str, str]:
 
 def _processors(folder: Path) -> tuple[Any | None, Any, Any]:
     """Processor (None where there is none of its own), image processor, tokenizer."""
-    try:
-        processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
-        if hasattr(processor, "image_processor") and hasattr(processor, "tokenizer"):
-            return processor, processor.image_processor, processor.tokenizer
-        return (
-            None,
-            transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True),
-            transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True),
-        )
-    except (OSError, ValueError, KeyError, ImportError):
-        raise EncoderError(
-            f"{folder} has no usable processor; a captioner needs its own tokenizer and preprocessor_config.json"
-        ) from None
+    words = ("has no usable processor", "a captioner needs its own tokenizer and preprocessor_config.json")
+    processor = from_folder(transformers.AutoProcessor, folder, *words)
+    if hasattr(processor, "image_processor") and hasattr(processor, "tokenizer"):
+        return processor, processor.image_processor, processor.tokenizer
+    return (
+        None,
+        from_folder(transformers.AutoImageProcessor, folder, *words),
+        from_folder(transformers.AutoTokenizer, folder, *words),
+    )
 
 
 def _placed(value: Any, model: Any) -> Any:

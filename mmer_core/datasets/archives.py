@@ -1,13 +1,17 @@
 """Datasets as downloaded: .zip and .tar archives, unpacked with nothing taken on trust.
 
-An archive with a path that leaves its folder, a link, a device, or more than the limits below is refused
-whole. Files get their final names when they are complete, so an interrupted run goes on where it stopped.
+An archive with a path that leaves its folder, a link, a device, a name twice, or more than the limits below is
+refused whole. Files get their final names when they are complete, so an interrupted run goes on where it stopped.
 """
 
-import lzma
+import bz2
+import errno
+import gzip
+import io
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -16,9 +20,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from mmer_core.datasets.layout import stays_inside
+from mmer_core.datasets.tar_stream import Bomb, TarStream
 from mmer_core.errors import DatasetError
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -29,18 +34,27 @@ MAX_RATIO = 100
 """Unpacked to packed size; photos hardly compress, so an archive that exceeds this is a bomb."""
 RATIO_FLOOR = 2**26
 """Archives that unpack to fewer bytes than this may compress as well as they like."""
+MAX_DIRECTORY = 2**26
+"""Bytes of a zip's list of contents, which is held in memory (as some 15 times as many)."""
+MAX_NAME = 255
+"""Bytes of a file's name, as file systems have it."""
 
 _BY_HAND = "if you trust it, unpack it yourself and give the folder"
 _DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
-    lzma.LZMAError,
     EOFError,
     NotImplementedError,
+    OverflowError,
     RuntimeError,
     ValueError,
+    struct.error,
 )
+# Others need as much memory as the archive asks for (LZMA), or are unknown to Python.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_ENCRYPTED = 1
+_XZ = b"\xfd7zXZ\0"
 
 
 class _Opener(Protocol):
@@ -94,17 +108,18 @@ def extract(archive: Path, target: Path) -> None:
         DatasetError: A member is unsafe, or the archive exceeds a limit.
     """
     total = 0
-    packed = archive.stat().st_size
+    seen: set[Path] = set()
     with _opened(archive) as members:
         for count, member in enumerate(members, start=1):
             total += member.size
             if count > MAX_MEMBERS:
                 raise DatasetError(f"{archive} holds more than {MAX_MEMBERS} files: {_BY_HAND}")
-            if total > MAX_BYTES or total > max(RATIO_FLOOR, MAX_RATIO * packed):
-                raise DatasetError(
-                    f"{archive} ({packed} bytes) unpacks to at least {total} bytes: {_BY_HAND}"
-                )
+            if total > _most_bytes(archive):
+                raise _too_large(archive, total)
             place = target / PurePosixPath(member.name.replace("\\", "/"))
+            if place in seen:
+                raise DatasetError(f"{archive} holds {member.name!r} twice: {_BY_HAND}")
+            seen.add(place)
             # A link in the target, from an earlier call for another folder, must not be written through.
             if not place.parent.resolve().is_relative_to(target.resolve()):
                 raise DatasetError(
@@ -126,42 +141,80 @@ def _write(member: _Member, place: Path) -> None:
     partial_file.replace(place)
 
 
+def _most_bytes(archive: Path) -> int:
+    return min(MAX_BYTES, max(RATIO_FLOOR, MAX_RATIO * archive.stat().st_size))
+
+
+def _too_large(archive: Path, least: int) -> DatasetError:
+    packed = archive.stat().st_size
+    return DatasetError(f"{archive} ({packed} bytes) unpacks to at least {least} bytes: {_BY_HAND}")
+
+
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
     """The regular files of an archive, in its order, to be read one after the other."""
     if archive.name.lower().endswith(".zip"):
-        with zipfile.ZipFile(archive) as zipped:
+        with _Bounded(archive) as file, zipfile.ZipFile(file) as zipped:
             yield _zip_members(archive, zipped)
     else:
-        with tarfile.open(archive) as tarred:
-            yield _tar_members(archive, tarred)
+        with _decompressed(archive) as content:
+            yield _tar_members(archive, TarStream(content, _most_bytes(archive)))
+
+
+class _Bounded(io.FileIO):
+    """A zip, whose list of contents is read in one go: as many bytes as its end says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY:
+            raise DatasetError(f"{self.name} has a list of contents of {size} bytes: {_BY_HAND}")
+        return super().read(size)
 
 
 def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
-        _check(archive, info.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+        # Python cuts names at a NUL.
+        odd = "" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "a link or device"
+        _check(archive, info.orig_filename if "\0" in info.orig_filename else info.filename, odd)
+        if info.flag_bits & _ENCRYPTED:
+            raise DatasetError(f"{archive} is encrypted: unpack it yourself and give the folder")
+        if info.compress_type not in _METHODS:
+            raise DatasetError(f"{archive} is compressed by method {info.compress_type}: {_BY_HAND}")
         if not info.is_dir():
             yield _Member(info.filename, info.file_size, partial(zipped.open, info))
 
 
-def _tar_members(archive: Path, tarred: tarfile.TarFile) -> Iterator[_Member]:
-    for info in tarred:
-        _check(archive, info.name, plain=info.isreg() or info.isdir())
-        if info.isreg():
-            yield _Member(info.name, info.size, partial(_tar_file, tarred, info))
+def _decompressed(archive: Path) -> gzip.GzipFile | bz2.BZ2File | io.BufferedReader:
+    """A tar, by its first bytes: names say little about compression."""
+    with archive.open("rb") as file:
+        start = file.read(len(_XZ))
+    if start == _XZ:
+        raise DatasetError(f"{archive} is compressed by xz: {_BY_HAND}")
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(archive)
+    return bz2.BZ2File(archive) if start.startswith(b"BZh") else archive.open("rb")
 
 
-def _tar_file(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    file: Any = tarred.extractfile(info)
-    return file
+def _tar_members(archive: Path, stream: TarStream) -> Iterator[_Member]:
+    try:
+        for entry in stream.entries():
+            _check(archive, entry.name, entry.odd)
+            if not entry.folder:
+                yield _Member(entry.name, entry.size, partial(stream.content, entry.size))
+    except Bomb as bomb:
+        raise _too_large(archive, bomb.position) from None
 
 
-def _check(archive: Path, name: str, *, plain: bool) -> None:
+def _check(archive: Path, name: str, odd: str) -> None:
+    """Refuse a name that leads elsewhere or that no file can have, and what is ``odd``: not a file or folder."""
     if not stays_inside(name) or ":" in name.split("/")[0]:
         raise DatasetError(f"{archive} holds {name!r}, a path outside its folder: do not use this archive")
-    if not plain:
-        raise DatasetError(f"{archive} holds {name!r}, a link or device: {_BY_HAND}")
+    if odd:
+        raise DatasetError(f"{archive} holds {name!r}, {odd}: {_BY_HAND}")
+    if any(len(os.fsencode(part)) > MAX_NAME for part in PurePosixPath(name).parts):
+        raise DatasetError(
+            f"{archive} holds {name[:40]!r}…, a name of more than {MAX_NAME} bytes: {_BY_HAND}"
+        )
 
 
 @contextmanager
@@ -169,10 +222,17 @@ def _explained(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(f"{archive} cannot be unpacked ({reason}): download it again") from None
+        raise _damaged(archive, error) from None
     except OSError as error:
+        # What decompressors say has no number, and a wrong offset is an invalid argument.
+        if error.errno in (None, errno.EINVAL):
+            raise _damaged(archive, error) from None
         raise DatasetError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
+
+
+def _damaged(archive: Path, error: Exception) -> DatasetError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DatasetError(f"{archive} cannot be unpacked ({reason}): download it again")
 
 
 def _children(root: Path) -> list[Path]:

@@ -5,14 +5,10 @@ of one, and an empty one loads as a 0x0 array. Everything that reads it goes thr
 """
 
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
-
+from mmer_core.confined.reading import read_in_child
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS
 
@@ -21,24 +17,28 @@ def load_annotations(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Image entries by split; a split may be empty, but must be there.
 
     Raises:
-        DatasetError: The file is not a MATLAB file, or lacks one of ``train``, ``val`` and ``test``.
+        DatasetError: The file is not a MATLAB file, crashes or bombs its reader (a child process), or lacks one of
+            ``train``, ``val`` and ``test``.
     """
-    try:
-        content = loadmat(path, simplify_cells=True, variable_names=list(SPLITS))
-    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError, EOFError, zlib.error) as error:
-        raise DatasetError(
-            f"{path} cannot be read as a MATLAB file ({error}): download Annotations.mat again"
-        ) from None
-    missing = [name for name in SPLITS if name not in content]
+
+    def refuse(reason: str) -> DatasetError:
+        return DatasetError(
+            f"{path} cannot be read as a MATLAB file ({reason}): download Annotations.mat again"
+        )
+
+    values = read_in_child("mmer_core.confined.matlab:entries", path, refuse)
+    found: list[str] = next(values, [])
+    missing = [name for name in SPLITS if name not in found]
     if missing:
         raise DatasetError(f"{path} lacks {', '.join(missing)}: download EMOTIC's Annotations.mat again")
-    return {name: as_structs(content[name]) for name in SPLITS}
+    splits: dict[str, list[dict[str, Any]]] = {name: [] for name in SPLITS}
+    for name, entry in values:
+        splits[name] += as_structs(entry)
+    return splits
 
 
 def as_list(value: Any) -> list[Any]:
-    """A MATLAB array or cell as a list: a scalar is a list of one, an empty array or string a list of none."""
-    if isinstance(value, np.ndarray):
-        return list(value.ravel().tolist())
+    """A MATLAB array or cell as a list: a scalar is a list of one, an empty string a list of none."""
     if isinstance(value, list):
         return value
     return [] if value is None or value == "" else [value]

@@ -9,23 +9,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field, ValidationError, field_validator
 
 from mmer_core.config import Config
+from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.datasets.delimited import Record, read_table
 from mmer_core.datasets.strict_json import parse
 from mmer_core.datasets.text_lines import DAMAGED, read_lines, read_text
-from mmer_core.datasets.values import NotText, Unreadable, is_given, metadata_of, text_of, texts_of
+from mmer_core.datasets.values import NotText, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
 BOX = ("x1", "y1", "x2", "y2")
 REQUIRED = ("id", "image")
-PARQUET_KEY = b"mmer"
-"""Key of the declaration in a Parquet file's metadata."""
 
 _TEXTUAL = {*REQUIRED, "split", "group"}
 _NUMBERS = {*VAD, *BOX}
@@ -104,7 +101,7 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
         raise DatasetError(f"manifest {path} has an unknown format: give a {', '.join(FORMATS)} file")
     try:
         header, rows = FORMATS[path.suffix.lower()](path)
-    except (OSError, pa.ArrowException) as error:
+    except OSError as error:
         raise DatasetError(f"cannot read the manifest {path} ({error}): write it again") from None
     if not rows:
         raise DatasetError(f"manifest {path} has no rows: give one row a sample")
@@ -305,36 +302,15 @@ def _json_row(where: str, line: str, *, damaged: bool) -> Row:
 
 
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:
-    with pq.ParquetFile(path) as file:
-        declared = (file.schema_arrow.metadata or {}).get(PARQUET_KEY, b"").decode("utf-8", errors="replace")
-        names = file.schema_arrow.names
-        records = (
-            record
-            for batch in file.iter_batches()
-            for record in zip(*map(_values, batch.columns), strict=True)
-        )
-        return declared, [
-            _checked(f"row {number}", list(zip(names, record, strict=True)))
-            for number, record in enumerate(records, 1)
-        ]
+    def refuse(reason: str) -> DatasetError:
+        return DatasetError(f"{path} cannot be read as a Parquet file ({reason}): write the manifest again")
 
-
-def _values(column: pa.Array) -> list[Any]:
-    """The values of a column; floats keep their width, which decides how many digits they have."""
-    if column.type in (pa.float16(), pa.float32()):
-        kind = column.type.to_pandas_dtype()
-        return [None if value is None else kind(value) for value in column.to_pylist()]
-    try:
-        return column.to_pylist()
-    except (ValueError, OverflowError, pa.ArrowException):
-        return list(map(_value, column))
-
-
-def _value(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except (ValueError, OverflowError, pa.ArrowException):
-        return Unreadable()
+    values = read_in_child("mmer_core.confined.parquet:rows", path, refuse)
+    declared, columns = next(values, ("", []))
+    return declared, [
+        _checked(f"row {number}", list(zip(columns, cells, strict=True)))
+        for number, cells in enumerate(values, 1)
+    ]
 
 
 FORMATS: dict[str, Callable[[Path], tuple[str, list[Row]]]] = {

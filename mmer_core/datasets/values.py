@@ -12,6 +12,8 @@ from uuid import UUID
 
 import numpy as np
 
+from mmer_core.confined.plain import Unreadable
+
 
 class NotText(ValueError):
     """A value that cannot be an id, a caption, a label or a name; the message says what it is."""
@@ -71,13 +73,6 @@ def metadata_of(value: Any) -> str:
 def is_given(value: Any) -> bool:
     """Whether a cell says anything: it is neither null, nor NaN, nor blank."""
     return not (value is None or value != value or (isinstance(value, str) and not value.strip()))
-
-
-class Unreadable:
-    """What stands for a value of a file for which Python has none: text that is not UTF-8, a date after 9999."""
-
-    def __str__(self) -> str:
-        return "unreadable"
 
 
 _KINDS = {

@@ -21,9 +21,9 @@ _NAFLEX = ("siglip2", "siglip2_vision_model")
 
 def model_class(config: Any) -> Any:
     """The class to load: `AutoModel` would drop a single tower's projection, and BLIP's retrieval heads."""
-    name = (getattr(config, "architectures", None) or [""])[0]
+    name = str(next(iter(getattr(config, "architectures", None) or ()), ""))
     if name.endswith("ModelWithProjection") or name == "BlipForImageTextRetrieval":
-        return getattr(transformers, name)
+        return getattr(transformers, name, transformers.AutoModel)
     return transformers.AutoModel
 
 

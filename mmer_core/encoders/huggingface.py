@@ -8,7 +8,6 @@ import torch
 import transformers
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from transformers.utils import logging as transformers_logging
@@ -23,6 +22,7 @@ from mmer_core.encoders.architectures import (
     text_features,
 )
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
+from mmer_core.encoders.pretrained import from_folder, refuse_adapters
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 
@@ -54,6 +54,7 @@ def resolve(spec: str) -> Path:
         folder = _download(spec)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise EncoderError(f"{folder} needs config.json and *.safetensors; use save_pretrained to write them")
+    refuse_adapters(folder)
     return folder
 
 
@@ -63,12 +64,12 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
     Raises:
         EncoderError: The model has no image tower or the folder no ``preprocessor_config.json``.
     """
-    try:
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError):
-        raise EncoderError(
-            f"{folder} has no usable preprocessor_config.json; without its preprocessing an encoder is not run"
-        ) from None
+    processor = from_folder(
+        transformers.AutoImageProcessor,
+        folder,
+        "has no usable preprocessor_config.json",
+        "without its preprocessing an encoder is not run",
+    )
     native = native_side(processor)
     side = size or native
     if side is None:
@@ -96,12 +97,7 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
     Raises:
         EncoderError: The model has no text encoder, or the folder no tokenizer.
     """
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError):
-        raise EncoderError(
-            f"{folder} has no usable tokenizer; a text encoder is not run without its own"
-        ) from None
+    tokenizer = load_tokenizer(folder)
     model = load_pretrained(name, folder)
     module = _TextTower(model)
     limit = min(tokenizer.model_max_length, positions(model))
@@ -127,19 +123,32 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
     return TextEncoder(name, module, tokenize, width)
 
 
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a text encoder. Raises `EncoderError` when the folder has none."""
+    return from_folder(
+        transformers.AutoTokenizer,
+        folder,
+        "has no usable tokenizer",
+        "a text encoder is not run without its own",
+    )
+
+
 def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
     """Load a whole model from safetensors, on the CPU, with one of `transformers`' automatic classes if given.
 
     Raises:
         EncoderError: The weights are damaged, of another architecture, or of another kind of model.
     """
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        model, info = (kind or model_class(config)).from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EncoderError(f"cannot load {name} from {folder}: {str(error).splitlines()[0]}") from None
+    words = (f"cannot be loaded as {name}", "fetch the folder again, or name another model")
+    config = from_folder(transformers.AutoConfig, folder, *words)
+    model, info = from_folder(
+        kind or model_class(config),
+        folder,
+        *words,
+        config=config,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
     missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
     if missing or info["mismatched_keys"]:
         raise EncoderError(

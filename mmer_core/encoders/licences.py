@@ -39,7 +39,12 @@ def weights_licence(name: str) -> str:
             return "; ".join(dict.fromkeys(stated))
         if source == "hf":
             return folder_licence(_local_folder(spec))
-    except (EncoderError, OSError, ValueError):  # not here, or not readable: nothing is stated
+    except (
+        EncoderError,
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # not here, or not readable: nothing is stated
         pass
     return NOT_STATED
 

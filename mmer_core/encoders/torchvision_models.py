@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 import torchvision.models as zoo
 from torch import nn
 
@@ -38,12 +39,18 @@ def load_image(spec: str, size: int | None) -> ImageEncoder:
         load_state(network, file)
     else:
         try:
-            network.load_state_dict(default.get_state_dict(progress=False, check_hash=True))
+            # The hash is checked after a download only, and not of what lies in the cache.
+            state = default.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            network.load_state_dict(state)
         except OSError as error:
             raise EncoderError(
                 f"cannot download the weights of torchvision:{architecture} ({error}); fetch {default.url} "
                 f"elsewhere and name the file: torchvision:{architecture}@<file>"
             ) from None
+        except Exception as error:  # foreign bytes make an unpickler raise anything
+            file = Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise EncoderError(f"{file} is not a file of plain tensors ({reason}); delete it") from None
     width = cut_head(architecture, network)
     transforms = default.transforms()
     mean, std = ((tuple(255.0 * value for value in values)) for values in (transforms.mean, transforms.std))

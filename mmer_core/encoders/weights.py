@@ -88,14 +88,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _plain_objects(path: Path) -> Any:
-    with torch.serialization.safe_globals(_NUMPY):
+    with torch.serialization.safe_globals(_NUMPY), warnings.catch_warnings():
+        # That a file is old, or was not written by torch: what cannot be read is an error, and the rest is right.
+        warnings.simplefilter("ignore", UserWarning)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except UnicodeDecodeError:
             # Python 2 wrote its bytes as text. Torch warns that it ignores an encoding here, and obeys it.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+            return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
 
 
 class _Ignored:

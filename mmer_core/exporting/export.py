@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import ImageEncoder, TextEncoder
+from mmer_core.encoders.huggingface import load_tokenizer
 from mmer_core.encoders.registry import text_folder
 from mmer_core.exporting.examples import cases
 from mmer_core.exporting.onnx_files import ExportError, largest_difference, require_onnx, write_onnx
@@ -74,9 +74,7 @@ def export_model(
                     "nothing was exported"
                 )
         if text is not None:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                text_folder(context.encoder_name(encoders.text)), local_files_only=True
-            )
+            tokenizer = load_tokenizer(text_folder(context.encoder_name(encoders.text)))
             tokenizer.save_pretrained(folder / TOKENIZER_FOLDER)
         described = description(key, trained, parts, image, text, longest)
         described["largest_difference"] = differences

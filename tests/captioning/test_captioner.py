@@ -177,7 +177,7 @@ def test_the_identity_follows_the_contents_and_not_the_place(folder, tmp_path):
     ("lost", "match"),
     [
         ("preprocessor_config.json", "has no usable processor"),
-        ("tokenizer.json", "has no usable processor|cannot load"),
+        ("tokenizer.json", "has no usable processor|cannot be loaded"),
         ("config.json", "needs config.json and"),
         ("model.safetensors", "needs config.json and"),
     ],
@@ -198,7 +198,7 @@ def test_weights_with_a_hole_are_refused(folder):
 
 
 def test_what_does_not_caption_is_refused(tmp_path, monkeypatch):
-    with refused("cannot load hf:"):
+    with refused("cannot be loaded as hf:"):
         load_captioner(f"hf:{hf_folders.build('vit', tmp_path / 'vit')}", None, TOKENS)
     with refused("unknown captioner 'blip'; use hf:"):
         load_captioner("blip", None, TOKENS)

@@ -370,7 +370,7 @@ def test_labels_that_were_probably_meant_are_named(tmp_path):
         ),
         ("m.jsonl", '# {"labels": [["a"]]}\n{"id": 1, "image": "a", "text": "b"}\n', "labels: .* a list"),
         ("m.jsonl", '# {"labels": [" "]}\n{"id": 1, "image": "a", "text": "b"}\n', "distinct and not empty"),
-        ("m.parquet", "PAR1", "cannot read the manifest"),
+        ("m.parquet", "PAR1", "cannot be read as a Parquet file"),
     ],
 )
 def test_unusable_manifests_are_refused(tmp_path, name, content, message):

@@ -274,7 +274,7 @@ def test_spoilt_weights_are_refused(folder, tmp_path):
     file = folder / "model.safetensors"
     whole = file.read_bytes()
     file.write_bytes(whole[:-500])
-    with refused("cannot load hf:.*model"):
+    with refused("cannot be loaded as hf:.*model"):
         load_image_encoder(f"hf:{folder}")
     file.write_bytes((build("bert", tmp_path / "bert") / file.name).read_bytes())
     with refused("weights of another architecture"):
@@ -282,7 +282,7 @@ def test_spoilt_weights_are_refused(folder, tmp_path):
     file.write_bytes(whole)
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"intermediate_size": 64', '"intermediate_size": 48'))
-    with refused("cannot load|weights of another architecture"):
+    with refused("cannot be loaded|weights of another architecture"):
         load_image_encoder(f"hf:{folder}")
 
 

@@ -1,0 +1,48 @@
+"""The child's side of `mmer_core.confined.reading`: ``python child.py MODULE:FUNCTION PATH SECONDS BYTES``.
+
+What the function yields goes to the parent, a value a line after ``=``. The last line begins with ``.`` when there are
+no more, ``!`` when the function raised (then the reason follows), ``m`` when memory was short.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+_REASON = 500
+"""Characters of a reason that the parent gets to see."""
+
+
+def main(reader: str, path: str, seconds: str, memory: str) -> None:
+    """Set the limits, read and answer."""
+    from mmer_core.confined.limits import confine, end_after
+    from mmer_core.confined.plain import to_line
+
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # Native libraries print: what they say must not be taken for an answer.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    end_after(float(seconds))
+    confine(int(memory))
+    try:
+        module, _, name = reader.partition(":")
+        read: Callable[[Path], Iterable[Any]] = getattr(importlib.import_module(module), name)
+        for value in read(Path(path)):
+            answer.write(b"=%b\n" % to_line(value))
+        last = b"."
+    except MemoryError:
+        last = b"m"
+    except Exception as error:  # a hostile file makes libraries raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        last = b"!" + reason[:_REASON].encode("utf-8", errors="backslashreplace")
+    answer.write(last + b"\n")
+    answer.flush()
+    # Nothing that a damaged file left in a native library can crash on its way out.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    # The parent starts Python without the working folder on its path: modules that lie there came with the data.
+    sys.path.append(str(Path(__file__).parents[2]))
+    main(*sys.argv[1:])

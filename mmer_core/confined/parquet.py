@@ -1,0 +1,46 @@
+"""The rows of a Parquet file, in a child process: few bytes can announce very many values."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmer_core.confined.plain import Unreadable
+
+KEY = b"mmer"
+"""Key of a manifest's declaration in the file's metadata."""
+_ROWS = 1024
+"""Rows that are decoded at a time."""
+# Texts that are not UTF-8, dates after 9999.
+_NOT_PYTHON = (ValueError, OverflowError, pa.ArrowException)
+
+
+def rows(path: Path) -> Iterator[Any]:
+    """``[declaration, names of the columns]``, then the values of every row in the order of the columns."""
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        declared = (schema.metadata or {}).get(KEY, b"").decode("utf-8", errors="replace")
+        yield [declared, schema.names]
+        for batch in file.iter_batches(_ROWS, use_threads=False):
+            columns = [_values(column) for column in batch.columns]
+            yield from zip(*columns, strict=True) if columns else ()
+
+
+def _values(column: pa.Array) -> list[Any]:
+    if column.type in (pa.float16(), pa.float32()):
+        # 0.1 is stored as the nearest number of its width, and means 0.1 and not 0.10000000149011612.
+        kind = column.type.to_pandas_dtype()
+        return [None if value is None else kind(value) for value in column.to_pylist()]
+    try:
+        return list(column.to_pylist())
+    except _NOT_PYTHON:
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except _NOT_PYTHON:
+        return Unreadable()

@@ -1,0 +1,96 @@
+"""Typed values as JSON and back, for the pipe between a child process and its parent.
+
+Null, true, false, numbers (with NaN and infinity), texts and lists are what JSON makes of them. Everything else is an
+object with two fields, ``type`` and ``value``, and no other object is ever written:
+
+============== ==============================
+``bytes``      hexadecimal digits
+``decimal``    digits
+``float16``    digits; a number knows its width, which decides which integers it holds exactly
+``float32``    digits
+``date``       ISO 8601
+``time``       ISO 8601
+``datetime``   ISO 8601, up to microseconds
+``duration``   microseconds
+``dict``       a list of ``[key, value]``
+``unreadable`` null
+``other``      its text
+============== ==============================
+"""
+
+import json
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+
+class Unreadable:
+    """What stands for a value of a file for which Python has none: text that is not UTF-8, a date after 9999."""
+
+    def __str__(self) -> str:
+        return "unreadable"
+
+
+def to_line(value: Any) -> bytes:
+    """A value on one line of ASCII."""
+    return json.dumps(_tagged(value), separators=(",", ":")).encode("ascii")
+
+
+def from_line(line: bytes) -> Any:
+    """The value of `to_line`; what was ``other`` is a text. Raises `ValueError` for anything else."""
+    return json.loads(line, object_hook=_untagged)
+
+
+def _tagged(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_tagged(one) for one in value]
+    kind, written = _typed(value)
+    return {"type": kind, "value": written}
+
+
+def _typed(value: Any) -> tuple[str, Any]:
+    if isinstance(value, dict):
+        return "dict", [[_tagged(key), _tagged(one)] for key, one in value.items()]
+    if isinstance(value, bytes):
+        return "bytes", value.hex()
+    if isinstance(value, Decimal):
+        return "decimal", str(value)
+    if getattr(value, "nanosecond", 0):  # more than Python's own type keeps
+        return "other", value.isoformat()
+    if isinstance(value, np.float16 | np.float32):
+        return type(value).__name__, str(value)
+    if isinstance(value, Unreadable):
+        return "unreadable", None
+    if isinstance(value, timedelta):
+        return "duration", value // timedelta(microseconds=1)
+    if isinstance(value, datetime):
+        return "datetime", value.isoformat()
+    if isinstance(value, date):
+        return "date", value.isoformat()
+    if isinstance(value, time):
+        return "time", value.isoformat()
+    return "other", str(value)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "bytes": bytes.fromhex,
+    "decimal": Decimal,
+    "float16": np.float16,
+    "float32": np.float32,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "duration": lambda microseconds: timedelta(microseconds=microseconds),
+    "dict": dict,
+    "unreadable": lambda _: Unreadable(),
+    "other": str,
+}
+
+
+def _untagged(fields: dict[str, Any]) -> Any:
+    return _READERS[fields["type"]](fields["value"])

@@ -1,0 +1,65 @@
+"""Files that are given to ``--config`` run nothing, and cost no more than a configuration may."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import configurations
+from flows.configurations import configuration_source
+from mmer_core.confined.configuration import MAX_BYTES
+from mmer_core.confined.reading import Limits
+from mmer_core.errors import ConfigError
+
+_LAUGHS = "a0: &a0 [1, 2]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+_BOMBS = {
+    "billion laughs.yaml": (_LAUGHS, "more than 10000 values, with what aliases repeat"),
+    "in itself.yaml": ("a: &a [*a]\n", "more than 32 lists or tables"),
+    "in its own table.yaml": ("&a\nb: *a\n", "more than 32 lists or tables"),
+    "deep.yaml": ("a: " + "[" * 30_000, "too deep|took longer than 3 s"),
+    "deep blocks.yaml": ("\n".join(" " * n + f"a{n}:" for n in range(300)), "too deep|more than 32"),
+    "deep.json": ('{"a":' * 10_000 + "1" + "}" * 10_000, "too deep"),
+    "deep.toml": ("a = " + "[" * 30_000, "too deep|not valid TOML"),
+    "dotted.toml": (".".join("a" * 30_000) + " = 1", "more than 256 MB|took longer"),
+    "dotted table.toml": ("[" + ".".join("a" * 30_000) + "]\nb = 1", "more than 32 lists or tables|more than 256 MB|took longer"),
+    "long.toml": ("#" * MAX_BYTES + "\n", f"more than {MAX_BYTES} bytes"),
+    "long.json": (" " * MAX_BYTES + "{}", f"more than {MAX_BYTES} bytes"),
+    "many.json": ('{"a":[' + "1," * 20_000 + "1]}", "more than 10000 values"),
+    "digits.json": ('{"a":' + "9" * 20_000 + "}", "not valid JSON: .*digits"),
+    "object.yaml": ("a: !!python/object/apply:os.system ['touch marker']\n", "not valid YAML: could not determine"),
+    "list.yaml": ("- 1\n- 2\n", "holds no fields"),
+    "empty.yaml": ("", "holds no fields"),
+    "word.json": ('"a"', "holds no fields"),
+    "numbers for names.yaml": ("1: a\n", "a name is not text"),
+    "bytes.toml": ("a = '\udcff'", "not valid TOML: .*utf-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _BOMBS)
+def test_bombs_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(configurations, "_LIMITS", Limits(3.0, 2**28))
+    content, message = _BOMBS[name]
+    path = tmp_path / name
+    path.write_text(content, "utf-8", "surrogateescape")
+    assert path.stat().st_size < 4 * MAX_BYTES
+    begun = time.process_time()
+    with pytest.raises(ConfigError, match=message) as caught:
+        configuration_source(["train", "--config", str(path)])
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert time.process_time() - begun < 1
+    assert not Path("marker").exists()
+
+
+def test_aliases_and_merges_within_reason_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "training: &t {epochs: 7}\nother:\n  <<: *t\n  seed: [1, 2]\nthird: *t\n", "utf-8-sig"
+    )
+    _, (fields,) = configuration_source(["train", f"--config={tmp_path / 'a.yaml'}"])
+    assert fields.fields == {
+        "training": {"epochs": 7},
+        "other": {"epochs": 7, "seed": [1, 2]},
+        "third": {"epochs": 7},
+    }
