@@ -21,13 +21,15 @@ def _parsed(*tokens: str) -> dict[str, Any]:
     return dict(bound.arguments)
 
 
-@pytest.mark.parametrize("value", AWKWARD)
-def test_a_flag_takes_a_text_as_it_is(value: str) -> None:
-    found = _parsed("search", f"--id={value}", f"--label={value}")
-    assert (found["id"], found["label"]) == (value, [value])
-    assert _parsed("search", "--", value)["text"] == value
-    if not value.startswith(("[", "{")):
-        assert _parsed("update-index", f"--delete={value}")["job"].delete == (value,)
+def test_a_flag_takes_a_text_as_it_is() -> None:
+    for value in ("003", "NA", " a", "a\r\nb", "-1", "--id", "[1]", '{"a": 1}'):
+        assert _parsed("search", f"--id={value}")["id"] == value
+    assert _parsed("search", "--", "--id")["text"] == "--id"
+    labels = _parsed("search", *(f"--label={one}" for one in AWKWARD))["label"]
+    assert labels == list(AWKWARD)
+    typed = [one for one in AWKWARD if not one.startswith(("[", "{"))]
+    deleted = _parsed("update-index", *(f"--delete={one}" for one in typed))["job"].delete
+    assert deleted == tuple(typed)
 
 
 def test_what_cannot_be_typed_can_be_given_in_a_file(
