@@ -25,6 +25,8 @@ from mmer_core.errors import DatasetError
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HEADER_LINES = 20
 _SEEN = 80
+_EXCEL = re.compile(r"sep=.\s*", re.IGNORECASE)
+"""A line that spreadsheets put first; the header says the same."""
 _PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
 
 
@@ -151,7 +153,7 @@ def _header(
     lines: list[str], start: int, usable: Callable[[Collection[str]], bool]
 ) -> tuple[tuple[str, ...], str, int, bool]:
     """The header's names, the delimiter, the place of the first line below it, and whether it is usable."""
-    while start < len(lines) and not lines[start].strip():
+    while start < len(lines) and (not lines[start].strip() or _EXCEL.fullmatch(lines[start])):
         start += 1
     best: tuple[tuple[str, ...], str, int, bool] = ((), ",", start, False)
     for delimiter in DELIMITERS:

@@ -73,7 +73,7 @@ class ImagePlaces:
         # By what the path says, and by where its folder leads: data are often recorded under another name of a disk.
         folder, last = os.path.split(os.path.join(self.base, name))
         ways = [os.path.normpath(os.path.join(root, name)) for root in self._roots]
-        for there in [*ways, os.path.join(os.path.realpath(folder), last)]:
+        for there in [*ways, os.path.normpath(os.path.join(os.path.realpath(folder), last))]:
             for top in self._roots:
                 if there.startswith(top):
                     return there[len(top) :]

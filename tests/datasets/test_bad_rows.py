@@ -18,7 +18,8 @@ from mmer_core.config import IngestConfig
 from mmer_core.datasets.check import check
 from mmer_core.datasets.ingest import ingest, source_identity
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.errors import DatasetError
+from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.stages.index_updates import read_ids
 
 CAPTION = "A dog , it runs ."
 LONG = "x" * 140_000
@@ -289,3 +290,33 @@ def test_a_manifest_without_any_row_that_can_be_read(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match="line 2: a quote opens here"):
             attempt(manifest(tmp_path / "m.csv"))
+
+
+def test_what_is_no_file_in_a_dataset_ends_nothing(tmp_path: Path) -> None:
+    """Links that lead nowhere or in a circle, and a pipe, which nobody writes to."""
+    root = tmp_path / "flickr"
+    photos(root / "Images", "a.jpg", "b.jpg", "gone.jpg")
+    (root / "captions.txt").write_text("image,caption\na.jpg,one\nb.jpg,two\ngone.jpg,three\npipe.jpg,four\n")
+    (root / "Flickr_8k.trainImages.txt").write_text("a.jpg\ngone.jpg\nb.jpg\n")
+    (root / "Flickr_8k.testImages.txt").write_text("b.jpg\n")
+    (root / "Images" / "gone.jpg").unlink()
+    (root / "Images" / "gone.jpg").symlink_to("nowhere")
+    (root / "circle").symlink_to("circle")
+    os.mkfifo(root / "pipe.jpg")
+    config = IngestConfig(dataset="flickr8k", root=root, context_size=16)
+    kept, quarantined = both_say(config, tmp_path)
+    assert kept == {"a.jpg": ["one"]}
+    told = {id_: (reason, detail) for id_, reason, detail in quarantined}
+    assert told["gone.jpg"][0] == "unreadable_image"
+    assert told["b.jpg"] == (
+        "no_split",
+        "line 1 of Flickr_8k.testImages.txt (b.jpg, in train too); keep each in one",
+    )
+
+
+def test_ids_to_delete_are_read_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_bytes("é\na\u2028b\r\nlast".encode("utf-16"))
+    assert read_ids(tmp_path / "ids.txt") == ["é", "a\u2028b", "last"]
+    (tmp_path / "ids.txt").write_bytes(b"a\n\xff\n")
+    with pytest.raises(ConfigError, match="line 2 holds bytes that are not UTF-8"):
+        read_ids(tmp_path / "ids.txt")

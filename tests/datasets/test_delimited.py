@@ -120,8 +120,8 @@ def test_time_is_linear_in_the_lines(line: str) -> None:
     assert time.process_time() - start < 20
 
 
-def test_a_header_may_be_preceded_by_empty_lines_and_quoted() -> None:
-    found = table('\n\n"id";"image";"a ""b"""\n1;a.png;x\n')
+def test_a_header_may_be_quoted_and_have_lines_before_it() -> None:
+    found = table('sep=;\n\n"id";"image";"a ""b"""\n1;a.png;x\n')
     assert found.names == ("id", "image", 'a "b"')
     assert list(found.records) == [Record(4, ["1", "a.png", "x"])]
     assert not table("id|image\n1|a.png\n").usable
