@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from PIL import Image
 
-from flows.terminal import progress_bars
+from flows.terminal import progress_bars, say
 from mmer_core.config import RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
 from mmer_core.serving import Edition, Service, listen
@@ -49,9 +49,8 @@ def serve(
     with progress_bars():
         service = Service(open_edition())
     at = f"[{host}]" if ":" in host else host
-    print(
-        f"serving {service.edition.searcher.key} at http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)",
-        flush=True,
+    say(
+        f"serving {service.edition.searcher.key} at http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
     )
     run(service, listener, open_edition)
 

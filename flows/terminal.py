@@ -1,8 +1,13 @@
-"""Progress bars for plain runs in a terminal."""
+"""All that commands print: lines, tables, JSON and progress bars, with what comes from data escaped.
+
+No other module of the command line prints (`ruff` sees to that), so nothing that stands in a caption, a label or a file's
+name can move the cursor, colour the screen, start a line or pass for markup.
+"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -13,7 +18,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
+from mmer_core.escaping import ascii_json, one_line, visible
 from mmer_core.progress import Progress as Report
 from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
@@ -33,20 +41,20 @@ def progress_bars() -> Iterator[None]:
         yield
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as bars:
 
         def bar(label: str) -> Report:
-            row = bars.add_task(label, total=None, note="")
+            row = bars.add_task(one_line(label), total=None, note="")
 
             def report(done: int, total: int, note: str = "") -> None:
-                bars.update(row, completed=done, total=total, note=note)
+                bars.update(row, completed=done, total=total, note=one_line(note))
 
             return report
 
@@ -57,15 +65,37 @@ def progress_bars() -> Iterator[None]:
             show_in_terminal(lambda label: silent)
 
 
-def tables() -> Console:
-    """Standard output for tables: as wide as the terminal, and never cut or folded in a pipe or a file."""
+def say(*lines: object, error: bool = False) -> None:
+    """Print lines, on standard output or on standard error."""
+    for line in lines:
+        print(one_line(line), file=sys.stderr if error else sys.stdout, flush=True)
+
+
+def say_text(text: str) -> None:
+    """Print a text of several lines, whose parts are escaped for its own format already."""
+    print(visible(text).removesuffix("\n"))
+
+
+def say_json(value: Any) -> None:
+    """Print JSON, exact and in ASCII."""
+    print(ascii_json(value, indent=2))
+
+
+def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: as wide as the terminal, and never cut or folded in a pipe or a file."""
+    # As Text, because brackets in names and captions are no markup.
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(Text(one_line(column)))
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     console = Console()
-    return console if console.is_terminal else Console(width=_UNCUT)
+    (console if console.is_terminal else Console(width=_UNCUT)).print(table)
 
 
 def _line_when_done(label: str) -> Report:
     def report(done: int, total: int, note: str = "") -> None:
         if done == total:
-            print(f"{label}: {done} of {total} {note}".rstrip(), file=sys.stderr, flush=True)
+            say(f"{label}: {done} of {total} {note}".rstrip(), error=True)
 
     return report

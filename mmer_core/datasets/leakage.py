@@ -22,6 +22,7 @@ import pandas as pd
 from PIL import Image
 
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.escaping.tables import write_for_people
 from mmer_core.progress import Progress, silent
 
 NEAR_BITS = 6
@@ -149,7 +150,7 @@ def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:
 def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
     """Write ``leakage.csv``."""
     table = pd.DataFrame([tuple(vars(leak).values()) for leak in leaks], columns=list(COLUMNS))
-    table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+    write_for_people(table, path)
 
 
 def _read_print(images: npt.NDArray[np.uint8], row: int) -> Print:

@@ -11,6 +11,7 @@ from mmer_core.datasets.crops import Crop
 from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetCard
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
+from mmer_core.escaping.tables import write_for_people
 
 COLUMNS = (
     "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
@@ -47,7 +48,8 @@ def write_split(
 def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
     """Write ``quarantine.csv``: whole samples and single captions, in the order they were met."""
     rows = [(row.split, row.id, row.reason, row.detail) for row in quarantined]
-    _to_csv(pd.DataFrame(rows, columns=["Split", "Id", "Reason", "Detail"]), folder / QUARANTINE_FILE)
+    table = pd.DataFrame(rows, columns=["Split", "Id", "Reason", "Detail"])
+    write_for_people(table, folder / QUARANTINE_FILE)
 
 
 def card(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mmer_core.datasets.sample import Sample
+from mmer_core.escaping.tables import write_for_people
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 SPECIAL = {PADDING: 0, UNKNOWN: 1}
@@ -63,4 +64,4 @@ def write_vocabulary(folder: Path, kept: Mapping[str, Sequence[Sample]], least: 
     (folder / JSON_FILE).write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", "utf-8")
     rows = [(index, word, counts[word]) for word, index in vocabulary.items()]
     table = pd.DataFrame(rows, columns=["Index", "Word", "Count"])
-    table.to_csv(folder / CSV_FILE, index=False, encoding="utf-8", lineterminator="\n")
+    write_for_people(table, folder / CSV_FILE)

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError, MmerError
+from mmer_core.escaping import for_spreadsheet, json_text
 from mmer_core.files import write_whole
 
 
@@ -64,7 +64,8 @@ def write_readings(readings: Sequence[PersonReading], path: Path) -> None:
     """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
 
     The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``),
-    then ``probability <category>`` and the continuous dimensions; what is not there is an empty cell.
+    then ``probability <category>`` and the continuous dimensions; what is not there is an empty cell. It is for people:
+    text that begins like a formula of a spreadsheet stands behind an apostrophe. The JSON has all as it is.
 
     Raises:
         ConfigError: The name ends in neither.
@@ -85,7 +86,7 @@ def check_output(path: Path) -> None:
 
 
 def _json(readings: Sequence[PersonReading]) -> str:
-    return json.dumps([one.to_dict() for one in readings], indent=2, ensure_ascii=False) + "\n"
+    return json_text([one.to_dict() for one in readings]) + "\n"
 
 
 def _csv(readings: Sequence[PersonReading]) -> str:
@@ -95,18 +96,20 @@ def _csv(readings: Sequence[PersonReading]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     head = ("photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present")
-    writer.writerow([*head, *(f"probability {name}" for name in categories), *dimensions])
+    writer.writerow(
+        [*head, *(f"probability {name}" for name in categories), *map(for_spreadsheet, dimensions)]
+    )
     for one in readings:
         probabilities = one.reading.probabilities if one.reading else {}
         ratings = one.reading.ratings if one.reading else {}
         writer.writerow(
             [
-                one.photo,
+                for_spreadsheet(one.photo),
                 *(one.box or ("",) * 4),
                 "" if one.detected is None else one.detected,
-                one.text or "",
-                one.error or "",
-                ";".join(one.reading.present) if one.reading else "",
+                for_spreadsheet(one.text or ""),
+                for_spreadsheet(one.error or ""),
+                for_spreadsheet(";".join(one.reading.present)) if one.reading else "",
                 *(probabilities.get(name, "") for name in categories),
                 *(ratings.get(name, "") for name in dimensions),
             ]

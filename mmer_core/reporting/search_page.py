@@ -27,7 +27,7 @@ def render_search(answers: Sequence[Answer], pictures: Pictures, index: str, tar
 
     return render_page(
         "search.html",
-        {"picture": picture, "asked": _asked},
+        {"picture": picture, "asked": _asked, "named": _named},
         answers=answers,
         index=index,
         target="photos" if target == "image" else "captions",
@@ -39,6 +39,12 @@ def _drawn(pictures: Pictures, hit: Hit) -> str | None:
         return data_uri(pictures.picture(hit.id, hit.path), SIDE)
     except DatasetError:
         return None
+
+
+def _named(query: Query) -> str:
+    """A query's name on the page; of a photo without its folder, which is of this machine."""
+    shown = query.given | ({"image": query.image.name} if query.image is not None else {})
+    return ", ".join(shown.values())
 
 
 def _asked(query: Query) -> str | None:

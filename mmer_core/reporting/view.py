@@ -177,7 +177,7 @@ class ReportView:
     title: str
     created: str
     synthetic: bool
-    store_url: str
+    store: str
     lineage: Sequence[tuple[str, str]]
     datasets: Sequence[DatasetView]
     config_json: str

@@ -9,6 +9,8 @@ from scipy.stats import t as student
 
 from mmer_core.config import CONTROLS, CRAFTED, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.escaping import without_folders
+from mmer_core.escaping.tables import write_for_people
 from mmer_core.poisoning.plans import words
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
@@ -17,7 +19,7 @@ from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 1
+VERSION = 2
 TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
 VULNERABILITY_FILE = "vulnerability.csv"
@@ -61,9 +63,9 @@ def merge_poisoning(
         vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
         means = over_seeds(table)
         warnings = find_warnings(means)
-        table.drop(columns="modalities").to_csv(workspace.out / TABLE_FILE, index=False)
-        found.to_csv(workspace.out / DETECTIONS_FILE, index=False)
-        vulnerable.to_csv(workspace.out / VULNERABILITY_FILE, index=False)
+        write_for_people(table.drop(columns="modalities"), workspace.out / TABLE_FILE)
+        write_for_people(found, workspace.out / DETECTIONS_FILE)
+        write_for_people(vulnerable, workspace.out / VULNERABILITY_FILE)
         dataset = Prepared.open(context.folder(prepared))
         view = PoisonView(
             dataset=dataset.card.name,
@@ -73,7 +75,7 @@ def merge_poisoning(
             target=concept.name,
             training_samples=len(dataset.split("train")),
             seeds=config.seeds,
-            config=config.model_dump(mode="json"),
+            config=without_folders(config.model_dump(mode="json")),
             warnings=warnings,
             means=means.to_dict("records"),
             detections=mean_detections(found),
