@@ -45,7 +45,8 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     try:
         fields = _READERS[path.suffix](path, must_exist=True).config
     except Exception as error:  # each format raises its own
-        raise ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {reason}") from None
     return rest, [_Fields(fields, path)]
 
 

@@ -18,7 +18,6 @@ import faiss
 import imagehash
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from mmer_core.datasets.prepared import Prepared
@@ -149,8 +148,7 @@ def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:
 
 def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
     """Write ``leakage.csv``."""
-    table = pd.DataFrame([tuple(vars(leak).values()) for leak in leaks], columns=list(COLUMNS))
-    write_for_people(table, path)
+    write_for_people(path, COLUMNS, (tuple(vars(leak).values()) for leak in leaks))
 
 
 def _read_print(images: npt.NDArray[np.uint8], row: int) -> Print:

@@ -47,9 +47,8 @@ def write_split(
 
 def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
     """Write ``quarantine.csv``: whole samples and single captions, in the order they were met."""
-    rows = [(row.split, row.id, row.reason, row.detail) for row in quarantined]
-    table = pd.DataFrame(rows, columns=["Split", "Id", "Reason", "Detail"])
-    write_for_people(table, folder / QUARANTINE_FILE)
+    rows = ((row.split, row.id, row.reason, row.detail) for row in quarantined)
+    write_for_people(folder / QUARANTINE_FILE, ("Split", "Id", "Reason", "Detail"), rows)
 
 
 def card(

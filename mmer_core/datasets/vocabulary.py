@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from mmer_core.datasets.sample import Sample
 from mmer_core.escaping.tables import write_for_people
@@ -62,6 +61,5 @@ def write_vocabulary(folder: Path, kept: Mapping[str, Sequence[Sample]], least: 
             array = encode(texts, vocabulary, length)
             np.save(folder / f"{split}_captions_arr.npy", array, allow_pickle=False)
     (folder / JSON_FILE).write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", "utf-8")
-    rows = [(index, word, counts[word]) for word, index in vocabulary.items()]
-    table = pd.DataFrame(rows, columns=["Index", "Word", "Count"])
-    write_for_people(table, folder / CSV_FILE)
+    rows = ((index, word, counts[word]) for word, index in vocabulary.items())
+    write_for_people(folder / CSV_FILE, ("Index", "Word", "Count"), rows)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from pydantic import BaseModel
+
 # An encoder given as a folder or a file: mirror:hf:/home/..., torchvision:resnet18@/home/...
 _ENCODER = re.compile(r"((?:\w+:)*(?:hf|adapted|places365|torchvision):(?:[^@/]*@)?)/.*", re.DOTALL)
 
@@ -15,8 +17,10 @@ def without_folders(value: Any) -> Any:
     What an artifact was made from is recorded by content, so that nothing is lost by it.
 
     Args:
-        value: Mappings, sequences and scalars, as of a configuration; paths are `PurePath`, and become strings.
+        value: A configuration, or mappings, sequences and scalars; paths are `PurePath`, and become strings.
     """
+    if isinstance(value, BaseModel):
+        return without_folders(value.model_dump())
     if isinstance(value, PurePath):
         return f"…/{value.name}" if value.is_absolute() else str(value)
     if isinstance(value, str):

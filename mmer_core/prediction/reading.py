@@ -1,16 +1,16 @@
 """What is read in a person, and how it is written down."""
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError, MmerError
-from mmer_core.escaping import for_spreadsheet, json_text
+from mmer_core.escaping import json_text
+from mmer_core.escaping.tables import lines_for_people
 from mmer_core.files import write_whole
+from mmer_core.tabular import joined
 
 
 @dataclass(frozen=True)
@@ -93,25 +93,17 @@ def _csv(readings: Sequence[PersonReading]) -> str:
     read = [one.reading for one in readings if one.reading]
     categories = dict.fromkeys(name for one in read for name in one.probabilities)
     dimensions = dict.fromkeys(name for one in read for name in one.ratings)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     head = ("photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present")
-    writer.writerow(
-        [*head, *(f"probability {name}" for name in categories), *map(for_spreadsheet, dimensions)]
-    )
-    for one in readings:
-        probabilities = one.reading.probabilities if one.reading else {}
-        ratings = one.reading.ratings if one.reading else {}
-        writer.writerow(
-            [
-                for_spreadsheet(one.photo),
-                *(one.box or ("",) * 4),
-                "" if one.detected is None else one.detected,
-                for_spreadsheet(one.text or ""),
-                for_spreadsheet(one.error or ""),
-                for_spreadsheet(";".join(one.reading.present)) if one.reading else "",
-                *(probabilities.get(name, "") for name in categories),
-                *(ratings.get(name, "") for name in dimensions),
-            ]
-        )
-    return buffer.getvalue()
+    columns = [*head, *(f"probability {name}" for name in categories), *dimensions]
+    rows = ([*_person(one), *_figures(one, categories, dimensions)] for one in readings)
+    return "".join(lines_for_people(columns, rows))
+
+
+def _person(one: PersonReading) -> list[object]:
+    present = joined(one.reading.present) if one.reading else ""
+    return [one.photo, *(one.box or (None,) * 4), one.detected, one.text, one.error, present]
+
+
+def _figures(one: PersonReading, categories: Iterable[str], dimensions: Iterable[str]) -> list[object]:
+    probabilities, ratings = (one.reading.probabilities, one.reading.ratings) if one.reading else ({}, {})
+    return [*map(probabilities.get, categories), *map(ratings.get, dimensions)]

@@ -6,6 +6,7 @@ finished SVG: so one drawing serves the light and the dark page, and text keeps 
 
 import io
 import re
+import warnings
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -78,7 +79,10 @@ def to_svg(figure: Figure, name: str, label: str) -> Markup:
         label: What the chart shows, for readers who cannot see it.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    with warnings.catch_warnings():
+        # Letters that Matplotlib's font lacks are drawn by the reader's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # The style element would apply to the whole page; its two rules stand in the page's style sheet.

@@ -52,7 +52,7 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
     Args:
         settings: The configuration to print in the report; without where and how fast.
     """
-    printed = settings.model_dump(mode="json", exclude={"runtime"})
+    printed = settings.model_dump(exclude={"runtime"})
     keys = {
         f"{entry.name}.{i}.{role}": key
         for entry in inputs
@@ -76,7 +76,7 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
             store=context.store.place,
             lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
             datasets=datasets,
-            config_json=json_text(plain(without_folders(settings.model_dump(exclude={"runtime"})))),
+            config_json=json_text(plain(without_folders(printed))),
             versions=manifests[0].libraries,
         )
         render(view, workspace.out / REPORT_FILE)

@@ -118,7 +118,7 @@ def run_stage(
                 kind=kind,
                 digest=key.digest,
                 stage_version=version,
-                config=without_folders(plain(config)),
+                config=plain(without_folders(config)),
                 inputs=plain(inputs),
                 seed=seed,
                 summary=dict(summary),

@@ -30,7 +30,7 @@ HOSTILE = (
     "> quote",
     "    code",
     "``` fence",
-    "=HYPERLINK(\"http://evil.example\")",
+    '=HYPERLINK("http://evil.example")',
     "+1+cmd|' /C calc'!A0",
     "@SUM(1)",
     "-1",

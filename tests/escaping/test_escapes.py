@@ -5,7 +5,6 @@ import io
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from escaping.hostile import HOSTILE, acting, texts
 from hypothesis import example, given, settings
@@ -103,9 +102,9 @@ def test_spreadsheets_compute_nothing_and_text_comes_back(text: str) -> None:
 @settings(max_examples=30)
 @given(text=texts)
 def test_tables_for_people_read_back(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    text = text.replace("\0", "").encode("utf-8", "replace").decode()  # which no CSV holds
+    text = text.replace("\0", "").encode("utf-8", "replace").decode()  # what no CSV holds
     path = tmp_path_factory.getbasetemp() / "people.csv"
-    write_for_people(pd.DataFrame({"=a": [text, "x"], "n": [-1, 2]}), path)
+    write_for_people(path, ["=a", "n"], [[text, -1], ["x", 2]])
     read = read_for_people(path)
     assert read["=a"].tolist() == [text, "x"]
     assert read["n"].tolist() == ["-1", "2"]  # numbers are numbers

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from mmer_core.config import CONTROLS, CRAFTED, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.escaping import without_folders
-from mmer_core.escaping.tables import write_for_people
+from mmer_core.escaping.tables import write_frame_for_people
 from mmer_core.poisoning.plans import words
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
@@ -63,9 +63,9 @@ def merge_poisoning(
         vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
         means = over_seeds(table)
         warnings = find_warnings(means)
-        write_for_people(table.drop(columns="modalities"), workspace.out / TABLE_FILE)
-        write_for_people(found, workspace.out / DETECTIONS_FILE)
-        write_for_people(vulnerable, workspace.out / VULNERABILITY_FILE)
+        write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
+        write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
+        write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
         dataset = Prepared.open(context.folder(prepared))
         view = PoisonView(
             dataset=dataset.card.name,
