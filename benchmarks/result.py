@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from flows.terminal import say, say_table
+from flows.saying import say
+from flows.terminal import say_table
 
 
 def finish(

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from flows.terminal import say, say_json, say_table, say_text
+from flows.saying import say, say_json, say_text
+from flows.terminal import say_table
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt
 from mmer_core.files import new_folder

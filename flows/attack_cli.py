@@ -8,7 +8,8 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from PIL import Image
 
-from flows.terminal import progress_bars, say, say_json, say_table
+from flows.saying import say, say_json
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
 from mmer_core.files import write_whole

@@ -45,7 +45,8 @@ from flows import (  # noqa: E402
     serve_cli,
 )
 from flows.configurations import configuration_source  # noqa: E402
-from flows.terminal import progress_bars, say  # noqa: E402
+from flows.saying import say  # noqa: E402
+from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__, log  # noqa: E402
 from mmer_core.config import (  # noqa: E402
     EvaluateJob,

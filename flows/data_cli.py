@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.terminal import progress_bars, say, say_table
+from flows.saying import say
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import IngestJob
 from mmer_core.datasets.check import check as check_dataset
 from tasks.progress import progress_for

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from flows.terminal import say
+from flows.saying import say
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 

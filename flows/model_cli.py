@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.terminal import progress_bars, say, say_text
+from flows.saying import say, say_text
+from flows.terminal import progress_bars
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.exporting import export_model

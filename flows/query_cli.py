@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from flows.terminal import say, say_table
+from flows.saying import say
+from flows.terminal import say_table
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from flows.terminal import progress_bars, say, say_json, say_table
+from flows.saying import say, say_json
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import read_photo

@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from PIL import Image
 
-from flows.terminal import progress_bars, say
+from flows.saying import say
+from flows.terminal import progress_bars
 from mmer_core.config import RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
 from mmer_core.serving import Edition, Service, listen

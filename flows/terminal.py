@@ -1,13 +1,7 @@
-"""All that commands print: lines, tables, JSON and progress bars, with what comes from data escaped.
+"""Tables, and progress bars for plain runs, with what comes from data escaped."""
 
-No other module of the command line prints (`ruff` sees to that), so nothing that stands in a caption, a label or a file's
-name can move the cursor, colour the screen, start a line or pass for markup.
-"""
-
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +15,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from mmer_core.escaping import ascii_json, one_line, visible
+from flows.saying import say
+from mmer_core.escaping import one_line
 from mmer_core.progress import Progress as Report
 from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
@@ -63,22 +58,6 @@ def progress_bars() -> Iterator[None]:
             yield
         finally:
             show_in_terminal(lambda label: silent)
-
-
-def say(*lines: object, error: bool = False) -> None:
-    """Print lines, on standard output or on standard error."""
-    for line in lines:
-        print(one_line(line), file=sys.stderr if error else sys.stdout, flush=True)
-
-
-def say_text(text: str) -> None:
-    """Print a text of several lines, whose parts are escaped for its own format already."""
-    print(visible(text).removesuffix("\n"))
-
-
-def say_json(value: Any) -> None:
-    """Print JSON, exact and in ASCII."""
-    print(ascii_json(value, indent=2))
 
 
 def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
-from pydantic import BaseModel
-
 # An encoder given as a folder or a file: mirror:hf:/home/..., torchvision:resnet18@/home/...
 _ENCODER = re.compile(r"((?:\w+:)*(?:hf|adapted|places365|torchvision):(?:[^@/]*@)?)/.*", re.DOTALL)
 
@@ -19,7 +17,7 @@ def without_folders(value: Any) -> Any:
     Args:
         value: A configuration, or mappings, sequences and scalars; paths are `PurePath`, and become strings.
     """
-    if isinstance(value, BaseModel):
+    if hasattr(value, "model_dump"):  # a configuration
         return without_folders(value.model_dump())
     if isinstance(value, PurePath):
         return f"…/{value.name}" if value.is_absolute() else str(value)

@@ -11,8 +11,8 @@ from types import FrameType
 import uvicorn
 
 from mmer_core.errors import ConfigError, MmerError
-from mmer_core.log import formatter
 from mmer_core.serving.app import create_app
+from mmer_core.serving.logs import LOG_CONFIG
 from mmer_core.serving.service import Edition, Service
 
 LOG = logging.getLogger("mmer.serving")
@@ -23,14 +23,6 @@ CONNECTIONS = 256
 """Open at a time, each with a body that may be 20 MiB; further ones are told to come back."""
 
 _BACKLOG = 1024
-_LOG_CONFIG = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"mmer": {"()": formatter}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "mmer"}},
-    "loggers": {"uvicorn": {"handlers": ["stderr"], "propagate": False}},
-}
-"""Uvicorn's own records, which quote what visitors sent, as ours: a line each."""
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
 
@@ -67,7 +59,7 @@ def serve(service: Service, listener: socket.socket, reopen: Callable[[], Editio
     app = create_app(service, hosts=hosts, on_start=lambda: _reopen_on_hangup(service, reopen))
     config = uvicorn.Config(
         app,
-        log_config=_LOG_CONFIG,
+        log_config=LOG_CONFIG,
         http="h11",  # which bounds the head of a request
         log_level="warning",
         access_log=False,

@@ -214,7 +214,7 @@ def test_pages(hostile: Hostile) -> None:
     assert len(pages) >= 3  # two dataset cards and the report
     for page in pages:
         check_page(page)
-        assert "&lt;b&gt;" in page.read_text("utf-8")
+        assert "&lt;img src=x onerror=alert(1)&gt;" in page.read_text("utf-8")
 
 
 def test_model_cards(hostile: Hostile) -> None:
