@@ -1,6 +1,8 @@
 """A study of hostile names, captions, labels and files: whatever people read of it is text and nothing else."""
 
+import base64
 import csv
+import hashlib
 import io
 import logging
 import os
@@ -207,6 +209,9 @@ def check_page(path: Path) -> None:
     page.feed(html)
     assert not page.wrong, path
     assert page.scripts == html.count("Content-Security-Policy") == 1
+    script = html.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src &#39;sha256-{digest}&#39;" in html  # or browsers would not run our own
 
 
 def test_pages(hostile: Hostile) -> None:
