@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
-from flows.terminal import tables
+from flows.saying import say
+from flows.terminal import say_table
 
 
 def finish(
@@ -19,7 +19,7 @@ def finish(
     """Print the rows and ratios as tables and, when asked, write them as JSON."""
     show(f"benchmarks.{name} on {machine()}", rows)
     for what, ratio in ratios.items():
-        tables().print(f"{what}: {ratio:.2f}")
+        say(f"{what}: {ratio:.2f}")
     if json_file is not None:
         fields = {"name": name, "machine": machine(), "rows": list(rows), "ratios": dict(ratios)}
         json_file.write_text(json.dumps(fields, indent=2) + "\n")
@@ -27,10 +27,8 @@ def finish(
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows that have the same columns as a table."""
-    table = Table(*rows[0], box=None, title=title)
-    for row in rows:
-        table.add_row(*map(_figure, row.values()))
-    tables().print(table)
+    say(title)
+    say_table(rows[0], [[*map(_figure, row.values())] for row in rows])
 
 
 def _figure(value: object) -> str:

@@ -1,14 +1,13 @@
 """`mmer artifacts`: look at, fetch, check and clear up what has been made."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
-from flows.terminal import tables
+from flows.saying import say, say_json, say_text
+from flows.terminal import say_table
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt
 from mmer_core.files import new_folder
@@ -27,24 +26,24 @@ Key = Annotated[
 def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """List artifacts, newest last; only those of a kind when one is given."""
     manifests = sorted(Context(runtime).store.list(kind), key=lambda manifest: manifest.created)
-    table = Table("artifact", "made", "size", "took", "figures", box=None)
-    for manifest in manifests:
-        size = sum(entry.size for entry in manifest.files)
-        table.add_row(
-            str(manifest.key),
+    rows = [
+        (
+            manifest.key,
             manifest.created,
-            f"{size / 1e6:.1f} MB",
+            f"{sum(entry.size for entry in manifest.files) / 1e6:.1f} MB",
             f"{manifest.wall_seconds:.1f} s",
             _figures(manifest),
         )
-    tables().print(table)
+        for manifest in manifests
+    ]
+    say_table(("artifact", "made", "size", "took", "figures"), rows)
 
 
 @app.command
 def show(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Print an artifact's manifest: configuration, inputs, files, figures."""
     store = Context(runtime).store
-    print(json.dumps(store.manifest(store.find(key)).model_dump(mode="json"), indent=2))
+    say_json(store.manifest(store.find(key)).model_dump(mode="json"))
 
 
 @app.command
@@ -59,12 +58,12 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
     store = Context(runtime).store
     folder = store.fetch(store.find(key))
     if to is None:
-        print(folder)
+        say(folder)
         return
     with new_folder(to) as own:
         # Read-only and shared is right for the cache, not for a user's own copy.
         shutil.copytree(folder, own, copy_function=shutil.copyfile, dirs_exist_ok=True)
-    print(to)
+    say(to)
 
 
 @app.command
@@ -75,7 +74,7 @@ def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> Non
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:
         raise ArtifactCorrupt("; ".join(problems))
-    print(f"{len(keys)} artifacts are whole")
+    say(f"{len(keys)} artifacts are whole")
 
 
 @app.command
@@ -84,7 +83,7 @@ def delete(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
     store = Context(runtime).store
     found = store.find(key)
     store.delete(found)
-    print(f"{found} is deleted")
+    say(f"{found} is deleted")
 
 
 @app.command
@@ -97,7 +96,7 @@ def gc(*, older_than: float = 24.0, runtime: Runtime = RuntimeConfig()) -> None:
         Hours for which contents are spared, as they may belong to an artifact that is just being published.
     """
     freed = Context(runtime).store.gc(older_than=3600.0 * older_than)
-    print(f"{freed / 1e6:.1f} MB freed")
+    say(f"{freed / 1e6:.1f} MB freed")
 
 
 @app.command
@@ -117,7 +116,7 @@ def lineage(
     store = Context(runtime).store
     ancestry = Ancestry.of(store, store.find(key))
     forms = {"tree": ancestry.tree, "mermaid": ancestry.mermaid, "dot": ancestry.dot, "svg": ancestry.svg}
-    print(forms[form]())
+    say_text(forms[form]())
 
 
 def _figures(manifest: Manifest) -> str:

@@ -1,18 +1,15 @@
 """`mmer attack`: what a few changed pixels of one photo do to a trained model."""
 
 import io
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from PIL import Image
-from rich.table import Table
-from rich.text import Text
 
-from flows.terminal import progress_bars, tables
+from flows.saying import say, say_json
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
 from mmer_core.files import write_whole
@@ -93,7 +90,7 @@ def attack(
     (_print_json if json_output else _print_table)(rows)
     if mapped is not None:
         told = f"{mapped.vulnerable:.1%} of the places tried are enough for one pixel: {map_path}"
-        print(told, file=sys.stderr if json_output else sys.stdout)
+        say(told, error=json_output)
 
 
 def _write(found: PhotoAttack, photo: Path, out: Path) -> tuple[Path, Path]:
@@ -115,17 +112,22 @@ def _save(path: Path, image: Image.Image) -> None:
 
 
 def _print_json(rows: list[Row]) -> None:
-    told = [
-        found.to_dict() | {"picture": str(picture), "attacked": str(exact)} for found, picture, exact in rows
-    ]
-    print(json.dumps(told, indent=2))
+    say_json(
+        [
+            found.to_dict() | {"picture": str(picture), "attacked": str(exact)}
+            for found, picture, exact in rows
+        ]
+    )
 
 
 def _print_table(rows: list[Row]) -> None:
-    table = Table("attack", "pixels", "result", "queries", "before", "after", "picture", box=None)
-    for found, picture, _ in rows:
-        outcome = found.outcome
-        cells = (outcome.attack, str(outcome.pixels), outcome.status, str(outcome.queries))
-        # As Text, because brackets in captions are no markup.
-        table.add_row(*map(Text, (*cells, found.before, found.after, str(picture))))
-    tables().print(table)
+    say_table(
+        ("attack", "pixels", "result", "queries", "before", "after", "picture"),
+        [
+            (
+                *(found.outcome.attack, found.outcome.pixels, found.outcome.status, found.outcome.queries),
+                *(found.before, found.after, picture),
+            )
+            for found, picture, _ in rows
+        ],
+    )

@@ -30,7 +30,6 @@ from cyclopts import App, Parameter  # noqa: E402
 from cyclopts.exceptions import CycloptsError, UnknownOptionError  # noqa: E402
 from pydantic import ValidationError  # noqa: E402
 from pydantic_core import ErrorDetails  # noqa: E402
-from rich.console import Console  # noqa: E402
 
 from flows import (  # noqa: E402
     artifacts_cli,
@@ -46,6 +45,7 @@ from flows import (  # noqa: E402
     serve_cli,
 )
 from flows.configurations import configuration_source  # noqa: E402
+from flows.saying import say  # noqa: E402
 from flows.terminal import progress_bars  # noqa: E402
 from mmer_core import __version__, log  # noqa: E402
 from mmer_core.config import (  # noqa: E402
@@ -121,11 +121,11 @@ def train(job: Annotated[SeedsJob, Flags] = SeedsJob(), *, prefect: Prefect = No
     if job.seeds > 1:
         models = _run(jobs.seeds, job, prefect)
         query_cli.print_spread(Context(job.runtime), [ArtifactKey.parse(one.evaluation) for one in models])
-        print(*(f"model {one.model}" for one in models), sep="\n")
+        say(*(f"model {one.model}" for one in models))
         return
     trained = _run(jobs.train, job, prefect)
     query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
-    print(f"model {trained.model}")
+    say(f"model {trained.model}")
 
 
 @app.command
@@ -133,7 +133,7 @@ def finetune(job: Annotated[FineTuneJob, Flags] = FineTuneJob(), *, prefect: Pre
     """Adapt encoders to a dataset; print the name by which every job then takes them."""
     key = ArtifactKey.parse(_run(jobs.finetune, job, prefect))
     query_cli.print_history(Context(job.runtime), key)
-    print(f"adapted:{key}")
+    say(f"adapted:{key}")
 
 
 @app.command
@@ -141,7 +141,7 @@ def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Pre
     """Evaluate a trained model, or a dual encoder without training, on any split of any dataset."""
     key = ArtifactKey.parse(_run(jobs.evaluate, job, prefect))
     query_cli.print_metrics(Context(job.runtime), key)
-    print(key)
+    say(key)
 
 
 @app.command
@@ -149,7 +149,7 @@ def index(job: Annotated[IndexJob, Flags] = IndexJob(), *, prefect: Prefect = No
     """Build the FAISS index that `mmer search` looks in, and print what searches find and how fast."""
     key = ArtifactKey.parse(_run(jobs.index, job, prefect))
     query_cli.print_index(Context(job.runtime), key)
-    print(key)
+    say(key)
 
 
 @app.command
@@ -164,7 +164,7 @@ def update_index(
     """
     key = ArtifactKey.parse(_run(jobs.update_index, job, prefect))
     query_cli.print_index(Context(job.runtime), key)
-    print(key)
+    say(key)
 
 
 @app.command
@@ -213,7 +213,7 @@ def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
 
 
 def _print_report(runtime: Any, key: str) -> None:
-    print(Context(runtime).folder(ArtifactKey.parse(key)) / "report.html")
+    say(Context(runtime).folder(ArtifactKey.parse(key)) / "report.html")
 
 
 def _sentence(error: CycloptsError) -> str:
@@ -261,7 +261,7 @@ def _fail(message: str, code: int = 1) -> NoReturn:
     if os.environ.get(log.VARIABLE) == "json":
         log.event(message, level=logging.ERROR, exit_code=code)
         raise SystemExit(code)
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"mmer: {message}", markup=False)
+    say(f"mmer: {message}", error=True)
     raise SystemExit(code)
 
 

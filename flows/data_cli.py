@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
-from rich.text import Text
 
-from flows.terminal import progress_bars, tables
+from flows.saying import say
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import IngestJob
 from mmer_core.datasets.check import check as check_dataset
 from tasks.progress import progress_for
@@ -27,17 +26,11 @@ def check(job: Annotated[IngestJob, Parameter(name="*")] = IngestJob()) -> None:
         checked = check_dataset(
             job.dataset, Path(scratch), workers=job.runtime.workers, progress=progress_for("check")
         )
-    console = tables()
     if checked.faults:
-        table = Table("split", "id", "reason", "what and where", box=None)
-        for fault in checked.faults:
-            # As Text, because brackets in names and boxes are no markup.
-            table.add_row(*map(Text, (fault.split, fault.id, fault.reason, fault.detail)))
-        console.print(table)
+        columns = ("split", "id", "reason", "what and where")
+        say_table(columns, [(one.split, one.id, one.reason, one.detail) for one in checked.faults])
     counts = Counter(fault.reason for fault in checked.faults)
     listed = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-    console.print(
-        f"{checked.sound} of {checked.inputs} samples are sound" + (f"; {listed}" if listed else "")
-    )
+    say(f"{checked.sound} of {checked.inputs} samples are sound" + (f"; {listed}" if listed else ""))
     if checked.faults:
         raise SystemExit(1)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from flows.saying import say
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 
@@ -48,7 +49,7 @@ def deploy(
     from flows.deploying import Plan  # Prefect's deployments cost other commands nothing
     from flows.deploying import deploy as set_up
 
-    print(*set_up(Plan(runtime, pool, kind, gpus, notify_url)), sep="\n")
+    say(*set_up(Plan(runtime, pool, kind, gpus, notify_url)))
 
 
 def up(*, port: int = 4200, limit: int = 4, pool: str = "mmer", runtime: Runtime = RuntimeConfig()) -> None:
@@ -77,8 +78,5 @@ def up(*, port: int = 4200, limit: int = 4, pool: str = "mmer", runtime: Runtime
         with temporary_settings({PREFECT_API_URL: api}):
             names = set_up(Plan(runtime, pool))
         with prefect_worker(api, pool, limit) as worker:
-            print(
-                f"{api.removesuffix('/api')} has {len(names)} deployments and a worker; Ctrl-C ends both",
-                flush=True,
-            )
+            say(f"{api.removesuffix('/api')} has {len(names)} deployments and a worker; Ctrl-C ends both")
             worker.wait()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from flows.saying import say, say_text
 from flows.terminal import progress_bars
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
@@ -37,7 +38,7 @@ def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = R
     (artifacts,) = newest_models(context.store, (str(_model(context, model)),))
     made = model_card(context, artifacts.prepared, artifacts.model, artifacts.evaluation)
     if to is None:
-        print((made.folder / CARD_FILE).read_text("utf-8"), end="")
+        say_text((made.folder / CARD_FILE).read_text("utf-8"))
         return
     files = {".md": CARD_FILE, ".json": FIELDS_FILE}
     if to.suffix not in files:
@@ -46,7 +47,7 @@ def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = R
         write_whole(to, (made.folder / files[to.suffix]).read_text("utf-8"))
     except OSError as error:
         raise MmerError(f"cannot write {to} ({error.strerror}); name a file in a writable folder") from None
-    print(to)
+    say(to)
 
 
 def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig()) -> None:
@@ -61,7 +62,7 @@ def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig
         context = Context(runtime, progress_for("export"))
         differences = export_model(context, _model(context, model), to)
     for file, difference in differences.items():
-        print(f"{to / file}: at most {difference:.1g} from the model")
+        say(f"{to / file}: at most {difference:.1g} from the model")
 
 
 def _model(context: Context, text: str) -> ArtifactKey:

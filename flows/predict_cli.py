@@ -1,16 +1,13 @@
 """`mmer predict`: read people in photos with a trained emotion model."""
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
-from rich.text import Text
 
-from flows.terminal import progress_bars, tables
+from flows.saying import say, say_json
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
@@ -89,30 +86,31 @@ def predict(
         raise DatasetError(str(people[0].error))
     if out is not None:
         write_readings(people, out)
-        print(out)
+        say(out)
     elif json_output:
         alone = people[0].reading if single and detector is None else None
-        print(json.dumps(alone.to_dict() if alone else [person.to_dict() for person in people], indent=2))
+        say_json(alone.to_dict() if alone else [person.to_dict() for person in people])
     elif single and len(people) == 1 and people[0].reading:
         _print_reading(people[0].reading)
     else:
         _print_people(people)
     if failed:
-        print(f"{failed} of {len(people)} could not be read; the rows say why", file=sys.stderr)
+        say(f"{failed} of {len(people)} could not be read; the rows say why", error=True)
 
 
 def _print_reading(reading: Reading) -> None:
-    table = Table("emotion", "probability", "present", box=None)
-    for name, probability, present in reading.ranked():
-        table.add_row(name, f"{probability:.2f}", "yes" if present else "")
-    tables().print(table)
+    ranked = reading.ranked()
+    say_table(
+        ("emotion", "probability", "present"),
+        [(name, f"{probability:.2f}", "yes" if present else "") for name, probability, present in ranked],
+    )
     if reading.ratings:
-        print(_ratings(reading) + " (1 to 10)")
+        say(_ratings(reading) + " (1 to 10)")
 
 
 def _print_people(people: Sequence[PersonReading]) -> None:
     """A line a person: the strongest emotions and the ratings, or the error."""
-    table = Table("photo", "box", "strongest emotions", "ratings", box=None)
+    rows = []
     for person in people:
         box = " ".join(map(str, person.box)) if person.box else "whole photo"
         if person.reading is None:
@@ -121,9 +119,8 @@ def _print_people(people: Sequence[PersonReading]) -> None:
             best = person.reading.ranked()[:_STRONGEST]
             strongest = ", ".join(f"{name} {probability:.2f}" for name, probability, _ in best)
             cells = (person.photo, box, strongest, _ratings(person.reading))
-        # As Text, because brackets in names are no markup.
-        table.add_row(*map(Text, cells))
-    tables().print(table)
+        rows.append(cells)
+    say_table(("photo", "box", "strongest emotions", "ratings"), rows)
 
 
 def _ratings(reading: Reading) -> str:

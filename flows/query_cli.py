@@ -4,9 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
-from flows.terminal import tables
+from flows.saying import say
+from flows.terminal import say_table
 from mmer_core.stages import Context
 from mmer_core.stages.describing import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
@@ -22,22 +21,20 @@ def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) 
     artifact, page = context.artifact(prepared), context.artifact(described)
     card = artifact.summary
     sources = list(card["text_provenance"])
-    table = Table("split", "samples", "texts", *(f"from {source}" for source in sources), box=None)
+    rows = []
     for split in SPLITS:
         count = card["counts"][split]
         found = [card["text_coverage"][split].get(source, 0) for source in sources]
-        table.add_row(split, str(count), str(card["texts"][split]), *map(str, found))
-    console = tables()
-    console.print(f"{card['name']}, protocol {card['protocol']}: {card['inputs']} samples found")
-    console.print(table)
+        rows.append((split, count, card["texts"][split], *found))
+    say(f"{card['name']}, protocol {card['protocol']}: {card['inputs']} samples found")
+    say_table(("split", "samples", "texts", *(f"from {source}" for source in sources)), rows)
     for what, reasons in (("samples", card["quarantined"]), ("captions", card["texts_quarantined"])):
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        console.print(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
+        say(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
     leaks = page.summary["leaks"]
     listed = ", ".join(f"{count} {kind}" for kind, count in leaks.items())
-    console.print(f"in two splits: {listed or 'no image'}")
-    print(page.folder / CARD_PAGE)
-    print(artifact.folder)
+    say(f"in two splits: {listed or 'no image'}")
+    say(page.folder / CARD_PAGE, artifact.folder)
 
 
 def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
@@ -45,28 +42,31 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
     artifact = context.artifact(evaluation)
     metrics = load_metrics(artifact.folder)
     baselines = _no_skill(metrics)
-    table = Table("metric", "value", "95 % interval", "no skill", box=None)
-    for name, estimate in metrics["metrics"].items():
-        interval = f"{_number(estimate['low'])} to {_number(estimate['high'])}"
-        table.add_row(name, _number(estimate["value"]), interval, _number(baselines.get(name)))
-    tables().print(f"{artifact.summary['family']} model on {metrics['split']}")
-    tables().print(table)
+    rows = [
+        (
+            name,
+            _number(one["value"]),
+            f"{_number(one['low'])} to {_number(one['high'])}",
+            _number(baselines.get(name)),
+        )
+        for name, one in metrics["metrics"].items()
+    ]
+    say(f"{artifact.summary['family']} model on {metrics['split']}")
+    say_table(("metric", "value", "95 % interval", "no skill"), rows)
     for side, labels in metrics.get("unmatched_labels", {}).items():
         if labels:
-            tables().print(
-                f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}", markup=False
-            )
+            say(f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}")
 
 
 def print_history(context: Context, key: ArtifactKey) -> None:
     """What a training printed by epoch, the kept one marked."""
     artifact = context.artifact(key)
     history = load_history(artifact.folder)
-    table = Table(*(name.replace("_", " ") for name in history.columns), "", box=None)
+    rows = []
     for row in history.to_dict("records"):
         kept = "kept" if row["epoch"] == artifact.summary["best_epoch"] else ""
-        table.add_row(str(int(row.pop("epoch"))), *map(_number, row.values()), kept)
-    tables().print(table)
+        rows.append((int(row.pop("epoch")), *map(_number, row.values()), kept))
+    say_table((*(name.replace("_", " ") for name in history.columns), ""), rows)
 
 
 def print_spread(context: Context, evaluations: Sequence[ArtifactKey]) -> None:
@@ -74,25 +74,25 @@ def print_spread(context: Context, evaluations: Sequence[ArtifactKey]) -> None:
     artifacts = [context.artifact(key) for key in evaluations]
     metrics = [load_metrics(artifact.folder) for artifact in artifacts]
     baselines = _no_skill(metrics[0])
-    table = Table("metric", f"mean ± std of {len(metrics)} seeds", "no skill", box=None)
+    rows = []
     for name in metrics[0]["metrics"]:
         values = [one["metrics"][name]["value"] for one in metrics]
-        table.add_row(name, _spread(values), _number(baselines.get(name)))
-    tables().print(f"{artifacts[0].summary['family']} model on {metrics[0]['split']}")
-    tables().print(table)
+        rows.append((name, _spread(values), _number(baselines.get(name))))
+    say(f"{artifacts[0].summary['family']} model on {metrics[0]['split']}")
+    say_table(("metric", f"mean ± std of {len(metrics)} seeds", "no skill"), rows)
 
 
 def print_index(context: Context, key: ArtifactKey) -> None:
     """Both indexes, how well and how fast they find, and what cross-modal retrieval loses through them."""
     summary = context.artifact(key).summary
     rows = index_rows(summary)
-    table = Table(*rows[0], box=None)
-    for row in rows:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
-    tables().print(table)
+    say_table(
+        rows[0],
+        [[f"{value:.3f}" if isinstance(value, float) else value for value in row.values()] for row in rows],
+    )
     if "parts" in summary:
         gone = ", ".join(f"{count} {target}s" for target, count in summary["dropped"].items())
-        tables().print(
+        say(
             f"version {summary['version']}: {summary['images']} images and {summary['texts']} texts in "
             f"{len(summary['parts'])} parts, {gone} deleted or replaced"
         )
@@ -102,42 +102,40 @@ def print_index(context: Context, key: ArtifactKey) -> None:
 
 def _print_protocol(summary: dict[str, Any]) -> None:
     """What cross-modal retrieval loses through an index."""
-    recalls = Table("recall, held-out queries", "through the index", "exact", "lost", box=None)
     protocol = summary["protocol"]
-    for name, exact in protocol["exact"].items():
-        recalls.add_row(name, *map(_number, (protocol["index"][name], exact, protocol["lost"][name])))
-    tables().print(recalls)
+    rows = [
+        (name, *map(_number, (protocol["index"][name], exact, protocol["lost"][name])))
+        for name, exact in protocol["exact"].items()
+    ]
+    say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
     for target, one in summary["search"].items():
         if not one["reached"]:
-            tables().print(f"mind: the {target} index misses the recall asked for at any {one['parameter']}")
+            say(f"mind: the {target} index misses the recall asked for at any {one['parameter']}")
 
 
 def print_curves(context: Context, robustness: ArtifactKey) -> None:
     """Success of attacks against changed pixels."""
-    table = Table("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries", box=None)
+    rows = []
     for row in context.artifact(robustness).summary["curves"]:
         success = row["success"]
         interval = f"{_number(success['low'])} to {_number(success['high'])}"
         cells = (row["attack"], row["pixels"], row["n"], _number(success["value"]), interval)
-        table.add_row(*(str(cell) for cell in cells), _number(row["median_queries"]))
-    tables().print(table)
+        rows.append((*cells, _number(row["median_queries"])))
+    say_table(("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries"), rows)
 
 
 def print_poisoning(context: Context, key: ArtifactKey) -> None:
     """Warnings, what poisons did, and the page that shows more."""
     artifact = context.artifact(key)
-    console = tables()
-    for warning in artifact.summary["warnings"]:
-        console.print(f"mind: {warning}", markup=False)
+    say(*(f"mind: {warning}" for warning in artifact.summary["warnings"]))
     columns = ("model", "attack", "poisons", "filtered by", "success %", "no poison %", "metric", "lost")
-    table = Table(*columns, box=None)
+    rows = []
     for row in artifact.summary["means"]:
         figures = (row[name] for name in ("success", "reference", "metric", "metric_loss"))
-        names = (row["family"], row["attack"], str(row["count"]), row["filtered"])
-        table.add_row(*names, *map(_number, figures))
-    console.print(f"{artifact.summary['dataset']}: poisons for {artifact.summary['target']}", markup=False)
-    console.print(table)
-    print(artifact.folder / PAGE_FILE)
+        rows.append((row["family"], row["attack"], row["count"], row["filtered"], *map(_number, figures)))
+    say(f"{artifact.summary['dataset']}: poisons for {artifact.summary['target']}")
+    say_table(columns, rows)
+    say(artifact.folder / PAGE_FILE)
 
 
 def _no_skill(metrics: dict[str, Any]) -> dict[str, float | None]:

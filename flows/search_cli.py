@@ -1,17 +1,14 @@
 """`mmer search`: ask an index."""
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
-from rich.text import Text
 
-from flows.terminal import progress_bars, tables
+from flows.saying import say, say_json
+from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import read_photo
@@ -119,17 +116,15 @@ def search(
             answers = ask_all(searcher, asked, wanted, k, only, progress_for("search"))
     if html is not None and pictures is not None:
         write_page(render_search(answers, pictures, searcher.key, wanted), html)
-        print(html)
+        say(html)
     elif json_output:
         found = [answer.to_dict() for answer in answers]
-        print(
-            json.dumps(found if queries is not None else [asdict(hit) for hit in answers[0].hits], indent=2)
-        )
+        say_json(found if queries is not None else [asdict(hit) for hit in answers[0].hits])
     else:
         _print(answers, named=queries is not None)
     failed = sum(answer.error is not None for answer in answers)
     if failed:
-        print(f"{failed} of {len(answers)} could not be asked; the rows say why", file=sys.stderr)
+        say(f"{failed} of {len(answers)} could not be asked; the rows say why", error=True)
 
 
 def _pictures(context: Context, searcher: Searcher, images: Path | None) -> Pictures:
@@ -142,7 +137,7 @@ def _pictures(context: Context, searcher: Searcher, images: Path | None) -> Pict
 
 def _print(answers: Sequence[Answer], *, named: bool) -> None:
     """A line a result; with the query before them where there are many."""
-    table = Table(*(["query"] if named else []), "", "similarity", "photo", "caption", box=None)
+    found = []
     for answer in answers:
         rows = [
             (str(place), f"{hit.score:.3f}", hit.id, hit.caption)
@@ -151,6 +146,6 @@ def _print(answers: Sequence[Answer], *, named: bool) -> None:
         if answer.error is not None:
             rows = [("", "", "", f"not asked: {answer.error}")]
         for row in rows or [("", "", "", "nothing found")]:
-            # As Text, because brackets in captions are no markup.
-            table.add_row(*map(Text, ([answer.query.name] if named else []) + list(row)))
-    tables().print(table)
+            found.append((answer.query.name, *row))
+    shown = slice(None if named else 1, None)
+    say_table(("query", "", "similarity", "photo", "caption")[shown], [row[shown] for row in found])

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from PIL import Image
 
+from flows.saying import say
 from flows.terminal import progress_bars
 from mmer_core.config import RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
@@ -49,9 +50,8 @@ def serve(
     with progress_bars():
         service = Service(open_edition())
     at = f"[{host}]" if ":" in host else host
-    print(
-        f"serving {service.edition.searcher.key} at http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)",
-        flush=True,
+    say(
+        f"serving {service.edition.searcher.key} at http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
     )
     run(service, listener, open_edition)
 

@@ -1,7 +1,6 @@
-"""Progress bars for plain runs in a terminal."""
+"""Tables, and progress bars for plain runs, with what comes from data escaped."""
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -13,7 +12,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
+from flows.saying import say
+from mmer_core.escaping import one_line
 from mmer_core.progress import Progress as Report
 from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
@@ -33,20 +36,20 @@ def progress_bars() -> Iterator[None]:
         yield
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as bars:
 
         def bar(label: str) -> Report:
-            row = bars.add_task(label, total=None, note="")
+            row = bars.add_task(one_line(label), total=None, note="")
 
             def report(done: int, total: int, note: str = "") -> None:
-                bars.update(row, completed=done, total=total, note=note)
+                bars.update(row, completed=done, total=total, note=one_line(note))
 
             return report
 
@@ -57,15 +60,21 @@ def progress_bars() -> Iterator[None]:
             show_in_terminal(lambda label: silent)
 
 
-def tables() -> Console:
-    """Standard output for tables: as wide as the terminal, and never cut or folded in a pipe or a file."""
+def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: as wide as the terminal, and never cut or folded in a pipe or a file."""
+    # As Text, because brackets in names and captions are no markup.
+    table = Table(box=None)
+    for column in columns:
+        table.add_column(Text(one_line(column)))
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
     console = Console()
-    return console if console.is_terminal else Console(width=_UNCUT)
+    (console if console.is_terminal else Console(width=_UNCUT)).print(table)
 
 
 def _line_when_done(label: str) -> Report:
     def report(done: int, total: int, note: str = "") -> None:
         if done == total:
-            print(f"{label}: {done} of {total} {note}".rstrip(), file=sys.stderr, flush=True)
+            say(f"{label}: {done} of {total} {note}".rstrip(), error=True)
 
     return report

@@ -1,8 +1,17 @@
 """The errors users meet. Each message is one sentence: what is wrong, where, and what to do."""
 
+from mmer_core.escaping.visible import one_line
+
 
 class MmerError(Exception):
-    """Base of every error that mmer raises on purpose; the command line prints it without a traceback."""
+    """Base of every error that mmer raises on purpose; the command line prints it without a traceback.
+
+    A message quotes names, lines and values that others wrote, and is shown by terminals, logs, pages and Prefect: it is
+    one line, in which nothing acts.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(one_line(one) if isinstance(one, str) else one for one in arguments))
 
 
 class ConfigError(MmerError):

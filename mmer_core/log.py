@@ -3,7 +3,6 @@
 Nothing is printed unless ``MMER_LOG`` asks for it, or an application sets up the logger ``mmer`` itself.
 """
 
-import json
 import logging
 import os
 import uuid
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mmer_core.errors import ConfigError
+from mmer_core.escaping import ascii_json, one_line
 
 VARIABLE = "MMER_LOG"
 _FORMS = ("json", "text")
@@ -23,9 +23,12 @@ _identity: Callable[[], Mapping[str, str]] = dict
 
 
 def event(message: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Log a sentence, with the same as fields for machines: ``stage``, ``artifact``, ``sample``, ..."""
+    """Log a sentence, with the same as fields for machines: ``stage``, ``artifact``, ``sample``, ...
+
+    The sentence is escaped for whoever shows it, in Prefect too; the fields hold data as they are.
+    """
     if _logger.isEnabledFor(level):
-        _logger.log(level, message, extra={"mmer": {**_identity(), **fields}})
+        _logger.log(level, "%s", one_line(message), extra={"mmer": {**_identity(), **fields}})
 
 
 def wanted() -> str | None:
@@ -52,12 +55,15 @@ def start(identity: Callable[[], Mapping[str, str]]) -> None:
         return
     own_run()
     handler = _Handler()
-    handler.setFormatter(
-        _Json() if form == "json" else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
+    handler.setFormatter(formatter())
     _logger.addHandler(handler)
     _logger.setLevel(logging.DEBUG)
     _logger.propagate = False
+
+
+def formatter() -> logging.Formatter:
+    """What makes a line of a record, as ``MMER_LOG`` asks for it; text where it asks for nothing."""
+    return _Json() if wanted() == "json" else _Text()
 
 
 def own_run() -> str:
@@ -69,12 +75,24 @@ class _Handler(logging.StreamHandler):
     """To be known again."""
 
 
+class _Text(logging.Formatter):
+    """Records as text, each on a line of its own, its exception included."""
+
+    def __init__(self, form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
+        super().__init__(form)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(super().format(record))
+
+
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
-            "message": record.getMessage(),
+            "message": one_line(record.getMessage()),
             **getattr(record, "mmer", {}),
         }
-        return json.dumps(fields, default=str)
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return ascii_json(fields)

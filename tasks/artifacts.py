@@ -1,4 +1,7 @@
-"""What a run leaves in the Prefect UI; plain runs leave nothing there."""
+"""What a run leaves in the Prefect UI; plain runs leave nothing there.
+
+The UI reads notes, descriptions and the cells of tables as Markdown.
+"""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -8,6 +11,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
+from mmer_core.escaping import for_code, for_markdown
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 
@@ -19,13 +23,13 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     if not _in_run():
         return
     figures = {name: _told(value) for name, value in artifact.summary.items()}
-    rows = "".join(f"| {_words(name)} | {_cell(text)} |\n" for name, text in figures.items() if text)
+    rows = "".join(f"| {_cell(_words(name))} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
         f"`{artifact.key}`\n\n{_told_of(artifact)}\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"
-        f"Fetch it with\n\n```console\nmmer artifacts fetch {artifact.key} --store {artifact.store.url}\n```\n",
+        f"{_fetching(artifact)}\n",
         key=f"{artifact.key.kind}-summary",
-        description=title,
+        description=for_markdown(title),
     )
 
 
@@ -37,6 +41,16 @@ def _told_of(artifact: Artifact) -> str:
     if usage := manifest.usage:
         return f"Made and stored in {usage.wall_seconds:.1f} s: {usage.sentence}."
     return f"Made in {manifest.wall_seconds:.1f} s."
+
+
+def _fetching(artifact: Artifact) -> str:
+    store, command = artifact.store, f"mmer artifacts fetch {artifact.key}"
+    if store.place == store.url:
+        return f"Fetch it with\n\n```console\n{command} --store {store.url}\n```"
+    return (
+        f"Fetch it from the store {for_code(store.place)} of the machine that ran this, with\n\n"
+        f"```console\n{command}\n```"
+    )
 
 
 def leave_lineage(artifact: Artifact) -> None:
@@ -56,16 +70,14 @@ def leave_lineage(artifact: Artifact) -> None:
 def leave_note(artifact: Artifact, title: str, markdown: str) -> None:
     """A markdown note that was written for the artifact itself."""
     if _in_run():
-        create_markdown_artifact(markdown, key=str(artifact.key.kind), description=title)
+        create_markdown_artifact(markdown, key=str(artifact.key.kind), description=for_markdown(title))
 
 
 def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A table, one row a record."""
     if _in_run() and rows:
-        table = [
-            {_words(name): "–" if value is None else value for name, value in row.items()} for row in rows
-        ]
-        create_table_artifact(table, key=f"{kind}-table", description=title)
+        table = [{_shown(_words(name)): _shown(value) for name, value in row.items()} for row in rows]
+        create_table_artifact(table, key=f"{kind}-table", description=for_markdown(title))
 
 
 def leave_picture(kind: str, title: str, path: Path) -> None:
@@ -74,8 +86,8 @@ def leave_picture(kind: str, title: str, path: Path) -> None:
     As Markdown: on the page of an image artifact its address, which here is all of it, runs over everything else.
     """
     if _in_run() and path.is_file():
-        picture = f"![{title}]({_address('image/jpeg', path.read_bytes())})\n"
-        create_markdown_artifact(picture, key=kind, description=title)
+        picture = f"![{for_markdown(title)}]({_address('image/jpeg', path.read_bytes())})\n"
+        create_markdown_artifact(picture, key=kind, description=for_markdown(title))
 
 
 def _address(kind: str, content: bytes) -> str:
@@ -109,4 +121,11 @@ def _told(value: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return (text if len(text) <= _LONG else text[: _LONG - 1] + "…").replace("|", "\\|").replace("\n", " ")
+    return for_markdown(text if len(text) <= _LONG else text[: _LONG - 1] + "…")
+
+
+def _shown(value: Any) -> Any:
+    """A cell of a table: a number as it is, all else as Markdown that shows it."""
+    if value is None:
+        return "–"
+    return value if isinstance(value, bool | int | float) else for_markdown(value)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from prefect import task
 
 from mmer_core.config import DetectorName, EncoderConfig, PoisonConfig, RuntimeConfig
+from mmer_core.escaping import for_markdown
 from mmer_core.stages import Context
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
@@ -97,5 +98,7 @@ def merge_poisoning(
     leave_summary(artifact, f"Poisoning {artifact.summary['dataset']}")
     leave_table("poisoning", "Success of poisons, means over seeds", artifact.summary["means"])
     if artifact.summary["warnings"]:
-        leave_note(artifact, "Mind", "\n".join(f"- {one}" for one in artifact.summary["warnings"]))
+        leave_note(
+            artifact, "Mind", "\n".join(f"- {for_markdown(one)}" for one in artifact.summary["warnings"])
+        )
     return artifact.key

@@ -8,6 +8,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
+from mmer_core.escaping import for_markdown
 from mmer_core.progress import Progress, silent
 
 _SECONDS_BETWEEN_UPDATES = 2.0
@@ -43,7 +44,7 @@ class _ProgressArtifact:
                 return
             self._last = now
             percent = 100.0 * done / max(total, 1)
-            description = f"{self._label} {note}".strip()
+            description = for_markdown(f"{self._label} {note}".strip())
             if self._artifact is None:
                 created = create_progress_artifact(percent, description=description)
                 self._artifact = created if isinstance(created, UUID) else None

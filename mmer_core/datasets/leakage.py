@@ -21,8 +21,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.escaping.tables import write_for_people
 from mmer_core.progress import Progress, silent
-from mmer_core.tabular import write_table
 
 NEAR_BITS = 6
 """Two images are near-identical when their 64-bit hashes differ in at most so many bits."""
@@ -148,7 +148,7 @@ def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:
 
 def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
     """Write ``leakage.csv``."""
-    write_table(path, COLUMNS, (tuple(vars(leak).values()) for leak in leaks))
+    write_for_people(path, COLUMNS, (tuple(vars(leak).values()) for leak in leaks))
 
 
 def _read_print(images: npt.NDArray[np.uint8], row: int) -> Print:

@@ -65,7 +65,9 @@ def _decode(
         raise UnreadableImageError("the file does not exist") from None
     # Pillow's decoders raise whatever a damaged file makes them stumble over (struct.error, KeyError, ...).
     except Exception as error:
-        reason = str(error).replace(long_name, name) or type(error).__name__
+        # Pillow names the file as Python writes a string.
+        reason = str(error).replace(repr(long_name)[1:-1], name).replace(long_name, name)
+        reason = reason or type(error).__name__
         raise UnreadableImageError(" ".join(reason.split())) from None
 
 

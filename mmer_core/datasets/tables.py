@@ -10,6 +10,7 @@ from mmer_core.datasets.crops import Crop
 from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetCard
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
+from mmer_core.escaping.tables import write_for_people
 from mmer_core.tabular import write_table
 
 COLUMNS = (
@@ -47,7 +48,7 @@ def write_split(
 def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
     """Write ``quarantine.csv``: whole samples and single captions, in the order they were met."""
     rows = ((row.split, row.id, row.reason, row.detail) for row in quarantined)
-    write_table(folder / QUARANTINE_FILE, ("Split", "Id", "Reason", "Detail"), rows)
+    write_for_people(folder / QUARANTINE_FILE, ("Split", "Id", "Reason", "Detail"), rows)
 
 
 def card(

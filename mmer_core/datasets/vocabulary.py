@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.datasets.sample import Sample
-from mmer_core.tabular import write_table
+from mmer_core.escaping.tables import write_for_people
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 SPECIAL = {PADDING: 0, UNKNOWN: 1}
@@ -62,4 +62,4 @@ def write_vocabulary(folder: Path, kept: Mapping[str, Sequence[Sample]], least: 
             np.save(folder / f"{split}_captions_arr.npy", array, allow_pickle=False)
     (folder / JSON_FILE).write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", "utf-8")
     rows = ((index, word, counts[word]) for word, index in vocabulary.items())
-    write_table(folder / CSV_FILE, ("Index", "Word", "Count"), rows)
+    write_for_people(folder / CSV_FILE, ("Index", "Word", "Count"), rows)

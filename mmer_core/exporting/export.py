@@ -10,6 +10,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.huggingface import load_tokenizer
 from mmer_core.encoders.registry import text_folder
+from mmer_core.escaping import without_folders
 from mmer_core.exporting.examples import cases
 from mmer_core.exporting.onnx_files import ExportError, largest_difference, require_onnx, write_onnx
 from mmer_core.exporting.towers import Tower, towers
@@ -98,7 +99,7 @@ def description(
         "task": spec.task,
         "family": spec.family,
         "dataset": spec.dataset,
-        "encoders": spec.encoders.model_dump(mode="json", exclude={"shard_size"}),
+        "encoders": without_folders(spec.encoders.model_dump(exclude={"shard_size"})),
         "files": {f"{tower.name}.onnx": _interface(tower, spec, image, longest) for tower in parts},
         "preprocessing": _preprocessing(spec, image),
     }

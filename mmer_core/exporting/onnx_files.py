@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,22 +51,30 @@ def write_onnx(tower: Tower, example: Sequence[Tensor], longest: int, path: Path
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that two inputs share the name of a dimension is meant
-            torch.onnx.export(
+            program = torch.onnx.export(
                 tower.module,
                 tuple(example),
-                path,
                 dynamo=True,
                 dynamic_shapes=(tuple(shapes),),  # *inputs are one parameter, a tuple
                 input_names=[*tower.images, *tower.tokens],
                 output_names=list(tower.outputs),
-                external_data=False,
                 verbose=False,
             )
+            assert program is not None  # it is None for the other exporter only
+            _forget_traces(program.model)
+            program.save(path, external_data=False)
     except Exception as error:  # the exporter raises types of its own and of everything beneath it
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ExportError(
             f"{tower.name} cannot be written as ONNX ({reason}); export a model on another encoder"
         ) from error
+
+
+def _forget_traces(model: Any) -> None:
+    """Where in which Python file of this machine every operation was made, which the exporter writes down."""
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
 
 
 def largest_difference(tower: Tower, path: Path, cases: Sequence[Sequence[Tensor]]) -> float:

@@ -1,6 +1,5 @@
 """What is read in a person, and how it is written down."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,10 @@ from typing import Any
 
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError, MmerError
+from mmer_core.escaping import json_text
+from mmer_core.escaping.tables import lines_for_people
 from mmer_core.files import write_whole
-from mmer_core.tabular import csv_lines, joined
+from mmer_core.tabular import joined
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def write_readings(readings: Sequence[PersonReading], path: Path) -> None:
     """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
 
     The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``; one
-    that holds a ``;`` or a quote stands in quotes, as in a CSV), then ``probability <category>`` and the continuous dimensions; what is not there is an empty cell.
+    that holds a ``;`` or a quote stands in quotes, as in a CSV), then ``probability <category>`` and the continuous
+    dimensions; what is not there is an empty cell. It is for people:
+    text that begins like a formula of a spreadsheet stands behind an apostrophe. The JSON has all as it is.
 
     Raises:
         ConfigError: The name ends in neither.
@@ -84,7 +87,7 @@ def check_output(path: Path) -> None:
 
 
 def _json(readings: Sequence[PersonReading]) -> str:
-    return json.dumps([one.to_dict() for one in readings], indent=2, ensure_ascii=False) + "\n"
+    return json_text([one.to_dict() for one in readings]) + "\n"
 
 
 def _csv(readings: Sequence[PersonReading]) -> str:
@@ -94,7 +97,7 @@ def _csv(readings: Sequence[PersonReading]) -> str:
     head = ("photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present")
     columns = [*head, *(f"probability {name}" for name in categories), *dimensions]
     rows = ([*_person(one), *_figures(one, categories, dimensions)] for one in readings)
-    return "".join(csv_lines(columns, rows))
+    return "".join(lines_for_people(columns, rows))
 
 
 def _person(one: PersonReading) -> list[object]:

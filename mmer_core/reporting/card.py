@@ -9,9 +9,11 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.encoders.licences import NOT_STATED
+from mmer_core.escaping import for_code, for_markdown, without_folders
 from mmer_core.models import ModelSpec
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import HEADLINE, metric
@@ -61,7 +63,7 @@ def card_fields(
         "evaluation": measured,
         "uses": uses(spec, data),
         "limits": limits(spec, data, evaluation, licences),
-        "config": manifest.config,
+        "config": without_folders(manifest.config),
         "code_version": manifest.code_version,
         "libraries": manifest.libraries,
     }
@@ -160,17 +162,25 @@ def _listed(names: Sequence[str]) -> str:
 def to_markdown(fields: Fields) -> str:
     """The card as Markdown; the same fields give the same text."""
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_shown,
     )
-    environment.filters |= {"cell": _cell, "estimate": _estimate, "number": number}
+    environment.filters |= {"code": _code, "estimate": _estimate, "number": number}
     environment.globals["metric"] = metric
     source = resources.files("mmer_core.reporting").joinpath("templates/card.md").read_text("utf-8")
     return environment.from_string(source).render(fields)
 
 
-def _cell(value: object) -> str:
-    """A value inside a table's cell: on one line, and without a bar of its own."""
-    return " ".join(str(value).split()).replace("|", "\\|")
+def _shown(value: object) -> object:
+    """Whatever the template prints, as Markdown that shows it; what is Markdown already is marked so."""
+    return value if isinstance(value, Markup) else for_markdown(value)
+
+
+def _code(value: object) -> Markup:
+    return Markup(for_code(value))
 
 
 def _estimate(raw: Mapping[str, Any] | float | None, digits: int = 1) -> str:

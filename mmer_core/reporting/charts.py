@@ -95,7 +95,8 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     """Average precision of every category from each modality, families side by side; a tick marks chance."""
     families = list(streams.ap)
     names = list(dict.fromkeys(stream for ap in streams.ap.values() for stream in ap))
-    best = [np.nanmax([ap[place] for by in streams.ap.values() for ap in by.values()] + [0.0])
+    # None for a category that nobody on the split shows.
+    best = [max([ap[place] or 0.0 for by in streams.ap.values() for ap in by.values()], default=0.0)
             for place in range(len(streams.categories))]  # fmt: skip
     order = np.argsort(best, kind="stable")
     rows = np.arange(len(order))

@@ -1,5 +1,7 @@
 """A template of this package to one HTML file that needs nothing but itself."""
 
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -9,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from mmer_core.errors import MmerError
+from mmer_core.escaping import visible
 from mmer_core.files import write_whole
 
 
@@ -17,13 +20,34 @@ def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **fiel
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mmer_core.reporting"),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= filters
-    style = resources.files("mmer_core.reporting").joinpath("templates/report.css").read_text("utf-8")
-    return environment.get_template(template).render(style=Markup(style), **fields)
+    style, script = _packaged("report.css"), _packaged("page.js")
+    return environment.get_template(template).render(
+        style=Markup(style), script=Markup(script), policy=_policy(script), **fields
+    )
+
+
+def _shown(value: object) -> object:
+    """Whatever a template prints, before it is escaped for HTML: no character of it turns the page's text around."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _policy(script: str) -> str:
+    """What a page may do: show its own pictures and run its own script, and load nothing from anywhere."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _packaged(name: str) -> str:
+    return resources.files("mmer_core.reporting").joinpath("templates", name).read_text("utf-8")
 
 
 def write_page(html: str, path: Path) -> None:

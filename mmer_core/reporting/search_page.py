@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmer_core.errors import DatasetError
+from mmer_core.escaping import one_line
 from mmer_core.prediction.photos import read_photo
 from mmer_core.querying.pictures import Pictures
 from mmer_core.querying.query import Answer, Query
@@ -27,7 +28,7 @@ def render_search(answers: Sequence[Answer], pictures: Pictures, index: str, tar
 
     return render_page(
         "search.html",
-        {"picture": picture, "asked": _asked},
+        {"picture": picture, "asked": _asked, "named": _named, "told": _told},
         answers=answers,
         index=index,
         target="photos" if target == "image" else "captions",
@@ -39,6 +40,18 @@ def _drawn(pictures: Pictures, hit: Hit) -> str | None:
         return data_uri(pictures.picture(hit.id, hit.path), SIDE)
     except DatasetError:
         return None
+
+
+def _named(query: Query) -> str:
+    """A query's name on the page; of a photo without its folder, which is of this machine."""
+    shown = query.given | ({"image": query.image.name} if query.image is not None else {})
+    return ", ".join(shown.values())
+
+
+def _told(answer: Answer) -> str:
+    """Why something was not asked, in the same way."""
+    error, image = answer.error or "", answer.query.image
+    return error if image is None else error.replace(one_line(image), image.name)
 
 
 def _asked(query: Query) -> str | None:

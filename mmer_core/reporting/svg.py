@@ -6,10 +6,13 @@ finished SVG: so one drawing serves the light and the dark page, and text keeps 
 
 import io
 import re
+import warnings
 from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+
+from mmer_core.escaping import visible
 
 INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
 FAMILY_COLOUR = {"separate": "#010207", "joint": "#010208", "zero-shot": "#01020d"}
@@ -76,20 +79,30 @@ def to_svg(figure: Figure, name: str, label: str) -> Markup:
         label: What the chart shows, for readers who cannot see it.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    with warnings.catch_warnings():
+        # Letters that Matplotlib's font lacks are drawn by the reader's.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # The style element would apply to the whole page; its two rules stand in the page's style sheet.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'href="#', f'href="#{name}-', text)
-    text = text.replace("url(#", f"url(#{name}-")
-    for sentinel, variable in _VARIABLES.items():
-        text = text.replace(sentinel, variable)
+    # In tags only: a label may hold what looks like an id or a colour.
+    text = re.sub(r"<[^>]*>", lambda tag: _adapted(tag[0], name), text)
     # Matplotlib's opening tag fixes the size; ours leaves it to the page.
     width, height = figure.get_size_inches() * 72
     head = (
-        f'<svg class="chart" role="img" aria-label="{escape(label)}" viewBox="0 0 {width:g} {height:g}" '
+        f'<svg class="chart" role="img" aria-label="{escape(visible(label))}" viewBox="0 0 {width:g} {height:g}" '
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
     )
-    return Markup(head + text[text.index(">") + 1 :].strip())
+    return Markup(head + visible(text[text.index(">") + 1 :].strip()))
+
+
+def _adapted(tag: str, name: str) -> str:
+    """A tag with ids of its own and the page's colours."""
+    tag = re.sub(r'\bid="', f'id="{name}-', tag)
+    tag = re.sub(r'href="#', f'href="#{name}-', tag)
+    tag = tag.replace("url(#", f"url(#{name}-")
+    for sentinel, variable in _VARIABLES.items():
+        tag = tag.replace(sentinel, variable)
+    return tag

@@ -88,11 +88,11 @@ class FamilyView:
 class StreamComparison:
     """Average precision in percent of every category, read from one modality at a time.
 
-    ``ap[family][stream]`` holds one figure for each of the ``C`` categories.
+    ``ap[family][stream]`` holds one figure for each of the ``C`` categories; None for one that no sample shows.
     """
 
     categories: Sequence[str]
-    ap: Mapping[str, Mapping[str, Sequence[float]]]
+    ap: Mapping[str, Mapping[str, Sequence[float | None]]]
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class ReportView:
     title: str
     created: str
     synthetic: bool
-    store_url: str
+    store: str
     lineage: Sequence[tuple[str, str]]
     datasets: Sequence[DatasetView]
     config_json: str

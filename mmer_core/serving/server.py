@@ -12,6 +12,7 @@ import uvicorn
 
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.serving.app import create_app
+from mmer_core.serving.logs import LOG_CONFIG
 from mmer_core.serving.service import Edition, Service
 
 LOG = logging.getLogger("mmer.serving")
@@ -58,6 +59,7 @@ def serve(service: Service, listener: socket.socket, reopen: Callable[[], Editio
     app = create_app(service, hosts=hosts, on_start=lambda: _reopen_on_hangup(service, reopen))
     config = uvicorn.Config(
         app,
+        log_config=LOG_CONFIG,
         http="h11",  # which bounds the head of a request
         log_level="warning",
         access_log=False,

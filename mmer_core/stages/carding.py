@@ -1,16 +1,15 @@
 """A model and its evaluation -> a model card."""
 
-import json
-
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.licences import weights_licence
+from mmer_core.escaping import json_text, without_folders
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 1
+VERSION = 2
 CARD_FILE = "card.md"
 FIELDS_FILE = "card.json"
 
@@ -27,8 +26,9 @@ def model_card(
 
     def build(workspace: Workspace) -> dict[str, object]:
         data = Prepared.open(context.folder(prepared)).card
-        fields = card_fields(spec, trained.manifest, data, load_metrics(context.folder(evaluation)), licences)
-        text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+        measured = load_metrics(context.folder(evaluation))
+        fields = card_fields(spec, trained.manifest, data, measured, without_folders(licences))
+        text = json_text(fields) + "\n"
         (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
         (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")
         return {

@@ -9,14 +9,14 @@ from mmer_core.datasets.leakage import find_leaks, write_leaks
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import describe_split
+from mmer_core.escaping.tables import read_for_people
 from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
 from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
-from mmer_core.tabular import read_table
 
-VERSION = 1
+VERSION = 2
 CARD_PAGE = "card.html"
 STATISTICS_FILE = "statistics.json"
 LEAKAGE_FILE = "leakage.csv"
@@ -54,5 +54,5 @@ def describe(context: Context, config: CardConfig, prepared: ArtifactKey) -> Art
 
 
 def _quarantined(dataset: Prepared) -> list[Quarantined]:
-    table = read_table(dataset.folder / QUARANTINE_FILE)
+    table = read_for_people(dataset.folder / QUARANTINE_FILE)
     return [Quarantined(*row) for row in table.itertuples(index=False)]

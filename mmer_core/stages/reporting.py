@@ -1,12 +1,12 @@
 """Everything that was measured -> one HTML file."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from mmer_core.config import Config, ReportConfig
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.escaping import json_text, without_folders
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
@@ -21,8 +21,9 @@ from mmer_core.stages.views import (
     stream_comparison,
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store.artifact import plain
 
-VERSION = 4
+VERSION = 5
 REPORT_FILE = "report.html"
 
 
@@ -51,7 +52,7 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
     Args:
         settings: The configuration to print in the report; without where and how fast.
     """
-    printed = settings.model_dump(mode="json", exclude={"runtime"})
+    printed = settings.model_dump(exclude={"runtime"})
     keys = {
         f"{entry.name}.{i}.{role}": key
         for entry in inputs
@@ -72,10 +73,10 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
             # The age of what is reported, not of the page: the same inputs give the same bytes.
             created=f"{datetime.fromisoformat(max(one.created for one in manifests)):%Y-%m-%d %H:%M} UTC",
             synthetic=any(dataset.synthetic for dataset in datasets),
-            store_url=context.store.url,
+            store=context.store.place,
             lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
             datasets=datasets,
-            config_json=json.dumps(printed, indent=2),
+            config_json=json_text(plain(without_folders(printed))),
             versions=manifests[0].libraries,
         )
         render(view, workspace.out / REPORT_FILE)

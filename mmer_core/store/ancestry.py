@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mmer_core.errors import ArtifactNotFound, StoreError
+from mmer_core.escaping import for_dot, for_mermaid, one_line
 from mmer_core.store.artifact import ArtifactKey
 from mmer_core.store.lineage_svg import lineage_svg
 from mmer_core.store.manifest import Manifest
@@ -51,19 +52,27 @@ class Ancestry:
 
     def tree(self) -> str:
         """Lines of text, one an input; what was shown before is not unfolded again."""
-        return "\n".join([self._line(self.root), *self._branches(self.root, "", set())])
+        return "\n".join(map(one_line, [self._line(self.root), *self._branches(self.root, "", set())]))
 
     def mermaid(self) -> str:
         """The graph for Mermaid, which GitHub and GitLab draw; arrows go from what was used to what was made."""
         names = {name: f"n{number}" for number, name in enumerate(self._nodes())}
-        nodes = [f'  {short}["{_label(name)}"]' for name, short in names.items()]
-        edges = [f"  {names[source]} -->|{role}| {names[made]}" for source, role, made in self._edges()]
+        nodes = [f'  {short}["{for_mermaid(_label(name))}"]' for name, short in names.items()]
+        edges = [
+            f'  {names[source]} -->|"{for_mermaid(role)}"| {names[made]}'
+            for source, role, made in self._edges()
+        ]
         return "\n".join(["graph LR", *nodes, *edges])
 
     def dot(self) -> str:
         """The graph for Graphviz."""
-        nodes = [f'  "{name}" [shape=box, label="{_label(name)}"];' for name in self._nodes()]
-        edges = [f'  "{source}" -> "{made}" [label="{role}"];' for source, role, made in self._edges()]
+        nodes = [
+            f'  "{for_dot(name)}" [shape=box, label="{for_dot(_label(name))}"];' for name in self._nodes()
+        ]
+        edges = [
+            f'  "{for_dot(source)}" -> "{for_dot(made)}" [label="{for_dot(role)}"];'
+            for source, role, made in self._edges()
+        ]
         return "\n".join(["digraph lineage {", "  rankdir=LR;", *nodes, *edges, "}"])
 
     def svg(self) -> str:

@@ -6,6 +6,8 @@ from statistics import fmean
 from typing import Any
 from xml.sax.saxutils import escape
 
+from mmer_core.escaping import one_line
+
 _WIDTH, _HEIGHT, _GAP, _ROW = 152, 46, 32, 60  # pixels: a box, the gap between columns, a row
 _MARGIN = 12
 _SWEEPS = 8
@@ -110,8 +112,8 @@ def _box(corner: Point, title: str, note: str) -> str:
     x, y = corner
     return (
         f'<rect x="{x:g}" y="{y:g}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="#eef2ff" stroke="#6366f1"/>'
-        f'<text x="{x + 8:g}" y="{y + 19:g}" font-weight="600" fill="#1e1b4b">{escape(title)}</text>'
-        f'<text x="{x + 8:g}" y="{y + 36:g}" font-size="12" fill="#475569">{escape(note)}</text>'
+        f'<text x="{x + 8:g}" y="{y + 19:g}" font-weight="600" fill="#1e1b4b">{escape(one_line(title))}</text>'
+        f'<text x="{x + 8:g}" y="{y + 36:g}" font-size="12" fill="#475569">{escape(one_line(note))}</text>'
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mmer_core.errors import ArtifactConflict
+from mmer_core.escaping import without_folders
 from mmer_core.log import event
 from mmer_core.store.artifact import ArtifactKey, plain, stage_key
 from mmer_core.store.backend import disk_errors, full_disk_told
@@ -117,7 +118,7 @@ def run_stage(
                 kind=kind,
                 digest=key.digest,
                 stage_version=version,
-                config=plain(config),
+                config=plain(without_folders(config)),
                 inputs=plain(inputs),
                 seed=seed,
                 summary=dict(summary),

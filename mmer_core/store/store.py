@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from urllib.parse import unquote
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
 from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
@@ -46,6 +47,12 @@ class Store:
     def url(self) -> str:
         """What `open_store` takes to open this store."""
         return self._backend.url
+
+    @property
+    def place(self) -> str:
+        """What people elsewhere may know of where it is: the address, or the last part of a folder's path."""
+        scheme, _, path = self.url.partition("://")
+        return f"…/{unquote(path).rpartition('/')[2]}" if scheme == "file" else self.url
 
     def ensure_writable(self) -> None:
         """Raise `StoreError` now rather than after hours of work when publishing cannot succeed."""

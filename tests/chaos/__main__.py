@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
 from chaos.arena import arena
 from chaos.faults import FAULTS
 from chaos.trial import Trial, run_trial
-from flows.terminal import tables
+from flows.terminal import say_table
 
 app = App(name="chaos", help=__doc__)
 
@@ -84,20 +83,22 @@ def _order(faults: Sequence[str], runs: int, seed: int) -> list[str]:
 
 
 def _print(trials: Sequence[Trial]) -> None:
-    table = Table("fault", "runs", "of them met by", "rerun", "identical", box=None)
+    rows = []
     for fault in dict.fromkeys(trial.fault for trial in trials):
         mine = [trial for trial in trials if trial.fault == fault]
         met: dict[str, int] = {}
         for trial in mine:
             met[trial.kind] = met.get(trial.kind, 0) + 1
-        table.add_row(
-            fault,
-            str(len(mine)),
-            ", ".join(f"{count} {kind}" for kind, count in sorted(met.items())),
-            f"{sum(trial.again for trial in mine)} succeeded",
-            f"{sum(trial.identical for trial in mine)} of {len(mine)}",
+        rows.append(
+            (
+                fault,
+                len(mine),
+                ", ".join(f"{count} {kind}" for kind, count in sorted(met.items())),
+                f"{sum(trial.again for trial in mine)} succeeded",
+                f"{sum(trial.identical for trial in mine)} of {len(mine)}",
+            )
         )
-    tables().print(table)
+    say_table(("fault", "runs", "of them met by", "rerun", "identical"), rows)
 
 
 if __name__ == "__main__":

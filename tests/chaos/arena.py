@@ -97,7 +97,7 @@ class Outcome:
         page = (store.fetch(report) / "report.html").read_bytes()
         files = {manifest.key: digests(manifest) for manifest in made}
         del files[report]["report.html"]
-        return cls(files, _NO_RESULT.sub(b"", page.replace(store.url.encode(), b"")))
+        return cls(files, _NO_RESULT.sub(b"", page.replace(store.place.encode(), b"")))
 
     def differences(self, other: "Outcome") -> list[str]:
         """What is not the same, by key."""

@@ -52,6 +52,13 @@ def test_files_say_what_encoder_and_model_say(image_name, text_name, family, tmp
 
     tokens = text.tokens(TEXTS[:2])
     write_onnx(by_name["text"], list(tokens.values()), longest, tmp_path / "text.onnx")
+    for file in (
+        "image.onnx",
+        "text.onnx",
+    ):  # not a word of where it was made, nor of this machine's Python files
+        content = (tmp_path / file).read_bytes()
+        assert b".py" not in content
+        assert bytes(tmp_path) not in content
     session = onnxruntime.InferenceSession(tmp_path / "text.onnx")
     assert [one.name for one in session.get_inputs()] == list(tokens)
     for texts in (TEXTS[:1], TEXTS):  # one alone, and a longer one than the file was made with

@@ -23,5 +23,5 @@ def test_figures_are_written_as_people_write_them(value: object, told: str) -> N
 
 
 def test_a_cell_stays_one_cell() -> None:
-    assert _cell("a|b\nc") == "a\\|b c"
+    assert _cell("a|b\nc") == "a\\|b\\\\nc"
     assert len(_cell("x" * 500)) == 200

@@ -7,9 +7,18 @@ const byId = (id) => document.getElementById(id);
 let about = null;
 let newest = 0;
 
+// Characters that would turn the text around them, or cannot be seen, written out; line breaks stay.
+const ACTING = /(?![\n\t])[\p{Cc}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
+function shown(text) {
+  return text.replace(ACTING, (one) => `\\u${one.codePointAt(0).toString(16).padStart(4, "0")}`);
+}
+
 // An element with properties and children; text is text, never HTML.
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
+  for (const name of ["textContent", "title", "alt"]) {
+    if (properties[name]) element[name] = shown(properties[name]);
+  }
   element.append(...children.filter((child) => child !== null));
   return element;
 }
@@ -27,7 +36,7 @@ async function fetched(url, options = {}) {
 }
 
 function say(text, wrong = false) {
-  byId("status").textContent = text;
+  byId("status").textContent = shown(text);
   byId("status").classList.toggle("wrong", wrong);
 }
 
@@ -59,7 +68,7 @@ function rated(ratings) {
 function card(hit) {
   const facts = make("p", { className: "facts" }, make("b", { textContent: hit.score.toFixed(3), title: "cosine similarity" }));
   const more = [about && about.splits.length > 1 ? hit.split : "", rated(hit.ratings)].filter(Boolean).join(" · ");
-  if (more) facts.append(` · ${more}`);
+  if (more) facts.append(` · ${shown(more)}`);
   const link = make(
     "a",
     { href: `/photo?${new URLSearchParams({ id: hit.id })}` },
@@ -132,7 +141,7 @@ function named(target) {
 }
 
 function searchText(asked) {
-  document.title = `${asked.get("text")}: mmer`;
+  document.title = shown(`${asked.get("text")}: mmer`);
   run(async () => {
     const body = await fetched(`/api/search?${asked}`);
     return (seconds) => show(body.results[0].hits, named(body.target), seconds);
@@ -145,7 +154,7 @@ function searchPhoto(file) {
   const url = URL.createObjectURL(file);
   const image = make("img", { src: url, alt: "the photo that was asked for" });
   byId("asked").replaceChildren(make("div", { className: "asked" }, image, make("span", { textContent: file.name })));
-  document.title = `${file.name}: mmer`;
+  document.title = shown(`${file.name}: mmer`);
   run(async () => {
     const body = await fetched(`/api/search?${options()}`, {
       method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" },
@@ -161,7 +170,7 @@ function showPhoto(id) {
     query.set("k", 13);
     const body = await fetched(`/api/search?${query}`);
     return (seconds) => {
-      document.title = `${photo.id}: mmer`;
+      document.title = shown(`${photo.id}: mmer`);
       const more = [photo.split && `split ${photo.split}`, rated(photo.ratings)].filter(Boolean).join(" · ");
       const words = make(
         "div", {},
@@ -300,7 +309,7 @@ function fillChoices() {
     ),
   );
   byId("about").textContent =
-    `${about.dataset || "index"}: ${count(about.images)} photos and ${count(about.texts)} captions · ${about.index}`;
+    shown(`${about.dataset || "index"}: ${count(about.images)} photos and ${count(about.texts)} captions · ${about.index}`);
 }
 
 async function start() {

@@ -9,6 +9,8 @@ from scipy.stats import t as student
 
 from mmer_core.config import CONTROLS, CRAFTED, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.escaping import without_folders
+from mmer_core.escaping.tables import write_frame_for_people
 from mmer_core.poisoning.plans import words
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
@@ -16,9 +18,9 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
-from mmer_core.tabular import read_table, write_frame
+from mmer_core.tabular import read_table
 
-VERSION = 1
+VERSION = 2
 TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
 VULNERABILITY_FILE = "vulnerability.csv"
@@ -62,9 +64,9 @@ def merge_poisoning(
         vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
         means = over_seeds(table)
         warnings = find_warnings(means)
-        write_frame(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
-        write_frame(workspace.out / DETECTIONS_FILE, found)
-        write_frame(workspace.out / VULNERABILITY_FILE, vulnerable)
+        write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
+        write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
+        write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
         dataset = Prepared.open(context.folder(prepared))
         view = PoisonView(
             dataset=dataset.card.name,
@@ -74,7 +76,7 @@ def merge_poisoning(
             target=concept.name,
             training_samples=len(dataset.split("train")),
             seeds=config.seeds,
-            config=config.model_dump(mode="json"),
+            config=without_folders(config.model_dump(mode="json")),
             warnings=warnings,
             means=means.to_dict("records"),
             detections=mean_detections(found),

@@ -1,0 +1,40 @@
+"""Text inside Markdown (CommonMark with GitHub's tables, links and formulas), shown as it is."""
+
+import re
+
+from mmer_core.escaping.visible import one_line
+
+_MARKUP = re.compile(r"[\\`*_\[\]|~$]|!(?=\[)")
+_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LINK = re.compile(r"(?<=[A-Za-z]):(?=\S)|(?<=\S)@(?=\S)|(?<=www)\.", re.IGNORECASE)
+_BLOCK = re.compile(r"^#(?=#*(?: |$))|^[+-](?= |$)|^[-=:](?=[-=: ]*$)|#(?=#*$)")
+_NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")
+
+
+def for_markdown(text: object) -> str:
+    """One line of text at any place of a line, a table's cell or a heading: no markup, no HTML, no link, no block.
+
+    It is shown as `one_line` writes it, blanks at the ends included.
+    """
+    line = one_line(text)
+    inner = line.strip()
+    escaped = _MARKUP.sub(r"\\\g<0>", inner)
+    escaped = re.sub("[&<>]", lambda found: _HTML[found[0]], escaped)
+    escaped = _LINK.sub(r"\\\g<0>", escaped)
+    escaped = _BLOCK.sub(r"\\\g<0>", escaped)  # what begins a heading, a list or a rule, or ends a heading
+    escaped = _NUMBERED.sub(r"\1\\\2", escaped)
+    before, _, after = line.partition(inner) if inner else (line, "", "")
+    return f"{_blanks(before)}{escaped}{_blanks(after)}"
+
+
+def _blanks(text: str) -> str:
+    """Blanks at an end of a line, which Markdown would leave out."""
+    return "".join(f"&#{ord(blank)};" for blank in text)
+
+
+def for_code(text: object) -> str:
+    """The same as a span of code where code can hold it, in a table's cell too."""
+    line = one_line(text)
+    if not line.strip() or line != line.strip() or re.search(r"[`|]|\\$", line):
+        return for_markdown(line)
+    return f"`{line}`"
