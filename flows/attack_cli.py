@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
+from flows.numbers import at_least
 from flows.terminal import progress_bars, tables
 from mmer_core.config import RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
@@ -44,7 +44,7 @@ def attack(
     text: str | None = None,
     model: str | None = None,
     out: Path = Path("attacked"),
-    map_stride: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    map_stride: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     search: Annotated[SearchConfig, Flags] = SearchConfig(),
     runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),

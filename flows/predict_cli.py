@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
+from flows.numbers import at_least
 from flows.terminal import progress_bars, tables
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import DatasetError
@@ -42,7 +43,7 @@ def predict(
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
-    detector_threshold: float = 0.7,
+    detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
     out: Path | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,

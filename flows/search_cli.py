@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
+from flows.numbers import at_least
 from flows.terminal import progress_bars, tables
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
@@ -48,7 +49,7 @@ def search(
     id: str | None = None,
     queries: Path | None = None,
     target: str = "image",
-    k: int = 10,
+    k: Annotated[int, Parameter(validator=at_least(1))] = 10,
     split: list[str] | None = None,
     label: list[str] | None = None,
     valence: Interval = None,
@@ -127,6 +128,9 @@ def search(
         )
     else:
         _print(answers, named=queries is not None)
+    if not searcher.index.count(wanted):
+        what = "photos" if wanted == "image" else "captions"
+        print(f"the index {searcher.key} holds 0 {what}, so nothing is found in it", file=sys.stderr)
     failed = sum(answer.error is not None for answer in answers)
     if failed:
         print(f"{failed} of {len(answers)} could not be asked; the rows say why", file=sys.stderr)

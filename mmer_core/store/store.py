@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
+from mmer_core.store.absence import missing
 from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
 from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, disk_errors, sha256_of
 from mmer_core.store.local import TEMPORARY, make_folder
@@ -179,7 +180,9 @@ class Store:
         exact = [key for key in fitting if key.digest == prefix]
         match exact or fitting:
             case []:
-                raise ArtifactNotFound(f"{self.url} has no artifact {text!r}: list what is there")
+                raise ArtifactNotFound(
+                    missing(self, f"artifact {text!r}", "mmer artifacts ls lists what is there")
+                )
             case [key]:
                 return key
             case several:
