@@ -22,7 +22,7 @@ from mmer_core.prediction import (
     read_people,
     write_readings,
 )
-from mmer_core.prediction.photos import read_photo
+from mmer_core.prediction.photos import other_files, read_photo
 from mmer_core.prediction.reading import check_output
 from mmer_core.progress import silent
 from mmer_core.stages import Context
@@ -30,6 +30,7 @@ from tasks.progress import progress_for
 
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 _STRONGEST = 3
+_NAMED = 5
 
 
 def add_to(app: App) -> None:
@@ -80,6 +81,12 @@ def predict(
     if single:
         read_photo(photo)  # a wrong name is told before anything is loaded
     requests = listed_photos(photo, box=box, text=text)
+    others = other_files(photo) if photo.is_dir() else []
+    if others:
+        print(
+            f"{len(others)} files are no photos by their names and are left out: {_few(others)}",
+            file=sys.stderr,
+        )
     with progress_bars():
         # One photo is read before a bar could be drawn.
         context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
@@ -99,7 +106,16 @@ def predict(
     else:
         _print_people(people)
     if failed:
-        print(f"{failed} of {len(people)} could not be read; the rows say why", file=sys.stderr)
+        unread = [person.photo for person in people if person.error is not None]
+        print(
+            f"{failed} of {len(people)} could not be read; the rows say why: {_few(unread)}", file=sys.stderr
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first few names, each once."""
+    different = list(dict.fromkeys(names))
+    return ", ".join(different[:_NAMED]) + (", …" if len(different) > _NAMED else "")
 
 
 def _print_reading(reading: Reading) -> None:

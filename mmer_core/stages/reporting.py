@@ -22,7 +22,7 @@ from mmer_core.stages.views import (
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 4
+VERSION = 5
 REPORT_FILE = "report.html"
 
 
