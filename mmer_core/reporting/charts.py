@@ -95,8 +95,9 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     """Average precision of every category from each modality, families side by side; a tick marks chance."""
     families = list(streams.ap)
     names = list(dict.fromkeys(stream for ap in streams.ap.values() for stream in ap))
-    best = [np.nanmax([ap[place] for by in streams.ap.values() for ap in by.values()] + [0.0])
-            for place in range(len(streams.categories))]  # fmt: skip
+    # None for a category that nobody in the split has.
+    every = np.array([ap for by in streams.ap.values() for ap in by.values()], dtype=float)
+    best = np.nanmax(np.vstack([every, np.zeros(len(streams.categories))]), axis=0)
     order = np.argsort(best, kind="stable")
     rows = np.arange(len(order))
     figure = Figure(figsize=(WIDE, 1.0 + 0.29 * len(order)))
