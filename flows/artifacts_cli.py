@@ -1,18 +1,21 @@
 """`mmer artifacts`: look at, fetch, check and clear up what has been made."""
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from flows.numbers import at_least
 from flows.saying import say, say_json, say_text
 from flows.terminal import say_table
 from mmer_core.config import RuntimeConfig
-from mmer_core.errors import ArtifactCorrupt
+from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
-from mmer_core.store import Manifest
+from mmer_core.store import ArtifactKey, Manifest
+from mmer_core.store.absence import missing, require_store
 from mmer_core.store.ancestry import Ancestry
 
 app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
@@ -25,7 +28,12 @@ Key = Annotated[
 @app.command
 def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """List artifacts, newest last; only those of a kind when one is given."""
-    manifests = sorted(Context(runtime).store.list(kind), key=lambda manifest: manifest.created)
+    store = Context(runtime).store
+    manifests = sorted(store.list(kind), key=lambda manifest: manifest.created)
+    if not manifests:
+        what = "artifact" if kind is None else f"artifact of the kind {kind!r}"
+        kinds = ", ".join(sorted({key.kind for key in store.keys()}))  # noqa: SIM118
+        raise ArtifactNotFound(missing(store, what, f"it has {kinds}"))
     rows = [
         (
             manifest.key,
@@ -70,6 +78,7 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
 def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
     store = Context(runtime).store
+    require_store(store)
     keys = [store.find(key)] if key else [manifest.key for manifest in store.list()]
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:
@@ -78,16 +87,29 @@ def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> Non
 
 
 @app.command
-def delete(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
-    """Take an artifact out of the store, damaged or not; `gc` then frees its space."""
+def delete(key: Key, *, yes: bool = False, runtime: Runtime = RuntimeConfig()) -> None:
+    """Take an artifact out of the store, damaged or not; `gc` then frees its space.
+
+    Parameters
+    ----------
+    yes:
+        Do not ask whether the artifact is meant that a kind or the beginning of a key stands for.
+    """
     store = Context(runtime).store
     found = store.find(key)
+    if str(found) != key and not (yes or _confirmed(key, found)):
+        say(f"{found} stays")
+        return
     store.delete(found)
     say(f"{found} is deleted")
 
 
 @app.command
-def gc(*, older_than: float = 24.0, runtime: Runtime = RuntimeConfig()) -> None:
+def gc(
+    *,
+    older_than: Annotated[float, Parameter(validator=at_least(0))] = 24.0,
+    runtime: Runtime = RuntimeConfig(),
+) -> None:
     """Delete file contents that no artifact uses: of deleted artifacts, and of runs that died while publishing.
 
     Parameters
@@ -95,7 +117,9 @@ def gc(*, older_than: float = 24.0, runtime: Runtime = RuntimeConfig()) -> None:
     older_than:
         Hours for which contents are spared, as they may belong to an artifact that is just being published.
     """
-    freed = Context(runtime).store.gc(older_than=3600.0 * older_than)
+    store = Context(runtime).store
+    require_store(store)
+    freed = store.gc(older_than=3600.0 * older_than)
     say(f"{freed / 1e6:.1f} MB freed")
 
 
@@ -117,6 +141,14 @@ def lineage(
     ancestry = Ancestry.of(store, store.find(key))
     forms = {"tree": ancestry.tree, "mermaid": ancestry.mermaid, "dot": ancestry.dot, "svg": ancestry.svg}
     say_text(forms[form]())
+
+
+def _confirmed(text: str, found: ArtifactKey) -> bool:
+    """Ask at a terminal whether this artifact is meant. Raises `ConfigError` where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{text} is no full key: give {found} if that is what you mean, or --yes")
+    say(f"delete {found}? [y/N] ", error=True, end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _figures(manifest: Manifest) -> str:

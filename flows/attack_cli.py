@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 from PIL import Image
 
+from flows.numbers import at_least
 from flows.saying import say, say_json
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig, SearchConfig
@@ -41,7 +41,7 @@ def attack(
     text: str | None = None,
     model: str | None = None,
     out: Path = Path("attacked"),
-    map_stride: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    map_stride: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     search: Annotated[SearchConfig, Flags] = SearchConfig(),
     runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),

@@ -1,268 +1,105 @@
-"""The `mmer` command line: every job, search, prediction, and the artifact store."""
+"""The `mmer` command: what happens around every command, whatever it does.
+
+The commands themselves are in `flows.commands`. Importing them takes seconds in which somebody may lose patience, so
+nothing heavy is imported before an interruption can be answered.
+"""
 
 import logging
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
-from functools import partial
-from typing import Annotated, Any, NoReturn
 
-# Quiet and offline by default; all of them must be set before Prefect and torch are imported, and none overrides
-# the user.
-for _name, _value in {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    # Threads that spin while they wait slow small trainings down on a busy machine: 45 to 280 ms a step against
-    # 24 to 32 with this, beside two busy processes on two cores, and nothing lost on a quiet one.
-    "OMP_WAIT_POLICY": "PASSIVE",
-}.items():
-    os.environ.setdefault(_name, _value)
-if os.environ.get("PREFECT_API_URL"):  # what stages tell goes into the run's log there
-    os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "mmer")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
-if os.environ.get("MMER_LOG") == "json":
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
+from flows import interruption, streams
+from flows.saying import say
+from mmer_core import log
+from mmer_core.errors import MmerError
 
-from cyclopts import App, Parameter  # noqa: E402
-from cyclopts.exceptions import CycloptsError, UnknownOptionError  # noqa: E402
-from pydantic import ValidationError  # noqa: E402
-from pydantic_core import ErrorDetails  # noqa: E402
-
-from flows import (  # noqa: E402
-    artifacts_cli,
-    attack_cli,
-    data_cli,
-    deploy_cli,
-    jobs,
-    model_cli,
-    poisoning,
-    predict_cli,
-    query_cli,
-    search_cli,
-    serve_cli,
-)
-from flows.configurations import configuration_source  # noqa: E402
-from flows.saying import say  # noqa: E402
-from flows.terminal import progress_bars  # noqa: E402
-from mmer_core import __version__, log  # noqa: E402
-from mmer_core.config import (  # noqa: E402
-    EvaluateJob,
-    FineTuneJob,
-    IndexJob,
-    IngestJob,
-    PipelineConfig,
-    PoisonJob,
-    ReportJob,
-    RobustnessJob,
-    SeedsJob,
-    UpdateIndexJob,
-)
-from mmer_core.errors import MmerError  # noqa: E402
-from mmer_core.stages import Context  # noqa: E402
-from mmer_core.store import ArtifactKey  # noqa: E402
-from tasks import logs  # noqa: E402
-
-HELP = """How well, and how safely, does a model that reads an image together with text recognise emotion and
-match images to text?
-
-Start here:
-
-    mmer pipeline --config demo        everything on drawn miniature datasets, in minutes
-    mmer data check --dataset emotic --root DIR      everything that is wrong with your data
-    mmer ingest --dataset emotic --root DIR          look at your data first
-    mmer pipeline --datasets.emotic.root DIR         the whole study on your data
-    mmer search "two dogs in the snow"               after a pipeline run
-    mmer serve                                       the same as a page in the browser
-    mmer artifacts ls                                what has been made
-
-Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and flags override it. Whatever is
-in the store already is not made again. With PREFECT_API_URL set (or --prefect) a job runs as a Prefect flow
-and shows in the UI with progress and artifacts. MMER_LOG=json (or text) tells every step on standard error."""
-
-# Lists as people write them: --families separate joint.
-app = App(name="mmer", help=HELP, version=__version__, default_parameter=Parameter(consume_multiple=True))
-app.command(artifacts_cli.app)
-app.command(data_cli.app)
-search_cli.add_to(app)
-serve_cli.add_to(app)
-
-predict_cli.add_to(app)
-attack_cli.add_to(app)
-model_cli.add_to(app)
-deploy_cli.add_to(app)
-
-Flags = Parameter(name="*")
-Prefect = Annotated[
-    bool | None,
-    Parameter(help="Run as a Prefect flow; by default where PREFECT_API_URL is set, else as plain Python."),
-]
-
-
-@app.command
-def pipeline(config: Annotated[PipelineConfig, Flags] = PipelineConfig(), *, prefect: Prefect = None) -> None:
-    """Run everything from raw datasets to the robustness report."""
-    key = _run(jobs.pipeline, config, prefect)
-    _print_report(config.runtime, key)
-
-
-@app.command
-def ingest(job: Annotated[IngestJob, Flags] = IngestJob(), *, prefect: Prefect = None) -> None:
-    """Prepare a dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
-    made = _run(jobs.ingest, job, prefect)
-    query_cli.print_card(Context(job.runtime), *map(ArtifactKey.parse, made))
-
-
-@app.command
-def train(job: Annotated[SeedsJob, Flags] = SeedsJob(), *, prefect: Prefect = None) -> None:
-    """Train one model on one dataset and print its metrics; with --seeds, several and their spread."""
-    if job.seeds > 1:
-        models = _run(jobs.seeds, job, prefect)
-        query_cli.print_spread(Context(job.runtime), [ArtifactKey.parse(one.evaluation) for one in models])
-        say(*(f"model {one.model}" for one in models))
-        return
-    trained = _run(jobs.train, job, prefect)
-    query_cli.print_metrics(Context(job.runtime), ArtifactKey.parse(trained.evaluation))
-    say(f"model {trained.model}")
-
-
-@app.command
-def finetune(job: Annotated[FineTuneJob, Flags] = FineTuneJob(), *, prefect: Prefect = None) -> None:
-    """Adapt encoders to a dataset; print the name by which every job then takes them."""
-    key = ArtifactKey.parse(_run(jobs.finetune, job, prefect))
-    query_cli.print_history(Context(job.runtime), key)
-    say(f"adapted:{key}")
-
-
-@app.command
-def evaluate(job: Annotated[EvaluateJob, Flags] = EvaluateJob(), *, prefect: Prefect = None) -> None:
-    """Evaluate a trained model, or a dual encoder without training, on any split of any dataset."""
-    key = ArtifactKey.parse(_run(jobs.evaluate, job, prefect))
-    query_cli.print_metrics(Context(job.runtime), key)
-    say(key)
-
-
-@app.command
-def index(job: Annotated[IndexJob, Flags] = IndexJob(), *, prefect: Prefect = None) -> None:
-    """Build the FAISS index that `mmer search` looks in, and print what searches find and how fast."""
-    key = ArtifactKey.parse(_run(jobs.index, job, prefect))
-    query_cli.print_index(Context(job.runtime), key)
-    say(key)
-
-
-@app.command
-def update_index(
-    job: Annotated[UpdateIndexJob, Flags] = UpdateIndexJob(), *, prefect: Prefect = None
-) -> None:
-    """Add photos to an index or delete some, as a new version of it that searches then take.
-
-    mmer update-index --delete 1000268201.jpg
-    mmer update-index --dataset manifest --root new.csv
-    mmer update-index --compact yes
-    """
-    key = ArtifactKey.parse(_run(jobs.update_index, job, prefect))
-    query_cli.print_index(Context(job.runtime), key)
-    say(key)
-
-
-@app.command
-def robustness(job: Annotated[RobustnessJob, Flags] = RobustnessJob(), *, prefect: Prefect = None) -> None:
-    """Attack a model with changed pixels and print how often it was fooled."""
-    key = _run(jobs.robustness, job, prefect)
-    query_cli.print_curves(Context(job.runtime), ArtifactKey.parse(key))
-
-
-@app.command
-def poison(job: Annotated[PoisonJob, Flags] = PoisonJob(), *, prefect: Prefect = None) -> None:
-    """Poison the training data, train both families on it, and tell what it did to each."""
-    key = ArtifactKey.parse(_run(poisoning.poison, job, prefect))
-    query_cli.print_poisoning(Context(job.runtime), key)
-
-
-@app.command
-def report(job: Annotated[ReportJob, Flags] = ReportJob(), *, prefect: Prefect = None) -> None:
-    """Write the report from models that were trained and measured before."""
-    _print_report(job.runtime, _run(jobs.report, job, prefect))
+_ENDED = {
+    130: "interrupted; run the same command again to go on where it stopped",
+    143: "ended by SIGTERM; run the same command again to go on where it stopped",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the `mmer` command."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    """Entry point of the `mmer` command: it ends with an exit code, and an error with one sentence."""
+    streams.guard()
     try:
-        logs.start()
-        tokens, app.config = configuration_source(tokens)
-        app(tokens, exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        _fail(_sentence(error))
-    except MmerError as error:
-        _fail(str(error))
+        with interruption.watched():
+            code = _exit_code(arguments)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on where it stopped", code=130)
-
-
-def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
-    """Run a flow as plain Python with progress bars, or through Prefect."""
-    if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
-        return flow(job)
-    if log.wanted():
-        return flow.fn(job)
-    with progress_bars():
-        return flow.fn(job)
-
-
-def _print_report(runtime: Any, key: str) -> None:
-    say(Context(runtime).folder(ArtifactKey.parse(key)) / "report.html")
-
-
-def _sentence(error: CycloptsError) -> str:
-    """One line of what is wrong with the command line."""
-    if isinstance(error.__cause__, ValidationError):
-        faults = error.__cause__.errors(include_url=False)
-        # A list that lost its faulty items is faulty in turn: only the items are worth telling.
-        return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
-    sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if isinstance(error, UnknownOptionError) and "Did you mean" not in sentence:
-        return f"{sentence} {_cure(error)}"
-    return sentence
-
-
-def _cure(error: UnknownOptionError) -> str:
-    """The option that is named like an unknown one below another heading (--epochs: --training.epochs), or the help."""
-    ends = {
-        name.lstrip("-").rpartition(".")[2]: name for of in error.argument_collection for name in of.names
-    }
-    wanted = (error.token.keyword or error.token.value).lstrip("-").partition("=")[0].rpartition(".")[2]
-    if close := get_close_matches(wanted, ends, n=1, cutoff=0.8):
-        return f"Did you mean {ends[close[0]]}?"
-    return f"{' '.join(['mmer', *(error.command_chain or ())])} --help lists those there are."
-
-
-def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
-    return inner is not outer and inner["loc"][: len(outer["loc"])] == outer["loc"]
-
-
-def _fault(fault: ErrorDetails) -> str:
-    """A value that pydantic refused, under the name of its flag."""
-    message = fault["msg"].removeprefix("Value error, ")
-    fields = [field for field in fault["loc"] if isinstance(field, str)]
-    if fields[:1] in (["dataset"], ["runtime"]):  # their flags have no prefix
-        del fields[0]
-    if not fields:
-        return message
-    flag = ".".join(fields).replace("_", "-")
-    # A fault of several fields together would show them all, as Python prints a dictionary.
-    value = "" if isinstance(fault["input"], dict) else f" {fault['input']}"
-    return f"--{flag}{value}: {message[0].lower()}{message[1:]}"
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    if os.environ.get(log.VARIABLE) == "json":
-        log.event(message, level=logging.ERROR, exit_code=code)
+        code = 128 + (interruption.signalled() or signal.SIGINT)
+        _tell(_ENDED[code], code)
+        if arguments is None:
+            interruption.leave(code)
+    if code:
         raise SystemExit(code)
-    say(f"mmer: {message}", error=True)
-    raise SystemExit(code)
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    """Run the command, and tell its error if it has one."""
+    try:
+        log.start(lambda: {"run": log.own_run()})
+        _set_defaults()
+        try:
+            from flows import commands
+
+            commands.run(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            streams.flush()
+    except Exception as error:
+        # Libraries turn an interruption into errors of their own.
+        if interruption.signalled() is not None:
+            raise KeyboardInterrupt from None
+        return _failed(error)
+    return 0
+
+
+def _set_defaults() -> None:
+    """Quiet and offline; all of it must be set before Prefect and torch are imported, and none overrides the user."""
+    for name, value in {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # Threads that spin while they wait slow small trainings down on a busy machine: 45 to 280 ms a step against
+        # 24 to 32 with this, beside two busy processes on two cores, and nothing lost on a quiet one.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }.items():
+        os.environ.setdefault(name, value)
+    if os.environ.get("PREFECT_API_URL"):  # what stages tell goes into the run's log there
+        os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "mmer")
+        os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    if os.environ.get(log.VARIABLE) == "json":
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
+
+
+def _failed(error: Exception) -> int:
+    """Tell an error in one sentence; return the exit code."""
+    if isinstance(error, MmerError):
+        return _tell(str(error))
+    said = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return _tell(f"{said}; look at that file or folder, and run the same command again")
+    return _tell(
+        f"{type(error).__name__}: {said}; this is a fault of mmer itself: please report it with what "
+        f"{log.VARIABLE}=text prints",
+        where="".join(traceback.format_exception(error)),
+    )
+
+
+def _tell(message: str, code: int = 1, where: str | None = None) -> int:
+    """The sentence that ends a command, on standard error: told once, as MMER_LOG says."""
+    form = os.environ.get(log.VARIABLE)
+    if form == "json":
+        details = {} if where is None else {"traceback": where}
+        log.event(message, level=logging.ERROR, exit_code=code, **details)
+    else:
+        if where is not None and form == "text":
+            say(*where.splitlines(), error=True)
+        say(f"mmer: {message}", error=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from flows.numbers import at_least
 from flows.saying import say
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
@@ -24,7 +25,7 @@ def deploy(
     *,
     pool: str = "mmer",
     kind: Literal["process", "docker", "kubernetes"] = "process",
-    gpus: int | None = None,
+    gpus: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
@@ -52,7 +53,13 @@ def deploy(
     say(*set_up(Plan(runtime, pool, kind, gpus, notify_url)))
 
 
-def up(*, port: int = 4200, limit: int = 4, pool: str = "mmer", runtime: Runtime = RuntimeConfig()) -> None:
+def up(
+    *,
+    port: Annotated[int, Parameter(validator=at_least(1, 65535))] = 4200,
+    limit: Annotated[int, Parameter(validator=at_least(1))] = 4,
+    pool: str = "mmer",
+    runtime: Runtime = RuntimeConfig(),
+) -> None:
     """Start a Prefect server and a worker on this machine with everything deployed, until Ctrl-C.
 
     Parameters

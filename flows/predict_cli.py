@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from flows.numbers import at_least
 from flows.saying import say, say_json
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig
@@ -18,7 +19,7 @@ from mmer_core.prediction import (
     read_people,
     write_readings,
 )
-from mmer_core.prediction.photos import read_photo
+from mmer_core.prediction.photos import other_files, read_photo
 from mmer_core.prediction.reading import check_output
 from mmer_core.progress import silent
 from mmer_core.stages import Context
@@ -26,6 +27,7 @@ from tasks.progress import progress_for
 
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 _STRONGEST = 3
+_NAMED = 5
 
 
 def add_to(app: App) -> None:
@@ -39,7 +41,7 @@ def predict(
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
-    detector_threshold: float = 0.7,
+    detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
     out: Path | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
@@ -76,6 +78,9 @@ def predict(
     if single:
         read_photo(photo)  # a wrong name is told before anything is loaded
     requests = listed_photos(photo, box=box, text=text)
+    others = other_files(photo) if photo.is_dir() else []
+    if others:
+        say(f"{len(others)} files are no photos by their names and are left out: {_few(others)}", error=True)
     with progress_bars():
         # One photo is read before a bar could be drawn.
         context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
@@ -95,7 +100,14 @@ def predict(
     else:
         _print_people(people)
     if failed:
-        say(f"{failed} of {len(people)} could not be read; the rows say why", error=True)
+        unread = [person.photo for person in people if person.error is not None]
+        say(f"{failed} of {len(people)} could not be read; the rows say why: {_few(unread)}", error=True)
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first few names, each once."""
+    different = list(dict.fromkeys(names))
+    return ", ".join(different[:_NAMED]) + (", …" if len(different) > _NAMED else "")
 
 
 def _print_reading(reading: Reading) -> None:

@@ -98,6 +98,8 @@ def print_index(context: Context, key: ArtifactKey) -> None:
         )
     else:
         _print_protocol(summary)
+    if not summary["images"]:
+        say("0 photos: searches find nothing until some are added with mmer update-index")
 
 
 def _print_protocol(summary: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from flows.numbers import at_least
 from flows.saying import say, say_json
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig
@@ -45,7 +46,7 @@ def search(
     id: str | None = None,
     queries: Path | None = None,
     target: str = "image",
-    k: int = 10,
+    k: Annotated[int, Parameter(validator=at_least(1))] = 10,
     split: list[str] | None = None,
     label: list[str] | None = None,
     valence: Interval = None,
@@ -122,6 +123,9 @@ def search(
         say_json(found if queries is not None else [asdict(hit) for hit in answers[0].hits])
     else:
         _print(answers, named=queries is not None)
+    if not searcher.index.count(wanted):
+        what = "photos" if wanted == "image" else "captions"
+        say(f"the index {searcher.key} holds 0 {what}, so nothing is found in it", error=True)
     failed = sum(answer.error is not None for answer in answers)
     if failed:
         say(f"{failed} of {len(answers)} could not be asked; the rows say why", error=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from PIL import Image
 
+from flows.numbers import at_least
 from flows.saying import say
 from flows.terminal import progress_bars
 from mmer_core.config import RuntimeConfig
@@ -26,7 +27,7 @@ def serve(
     index: str = "index",
     images: Path | None = None,
     host: str = "127.0.0.1",
-    port: int = 8008,
+    port: Annotated[int, Parameter(validator=at_least(0, 65535))] = 8008,
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
     """Serve an index as a search page and an HTTP service that only reads, until Ctrl-C or SIGTERM.
@@ -50,8 +51,10 @@ def serve(
     with progress_bars():
         service = Service(open_edition())
     at = f"[{host}]" if ":" in host else host
+    searcher = service.edition.searcher
     say(
-        f"serving {service.edition.searcher.key} at http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
+        f"serving {searcher.key} with {searcher.index.count('image')} photos at "
+        f"http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
     )
     run(service, listener, open_edition)
 

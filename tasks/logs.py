@@ -3,9 +3,17 @@
 import logging
 
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS, PREFECT_LOGGING_LEVEL
 
 from mmer_core import log
+from mmer_core.errors import MmerError
+
+_REPEATED = (
+    "Finished in state Failed(",
+    "Finished in state Crashed(",
+    "Encountered exception during execution: ",
+)
 
 
 def run_ids() -> dict[str, str]:
@@ -23,6 +31,30 @@ def run_ids() -> dict[str, str]:
 def start() -> None:
     """Log as MMER_LOG says, in this process, and to Prefect where its PREFECT_LOGGING_EXTRA_LOGGERS names mmer."""
     log.start(run_ids)
+    _tell_errors_once()
     mmer = logging.getLogger("mmer")
     if mmer.name in PREFECT_LOGGING_EXTRA_LOGGERS.value() and mmer.level == logging.NOTSET:
         mmer.setLevel(PREFECT_LOGGING_LEVEL.value())
+
+
+class _Once(logging.Filter):
+    """Keeps from the console what a command says at its end: the error of a run, in one sentence.
+
+    A run's log on a Prefect server keeps all of it: its handler comes before those of the console.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, MmerError | KeyboardInterrupt):
+            record.exc_info = record.exc_text = None
+            return not record.getMessage().startswith(_REPEATED)
+        return error is not None or not record.getMessage().startswith(_REPEATED)
+
+
+def _tell_errors_once() -> None:
+    loggers = [logging.root, *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
+    for handler in {handler for logger in loggers for handler in logger.handlers}:
+        if isinstance(handler, PrefectConsoleHandler) and not any(
+            isinstance(one, _Once) for one in handler.filters
+        ):
+            handler.addFilter(_Once())

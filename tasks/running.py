@@ -4,8 +4,9 @@ A server costs many seconds to start, and a run from the command line that nobod
 not pay for it: outside a flow run the functions behind tasks and flows are called directly.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -63,9 +64,9 @@ def fan_out_flows(
 
     As many run at a time as ``runtime.workers``. The first failure is raised when all that had begun are done.
     """
-    with ThreadPoolExecutor(max_workers=runtime.workers) as pool:
+    with _pool(runtime.workers) as pool:
         futures = [pool.submit(copy_context().run, call_flow, flow, job) for job in jobs]
-        return _collected(pool, futures, progress)
+        return _collected(futures, progress)
 
 
 def fan_out(
@@ -98,21 +99,29 @@ def fan_out(
         return []
     engine = open_engine(runtime)
     work = _work(task, runtime, here=runtime.address is None)
-    with ThreadPoolExecutor(max_workers=runtime.workers) as pool:
+    with _pool(runtime.workers) as pool:
         futures = [
             # Prefect knows by the context which run a task belongs to.
             pool.submit(copy_context().run, engine.run, work, *arguments(engine.runtime, shard))
             for shard in shards
         ]
-        return _collected(pool, futures, progress)
+        return _collected(futures, progress)
 
 
-def _collected(pool: ThreadPoolExecutor, futures: Sequence[Future[T]], progress: Progress) -> list[T]:
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are waited for, also after a failure; after an interruption nobody wants what they do any more."""
+    pool = ThreadPoolExecutor(max_workers=workers)
     try:
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            progress(done, len(futures))
-    except BaseException:
-        pool.shutdown(wait=True, cancel_futures=True)
+        yield pool
+    except BaseException as error:
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
         raise
+    pool.shutdown()
+
+
+def _collected(futures: Sequence[Future[T]], progress: Progress) -> list[T]:
+    for done, future in enumerate(as_completed(futures), start=1):
+        future.result()
+        progress(done, len(futures))
     return [future.result() for future in futures]

@@ -93,6 +93,8 @@ def _path(name: str) -> Path:
     if name in shipped():
         return Path(str(resources.files(__name__) / f"{name}.toml"))
     path = Path(name)
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give a file of it, in TOML, YAML or JSON")
     if not path.is_file():
         raise ConfigError(
             f"there is no configuration {name!r}; give a file, or one that ships with mmer: {', '.join(shipped())}"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mmer_core.attacks.candidates import Candidates, apply
+from mmer_core.attacks.classifiers import PlainClassifier
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.errors import AttackError
 from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
@@ -90,10 +91,13 @@ class ImageEncoder(Protocol):
 class ClassifierVictim:
     """Any torch image classifier, as it is: ``(B, 3, H, W)`` normalised floats in, ``(B, S)`` logits out.
 
+    A model that computes in another floating type, reads gray images, or returns its logits in a tuple, a dict or a model
+    output is one as well (`mmer_core.attacks.classifiers`); its candidates are scored densely.
+
     Args:
         module: The classifier; it is put into evaluation mode, because dropout or batch statistics would
             make a score depend on the rest of the batch.
-        mean: Per-channel mean that the classifier was trained with, for pixels in 0..1.
+        mean: Per-channel mean that the classifier was trained with, for pixels in 0..1; one number where it reads gray.
         std: Per-channel standard deviation, for pixels in 0..1.
         size: ``(H, W)`` of its input.
         method: How candidates are scored: ``dense``, ``incremental`` (recomputing only what changed pixels
@@ -103,7 +107,7 @@ class ClassifierVictim:
     Candidates are scored by a copy of the classifier, made when the first are: do not train it in between.
 
     Raises:
-        AttackError: ``mean`` or ``std`` is not three numbers, or a ``std`` is not positive.
+        AttackError: ``mean`` or ``std`` is not three numbers (or one), or a ``std`` is not positive.
     """
 
     def __init__(
@@ -116,15 +120,16 @@ class ClassifierVictim:
         method: Method = "auto",
         runtime: Runtime = "auto",
     ) -> None:
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+        if len(mean) not in (1, 3) or len(std) != len(mean) or not min(std) > 0:
             raise AttackError(
-                f"mean {mean} and std {std} of a victim must be three numbers each, std above 0"
+                f"mean {mean} and std {std} of a victim must be three numbers each, or one where it reads gray, std above 0"
             )
         self._module = module.eval()
         tensors = [*module.parameters(), *module.buffers()]
         self._device = tensors[0].device if tensors else torch.device("cpu")
-        self._mean = torch.tensor(mean, device=self._device).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=self._device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(mean, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(std, device=self._device).view(1, -1, 1, 1)
+        self._plain = PlainClassifier(self._module, self._mean, self._std)
         self._size, self._method, self._runtime = size, method, runtime
 
     @property
@@ -136,7 +141,7 @@ class ClassifierVictim:
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels."""
         with running():
-            return self._module(self._normalise(images.to(self._device).permute(0, 3, 1, 2).float())).float()
+            return self._plain(images.to(self._device).permute(0, 3, 1, 2).float() / 255)
 
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
@@ -155,6 +160,10 @@ class ClassifierVictim:
     @cached_property
     def planner(self) -> Planner:
         """How candidates are scored."""
+        with torch.inference_mode(), running():
+            trivial = self._plain.is_trivial(self._size)
+        if not trivial:
+            return Planner(self._plain, _to_unit, self._size, self._device, method="dense", runtime="torch")
         return Planner(
             self._module,
             self._normalise,
@@ -170,6 +179,10 @@ class ClassifierVictim:
 
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         return (pixels / 255 - self._mean) / self._std
+
+
+def _to_unit(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels / 255
 
 
 class EncodedVictim:

@@ -16,4 +16,4 @@ def _number(schema: dict[str, Any]) -> None:
 class Config(BaseModel):
     """Base of all configurations: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_number)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_number)

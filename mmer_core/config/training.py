@@ -30,6 +30,7 @@ class TrainingConfig(Config):
     learning_rate: float | None = Field(
         None,
         gt=0,
+        le=1e6,
         description="Peak learning rate of AdamW (cosine decay); 2e-3 for emotion datasets, 3e-3 for captioned "
         "ones.",
     )
@@ -39,7 +40,7 @@ class TrainingConfig(Config):
         description="Captioned datasets: most captions of a photo that are shown in one step; they are no negatives "
         "of one another.",
     )
-    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
+    weight_decay: float = Field(1e-2, ge=0, le=1e6, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     average: float = Field(
         0.99,
@@ -134,7 +135,9 @@ class FineTuneConfig(Config):
         3, ge=1, description="Passes over the training split; the best by validation is kept."
     )
     batch_size: int = Field(64, ge=2, description="Samples a step.")
-    learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate of AdamW (cosine decay).")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1e6, description="Peak learning rate of AdamW (cosine decay)."
+    )
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")

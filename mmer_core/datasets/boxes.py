@@ -6,6 +6,20 @@ Size = tuple[int, int]
 """``(width, height)`` in pixels."""
 
 
+def emptiness(box: Box) -> str | None:
+    """What keeps a box from holding any pixel, whatever the picture; None for one with a width and a height."""
+    x1, y1, x2, y2 = box
+    for axis, side, first, last in (("x", "width", x1, x2), ("y", "height", y1, y2)):
+        if first >= last:
+            fault = (
+                f"has no {side}"
+                if first == last
+                else f"ends before it begins ({axis}1 is larger than {axis}2)"
+            )
+            return f"{fault}; give x1 y1 x2 y2 with x1 < x2 and y1 < y2"
+    return None
+
+
 def clamp(box: Box, size: Size) -> Box | None:
     """The part of a box inside an image of this size, or None when nothing is left."""
     (x1, y1, x2, y2), (width, height) = box, size

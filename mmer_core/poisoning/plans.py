@@ -262,6 +262,11 @@ def _checked_labels(labels: npt.ArrayLike) -> Labels:
 def _draw(eligible: npt.NDArray[np.bool_], count: int, held_out: Sequence[int], seed: int) -> Rows:
     """``count`` rows; the order of all is drawn, so that fewer are the first of more."""
     rows = np.flatnonzero(eligible & _free(len(eligible), held_out))
+    if count and not len(rows):
+        raise PoisonError(
+            f"{count} poisons are asked for where no row can be one: all of them are the target, or none is; give another "
+            "target"
+        )
     if not 0 <= count <= len(rows):
         raise PoisonError(
             f"{count} poisons are asked for where {len(rows)} rows can be one; give 0 to {len(rows)}"

@@ -25,7 +25,7 @@ from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.criteria import before_and_after, emotion_criterion
-from mmer_core.stages.lineage import newest_model
+from mmer_core.stages.lineage import find_model, newest_model
 from mmer_core.stages.victims import configured_attack, emotion_scores, emotion_victim, match_victim
 from mmer_core.store import Manifest
 from mmer_core.taxonomy import SPLITS
@@ -137,7 +137,7 @@ def photo_target(
     """
     store = context.store
     task = None if request.text else "emotion"
-    manifest = store.manifest(store.find(model)) if model else newest_model(store, task)
+    manifest = find_model(store, model) if model else newest_model(store, task)
     trained = TrainedModel.open(context.folder(manifest.key), context.device)
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from mmer_core.datasets.sample import Box
 from mmer_core.encoders import ImageEncoder
-from mmer_core.errors import ConfigError, DatasetError, StoreError
+from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
 from mmer_core.prediction.reading import PersonReading, Reading
 from mmer_core.stages.context import Context
+from mmer_core.stages.lineage import find_model
 from mmer_core.store import ArtifactKey
+from mmer_core.store.absence import missing
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def read_people(
         StoreError: There is no such model, or no emotion model at all.
         ConfigError: The model reads no emotions.
     """
-    key = context.store.find(model) if model else _newest_emotion_model(context)
+    key = find_model(context.store, model).key if model else _newest_emotion_model(context)
     trained = TrainedModel.open(context.folder(key), context.device)
     if trained.spec.task != "emotion":
         raise ConfigError(f"{key} matches images and text; give an emotion model")
@@ -156,6 +158,6 @@ def _boxes(
 def _newest_emotion_model(context: Context) -> ArtifactKey:
     models = [m for m in context.store.list("model") if m.summary["task"] == "emotion"]
     if not models:
-        raise StoreError(f"{context.store.url} holds no emotion model; train one first: mmer train")
+        raise ArtifactNotFound(missing(context.store, "emotion model", "train one first: mmer train"))
     # Of the two families the joint one reads photo and text together, which is what a user asks for.
     return max(models, key=lambda m: (m.summary["family"] == "joint", m.created)).key

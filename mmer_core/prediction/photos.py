@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmer_core.datasets.boxes import clamp
+from mmer_core.datasets.boxes import clamp, emptiness
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.delimited import Record, read_table
 from mmer_core.datasets.photos import resized
@@ -81,6 +81,8 @@ def read_photo(path: Path) -> Image.Image:
 def box_inside(request: PhotoRequest, picture: Image.Image) -> Box:
     """What of a request's box is inside of its photo. Raises `DatasetError` when that is nothing."""
     assert request.box is not None
+    if fault := emptiness(request.box):
+        raise DatasetError(f"the box {request.box} of {request.path} {fault}")
     inside = clamp(request.box, picture.size)
     if inside is None:
         width, height = picture.size
@@ -99,6 +101,16 @@ def encode_squares(encoder: ImageEncoder, squares: list[np.ndarray], batch_size:
     """Features ``(n, D)`` on the CPU of ``n`` arrays as `square` makes them."""
     batches = range(0, len(squares), batch_size)
     return torch.cat([encoder.encode(np.stack(squares[i : i + batch_size])).cpu() for i in batches])
+
+
+def other_files(folder: Path) -> list[str]:
+    """Files below a folder that `listed_photos` leaves out, for their names are none of photos; hidden ones apart."""
+    files = (one.relative_to(folder) for one in folder.rglob("*") if one.is_file())
+    return sorted(
+        str(one)
+        for one in files
+        if one.suffix.lower() not in SUFFIXES and not any(part.startswith(".") for part in one.parts)
+    )
 
 
 def _from_folder(folder: Path) -> list[PhotoRequest]:

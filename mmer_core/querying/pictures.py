@@ -158,7 +158,9 @@ class PreparedPictures:
     @classmethod
     def of(cls, context: Context, searcher: Searcher) -> "PreparedPictures":
         """Those of the datasets that an index was made from."""
-        return cls(tuple(Prepared.open(context.folder(key)) for key in searcher.prepared))
+        opened = cls(tuple(Prepared.open(context.folder(key)) for key in searcher.prepared))
+        _ = opened._places  # while the datasets are there: somebody may delete them beneath a reader
+        return opened
 
     def holds(self, id: str) -> bool:
         """Whether there is a picture of this photo."""
@@ -170,7 +172,12 @@ class PreparedPictures:
         if place is None:
             raise NoPicture(f"the prepared dataset has no photo with the id {id[:200]!r}")
         split, row = place
-        return proportioned(split, row)
+        try:
+            return proportioned(split, row)
+        except OSError:
+            raise NoPicture(
+                f"the picture of {id[:200]!r} is gone: its prepared dataset was deleted since it was opened"
+            ) from None
 
     @cached_property
     def _places(self) -> dict[str, tuple[PreparedSplit, int]]:

@@ -159,6 +159,8 @@ class Searcher:
         return [hit.path for hit in self.some() if hit.path]
 
     def _unknown(self, id: str) -> str:
+        if not self.index.count("image"):
+            return f"the index {self.key} holds 0 photos, so none with the id {id[:200]!r}"
         known = self.index.ids() if self.index.count("image") <= _LIKE_AT_MOST else []
         like = difflib.get_close_matches(id[:200], known, n=3, cutoff=0.5)
         cure = f"near to it are {', '.join(like)}" if like else "mmer search --json shows ids"

@@ -3,7 +3,17 @@
 from collections.abc import Iterable
 
 from mmer_core.reporting.estimates import Estimate, number
-from mmer_core.reporting.labels import CONTROL, GRADIENTS, HEADLINE, HEADLINE_UNIT, METRICS, SKILL, pixels
+from mmer_core.reporting.labels import (
+    CONTROL,
+    CRITERION,
+    FOOLED,
+    GRADIENTS,
+    HEADLINE,
+    HEADLINE_UNIT,
+    METRICS,
+    SKILL,
+    pixels,
+)
 from mmer_core.reporting.view import DatasetView, FamilyView, Record, ReportView
 
 _FOOLS = {
@@ -161,7 +171,9 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Recor
         f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
         for family, curve in attacked
     )
-    text = f"Changing {pixels(k)}{' at random' if blind else ''} {_FOOLS[dataset.task]} in {shares}"
+    usual = dataset.fooled in ("", FOOLED[CRITERION[dataset.task]])
+    does = _FOOLS[dataset.task] if usual else f"fools the model ({dataset.fooled})"
+    text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares}"
     text += _beside_control(attacked)
     smallest = [curve[0] for _, curve in attacked]
     if smallest[0]["pixels"] < k and len({record["pixels"] for record in smallest}) == 1:

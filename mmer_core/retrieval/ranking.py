@@ -87,7 +87,7 @@ def own_ranks(found: Neighbours, own: Rows) -> Rows:
         own: ``(Q, M)`` rows that are right answers, filled up with -1.
     """
     mine = ((found.rows[:, :, None] == own[:, None, :]) & (own[:, None, :] >= 0)).any(axis=2)
-    best = np.where(mine, found.scores, -np.inf).max(axis=1)
+    best = np.where(mine, found.scores, -np.inf).max(axis=1, initial=-np.inf)
     others = (found.rows >= 0) & ~mine
     ahead = (others & (found.scores >= best[:, None] - TIE)).sum(axis=1)
     return np.where(np.isfinite(best), ahead, found.rows.shape[1])

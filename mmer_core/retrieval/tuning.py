@@ -28,21 +28,21 @@ class Quality:
     Attributes:
         parameter: ``nprobe`` (lists that are looked at), ``efSearch`` (candidates of a graph), or None.
         effort: The parameter's value.
-        recall: Share of the true 10 best among the 10 found.
+        recall: Share of the true 10 best among the 10 found; None where there is nothing to look for or to find.
         queries: Queries behind ``recall``.
         reached: Whether tuning reached the recall asked for.
-        median_ms, p95_ms: Milliseconds of one query by itself.
-        per_second: Queries a second, all given at once.
+        median_ms, p95_ms: Milliseconds of one query by itself; None without a query.
+        per_second: Queries a second, all given at once; None without a query.
     """
 
     parameter: str | None
     effort: int | None
-    recall: float
+    recall: float | None
     queries: int
     reached: bool
-    median_ms: float
-    p95_ms: float
-    per_second: float
+    median_ms: float | None
+    p95_ms: float | None
+    per_second: float | None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -83,7 +83,8 @@ def search_parameters(
 def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours, target: float) -> Quality:
     """The least effort whose recall@10 reaches ``target`` on every second query, measured on the others.
 
-    Recall hardly ever falls with effort, so the effort is doubled and the last doubling halved.
+    Recall hardly ever falls with effort, so the effort is doubled and the last doubling halved. Where nothing can be
+    measured the index looks everywhere.
 
     Args:
         index: To be asked what its parameter is.
@@ -92,6 +93,8 @@ def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours
         exact: Their true neighbours.
     """
     parameter, largest = effort_of(index)
+    if not len(queries) or not index.ntotal:
+        return Quality(parameter, largest if parameter else None, None, len(queries), True, None, None, None)
     tuned, held = _halves(len(queries))
     effort: int | None = None
     reached = True

@@ -41,6 +41,13 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
         ConfigError: The model has no such category or dimension, or too few categories.
     """
     scores = clean.cpu()
+    if alone(config, trained.spec.labels):
+        if config.criterion in ("target", "top"):
+            raise ConfigError(
+                f"the model knows one emotion, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
+                "is suppressed, appears, or either (labels)"
+            )
+        config = config.model_copy(update={"criterion": "labels"})
     if config.criterion == "dominant":
         return DominantEmotionFlip(scores.argmax(dim=1).numpy())
     if config.criterion == "shift":
@@ -60,6 +67,11 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
         return DominantEmotionBecomes([category] * len(scores))
     presence = CategorySuppressed if config.criterion == "suppress" else CategoryAppears
     return presence(category, float(thresholds[category]))
+
+
+def alone(config: SearchConfig, labels: Sequence[str]) -> bool:
+    """Whether a criterion compares emotions where there is one only: that it appears or goes takes the place of that."""
+    return len(labels) == 1 and config.criterion in ("dominant", "target", "top")
 
 
 def match_criterion(
@@ -114,6 +126,8 @@ def before_and_after(
     if task == "emotion" and config.criterion in ("suppress", "appear"):
         there, gone = str(config.category), f"no {config.category}"
         return (there, gone) if config.criterion == "suppress" else (gone, there)
+    if task == "emotion" and alone(config, names):
+        return names[0], f"{names[0]} appears or goes" if outcome["final_margin"] <= 0 else names[0]
     return names[outcome["clean_top"]], names[outcome["final_top"]]
 
 

@@ -56,6 +56,7 @@ def finetune(
             checkpoints=workspace.scratch,
             checkpoint_seconds=context.runtime.checkpoint_seconds,
             progress=context.progress,
+            fields="finetune",
         )
         similarity = learner.similarity() if isinstance(learner, CaptionTuner) else None
         spec = AdapterSpec(

@@ -99,7 +99,12 @@ class Gallery:
             for features in [piece.features.map(piece.split.split, _STREAM[target])]
             for start in range(0, len(local), _AT_ONCE)
         ]
-        return np.concatenate(parts)
+        if parts:
+            return np.concatenate(parts)
+        piece = self.pieces[0]  # no vector, but as wide as one
+        return embed(torch.from_numpy(np.array(piece.features.map(piece.split.split, _STREAM[target])[:1])))[
+            :0
+        ]
 
     @cached_property
     def owners(self) -> Rows:

@@ -27,6 +27,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.gallery import pieces_of
 from mmer_core.stages.indexing import index_config, sources
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store.absence import missing
 
 VERSION = 1
 _NAMED = 5
@@ -44,8 +45,9 @@ def find_index(context: Context, text: str) -> Artifact:
     try:
         key = context.store.find(text)
     except ArtifactNotFound:
+        what = "index" if text == "index" else f"index {text!r}"
         raise ArtifactNotFound(
-            f"{context.store.url} has no index {text!r}; build one first: mmer index or mmer pipeline"
+            missing(context.store, what, "build one first: mmer index or mmer pipeline")
         ) from None
     if key.kind != "index":
         raise ConfigError(f"{key} is no index; mmer artifacts ls index lists those that are there")
@@ -112,7 +114,9 @@ def update_index(
     old = context.artifact(base)
     check_ids(old, delete)
     if added is None and not delete:
-        raise ConfigError("nothing is to be added or deleted")
+        raise ConfigError(
+            "nothing is to be added or deleted: give --delete ID, --delete-from FILE, or the dataset to add"
+        )
     new = None if added is None else context.artifact(added)
     if new is not None and new.manifest.inputs["model"] != old.manifest.inputs["model"]:
         raise ConfigError(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.config import IndexConfig
+from mmer_core.errors import ConfigError
 from mmer_core.evaluation.retrieval_metrics import RECALLS
 from mmer_core.retrieval.building import TABLE_FILE, in_shards, join_shards, refinable, train, write_shard
 from mmer_core.retrieval.choice import Choice, choose, training_rows
@@ -19,6 +20,7 @@ from mmer_core.retrieval.ranking import (
     Neighbours,
     exact_neighbours,
     merge,
+    nothing,
     own_ranks,
     with_exact_scores,
 )
@@ -34,6 +36,7 @@ PLAN_VERSION = 2
 SHARD_VERSION = 2
 VERSION = 3
 _ROLES = ("prepared", "features", "model")
+_MEASURED = {"recall@10": "recall", "median ms": "median_ms", "p95 ms": "p95_ms"}
 _DIRECTION = {"image": "t2i", "text": "i2t"}
 _OTHER: dict[Target, Target] = {"image": "text", "text": "image"}
 
@@ -80,7 +83,8 @@ def _planned(
 ) -> Artifact:
     def build(workspace: Workspace) -> dict[str, object]:
         opened = gallery()
-        targets = {target: _plan(opened, config, target, workspace.out) for target in TARGETS}
+        left = "index" in inputs
+        targets = {target: _plan(opened, config, target, workspace.out, settle=left) for target in TARGETS}
         return {"targets": targets, "shard_size": config.shard_size}
 
     return context.run("index-plan", PLAN_VERSION, config, inputs, build, seed=config.seed)
@@ -185,9 +189,7 @@ def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
             "vectors": part[f"{target}s"],
             "index": one["factory"],
             "parameter": "–" if one["parameter"] is None else f"{one['parameter']} {one['effort']}",
-            "recall@10": one["recall"],
-            "median ms": one["median_ms"],
-            "p95 ms": one["p95_ms"],
+            **{name: "–" if one[field] is None else one[field] for name, field in _MEASURED.items()},
             "MiB": one["bytes"] / 2**20,
         }
         for part in summary.get("parts", [summary])
@@ -195,19 +197,28 @@ def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _plan(gallery: Gallery, config: IndexConfig, target: Target, folder: Path) -> dict[str, object]:
+def _plan(
+    gallery: Gallery, config: IndexConfig, target: Target, folder: Path, *, settle: bool
+) -> dict[str, object]:
+    """Train the index of one target; with ``settle``, Flat where too little is left for the kind that was asked for."""
     count = gallery.count(target)
     generator = np.random.default_rng(config.seed)
     rows, own = _held_out(gallery, config.queries, target, generator)
     queries = gallery.vectors(_OTHER[target], rows)
     memory = int(config.memory_gib * 2**30)
-    choice = (
-        choose(count, queries.shape[1], memory=memory, recall=config.recall)
-        if config.factory == "auto"
-        else Choice(config.factory)
-    )
+    if config.factory == "auto" or not count:  # nothing can be trained on no vectors
+        choice = choose(count, queries.shape[1], memory=memory, recall=config.recall)
+    else:
+        choice = Choice(config.factory)
     sample = generator.choice(count, size=training_rows(count, choice.factory), replace=False)
-    trained = train(choice, gallery.vectors(target, np.sort(sample)), count)
+    vectors = gallery.vectors(target, np.sort(sample))
+    try:
+        trained = train(choice, vectors, count)
+    except ConfigError:
+        if not settle:
+            raise
+        choice = Choice("Flat")
+        trained = train(choice, vectors, count)
     refine = choice.refine if config.refine is None else config.refine
     faiss.write_index(trained, str(folder / f"{target}.faiss"))
     np.save(folder / f"{target}_queries.npy", queries, allow_pickle=False)
@@ -296,7 +307,8 @@ def _join(
     del trained
     join_tables([part / TABLE_FILE for part in parts], folder / f"{target}s.parquet")
     queries, own = _queries(planned.folder, target)
-    exact = merge(map(_nearest, parts), NEIGHBOURS + own.shape[1])
+    most = NEIGHBOURS + own.shape[1]
+    exact = merge(map(_nearest, parts), most) if parts else nothing(len(queries), most)
     index = OneIndex(folder, target, Settings(None, choice.refine))
     quality = tune(
         index.faiss,
@@ -324,13 +336,15 @@ def _measured(choice: Choice, quality: Quality, folder: Path, target: Target) ->
 
 
 def _recalls(target: Target, found: Neighbours, own: Rows) -> dict[str, float]:
+    """In percent; none where there is no query."""
     ranks = own_ranks(found, own)
-    return {f"{_DIRECTION[target]}_r{k}": 100 * float((ranks < k).mean()) for k in RECALLS}
+    return {f"{_DIRECTION[target]}_r{k}": 100 * float((ranks < k).mean()) for k in RECALLS if len(ranks)}
 
 
 def _protocol(recalls: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Recalls through the index and exactly, in percent, with their mean, and what the index loses."""
     for values in recalls.values():
-        values["mean_recall"] = float(np.mean(list(values.values())))
+        if values:
+            values["mean_recall"] = float(np.mean(list(values.values())))
     lost = {name: value - recalls["index"][name] for name, value in recalls["exact"].items()}
     return {**recalls, "lost": lost}

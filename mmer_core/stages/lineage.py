@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mmer_core.errors import ConfigError, StoreError
+from mmer_core.errors import ArtifactNotFound, ConfigError, StoreError
 from mmer_core.store import ArtifactKey, Manifest, Store
+from mmer_core.store.absence import missing
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     wanted = [store.find(text) for text in models]
     manifests = [store.manifest(key) for key in wanted] if wanted else _newest_of_each(store)
     if not manifests:
-        raise StoreError(f"{store.url} holds no model; train one first: mmer train or mmer pipeline")
+        raise ArtifactNotFound(missing(store, "model", "train one first: mmer train or mmer pipeline"))
     of_model = {str(manifest.key): manifest for manifest in manifests}
 
     def on_its_own_data(made: Manifest) -> bool:
@@ -90,9 +91,8 @@ def newest_model(store: Store, task: str | None = None) -> Manifest:
     """
     found = [one for one in _unpoisoned(store) if task in (None, one.summary["task"])]
     if not found:
-        raise StoreError(
-            f"{store.url} holds no {task or ''} model; train one first: mmer train".replace("  ", " ")
-        )
+        what = f"{task} model" if task else "model"
+        raise ArtifactNotFound(missing(store, what, "train one first: mmer train"))
     return max(found, key=lambda one: one.created)
 
 

@@ -25,7 +25,7 @@ from mmer_core.reporting.view import (
     StreamComparison,
 )
 from mmer_core.stages.context import Context
-from mmer_core.stages.criteria import before_and_after
+from mmer_core.stages.criteria import alone, before_and_after
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
@@ -164,13 +164,17 @@ def attacked_images(context: Context, measured: Measured, config: ReportConfig) 
 def fooled_when(measured: Sequence[Measured]) -> str:
     """When an image of these models counts as fooled; models attacked by several criteria get each of them."""
     sentences = [
-        FOOLED[one.attack.criterion if one.spec.task == "emotion" else one.attack.match_criterion].format(
-            **one.attack.model_dump()
-        )
+        FOOLED[_criterion(one.attack, one.spec)].format(**one.attack.model_dump())
         for one in measured
         if one.outcomes is not None
     ]
     return " or, for another model, ".join(dict.fromkeys(sentences))
+
+
+def _criterion(attack: AttackConfig, spec: ModelSpec) -> str:
+    if spec.task != "emotion":
+        return attack.match_criterion
+    return "labels" if alone(attack, spec.labels) else attack.criterion
 
 
 def _change(pixel: Sequence[int]) -> Change:

@@ -111,8 +111,9 @@ def run_stage(
                 with full_disk_told(place):
                     summary = build(workspace)
             except BaseException as error:
+                # Whoever asked for the artifact tells the error: here it is a field, for machines.
                 why = f"{type(error).__name__}: {error}"
-                event(f"No {key}: {why}", level=logging.ERROR, stage=kind, artifact=str(key), error=why)
+                event(f"{key} was not made", stage=kind, artifact=str(key), error=why)
                 raise
             draft = Draft(
                 kind=kind,

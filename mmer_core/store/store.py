@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
+from mmer_core.store.absence import missing
 from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
 from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, disk_errors, sha256_of
 from mmer_core.store.local import TEMPORARY, make_folder
@@ -186,7 +187,9 @@ class Store:
         exact = [key for key in fitting if key.digest == prefix]
         match exact or fitting:
             case []:
-                raise ArtifactNotFound(f"{self.url} has no artifact {text!r}: list what is there")
+                raise ArtifactNotFound(
+                    missing(self, f"artifact {text!r}", "mmer artifacts ls lists what is there")
+                )
             case [key]:
                 return key
             case several:

@@ -78,6 +78,7 @@ def fit(
     checkpoint_seconds: float = 0.0,
     logs: Path | None = None,
     progress: Progress = silent,
+    fields: str = "training",
 ) -> Progression:
     """Train, leave the learner with the weights of its best epoch, and return the progression.
 
@@ -88,9 +89,10 @@ def fit(
         checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
         checkpoint_seconds: Least time between two checkpoints; with 0 there is one after every epoch.
         logs: Folder for TensorBoard event files of this training.
+        fields: What the settings are called on the command line, for the message of a training that diverged.
 
     Raises:
-        ConfigError: Training diverged, or the validation metric is not defined.
+        ConfigError: Training diverged, or the validation metric is not defined. Nothing is kept of that epoch.
     """
     with TORCH_RANDOM_STATE, contextlib.ExitStack() as stack:
         learner.state.to(device)
@@ -101,7 +103,7 @@ def fit(
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             cost: Row = {}
             with metered(device, len(learner), cost):
-                row = trainer.epoch(state.epoch)
+                row = trainer.epoch(state.epoch, fields)
             state.epoch += 1
             state.costs.append(cost)
             curves(state.epoch, row | cost)
@@ -109,8 +111,8 @@ def fit(
             value = row[f"val_{learner.selection}"]
             if not math.isfinite(value):
                 raise ConfigError(
-                    f"the validation metric {learner.selection} is {value} after epoch {state.epoch}; lower the "
-                    "learning rate, or see that val holds positive labels"
+                    f"the validation metric {learner.selection} is {value} after epoch {state.epoch}, so no epoch can be "
+                    "chosen by it: see that val holds positive labels"
                 )
             if value > state.best_value:
                 state.best_epoch, state.best_value = state.epoch, value
@@ -161,7 +163,7 @@ class _Trainer:
             return min(1.0, (step + 1) / warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
 
-    def epoch(self, index: int) -> Row:
+    def epoch(self, index: int, fields: str) -> Row:
         """One pass over the training split and one look at the validation split."""
         seed_everything((self.config.seed * 1_000_003 + index) % 2**63)
         self.learner.state.train()
@@ -170,11 +172,24 @@ class _Trainer:
         for rows in order.tensor_split(self.steps):
             for name, value in self._step(rows).items():
                 sums[name] = sums.get(name, 0.0) + value * len(rows) / len(order)
+            if not all(map(math.isfinite, sums.values())):
+                break
         self.learner.state.eval()
         row = {f"train_{name}": value for name, value in sums.items()}
         row["train_loss"] = sum(sums.values())
+        self._check(index + 1, row["train_loss"], fields)
         with self.average.applied():
             return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
+
+    def _check(self, epoch: int, loss: float, fields: str) -> None:
+        """Raises `ConfigError` when loss or weights are no numbers any more: what came of them would be no model."""
+        what = f"the loss is {loss}" if not math.isfinite(loss) else "weights are not finite"
+        if math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters):
+            return
+        raise ConfigError(
+            f"the training with seed {self.config.seed} diverged in epoch {epoch}: {what}; lower "
+            f"--{fields}.learning-rate, which is {self.config.learning_rate:g}"
+        )
 
     def _step(self, rows: Tensor) -> dict[str, float]:
         """One step on a batch, whose gradient is the sum over its parts, each by its share of the batch."""

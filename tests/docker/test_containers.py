@@ -10,7 +10,8 @@ import yaml
 from compose_spec import PyCompose
 from prefect_place import DATABASE
 
-from flows.cli import app, main
+from flows.cli import main
+from flows.commands import app
 from flows.local_server import server_arguments
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import app
+from flows.commands import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = [

@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel
 from rich.console import Console
 
-from flows.cli import app, main
+from flows.cli import main
+from flows.commands import app
 from mmer_core.config import (
     EvaluateJob,
     FineTuneJob,

@@ -6,7 +6,7 @@ from importlib import resources
 
 import pytest
 
-from flows.cli import app
+from flows.commands import app
 from flows.configurations import configuration_source, shipped
 from mmer_core.config import PipelineConfig
 from mmer_core.errors import ConfigError

@@ -34,7 +34,7 @@ def _ingest(config: IngestConfig, place: Path, dies_after: float | None) -> None
 def _run(config: IngestConfig, place: Path, dies_after: float | None = None) -> int | None:
     # Forked from a server that has imported everything, which takes longer than the ingestion.
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["flows.cli", "mmer_core.stages.ingesting"])
+    processes.set_forkserver_preload(["flows.commands", "mmer_core.stages.ingesting"])
     process = processes.Process(target=_ingest, args=(config, place, dies_after), daemon=True)
     process.start()
     process.join(120)

@@ -126,6 +126,6 @@ def check_columns(own: torch.Tensor, scores: torch.Tensor, others: int) -> None:
         raise AttackError(f"the criterion reads column {int(own.max())} of scores that have {columns}")
     if columns < others + 1:
         raise AttackError(
-            f"the victim scores {columns} columns and the criterion needs {others + 1}; "
-            "lower top or score a larger gallery"
+            f"the victim scores {columns} columns and the criterion needs {others + 1}; lower top, score a larger gallery, "
+            "or ask whether the one category is suppressed or appears"
         )

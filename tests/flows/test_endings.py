@@ -1,0 +1,209 @@
+"""However a command ends, it says so in one sentence, with an exit code that fits."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from prefect import task
+from prefect.logging.handlers import PrefectConsoleHandler
+
+from flows.cli import main
+from mmer_core.config import RuntimeConfig
+from mmer_core.errors import DatasetError
+from mmer_core.progress import silent
+from tasks import logs
+from tasks.running import fan_out
+
+FULL = "mmer: cannot write to standard output (No space left on device)"
+CLOSED = "mmer: cannot write to standard output (Bad file descriptor)"
+MUCH = "print('caf\\u00e9 \\u00b1 \\ud800 ' * 20_000)"
+
+
+def around(command: str, shell: str = "", **env: str) -> tuple[int, str, str]:
+    """Run the entry point of `mmer` around a small command, which costs no imports; ``shell`` redirects its streams."""
+    script = (
+        "import sys, types\n"
+        f"def run(tokens):\n    {command}\n"
+        "sys.modules['flows.commands'] = types.SimpleNamespace(run=run)\n"
+        "from flows.cli import main\nmain()\n"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {shell}', sys.executable, script],
+        env={**os.environ, **env},
+        capture_output=True,
+        encoding="latin-1",
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "shell", "code", "told"),
+    [
+        (MUCH, "| head -c 5", 141, ""),
+        (MUCH, "2>&1 | head -c 5", 141, ""),
+        ("print('a word')", "> /dev/full", 1, FULL),
+        (MUCH, "> /dev/full", 1, FULL),
+        ("print('a word'); raise SystemExit(3)", "> /dev/full", 1, FULL),
+        ("print('a word')", ">&-", 1, CLOSED),
+        ("print('a word')", "<&- >&- 2>&-", 1, ""),
+        ("print('a word'); print('another', file=sys.stderr)", "2>&-", 0, ""),
+        ("print('a word'); print('another', file=sys.stderr)", "2> /dev/full", 0, ""),
+        ("open('f.txt', 'x').close(); print('a word')", ">&- 2>&-", 1, ""),
+        ("raise BrokenPipeError('a worker is gone')", "", 1, "mmer: a worker is gone"),
+    ],
+)
+def test_output_that_goes_nowhere(
+    command: str, shell: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.chdir(tmp_path)
+    ended, _, error = around(command, shell)
+    assert ended == code, error
+    assert error.startswith(told)
+    assert len(error.splitlines()) == bool(told)
+
+
+@pytest.mark.parametrize(
+    "env", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "POSIX"}, {"PYTHONIOENCODING": "latin-1:strict"}]
+)
+def test_what_a_terminal_cannot_show_is_shown_with_backslashes(env: dict[str, str]) -> None:
+    command = "print('\\u2026 \\ud800 \\U0001f600'); from rich.table import Table; from rich.console import Console\n"
+    command += "    Console().print(Table('\\u00b1 \\u2026'))\n    raise ValueError('\\u2014')"
+    code, out, error = around(command, **{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **env})
+    assert code == 1
+    assert "\\u2026 \\ud800 \\U0001f600" in out
+    assert error.startswith("mmer: ValueError: \\u2014; this is a fault of mmer")
+    assert len(error.splitlines()) == 1
+
+
+def caught(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has a handler of SIGTERM, long before it has imported torch."""
+    while process.poll() is None:
+        mask = next(
+            line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "SigCgt" in line
+        )
+        if int(mask.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at /proc")
+@pytest.mark.parametrize(
+    ("number", "code", "told"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_an_interruption_of_the_imports(number: int, code: int, told: str) -> None:
+    command = [sys.executable, "-m", "flows.cli", "artifacts", "ls"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        caught(process)
+        time.sleep(0.2)
+        process.send_signal(number)
+        out, error = process.communicate()
+    assert (process.returncode, out) == (code, b"")
+    assert error.decode() == f"mmer: {told}; run the same command again to go on where it stopped\n"
+
+
+@pytest.mark.parametrize("form", [None, "text", "json"])
+def test_an_interruption_of_the_work(
+    form: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes while photos are decoded in threads; nothing is published."""
+    mmer = logging.getLogger("mmer")
+    monkeypatch.setattr(mmer, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(mmer, "propagate", True)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.delenv("MMER_LOG", raising=False)
+    if form:
+        monkeypatch.setenv("MMER_LOG", form)
+    number = signal.SIGTERM if form == "text" else signal.SIGINT
+    code = 128 + number
+    store, work = tmp_path / "store", tmp_path / "work"
+
+    def signal_when_it_works() -> None:
+        while not list(work.glob("prepared-*/out")):
+            time.sleep(0.005)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=signal_when_it_works, daemon=True).start()
+    with pytest.raises(SystemExit) as end:
+        main(["ingest", "--synthetic.images", "400", "--store", str(store), "--work", str(work)])
+    assert end.value.code == code
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert not list(store.glob("artifacts/*/*"))
+    lines = capsys.readouterr().err.splitlines()
+    told = [line for line in lines if "run the same command again" in line]
+    assert len(told) == 1
+    assert told == lines[-1:]
+    if form == "json":
+        record = json.loads(told[0])
+        assert (record["level"], record["exit_code"]) == ("error", code)
+    else:
+        assert told[0].startswith("mmer: ")
+
+
+@task
+def _shard(runtime: RuntimeConfig, seconds: float) -> None:
+    if not seconds:
+        raise KeyboardInterrupt
+    time.sleep(seconds)
+
+
+def test_shards_that_run_are_not_waited_for_after_an_interruption() -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        fan_out(
+            _shard,
+            [5.0, 0.0, 5.0],
+            lambda runtime, seconds: (runtime, seconds),
+            RuntimeConfig(workers=2),
+            silent,
+        )
+    assert time.monotonic() - began < 2
+
+
+def test_prefect_shows_no_traceback_of_an_error_and_leaves_its_telling_to_the_command() -> None:
+    logs.start()
+    (handler,) = (one for one in logging.root.handlers if isinstance(one, PrefectConsoleHandler))
+    runs = logging.getLogger("prefect.flow_runs")
+    told = (DatasetError, DatasetError("the folder is empty"), None)
+    fault = (ValueError, ValueError("a fault"), None)
+    shown = []
+    for message, exc_info in (
+        ("Task run failed with exception: DatasetError - Retry 1/2 will start", told),
+        ("Encountered exception during execution: DatasetError", told),
+        ("Finished in state Failed('the folder is empty')", None),
+        ("Finished in state Completed()", None),
+        ("Encountered exception during execution: ValueError", fault),
+    ):
+        record = runs.makeRecord(runs.name, logging.ERROR, "", 0, message, (), exc_info)
+        if handler.filter(record):
+            shown.append((message.split()[0], record.exc_info is not None))
+    assert shown == [("Task", False), ("Finished", False), ("Encountered", True)]
+
+
+@pytest.mark.parametrize("form", [None, "text", "json"])
+def test_an_error_is_told_once(
+    form: str | None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mmer = logging.getLogger("mmer")
+    monkeypatch.setattr(mmer, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(mmer, "propagate", True)
+    monkeypatch.delenv("MMER_LOG", raising=False)
+    if form:
+        monkeypatch.setenv("MMER_LOG", form)
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(SystemExit) as end:
+        main(["ingest", "flickr8k", "--root", str(tmp_path / "raw"), "--store", str(tmp_path / "store")])
+    assert end.value.code == 1
+    error = capfd.readouterr().err
+    if form == "json":
+        error = "\n".join(str(json.loads(line)["message"]) for line in error.splitlines())
+    assert error.count("holds no captions") == 1
+    assert "Traceback" not in error
