@@ -13,7 +13,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.photos import encode_squares, read_photo, square
 from mmer_core.querying.query import Query
-from mmer_core.querying.spelling import Spellings
+from mmer_core.querying.spelling import MOST_IDS, Spellings
 from mmer_core.retrieval import Filter, Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
 from mmer_core.stages.context import Context
@@ -162,7 +162,7 @@ class Searcher:
     @cached_property
     def spellings(self) -> Spellings:
         """The ids, prepared to find those that an unknown one may have meant: some 80 ms for 100,000, once."""
-        return Spellings(self.index.ids())
+        return Spellings(self.index.ids() if self.index.count("image") <= MOST_IDS else [])
 
     def _records(self, target: Target, id: str) -> list[dict[str, Any]]:
         try:

@@ -16,8 +16,8 @@ COMPARED = 32
 LETTERS = 100
 """Letters of an id that count."""
 
-MOST_IDS = 1_000_000
-"""Ids beyond which no similar ones are looked for: a look at the signatures of a million takes some 10 ms."""
+MOST_IDS = 500_000
+"""Ids beyond which no similar ones are looked for: a look at so many signatures takes some 5 ms."""
 
 _WORDS = 4
 _BITS = 64 * _WORDS
