@@ -6,7 +6,10 @@ few times a second, ends those that are beyond their time.
 """
 
 import asyncio
+import contextlib
 import json
+import socket
+import struct
 from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any, cast
@@ -18,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from mmer_core.serving.guard import CROWDED, HEADERS
 from mmer_core.serving.limits import Limits
 
+_AT_ONCE = struct.pack("ii", 1, 0)
 _LOOKS_PER_LIMIT = 8
 _LONGEST_BETWEEN_LOOKS = 0.5
 
@@ -179,6 +183,9 @@ class Connection(H11Protocol):
     def drop(self) -> None:
         """End the connection now, whatever is not taken yet."""
         self._crowd.leave(self)
+        with contextlib.suppress(AttributeError, OSError):  # closed meanwhile
+            # With a reset, or the kernel would keep what is not taken, and offer it for minutes.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def _untaken(self, now: float) -> bool:

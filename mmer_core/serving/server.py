@@ -25,6 +25,9 @@ LOG = logging.getLogger("mmer.serving")
 _BACKLOG = 128
 """Connections that are taken at a time: each costs a file until it is counted."""
 
+_SEND_BUFFER = 2**17
+"""Of each connection: the kernel's own grows to megabytes, behind which it is not seen whether an answer is taken."""
+
 _LAST_SHARE = 0.1
 """Of the grace, for what remains when no more requests are waited for."""
 
@@ -44,10 +47,16 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         listener.bind((host, port))
         listener.listen(_BACKLOG)
         return listener
-    except (OSError, OverflowError, ValueError) as error:  # a name may also be too long, or no name at all
+    except (
+        OSError,
+        OverflowError,
+        ValueError,
+        TypeError,
+    ) as error:  # the last two where it is no name at all
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(

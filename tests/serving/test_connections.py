@@ -76,7 +76,16 @@ def drip(connection: socket.socket, data: bytes, every: float) -> float:
         (GET, b"", None),
         (GET, b"GET / HTTP/1.1\r\nX: " + b"x" * 500, 408),
     ],
-    ids=["silent", "half a head", "slow head", "no body", "slow body", "slow chunks", "idle", "slow second head"],
+    ids=[
+        "silent",
+        "half a head",
+        "slow head",
+        "no body",
+        "slow body",
+        "slow chunks",
+        "idle",
+        "slow second head",
+    ],
 )
 def test_what_takes_too_long_to_arrive_ends(quick, sent: str, dripped: bytes, status: int | None) -> None:
     with quick.connect() as connection:
@@ -111,7 +120,10 @@ def test_a_steady_body_has_its_time(quick) -> None:
 def test_who_does_not_take_an_answer_is_dropped(quick) -> None:
     """Neither a large photo, nor many small answers asked for at once and never read."""
     target = "/images/large.png"
-    for request in (f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n", GET.replace("/health", "/page/search.js") * 500):
+    for request in (
+        f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        GET.replace("/health", "/page/search.js") * 500,
+    ):
         with quick.connect(buffer=4096) as connection:
             start = time.monotonic()
             connection.settimeout(5)
@@ -126,26 +138,20 @@ def test_who_does_not_take_an_answer_is_dropped(quick) -> None:
 
 
 def _is_reset(connection: socket.socket) -> bool:
-    """Whether the other side has aborted the connection, without reading from it."""
-    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0 or bool(
-        select.select([], [], [connection], 0)[2] or _polled(connection) & (select.POLLERR | select.POLLHUP)
-    )
-
-
-def _polled(connection: socket.socket) -> int:
+    """Whether the other side has reset the connection, without reading from it."""
     poll = select.poll()
     poll.register(connection, 0)
-    return sum(event for _, event in poll.poll(0))
+    return bool(poll.poll(0))
 
 
-def test_a_large_photo_is_never_in_memory_whole(quick) -> None:
-    """A slow reader who takes enough gets all of it."""
-    with quick.connect(buffer=4096) as connection:
+def test_a_slow_reader_who_takes_enough_gets_all(quick) -> None:
+    """It takes longer than the time for any answer, a piece at a time."""
+    with quick.connect(buffer=2**15) as connection:
         connection.sendall(b"GET /images/large.png HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         taken, start = 0, time.monotonic()
-        while more := connection.recv(2**16):
+        while more := connection.recv(2**15):
             taken += len(more)
-            if taken < 2_000_000:
+            if taken < 1_500_000:
                 time.sleep(0.02)
         assert time.monotonic() - start > QUICK.answer_seconds
         assert taken > 5_000_000
@@ -196,23 +202,21 @@ def test_unsent_answers_have_a_bound_together(world, monkeypatch) -> None:
     root = world.root.parent / "noise"
     root.mkdir()
     Image.effect_noise((1500, 1500), 90).save(root / "large.png", compress_level=0)
-    with listening(Service(Edition(world.searcher, root=PhotoRoot(root))), limits) as service:
-        with service.connect(buffer=4096) as connection:
-            connection.sendall(b"GET /images/large.png HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            start = time.monotonic()
-            while not _is_reset(connection):
-                assert time.monotonic() - start < 10
-                time.sleep(0.05)
+    running = listening(Service(Edition(world.searcher, root=PhotoRoot(root))), limits)
+    with running as service, service.connect(buffer=4096) as connection:
+        connection.sendall(b"GET /images/large.png HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        start = time.monotonic()
+        while not _is_reset(connection):
+            assert time.monotonic() - start < 10
+            time.sleep(0.05)
 
 
 def test_bodies_have_a_bound_together(world) -> None:
     limits = replace(QUICK, body_bytes=300_000, body_seconds=5)
     with listening(Service(Edition(world.searcher)), limits) as service, service.connect() as first:
         first.sendall(POST.format("image/png", 250_000).encode() + b"x" * 240_000)
-        for _ in range(500):
-            second = service.ask(POST.format("image/png", 100_000).encode() + b"x" * 100_000)
-            if second.status == 503:
-                break
+        assert not select.select([first], [], [], 0.3)[0]  # while it is read
+        second = service.ask(POST.format("image/png", 100_000).encode() + b"x" * 100_000)
         assert (second.status, second.headers["retry-after"]) == (503, "1")
         assert ask(first, b"x" * 10_000).status == 422
         assert service.ask(POST.format("image/png", 100_000).encode() + b"x" * 100_000).status == 422
