@@ -93,7 +93,7 @@ def create_app(
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, metrics=service.metrics, hosts=hosts)
+    app.add_middleware(Guard, metrics=service.metrics, hosts=hosts, head_bytes=limits.head_bytes)
     _add_error_handlers(app)
     _add_page(app)
     _add_search(app, service, Bodies(limits.body_bytes))

@@ -35,10 +35,13 @@ class Guard:
 
     Args:
         hosts: Names that requests may call this service by; any when None.
+        head_bytes: As in `Limits`. What reads HTTP only bounds a head that comes in parts.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: Container[str] | None = None) -> None:
-        self._app, self._metrics, self._hosts = app, metrics, hosts
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, hosts: Container[str] | None = None, head_bytes: int = 2**16
+    ) -> None:
+        self._app, self._metrics, self._hosts, self._head_bytes = app, metrics, hosts, head_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,6 +84,10 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         """Raises `Refusal` for what no route is asked."""
         headers = Headers(scope=scope)
+        if _head_bytes(scope) > self._head_bytes:
+            raise Refusal(
+                400, f"address and headers are larger than {self._head_bytes // 1024} KiB; shorten them"
+            )
         if "transfer-encoding" in headers and "content-length" in headers:
             # Whoever passes such requests on may take another end for theirs than we do.
             message = "the request has both Content-Length and Transfer-Encoding; send one of them"
@@ -109,6 +116,11 @@ def _without_authority(scope: Scope) -> list[str]:
     raw = found[2] or b"/"
     scope.update(raw_path=raw, path=unquote(raw.decode("ascii", "replace")))
     return [found[1].decode("ascii", "replace")]
+
+
+def _head_bytes(scope: Scope) -> int:
+    fields = sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
+    return fields + len(scope.get("raw_path") or b"") + len(scope["query_string"])
 
 
 def _route(scope: Scope) -> str:

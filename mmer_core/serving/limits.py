@@ -10,6 +10,7 @@ class Limits:
     """Of the service on a socket.
 
     Attributes:
+        head_bytes: Of address and headers of a request.
         head_seconds: For the head of a request, from its first byte on, or from when the connection was made.
         body_seconds: For a body, besides the seconds that it has at `bytes_per_second`.
         answer_seconds: For an answer to be taken, besides the seconds that it has at `bytes_per_second`.
@@ -24,6 +25,7 @@ class Limits:
         grace_seconds: For everything that is open, from the signal on that ends the service.
     """
 
+    head_bytes: int = 64 * 1024
     head_seconds: float = 10
     body_seconds: float = 20
     answer_seconds: float = 20

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from mmer_core.retrieval import Filter
 from mmer_core.retrieval.side_table import RATINGS
@@ -43,7 +43,7 @@ _SPELLED = {"k": (re.compile(WHOLE_PATTERN), "a whole number")} | dict.fromkeys(
 )
 
 Name = Annotated[str, Field(max_length=MAX_TEXT)]
-Interval = tuple[float, float]
+Interval = tuple[FiniteFloat, FiniteFloat]
 M = TypeVar("M", bound=BaseModel)
 
 

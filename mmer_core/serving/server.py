@@ -93,6 +93,7 @@ class Server:
                 log_level="error",  # a line for each bad request would let visitors fill the disk
                 access_log=False,
                 server_header=False,
+                h11_max_incomplete_event_size=limits.head_bytes,
                 backlog=_BACKLOG,
                 timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type]
                 timeout_graceful_shutdown=limits.grace_seconds * (1 - _LAST_SHARE),  # type: ignore[arg-type]
