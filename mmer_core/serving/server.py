@@ -28,7 +28,7 @@ _BACKLOG = 128
 _SEND_BUFFER = 2**17
 """Of each connection: the kernel's own grows to megabytes, behind which it is not seen whether an answer is taken."""
 
-_LAST_SHARE = 0.1
+_LAST_SECONDS = 3
 """Of the grace, for what remains when no more requests are waited for."""
 
 Event = int | None
@@ -96,7 +96,7 @@ class Server:
                 h11_max_incomplete_event_size=limits.head_bytes,
                 backlog=_BACKLOG,
                 timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type]
-                timeout_graceful_shutdown=limits.grace_seconds * (1 - _LAST_SHARE),  # type: ignore[arg-type]
+                timeout_graceful_shutdown=_waiting(limits.grace_seconds),  # type: ignore[arg-type]
             )
         )
         self._failure: BaseException | None = None
@@ -128,6 +128,11 @@ class Server:
             self._failure = error
         finally:
             ended()
+
+
+def _waiting(grace: float) -> float:
+    """How much of the grace open requests have."""
+    return grace - min(_LAST_SECONDS, grace / 2)
 
 
 class _Uvicorn(uvicorn.Server):

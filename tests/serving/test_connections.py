@@ -5,7 +5,6 @@ import logging
 import select
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -243,33 +242,3 @@ def test_who_vanishes_leaves_nothing(quick, request_: str, reset: bool) -> None:
     deadline = time.monotonic() + 10
     while quick.get("/api/index").status != 200:
         assert time.monotonic() < deadline
-
-
-def test_the_end_does_not_wait_for_who_is_slow_or_hangs(world) -> None:
-    """Open requests are answered within the grace; one whose work does not return is told so, or left."""
-    held, go = threading.Event(), threading.Event()
-
-    class Hung:
-        def texts(self, texts):
-            held.set()
-            assert go.wait(60)
-            return world.searcher.embedder.texts(texts)
-
-        photos = texts
-
-    limits = replace(QUICK, grace_seconds=2, answer_seconds=30, body_seconds=30)
-    service = Service(Edition(replace(world.searcher, embedder=Hung())))
-    listener_ended = []
-    start = time.monotonic()
-    with contextlib.suppress(AssertionError), listening(service, limits) as running:
-        asked, slow = running.connect(), running.connect()
-        asked.sendall(b"GET /api/search?text=dog HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        slow.sendall(JSON_POST.encode())
-        assert held.wait(20)
-        start = time.monotonic()
-        listener_ended.append(running)
-    assert time.monotonic() - start < limits.grace_seconds + 1
-    assert listener_ended
-    assert answer(asked).status == 503
-    assert ended(slow)
-    go.set()
