@@ -1,5 +1,7 @@
 """`mmer serve`: an index as a search page and an HTTP service."""
 
+import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +30,7 @@ def serve(
     images: Path | None = None,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=at_least(0, 65535))] = 8008,
+    allow_host: tuple[str, ...] = (),
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
     """Serve an index as a search page and an HTTP service that only reads, until Ctrl-C or SIGTERM.
@@ -45,6 +48,9 @@ def serve(
         Address to listen at. There is no password: on any other than this machine's own, whoever reaches it may search.
     port:
         Port to listen at; 0 for any that is free.
+    allow_host:
+        Names that requests may call the service by, besides its addresses and this machine's name: the one behind which
+        a proxy shows it, for example. '*' for any, which lets pages from elsewhere read it in a visitor's browser.
     """
     listener = listen(host, port)
     open_edition = partial(_open, runtime, index, images)
@@ -56,7 +62,9 @@ def serve(
         f"serving {searcher.key} with {searcher.index.count('image')} photos at "
         f"http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
     )
-    run(service, listener, open_edition)
+    if not run(service, listener, open_edition, names=[host, *allow_host]):
+        sys.stdout.flush()
+        os._exit(0)  # the interpreter's own end can wait for, or stumble over, what still works
 
 
 def _open(runtime: RuntimeConfig, index: str, images: Path | None) -> Edition:

@@ -3,10 +3,11 @@
 import io
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,13 +47,33 @@ class Pictures(Protocol):
         ...
 
 
+PIECE_BYTES = 2**18
+"""What is read of a photo at a time."""
+
+
+class PhotoChanged(Exception):
+    """A photo became shorter while it was read."""
+
+
 @dataclass(frozen=True)
 class PhotoFile:
-    """A whole file with its media type, and a tag that changes when it does."""
+    """An opened photo with its media type, and a tag that changes when it does."""
 
-    content: bytes
+    file: BinaryIO
+    size: int
     media_type: str
     tag: str
+
+    def pieces(self) -> Iterator[bytes]:
+        """The file's bytes, as many as it had when it was opened; closes it. Raises `PhotoChanged`."""
+        with self.file:
+            left = self.size
+            while left:
+                piece = self.file.read(min(left, PIECE_BYTES))
+                if not piece:
+                    raise PhotoChanged
+                left -= len(piece)
+                yield piece
 
 
 class PhotoRoot:
@@ -104,27 +125,27 @@ class PhotoRoot:
             raise NoPicture(f"there is no photo {path[:200]!r}")
         return found
 
-    def read(self, path: str) -> PhotoFile:
-        """The bytes of a photo. Raises `NoPicture` also for what is no picture that browsers show."""
+    def open(self, path: str) -> PhotoFile:
+        """A photo, to be read and closed. Raises `NoPicture` also for what is no picture that browsers show."""
         found = self.locate(path)
         try:
             # Between the look and the opening the file may have become a link or a pipe.
             handle = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                status = os.fstat(handle)
-                if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-                    raise NoPicture(f"{path[:200]!r} is no photo of at most {MAX_BYTES // 2**20} MiB")
-                with Image.open(file) as picture:
-                    kind = MEDIA_TYPES.get(picture.format or "")
-                file.seek(0)
-                content = file.read(MAX_BYTES)
-        except NoPicture:
+        except OSError:
+            raise NoPicture(f"there is no photo {path[:200]!r}") from None
+        file = os.fdopen(handle, "rb")
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+                raise NoPicture(f"{path[:200]!r} is no photo of at most {MAX_BYTES // 2**20} MiB")
+            kind = _media_type(file)
+            if kind is None:
+                raise NoPicture(f"{path[:200]!r} is no picture that browsers show")
+            file.seek(0)
+        except BaseException:
+            file.close()
             raise
-        except Exception:  # Pillow raises whatever a damaged file makes it stumble over
-            kind = None
-        if kind is None:
-            raise NoPicture(f"{path[:200]!r} is no picture that browsers show")
-        return PhotoFile(content, kind, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+        return PhotoFile(file, status.st_size, kind, f"{status.st_mtime_ns:x}-{status.st_size:x}")
 
     def picture(self, id: str, path: str | None) -> Picture:
         """As `Pictures.picture`."""
@@ -136,6 +157,15 @@ class PhotoRoot:
             return np.asarray(read_rgb(self.locate(path)))
         except UnreadableImageError as error:
             raise NoPicture(f"cannot read the photo {path}: {error}") from None
+
+
+def _media_type(file: BinaryIO) -> str | None:
+    try:
+        with Image.open(file, formats=tuple(MEDIA_TYPES)) as picture:
+            # An MPO, as phones make them, is a JPEG with more behind it.
+            return MEDIA_TYPES.get("JPEG" if picture.format == "MPO" else picture.format or "")
+    except Exception:  # Pillow raises whatever a damaged file makes it stumble over
+        return None
 
 
 def encoded(picture: Picture) -> tuple[bytes, str]:

@@ -1,7 +1,8 @@
 """An index as an HTTP service with a search page: it answers questions, shows pictures, and changes nothing."""
 
 from mmer_core.serving.app import create_app
-from mmer_core.serving.server import listen, serve
+from mmer_core.serving.limits import Limits
+from mmer_core.serving.server import Server, listen, serve
 from mmer_core.serving.service import Edition, Service
 
-__all__ = ["Edition", "Service", "create_app", "listen", "serve"]
+__all__ = ["Edition", "Limits", "Server", "Service", "create_app", "listen", "serve"]

@@ -1,7 +1,7 @@
 """The routes of the service. All of them read; none writes."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib import resources
@@ -9,29 +9,52 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from PIL import Image
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
+from mmer_core import __version__
 from mmer_core.datasets.pixels import UnreadableImageError, decode_rgb
 from mmer_core.errors import ConfigError, DatasetError, MmerError
 from mmer_core.querying import NoPicture, UnknownId
-from mmer_core.querying.pictures import MEDIA_TYPES, Picture, encoded
-from mmer_core.serving import questions
+from mmer_core.querying.pictures import (
+    MEDIA_TYPES,
+    PIECE_BYTES,
+    PhotoChanged,
+    PhotoFile,
+    Picture,
+    encoded,
+)
+from mmer_core.serving import answers, questions
+from mmer_core.serving.bodies import Bodies
+from mmer_core.serving.description import (
+    ID,
+    PICTURES,
+    SEARCH,
+    SEARCH_BODY,
+    answer,
+    cached,
+    content,
+    in_path,
+    problems,
+)
 from mmer_core.serving.guard import HEADERS, Guard
+from mmer_core.serving.limits import Limits
 from mmer_core.serving.refusal import Refusal
 from mmer_core.serving.service import Service, photo_answer
 
-READ = ["GET", "HEAD"]
 PAGE_FILES = {
     "index.html": "text/html; charset=utf-8",
     "search.css": "text/css; charset=utf-8",
     "search.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
+_ABOUT = """Questions to an index, by text, id, photo or vector. Everything only reads; `HEAD` is answered wherever `GET`
+is. There is no password."""
 _DECODED_AT_ONCE = 2
 """Photos that are decoded at a time: each may take 100 MB."""
 
@@ -45,30 +68,35 @@ _STATUS: tuple[tuple[type[MmerError], int], ...] = (
 
 
 def create_app(
-    service: Service,
-    *,
-    hosts: Collection[str] | None = None,
-    on_start: Callable[[], None] = lambda: None,
+    service: Service, *, hosts: Container[str] | None = None, limits: Limits = Limits()
 ) -> FastAPI:
     """The service as an ASGI application.
 
     Args:
         hosts: Names that requests may call it by; any when None.
-        on_start: Called in the event loop before the first request.
     """
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        on_start()
         yield
         await run_in_threadpool(service.close)
 
-    # Without FastAPI's own pages of documentation, which fetch scripts from elsewhere.
-    app = FastAPI(title="mmer serve", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, metrics=service.metrics, hosts=hosts)
+    # Without FastAPI's own pages of documentation, which fetch scripts from elsewhere, and without its redirections,
+    # which would lead to whatever name the request calls us by.
+    app = FastAPI(
+        title="mmer serve",
+        description=_ABOUT,
+        version=__version__,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Guard, metrics=service.metrics, hosts=hosts, head_bytes=limits.head_bytes)
     _add_error_handlers(app)
     _add_page(app)
-    _add_search(app, service)
+    _add_search(app, service, Bodies(limits.body_bytes))
     _add_pictures(app, service)
     _add_state(app, service)
     return app
@@ -84,10 +112,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
-        reasons = {
-            404: "there is nothing here; / is the search page, and docs/search.md lists the rest",
-            405: f"{request.method} is not answered here: this service only reads",
-        }
+        if error.status_code == 405:
+            message = f"{request.method} is not answered here: this service only reads"
+            return JSONResponse({"error": message}, 405, {"Allow": ", ".join(_methods(app, request))})
+        reasons = {404: "there is nothing here; / is the search page, and /openapi.json lists the rest"}
         message = reasons.get(error.status_code, str(error.detail))
         return JSONResponse({"error": message}, error.status_code, error.headers)
 
@@ -101,100 +129,179 @@ def _add_error_handlers(app: FastAPI) -> None:
         return Refusal(400, "the request ended before its body did").response()
 
 
+def _methods(app: FastAPI, request: Request) -> list[str]:
+    """What is answered at the path of a request."""
+    routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in routes for method in getattr(route, "methods", ())}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
 def _add_page(app: FastAPI) -> None:
-    @app.api_route("/", methods=READ)
-    @app.api_route("/photo", methods=READ)
+    page_responses = cached(content("text/html"))
+
+    @app.get("/", response_class=Response, responses=page_responses | problems())
     async def page(request: Request) -> Response:
+        """The search page."""
         return _page_file(request, "index.html")
 
-    @app.api_route("/page/{name}", methods=READ)
-    async def page_file(request: Request, name: str) -> Response:
-        if name not in PAGE_FILES:
+    @app.get("/photo", response_class=Response, responses=page_responses | problems())
+    async def photo_page(request: Request) -> Response:
+        """The page of one photo."""
+        return _page_file(request, "index.html")
+
+    kinds = content(*(kind.partition(";")[0] for kind in PAGE_FILES.values()))
+    name = in_path("name", "A file of the page.", {"type": "string", "enum": list(PAGE_FILES)})
+
+    @app.get(
+        "/page/{name}",
+        response_class=Response,
+        responses=cached(kinds) | problems(404),
+        openapi_extra={"parameters": [name]},
+    )
+    async def page_file(request: Request) -> Response:
+        """What the page is made of."""
+        if request.path_params["name"] not in PAGE_FILES:
             raise HTTPException(404)
-        return _page_file(request, name)
+        return _page_file(request, request.path_params["name"])
 
 
-def _add_search(app: FastAPI, service: Service) -> None:
+def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
     decoding = anyio.CapacityLimiter(_DECODED_AT_ONCE)
+    found = answer(answers.SearchAnswer)
 
-    @app.get("/api/search")
-    async def search(request: Request) -> Any:
-        asked, options = questions.from_query_string(request.query_params.multi_items())
+    @app.get(
+        "/api/search",
+        response_class=JSONResponse,
+        responses=found | problems(404, 413, 422),
+        openapi_extra=SEARCH,
+    )
+    async def search(request: Request) -> Response:
+        """Ask one question, by text or id."""
+        asked, options = questions.from_query_string(_query(request))
         with service.question():
-            return await service.answer([asked], options)
+            return JSONResponse(await service.answer([asked], options))
 
-    @app.post("/api/search")
-    async def search_body(request: Request) -> Any:
+    @app.post(
+        "/api/search",
+        response_class=JSONResponse,
+        responses=found | problems(404, 413, 415, 422),
+        openapi_extra=SEARCH_BODY,
+    )
+    async def search_body(request: Request) -> Response:
+        """Ask by text, id or vector, one question or many; or by a photo."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
-            body = await _body(request, questions.MAX_JSON_BYTES)
-            with service.question():
-                return await service.answer(*await run_in_threadpool(questions.from_json, body))
+            questions.check_no_fields(_query(request))
+            async with bodies.read(request, questions.MAX_JSON_BYTES) as body:
+                with service.question():
+                    asked, options = await run_in_threadpool(questions.from_json, body)
+                    return JSONResponse(await service.answer(asked, options))
         if kind in MEDIA_TYPES.values():
-            options = questions.options_from_query_string(request.query_params.multi_items())
-            body = await _body(request, questions.MAX_IMAGE_BYTES)
-            with service.question():
-                photo = await anyio.to_thread.run_sync(_decoded, body, limiter=decoding)
-                return await service.answer_photo(photo, options)
+            options = questions.options_from_query_string(_query(request))
+            async with bodies.read(request, questions.MAX_IMAGE_BYTES) as body:
+                with service.question():
+                    photo = await anyio.to_thread.run_sync(_decoded, body, limiter=decoding)
+                    return JSONResponse(await service.answer_photo(photo, options))
         allowed = ", ".join(["application/json", *MEDIA_TYPES.values()])
         raise Refusal(415, f"the content type is {kind[:60] or 'missing'!r}; send one of {allowed}")
 
-    @app.get("/api/photo")
-    async def photo(request: Request) -> Any:
-        return await run_in_threadpool(photo_answer, service.edition, _id(request))
+    @app.get(
+        "/api/photo",
+        response_class=JSONResponse,
+        responses=answer(answers.PhotoAnswer) | problems(404, 413, 422),
+        openapi_extra={"parameters": [ID]},
+    )
+    async def photo(request: Request) -> Response:
+        """All that the index holds of one photo."""
+        return JSONResponse(await run_in_threadpool(photo_answer, service.edition, _id(request)))
 
-    @app.get("/api/index")
-    async def index() -> Any:
-        return await run_in_threadpool(lambda: service.edition.about)
+    @app.get(
+        "/api/index",
+        response_class=JSONResponse,
+        responses=answer(answers.IndexAnswer) | problems(),
+    )
+    async def index() -> Response:
+        """What there is to search."""
+        return JSONResponse(await run_in_threadpool(lambda: service.edition.about))
 
 
 def _add_pictures(app: FastAPI, service: Service) -> None:
-    @app.api_route("/images/{path:path}", methods=READ)
-    async def image(request: Request, path: str) -> Response:
+    path = in_path("path", "Of a photo, inside the dataset.", {"type": "string", "minLength": 1})
+
+    @app.get(
+        "/images/{path:path}",
+        response_class=Response,
+        responses=cached(content(*PICTURES)) | problems(404),
+        openapi_extra={"parameters": [path]},
+    )
+    async def image(request: Request) -> Response:
+        """A photo itself, where the service was started with --images."""
         root = service.edition.root
         if root is None:
             raise NoPicture("no photos are served: start mmer serve with --images DIR")
-        photo = await run_in_threadpool(root.read, path)
-        return _cached(request, photo.content, photo.media_type, photo.tag)
+        photo = await run_in_threadpool(root.open, request.path_params["path"])
+        if _is_known(request, photo.tag):
+            photo.file.close()
+            return Response(status_code=304, headers=_cache_headers(photo.tag))
+        if photo.size <= PIECE_BYTES:
+            whole = await run_in_threadpool(_whole, photo)
+            return Response(whole, media_type=photo.media_type, headers=_cache_headers(photo.tag))
+        headers = _cache_headers(photo.tag) | {"Content-Length": str(photo.size)}
+        return StreamingResponse(photo.pieces(), media_type=photo.media_type, headers=headers)
 
-    @app.api_route("/pictures", methods=READ)
+    @app.get(
+        "/pictures",
+        response_class=Response,
+        responses=cached(content("image/jpeg")) | problems(404, 413, 422),
+        openapi_extra={"parameters": [ID]},
+    )
     async def picture(request: Request) -> Response:
+        """A photo as the prepared dataset holds it, where the service was started without --images."""
         prepared = service.edition.prepared
         if prepared is None:
             raise NoPicture("no prepared pictures are served: these photos are at /images/")
         pixels: Picture = await run_in_threadpool(prepared.picture, _id(request))
-        content, media_type = await run_in_threadpool(encoded, pixels)
-        return _cached(request, content, media_type)
+        shown, media_type = await run_in_threadpool(encoded, pixels)
+        return _cached(request, shown, media_type)
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
-    @app.get("/health/live")
-    async def live() -> Any:
-        return {"live": True}
+    busy = {"model": answers.Ready, "description": "No more questions are taken now."}
+    ready_responses = answer(answers.Ready) | problems() | {503: busy}
 
-    @app.get("/health/ready")
-    @app.get("/health")
+    @app.get(
+        "/health/live",
+        response_class=JSONResponse,
+        responses=answer(answers.Live) | problems(),
+    )
+    async def live() -> Response:
+        """Whether the service runs."""
+        return JSONResponse({"live": True})
+
+    @app.get("/health/ready", response_class=JSONResponse, responses=ready_responses)
     async def ready() -> Response:
+        """Whether the service takes questions."""
         fields = {"live": True, "ready": service.ready, "index": service.edition.searcher.key}
         return JSONResponse(fields, 200 if service.ready else 503)
 
-    @app.get("/metrics")
+    @app.get("/health", response_class=JSONResponse, responses=ready_responses)
+    async def health() -> Response:
+        """The same as /health/ready."""
+        return await ready()
+
+    @app.get("/metrics", response_class=Response, responses=content("text/plain") | problems())
     async def metrics() -> Response:
+        """Requests, their times, open questions and memory, as Prometheus reads them."""
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-
-async def _body(request: Request, most: int) -> bytes:
-    """The request's body. Raises `Refusal` (413) at the first byte too many, or at once where the length is declared."""
-    message = f"the body is larger than {most // 2**20} MiB; send less"
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > most:
-        raise Refusal(413, message)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise Refusal(413, message)
-    return bytes(body)
+    @app.get(
+        "/openapi.json",
+        response_class=JSONResponse,
+        responses=answer(dict[str, Any]) | problems(),
+    )
+    async def document() -> Response:
+        """This document."""
+        return JSONResponse(await run_in_threadpool(app.openapi))
 
 
 def _decoded(content: bytes) -> Image.Image:
@@ -206,20 +313,40 @@ def _decoded(content: bytes) -> Image.Image:
         ) from None
 
 
+def _query(request: Request) -> list[tuple[str, str]]:
+    return request.query_params.multi_items()
+
+
+def _whole(photo: PhotoFile) -> bytes:
+    try:
+        return b"".join(photo.pieces())
+    except PhotoChanged:
+        raise Refusal(503, "the photo changed while it was read; ask again", retry_after=1) from None
+
+
 def _id(request: Request) -> str:
     ids = request.query_params.getlist("id")
     if len(ids) != 1 or not ids[0]:
         raise Refusal(422, "give the id of one photo: ?id=ID")
+    if len(ids[0]) > questions.MAX_TEXT:
+        raise Refusal(413, f"the id is longer than {questions.MAX_TEXT} characters; shorten it")
     return ids[0]
 
 
-def _cached(request: Request, content: bytes, media_type: str, tag: str | None = None) -> Response:
+def _cached(request: Request, content: bytes, media_type: str) -> Response:
     """Content that browsers may keep, and ask again with its tag whether it is still the same."""
-    etag = f'"{tag or hashlib.sha256(content).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "private, max-age=300"}
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type=media_type, headers=headers)
+    tag = hashlib.sha256(content).hexdigest()[:32]
+    if _is_known(request, tag):
+        return Response(status_code=304, headers=_cache_headers(tag))
+    return Response(content, media_type=media_type, headers=_cache_headers(tag))
+
+
+def _is_known(request: Request, tag: str) -> bool:
+    return f'"{tag}"' in request.headers.get("if-none-match", "")
+
+
+def _cache_headers(tag: str) -> dict[str, str]:
+    return {"ETag": f'"{tag}"', "Cache-Control": "private, max-age=300"}
 
 
 def _page_file(request: Request, name: str) -> Response:

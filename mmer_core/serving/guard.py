@@ -1,11 +1,16 @@
 """Around every answer: whose name the request calls us by, headers that bind the browser, and the counting."""
 
+import asyncio
+import re
 import time
-from collections.abc import Collection
+from collections.abc import Container
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mmer_core.querying.pictures import PhotoChanged
+from mmer_core.serving.hosts import name_of
 from mmer_core.serving.metrics import Metrics
 from mmer_core.serving.refusal import Refusal
 
@@ -17,51 +22,105 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+CROWDED = "mmer.crowded"
+"""In the scope of a request that came when there were too many."""
+
+HEALTH = "/health"
 _METHODS = ("GET", "HEAD", "POST")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Guard:
     """ASGI middleware.
 
     Args:
-        hosts: Names that requests may call this service by; any when None. A page from elsewhere whose name was made to
-            point at this machine (DNS rebinding) calls it by that name, and reads nothing.
+        hosts: Names that requests may call this service by; any when None.
+        head_bytes: As in `Limits`. What reads HTTP only bounds a head that comes in parts.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: Collection[str] | None = None) -> None:
-        self._app, self._metrics, self._hosts = app, metrics, hosts
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, hosts: Container[str] | None = None, head_bytes: int = 2**16
+    ) -> None:
+        self._app, self._metrics, self._hosts, self._head_bytes = app, metrics, hosts, head_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, started = time.perf_counter(), 500, False
+        method = scope["method"]
+        # The head of an answer is that of the answer to GET, whatever the route.
+        inner = dict(scope) | {"method": "GET" if method == "HEAD" else method}
 
         async def guarded(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
+            elif method == "HEAD":
+                message = dict(message) | {"body": b""}
             await send(message)
 
         try:
-            if self._hosts is not None and _host(scope) not in self._hosts:
-                message = f"this service is not called {_host(scope)[:60]!r}; ask {' or '.join(sorted(self._hosts))}"
-                await Refusal(400, message).response()(scope, receive, guarded)
-            else:
-                await self._app(scope, receive, guarded)
+            self._check(inner)
+            await self._app(inner, receive, guarded)
+        except Refusal as refusal:
+            await refusal.response()(inner, receive, guarded)
+        except PhotoChanged:  # in the middle of the answer, which uvicorn breaks off then
+            pass
+        except asyncio.CancelledError:
+            # The service ends, and this request has had its time.
+            if not started:
+                await Refusal(503, "the service is ending; ask again when it is back").response()(
+                    inner, receive, guarded
+                )
         finally:
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._metrics.answered(_route(scope), method, status, time.perf_counter() - start)
+            counted = method if method in _METHODS else "other"
+            self._metrics.answered(_route(inner), counted, status, time.perf_counter() - start)
+
+    def _check(self, scope: Scope) -> None:
+        """Raises `Refusal` for what no route is asked."""
+        headers = Headers(scope=scope)
+        if _head_bytes(scope) > self._head_bytes:
+            raise Refusal(
+                400, f"address and headers are larger than {self._head_bytes // 1024} KiB; shorten them"
+            )
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # Whoever passes such requests on may take another end for theirs than we do.
+            message = "the request has both Content-Length and Transfer-Encoding; send one of them"
+            raise Refusal(400, message, headers={"Connection": "close"})
+        for name in [*headers.getlist("host"), *_without_authority(scope)] or [""]:
+            self._check_host(name)
+        if len(headers.getlist("host")) > 1:
+            raise Refusal(400, "the request has several headers Host; send one")
+        if scope.get(CROWDED) and not scope["path"].startswith(HEALTH):
+            raise Refusal(503, "too many requests are being answered; ask again in a second", retry_after=1)
+
+    def _check_host(self, authority: str) -> None:
+        if self._hosts is None or name_of(authority) in self._hosts:
+            return
+        called = f"this service is not called {authority[:60]!r}" if authority else "the request has no Host"
+        raise Refusal(
+            400, f"{called}; call it by its address, or start mmer serve with --allow-host and that name"
+        )
 
 
-def _host(scope: Scope) -> str:
-    """The name in the header ``Host``, without its port."""
-    host = Headers(scope=scope).get("host", "").lower()
-    return host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+def _without_authority(scope: Scope) -> list[str]:
+    """Make an absolute target (``GET http://name/path``), which proxies send, a path. Gives the name it had."""
+    found = _ABSOLUTE.fullmatch(scope.get("raw_path") or b"")
+    if found is None:
+        return []
+    raw = found[2] or b"/"
+    scope.update(raw_path=raw, path=unquote(raw.decode("ascii", "replace")))
+    return [found[1].decode("ascii", "replace")]
+
+
+def _head_bytes(scope: Scope) -> int:
+    fields = sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
+    return fields + len(scope.get("raw_path") or b"") + len(scope["query_string"])
 
 
 def _route(scope: Scope) -> str:

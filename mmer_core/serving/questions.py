@@ -5,12 +5,14 @@ The query string has ``text`` or ``id``, ``target``, ``k``, ``split`` and ``labe
 and the ratings) and may give a ``vector``, or several questions as ``queries``.
 """
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from mmer_core.retrieval import Filter
 from mmer_core.retrieval.side_table import RATINGS
@@ -31,9 +33,17 @@ _SHOWN = 60
 _LISTS = ("split", "label")
 _ALLOWED = {"text", "id", "target", "k", *_LISTS, *RATINGS}
 _ONE = "text, id or vector"
+_NUMBER = r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+WHOLE_PATTERN = r"^[-+]?[0-9]+$"
+INTERVAL_PATTERN = f"^{_NUMBER},{_NUMBER}$"
+"""How a query string spells ``k`` and ratings."""
+
+_SPELLED = {"k": (re.compile(WHOLE_PATTERN), "a whole number")} | dict.fromkeys(
+    RATINGS, (re.compile(INTERVAL_PATTERN), "two numbers as LOW,HIGH")
+)
 
 Name = Annotated[str, Field(max_length=MAX_TEXT)]
-Interval = tuple[float, float]
+Interval = tuple[FiniteFloat, FiniteFloat]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -86,6 +96,18 @@ class _Body(Asked, Options):
     queries: Annotated[list[Asked], Field(max_length=MAX_QUERIES)] | None = None
 
 
+def _body_schema() -> dict[str, Any]:
+    schema = _Body.model_json_schema()
+    asked = schema.pop("$defs")["Asked"]
+    schema["properties"]["queries"]["anyOf"][0]["items"] = asked
+    given = [{"required": [name]} for name in ("text", "id", "vector", "queries")]
+    return schema | {"anyOf": given, "title": "Questions"}
+
+
+BODY_SCHEMA = _body_schema()
+"""Of a JSON body, as the OpenAPI document shows it."""
+
+
 def from_query_string(items: Iterable[tuple[str, str]]) -> tuple[Asked, Options]:
     """One question of a GET. Raises `Refusal` (413 for what is too long, else 422)."""
     fields = _fields(items)
@@ -98,10 +120,17 @@ def options_from_query_string(items: Iterable[tuple[str, str]]) -> Options:
     return _read(Options, _fields(items))
 
 
+def check_no_fields(items: Iterable[tuple[str, str]]) -> None:
+    """Raises `Refusal` (422) when something stands beside a JSON body, which has all the fields itself."""
+    for name, _ in items:
+        raise Refusal(422, f"{name[:_SHOWN]!r} is in the address; put it into the JSON body")
+
+
 def from_json(body: bytes) -> tuple[list[Asked], Options]:
     """The questions of a POST. Raises `Refusal` (400 for what is no JSON, 413 for what is too much, else 422)."""
     try:
-        read = _Body.model_validate_json(body)
+        read = _Body.model_validate_json(body, strict=True)
+        json.loads(body, object_pairs_hook=_without_doubles)
     except ValidationError as error:
         raise _refusal(error) from None
     options = Options(**{name: getattr(read, name) for name in Options.model_fields})
@@ -135,6 +164,14 @@ def _only_one(asked: Asked) -> Asked:
     return asked
 
 
+def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> None:
+    """Raises `Refusal` (422) when an object has a name twice, as parsers differ in which one they take."""
+    names = [name for name, _ in pairs]
+    for name in names if len(set(names)) < len(names) else ():
+        if names.count(name) > 1:
+            raise Refusal(422, f"{name[:_SHOWN]} is given twice; give it once")
+
+
 def _fields(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in items:
@@ -142,6 +179,9 @@ def _fields(items: Iterable[tuple[str, str]]) -> dict[str, Any]:
             raise Refusal(
                 422, f"there is no parameter {name[:_SHOWN]!r}; there are {', '.join(sorted(_ALLOWED))}"
             )
+        form, wanted = _SPELLED.get(name, (None, ""))
+        if form is not None and not form.fullmatch(value):
+            raise Refusal(422, f"{name} is {value[:_SHOWN]!r}; give {wanted}")
         if name in _LISTS:
             fields.setdefault(name, []).append(value)
         elif name in fields:

@@ -1,5 +1,8 @@
 """How the service says no: a status and one sentence, what is wrong and what to do."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from starlette.responses import JSONResponse
 
 from mmer_core.errors import MmerError
@@ -12,12 +15,19 @@ class Refusal(MmerError):
         status: HTTP status.
         message: What is wrong and what to do.
         retry_after: Seconds after which the same may work.
+        headers: Others of the answer.
     """
 
-    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self.headers = dict(headers) | ({} if retry_after is None else {"Retry-After": str(retry_after)})
 
     def response(self) -> JSONResponse:
         """``{"error": message}``."""

@@ -74,6 +74,7 @@ class Service:
 
     def serve(self, edition: Edition) -> None:
         """Answer from this edition from now on; questions that are open end with the one they began with."""
+        edition.searcher.spellings  # noqa: B018  prepared now, so that no visitor waits for it
         self.edition = edition
         index = edition.searcher.index
         self.metrics.opened(index.count("image"), index.count("text"))

@@ -187,7 +187,7 @@ HOSTILE = [
 def test_nothing_outside_the_photos_is_read(world, ask: TestClient, path: str) -> None:
     root = PhotoRoot(world.root)
     with pytest.raises(NoPicture):
-        root.read(path)
+        root.open(path)
     refused(ask.get(f"/images/{spelled(path)}"), 404)
 
 
@@ -230,7 +230,7 @@ def test_nothing_is_written(ask: TestClient, method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/docs", "/openapi.json", "/page/app.py", "/page/..%2fapp.py", "/nothing", "/api"]
+    "path", ["/docs", "/redoc", "/health/", "/page/app.py", "/page/..%2fapp.py", "/nothing", "/api"]
 )
 def test_there_is_nothing_else(ask: TestClient, path: str) -> None:
     refused(ask.get(path), 404)

@@ -1,0 +1,128 @@
+"""Signals end the process: after what is open is answered, and in bounded time whatever does not return."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import numpy as np
+import pytest
+from service_thread import Listening, answer, ask
+
+from mmer_core.serving import Edition, Limits, Service, listen, serve
+
+GRACE = 2
+LIMITS = Limits(grace_seconds=GRACE, body_seconds=60, answer_seconds=60)
+
+
+class Hung:
+    """Work that never returns."""
+
+    def texts(self, texts: Any) -> Any:
+        threading.Event().wait()
+
+    def holds(self, id: str) -> bool:
+        return True
+
+    def picture(self, id: str, path: str | None = None) -> np.ndarray:
+        while True:  # and holds the interpreter as often as it can
+            pass
+
+
+def _serve(world: Any, listener: socket.socket, reopen: Callable[[], Edition] | None) -> None:
+    edition = Edition(replace(world.searcher, embedder=Hung()), prepared=Hung())  # type: ignore[arg-type]
+    serve(Service(edition), listener, reopen, limits=LIMITS)
+
+
+@contextlib.contextmanager
+def process(
+    world: Any, reopen: Callable[[], Edition] | None = None
+) -> Iterator[tuple[BaseProcess, Listening]]:
+    """The service in a process of its own, which is forked, as it has little to do."""
+    with listen("127.0.0.1", 0) as listener:
+        running = multiprocessing.get_context("fork").Process(target=_serve, args=(world, listener, reopen))
+        running.start()
+        service = Listening(listener.getsockname()[:2])
+    try:
+        assert service.get("/health/live").status == 200
+        yield running, service
+    finally:
+        running.kill()
+        running.join()
+
+
+def request(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("number", "target"),
+    [
+        (signal.SIGTERM, "/api/search?text=dog"),
+        (signal.SIGINT, "/api/search?text=dog"),
+        (signal.SIGTERM, "/pictures?id=a"),
+        (signal.SIGTERM, None),
+    ],
+)
+def test_nothing_that_hangs_holds_up_the_end(world, number: int, target: str | None) -> None:
+    with process(world) as (running, service), service.connect() as connection, service.connect() as slow:
+        slow.sendall(b"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        slow.sendall(b"Content-Length: 9\r\n\r\n")
+        if target is not None:
+            connection.sendall(request(target))
+            time.sleep(0.2)
+        start = time.monotonic()
+        os.kill(running.pid, number)
+        if target == "/api/search?text=dog":
+            assert answer(connection).status == 503
+        running.join(GRACE + 5)
+        assert running.exitcode == 0
+        assert time.monotonic() - start < GRACE + 2
+
+
+def test_what_is_open_is_answered_and_then_the_end_is_at_once(world) -> None:
+    with process(world) as (running, service), service.connect() as connection, service.connect():
+        body = b'{"id": "nobody"}'
+        head = f"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode())
+        time.sleep(0.2)
+        start = time.monotonic()
+        os.kill(running.pid, signal.SIGTERM)
+        time.sleep(0.3)
+        assert ask(connection, body).status == 404
+        running.join(GRACE)
+        assert running.exitcode == 0
+        assert time.monotonic() - start < GRACE
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+def test_a_second_signal_ends_at_once(world, numbers: tuple[int, int]) -> None:
+    with process(world) as (running, service), service.connect() as connection:
+        connection.sendall(request("/pictures?id=a"))
+        time.sleep(0.2)
+        start = time.monotonic()
+        os.kill(running.pid, numbers[0])
+        time.sleep(0.3)
+        os.kill(running.pid, numbers[1])
+        running.join(GRACE)
+        assert time.monotonic() - start < GRACE - 0.5
+        assert running.exitcode not in (None, 0)
+
+
+def test_a_hangup_opens_the_index_again(world) -> None:
+    newer = Edition(replace(world.searcher, key="index/newer"))
+    with process(world, lambda: newer) as (running, service):
+        os.kill(running.pid, signal.SIGHUP)
+        deadline = time.monotonic() + 20
+        while service.get("/api/index").json["index"] != "index/newer":
+            assert time.monotonic() < deadline
+        os.kill(running.pid, signal.SIGTERM)
+        running.join(GRACE + 5)
+        assert running.exitcode == 0
