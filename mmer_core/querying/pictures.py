@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
+from mmer_core.confined.pictures import UnreadableImageError, identified
+from mmer_core.datasets.pixels import read_rgb
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.datasets.proportions import proportioned
 from mmer_core.errors import ConfigError, DatasetError
@@ -114,17 +115,11 @@ class PhotoRoot:
                 status = os.fstat(handle)
                 if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
                     raise NoPicture(f"{path[:200]!r} is no photo of at most {MAX_BYTES // 2**20} MiB")
-                with Image.open(file) as picture:
-                    kind = MEDIA_TYPES.get(picture.format or "")
-                file.seek(0)
                 content = file.read(MAX_BYTES)
-        except NoPicture:
-            raise
-        except Exception:  # Pillow raises whatever a damaged file makes it stumble over
-            kind = None
-        if kind is None:
-            raise NoPicture(f"{path[:200]!r} is no picture that browsers show")
-        return PhotoFile(content, kind, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+            kind = identified(content, formats=tuple(MEDIA_TYPES))
+        except (OSError, UnreadableImageError):
+            raise NoPicture(f"{path[:200]!r} is no picture that browsers show") from None
+        return PhotoFile(content, MEDIA_TYPES[kind], f"{status.st_mtime_ns:x}-{status.st_size:x}")
 
     def picture(self, id: str, path: str | None) -> Picture:
         """As `Pictures.picture`."""
