@@ -1,6 +1,6 @@
 """Everything that is wrong with a dataset, found without preparing it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -8,14 +8,14 @@ from itertools import chain
 from pathlib import Path
 
 from mmer_core.config import IngestConfig
+from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.flickr_captions import read_captions
 from mmer_core.datasets.flickr_splits import assign
 from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.leakage import GROUP, Print, compare_splits, fingerprint_image, shared_groups
-from mmer_core.datasets.photos import Photo, photo_reader
-from mmer_core.datasets.pixels import UnreadableImageError
+from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepare import rejected
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
@@ -57,14 +57,16 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
     look = partial(_look, raw, reader=photo_reader(raw.protocol))
     broken: list[Quarantined] = []
     prints: dict[str, list[tuple[str, Print]]] = {split: [] for split in SPLITS}
+    photos = list(by_photo.values())
+    together = [photos[at : at + AT_ONCE] for at in range(0, len(photos), AT_ONCE)]
     with ThreadPoolExecutor(workers) as pool:
-        looks = pool.map(look, by_photo.values())
-        for done, (samples, (faults, seen)) in enumerate(zip(by_photo.values(), looks, strict=True), 1):
+        looks = chain.from_iterable(pool.map(look, together))
+        for done, (samples, (faults, seen)) in enumerate(zip(photos, looks, strict=True), 1):
             broken += faults
             if seen is not None:
                 for sample in samples:
                     prints[sample.split].append((sample.id, seen))
-            progress(done, len(by_photo))
+            progress(done, len(photos))
     refused = {(fault.split, fault.id) for fault in broken}
     left = {sample.split for sample in raw.samples if (sample.split, printable(sample.id)) not in refused}
     empty = [
@@ -77,13 +79,22 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
 
 
 def _look(
-    raw: RawDataset, samples: list[Sample], reader: Callable[[Path], Photo]
+    raw: RawDataset, photos: Sequence[list[Sample]], reader: PhotoReader
+) -> list[tuple[list[Quarantined], Print | None]]:
+    """For each of some photos what is wrong with it, or with the boxes of the samples that share it; and its print."""
+    following = iter(photos)
+
+    def look(photo: Photo | UnreadableImageError) -> tuple[list[Quarantined], Print | None]:
+        return _look_at(raw, next(following), photo)
+
+    return reader.each([samples[0].image for samples in photos], look)
+
+
+def _look_at(
+    raw: RawDataset, samples: list[Sample], photo: Photo | UnreadableImageError
 ) -> tuple[list[Quarantined], Print | None]:
-    """What is wrong with the photo that these samples share, or with their boxes in it; and its print."""
-    try:
-        photo = reader(samples[0].image)
-    except UnreadableImageError as error:
-        broken = Rejected("unreadable_image", str(error))
+    if isinstance(photo, UnreadableImageError):
+        broken = Rejected("unreadable_image", str(photo))
         return [fault for sample in samples for fault in rejected(raw, sample, broken)], None
     places = [(sample, crop_person(sample, photo.size, raw.protocol)) for sample in samples]
     found = [rejected(raw, sample, place) for sample, place in places if isinstance(place, Rejected)]

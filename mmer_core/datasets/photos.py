@@ -7,13 +7,12 @@ one of 255 levels, in two fifths of the time.
 """
 
 import ctypes
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +21,21 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from mmer_core.confined.picture_limits import MAX_PIXELS
+from mmer_core.confined.picture_protocol import OPENCV, PILLOW
+from mmer_core.confined.pictures import Pixels, UnreadableImageError, decoded, decoded_each
 from mmer_core.datasets.boxes import Size
-from mmer_core.datasets.pixels import MAX_PIXELS, UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError
 
 Square = npt.NDArray[np.uint8]
 """``(side, side, 3)`` RGB."""
+
+_TALL = 2**14
+"""Pixels that no camera's photo is tall: of taller ones the height is reduced first."""
+
+
+T = TypeVar("T")
 
 
 class Photo(Protocol):
@@ -44,17 +51,18 @@ class Photo(Protocol):
 
 @dataclass(frozen=True)
 class PillowPhoto:
-    """A photo decoded by Pillow."""
+    """A photo decoded by Pillow; ``pixels`` are ``(H, W, 4)`` uint8 RGB with a byte of padding."""
 
-    image: Image.Image
+    pixels: npt.NDArray[np.uint8]
 
     @property
     def size(self) -> Size:
-        return self.image.size
+        height, width = self.pixels.shape[:2]
+        return width, height
 
     def square(self, side: int, box: Box | None = None) -> Square:
         """As `Photo.square`."""
-        return resized(self.image, side, box)
+        return _squeezed(self.pixels, side, box)
 
 
 @dataclass(frozen=True)
@@ -78,10 +86,18 @@ class Cv2Photo:
 
 def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
     """An RGB picture, or a non-empty box inside it, squeezed to a square as all protocols but ``mat2py`` do."""
-    x1, y1, x2, y2 = box or (0, 0, *image.size)
+    return _squeezed(_pixels(image), side, box)
+
+
+def _squeezed(pixels: npt.NDArray[np.uint8], side: int, box: Box | None) -> Square:
+    """The same for ``(H, W, 3)`` or ``(H, W, 4)``, of which the fourth channel is padding."""
+    x1, y1, x2, y2 = box or (0, 0, pixels.shape[1], pixels.shape[0])
     # The batch dimension first: with its stride right, torch sees channels last, and turns nothing around.
-    pixels = torch.from_numpy(_pixels(image)[y1:y2, x1:x2])[None].permute(0, 3, 1, 2)
-    red, green, blue, *_ = interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0].numpy()
+    photo = torch.from_numpy(pixels[y1:y2, x1:x2])[None].permute(0, 3, 1, 2)
+    if y2 - y1 > _TALL > side:
+        # torch resizes the width first, and would make the widened copy of a tall picture as tall.
+        photo = interpolate(photo, (side, x2 - x1), mode="bilinear", antialias=True)
+    red, green, blue, *_ = interpolate(photo, (side, side), mode="bilinear", antialias=True)[0].numpy()
     return np.stack([red, green, blue], axis=-1)
 
 
@@ -100,40 +116,40 @@ def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.frombuffer(held, np.uint8).reshape(image.height, image.width, 4)
 
 
-def photo_reader(protocol: str) -> Callable[[Path], Photo]:
-    """The function that decodes photos under a protocol; it raises `UnreadableImageError`.
+@dataclass(frozen=True)
+class PhotoReader:
+    """What decodes photos under a protocol."""
+
+    protocol: str
+
+    def each(self, paths: Sequence[Path], use: Callable[[Photo | UnreadableImageError], T]) -> list[T]:
+        """What becomes of every photo, or of the reason why it cannot be read. ``use`` must not keep a photo."""
+        as_photo, how = (Cv2Photo, OPENCV) if self.protocol == "mat2py" else (PillowPhoto, PILLOW)
+
+        def read(pixels: Pixels | UnreadableImageError) -> T:
+            return use(pixels if isinstance(pixels, UnreadableImageError) else as_photo(pixels))
+
+        return decoded_each(paths, read, how=how, most=MAX_PIXELS)
+
+
+def photo_reader(protocol: str) -> PhotoReader:
+    """What decodes photos under a protocol.
 
     Raises:
         ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
     """
     if protocol == "mat2py":
         cv2_module()
-        return read_cv2
-    return read_pillow
-
-
-def read_pillow(path: Path) -> PillowPhoto:
-    """Raises `UnreadableImageError`, see `mmer_core.datasets.pixels`."""
-    return PillowPhoto(read_rgb(path))
+    return PhotoReader(protocol)
 
 
 def read_cv2(path: Path) -> Cv2Photo:
-    """Decode as the reference does; truncated JPEGs that OpenCV completes with gray are kept.
+    """Decode one photo as the reference does; truncated JPEGs that OpenCV completes with gray are kept.
 
     Raises:
         UnreadableImageError: Missing, too large, or nothing that OpenCV reads.
     """
-    cv2 = cv2_module()
-    if not os.path.isfile(path):
-        raise UnreadableImageError("the file does not exist")
-    _refuse_bomb(path)
-    try:
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise UnreadableImageError(" ".join(str(error).split())) from None
-    if pixels is None:
-        raise UnreadableImageError("OpenCV cannot decode it")
-    return Cv2Photo(pixels)
+    return Cv2Photo(decoded(path, how=OPENCV, most=MAX_PIXELS))
 
 
 @cache
@@ -151,16 +167,3 @@ def cv2_module() -> ModuleType:
             "or use the protocol corrected"
         ) from None
     return cv2
-
-
-def _refuse_bomb(path: Path) -> None:
-    """OpenCV allocates 2^30 pixels without a word; Pillow reads the size off the header first."""
-    try:
-        with Image.open(path) as header:
-            width, height = header.size
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(" ".join(str(error).split())) from None
-    except Exception:
-        return  # not for Pillow to say: OpenCV reads files that Pillow does not
-    if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{width}x{height} pixels are more than {MAX_PIXELS}")

@@ -5,18 +5,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from mmer_core.config import IngestConfig
+from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.flickr8k import orphans
-from mmer_core.datasets.photos import Photo, photo_reader
-from mmer_core.datasets.pixels import UnreadableImageError
+from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepared import DatasetCard
 from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
 from mmer_core.datasets.rows import RowWriter
@@ -50,8 +50,8 @@ def prepare(
 ) -> DatasetCard:
     """Write a prepared dataset.
 
-    Each photo is decoded once, however many people it shows. Memory holds one decoded photo a worker, and never
-    an array of pictures. The bytes written do not depend on ``workers``, nor on how often the work was killed.
+    Each photo is decoded once, however many people it shows. Memory holds few decoded photos a worker, and
+    never an array of pictures. The bytes written do not depend on ``workers``, nor on how often the work was killed.
 
     Args:
         folder: Receives the files; ``dataset.json`` comes last, so a folder without it is unfinished.
@@ -96,7 +96,7 @@ def _write_arrays(
         rows = sum(map(len, photos[split]))
         shards = -(-len(photos[split]) // SHARD)
         with SplitWriter(arrays, split, rows, shards, sides) as writer:
-            read = partial(_read_photo, reader=reader, streams=writer.streams, protocol=raw.protocol)
+            read = partial(_read_photos, reader=reader, streams=writer.streams, protocol=raw.protocol)
             found[split] = _do_shards(writer, photos[split], read, workers, advance)
             keep = sorted(row for row, result in found[split] if isinstance(result, Crop))
             writer.finish(keep, folder)
@@ -106,7 +106,7 @@ def _write_arrays(
 def _do_shards(
     writer: SplitWriter,
     photos: Sequence[_Photo],
-    read: Callable[[_Photo], list[Outcome]],
+    read: Callable[[Sequence[_Photo]], list[list[Outcome]]],
     workers: int,
     advance: Callable[[int], None],
 ) -> list[Outcome]:
@@ -123,7 +123,8 @@ def _do_shards(
                 advance(len(shard))
             else:
                 outcomes = []
-                for photo in _in_order(pool, read, shard, ahead=4 * workers):
+                together = [shard[at : at + AT_ONCE] for at in range(0, len(shard), AT_ONCE)]
+                for photo in chain.from_iterable(_in_order(pool, read, together, ahead=2 * workers)):
                     outcomes += photo
                     advance(1)
                 recorded.append(recorder.submit(writer.record, number, outcomes))
@@ -183,14 +184,23 @@ def _photos(samples: list[Sample]) -> list[_Photo]:
     return list(by_photo.values())
 
 
-def _read_photo(
-    photo: _Photo, reader: Callable[[Path], Photo], streams: dict[str, RowWriter], protocol: str
+def _read_photos(
+    photos: Sequence[_Photo], reader: PhotoReader, streams: dict[str, RowWriter], protocol: str
+) -> list[list[Outcome]]:
+    """Decode some photos and write the rows of everybody in them."""
+    following = iter(photos)
+
+    def write(image: Photo | UnreadableImageError) -> list[Outcome]:
+        return _write_photo(next(following), image, streams, protocol)
+
+    return reader.each([photo[0][1].image for photo in photos], write)
+
+
+def _write_photo(
+    photo: _Photo, image: Photo | UnreadableImageError, streams: dict[str, RowWriter], protocol: str
 ) -> list[Outcome]:
-    """Decode one photo and write the rows of everybody in it."""
-    try:
-        image = reader(photo[0][1].image)
-    except UnreadableImageError as error:
-        broken = Rejected("unreadable_image", str(error))
+    if isinstance(image, UnreadableImageError):
+        broken = Rejected("unreadable_image", str(image))
         return [(row, broken) for row, _ in photo]
     context = image.square(streams["context"].side)
     outcomes: list[Outcome] = []

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
+from mmer_core.confined.pictures import UnreadableImageError
+from mmer_core.datasets.pixels import read_rgb
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.datasets.proportions import proportioned
 from mmer_core.errors import ConfigError, DatasetError
@@ -31,6 +33,13 @@ MEDIA_TYPES = {
 }
 """Formats that every browser shows, by Pillow's name."""
 
+_BEGINNINGS = {
+    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
+    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "image/gif": re.compile(rb"GIF8[79]a"),
+    "image/bmp": re.compile(rb"BM"),
+}
 MAX_BYTES = 2**26
 _TRIED = 20
 
@@ -160,12 +169,9 @@ class PhotoRoot:
 
 
 def _media_type(file: BinaryIO) -> str | None:
-    try:
-        with Image.open(file, formats=tuple(MEDIA_TYPES)) as picture:
-            # An MPO, as phones make them, is a JPEG with more behind it.
-            return MEDIA_TYPES.get("JPEG" if picture.format == "MPO" else picture.format or "")
-    except Exception:  # Pillow raises whatever a damaged file makes it stumble over
-        return None
+    """What the first bytes say; nothing is decoded, and browsers are told not to guess otherwise."""
+    head = file.read(16)
+    return next((kind for kind, beginning in _BEGINNINGS.items() if beginning.match(head)), None)
 
 
 def encoded(picture: Picture) -> tuple[bytes, str]:

@@ -82,11 +82,12 @@ def test_each_photo_is_decoded_once(emotic_tree, tmp_path, monkeypatch):
     opened, steps = Counter(), []
     read = photo_reader("corrected")
 
-    def counting(path):
-        opened[path] += 1
-        return read(path)
+    class Counting:
+        def each(self, paths, use):
+            opened.update(paths)
+            return read.each(paths, use)
 
-    monkeypatch.setattr(prepare_module, "photo_reader", lambda protocol: counting)
+    monkeypatch.setattr(prepare_module, "photo_reader", lambda protocol: Counting())
     _prepare(raw, tmp_path, progress=lambda done, total, note="": steps.append((done, total)))
     photos = {sample.image for sample in raw.samples}
     assert opened == dict.fromkeys(photos, 1)

@@ -39,15 +39,16 @@ def attempt(raw, tmp_path, monkeypatch):
     def run(name: str, *, config: IngestConfig = CONFIG, until: int = 10**6) -> Counter[Path]:
         opened: Counter[Path] = Counter()
 
-        def counting(path: Path):
-            opened[path] += 1
-            return read(path)
+        class Counting:
+            def each(self, paths, use):
+                opened.update(paths)
+                return read.each(paths, use)
 
         def progress(done: int, total: int, note: str = "") -> None:
             if done > until:
                 raise Stopped
 
-        monkeypatch.setattr(prepare_module, "photo_reader", lambda protocol: counting)
+        monkeypatch.setattr(prepare_module, "photo_reader", lambda protocol: Counting())
         out, scratch = tmp_path / name, tmp_path / "scratch"
         try:
             prepare(raw, config, out, scratch, workers=1, synthetic=False, progress=progress)

@@ -1,0 +1,217 @@
+"""The child that decodes pictures: ``python -m mmer_core.confined.picture_child REGION``.
+
+It reads requests from standard input, one at a time, and answers on standard output; pixels go into shared memory, the
+file with the descriptor ``REGION``. It ends with its standard input, so that it does not outlive its parent.
+"""
+
+import ctypes
+import io
+import mmap
+import os
+import signal
+import sys
+from typing import IO
+
+from PIL import Image
+
+from mmer_core.confined.limits import confine, end_after
+from mmer_core.confined.picture_bounds import Refused, sniffed, unknown
+from mmer_core.confined.picture_files import open_file, opened, prepare_pillow, upright_rgb
+from mmer_core.confined.picture_limits import MAX_PIXELS, memory_for
+from mmer_core.confined.picture_protocol import (
+    CHANNELS,
+    DECODED,
+    LATER,
+    LENGTH_BYTES,
+    OUT_OF_MEMORY,
+    PILLOW,
+    READY,
+    REFUSED,
+    ROOM,
+    Reply,
+    Request,
+    unpack_length,
+)
+
+_PAGE = 2**12
+_KEPT_BYTES = 2**26
+"""What Pillow may keep of a picture for the next."""
+
+
+class _NoRoom(Exception):
+    """A picture has no room beside those before it."""
+
+
+class Region:
+    """Memory that parent and child share. It grows, and never shrinks."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._map = mmap.mmap(handle, os.fstat(handle).st_size)
+        self._place = 0
+
+    def start(self) -> None:
+        """What is there has been read."""
+        self._place = 0
+
+    def read(self, size: int) -> bytes:
+        """What the parent put at the start."""
+        if size > len(self._map):  # the parent made it larger
+            self._map = mmap.mmap(self._handle, os.fstat(self._handle).st_size)
+        return self._map[:size]
+
+    def room(self, size: int) -> tuple[mmap.mmap, int]:
+        """Memory, and a place in it for so many bytes. Raises `_NoRoom`."""
+        if self._place + size > (ROOM if self._place else len(self._map)):
+            if self._place:
+                raise _NoRoom
+            os.ftruncate(self._handle, size)
+            self._map = mmap.mmap(self._handle, size)
+        return self._map, self._place
+
+    def write(self, address: int, size: int) -> None:
+        """Copy bytes from an address."""
+        memory, place = self.room(size)
+        ctypes.memmove(ctypes.addressof(ctypes.c_char.from_buffer(memory, place)), address, size)
+
+    def filled(self, size: int) -> int:
+        """Where the bytes begin that are there now; the next come after them."""
+        place = self._place
+        self._place += -(-size // _PAGE) * _PAGE
+        return place
+
+
+def main(handle: int) -> None:
+    """Serve until the parent closes its end."""
+    confine(memory_for(MAX_PIXELS))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    prepare_pillow()
+    region = Region(handle)
+    requests, replies = sys.stdin.buffer, os.dup(1)
+    # What libraries print belongs to no photo that a reader could find again.
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.write(replies, READY)
+    os.dup2(quiet, 2)
+    while request := _next(requests):
+        confine(memory_for(request.most))
+        region.start()
+        for path in request.paths or (None,):
+            _set_clocks(request.cpu_seconds, request.seconds)
+            reply = _serve(request, path, region)
+            _set_clocks(0, 0)
+            os.write(replies, reply.pack())
+            if reply.status == LATER:
+                break
+
+
+def _next(requests: IO[bytes]) -> Request | None:
+    length = requests.read(LENGTH_BYTES)
+    if len(length) < LENGTH_BYTES:
+        return None
+    size = unpack_length(length)
+    body = requests.read(size)
+    return Request.unpack(body) if len(body) == size else None
+
+
+def _set_clocks(cpu_seconds: float, seconds: float) -> None:
+    end_after(seconds)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+
+
+def _serve(request: Request, path: str | None, region: Region) -> Reply:
+    file = None
+    try:
+        file = io.BytesIO(region.read(request.size)) if path is None else open_file(path)
+        decode = _with_pillow if request.how == PILLOW else _with_opencv
+        width, height = decode(request, path, file, region)
+        return Reply(DECODED, width, height, region.filled(CHANNELS[request.how] * width * height))
+    except _NoRoom:
+        return Reply(LATER)
+    except Refused as refusal:
+        return Reply(REFUSED, message=str(refusal))
+    except MemoryError:
+        return Reply(OUT_OF_MEMORY)
+    # Decoders raise whatever a damaged file makes them stumble over (struct.error, KeyError, cv2.error, ...).
+    except Exception as error:
+        text = str(error).replace(repr(file), "the file") if file else str(error)
+        return Reply(REFUSED, message=" ".join(text.split()) or type(error).__name__)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _with_pillow(request: Request, path: str | None, file: IO[bytes], region: Region) -> tuple[int, int]:
+    image = opened(file, request.formats, request.most)
+    there = _decode_in_place(image, region)
+    image = upright_rgb(image, request.most)
+    size = width, height = image.size
+    if image.im is not there:
+        region.write(_address(image), 4 * width * height)
+    del image
+    if 4 * width * height > _KEPT_BYTES:
+        Image.core.clear_cache()
+    return size
+
+
+def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Region) -> tuple[int, int]:
+    """As the reference converter does: also truncated JPEGs, which OpenCV completes with gray."""
+    import cv2
+
+    assert path is not None
+    if sniffed(file.read(16), request.formats) is None:
+        raise unknown(request.formats)
+    try:
+        header = opened(file, request.formats, request.most)
+    except (Refused, MemoryError):
+        raise
+    except Exception:
+        header = None  # not for Pillow to say: OpenCV reads files that Pillow does not
+    if header is not None and header.mode in ("F", "I") and header.format == "TIFF":
+        raise Refused("it holds 32-bit values, which OpenCV does not decode: save it with 8 bits")
+    # From the path: OpenCV completes nothing that it reads from memory.
+    pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise Refused("OpenCV cannot decode it")
+    height, width = pixels.shape[:2]
+    region.write(pixels.ctypes.data, pixels.nbytes)
+    return width, height
+
+
+def _decode_in_place(image: Image.Image, region: Region) -> object:
+    """Have Pillow decode an RGB JPEG, as most photos are, where the parent reads it; None for others.
+
+    Other formats can leave pixels out, and those of the picture before would show.
+    """
+    if image.format != "JPEG" or image.mode != "RGB":
+        return None
+    memory, place = region.room(4 * image.width * image.height)
+    image.im = Image.core.map_buffer(memory, image.size, "raw", place, ("RGB", 0, 1))
+    return image.im
+
+
+class _ArrowArray(ctypes.Structure):
+    """https://arrow.apache.org/docs/format/CDataInterface.html"""
+
+
+_ArrowArray._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "null_count", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_ArrowArray))),
+    ("dictionary", ctypes.c_void_p),
+    ("release", ctypes.c_void_p),
+    ("private_data", ctypes.c_void_p),
+]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+
+def _address(image: Image.Image) -> int:
+    """Where Pillow holds an RGB picture, four bytes a pixel, for as long as the picture lives."""
+    _, capsule = image.__arrow_c_array__()
+    array = _ArrowArray.from_address(_pointer(capsule, b"arrow_array"))
+    return int(array.children[0].contents.buffers[1])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,104 @@
+"""Any picture that Pillow decodes to 8-bit RGB, by the rules that ``docs/manifest.md`` lists, or a refusal."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from mmer_core.confined.picture_bounds import Refused
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_STRIP_PIXELS = 2**20
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture as RGB. Raises `Refused` where its numbers have no certain meaning, or nothing would be seen."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_numbers(image).convert("RGB")
+    if image.mode == "LAB":
+        raise Refused("its colours are CIE L*a*b*, which is not converted: save it as RGB")
+    if (image.mode == "P" and "transparency" in image.info) or image.mode in (
+        "LA",
+        "PA",
+        "RGBA",
+        "La",
+        "RGBa",
+    ):
+        return _opaque(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The colours without their transparency."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    image = image if image.mode == "RGBA" else image.convert("RGBA")
+    extrema: list[Any] = [image.getchannel(channel).getextrema() for channel in "RGBA"]
+    *colours, (least, most) = extrema
+    if most == 0 or (least < most and all(low == high for low, high in colours)):
+        raise Refused("all that it shows is transparency: draw it on a background")
+    return image.convert("RGB")
+
+
+def _from_numbers(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and floating-point gray to 8 bits."""
+    import numpy as np
+
+    white = _white(image)
+    gray = Image.new("L", image.size)
+    inverted = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    for top, values in _strips(image):
+        if isinstance(white, int):  # whole numbers, rounded to the nearest
+            eight = (values.astype(np.int64) * 510 + white) // (2 * white)
+        else:
+            eight = np.rint(values * np.float64(255 / white))
+        eight = eight.astype(np.uint8)
+        gray.paste(Image.fromarray(255 - eight if inverted else eight), (0, top))
+    return gray
+
+
+def _white(image: Image.Image) -> int | float:
+    """The value that becomes 255; a float for fractions."""
+    if image.mode.startswith("I;16"):
+        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        return int(2 ** min(bits, 16) - 1)
+    if image.mode == "I" and image.format == "PPM":  # which Pillow stretches to 16 bits
+        return 65535
+    least, most, whole = _range(image)
+    if image.mode == "F" and least >= 0 and most <= 1:
+        return 1.0
+    if whole and least >= 0 and most <= 255:
+        return 255
+    if image.mode == "I" and least >= 0 and most <= 65535:
+        return 65535
+    taken = "0..1, or whole ones in 0..255" if image.mode == "F" else "0..255 or 0..65535"
+    kind = "floating-point" if image.mode == "F" else "32-bit"
+    raise Refused(
+        f"its {kind} values are in {least:g}..{most:g}, and only values in {taken} have a certain meaning"
+    )
+
+
+def _range(image: Image.Image) -> tuple[float, float, bool]:
+    """Least and greatest value, and whether all are whole numbers."""
+    import numpy as np
+
+    least, most, whole = float("inf"), float("-inf"), True
+    for _, values in _strips(image):
+        if image.mode == "F":
+            if not np.isfinite(values).all():
+                raise Refused("it holds values that are no finite numbers (NaN or infinite)")
+            whole = whole and bool((values == np.rint(values)).all())
+        least, most = min(least, float(values.min())), max(most, float(values.max()))
+    return least, most, whole
+
+
+def _strips(image: Image.Image) -> "Iterator[tuple[int, npt.NDArray[Any]]]":
+    """First rows and values of parts that are small enough to be copied a few times."""
+    import numpy as np
+
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))

@@ -1,0 +1,238 @@
+"""One child that decodes pictures, as its parent sees it."""
+
+import mmap
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mmer_core.confined import picture_limits as limits
+from mmer_core.confined.picture_protocol import CHANNELS, DECODED, LATER, READY, ROOM, Reply, Request
+from mmer_core.errors import EngineError
+
+_CHILD = "mmer_core.confined.picture_child"
+_START_SECONDS = 120.0
+_GRACE_SECONDS = 5.0
+"""For the child to end by its own clock, before it is killed."""
+_KEPT_BYTES = 2**26
+"""Shared memory that a child which waits may keep."""
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "PYTHONUTF8",
+)
+
+
+class ChildEnded(Exception):
+    """A child that gave no answer.
+
+    Attributes:
+        blamed: Whether the picture was too much for it; else it may have been killed by somebody.
+    """
+
+    def __init__(self, message: str, *, blamed: bool) -> None:
+        super().__init__(message)
+        self.blamed = blamed
+
+
+class Child:
+    """Started by its making; serves one thread at a time.
+
+    Raises:
+        EngineError: It cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self._request: Request
+        self._received = bytearray()
+        self._used = 0
+        self._region = _shared_memory()
+        os.ftruncate(self._region, ROOM)
+        self._see_region()
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-m", _CHILD, str(self._region)]
+        self._socket = ours
+        self._process = subprocess.Popen(
+            command,
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.PIPE,
+            pass_fds=[self._region],
+            env=_environment(),
+        )
+        theirs.close()
+        self._poll = select.poll()
+        self._poll.register(ours, select.POLLIN)
+        self._await_start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was not ended from here."""
+        return self._region >= 0
+
+    def address(self, place: int) -> int:
+        """Where in this process a place of the shared memory is."""
+        return self._address + place
+
+    def ask(self, request: Request, content: bytes | None) -> None:
+        """Have pictures decoded: `reply` says of each in turn what became of it.
+
+        Args:
+            content: The bytes of the file, where the request has no paths.
+
+        Raises:
+            ChildEnded: It is no more.
+        """
+        self._request = request
+        try:
+            if content is not None:
+                self._lend(content)
+            self._socket.sendall(request.pack(), getattr(socket, "MSG_NOSIGNAL", 0))
+        except OSError:
+            raise self._ended() from None
+
+    def reply(self) -> Reply:
+        """Raises `ChildEnded`: it gives no answer, and is no more."""
+        seconds = self._request.seconds
+        try:
+            while (reply := Reply.unpack(self._received)) is None:
+                self._received += self._receive(time.monotonic() + seconds + _GRACE_SECONDS)
+            if reply.status == DECODED:
+                self._check_room(reply)
+            if reply.status == LATER and not self._used:  # a sound child has room for the first
+                raise ValueError("no room")
+        except TimeoutError:
+            self.end()
+            raise ChildEnded(f"decoding it does not end within {seconds:g} s", blamed=True) from None
+        except (OSError, ValueError):
+            raise self._ended() from None
+        return reply
+
+    def rest(self) -> None:
+        """Give back the memory that large pictures took."""
+        if self._used > _KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
+            self._map.madvise(mmap.MADV_REMOVE)
+        self._used = 0
+
+    def kill(self) -> None:
+        """Kill it; whoever waits for its answer learns of it."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """Kill it, and close what leads to it; again and again does no harm. For who has it, and nobody else."""
+        self._process.kill()
+        self._process.wait()
+        self.forget()
+
+    def forget(self) -> None:
+        """Close what leads to it, in a forked copy of its parent, whose child it is not."""
+        if self._region >= 0:
+            self._socket.close()
+            os.close(self._region)
+            self._region = -1
+        if self._process.returncode is None:
+            self._process.returncode = 0  # not for this process to wait for
+
+    def _await_start(self) -> None:
+        errors = self._process.stderr
+        assert errors is not None
+        try:
+            started = self._receive(time.monotonic() + _START_SECONDS, len(READY)) == READY
+        except OSError:
+            started = False
+        if not started:
+            self._process.kill()
+            last = errors.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            self.end()
+            reason = last[0] if last else f"it gave no sign within {_START_SECONDS:g} s"
+            raise EngineError(f"cannot start the process that decodes pictures ({_CHILD}): {reason}")
+        errors.close()
+
+    def _receive(self, deadline: float, most: int = 4096) -> bytes:
+        """What the child sent. Raises `TimeoutError`, or `ConnectionError` when it ended."""
+        if not self._poll.poll(1000 * max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        received = self._socket.recv(most)
+        if not received:
+            raise ConnectionError
+        return received
+
+    def _lend(self, content: bytes) -> None:
+        if len(content) > len(self._map):
+            os.ftruncate(self._region, len(content))
+            self._see_region()
+        self._map[: len(content)] = content
+        self._used = len(content)
+
+    def _check_room(self, reply: Reply) -> None:
+        """Raises `ValueError` for pixels that cannot be there."""
+        if reply.width * reply.height > self._request.most:
+            raise ValueError("more pixels than were allowed")
+        end = reply.place + CHANNELS[self._request.how] * reply.width * reply.height
+        if (
+            end > len(self._map) and not reply.place
+        ):  # there is nothing before it, which somebody could still read
+            self._see_region()
+        if end > len(self._map):
+            raise ValueError("more pixels than there is memory")
+        self._used = max(self._used, end)
+
+    def _see_region(self) -> None:
+        self._map = mmap.mmap(self._region, os.fstat(self._region).st_size)
+        self._address: int = np.frombuffer(self._map, np.uint8).ctypes.data
+
+    def _ended(self) -> ChildEnded:
+        """Why there is no answer, by how the child ended."""
+        try:
+            code = self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:  # it lives and talks nonsense
+            code = 0
+        self.end()
+        request = self._request
+        if code == -signal.SIGPROF:
+            return ChildEnded(
+                f"decoding it takes more than {request.cpu_seconds:g} s of computing", blamed=True
+            )
+        if code == -signal.SIGALRM:
+            return ChildEnded(f"decoding it does not end within {request.seconds:g} s", blamed=True)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ChildEnded(f"its decoder crashes ({how})", blamed=False)
+
+
+def _shared_memory() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("mmer-picture", os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _environment() -> dict[str, str]:
+    """What a decoder needs to know: no credentials, no settings of ours, and where we import from."""
+    passed = {name: text for name, text in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")}
+    return passed | {
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
+        # glibc: memory of one picture stays for the next, where by default its pages are made anew each time.
+        "MALLOC_MMAP_THRESHOLD_": str(2**25),
+        "MALLOC_TRIM_THRESHOLD_": str(2**26),
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OPENCV_IO_MAX_IMAGE_PIXELS": str(limits.MAX_PIXELS),
+        "OPENCV_IO_MAX_IMAGE_WIDTH": str(limits.MAX_SIDE),
+        "OPENCV_IO_MAX_IMAGE_HEIGHT": str(limits.MAX_SIDE),
+    }

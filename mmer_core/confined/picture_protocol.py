@@ -1,0 +1,95 @@
+"""What parent and child say to each other: a request for some pictures, and a reply about each, as it is done.
+
+Pixels, and the bytes of a picture that is in no file, are in memory that both share.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+
+READY = b"R"
+"""What a child writes once, when it can take requests."""
+
+PILLOW, OPENCV = "pillow", "opencv"
+"""Decode with Pillow to ``(H, W, 4)``, or with OpenCV to ``(H, W, 3)``."""
+CHANNELS = {PILLOW: 4, OPENCV: 3}
+
+DECODED, REFUSED, OUT_OF_MEMORY, LATER = range(4)
+"""``LATER``: this picture and those after it have no room beside those before; ask for them again."""
+
+ROOM = 2**24
+"""Bytes of shared memory that there are from the start. Only the first picture of a request may take more."""
+
+_LENGTH = struct.Struct("<I")
+_REPLY = struct.Struct("<BIIQH")
+_MOST_TEXT = 2000
+
+
+@dataclass(frozen=True)
+class Request:
+    """Pictures to decode.
+
+    Attributes:
+        how: ``pillow`` or ``opencv``.
+        paths: Absolute; none when the bytes of one file are in the shared memory.
+        size: How many bytes those are.
+        formats: Those that are opened, by Pillow's names.
+        most: Pixels of a picture.
+        cpu_seconds, seconds: Of one picture, after which the child ends itself.
+    """
+
+    how: str
+    paths: tuple[str, ...]
+    size: int
+    formats: tuple[str, ...]
+    most: int
+    cpu_seconds: float
+    seconds: float
+
+    def pack(self) -> bytes:
+        body = json.dumps(vars(self)).encode()
+        return _LENGTH.pack(len(body)) + body
+
+    @classmethod
+    def unpack(cls, body: bytes) -> "Request":
+        fields = json.loads(body)
+        return cls(**{**fields, "paths": tuple(fields["paths"]), "formats": tuple(fields["formats"])})
+
+
+LENGTH_BYTES = _LENGTH.size
+
+
+def unpack_length(content: bytes) -> int:
+    """The length of the request that follows."""
+    length: int = _LENGTH.unpack(content)[0]
+    return length
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of a picture: its size and its place in the shared memory, or a message."""
+
+    status: int
+    width: int = 0
+    height: int = 0
+    place: int = 0
+    message: str = ""
+
+    def pack(self) -> bytes:
+        text = self.message.encode("utf-8", "replace")[:_MOST_TEXT]
+        return _REPLY.pack(self.status, self.width, self.height, self.place, len(text)) + text
+
+    @classmethod
+    def unpack(cls, received: bytearray) -> "Reply | None":
+        """The first reply, which is taken away; None until it is whole. Raises `ValueError` for nonsense."""
+        if len(received) < _REPLY.size:
+            return None
+        status, width, height, place, length = _REPLY.unpack_from(received)
+        if status not in (DECODED, REFUSED, OUT_OF_MEMORY, LATER) or length > _MOST_TEXT:
+            raise ValueError("not a reply")
+        end = _REPLY.size + length
+        if len(received) < end:
+            return None
+        text = received[_REPLY.size : end].decode("utf-8", "replace")
+        del received[:end]
+        return cls(status, width, height, place, text)
