@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,6 +16,9 @@ from mmer_core.files import new_folder
 from mmer_core.stages import Context
 from mmer_core.store import Manifest
 from mmer_core.store.ancestry import Ancestry
+from mmer_core.store.collection import Tally
+from mmer_core.store.store import Damaged
+from mmer_core.store.workspace import free_workspaces
 
 app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
@@ -26,9 +30,12 @@ Key = Annotated[
 @app.command
 def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """List artifacts, newest last; only those of a kind when one is given."""
-    manifests = sorted(Context(runtime).store.list(kind), key=lambda manifest: manifest.created)
+    found = list(Context(runtime).store.survey(kind))
     table = Table("artifact", "made", "size", "took", "figures", box=None)
-    for manifest in manifests:
+    for damaged in (one for one in found if isinstance(one, Damaged)):
+        table.add_row(str(damaged.key), "damaged", "", "", str(damaged.error))
+    manifests = (one for one in found if isinstance(one, Manifest))
+    for manifest in sorted(manifests, key=lambda manifest: manifest.created):
         size = sum(entry.size for entry in manifest.files)
         table.add_row(
             str(manifest.key),
@@ -71,7 +78,7 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
 def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
     store = Context(runtime).store
-    keys = [store.find(key)] if key else [manifest.key for manifest in store.list()]
+    keys = [store.find(key)] if key else list(store.keys())
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:
         raise ArtifactCorrupt("; ".join(problems))
@@ -89,15 +96,32 @@ def delete(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
 
 @app.command
 def gc(*, older_than: float = 24.0, runtime: Runtime = RuntimeConfig()) -> None:
-    """Delete file contents that no artifact uses: of deleted artifacts, and of runs that died while publishing.
+    """Free what nobody uses: contents of deleted artifacts, what killed runs left, and fetched artifacts beyond --cache-gb.
+
+    Contents go to the store's trash, and from there with the next gc after as many hours. What is published meanwhile
+    is never lost.
 
     Parameters
     ----------
     older_than:
-        Hours for which contents are spared, as they may belong to an artifact that is just being published.
+        Hours for which everything is spared; 0 empties the trash at once.
     """
-    freed = Context(runtime).store.gc(older_than=3600.0 * older_than)
-    print(f"{freed / 1e6:.1f} MB freed")
+    context = Context(runtime)
+    freed = context.store.gc(older_than=3600.0 * older_than)
+    abandoned = Tally()
+    abandoned.add(free_workspaces(context.store, runtime.work, time.time()))
+    print(f"{(freed.bytes + abandoned.bytes) / 1e6:.1f} MB freed")
+    for what, tally in (
+        ("contents that no artifact uses", freed.contents),
+        ("unfinished files and uploads of killed runs", freed.unfinished),
+        ("fetched artifacts beyond the limit of the cache", freed.fetched),
+        ("work of killed runs that nobody will resume", abandoned),
+        ("in the trash until a later gc", freed.trash),
+    ):
+        if tally.count:
+            print(f"  {tally.count} {what}: {tally.bytes / 1e6:.1f} MB")
+    if freed.restored:
+        print(f"  {freed.restored} contents that an artifact uses: back from the trash")
 
 
 @app.command
