@@ -79,20 +79,36 @@ class Checkouts:
             return list(unfinished), list(self._shrink())
 
     def _make(self, target: Path, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> None:
-        make_folder(target.parent)
-        staging = target.with_name(TEMPORARY + uuid.uuid4().hex)
-        try:
-            staging.mkdir()
-            for entry in manifest.files:
-                materialise(entry, staging / entry.path)
-            _move_into_place(staging, target, manifest)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        while not self._made(target, manifest, materialise):
+            pass
         if size := bytes_below(target):
             _until_look[self.folder] = _until_look.get(self.folder, 0) - size
             if _until_look[self.folder] <= 0:
                 _until_look[self.folder] = self._limit / _LOOKS
                 list(self._shrink())
+
+    @staticmethod
+    def _made(target: Path, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> bool:
+        """Make a checkout; False when a collection took the unfinished one for that of a killed process."""
+        make_folder(target.parent)
+        staging = target.with_name(TEMPORARY + uuid.uuid4().hex)
+        mark, whole = staging / TEMPORARY, False
+        staging.mkdir()
+        mark.touch()
+        try:
+            for entry in manifest.files:
+                materialise(entry, staging / entry.path)
+            # Files that came after it was taken away are in a new folder of that name, without the mark.
+            mark.unlink()
+            whole = True
+            _move_into_place(staging, target, manifest)
+            return True
+        except (OSError, StoreError):
+            if (staging if whole else mark).exists():
+                raise
+            return False
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
     def _shrink(self) -> Iterator[int]:
         """Remove artifacts until the rest is within the limit; the bytes of each."""

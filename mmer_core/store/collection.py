@@ -143,7 +143,7 @@ class _Collection:
                 with suppress(StoreError):
                     self._backend.delete(self._record(self._run))
             raise
-        if all(over is not False for over in outcomes):
+        if self._is_over(outcomes):
             self._backend.delete(self._record(self._run))
 
     def empty_trash(self) -> None:
@@ -179,6 +179,11 @@ class _Collection:
         if _seconds_since(self._start) > _LONGEST:
             return None
         return self._backend.delete(blob_object(sha256))
+
+    @staticmethod
+    def _is_over(outcomes: Iterable[bool | None]) -> bool:
+        """Whether none of the deletions can still be on its way."""
+        return all(over is not False for over in outcomes)
 
     def _restore(self, wanted: Iterable[str]) -> None:
         """Copy contents from the trash back that are not in their place."""

@@ -66,7 +66,7 @@ class LocalBackend:
         with disk_errors(self.root):
             trial = _temporary(self.root / "blobs")
             trial.touch()
-            trial.unlink()
+            trial.unlink(missing_ok=True)
             self._has_links()
 
     def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
@@ -86,17 +86,19 @@ class LocalBackend:
     def put_bytes(self, key: str, data: bytes) -> None:
         target = self._path(key)
         with disk_errors(target):
-            temporary = _temporary(target.parent)
-            try:
-                _write_durably(temporary, data)
-                _renamed(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
+            while True:
+                temporary = _temporary(target.parent)
+                try:
+                    _write_durably(temporary, data)
+                    if _renamed(temporary, target):
+                        return
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         target = self._path(key)
         with disk_errors(target):
-            if self._has_links():
+            while self._has_links():
                 temporary = _temporary(target.parent)
                 try:
                     _write_durably(temporary, data)
@@ -105,12 +107,17 @@ class LocalBackend:
                     return True
                 except FileExistsError:
                     return False
+                except FileNotFoundError:  # a collection took it for that of a killed writer
+                    continue
                 except OSError as error:
                     if not no_links(error):
                         raise
+                    self._links[self.root] = False
                 finally:
                     temporary.unlink(missing_ok=True)
-            return _created_by_rename(target, data)
+            while (created := _created_by_rename(target, data)) is None:
+                pass
+            return created
 
     def read_bytes(self, key: str) -> bytes:
         return self._read(key, Path.read_bytes)
@@ -137,14 +144,15 @@ class LocalBackend:
     def copy(self, source: str, target: str) -> None:
         here, there = self._path(source), self._path(target)
         with disk_errors(there):
-            temporary = _temporary(there.parent)
-            try:
-                if not _linked(here, temporary):
-                    _copy_durably(here, temporary)
-                temporary.rename(there)
-                sync_folder(there.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
+            while True:
+                temporary = _temporary(there.parent)
+                try:
+                    if not _linked(here, temporary):
+                        _copy_durably(here, temporary)
+                    if _renamed(temporary, there):
+                        return
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with disk_errors(self.root):
@@ -196,8 +204,10 @@ class LocalBackend:
     def _has_links(self) -> bool:
         """Whether the store's file system has hard links. Raises `StoreError` and `OSError`."""
         with self._probing:
-            if self.root not in self._links:
-                self._links[self.root] = self._probe()
+            while self.root not in self._links:
+                # Not found is what a collection took for something of a killed writer.
+                with suppress(FileNotFoundError):
+                    self._links[self.root] = self._probe()
             return self._links[self.root]
 
     def _probe(self) -> bool:
@@ -230,7 +240,10 @@ def free_temporaries(folder: Path, before: float) -> Iterator[int]:
         with suppress(FileNotFoundError):
             if last_written(path) < before:
                 size = bytes_below(path)
-                remove(path)
+                # Away at once, as its owner may be alive and about to give it its name.
+                away = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+                path.rename(away)
+                remove(away)
                 yield size
 
 
@@ -293,8 +306,12 @@ def _renamed(temporary: Path, target: Path) -> bool:
     return True
 
 
-def _created_by_rename(target: Path, data: bytes) -> bool:
-    """Create a file, which is alone in its folder, by renaming a folder in which it is."""
+def _created_by_rename(target: Path, data: bytes) -> bool | None:
+    """Create a file, which is alone in its folder, by renaming a folder in which it is.
+
+    Returns:
+        False when there is one; None when a collection took the unfinished folder for that of a killed writer.
+    """
     folder = target.parent
     deadline = time.monotonic() + _PATIENCE
     own = _temporary(folder.parent)
@@ -317,6 +334,8 @@ def _created_by_rename(target: Path, data: bytes) -> bool:
                 )
             time.sleep(0.01)
         return False
+    except FileNotFoundError:
+        return None
     finally:
         shutil.rmtree(own, ignore_errors=True)
 

@@ -1,7 +1,7 @@
 """The artifact store: what is the same on every backend."""
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -89,25 +89,14 @@ class Store:
         """
         key = draft.key
         files = scan(folder)
-        sources = {entry.sha256: folder / entry.path for entry in files}
-        sizes = {entry.sha256: entry.size for entry in files}
         self.ensure_writable()
-
-        def store(sha256: str) -> None:
-            self._backend.put_file(blob_object(sha256), sources[sha256], sha256, adopt=adopt)
-
-        def check(sha256: str) -> None:
-            stored = self._backend.stat(blob_object(sha256))
-            if stored is None or stored.size != sizes[sha256]:
-                store(sha256)
-
         published = self._same(Manifest.of(draft, files)) if self.has(key) else None
         if published is None:
-            in_parallel(store, sources)
+            self._store(folder, files, adopt=adopt)
             published = self._created(Manifest.of(draft, files, meter.usage() if meter else None))
         # Only now is it certain that a collection (`gc`) sees the manifest before it ends: what one has deleted until now
         # is missing here, and what one deletes from now on it gives back.
-        in_parallel(check, sources)
+        self._complete(folder, files, adopt=adopt)
         return published
 
     def manifest(self, key: ArtifactKey) -> Manifest:
@@ -273,6 +262,24 @@ class Store:
                 f"nothing can be freed, as what damaged artifacts use is unknown: {'; '.join(damaged)}"
             )
         return used
+
+    def _store(self, folder: Path, files: Iterable[FileEntry], *, adopt: bool) -> None:
+        """Store the contents of files."""
+
+        def put(entry: FileEntry) -> None:
+            self._backend.put_file(blob_object(entry.sha256), folder / entry.path, entry.sha256, adopt=adopt)
+
+        in_parallel(put, {entry.sha256: entry for entry in files}.values())
+
+    def _complete(self, folder: Path, files: Sequence[FileEntry], *, adopt: bool) -> None:
+        """Store again the contents that are not there, or not whole."""
+
+        def is_there(entry: FileEntry) -> bool:
+            stored = self._backend.stat(blob_object(entry.sha256))
+            return stored is not None and stored.size == entry.size
+
+        there = in_parallel(is_there, files)
+        self._store(folder, [one for one, found in zip(files, there, strict=True) if not found], adopt=adopt)
 
     def _created(self, manifest: Manifest) -> Manifest:
         """Create the manifest, or find the same that another publisher created."""
