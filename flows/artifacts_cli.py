@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,9 @@ from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Manifest
 from mmer_core.store.absence import missing, require_store
 from mmer_core.store.ancestry import Ancestry
+from mmer_core.store.collection import Tally
+from mmer_core.store.store import Damaged
+from mmer_core.store.workspace import free_workspaces
 
 app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
 Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
@@ -29,12 +33,14 @@ Key = Annotated[
 def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """List artifacts, newest last; only those of a kind when one is given."""
     store = Context(runtime).store
-    manifests = sorted(store.list(kind), key=lambda manifest: manifest.created)
-    if not manifests:
+    found = list(store.survey(kind))
+    if not found:
         what = "artifact" if kind is None else f"artifact of the kind {kind!r}"
         kinds = ", ".join(sorted({key.kind for key in store.keys()}))  # noqa: SIM118
         raise ArtifactNotFound(missing(store, what, f"it has {kinds}"))
-    rows = [
+    manifests = (one for one in found if isinstance(one, Manifest))
+    rows = [(one.key, "damaged", "", "", str(one.error)) for one in found if isinstance(one, Damaged)]
+    rows += [
         (
             manifest.key,
             manifest.created,
@@ -42,7 +48,7 @@ def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
             f"{manifest.wall_seconds:.1f} s",
             _figures(manifest),
         )
-        for manifest in manifests
+        for manifest in sorted(manifests, key=lambda manifest: manifest.created)
     ]
     say_table(("artifact", "made", "size", "took", "figures"), rows)
 
@@ -79,7 +85,7 @@ def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> Non
     """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
     store = Context(runtime).store
     require_store(store)
-    keys = [store.find(key)] if key else [manifest.key for manifest in store.list()]
+    keys = [store.find(key)] if key else list(store.keys())
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:
         raise ArtifactCorrupt("; ".join(problems))
@@ -110,17 +116,33 @@ def gc(
     older_than: Annotated[float, Parameter(validator=at_least(0))] = 24.0,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Delete file contents that no artifact uses: of deleted artifacts, and of runs that died while publishing.
+    """Free what nobody uses: contents of deleted artifacts, what killed runs left, and fetched artifacts beyond --cache-gb.
+
+    Contents go to the store's trash, and from there with the next gc after as many hours. What is published meanwhile
+    is never lost.
 
     Parameters
     ----------
     older_than:
-        Hours for which contents are spared, as they may belong to an artifact that is just being published.
+        Hours for which everything is spared; 0 empties the trash at once.
     """
-    store = Context(runtime).store
-    require_store(store)
-    freed = store.gc(older_than=3600.0 * older_than)
-    say(f"{freed / 1e6:.1f} MB freed")
+    context = Context(runtime)
+    require_store(context.store)
+    freed = context.store.gc(older_than=3600.0 * older_than)
+    abandoned = Tally()
+    abandoned.add(free_workspaces(context.store, runtime.work, time.time()))
+    say(f"{(freed.bytes + abandoned.bytes) / 1e6:.1f} MB freed")
+    for what, tally in (
+        ("contents that no artifact uses", freed.contents),
+        ("unfinished files and uploads of killed runs", freed.unfinished),
+        ("fetched artifacts beyond the limit of the cache", freed.fetched),
+        ("work of killed runs that nobody will resume", abandoned),
+        ("in the trash until a later gc", freed.trash),
+    ):
+        if tally.count:
+            say(f"  {tally.count} {what}: {tally.bytes / 1e6:.1f} MB")
+    if freed.restored:
+        say(f"  {freed.restored} contents that an artifact uses: back from the trash")
 
 
 @app.command

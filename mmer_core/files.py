@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmer_core.durable import set_mode, sync
 from mmer_core.errors import ConfigError, MmerError
 
 
@@ -21,11 +22,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         # mkstemp makes files private; what is written here is for everyone whom the umask allows.
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        set_mode(Path(temporary), 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -51,7 +52,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         ) from None
     try:
         yield partial
-        partial.chmod(0o755)
+        set_mode(partial, 0o755)
         partial.rename(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

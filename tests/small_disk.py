@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmer_core.store.in_use import release
+
 
 @dataclass(frozen=True)
 class SmallDisk:
@@ -29,6 +31,7 @@ def small_disk(folder: Path, kibibytes: int) -> Iterator[SmallDisk | None]:
     try:
         yield SmallDisk(folder)
     finally:
+        release()  # a store on the disk, whose fetched artifacts this process uses
         subprocess.run(["umount", str(folder)], check=True)
 
 

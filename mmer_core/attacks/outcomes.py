@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmer_core.attacks.candidates import Pixel
+from mmer_core.durable import sync
 from mmer_core.errors import AttackError
 
 Status = Literal["fooled", "resisted", "already"]
@@ -101,7 +102,7 @@ def write_outcomes(table: pd.DataFrame, path: Path) -> None:
         with os.fdopen(handle, "wb") as file:
             pq.write_table(content.replace_schema_metadata(None), file)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -16,6 +16,12 @@ class RuntimeConfig(Config):
         ".mmer/store", description="Artifact store: a folder, file:///…, or s3://bucket/prefix."
     )
     work: Path = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
+    cache_gb: float = Field(
+        20.0,
+        ge=0,
+        description="Room for artifacts fetched from S3, in GB; beyond it those that no process uses are removed, "
+        "least recently used first.",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Precision of training on CUDA (autocast); attacks always judge in float32."

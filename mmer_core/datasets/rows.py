@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.format import write_array_header_1_0
 
+from mmer_core.durable import sync
+
 
 class RowWriter:
     """``(N, side, side, 3)`` uint8 rows of an npy file, written in any order and by any thread.
@@ -50,7 +52,7 @@ class RowWriter:
 
     def sync(self) -> None:
         """Return when the rows written so far would outlive a power cut."""
-        os.fsync(self._file)
+        sync(self._file)
 
     def finish(self, keep: list[int]) -> None:
         """Give the file its final name, with only these rows, in this order; with none, no file remains."""

@@ -15,6 +15,7 @@ from typing import Any
 from mmer_core.datasets.crops import Crop, Rejected
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.rows import RowWriter
+from mmer_core.durable import sync
 
 Outcome = tuple[int, Crop | Rejected]
 """A row of the split, and what became of its sample."""
@@ -79,7 +80,7 @@ class SplitWriter:
         with temporary.open("w") as file:
             file.write(json.dumps([(row, *_fields(result)) for row, result in outcomes]))
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         temporary.replace(place)
 
     def finish(self, keep: list[int], folder: Path) -> None:

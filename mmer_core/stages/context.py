@@ -30,7 +30,8 @@ class Context:
 
     @cached_property
     def store(self) -> Store:
-        return open_store(self.runtime.store, cache=self.runtime.work / "fetched")
+        room = int(self.runtime.cache_gb * 1e9)
+        return open_store(self.runtime.store, cache=self.runtime.work / "fetched", cache_bytes=room)
 
     @cached_property
     def device(self) -> torch.device:

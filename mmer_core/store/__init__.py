@@ -3,8 +3,9 @@
 from mmer_core.store.artifact import ArtifactKey, stage_key
 from mmer_core.store.location import open_store
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
-from mmer_core.store.stage import Artifact, Workspace, run_stage
+from mmer_core.store.stage import Artifact, run_stage
 from mmer_core.store.store import Store
+from mmer_core.store.workspace import Workspace
 
 __all__ = [
     "Artifact",

@@ -3,16 +3,22 @@
 import errno
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mmer_core.errors import MmerError, StoreError
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 CHUNK = 1 << 20
 """Bytes read at a time when hashing or copying."""
+
+_AT_ONCE = 8  # requests to a server
 
 _FULL = "cannot be written because the disk is full: free some space or choose a folder elsewhere"
 _FULL_CODES = (errno.ENOSPC, errno.EDQUOT)
@@ -26,11 +32,19 @@ class MissingObjectError(StoreError):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object: its key, size in bytes, and time of its last write in seconds since the epoch."""
+    """One object.
+
+    Attributes:
+        size: In bytes.
+        modified: Time of its last write by the clock of whoever keeps it, in seconds since the epoch.
+        placed: Time at which it came to this place by the same clock. It differs from ``modified`` where files are
+            unpacked or copied together with their dates; what is inside cannot be newer.
+    """
 
     key: str
     size: int
     modified: float
+    placed: float
 
 
 class Backend(Protocol):
@@ -55,8 +69,14 @@ class Backend(Protocol):
         Raises `StoreError` also when the bytes that arrived do not have this SHA-256.
         """
 
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store a few bytes, all or nothing, over whatever was there."""
+
     def create_exclusive(self, key: str, data: bytes) -> bool:
-        """Store bytes unless something is there already; False when something is (maybe these bytes)."""
+        """Store bytes unless something is there already; False when something is (maybe these bytes).
+
+        Next to the key, below the same last ``/``, there must be no other object.
+        """
 
     def read_bytes(self, key: str) -> bytes:
         """A small object whole. Raises `MissingObjectError`."""
@@ -64,7 +84,7 @@ class Backend(Protocol):
     def materialise(self, key: str, target: Path) -> str:
         """Put an object's bytes into the new file ``target`` and return their SHA-256.
 
-        Raises `MissingObjectError`.
+        Raises `MissingObjectError`, and leaves no file then.
         """
 
     def hash(self, key: str) -> str:
@@ -73,17 +93,37 @@ class Backend(Protocol):
     def exists(self, key: str) -> bool:
         """Whether something is stored under the key."""
 
-    def modified(self, key: str) -> float | None:
-        """Time of the object's last write in seconds since the epoch; None when it is not there."""
+    def stat(self, key: str) -> StoredObject | None:
+        """What is stored under the key, None when nothing is."""
+
+    def copy(self, source: str, target: str) -> None:
+        """Have an object's bytes under another key as well. Raises `MissingObjectError`."""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """All objects below a prefix that ends in ``/``, in an order that depends on nothing but their keys."""
 
-    def delete(self, key: str) -> None:
-        """Remove an object if it is there."""
+    def delete(self, key: str) -> bool:
+        """Remove an object if it is there.
+
+        Returns:
+            Whether that is over. It is not when a request got no answer and was made again: the first one may still
+            arrive, and remove what is stored under the key by then.
+        """
+
+    def free_unfinished(self, before: float) -> Iterator[int]:
+        """Remove what killed writers left unfinished and was last written before a time; the bytes of each."""
 
     def checkouts(self, cache: Path) -> Path:
         """Folder for materialised artifacts: ``cache``, or a better one that the backend has itself."""
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Do the same for several objects at a time; the results in the order of the items."""
+    todo = list(items)
+    if len(todo) < 2:
+        return [work(item) for item in todo]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(work, todo))
 
 
 def sha256_of(path: Path) -> str:

@@ -1,13 +1,18 @@
 """Objects as files below one folder."""
 
+import errno
 import hashlib
 import os
+import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock
+from typing import ClassVar, TypeVar
 
+from mmer_core.durable import make_folder, no_links, set_mode, sync, sync_folder
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors, sha256_of
 
@@ -16,12 +21,23 @@ T = TypeVar("T")
 TEMPORARY = ".tmp-"
 """Beginning of the name of a file or folder that is not finished; no object's name begins with a dot."""
 
+_PLACES = ("blobs", "artifacts", "trash", "gc")
+"""Folders of a store that hold objects; fetched artifacts lie elsewhere."""
+
+_DEEPEST = 4  # segments of a key
+_PATIENCE = 2.0  # seconds for another writer to take its unfinished file away
+_OF_DESKTOPS = {"Thumbs.db", "desktop.ini"}
+
 
 class LocalBackend:
-    """A folder on a file system with hard links; several processes may use it at once.
+    """A folder on a file system; several processes may use it at once.
 
     Files are written under a temporary name in their own folder, synced, and then renamed or linked, so
     that a crash at any moment leaves either the whole object or none. Finished objects have mode 0444.
+
+    A file is created exclusively by a hard link, which fails where the name is taken. Where the file system has no hard
+    links (FAT, exFAT, many network shares), a folder with the file in it is renamed, which fails where a folder of that
+    name holds something.
 
     Args:
         root: Folder of the store, created by the first write.
@@ -32,6 +48,9 @@ class LocalBackend:
 
     read_attempts = 1
 
+    _links: ClassVar[dict[Path, bool]] = {}
+    _probing: ClassVar[Lock] = Lock()
+
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
         self.url = self.root.as_uri()
@@ -39,40 +58,66 @@ class LocalBackend:
             raise StoreError(f"the store {self.root} is a file: give the path of a folder")
 
     def ensure_writable(self) -> None:
+        """Try to write, and once per process and store find out how files can be created exclusively.
+
+        Raises:
+            StoreError: Nothing can be written, or two writers could overwrite each other.
+        """
         with disk_errors(self.root):
             trial = _temporary(self.root / "blobs")
             trial.touch()
-            trial.unlink()
+            trial.unlink(missing_ok=True)
+            self._has_links()
 
     def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
         target = self._path(key)
         with disk_errors(target):
-            temporary = _temporary(target.parent)
-            try:
-                adopted = adopt and _link_durably(source, temporary)
-                if not adopted and _copy_durably(source, temporary) != sha256:
-                    raise StoreError(f"{source} changed while it was being published: publish it again")
-                temporary.rename(target)
-                _sync_folder(target.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
+            while True:
+                temporary = _temporary(target.parent)
+                try:
+                    adopted = adopt and _link_durably(source, temporary)
+                    if not adopted and _copy_durably(source, temporary) != sha256:
+                        raise StoreError(f"{source} changed while it was being published: publish it again")
+                    if _renamed(temporary, target):
+                        return
+                finally:
+                    temporary.unlink(missing_ok=True)
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        target = self._path(key)
+        with disk_errors(target):
+            while True:
+                temporary = _temporary(target.parent)
+                try:
+                    _write_durably(temporary, data)
+                    if _renamed(temporary, target):
+                        return
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         target = self._path(key)
         with disk_errors(target):
-            temporary = _temporary(target.parent)
-            try:
-                with temporary.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    _finish(file.fileno())
-                os.link(temporary, target)
-                _sync_folder(target.parent)
-            except FileExistsError:
-                return False
-            finally:
-                temporary.unlink(missing_ok=True)
-        return True
+            while self._has_links():
+                temporary = _temporary(target.parent)
+                try:
+                    _write_durably(temporary, data)
+                    os.link(temporary, target)
+                    sync_folder(target.parent)
+                    return True
+                except FileExistsError:
+                    return False
+                except FileNotFoundError:  # a collection took it for that of a killed writer
+                    continue
+                except OSError as error:
+                    if not no_links(error):
+                        raise
+                    self._links[self.root] = False
+                finally:
+                    temporary.unlink(missing_ok=True)
+            while (created := _created_by_rename(target, data)) is None:
+                pass
+            return created
 
     def read_bytes(self, key: str) -> bytes:
         return self._read(key, Path.read_bytes)
@@ -83,33 +128,47 @@ class LocalBackend:
     def materialise(self, key: str, target: Path) -> str:
         source = self._path(key)
         with disk_errors(target):
-            try:
-                os.link(source, target)
-            except FileNotFoundError:
-                raise MissingObjectError(f"{source} is missing") from None
-            except OSError:  # another file system, or one with too few hard links
-                return _copy_durably(source, target)
-            return sha256_of(target)
+            return sha256_of(target) if _linked(source, target) else _copy_durably(source, target)
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
 
-    def modified(self, key: str) -> float | None:
+    def stat(self, key: str) -> StoredObject | None:
         path = self._path(key)
         with disk_errors(path):
             try:
-                return path.stat().st_mtime
+                return _stored(key, path.stat()) if path.is_file() else None
             except FileNotFoundError:
                 return None
+
+    def copy(self, source: str, target: str) -> None:
+        here, there = self._path(source), self._path(target)
+        with disk_errors(there):
+            while True:
+                temporary = _temporary(there.parent)
+                try:
+                    if not _linked(here, temporary):
+                        _copy_durably(here, temporary)
+                    if _renamed(temporary, there):
+                        return
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with disk_errors(self.root):
             yield from self._walk(self._path(prefix), prefix)
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         path = self._path(key)
         with disk_errors(path):
             path.unlink(missing_ok=True)
+        return True
+
+    def free_unfinished(self, before: float) -> Iterator[int]:
+        """Remove temporary files and folders of writers that were killed."""
+        with disk_errors(self.root):
+            for place in _PLACES:
+                yield from free_temporaries(self.root / place, before)
 
     def checkouts(self, cache: Path) -> Path:
         """The store's own ``checkout`` folder, where hard links cost no space, unless it is read-only."""
@@ -129,16 +188,106 @@ class LocalBackend:
                 raise MissingObjectError(f"{path} is missing") from None
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[StoredObject]:
+        """Regular files, and those behind symbolic links, as an operator may have moved a part to another disk."""
+        if prefix.count("/") > _DEEPEST:
+            return
         with suppress(FileNotFoundError):
             for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self._walk(folder / entry.name, f"{prefix}{entry.name}/")
-                elif entry.is_file(follow_symlinks=False):
-                    with suppress(FileNotFoundError):  # deleted since the scan
-                        status = entry.stat()
-                        yield StoredObject(prefix + entry.name, status.st_size, status.st_mtime)
+                with suppress(FileNotFoundError):  # deleted since the scan
+                    if entry.is_dir():
+                        yield from self._walk(folder / entry.name, f"{prefix}{entry.name}/")
+                    elif entry.is_file():
+                        yield _stored(prefix + entry.name, entry.stat())
+
+    def _has_links(self) -> bool:
+        """Whether the store's file system has hard links. Raises `StoreError` and `OSError`."""
+        with self._probing:
+            while self.root not in self._links:
+                # Not found is what a collection took for something of a killed writer.
+                with suppress(FileNotFoundError):
+                    self._links[self.root] = self._probe()
+            return self._links[self.root]
+
+    def _probe(self) -> bool:
+        place = _temporary(self.root / "blobs")
+        try:
+            for name in ("one", "two"):
+                make_folder(place / name)
+                (place / name / "file").touch()
+            try:
+                os.link(place / "one" / "file", place / "one" / "link")
+                return True
+            except OSError as error:
+                if not no_links(error):
+                    raise
+            try:
+                (place / "one").rename(place / "two")
+            except OSError:
+                return False
+            raise StoreError(
+                f"the file system of {self.root} has no hard links and replaces folders that are not empty, so two "
+                "writers could overwrite each other: choose a folder on another one"
+            )
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def free_temporaries(folder: Path, before: float) -> Iterator[int]:
+    """Remove what has a temporary name below a folder and was last written before a time; the bytes of each."""
+    for path in _temporaries(folder):
+        with suppress(FileNotFoundError):
+            if last_written(path) < before:
+                size = bytes_below(path)
+                # Away at once, as its owner may be alive and about to give it its name.
+                away = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+                path.rename(away)
+                remove(away)
+                yield size
+
+
+def last_written(path: Path) -> float:
+    """Time of the last write to a file, or to anything in a folder."""
+    times = [path.lstat().st_mtime]
+    if path.is_dir() and not path.is_symlink():
+        for entry in path.iterdir():
+            with suppress(FileNotFoundError):
+                times.append(last_written(entry))
+    return max(times)
+
+
+def bytes_below(path: Path) -> int:
+    """Bytes that removing a file or a folder frees: files with another name elsewhere stay."""
+    status = path.lstat()
+    if path.is_dir() and not path.is_symlink():
+        total = 0
+        for entry in path.iterdir():
+            with suppress(FileNotFoundError):
+                total += bytes_below(entry)
+        return total
+    return status.st_size if status.st_nlink == 1 else 0
+
+
+def remove(path: Path) -> None:
+    """Take a file, a link or a folder with all that is in it away."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _temporaries(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(TEMPORARY):
+                yield path
+            elif path.is_dir() and not path.is_symlink():
+                yield from _temporaries(path)
+
+
+def _stored(key: str, status: os.stat_result) -> StoredObject:
+    return StoredObject(key, status.st_size, status.st_mtime, max(status.st_mtime, status.st_ctime))
 
 
 def _temporary(folder: Path) -> Path:
@@ -147,19 +296,87 @@ def _temporary(folder: Path) -> Path:
     return folder / f"{TEMPORARY}{uuid.uuid4().hex}"
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents so that they outlive a power cut."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+def _renamed(temporary: Path, target: Path) -> bool:
+    """Give a finished file its name; False when the file is gone, which a gc took for that of a killed writer."""
+    try:
+        temporary.rename(target)
+    except FileNotFoundError:
+        return False
+    sync_folder(target.parent)
+    return True
+
+
+def _created_by_rename(target: Path, data: bytes) -> bool | None:
+    """Create a file, which is alone in its folder, by renaming a folder in which it is.
+
+    Returns:
+        False when there is one; None when a collection took the unfinished folder for that of a killed writer.
+    """
+    folder = target.parent
+    deadline = time.monotonic() + _PATIENCE
+    own = _temporary(folder.parent)
+    try:
+        own.mkdir()
+        _write_durably(own / target.name, data)
+        sync_folder(own)
+        while not target.exists():
+            try:
+                own.rename(folder)
+                sync_folder(folder.parent)
+                return True
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            in_the_way = _cleared(folder)
+            if in_the_way and not target.exists() and time.monotonic() > deadline:
+                raise StoreError(
+                    f"{folder} holds {in_the_way[0]}, which keeps an artifact from being stored there: remove it"
+                )
+            time.sleep(0.01)
+        return False
+    except FileNotFoundError:
+        return None
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _cleared(folder: Path) -> list[str]:
+    """Remove what desktops and network file systems put into folders; the names of what is left."""
+    left = []
+    with suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            junk = path.name.startswith(".") and not path.name.startswith(TEMPORARY)
+            try:
+                if not junk and path.name not in _OF_DESKTOPS:
+                    raise OSError
+                path.unlink()
+            except OSError:
+                left.append(path.name)
+        # Not every file system renames a folder over an empty one.
+        with suppress(OSError):
+            folder.rmdir()
+    return left
+
+
+def _write_durably(target: Path, data: bytes) -> None:
+    """Write a new read-only file and sync it."""
+    with target.open("xb") as file:
+        file.write(data)
+        file.flush()
+        _finish(file.fileno())
 
 
 def _copy_durably(source: Path, target: Path) -> str:
-    """Copy into a new read-only file, sync it, and return the SHA-256 of what was copied."""
+    """Copy into a new read-only file, sync it, and return the SHA-256 of what was copied.
+
+    Raises `MissingObjectError` when there is no such source.
+    """
     digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("xb") as writer:
+    try:
+        reader = source.open("rb")
+    except FileNotFoundError:
+        raise MissingObjectError(f"{source} is missing") from None
+    with reader, target.open("xb") as writer:
         while chunk := reader.read(CHUNK):
             digest.update(chunk)
             writer.write(chunk)
@@ -168,26 +385,35 @@ def _copy_durably(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def _link_durably(source: Path, target: Path) -> bool:
-    """Give a file a second name, make it read-only and sync it; False where there are no hard links."""
+def _linked(source: Path, target: Path) -> bool:
+    """Give a file a second name; False where that needs a copy.
+
+    Raises `MissingObjectError` when there is no such source.
+    """
+    if source.is_symlink():
+        return False
     try:
         os.link(source, target)
+    except FileNotFoundError:
+        raise MissingObjectError(f"{source} is missing") from None
+    except OSError:  # another file system, or one with too few hard links
+        return False
+    return True
+
+
+def _link_durably(source: Path, target: Path) -> bool:
+    """Give a file a second name, make it read-only and sync it; False where that needs a copy."""
+    try:
+        os.utime(source)  # `Store.gc` spares what is new in the store, however old the file is
     except OSError:
         return False
-    os.utime(target)  # `Store.gc` spares what is new in the store, however old the file is
+    if not _linked(source, target):
+        return False
     with target.open("rb") as file:
         _finish(file.fileno())
     return True
 
 
 def _finish(descriptor: int) -> None:
-    os.fchmod(descriptor, 0o444)
-    os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    set_mode(descriptor, 0o444)
+    sync(descriptor)

@@ -7,10 +7,10 @@ from urllib.parse import unquote, urlsplit
 from mmer_core.errors import StoreError
 from mmer_core.store.artifact import checked_path, checked_segment
 from mmer_core.store.local import LocalBackend
-from mmer_core.store.store import Store
+from mmer_core.store.store import CACHE_BYTES, Store
 
 
-def open_store(url: str, cache: Path | None = None) -> Store:
+def open_store(url: str, cache: Path | None = None, cache_bytes: int = CACHE_BYTES) -> Store:
     """Open an artifact store; nothing is read or written yet.
 
     Args:
@@ -18,6 +18,7 @@ def open_store(url: str, cache: Path | None = None) -> Store:
             usual AWS variables).
         cache: Where artifacts fetched from S3 land; ``$MMER_CACHE`` or ``~/.cache/mmer`` by default. A local
             store keeps its checkouts itself, as hard links.
+        cache_bytes: What they may take there before those that nobody uses go, least recently used first.
 
     Raises:
         StoreError: The URL has no meaning here.
@@ -26,13 +27,13 @@ def open_store(url: str, cache: Path | None = None) -> Store:
     scheme, separator, _ = url.partition("://")
     match scheme if separator else "":
         case "":
-            return Store(LocalBackend(Path(url)), cache)
+            return Store(LocalBackend(Path(url)), cache, cache_bytes)
         case "file":
-            return Store(LocalBackend(_file_path(url)), cache)
+            return Store(LocalBackend(_file_path(url)), cache, cache_bytes)
         case "s3":
             from mmer_core.store.s3 import S3Backend  # boto3 costs local stores nothing
 
-            return Store(S3Backend(*_bucket_and_prefix(url)), cache)
+            return Store(S3Backend(*_bucket_and_prefix(url)), cache, cache_bytes)
     raise StoreError(
         f"a store cannot be a {scheme[:20]}:// address: give a folder, file:///… or s3://bucket/prefix"
     )

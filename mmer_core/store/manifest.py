@@ -115,6 +115,13 @@ class Manifest(Draft):
                 raise ValueError(f"{path!r} lies inside a path that is a file")
         return value
 
+    @field_validator("created")
+    @classmethod
+    def _created_is_a_moment(cls, value: str) -> str:
+        if datetime.fromisoformat(value).tzinfo is None:
+            raise ValueError(f"{value!r} does not say in which time zone it is")
+        return value
+
     @classmethod
     def of(cls, draft: Draft, files: Sequence[FileEntry], usage: Usage | None = None) -> Self:
         """Complete a draft with its files, the present versions and the present time."""
@@ -154,7 +161,8 @@ class Manifest(Draft):
             fields = json.loads(data)
             checksum = fields.pop("checksum")
             intact = checksum == hashlib.sha256(canonical_json(fields)).hexdigest()
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError):
+            # JSON as Python reads it has NaN and infinity, which no manifest holds.
             intact = False
         if not intact:
             raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -18,6 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mmer_core.durable import set_mode, sync
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors
 from mmer_core.store.s3_errors import (
@@ -28,6 +29,13 @@ from mmer_core.store.s3_errors import (
     TakenError,
     translated,
 )
+
+_COPIED_WHOLE = 5 << 30
+"""Bytes up to which a server copies an object in one request."""
+
+_LONGEST_PROBE = 3600.0
+
+_NOT_OFFERED = {"NotImplemented", "MethodNotAllowed"}
 
 _FRAMES = {"content-length", "transfer-encoding"}
 """One of these lines is in every answer that has a body, or the answer's head was cut off."""
@@ -102,6 +110,13 @@ class S3Backend:
             "writes to the file"
         )
 
+    def put_bytes(self, key: str, data: bytes) -> None:
+        with self._errors(f"writing {key}"):
+            checksum = _base64(hashlib.sha256(data).hexdigest())
+            self._ask(
+                "put_object", Bucket=self.bucket, Key=self._prefix + key, Body=data, ChecksumSHA256=checksum
+            )
+
     def create_exclusive(self, key: str, data: bytes) -> bool:
         for attempt in range(self._attempts):
             try:
@@ -140,21 +155,45 @@ class S3Backend:
     def materialise(self, key: str, target: Path) -> str:
         digest = hashlib.sha256()
         with disk_errors(target), target.open("xb") as file:
-            for chunk in self._chunks(key):
-                digest.update(chunk)
-                file.write(chunk)
+            try:
+                for chunk in self._chunks(key):
+                    digest.update(chunk)
+                    file.write(chunk)
+            except MissingObjectError:
+                target.unlink()
+                raise
             file.flush()
-            os.fchmod(file.fileno(), 0o444)
-            os.fsync(file.fileno())
+            set_mode(file.fileno(), 0o444)
+            sync(file.fileno())
         return digest.hexdigest()
 
     def exists(self, key: str) -> bool:
         return self._head(key) is not None
 
-    def modified(self, key: str) -> float | None:
+    def stat(self, key: str) -> StoredObject | None:
         found = self._head(key)
-        # A head that was cut off before this line still says that the object is there.
-        return float(found["LastModified"].timestamp()) if found and "LastModified" in found else None
+        return _stored(key, found, "ContentLength") if found is not None else None
+
+    def copy(self, source: str, target: str) -> None:
+        original = self.stat(source)
+        if original is None:
+            raise MissingObjectError(f"{source} is missing from {self.url}")
+        here = {"Bucket": self.bucket, "Key": self._prefix + source}
+        there = {"Bucket": self.bucket, "Key": self._prefix + target}
+        try:
+            with self._errors(f"copying {source}"):
+                if original.size <= _COPIED_WHOLE:
+                    self._client.copy_object(CopySource=here, **there)
+                else:
+                    self._client.copy(here, **there)
+        except StoreError:
+            # Servers differ in what they say of a source that has gone meanwhile.
+            if not self.exists(source):
+                raise MissingObjectError(f"{source} is missing from {self.url}") from None
+            raise
+        copied = self.stat(target)
+        if copied is None or copied.size != original.size:
+            raise StoreError(f"{source} was not copied whole in {self.url}: try again later")
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         where = {"Bucket": self.bucket, "Prefix": self._prefix + prefix}
@@ -162,15 +201,50 @@ class S3Backend:
             while True:
                 page = self._ask("list_objects_v2", **where)
                 for entry in page.get("Contents", ()):
-                    key = entry["Key"].removeprefix(self._prefix)
-                    yield StoredObject(key, entry["Size"], entry["LastModified"].timestamp())
+                    yield _stored(entry["Key"].removeprefix(self._prefix), entry, "Size")
                 if not page.get("IsTruncated"):
                     return
                 where["ContinuationToken"] = page["NextContinuationToken"]
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str) -> bool:
         with self._errors(f"deleting {key}"):
-            self._client.delete_object(Bucket=self.bucket, Key=self._prefix + key)
+            answer = self._client.delete_object(Bucket=self.bucket, Key=self._prefix + key)
+        return answer["ResponseMetadata"].get("RetryAttempts", 0) == 0
+
+    def free_unfinished(self, before: float) -> Iterator[int]:
+        """Abort uploads in parts that nobody completed, and remove what probes left."""
+        for upload in list(self._uploads()):
+            where = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+            with self._errors("aborting an upload"), suppress(self._client.exceptions.NoSuchUpload):
+                if upload["Initiated"].timestamp() < before:
+                    parts = self._ask("list_parts", **where).get("Parts", ())
+                    self._client.abort_multipart_upload(**where)
+                    yield sum(part["Size"] for part in parts)
+        for probe in list(self.list("probe/")):
+            # Seconds are enough for a probe, and one that loses its object would blame the server.
+            if probe.modified < before - _LONGEST_PROBE:
+                self.delete(probe.key)
+                yield probe.size
+
+    def _uploads(self) -> Iterator[dict[str, Any]]:
+        """Uploads of this store's contents that are not complete."""
+        where = {"Bucket": self.bucket, "Prefix": self._prefix}
+        with self._errors("listing unfinished uploads"):
+            while True:
+                try:
+                    page = self._ask("list_multipart_uploads", **where)
+                except ClientError as error:
+                    if error.response["Error"]["Code"] in _NOT_OFFERED:
+                        return
+                    raise
+                for upload in page.get("Uploads", ()):
+                    # In a bucket without a prefix there may be uploads that are not ours.
+                    if upload["Key"].startswith((f"{self._prefix}blobs/", f"{self._prefix}trash/")):
+                        yield upload
+                if not page.get("IsTruncated"):
+                    return
+                where["KeyMarker"] = page["NextKeyMarker"]
+                where["UploadIdMarker"] = page["NextUploadIdMarker"]
 
     def checkouts(self, cache: Path) -> Path:
         return cache
@@ -196,6 +270,8 @@ class S3Backend:
                     answer["ResponseMetadata"]["HTTPHeaders"]
                 ):
                     raise ValueError("the answer does not say where its body ends")
+                if operation == "head_object" and not {"ContentLength", "LastModified"} <= answer.keys():
+                    raise ValueError("the answer ends before it says what is there")
                 return answer
             except CUT_ANSWER:
                 if attempt == self._attempts - 1:
@@ -272,6 +348,11 @@ class S3Backend:
         except ClientError as error:
             return error.response["ResponseMetadata"]["HTTPStatusCode"] != 404
         return True
+
+
+def _stored(key: str, found: dict[str, Any], size: str) -> StoredObject:
+    modified = float(found["LastModified"].timestamp())
+    return StoredObject(key, found[size], modified, modified)
 
 
 def _client(attempts: int, timeout: float) -> Any:

@@ -32,6 +32,7 @@ _TAKEN = {"PreconditionFailed", "412"}
 _RACING = {"ConditionalRequestConflict", "409"}
 _DAMAGED = {
     "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody",
+    "NoSuchUpload",  # a collection took an upload in parts for that of a killed writer: it has to begin anew
 }  # fmt: skip
 
 

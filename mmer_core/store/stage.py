@@ -1,12 +1,9 @@
 """Running one stage: found in the store, or built in a workspace that survives a crash, and published."""
 
-import fcntl
 import logging
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,23 +15,11 @@ from mmer_core.errors import ArtifactConflict
 from mmer_core.escaping import without_folders
 from mmer_core.log import event
 from mmer_core.store.artifact import ArtifactKey, plain, stage_key
-from mmer_core.store.backend import disk_errors, full_disk_told
+from mmer_core.store.backend import full_disk_told
 from mmer_core.store.manifest import Draft, Manifest
 from mmer_core.store.store import Store
+from mmer_core.store.workspace import Workspace, fresh_workspace, lock_of, only_one, place_of
 from mmer_core.usage import Meter, Usage, leg
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Two folders for the builder of an artifact.
-
-    Attributes:
-        out: Empty at the start of every attempt; its files become the artifact.
-        scratch: Kept when an attempt dies, for checkpoints that the next attempt resumes from.
-    """
-
-    out: Path
-    scratch: Path
 
 
 @dataclass(frozen=True)
@@ -93,18 +78,18 @@ def run_stage(
         StoreError: The store cannot be used, which is noticed before anything is built; or the disk is full.
     """
     key = stage_key(kind, config, inputs, version)
-    place = work.expanduser().absolute() / f"{key.kind}-{key.digest}"
-    lock = place.with_name(f"{place.name}.lock")
+    place = place_of(work, key)
+    lock = lock_of(place)
     if store.has(key) and not place.exists() and not lock.exists():
         return _found(store, key)
     store.ensure_writable()
-    with _only_one(lock):
+    with only_one(lock):
         if store.has(key):
             # Left, and the lock with it, by a run that was killed between publishing and this.
             shutil.rmtree(place, ignore_errors=True)
             return _found(store, key)
         event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
-        workspace = _fresh(place)
+        workspace = fresh_workspace(place)
         start = time.perf_counter()
         with Meter() as meter:
             try:
@@ -151,53 +136,3 @@ def _tell(manifest: Manifest, usage: Usage) -> None:
         bytes_stored=sum(entry.size for entry in manifest.files),
         usage=usage.model_dump(),
     )
-
-
-def _fresh(place: Path) -> Workspace:
-    workspace = Workspace(place / "out", place / "scratch")
-    with disk_errors(place):
-        if workspace.out.exists():
-            shutil.rmtree(workspace.out)
-        workspace.out.mkdir(parents=True)
-        workspace.scratch.mkdir(exist_ok=True)
-    return workspace
-
-
-_held: set[int] = set()
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel frees it when its holder dies."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(path)
-    _held.add(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        _held.discard(descriptor)
-        os.close(descriptor)
-
-
-def _locked(path: Path) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        try:
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)  # the last holder removed the file while we waited for it
-
-
-def _forget_locks() -> None:
-    """A forked child shares its parent's lock and would keep it when the parent is killed."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_forget_locks)

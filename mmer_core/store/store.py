@@ -1,29 +1,43 @@
 """The artifact store: what is the same on every backend."""
 
 import builtins
-import shutil
-import time
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
 from mmer_core.store.absence import missing
-from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
-from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, disk_errors, sha256_of
-from mmer_core.store.local import TEMPORARY, make_folder
+from mmer_core.store.artifact import ArtifactKey, checked_segment
+from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, in_parallel
+from mmer_core.store.checkouts import Checkouts
+from mmer_core.store.collection import Freed, blob_object, collect, trashed_copies
+from mmer_core.store.folder import scan
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
 from mmer_core.usage import Meter, leg
 
-_CURE = "delete the artifact and run its stage again"
-_whole: set[Path] = set()
-"""Checkouts whose bytes this process has checked."""
+T = TypeVar("T")
 
+_CURE = "delete the artifact and run its stage again"
 _READERS = 8  # manifests read at the same time when listing
+_LOOKS = 3  # for a content that collections may move meanwhile
+_CLOCK_STEP = 1.0  # seconds to which a server may round the time of an object down
+
+CACHE_BYTES = 20_000_000_000
+"""What fetched artifacts may take where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """An artifact whose manifest cannot be read, and why."""
+
+    key: ArtifactKey
+    error: ArtifactCorrupt
 
 
 class Store:
@@ -35,11 +49,12 @@ class Store:
     Args:
         backend: Keeps the bytes.
         cache: Where fetched artifacts land, unless the backend has a better place itself.
+        cache_bytes: What they may take there; then those that nobody uses go, least recently used first.
     """
 
-    def __init__(self, backend: Backend, cache: Path) -> None:
+    def __init__(self, backend: Backend, cache: Path, cache_bytes: int = CACHE_BYTES) -> None:
         self._backend = backend
-        self._checkouts = backend.checkouts(cache.expanduser().absolute())
+        self._checkouts = Checkouts(backend.checkouts(cache.expanduser().absolute()), cache_bytes)
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -69,7 +84,7 @@ class Store:
         """Store all files below a folder as one artifact; empty subfolders are not kept.
 
         Publishing the same content again, also from several processes at once, is no error: the manifest
-        that was there first is returned.
+        that was there first is returned, and contents that it lacks are stored again.
 
         Args:
             adopt: Nobody writes to the files any more: a store on the same file system takes them over, read-only,
@@ -81,16 +96,16 @@ class Store:
             StoreError: A symbolic link, an unsafe file name, or the store cannot be written.
         """
         key = draft.key
-        files = _scan(folder)
+        files = scan(folder)
         self.ensure_writable()
-        if self.has(key):
-            return self._same(Manifest.of(draft, files))
-        for sha256, entry in {entry.sha256: entry for entry in files}.items():
-            self._backend.put_file(_blob_object(sha256), folder / entry.path, sha256, adopt=adopt)
-        manifest = Manifest.of(draft, files, meter.usage() if meter else None)
-        if self._backend.create_exclusive(_manifest_object(key), manifest.to_bytes()):
-            return manifest
-        return self._same(manifest)
+        published = self._same(Manifest.of(draft, files)) if self.has(key) else None
+        if published is None:
+            self._store(folder, files, adopt=adopt)
+            published = self._created(Manifest.of(draft, files, meter.usage() if meter else None))
+        # Only now is it certain that a collection (`gc`) sees the manifest before it ends: what one has deleted until now
+        # is missing here, and what one deletes from now on it gives back.
+        self._complete(folder, files, adopt=adopt)
+        return published
 
     def manifest(self, key: ArtifactKey) -> Manifest:
         """Read an artifact's manifest.
@@ -125,47 +140,51 @@ class Store:
             return self._fetched(key)
 
     def _fetched(self, key: ArtifactKey) -> Path:
-        manifest = self.manifest(key)
-        # The content is part of the path: a key that was deleted and made anew elsewhere has another folder.
-        target = self._checkouts / key.kind / key.digest / manifest.content[:16]
-        if target in _whole and _is_complete(target, manifest):
-            return target
-        with disk_errors(target):
-            if _is_complete(target, manifest):
-                if _scan(target) == tuple(sorted(manifest.files, key=lambda entry: entry.path)):
-                    _whole.add(target)
-                    return target
-                _remove(target)
-            make_folder(target.parent)
-            staging = target.with_name(TEMPORARY + uuid.uuid4().hex)
-            try:
-                staging.mkdir()
-                for entry in manifest.files:
-                    self._materialise(key, entry, staging / entry.path)
-                _move_into_place(staging, target, manifest)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-        _whole.add(target)
-        return target
+        def materialise(entry: FileEntry, target: Path) -> None:
+            self._materialise(key, entry, target)
+
+        return self._checkouts.get(self.manifest(key), materialise)
 
     def keys(self, kind: str | None = None) -> Iterator[ArtifactKey]:
         """Keys of all artifacts, or of one kind, in order."""
-        prefix = "artifacts/" if kind is None else f"artifacts/{checked_segment(kind, 'kind of artifact')}/"
-        for stored in self._backend.list(prefix):
-            parts = stored.key.split("/")
-            if len(parts) == 4 and parts[3] == "manifest.json":
-                yield ArtifactKey(parts[1], parts[2])
+        return (key for key, _ in self._manifest_objects(kind))
 
     def list(self, kind: str | None = None) -> Iterator[Manifest]:
         """Manifests of all artifacts, or of one kind, in the order of their keys.
 
+        ``created`` is never later than the store itself knows the manifest to be: a clock that is ahead makes nothing
+        the newest.
+
         Raises:
             ArtifactCorrupt: A manifest is damaged.
         """
-        keys = self.keys(kind)
+        for found in self.survey(kind):
+            if isinstance(found, Damaged):
+                raise found.error
+            yield found
+
+    def survey(self, kind: str | None = None) -> Iterator[Manifest | Damaged]:
+        """The same as `list`, with what is damaged in its place."""
+        objects = self._manifest_objects(kind)
         with ThreadPoolExecutor(_READERS) as pool:
-            while batch := list(islice(keys, 64)):
-                yield from filter(None, pool.map(self._manifest_or_none, batch))
+            while batch := list(islice(objects, 64)):
+                yield from filter(None, pool.map(lambda found: self._surveyed(*found), batch))
+
+    def _manifest_objects(self, kind: str | None) -> Iterator[tuple[ArtifactKey, StoredObject]]:
+        prefix = "artifacts/" if kind is None else f"artifacts/{checked_segment(kind, 'kind of artifact')}/"
+        for stored in self._backend.list(prefix):
+            parts = stored.key.split("/")
+            if len(parts) == 4 and parts[3] == "manifest.json":
+                with suppress(StoreError):  # a name that no artifact has: somebody else put it there
+                    yield ArtifactKey(parts[1], parts[2]), stored
+
+    def _surveyed(self, key: ArtifactKey, stored: StoredObject) -> Manifest | Damaged | None:
+        try:
+            return _dated(self.manifest(key), stored.placed)
+        except ArtifactNotFound:  # deleted since it was listed
+            return None
+        except ArtifactCorrupt as error:
+            return Damaged(key, error)
 
     def find(self, text: str) -> ArtifactKey:
         """The artifact a person means by ``kind/digest``, the beginning of a digest, or a kind (its newest).
@@ -218,54 +237,92 @@ class Store:
         if not self.has(key):
             raise ArtifactNotFound(f"{self.url} has no artifact {key} to delete: list what is there")
         self._backend.delete(_manifest_object(key))
-        shutil.rmtree(self._checkouts / key.kind / key.digest, ignore_errors=True)
+        self._checkouts.discard(key)
 
-    def gc(self, *, older_than: float = 24 * 3600.0) -> int:
-        """Delete file contents that no artifact uses and return how many bytes that freed.
+    def gc(self, *, older_than: float = 24 * 3600.0) -> Freed:
+        """Free contents that no artifact uses, what killed processes left, and fetched artifacts beyond the limit.
 
-        Contents are uploaded before the manifest that names them, so those written in the last
-        ``older_than`` seconds stay: they may belong to an artifact that is just being published.
+        Contents go to the trash first, and from there with a collection that comes ``older_than`` seconds later.
+        Nothing that is published is lost, whoever publishes or collects meanwhile: see `mmer_core.store.collection`.
+
+        Args:
+            older_than: Seconds for which all this is spared, by the clock of the store, as it may belong to somebody who
+                is at work.
 
         Raises:
-            ArtifactCorrupt: A manifest is damaged, so what it uses is unknown; nothing is deleted.
+            ArtifactCorrupt: Manifests are damaged, so what they use is unknown; nothing is freed.
         """
-        limit = time.time() - older_than
-        candidates = [stored for stored in self._backend.list("blobs/") if stored.modified <= limit]
-        used = {_blob_object(entry.sha256) for manifest in self.list() for entry in manifest.files}
-        freed = 0
-        for stored in candidates:
-            if stored.key not in used and self._still_older(stored, limit):
-                self._backend.delete(stored.key)
-                freed += stored.size
+        freed = Freed()
+        collect(self._backend, self._used, older_than, freed)
+        unfinished, fetched = self._checkouts.free(older_than)
+        freed.unfinished.add(unfinished)
+        freed.fetched.add(fetched)
         return freed
 
-    def _still_older(self, stored: StoredObject, limit: float) -> bool:
-        """Whether nobody has written the object since it was listed, for an artifact published since then."""
-        modified = self._backend.modified(stored.key)
-        return modified is not None and modified <= limit
+    def _used(self) -> set[str]:
+        """Digests of all contents that artifacts use. Raises `ArtifactCorrupt`, which names all that are damaged."""
+        used, damaged = set[str](), []
+        for found in self.survey():
+            if isinstance(found, Damaged):
+                damaged.append(str(found.error))
+            else:
+                used.update(entry.sha256 for entry in found.files)
+        if damaged:
+            raise ArtifactCorrupt(
+                f"nothing can be freed, as what damaged artifacts use is unknown: {'; '.join(damaged)}"
+            )
+        return used
 
-    def _same(self, manifest: Manifest) -> Manifest:
-        stored = self.manifest(manifest.key)
+    def _store(self, folder: Path, files: Iterable[FileEntry], *, adopt: bool) -> None:
+        """Store the contents of files."""
+
+        def put(entry: FileEntry) -> None:
+            self._backend.put_file(blob_object(entry.sha256), folder / entry.path, entry.sha256, adopt=adopt)
+
+        in_parallel(put, {entry.sha256: entry for entry in files}.values())
+
+    def _complete(self, folder: Path, files: Sequence[FileEntry], *, adopt: bool) -> None:
+        """Store again the contents that are not there, or not whole."""
+
+        def is_there(entry: FileEntry) -> bool:
+            stored = self._backend.stat(blob_object(entry.sha256))
+            return stored is not None and stored.size == entry.size
+
+        there = in_parallel(is_there, files)
+        self._store(folder, [one for one, found in zip(files, there, strict=True) if not found], adopt=adopt)
+
+    def _created(self, manifest: Manifest) -> Manifest:
+        """Create the manifest, or find the same that another publisher created."""
+        data = manifest.to_bytes()
+        while True:
+            if self._backend.create_exclusive(_manifest_object(manifest.key), data):
+                return manifest
+            if stored := self._same(manifest):
+                return stored
+
+    def _same(self, manifest: Manifest) -> Manifest | None:
+        """What is stored under the key, None when it has been deleted meanwhile. Raises `ArtifactConflict`."""
+        try:
+            stored = self.manifest(manifest.key)
+        except ArtifactNotFound:
+            return None
         if stored.content != manifest.content:
             raise ArtifactConflict(
                 f"{self.url} already has an artifact {manifest.key} with other files: use that one, or delete it first"
             )
         return stored
 
-    def _manifest_or_none(self, key: ArtifactKey) -> Manifest | None:
-        try:
-            return self.manifest(key)
-        except ArtifactNotFound:  # deleted since it was listed
-            return None
-
     def _materialise(self, key: ArtifactKey, entry: FileEntry, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(self._backend.read_attempts):
             try:
-                if self._backend.materialise(_blob_object(entry.sha256), target) == entry.sha256:
-                    return
+                digest = self._wherever(
+                    entry.sha256, lambda stored: self._backend.materialise(stored, target)
+                )
             except MissingObjectError:
                 raise ArtifactCorrupt(f"{entry.path} of {key} is missing from {self.url}: {_CURE}") from None
+            if digest == entry.sha256:
+                return
             target.unlink()
         raise ArtifactCorrupt(f"{entry.path} of {key} is damaged in {self.url}: {_CURE}")
 
@@ -273,72 +330,30 @@ class Store:
         actual = ""
         for _ in range(self._backend.read_attempts):
             try:
-                actual = self._backend.hash(_blob_object(entry.sha256))
+                actual = self._wherever(entry.sha256, self._backend.hash)
             except MissingObjectError:
                 return f"{entry.path} is missing"
             if actual == entry.sha256:
                 return None
         return f"{entry.path} is damaged: its SHA-256 is {actual} instead of {entry.sha256}"
 
+    def _wherever(self, sha256: str, read: Callable[[str], T]) -> T:
+        """Read a content from its place or, while a collection moves it, from the trash. Raises `MissingObjectError`."""
+        for _ in range(_LOOKS):
+            with suppress(MissingObjectError):
+                return read(blob_object(sha256))
+            for copy in trashed_copies(self._backend, sha256):
+                with suppress(MissingObjectError):
+                    return read(copy)
+        raise MissingObjectError(f"{self.url} does not hold {sha256}")
+
+
+def _dated(manifest: Manifest, placed: float) -> Manifest:
+    """A manifest that is not newer than the object in which it is."""
+    if datetime.fromisoformat(manifest.created).timestamp() <= placed + _CLOCK_STEP:
+        return manifest
+    return manifest.model_copy(update={"created": datetime.fromtimestamp(placed, UTC).isoformat()})
+
 
 def _manifest_object(key: ArtifactKey) -> str:
     return f"artifacts/{key}/manifest.json"
-
-
-def _blob_object(sha256: str) -> str:
-    return f"blobs/{sha256[:2]}/{sha256}"
-
-
-def _scan(folder: Path) -> tuple[FileEntry, ...]:
-    """All files below a folder, hashed, in the order of their paths."""
-    with disk_errors(folder):
-        if not folder.is_dir():
-            raise StoreError(f"{folder} is no folder: give the folder that holds the artifact's files")
-        files = sorted(_regular_files(folder, ""))
-        with ThreadPoolExecutor() as pool:
-            digests = pool.map(sha256_of, [path for _, path in files])
-            return tuple(
-                FileEntry(path=name, size=path.stat().st_size, sha256=digest)
-                for (name, path), digest in zip(files, digests, strict=True)
-            )
-
-
-def _regular_files(folder: Path, prefix: str) -> Iterable[tuple[str, Path]]:
-    for path in folder.iterdir():
-        name = checked_path(prefix + path.name)
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise StoreError(f"{path} is a link or a special file: an artifact holds regular files only")
-        if path.is_dir():
-            yield from _regular_files(path, f"{name}/")
-        else:
-            yield name, path
-
-
-def _is_complete(folder: Path, manifest: Manifest) -> bool:
-    """Whether all files are there in full size; their bytes were checked when they came."""
-    try:
-        return folder.is_dir() and all(
-            (folder / entry.path).stat().st_size == entry.size for entry in manifest.files
-        )
-    except OSError:
-        return False
-
-
-def _move_into_place(staging: Path, target: Path, manifest: Manifest) -> None:
-    """Make a finished checkout visible under its name, unless another process was first."""
-    try:
-        staging.rename(target)
-    except OSError:
-        if _is_complete(target, manifest):
-            return
-        # Somebody removed or cut a file of an earlier checkout.
-        _remove(target)
-        staging.rename(target)
-
-
-def _remove(checkout: Path) -> None:
-    """Take a damaged checkout away, whole or not at all, as others may look for it or remove it as well."""
-    broken = checkout.with_name(TEMPORARY + uuid.uuid4().hex)
-    with suppress(FileNotFoundError):
-        checkout.rename(broken)
-    shutil.rmtree(broken, ignore_errors=True)

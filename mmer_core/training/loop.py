@@ -7,7 +7,6 @@ was killed anywhere ends with the same weights, bit for bit on CPU, as one that 
 import contextlib
 import copy
 import math
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mmer_core.config import TaskTraining
+from mmer_core.durable import sync
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
@@ -229,7 +229,7 @@ class _Trainer:
                 file,
             )
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         temporary.replace(folder / _CHECKPOINT)
 
     def restore(self, folder: Path | None) -> Progression:

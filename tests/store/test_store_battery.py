@@ -211,8 +211,8 @@ def test_list_find_and_delete(store: Store, tmp_path: Path) -> None:
 
     store.delete(keys[0])
     assert [manifest.key for manifest in store.list()] == keys[1:]
-    assert store.gc() == 0  # all contents are younger than the grace period
-    assert store.gc(older_than=-10) == len(b"aa11")
+    assert store.gc().bytes == 0  # all contents are younger than the grace period
+    assert store.gc(older_than=-10).bytes == len(b"aa11")
     assert contents(store.fetch(keys[1])) == {"x": b"aa22", "shared": b"s"}
     assert store.verify(keys[2]) == []
 

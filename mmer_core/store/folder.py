@@ -1,0 +1,39 @@
+"""The files below a folder that is, or becomes, an artifact."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mmer_core.errors import StoreError
+from mmer_core.store.artifact import checked_path
+from mmer_core.store.backend import disk_errors, sha256_of
+from mmer_core.store.manifest import FileEntry
+
+
+def scan(folder: Path) -> tuple[FileEntry, ...]:
+    """All files below a folder, hashed, in the order of their paths.
+
+    Raises:
+        StoreError: It is no folder, or it holds a link, a special file, or a name that no artifact may have.
+    """
+    with disk_errors(folder):
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is no folder: give the folder that holds the artifact's files")
+        files = sorted(_regular_files(folder, ""))
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(sha256_of, [path for _, path in files])
+            return tuple(
+                FileEntry(path=name, size=path.stat().st_size, sha256=digest)
+                for (name, path), digest in zip(files, digests, strict=True)
+            )
+
+
+def _regular_files(folder: Path, prefix: str) -> Iterable[tuple[str, Path]]:
+    for path in folder.iterdir():
+        name = checked_path(prefix + path.name)
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise StoreError(f"{path} is a link or a special file: an artifact holds regular files only")
+        if path.is_dir():
+            yield from _regular_files(path, f"{name}/")
+        else:
+            yield name, path

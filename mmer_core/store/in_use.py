@@ -1,0 +1,111 @@
+"""Which fetched artifacts living processes use, so that none is removed beneath them."""
+
+import atexit
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from threading import Lock
+
+from mmer_core.durable import make_folder
+
+_LISTS, _LOCK = ".users", "lock"
+_MOST = 16  # folders of which a process keeps a list open: one or two, but for a test run
+
+
+@dataclass(frozen=True)
+class _List:
+    """The names that a process uses in a folder: a file, which the process keeps locked."""
+
+    path: Path
+    descriptor: int
+    process: int
+
+    def close(self) -> None:
+        if self.process == os.getpid():
+            self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+_lists: dict[Path, _List] = {}
+_making = Lock()
+
+
+def claim(folder: Path, name: str) -> None:
+    """Say that this process uses something in a folder, for as long as it or a child that it forks lives.
+
+    The kernel frees the lock on the list when the last holder dies. Where nothing can be written or locked, nothing is
+    said, and `unclaimed` does not tell either.
+    """
+    with suppress(OSError):
+        make_folder(folder / _LISTS)
+        with _locked(folder, fcntl.LOCK_SH), _making:
+            os.write(_list_of_this_process(folder).descriptor, f"{name}\n".encode())
+
+
+@contextmanager
+def unclaimed(folder: Path) -> Iterator[set[str] | None]:
+    """Names that are in use; no process claims another one while the block runs.
+
+    None where the file system has no locks, so that nobody can tell.
+    """
+    try:
+        make_folder(folder / _LISTS)
+        lock = _locked(folder, fcntl.LOCK_EX)
+    except OSError:
+        yield None
+        return
+    with lock:
+        yield {name for path in (folder / _LISTS).iterdir() for name in _claimed(path)}
+
+
+def _locked(folder: Path, how: int) -> FileIO:
+    """A lock on a folder, which is free again when the file is closed."""
+    file = FileIO(folder / _LISTS / _LOCK, "a")
+    try:
+        fcntl.flock(file, how)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _list_of_this_process(folder: Path) -> _List:
+    known = _lists.get(folder)
+    if known is not None and os.fstat(known.descriptor).st_nlink:
+        return known
+    if known is not None:  # somebody has emptied the whole folder
+        _lists.pop(folder).close()
+    elif len(_lists) == _MOST:
+        _lists.pop(next(iter(_lists))).close()
+    path = folder / _LISTS / uuid.uuid4().hex
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    _lists[folder] = _List(path, descriptor, os.getpid())
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return _lists[folder]
+
+
+def _claimed(path: Path) -> list[str]:
+    """Names on the list of a process, none when it is dead; then its list goes."""
+    if path.name == _LOCK or not path.is_file():
+        return []
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().split()
+        path.unlink(missing_ok=True)
+        return []
+
+
+@atexit.register
+def release() -> None:
+    """Give up what this process has claimed, in all folders."""
+    with _making:
+        while _lists:
+            with suppress(OSError):
+                _lists.popitem()[1].close()

@@ -1,0 +1,134 @@
+"""Where an artifact is built: a folder that survives a crash, and that one builder of a machine has at a time."""
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmer_core.errors import StoreError
+from mmer_core.store.artifact import ArtifactKey
+from mmer_core.store.backend import disk_errors
+from mmer_core.store.local import bytes_below, last_written
+from mmer_core.store.store import Store
+
+KEPT_SECONDS = 14 * 24 * 3600.0
+"""For which unfinished work is kept: the next attempt resumes from its checkpoints."""
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+_NAME = re.compile(r"(.+)-([0-9a-f]{32})(\.lock)?")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Two folders for the builder of an artifact.
+
+    Attributes:
+        out: Empty at the start of every attempt; its files become the artifact.
+        scratch: Kept when an attempt dies, for checkpoints that the next attempt resumes from.
+    """
+
+    out: Path
+    scratch: Path
+
+
+def place_of(work: Path, key: ArtifactKey) -> Path:
+    """Folder in which an artifact is built."""
+    return work.expanduser().absolute() / f"{key.kind}-{key.digest}"
+
+
+def lock_of(place: Path) -> Path:
+    """The file that whoever builds there has locked."""
+    return place.with_name(f"{place.name}.lock")
+
+
+def fresh_workspace(place: Path) -> Workspace:
+    """A workspace without what an attempt that died had written to be published."""
+    workspace = Workspace(place / "out", place / "scratch")
+    with disk_errors(place):
+        if workspace.out.exists():
+            shutil.rmtree(workspace.out)
+        workspace.out.mkdir(parents=True)
+        workspace.scratch.mkdir(exist_ok=True)
+    return workspace
+
+
+def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
+    """Remove what builds that died have left, and that no attempt will need; the bytes of each.
+
+    That is the work for artifacts that the store has by now, and what nobody has touched for `KEPT_SECONDS`.
+    """
+    work = work.expanduser().absolute()
+    names = {path.name.removesuffix(".lock") for path in work.iterdir()} if work.is_dir() else set()
+    for name in sorted(names):
+        found = _NAME.fullmatch(name)
+        if found is None:
+            continue
+        place = work / name
+        with suppress(_Busy, FileNotFoundError), only_one(lock_of(place), wait=False):
+            if place.is_dir():
+                dead = last_written(place) < now - KEPT_SECONDS
+                if dead or store.has(ArtifactKey(found[1], found[2])):
+                    size = bytes_below(place)
+                    shutil.rmtree(place, ignore_errors=True)
+                    yield size
+
+
+_held: set[int] = set()
+
+
+class _Busy(Exception):
+    """Somebody else holds the lock."""
+
+
+@contextmanager
+def only_one(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold an exclusive lock on a file; the kernel frees it when its holder dies."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _held.add(descriptor)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _locked(path: Path, how: int) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise _Busy from None
+            if error.errno in _NO_LOCKS:
+                path.unlink(missing_ok=True)
+                raise StoreError(
+                    f"{path.parent} is on a file system without locks ({error.strerror}), so that two runs could disturb "
+                    "each other's work: name a folder on a disk of this machine with --work"
+                ) from error
+            raise
+        try:
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)  # the last holder removed the file while we waited for it
+
+
+def _forget_locks() -> None:
+    """A forked child shares its parent's lock and would keep it when the parent is killed."""
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_locks)
