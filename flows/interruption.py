@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: one sentence, exit code 130 or 143, and no waiting for work that nobody wants any more."""
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ def leave(code: int) -> None:
         one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon
     ]
     if others:
+        logging.disable()  # that a worker is killed is no news now
         atexit._run_exitfuncs()  # ends child processes
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

@@ -125,7 +125,7 @@ def test_search_writes_a_page_with_pictures(study, mmer, tmp_path: Path) -> None
         (["a", "--images", "."], "--html"),
         (["a", "--html", "x.html", "--images", "none"], "none is no folder"),
         (["a", "--target", "video"], "'video'"),
-        (["a", "--k", "0"], "at least one"),
+        (["a", "--k", "0"], "at least 1"),
     ],
 )
 def test_search_says_what_is_wrong(study, mmer, arguments: list[str], words: str) -> None:

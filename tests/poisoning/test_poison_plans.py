@@ -150,7 +150,7 @@ def test_texts_with_a_word():
     [
         (lambda: dirty_label(CLASSES, 2, 81), "81 poisons are asked for"),
         (lambda: dirty_label(CLASSES, 2, -1), "-1 poisons"),
-        (lambda: clean_label(CLASSES, 9, 1), "where 0 rows"),
+        (lambda: clean_label(CLASSES, 9, 1), "no row can be one"),
         (lambda: dirty_label(MULTI, 5, 1), "class 5 of 5"),
         (lambda: dirty_label(2 * MULTI, 1, 1), "0 and 1"),
         (lambda: dirty_label(np.zeros((2, 2, 2)), 0, 1), r"\(2, 2, 2\)"),
@@ -158,7 +158,7 @@ def test_texts_with_a_word():
         (lambda: dirty_label(CLASSES, 2, 1, mode="mix"), "mode is 'mix'"),
         (lambda: caption_swap(TEXTS, [], 1), "no text"),
         (lambda: caption_shuffle([["a"], ["a"]], 1), "no other row"),
-        (lambda: label_flip(np.zeros(3, int), 1), "where 0 rows"),
+        (lambda: label_flip(np.zeros(3, int), 1), "no row can be one"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(make, message):
