@@ -20,13 +20,24 @@ from mmer_core.datasets.manifest_splits import (
     image_digests,
     image_of,
 )
-from mmer_core.datasets.raw import NOT_UTF8, SIMILAR_LABELS, WHERE, RawDataset, without_captions
+from mmer_core.datasets.raw import (
+    NOT_UTF8,
+    RESERVED_COLUMN,
+    SIMILAR_LABELS,
+    WHERE,
+    RawDataset,
+    without_captions,
+)
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
+from mmer_core.datasets.statistics import PEOPLE
 from mmer_core.datasets.tables import COLUMNS
 from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
+
+_RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
+"""Names of columns that a manifest cannot add to ``<split>.csv``."""
 
 Problem = tuple[str, str]
 
@@ -106,6 +117,7 @@ class _Reader:
         self.known = KnownLabels(self.labels, declaration.separator)
         alike = [] if declaration.labels else self.known.alike()
         self.notes = [Quarantined("", "", SIMILAR_LABELS, told) for told in alike]
+        self.notes += _reserved(rows)
         self.seen: dict[str, str] = {}
         self.samples: list[Sample] = []
         self.quarantined: list[Quarantined] = []
@@ -126,7 +138,7 @@ class _Reader:
         if row.damaged:
             detail = f"{row.where}: U+FFFD is in place of {DAMAGED}"
             self.notes.append(Quarantined(split, identity, NOT_UTF8, detail))
-        metadata = {name: value for name, value in row.metadata.items() if name not in COLUMNS}
+        metadata = {name: value for name, value in row.metadata.items() if name not in _RESERVED}
         self.samples.append(
             Sample(
                 id=identity,
@@ -207,6 +219,20 @@ class _Reader:
             joined = parts.split(self.declaration.separator)
             parts = list(filter(None, (part.strip() for part in joined))) if len(joined) > 1 else joined
         return list(dict.fromkeys(parts))
+
+
+def _reserved(rows: list[Row]) -> list[Quarantined]:
+    """A note for every column that is not kept, because ``<split>.csv`` has one of its own under that name."""
+    names = dict.fromkeys(name for row in rows for name in row.metadata if name in _RESERVED)
+    return [
+        Quarantined(
+            "",
+            "",
+            RESERVED_COLUMN,
+            f"the column {name!r} is not kept, as mmer has its own: give it another name",
+        )
+        for name in names
+    ]
 
 
 def _group_column(row: Row) -> dict[str, str]:

@@ -47,6 +47,7 @@ class DatasetCard:
         texts_found: Captions found; for a captioned dataset ``sum(texts) + sum(texts_quarantined)``.
         text_provenance: Texts kept, by where they come from (``sidecar``, ``coco``, ``template``, ...).
         text_coverage: The same by split: split to provenance to texts.
+        notes: What was read, but is probably not meant so, by reason; ``mmer data check`` gives the lines.
         protocol: Name of the protocol the reader followed, printed beside every figure.
         synthetic: True when mmer drew the photos itself.
     """
@@ -64,6 +65,7 @@ class DatasetCard:
     text_coverage: dict[str, dict[str, int]] = field(default_factory=dict)
     texts_found: int = 0
     texts_quarantined: dict[str, int] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:

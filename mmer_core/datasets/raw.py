@@ -12,7 +12,7 @@ CAPTION_PREFIX = "caption_"
 
 WHERE = "Manifest_Row"
 """Column of ``<split>.csv`` that says where in a manifest a sample stands."""
-NOT_UTF8, SIMILAR_LABELS = "not_utf8", "similar_labels"
+NOT_UTF8, SIMILAR_LABELS, RESERVED_COLUMN = "not_utf8", "similar_labels", "reserved_column"
 """Reasons of notes."""
 
 

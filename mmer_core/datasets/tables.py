@@ -76,6 +76,7 @@ def card(
         text_coverage={split: dict(sorted(counts.items())) for split, counts in sources.items()},
         texts_found=raw.captions,
         texts_quarantined=dict(sorted(texts_out.items())),
+        notes=dict(sorted(Counter(note.reason for note in raw.notes).items())),
     )
 
 

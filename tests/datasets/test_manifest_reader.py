@@ -382,3 +382,19 @@ def test_unusable_manifests_are_refused(tmp_path, name, content, message):
 def test_a_manifest_must_be_given():
     with pytest.raises(ValidationError, match="give --root FILE"):
         IngestConfig(dataset="manifest")
+
+
+def test_columns_are_kept_or_named(tmp_path):
+    """A column of the manifest never vanishes without a word: an ingestion counts it, a check names it."""
+    _photos(tmp_path, "a.png")
+    row = {"id": "1", "split": "train", "image": "a.png", "text": ["one"], "labels": ["x"]}
+    others = {"Gender": "F", "Age": "Adult", "Folder": "f", "Index": "7", "Place": "Rome", "Manifest_Row": "9"}
+    source = _write(tmp_path / "m.csv", [row | others])
+    raw = read_manifest(source)
+    assert sorted(note.detail.split("'")[1] for note in raw.notes) == ["Folder", "Index", "Manifest_Row"]
+    config = IngestConfig(dataset="manifest", root=source, context_size=16, body_size=16)
+    card = ingest(config, tmp_path / "out", tmp_path / "scratch", workers=1)
+    assert card.notes == {"reserved_column": 3}
+    (kept,) = Prepared.open(tmp_path / "out").split("train").table.to_dict("records")
+    assert (kept["Gender"], kept["Age"], kept["Place"]) == ("F", "Adult", "Rome")
+    assert kept["Manifest_Row"] == "line 2"
