@@ -93,8 +93,11 @@ class Checkouts:
         make_folder(target.parent)
         staging = target.with_name(TEMPORARY + uuid.uuid4().hex)
         mark, whole = staging / TEMPORARY, False
-        staging.mkdir()
-        mark.touch()
+        try:
+            staging.mkdir()
+            mark.touch()
+        except FileNotFoundError:
+            return False
         try:
             for entry in manifest.files:
                 materialise(entry, staging / entry.path)

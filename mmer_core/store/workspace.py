@@ -69,7 +69,7 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
         if found is None:
             continue
         place = work / name
-        with suppress(_Busy, FileNotFoundError), only_one(lock_of(place), wait=False):
+        with suppress(_Busy, NoLocksError, FileNotFoundError), only_one(lock_of(place), wait=False):
             if place.is_dir():
                 dead = last_written(place) < now - KEPT_SECONDS
                 if dead or store.has(ArtifactKey(found[1], found[2])):
@@ -79,6 +79,10 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
 
 
 _held: set[int] = set()
+
+
+class NoLocksError(StoreError):
+    """The file system has no locks."""
 
 
 class _Busy(Exception):
@@ -111,7 +115,7 @@ def _locked(path: Path, how: int) -> int:
                 raise _Busy from None
             if error.errno in _NO_LOCKS:
                 path.unlink(missing_ok=True)
-                raise StoreError(
+                raise NoLocksError(
                     f"{path.parent} is on a file system without locks ({error.strerror}), so that two runs could disturb "
                     "each other's work: name a folder on a disk of this machine with --work"
                 ) from error
