@@ -16,7 +16,7 @@ from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Manifest
-from mmer_core.store.absence import missing, require_store
+from mmer_core.store.absence import ANYTHING, missing, require_store
 from mmer_core.store.ancestry import Ancestry
 
 app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
@@ -34,7 +34,7 @@ def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     if not manifests:
         what = "artifact" if kind is None else f"artifact of the kind {kind!r}"
         kinds = ", ".join(sorted({key.kind for key in store.keys()}))  # noqa: SIM118
-        raise ArtifactNotFound(missing(store, what, f"it has {kinds}"))
+        raise ArtifactNotFound(missing(store, what, ANYTHING, f"it has {kinds}"))
     table = Table("artifact", "made", "size", "took", "figures", box=None)
     for manifest in manifests:
         size = sum(entry.size for entry in manifest.files)
@@ -79,7 +79,8 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
 def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
     store = Context(runtime).store
-    require_store(store)
+    if key is None:
+        require_store(store)
     keys = [store.find(key)] if key else [manifest.key for manifest in store.list()]
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
-from mmer_core.store.absence import missing
+from mmer_core.store.absence import ANYTHING, missing
 from mmer_core.store.artifact import ArtifactKey, checked_path, checked_segment
 from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, disk_errors, sha256_of
 from mmer_core.store.local import TEMPORARY, make_folder
@@ -181,7 +181,7 @@ class Store:
         match exact or fitting:
             case []:
                 raise ArtifactNotFound(
-                    missing(self, f"artifact {text!r}", "mmer artifacts ls lists what is there")
+                    missing(self, f"artifact {text!r}", ANYTHING, "mmer artifacts ls lists what is there")
                 )
             case [key]:
                 return key
