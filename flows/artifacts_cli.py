@@ -16,7 +16,7 @@ from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Manifest
-from mmer_core.store.absence import missing, require_store
+from mmer_core.store.absence import ANYTHING, missing, require_store
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.store.collection import Tally
 from mmer_core.store.store import Damaged
@@ -37,7 +37,7 @@ def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     if not found:
         what = "artifact" if kind is None else f"artifact of the kind {kind!r}"
         kinds = ", ".join(sorted({key.kind for key in store.keys()}))  # noqa: SIM118
-        raise ArtifactNotFound(missing(store, what, f"it has {kinds}"))
+        raise ArtifactNotFound(missing(store, what, ANYTHING, f"it has {kinds}"))
     manifests = (one for one in found if isinstance(one, Manifest))
     rows = [(one.key, "damaged", "", "", str(one.error)) for one in found if isinstance(one, Damaged)]
     rows += [
@@ -84,7 +84,8 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
 def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
     store = Context(runtime).store
-    require_store(store)
+    if key is None:
+        require_store(store)
     keys = [store.find(key)] if key else list(store.keys())
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:

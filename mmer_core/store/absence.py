@@ -10,16 +10,20 @@ if TYPE_CHECKING:
     from mmer_core.store.store import Store
 
 
-def missing(store: "Store", what: str, cure: str) -> str:
+ANYTHING = "make something in it first: mmer pipeline"
+
+
+def missing(store: "Store", what: str, make: str, look: str | None = None) -> str:
     """One sentence: a store has no ``what`` (``"model"``), or holds nothing at all, or is not there itself.
 
     Args:
-        cure: What to do where the store is the right one.
+        make: What makes one.
+        look: What to do instead where the store holds something.
     """
     if next(store.keys(), None) is not None:
-        return f"{store.url} holds no {what}; {cure}"
+        return f"{store.url} holds no {what}; {look or make}"
     nothing = f"{store.url} holds nothing" if exists(store) else f"there is no store at {store.url}"
-    return f"{nothing}, and so no {what}: give the --store that you mean, or make something in it first, with mmer pipeline"
+    return f"{nothing}, and so no {what}: give the --store that you mean, or {make}"
 
 
 def require_store(store: "Store") -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
-from mmer_core.store.absence import missing
+from mmer_core.store.absence import ANYTHING, missing
 from mmer_core.store.artifact import ArtifactKey, checked_segment
 from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, in_parallel
 from mmer_core.store.checkouts import Checkouts
@@ -207,7 +207,7 @@ class Store:
         match exact or fitting:
             case []:
                 raise ArtifactNotFound(
-                    missing(self, f"artifact {text!r}", "mmer artifacts ls lists what is there")
+                    missing(self, f"artifact {text!r}", ANYTHING, "mmer artifacts ls lists what is there")
                 )
             case [key]:
                 return key

@@ -388,7 +388,14 @@ def test_columns_are_kept_or_named(tmp_path):
     """A column of the manifest never vanishes without a word: an ingestion counts it, a check names it."""
     _photos(tmp_path, "a.png")
     row = {"id": "1", "split": "train", "image": "a.png", "text": ["one"], "labels": ["x"]}
-    others = {"Gender": "F", "Age": "Adult", "Folder": "f", "Index": "7", "Place": "Rome", "Manifest_Row": "9"}
+    others = {
+        "Gender": "F",
+        "Age": "Adult",
+        "Folder": "f",
+        "Index": "7",
+        "Place": "Rome",
+        "Manifest_Row": "9",
+    }
     source = _write(tmp_path / "m.csv", [row | others])
     raw = read_manifest(source)
     assert sorted(note.detail.split("'")[1] for note in raw.notes) == ["Folder", "Index", "Manifest_Row"]
