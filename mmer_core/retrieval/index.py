@@ -94,6 +94,10 @@ class OneIndex:
         if not len(queries) or not k or (mask is not None and not mask.any()):
             return nothing(len(queries), k)
         scores, rows = self._find(queries, k, mask, effort or self.settings.effort)
+        # A graph or a few lists may hold fewer than there are: nothing that is there goes missing for that.
+        short = (rows >= 0).sum(axis=1) < min(k, len(self) if mask is None else int(mask.sum()))
+        if short.any():
+            scores[short], rows[short] = self._find_in_all(queries[short], k, mask)
         return Neighbours(rows, np.where(rows >= 0, scores.astype(np.float64), -np.inf))
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
@@ -144,6 +148,16 @@ class OneIndex:
                 np.take_along_axis(allowed, order, axis=1), np.take_along_axis(rows, order, axis=1), -1
             )
             return np.take_along_axis(scores, order, axis=1), rows
+
+    def _find_in_all(self, queries: Vectors, k: int, mask: Mask | None) -> Any:
+        """The same, with every row looked at."""
+        index = faiss.downcast_index(self.faiss)
+        if isinstance(index, faiss.IndexHNSW):
+            index = faiss.downcast_index(index.storage)
+        bits = None if mask is None else np.packbits(mask, bitorder="little")
+        only = None if bits is None else faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(bits))
+        _, most = effort_of(index)
+        return self._asked(index, queries, k, search_parameters(index, most or None, only))
 
     def _asked(self, index: faiss.Index, queries: Vectors, k: int, parameters: faiss.SearchParameters) -> Any:
         """``(Q, k)`` scores and rows, best first; the candidates are scored again where there are vectors for it."""

@@ -107,3 +107,17 @@ def test_versions_of_versions_share_files(tmp_path: Path) -> None:
     shared = [place / "image.faiss" for place in (tmp_path / "built", folder / "parts" / "0000")]
     assert shared[0].samefile(shared[1])
     assert RetrievalIndex(folder).ids() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("factory", ["HNSW4", "HNSW8", "IVF8,Flat"])
+def test_as_many_are_found_as_there_are(tmp_path, factory) -> None:
+    """A graph that falls apart into clusters, or a few lists, reach fewer rows than are asked for: the rest come too."""
+    generator = np.random.default_rng(0)
+    clusters = np.repeat(generator.normal(size=(20, WIDTH)), 16, axis=0)
+    vectors = (clusters + 1e-3 * generator.normal(size=clusters.shape)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    part(tmp_path / "built", 0, vectors, vectors, np.arange(len(vectors)), factory)
+    index = RetrievalIndex(tmp_path / "built")
+    for only, there in ((None, set(range(320))), (Filter(splits=["val"]), set(range(1, 320, 2)))):
+        for hits in index.search(vectors[::80], "image", 150, only):
+            assert len({hit.row for hit in hits} & there) == 150
