@@ -33,12 +33,14 @@ def sniffed(content: bytes, formats: tuple[str, ...]) -> str | None:
     )
 
 
-def unknown(formats: tuple[str, ...]) -> Refused:
-    """The refusal of what is in none of some formats."""
+def unknown(kind: str | None, formats: tuple[str, ...]) -> Refused:
+    """The refusal of what is in none of some formats, or only begins like one."""
+    if kind is not None:
+        return Refused(
+            f"cannot identify a picture in it: it begins like {kind}, and is damaged or of a rare kind"
+        )
     names = ["WebP" if one == "WEBP" else one for one in formats]
-    return Refused(
-        f"cannot identify a picture in it: save it as {' or '.join([', '.join(names[:-1]), names[-1]])}"
-    )
+    return Refused(f"cannot identify a picture in it: save it as {', '.join(names[:-1])} or {names[-1]}")
 
 
 def check_size(width: int, height: int, most: int) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmer_core.confined.limits import confine, end_after
 from mmer_core.confined.picture_bounds import Refused, sniffed, unknown
+from mmer_core.confined.picture_colours import check_for_opencv
 from mmer_core.confined.picture_files import open_file, opened, prepare_pillow, upright_rgb
 from mmer_core.confined.picture_limits import MAX_PIXELS, memory_for
 from mmer_core.confined.picture_protocol import (
@@ -144,7 +145,7 @@ def _serve(request: Request, path: str | None, region: Region) -> Reply:
 def _with_pillow(request: Request, path: str | None, file: IO[bytes], region: Region) -> tuple[int, int]:
     image = opened(file, request.formats, request.most)
     there = _decode_in_place(image, region)
-    image = upright_rgb(image, request.most)
+    image = upright_rgb(image, file, request.most)
     size = width, height = image.size
     if image.im is not there:
         region.write(_address(image), 4 * width * height)
@@ -160,15 +161,15 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
 
     assert path is not None
     if sniffed(file.read(16), request.formats) is None:
-        raise unknown(request.formats)
+        raise unknown(None, request.formats)
     try:
         header = opened(file, request.formats, request.most)
     except (Refused, MemoryError):
         raise
     except Exception:
         header = None  # not for Pillow to say: OpenCV reads files that Pillow does not
-    if header is not None and header.mode in ("F", "I") and header.format == "TIFF":
-        raise Refused("it holds 32-bit values, which OpenCV does not decode: save it with 8 bits")
+    if header is not None:
+        check_for_opencv(header)
     # From the path: OpenCV completes nothing that it reads from memory.
     pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     if pixels is None:

@@ -20,15 +20,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _from_numbers(image).convert("RGB")
     if image.mode == "LAB":
         raise Refused("its colours are CIE L*a*b*, which is not converted: save it as RGB")
-    if (image.mode == "P" and "transparency" in image.info) or image.mode in (
-        "LA",
-        "PA",
-        "RGBA",
-        "La",
-        "RGBa",
-    ):
+    if is_transparent(image):
         return _opaque(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Whether a picture has transparency other than that of one colour."""
+    return "a" in image.mode.lower() or (image.mode == "P" and "transparency" in image.info)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -36,11 +35,15 @@ def _opaque(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         image = image.convert("LA")
     image = image if image.mode == "RGBA" else image.convert("RGBA")
-    extrema: list[Any] = [image.getchannel(channel).getextrema() for channel in "RGBA"]
-    *colours, (least, most) = extrema
+    (least, most), *colours = (_extrema(image, channel) for channel in "ARGB")
     if most == 0 or (least < most and all(low == high for low, high in colours)):
         raise Refused("all that it shows is transparency: draw it on a background")
     return image.convert("RGB")
+
+
+def _extrema(image: Image.Image, channel: str) -> tuple[int, int]:
+    extrema: tuple[int, int] = image.getchannel(channel).getextrema()  # type: ignore[assignment]
+    return extrema
 
 
 def _from_numbers(image: Image.Image) -> Image.Image:
@@ -75,9 +78,9 @@ def _white(image: Image.Image) -> int | float:
     if image.mode == "I" and least >= 0 and most <= 65535:
         return 65535
     taken = "0..1, or whole ones in 0..255" if image.mode == "F" else "0..255 or 0..65535"
-    kind = "floating-point" if image.mode == "F" else "32-bit"
+    kind = "floating-point" if image.mode == "F" else "gray"
     raise Refused(
-        f"its {kind} values are in {least:g}..{most:g}, and only values in {taken} have a certain meaning"
+        f"its {kind} values are in {least:.9g}..{most:.9g}, and their meaning is certain only in {taken}: save it with 8 bits"
     )
 
 
@@ -102,3 +105,14 @@ def _strips(image: Image.Image) -> "Iterator[tuple[int, npt.NDArray[Any]]]":
     rows = max(1, _STRIP_PIXELS // image.width)
     for top in range(0, image.height, rows):
         yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+
+
+def check_for_opencv(image: Image.Image) -> None:
+    """Raises `Refused` for an opened picture that OpenCV makes black, or gives no meaning."""
+    if image.format == "TIFF" and image.mode in ("F", "I"):
+        raise Refused("it holds values of a kind that OpenCV does not decode: save it with 8 bits")
+    coding = image.tile[0][3] if image.format == "PPM" and image.tile else None  # type: ignore[attr-defined]
+    if isinstance(coding, tuple) and coding[-1] not in (255, 65535):
+        raise Refused(f"its white is {coding[-1]}, and OpenCV takes it for 255 or 65535: save it with 8 bits")
+    if is_transparent(image):
+        to_rgb(image)

@@ -19,9 +19,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from mmer_core.confined.picture_bounds import Refused, check_scans, check_size, unknown
+from mmer_core.confined.picture_bounds import Refused, check_scans, check_size, sniffed, unknown
 from mmer_core.confined.picture_colours import to_rgb
 from mmer_core.confined.picture_limits import MAX_FILE_BYTES, MAX_PIXELS
+from mmer_core.confined.picture_png import check_whole
 
 _PLUGINS = (
     BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin,
@@ -63,7 +64,8 @@ def opened(file: IO[bytes], formats: tuple[str, ...], most: int) -> Image.Image:
     try:
         image = Image.open(file, formats=formats)
     except Image.UnidentifiedImageError:
-        raise unknown(formats) from None
+        file.seek(0)
+        raise unknown(sniffed(file.read(16), formats), formats) from None
     check_size(*image.size, most)
     if image.info.get("progressive") and image.format in ("JPEG", "MPO"):
         file.seek(0)
@@ -71,10 +73,12 @@ def opened(file: IO[bytes], formats: tuple[str, ...], most: int) -> Image.Image:
     return image
 
 
-def upright_rgb(image: Image.Image, most: int) -> Image.Image:
+def upright_rgb(image: Image.Image, file: IO[bytes], most: int) -> Image.Image:
     """The first frame of an opened picture as RGB, upright by the EXIF orientation. Raises as `opened` does."""
     image.load()
     check_size(*image.size, most)  # some formats find out late
+    if image.format == "PNG":
+        check_whole(image, file)
     # In place: without an orientation, as is usual, nothing is copied.
     ImageOps.exif_transpose(image, in_place=True)
     return to_rgb(image)

@@ -1,0 +1,48 @@
+"""PNG files whose data end before their pixels do: Pillow leaves the others black, without a word."""
+
+import struct
+import zlib
+from typing import IO
+
+from PIL import Image
+
+from mmer_core.confined.picture_bounds import Refused
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row and steps of the seven parts of an interlaced picture."""
+_PIECE = 2**20
+
+
+def check_whole(image: Image.Image, file: IO[bytes]) -> None:
+    """Raises `Refused` for a decoded PNG that lacks pixels."""
+    width, height = image.size
+    last = image.crop((0, height - 1, width, height))
+    # What is missing is missing at the end, and is zero: only then the data are measured.
+    if last.getbbox(alpha_only=False) is None and _unpacked(file, needed := _needed(file)) < needed:
+        raise Refused("the image file is truncated: it has fewer pixels than it says")
+
+
+def _needed(file: IO[bytes]) -> int:
+    """Bytes of all rows before compression."""
+    file.seek(16)
+    width, height, depth, kind, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
+    bits = depth * _CHANNELS[kind]
+    parts = _PASSES if interlaced else ((0, 0, 1, 1),)
+    sizes = [(-(-(width - x) // step), -(-(height - y) // down)) for x, y, step, down in parts]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _unpacked(file: IO[bytes], enough: int) -> int:
+    """How many bytes the compressed data are, counted up to what is enough."""
+    unpack, size = zlib.decompressobj(), 0
+    file.seek(8)
+    while size < enough and len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        after = file.tell() + length + 4
+        piece = file.read(length) if kind == b"IDAT" else b""
+        while piece and size < enough and not unpack.eof:
+            size += len(unpack.decompress(piece, _PIECE))
+            piece = unpack.unconsumed_tail
+        file.seek(after)
+    return size
