@@ -66,8 +66,8 @@ def joined(names: Iterable[str], separator: str = ";") -> str:
 
 
 def _line(cells: Sequence[object]) -> str:
-    if len(cells) == 1 and _text(cells[0]) == "":
-        return '""\n'  # a line with nothing in it would be no row
+    if len(cells) == 1 and not (text := _text(cells[0])).strip():
+        return f'"{text}"\n'  # a line with nothing but blanks in it would be no row
     return ",".join(map(_cell, cells)) + "\n"
 
 

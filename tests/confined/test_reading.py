@@ -149,6 +149,6 @@ def test_types_of_parquet_come_through_the_pipe(tmp_path):
     assert isinstance(unreadable, Unreadable)
     assert cells[2][9] == "ok"
     assert cells[1] == [
-        1, "b", ["a", None], date(2020, 1, 2), datetime(2020, 1, 2, 3, 4, 5, 6), "1970-01-01 00:00:00.000000001",
+        1, "b", ["a", None], date(2020, 1, 2), datetime(2020, 1, 2, 3, 4, 5, 6), "1970-01-01T00:00:00.000000001",
         Decimal("1.50"), b"\xff\x00", {"a": 1}, unreadable, math.inf, 0.1, timedelta(seconds=1.5), "second",
     ]  # fmt: skip

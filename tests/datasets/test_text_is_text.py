@@ -29,6 +29,7 @@ from mmer_core.datasets.people_text import read_sidecar
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.values import NotText, metadata_of, text_of
+from mmer_core.escaping.tables import read_for_people
 from mmer_core.tabular import joined, read_table, write_frame, write_table
 
 _JOINED = TEXTS.map(str.strip).filter(bool)
@@ -82,7 +83,7 @@ def test_what_was_written_is_what_is_prepared(tmp_path_factory, suffix, rows):
     for row, written, has in zip(kept, split.table["Categorical_Labels"], split.labels, strict=True):
         assert ast.literal_eval(written) == row["labels"]
         assert {labels[column] for column in np.flatnonzero(has)} == set(row["labels"])
-    refused = read_table(prepared.folder / QUARANTINE_FILE)
+    refused = read_for_people(prepared.folder / QUARANTINE_FILE)
     told = refused[refused["Reason"] == "duplicate_id"]
     assert told["Id"].tolist() == [row["id"] for row in rows if first[row["id"]] is not row]
     assert all("already" in detail for detail in told["Detail"])
@@ -125,7 +126,7 @@ def test_captions_leaks_and_names_are_read_as_they_were_written(tmp_path):
     write_captions(tmp_path / "c.csv", told)
     assert list(read_captions(tmp_path / "c.csv")) == told
     write_leaks([Leak("group", one, one, one, one, 3) for one in AWKWARD], tmp_path / "l.csv")
-    assert read_table(tmp_path / "l.csv", {"Bits": int})["Other_Id"].tolist() == list(AWKWARD)
+    assert read_for_people(tmp_path / "l.csv")["Other_Id"].tolist() == list(AWKWARD)
     assert joined(["a;b", 'c"d', " e"]) == '"a;b";"c""d"; e'
 
 

@@ -59,7 +59,7 @@ def test_aliases_and_merges_within_reason_are_read(tmp_path: Path) -> None:
     )
     _, (fields,) = configuration_source(["train", f"--config={tmp_path / 'a.yaml'}"])
     assert fields.fields == {
-        "training": {"epochs": 7},
-        "other": {"epochs": 7, "seed": [1, 2]},
-        "third": {"epochs": 7},
+        "training": {"epochs": "7"},
+        "other": {"epochs": "7", "seed": ["1", "2"]},
+        "third": {"epochs": "7"},
     }

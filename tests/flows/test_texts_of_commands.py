@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from awkward_text import AWKWARD
 
-from flows.cli import app, main
+from flows.cli import main
+from flows.commands import app
 from flows.configurations import configuration_source
 from mmer_core.errors import ConfigError
 from mmer_core.querying import read_queries

@@ -245,4 +245,8 @@ def test_a_damaged_store_says_so(study, mmer, tmp_path) -> None:
     manifest = tmp_path / "store" / "artifacts" / str(key) / "manifest.json"
     manifest.chmod(0o644)
     manifest.write_text("{}")
-    refused(mmer("artifacts", "ls", *place), "damaged", str(key))
+    listed = mmer("artifacts", "ls", *place)  # the others can still be seen
+    assert listed.code == 0
+    assert f"{key} " in listed.out
+    assert "damaged" in listed.out
+    refused(mmer("artifacts", "show", str(key), *place), "damaged", str(key))

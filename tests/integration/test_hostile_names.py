@@ -95,10 +95,13 @@ def hostile(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Hosti
                 notes.append((kind, content, description))
 
             patch.setattr(tasks.artifacts, f"create_{kind}_artifact", leave)
-        patch.setattr(logger, "level", logging.DEBUG)
+        # Not by patching: only `setLevel` makes loggers forget which levels they had found switched off.
+        before = logger.level
+        logger.setLevel(logging.DEBUG)
         logger.addHandler(handler)
         report = ArtifactKey.parse(jobs.pipeline.fn(config))
         logger.removeHandler(handler)
+        logger.setLevel(before)
     return Hostile(root, config, report, said.getvalue(), notes)
 
 
