@@ -217,6 +217,7 @@ def test_nothing_is_left_open(photo):
     def handles() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    pictures.end_all()
     decoded(photo)
     before = handles()
     for _ in range(5):
