@@ -90,7 +90,7 @@ def _failed(error: Exception) -> int:
 
 
 def _tell(message: str, code: int = 1, where: str | None = None) -> int:
-    """The sentence that ends a command, on standard error: told once, as MMER_LOG says."""
+    """The sentence that ends a command, on standard error, printed once, in the form that MMER_LOG asks for."""
     form = os.environ.get(log.VARIABLE)
     if form == "json":
         details = {} if where is None else {"traceback": where}

@@ -115,7 +115,7 @@ def _print_protocol(summary: dict[str, Any]) -> None:
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
     for target, one in summary["search"].items():
         if not one["reached"]:
-            say(f"mind: the {target} index misses the recall asked for at any {one['parameter']}")
+            say(f"warning: the {target} index misses the recall asked for at any {one['parameter']}")
 
 
 def print_curves(context: Context, robustness: ArtifactKey) -> None:
@@ -132,7 +132,7 @@ def print_curves(context: Context, robustness: ArtifactKey) -> None:
 def print_poisoning(context: Context, key: ArtifactKey) -> None:
     """Warnings, what poisons did, and the page that shows more."""
     artifact = context.artifact(key)
-    say(*(f"mind: {warning}" for warning in artifact.summary["warnings"]))
+    say(*(f"warning: {warning}" for warning in artifact.summary["warnings"]))
     columns = ("model", "attack", "poisons", "filtered by", "success %", "no poison %", "metric", "lost")
     rows = []
     for row in artifact.summary["means"]:

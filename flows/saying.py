@@ -1,6 +1,6 @@
 """All that commands print, tables and progress apart: with what comes from data escaped.
 
-Nothing but this module and `flows.terminal` prints (`ruff` sees to that), so nothing that stands in a caption, a label or
+Nothing but this module and `flows.terminal` prints (`ruff` sees to that), so nothing in a caption, a label or
 a file's name can move the cursor, colour the screen, start a line or pass for markup.
 """
 

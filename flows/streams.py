@@ -48,7 +48,7 @@ def guard() -> None:
 
 
 def flush() -> None:
-    """Write what is still held back, where a failure can be told. Raises `OutputError`."""
+    """Write what is still held back, while a failure can still be reported. Raises `OutputError`."""
     sys.stdout.flush()
 
 

@@ -1,7 +1,7 @@
 """Our own CSV files: what is written as text is read back as the same text.
 
 A file has a header, UTF-8 without a mark, and ends its rows with a line feed. A cell that holds a comma, a quote or a
-line break of any kind stands in quotes. What is not given (None, NaN) is an empty cell.
+line break of any kind is quoted. What is not given (None, NaN) is an empty cell.
 """
 
 import re
@@ -59,7 +59,7 @@ def read_table(
 
 
 def joined(names: Iterable[str], separator: str = ";") -> str:
-    """Names in one cell. One that holds the separator or a quote stands in quotes, as in a CSV."""
+    """Names in one cell. A name that holds the separator or a quote is quoted, as in a CSV."""
     return separator.join(
         '"' + name.replace('"', '""') + '"' if separator in name or '"' in name else name for name in names
     )

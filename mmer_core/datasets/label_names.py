@@ -38,10 +38,10 @@ class KnownLabels:
             known: What the set is called.
         """
         strange = [label for label in named if label not in self._labels]
-        told = {label: self._meant(label, known) for label in strange}
-        plain = [label for label, meant in told.items() if not meant]
+        explained = {label: self._meant(label, known) for label in strange}
+        plain = [label for label, meant in explained.items() if not meant]
         sentences = [f"not among {known}: {', '.join(plain)}"] if plain else []
-        return "; ".join([*sentences, *filter(None, told.values())])
+        return "; ".join([*sentences, *filter(None, explained.values())])
 
     def alike(self) -> list[str]:
         """A sentence about each group of labels of the set that are probably one, or several in one."""
@@ -51,7 +51,7 @@ class KnownLabels:
             "write them alike, or declare the labels"
             for group in groups
         ]
-        return found + [told for label in self._labels if (told := self._joined(label))]
+        return found + [note for label in self._labels if (note := self._joined(label))]
 
     def _meant(self, label: str, known: str) -> str:
         if (joined := self._joined(label)) or not (alike := self._alike.get(folded(label))):

@@ -116,7 +116,7 @@ class _Reader:
             self.labels = ()
         self.known = KnownLabels(self.labels, declaration.separator)
         alike = [] if declaration.labels else self.known.alike()
-        self.notes = [Quarantined("", "", SIMILAR_LABELS, told) for told in alike]
+        self.notes = [Quarantined("", "", SIMILAR_LABELS, detail) for detail in alike]
         self.notes += _reserved(rows)
         self.seen: dict[str, str] = {}
         self.samples: list[Sample] = []

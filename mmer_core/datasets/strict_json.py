@@ -18,9 +18,9 @@ def parse(text: str) -> Any:
 
 
 def parse_leniently(text: str) -> Any:
-    """The same for a file that is one value, where a fault costs only what it stands in.
+    """The same for a file that is one value: a fault costs only the object that holds it.
 
-    A name that stands twice in an object has the value `TWICE`, numbers that are none are floats.
+    A name that occurs twice in an object has the value `TWICE`; NaN and infinity are floats.
 
     Raises:
         ValueError: It is no JSON, or nested without end.

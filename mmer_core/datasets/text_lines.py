@@ -64,5 +64,5 @@ def decoded(content: bytes) -> Text:
 
 
 def _split(text: str) -> list[str]:
-    # Not str.splitlines, which ends lines at U+2028, form feeds and others that stand in captions.
+    # Not str.splitlines, which ends lines at U+2028, form feeds and others that captions hold.
     return list(io.StringIO(text, newline=""))

@@ -64,7 +64,7 @@ def write_readings(readings: Sequence[PersonReading], path: Path) -> None:
     """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
 
     The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``; one
-    that holds a ``;`` or a quote stands in quotes, as in a CSV), then ``probability <category>`` and the continuous
+    that holds a ``;`` or a quote is quoted, as in a CSV), then ``probability <category>`` and the continuous
     dimensions; what is not there is an empty cell. It is for people:
     text that begins like a formula of a spreadsheet stands behind an apostrophe. The JSON has all as it is.
 

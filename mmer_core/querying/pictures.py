@@ -169,7 +169,7 @@ class PhotoRoot:
 
 
 def _media_type(file: BinaryIO) -> str | None:
-    """What the first bytes say; nothing is decoded, and browsers are told not to guess otherwise."""
+    """What the first bytes say; nothing is decoded, and the answer's headers forbid browsers to guess."""
     head = file.read(16)
     return next((kind for kind, beginning in _BEGINNINGS.items() if beginning.match(head)), None)
 

@@ -233,9 +233,9 @@ def _answer(status: int, body: bytes) -> Iterator[h11.Event]:
 
 
 def _crowded(app: ASGIApp) -> ASGIApp:
-    """The same application, which is told that there are too many requests."""
+    """The application that answers 503, because there are too many requests."""
 
-    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+    async def refused(scope: Scope, receive: Receive, send: Send) -> None:
         await app(dict(scope) | {CROWDED: True}, receive, send)
 
-    return told
+    return refused

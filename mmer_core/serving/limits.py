@@ -17,7 +17,7 @@ class Limits:
         bytes_per_second: The slowest that bodies and answers may move.
         idle_seconds: Between two requests on a connection.
         linger_seconds: For the rest of a body that was answered before it was there.
-        requests: At a time; the next ones are told to come back, but for those that ask for the service's health.
+        requests: At a time; further ones get 503, except those that ask for the service's health.
         spare_connections: Beyond as many as there may be requests. When all are open, a new one takes the place of the
             one that has waited longest for a request.
         body_bytes: Of all the bodies in memory.

@@ -123,7 +123,7 @@ def test_one_logit(form: Callable[[Tensor], Any], images: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "told"),
+    ("network", "message"),
     [
         (Network(lambda logits: None), "returns NoneType"),
         (Network(lambda logits: {"a": logits, "b": logits}), "returns dict with a, b"),
@@ -136,8 +136,8 @@ def test_one_logit(form: Callable[[Tensor], Any], images: np.ndarray) -> None:
         (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), "cannot read a batch"),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence(network: nn.Module, told: str, images: np.ndarray) -> None:
-    with pytest.raises(AttackError, match=told) as caught:
+def test_what_cannot_be_read_is_one_sentence(network: nn.Module, message: str, images: np.ndarray) -> None:
+    with pytest.raises(AttackError, match=message) as caught:
         run_attack(
             ClassifierVictim(network, **RGB),
             DominantEmotionFlip([0, 0, 0]),

@@ -97,11 +97,11 @@ def test_the_check_and_the_ingestion_agree_on_bombs(tmp_path):
     )
     (tmp_path / "all.csv").write_text(f"id,split,image,text\n{rows}a,train,sound.png,x\nb,val,sound.png,y\n")
     config = IngestConfig(dataset="manifest", root=tmp_path / "all.csv")
-    told = check(config, tmp_path / "scratch", workers=2)
+    reported = check(config, tmp_path / "scratch", workers=2)
     card = ingest(config, tmp_path / "made", tmp_path / "scratch", workers=2)
-    refused = [fault for fault in told.faults if fault.reason == "unreadable_image"]
+    refused = [fault for fault in reported.faults if fault.reason == "unreadable_image"]
     assert len(refused) == card.quarantined["unreadable_image"] == 2 * len(REFUSED)
-    assert told.sound == sum(card.counts.values()) == 2
+    assert reported.sound == sum(card.counts.values()) == 2
 
 
 def test_a_deep_picture_takes_few_bytes_a_pixel(tmp_path, children):

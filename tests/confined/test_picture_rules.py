@@ -114,9 +114,9 @@ def test_no_file_starts_another_program(tmp_path, monkeypatch):
     manifest = photos / "all.csv"
     manifest.write_text("id,split,image,text\n" + listed)
     config = IngestConfig(dataset="manifest", root=manifest)
-    told = check(config, tmp_path / "scratch", workers=2)
+    reported = check(config, tmp_path / "scratch", workers=2)
     card = ingest(config, tmp_path / "made", tmp_path / "scratch", workers=2)
-    refused = [fault for fault in told.faults if fault.reason == "unreadable_image"]
+    refused = [fault for fault in reported.faults if fault.reason == "unreadable_image"]
     assert len(refused) == card.quarantined["unreadable_image"] == len(NAMES)
     assert not mark.exists()
 

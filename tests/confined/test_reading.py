@@ -3,7 +3,6 @@
 import math
 import os
 import resource
-import time
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -54,11 +53,9 @@ def test_what_a_child_reads_arrives_as_it_was(tmp_path, monkeypatch):
     ],
 )
 def test_a_child_that_fails_is_one_sentence(tmp_path, reader, reason):
-    begun = time.monotonic()
     with pytest.raises(DatasetError) as caught:
         _read(reader, tmp_path / "a", Limits(1.0 if reader == "takes_time" else 60.0, 2**30))
     assert str(caught.value) == reason
-    assert time.monotonic() - begun < 30
 
 
 def test_a_child_is_gone_when_nobody_reads_on(tmp_path):

@@ -33,8 +33,8 @@ def both_say(config: IngestConfig, folder: Path) -> tuple[dict[str, list[str]], 
     with (folder / "out" / "quarantine.csv").open(newline="", encoding="utf-8") as file:
         quarantined = [tuple(row) for row in csv.reader(file)][1:]
     notes = ("empty_split", "leakage", "not_utf8")
-    told = [(f.split, f.id, f.reason, f.detail) for f in checked.faults if f.reason not in notes]
-    assert Counter(told) == Counter(quarantined)
+    reported = [(f.split, f.id, f.reason, f.detail) for f in checked.faults if f.reason not in notes]
+    assert Counter(reported) == Counter(quarantined)
     assert checked.sound == sum(card.counts.values())
     assert checked.inputs == card.inputs
     prepared = Prepared.open(folder / "out")
@@ -116,8 +116,8 @@ def test_manifests(tmp_path: Path, suffix: str, how: str) -> None:
         assert {name: [" ".join(text.split()) for text in texts] for name, texts in kept.items()} == {
             name: [" ".join(text.split())] for name, text in SOUND.items()
         }
-        told = [detail for _, reason, detail in quarantined if not reason.startswith("caption_")]
-        assert [detail.split(":")[0] for detail in told] == lines
+        reported = [detail for _, reason, detail in quarantined if not reason.startswith("caption_")]
+        assert [detail.split(":")[0] for detail in reported] == lines
 
 
 def write_around(path: Path, bad: list) -> list[str]:
@@ -214,8 +214,8 @@ def test_flickr8k(tmp_path: Path, name: str) -> None:
     kept, quarantined = both_say(config, tmp_path)
     others = {"b.jpg": ['"']} if name == "Flickr8k.token.txt" else {}
     assert kept == {"a.jpg": [CAPTION], **others, "c.jpg": [quote]}
-    told = [detail for _, reason, detail in quarantined if reason == "caption_malformed"]
-    assert [detail.split(": ")[0] for detail in told] == named
+    reported = [detail for _, reason, detail in quarantined if reason == "caption_malformed"]
+    assert [detail.split(": ")[0] for detail in reported] == named
     reasons = {id_: reason for id_, reason, _ in quarantined}
     assert reasons["../../out.jpg"] == "outside"
     assert reasons["nul\\x00.jpg"] == "bad_name"
@@ -306,9 +306,9 @@ def test_what_is_no_file_in_a_dataset_ends_nothing(tmp_path: Path) -> None:
     config = IngestConfig(dataset="flickr8k", root=root, context_size=16)
     kept, quarantined = both_say(config, tmp_path)
     assert kept == {"a.jpg": ["one"]}
-    told = {id_: (reason, detail) for id_, reason, detail in quarantined}
-    assert told["gone.jpg"][0] == "unreadable_image"
-    assert told["b.jpg"] == (
+    reported = {id_: (reason, detail) for id_, reason, detail in quarantined}
+    assert reported["gone.jpg"][0] == "unreadable_image"
+    assert reported["b.jpg"] == (
         "no_split",
         "line 1 of Flickr_8k.testImages.txt (b.jpg, in train too); keep each in one",
     )

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import time
 from collections.abc import Collection
 
 import pytest
@@ -113,11 +112,9 @@ def test_a_bad_row_ends_where_its_line_ends(body: str, kept: list[str], bad: lis
 
 @pytest.mark.parametrize("line", ['1,a.png,"open\n', 'x""","\n'])
 def test_time_is_linear_in_the_lines(line: str) -> None:
-    """200,000 lines with quotes, made to be tried again and again, take seconds; from each the rest could be one cell."""
-    start = time.process_time()
+    """200,000 lines with quotes, made to be tried again and again; looking from each to the end would take hours, which the time-out of tests ends."""
     records = table("id,image,text\n" + line * 200_000, files="image").records
     assert sum(bool(record.problem) for record in records) == 200_000
-    assert time.process_time() - start < 20
 
 
 def test_a_header_may_be_quoted_and_have_lines_before_it() -> None:

@@ -124,9 +124,9 @@ def test_karpathy_splits_and_their_faults(tmp_path):
     path.write_text(json.dumps({"images": images}))
     raw = read_flickr8k(tmp_path, splits="karpathy")
     assert [sample.id for sample in raw.samples] == ["c.jpg"]
-    told = [(row.id, row.reason) for row in raw.quarantined]
-    assert ("c.jpg", "caption_malformed") in told
-    assert ("image 3 of dataset_flickr8k.json", "caption_malformed") in told
+    reported = [(row.id, row.reason) for row in raw.quarantined]
+    assert ("c.jpg", "caption_malformed") in reported
+    assert ("image 3 of dataset_flickr8k.json", "caption_malformed") in reported
     details = {row.id: row.detail for row in raw.quarantined if row.reason == "no_split"}
     assert "image 4 of dataset_flickr8k.json (a.jpg, in train too)" in details["a.jpg"]
     assert details.keys() == {"a.jpg", "b.jpg", "d.jpg"}

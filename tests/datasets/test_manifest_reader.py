@@ -268,15 +268,15 @@ def test_other_delimiters_and_encodings_are_read_where_they_are_certain(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         (b"id|image|text\n1|a.png|b\n", r"'id\|image\|text'"),
         ("id,image,text\n1,a.png,b\n".encode("utf-16-le"), "UTF-16 without a byte order mark"),
     ],
 )
-def test_what_is_not_certain_is_described(tmp_path, content, told):
+def test_what_is_not_certain_is_described(tmp_path, content, expected):
     (tmp_path / "m.csv").write_bytes(content)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=expected):
         read_manifest(tmp_path / "m.csv")
 
 
@@ -312,7 +312,7 @@ def test_paths_that_are_refused_say_why(tmp_path):
     _photos(tmp_path, "d/a.png", "d/Case.PNG", "out/x.png")
     (tmp_path / "d" / "link").symlink_to(tmp_path / "out")
     long = "x" * 300
-    told = {
+    expected = {
         "case.png": "'Case.PNG' does, which differs by case only",
         "link/x.png": "'link' is a link that leads out of it",
         "../out/x.png": "outside",
@@ -322,13 +322,13 @@ def test_paths_that_are_refused_say_why(tmp_path):
         f"{long}.png": "at most 255 bytes",
         "a.png/b.png": "does not exist",
     }
-    rows = [{"id": str(n), "image": name, "text": ["a"]} for n, name in enumerate(told)]
+    rows = [{"id": str(n), "image": name, "text": ["a"]} for n, name in enumerate(expected)]
     raw = read_manifest(
         _write(tmp_path / "d" / "m.jsonl", [*rows, {"id": "ok", "image": "a.png", "text": ["a"]}])
     )
     assert [sample.id for sample in raw.samples] == ["ok"]
     details = {row.id: row.detail for row in raw.quarantined if not row.reason.startswith("caption_")}
-    for number, words in enumerate(told.values()):
+    for number, words in enumerate(expected.values()):
         assert words in details[str(number)]
         assert f"line {number + 1}:" in details[str(number)]
 
@@ -348,9 +348,9 @@ def test_labels_that_were_probably_meant_are_named(tmp_path):
     assert raw.notes == ()
     undeclared = read_manifest(_write(tmp_path / "n.jsonl", rows))
     assert undeclared.quarantined == []
-    told = [note.detail for note in undeclared.notes]
-    assert ["'Happy', 'happy'" in one for one in told] == [True, False]
-    assert "holds a comma" in told[1]
+    expected = [note.detail for note in undeclared.notes]
+    assert ["'Happy', 'happy'" in one for one in expected] == [True, False]
+    assert "holds a comma" in expected[1]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _ingested(root: Path, manifest: Path) -> Prepared:
 @given(rows=_ROWS)
 @example(rows=_ALL)
 def test_what_was_written_is_what_is_prepared(tmp_path_factory, suffix, rows):
-    """Two ids become one only where they are the same; the second of these is told, with both places."""
+    """Two ids become one only where they are the same; the second of these is quarantined, with both places."""
     root = tmp_path_factory.mktemp("texts")
     _photo(root)
     given_rows = [row | {"split": "train", "image": "a.png"} for row in rows]
@@ -84,9 +84,9 @@ def test_what_was_written_is_what_is_prepared(tmp_path_factory, suffix, rows):
         assert ast.literal_eval(written) == row["labels"]
         assert {labels[column] for column in np.flatnonzero(has)} == set(row["labels"])
     refused = read_for_people(prepared.folder / QUARANTINE_FILE)
-    told = refused[refused["Reason"] == "duplicate_id"]
-    assert told["Id"].tolist() == [row["id"] for row in rows if first[row["id"]] is not row]
-    assert all("already" in detail for detail in told["Detail"])
+    message = refused[refused["Reason"] == "duplicate_id"]
+    assert message["Id"].tolist() == [row["id"] for row in rows if first[row["id"]] is not row]
+    assert all("already" in detail for detail in message["Detail"])
     assert set(refused["Reason"]) <= {"duplicate_id", "caption_photo_quarantined"}
 
 
@@ -122,9 +122,9 @@ def test_our_tables_are_read_as_they_were_written(tmp_path_factory, rows):
 
 
 def test_captions_leaks_and_names_are_read_as_they_were_written(tmp_path):
-    told = [(f"{one}/{two}", Text(two, one)) for one, two in pairwise(AWKWARD)]
-    write_captions(tmp_path / "c.csv", told)
-    assert list(read_captions(tmp_path / "c.csv")) == told
+    message = [(f"{one}/{two}", Text(two, one)) for one, two in pairwise(AWKWARD)]
+    write_captions(tmp_path / "c.csv", message)
+    assert list(read_captions(tmp_path / "c.csv")) == message
     write_leaks([Leak("group", one, one, one, one, 3) for one in AWKWARD], tmp_path / "l.csv")
     assert read_for_people(tmp_path / "l.csv")["Other_Id"].tolist() == list(AWKWARD)
     assert joined(["a;b", 'c"d', " e"]) == '"a;b";"c""d"; e'
@@ -154,15 +154,15 @@ def test_a_typed_value_has_one_spelling(value: Any, text: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ({"a": 1}, "an object"), (["a"], "a list"), (("a",), "a list"), (b"\xff", "not UTF-8"),
         (math.inf, "the number inf"), (2.0**53 + 2, "no exact integer"), (np.float32(2**24 + 2), "no exact integer"),
         (datetime.timedelta(1), "a duration"), (1j, "complex"),
     ],
 )  # fmt: skip
-def test_a_value_without_a_spelling_is_refused(value: Any, told: str) -> None:
-    with pytest.raises(NotText, match=told):
+def test_a_value_without_a_spelling_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(NotText, match=message):
         text_of(value)
 
 

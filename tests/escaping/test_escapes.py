@@ -130,7 +130,7 @@ def test_graphs_stay_inside_their_quotes(text: str) -> None:
 
 
 def test_folders_of_this_machine_are_left_out() -> None:
-    told = without_folders(
+    reported = without_folders(
         {
             "root": Path("/home/somebody/data/emotic"),
             "relative": Path("data/emotic"),
@@ -142,7 +142,7 @@ def test_folders_of_this_machine_are_left_out() -> None:
             "n": 3,
         }
     )
-    assert told == {
+    assert reported == {
         "root": "…/emotic",
         "relative": "data/emotic",
         "encoders": ["mirror:hf:…/clip", "torchvision:resnet18@…/r.pth", "hf:openai/clip"],

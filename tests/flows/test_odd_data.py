@@ -105,7 +105,7 @@ def test_a_training_that_diverges(command: list[str], flag: str, photos: Path, m
 
 
 @pytest.mark.parametrize(
-    ("box", "told"),
+    ("box", "message"),
     [
         ("10,5,10,20", "has no width"),
         ("5,20,30,20", "has no height"),
@@ -113,15 +113,15 @@ def test_a_training_that_diverges(command: list[str], flag: str, photos: Path, m
         ("100,5,120,20", "inside the picture"),
     ],
 )
-def test_boxes_without_a_pixel(box: str, told: str, photos: Path, mmer: Mmer) -> None:
+def test_boxes_without_a_pixel(box: str, message: str, photos: Path, mmer: Mmer) -> None:
     root = manifest(photos, "boxed", lambda row, split: "joy", box)
     code, out, _err = mmer("data", "check", "manifest", "--root", root)
     assert code == 1
-    assert out.count(told) == len(SPLITS)
+    assert out.count(message) == len(SPLITS)
 
 
 def test_a_folder_of_photos_and_other_files(photos: Path, mmer: Mmer, tmp_path: Path) -> None:
-    """What is left out is named, and so is what cannot be read; boxes without a pixel are told in words."""
+    """What is left out is named, and so is what cannot be read; boxes without a pixel are explained."""
     root = manifest(photos, "one", lambda row, split: "joy")
     assert mmer("train", "manifest", "--root", root, *TRAINED)[0] == 0
     folder = tmp_path / "folder"
@@ -134,14 +134,14 @@ def test_a_folder_of_photos_and_other_files(photos: Path, mmer: Mmer, tmp_path: 
     assert "2 files are no photos by their names and are left out: notes.txt, photo.heic" in err
     assert "1 of 2 could not be read; the rows say why: bad.jpg" in err
     assert "bad.jpg" in (tmp_path / "people.csv").read_text()
-    for box, told in (
+    for box, message in (
         ((5, 5, 5, 20), "has no width"),
         ((20, 5, 5, 20), "ends before it begins"),
         ((90, 0, 99, 9), "outside"),
     ):
         for command in ("predict", "attack"):
             code, _, err = mmer(command, folder / "good.jpg", "--box", *box)
-            assert (code, err.count(told)) == (1, 1), err
+            assert (code, err.count(message)) == (1, 1), err
     (tmp_path / "empty").mkdir()
     assert mmer("predict", tmp_path / "empty")[2].count("holds no photo") == 1
 

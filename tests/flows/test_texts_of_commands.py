@@ -1,4 +1,4 @@
-"""What is typed, or stands in a file for a command, reaches it as it is."""
+"""What is typed, or written in a file for a command, reaches it unchanged."""
 
 import json
 from pathlib import Path
@@ -64,9 +64,9 @@ def test_queries_are_asked_as_they_stand(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_bytes("\n".join(lines).encode())
     asked = read_queries(tmp_path / "q.jsonl")
     assert [query.id for query in asked[:-3]] == [*AWKWARD, "3", "3", "true"]
-    for query, told in zip(asked[-3:], ("a list", "an object", "nothing"), strict=True):
+    for query, message in zip(asked[-3:], ("a list", "an object", "nothing"), strict=True):
         assert query.error is not None
-        assert told in query.error
+        assert message in query.error
     (tmp_path / "q.txt").write_text(" two  dogs \n\na\u2028b\n")
     assert [query.text for query in read_queries(tmp_path / "q.txt")] == ["two  dogs", "a\u2028b"]
 

@@ -100,7 +100,7 @@ def test_too_few_photos_are_left_for_the_kind_of_index(study: Study, base: Manif
 
 
 def test_readers_outlive_what_is_deleted_beneath_them(study: Study, base: Manifest, tmp_path: Path) -> None:
-    """Index, model and pictures go, and their bytes; what is mapped is still there, and what is not is told."""
+    """Index, model and pictures go, and their bytes; what is mapped is still there, and the rest is one sentence."""
     runtime = RuntimeConfig(store=str(tmp_path / "store"), work=tmp_path / "work")
     store = Context(runtime).store
     for key in (base.key, *map(ArtifactKey.parse, (base.inputs["model"], base.inputs["prepared"]))):

@@ -290,14 +290,16 @@ def test_lineage(hostile: Hostile, mmer: Callable[..., Any]) -> None:
 def test_nothing_says_where_it_was_made(hostile: Hostile) -> None:
     """Neither files nor manifests nor notes nor charts: the folder of the data, the store, the weights, the home."""
     places = {str(hostile.root), hostile.root.name, os.path.expanduser("~/"), os.getcwd()}
-    told = {path: path.read_bytes() for path in hostile.files("") if path.name not in OUR_TOOLS}
-    told |= {
+    reported = {path: path.read_bytes() for path in hostile.files("") if path.name not in OUR_TOOLS}
+    reported |= {
         Path(str(manifest.key)): manifest.model_dump_json().encode()
         for manifest in hostile.context.store.list()
     }
-    told[Path("notes")] = str(hostile.notes).encode()
-    assert len(told) > 60
-    found = [(path, place) for path, content in told.items() for place in places if place.encode() in content]
+    reported[Path("notes")] = str(hostile.notes).encode()
+    assert len(reported) > 60
+    found = [
+        (path, place) for path, content in reported.items() for place in places if place.encode() in content
+    ]
     assert not found
     # The weights are found again all the same, by the files that only mmer reads.
     assert any(str(hostile.root / "weights.pth") in path.read_text() for path in hostile.files("model.json"))

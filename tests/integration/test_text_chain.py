@@ -129,7 +129,7 @@ def test_captions_and_ids_in_an_index_that_is_changed(tmp_path: Path, mmer: Call
         (hit,) = json.loads(mmer("search", f"--id={id}", "--k", 1, "--json", *flags).out)
         assert (hit["id"], hit["caption"]) == (id, expected[id][0])
 
-    # Half of the photos change, told in another format; no id is taken for another one.
+    # Half of the photos change, listed in another format; no id is taken for another one.
     other = [row | {"text": [row["id"]]} for row in _rows(tmp_path, 1)[::2]]
     changed = job["dataset"].model_copy(update={"root": write_manifest(tmp_path / "new.parquet", other)})
     update = UpdateIndexJob(index=key, dataset=changed, compact="no", runtime=runtime)
@@ -222,7 +222,7 @@ def test_duplicates_are_told_at_ingest(tmp_path: Path, mmer: Callable[..., Any])
         *place,
     )
     assert "4 samples in quarantine: 4 duplicate_id" in answer.out
-    told = read_table(Path(answer.out.splitlines()[-1]) / QUARANTINE_FILE)
-    assert told.loc[told["Reason"] == "duplicate_id", "Id"].tolist() == ["003", "NA", "a", " a"]
+    reported = read_table(Path(answer.out.splitlines()[-1]) / QUARANTINE_FILE)
+    assert reported.loc[reported["Reason"] == "duplicate_id", "Id"].tolist() == ["003", "NA", "a", " a"]
     # A row stands where it begins, also behind cells of several lines.
-    assert "stands in line 3 already" in told["Detail"].iloc[0]
+    assert "stands in line 3 already" in reported["Detail"].iloc[0]

@@ -98,8 +98,10 @@ def test_a_row_that_cannot_be_read_costs_no_other(tmp_path: Path, encoding: str)
     ):
         queries = read_queries(path)
         assert [query.given for query in queries] == asked
-        told = [str(query.error).removeprefix(f"{path}, ").split(":")[0] for query in queries if query.error]
-        assert told == faulty
+        reported = [
+            str(query.error).removeprefix(f"{path}, ").split(":")[0] for query in queries if query.error
+        ]
+        assert reported == faulty
 
 
 def test_answers_keep_the_order(world, tmp_path: Path) -> None:
