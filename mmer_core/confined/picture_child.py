@@ -68,7 +68,7 @@ class Region:
         if self._place + size > (ROOM if self._place else len(self._map)):
             if self._place:
                 raise _NoRoom
-            os.ftruncate(self._handle, size)
+            os.ftruncate(self._handle, max(size, os.fstat(self._handle).st_size))
             self._map = mmap.mmap(self._handle, size)
         return self._map, self._place
 
