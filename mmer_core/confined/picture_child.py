@@ -4,6 +4,7 @@ It reads requests from standard input, one at a time, and answers on standard ou
 file with the descriptor ``REGION``. It ends with its standard input, so that it does not outlive its parent.
 """
 
+import contextlib
 import ctypes
 import io
 import mmap
@@ -66,7 +67,7 @@ class Region:
         if self._place + size > (ROOM if self._place else len(self._map)):
             if self._place:
                 raise _NoRoom
-            os.ftruncate(self._handle, size)
+            os.ftruncate(self._handle, max(size, os.fstat(self._handle).st_size))
             self._map = mmap.mmap(self._handle, size)
         return self._map, self._place
 
@@ -170,6 +171,11 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
         header = None  # not for Pillow to say: OpenCV reads files that Pillow does not
     if header is not None:
         check_for_opencv(header)
+    if header is not None and header.format == "JPEG" and "exif" not in header.info:
+        with contextlib.suppress(
+            cv2.error, TypeError
+        ):  # another shape than the header's, or an OpenCV without this
+            return _read_in_place(path, header.size, region)
     # From the path: OpenCV completes nothing that it reads from memory.
     pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     if pixels is None:
@@ -177,6 +183,19 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
     height, width = pixels.shape[:2]
     region.write(pixels.ctypes.data, pixels.nbytes)
     return width, height
+
+
+def _read_in_place(path: str, size: tuple[int, int], region: Region) -> tuple[int, int]:
+    """Have OpenCV decode where the parent reads."""
+    import cv2
+    import numpy as np
+
+    width, height = size
+    memory, place = region.room(3 * width * height)
+    pixels = np.frombuffer(memory, np.uint8, 3 * width * height, place).reshape(height, width, 3)
+    if cv2.imread(path, pixels, cv2.IMREAD_COLOR_RGB) is None:
+        raise Refused("OpenCV cannot decode it")
+    return size
 
 
 def _decode_in_place(image: Image.Image, region: Region) -> object:

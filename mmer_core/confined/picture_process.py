@@ -57,7 +57,7 @@ class Child:
     def __init__(self) -> None:
         self._request: Request
         self._received = bytearray()
-        self._used = 0
+        self._decoded = 0
         self._region = _shared_memory()
         os.ftruncate(self._region, ROOM)
         self._see_region()
@@ -99,7 +99,7 @@ class Child:
         Raises:
             ChildEnded: It is no more.
         """
-        self._request = request
+        self._request, self._decoded = request, 0
         try:
             if content is not None:
                 self._lend(content)
@@ -115,8 +115,9 @@ class Child:
                 self._received += self._receive(time.monotonic() + seconds + _GRACE_SECONDS)
             if reply.status == DECODED:
                 self._check_room(reply)
-            if reply.status == LATER and not self._used:  # a sound child has room for the first
+            if reply.status == LATER and not self._decoded:  # a sound child has room for the first
                 raise ValueError("no room")
+            self._decoded += reply.status == DECODED
         except TimeoutError:
             self.end()
             raise ChildEnded(f"decoding it does not end within {seconds:g} s", blamed=True) from None
@@ -126,9 +127,9 @@ class Child:
 
     def rest(self) -> None:
         """Give back the memory that large pictures took."""
-        if self._used > _KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
+        if 512 * os.fstat(self._region).st_blocks > _KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
+            self._see_region()  # the child may have made it larger for what it then could not decode
             self._map.madvise(mmap.MADV_REMOVE)
-        self._used = 0
 
     def kill(self) -> None:
         """Kill it; whoever waits for its answer learns of it."""
@@ -175,23 +176,20 @@ class Child:
 
     def _lend(self, content: bytes) -> None:
         if len(content) > len(self._map):
-            os.ftruncate(self._region, len(content))
+            os.ftruncate(self._region, max(len(content), os.fstat(self._region).st_size))
             self._see_region()
         self._map[: len(content)] = content
-        self._used = len(content)
 
     def _check_room(self, reply: Reply) -> None:
         """Raises `ValueError` for pixels that cannot be there."""
         if reply.width * reply.height > self._request.most:
             raise ValueError("more pixels than were allowed")
         end = reply.place + CHANNELS[self._request.how] * reply.width * reply.height
-        if (
-            end > len(self._map) and not reply.place
-        ):  # there is nothing before it, which somebody could still read
+        # Grown for the first picture of a request: there is nothing before it that somebody could still read.
+        if end > len(self._map) and not reply.place:
             self._see_region()
         if end > len(self._map):
             raise ValueError("more pixels than there is memory")
-        self._used = max(self._used, end)
 
     def _see_region(self) -> None:
         self._map = mmap.mmap(self._region, os.fstat(self._region).st_size)

@@ -26,6 +26,7 @@ from mmer_core.confined.picture_protocol import (
     Reply,
     Request,
 )
+from mmer_core.errors import EngineError
 
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -209,7 +210,7 @@ def _serve(
 
 def _again(request: Request, content: bytes | None) -> _Answer | UnreadableImageError:
     """The answer of a new child about a picture that another ended with."""
-    lease = _Lease(Child())
+    lease = _started()
     try:
         lease.child.ask(request, content)
         answer = _answer(lease, request)
@@ -237,7 +238,16 @@ def _taken() -> _Lease:
     try:
         return _Lease(_waiting.pop())
     except IndexError:
+        return _started()
+
+
+def _started() -> _Lease:
+    try:
         return _Lease(Child())
+    except OSError as error:
+        raise EngineError(
+            f"cannot start a process that decodes pictures: {error.strerror or error}"
+        ) from error
 
 
 def _forget_all() -> None:

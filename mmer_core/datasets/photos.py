@@ -79,8 +79,7 @@ class Cv2Photo:
     def square(self, side: int, box: Box | None = None) -> Square:
         """As `Photo.square`."""
         x1, y1, x2, y2 = box or (0, 0, *self.size)
-        # A slice is not contiguous; the copy is what the reference resizes, too.
-        resized: Square = cv2_module().resize(self.pixels[y1:y2, x1:x2].copy(), (side, side))
+        resized: Square = cv2_module().resize(self.pixels[y1:y2, x1:x2], (side, side))
         return resized
 
 

@@ -225,3 +225,15 @@ def test_nothing_is_left_open(photo):
         decoded(photo)
     assert handles() == before
     assert np.asarray(decoded(photo)).flags.writeable
+
+
+def test_shared_memory_never_shrinks_beneath_a_child(child, tmp_path):
+    Image.new("RGB", (5000, 5000)).save(tmp_path / "cut.jpg")
+    os.truncate(tmp_path / "cut.jpg", 50_000)
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        decoded(tmp_path / "cut.jpg")  # its memory was made before
+    Image.new("RGB", (30, 20), "white").save(tmp_path / "small.jpg")
+    assert decoded((tmp_path / "small.jpg").read_bytes() + bytes(2**25)).shape == (20, 30, 4)
+    Image.new("RGB", (4900, 4900), "white").save(tmp_path / "large.jpg")
+    assert decoded(tmp_path / "large.jpg").min() == 255
+    assert list(pictures._waiting) == [child], "it has lived through all of it"
