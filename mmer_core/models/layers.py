@@ -8,6 +8,11 @@ LIMIT = 10.0
 """Standard deviations beyond which a feature says no more."""
 
 
+def _spread(values: Tensor) -> Tensor:
+    """Standard deviation over the rows of ``(N, D)`` values; none where there is only one row."""
+    return values.std(dim=0, correction=min(1, len(values) - 1))
+
+
 class Standardise(nn.Module):
     """``(x - mean) / std`` per feature, within `LIMIT`, with statistics fitted once on the training split.
 
@@ -26,7 +31,7 @@ class Standardise(nn.Module):
     def fit(self, features: Tensor) -> None:
         """Take mean and standard deviation of ``(N, D)`` features; a constant feature is only centred."""
         self.mean.copy_(features.mean(dim=0))
-        std = features.std(dim=0)
+        std = _spread(features)
         # Dividing by next to nothing would blow up a feature that is silent on train and speaks on test.
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
@@ -86,7 +91,7 @@ class AttentionPool(nn.Module):
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Scale the scores by the spread of the parts' mean over ``(N, parts * D)`` features."""
-        std = self(features).std(dim=0)
+        std = _spread(self(features))
         self.scale.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -207,7 +212,7 @@ class EmotionHead(nn.Module):
                 self.continuous.bias.zero_()
         if self.continuous is not None:
             self.rating_mean.copy_(ratings.mean(dim=0))
-            self.rating_std.copy_(ratings.std(dim=0).clamp_min(1e-3))
+            self.rating_std.copy_(_spread(ratings).clamp_min(1e-3))
 
     def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.categories(embedding)

@@ -95,7 +95,7 @@ class Ancestry:
         for made in members:
             for role, source in (self.manifests[made].inputs if made in self.manifests else {}).items():
                 kind = source.partition("/")[0]
-                boxes.setdefault(f"{kind} of {made}" if role[-1].isdigit() else source, []).append(source)
+                boxes.setdefault(f"{kind} of {made}" if _is_numbered(role) else source, []).append(source)
         return {name: list(dict.fromkeys(inside)) for name, inside in boxes.items()}
 
     def _caption(self, members: list[str]) -> tuple[str, str]:
@@ -138,7 +138,7 @@ class Ancestry:
         kinds, left_out = Counter[str](), Counter[str]()
         for role, source in (manifest.inputs if manifest else {}).items():
             # Only what comes by number is alike enough to leave some out: shard0000, shard0001, ...
-            kind = source.partition("/")[0] if role[-1].isdigit() else source
+            kind = source.partition("/")[0] if _is_numbered(role) else source
             kinds[kind] += 1
             if kinds[kind] <= _SHOWN:
                 shown.append((role, source))
@@ -162,6 +162,11 @@ class Ancestry:
 
     def _nodes(self) -> list[str]:
         return list(dict.fromkeys([self.root, *(source for source, _, _ in self._edges())]))
+
+
+def _is_numbered(role: str) -> bool:
+    """Whether an input is one of many, such as shard0003."""
+    return role[-1:].isdigit()
 
 
 def _manifest_or_none(store: Store, name: str) -> Manifest | None:

@@ -25,6 +25,7 @@ _SPARED = 60.0
 _SPARED_WITHOUT_LOCKS = 7 * 24 * 3600.0
 """The same where the file system has no locks, and so nobody can tell what is in use."""
 
+_CONTENT_DIGITS = 16  # in the name of a checkout
 _ATTEMPTS = 5  # to replace a damaged checkout while others do so as well
 _LOOKS = 20  # how often the size is looked at while as much is fetched as there is room for
 _until_look: dict[Path, float] = {}
@@ -52,12 +53,15 @@ class Checkouts:
             materialise: Puts a file of the artifact to a path, verified.
         """
         # The content is part of the path: a key that was deleted and made anew elsewhere has another folder.
-        name = f"{manifest.kind}/{manifest.digest}/{manifest.content[:16]}"
+        name = f"{manifest.kind}/{manifest.digest}/{manifest.content[:_CONTENT_DIGITS]}"
         target = self.folder / name
         if target in _whole and _is_complete(target, manifest):
             return target
         claim(self.folder, name)
         with disk_errors(target):
+            for parent in (target.parent.parent, target.parent):
+                if os.path.lexists(parent) and not parent.is_dir():
+                    remove(parent)
             if not _is_intact(target, manifest):
                 _discard(target)
                 self._make(target, manifest, materialise)
@@ -75,7 +79,7 @@ class Checkouts:
         if not self.folder.is_dir():
             return [], []
         with disk_errors(self.folder):
-            unfinished = free_temporaries(self.folder, _now(self.folder) - older_than)
+            unfinished = free_temporaries(self.folder, _now(self.folder) - older_than, depth=2)
             return list(unfinished), list(self._shrink())
 
     def _make(self, target: Path, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> None:
@@ -135,7 +139,9 @@ class Checkouts:
 
     def _taking_room(self) -> Iterator[tuple[float, int, str]]:
         """When each artifact was last asked for, the bytes that removing it frees where it does free any, its name."""
-        for path in self.folder.glob("[!.]*/[!.]*/[!.]*"):
+        for path in self.folder.glob(
+            "[!.]*/[!.]*/" + _CONTENT_DIGITS * "[0-9a-f]"
+        ):  # nothing of anybody else's
             with suppress(OSError):
                 if size := bytes_below(path):
                     yield path.stat().st_mtime, size, str(path.relative_to(self.folder))

@@ -93,10 +93,11 @@ def _claimed(path: Path) -> list[str]:
     """Names on the list of a process, none when it is dead; then its list goes."""
     if path.name == _LOCK or not path.is_file():
         return []
-    with path.open("r+") as file:
+    # The list may be another user's. Network file systems lock exclusively only what can be written.
+    with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError:
             return file.read().split()
         path.unlink(missing_ok=True)
         return []

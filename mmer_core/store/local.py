@@ -106,7 +106,7 @@ class LocalBackend:
                     sync_folder(target.parent)
                     return True
                 except FileExistsError:
-                    return False
+                    return _taken(target)
                 except FileNotFoundError:  # a collection took it for that of a killed writer
                     continue
                 except OSError as error:
@@ -126,7 +126,7 @@ class LocalBackend:
         return self._read(key, sha256_of)
 
     def materialise(self, key: str, target: Path) -> str:
-        source = self._path(key)
+        source = _object_file(self._path(key))
         with disk_errors(target):
             return sha256_of(target) if _linked(source, target) else _copy_durably(source, target)
 
@@ -142,7 +142,7 @@ class LocalBackend:
                 return None
 
     def copy(self, source: str, target: str) -> None:
-        here, there = self._path(source), self._path(target)
+        here, there = _object_file(self._path(source)), self._path(target)
         with disk_errors(there):
             while True:
                 temporary = _temporary(there.parent)
@@ -180,12 +180,12 @@ class LocalBackend:
         return self.root / key
 
     def _read(self, key: str, read: Callable[[Path], T]) -> T:
-        path = self._path(key)
+        path = _object_file(self._path(key))
         with disk_errors(path):
             try:
                 return read(path)
             except FileNotFoundError:
-                raise MissingObjectError(f"{path} is missing") from None
+                raise _missing(path) from None
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[StoredObject]:
         """Regular files, and those behind symbolic links, as an operator may have moved a part to another disk."""
@@ -193,7 +193,8 @@ class LocalBackend:
             return
         with suppress(FileNotFoundError):
             for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-                if entry.name.startswith("."):
+                # `exists` is false for a link that leads nowhere, or back to itself.
+                if entry.name.startswith(".") or (entry.is_symlink() and not os.path.exists(entry)):
                     continue
                 with suppress(FileNotFoundError):  # deleted since the scan
                     if entry.is_dir():
@@ -234,9 +235,13 @@ class LocalBackend:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def free_temporaries(folder: Path, before: float) -> Iterator[int]:
-    """Remove what has a temporary name below a folder and was last written before a time; the bytes of each."""
-    for path in _temporaries(folder):
+def free_temporaries(folder: Path, before: float, depth: int = _DEEPEST) -> Iterator[int]:
+    """Remove what has a temporary name below a folder and was last written before a time; the bytes of each.
+
+    Args:
+        depth: How many folders down a store writes: what lies deeper is somebody else's.
+    """
+    for path in _temporaries(folder, depth):
         with suppress(FileNotFoundError):
             if last_written(path) < before:
                 size = bytes_below(path)
@@ -277,13 +282,34 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _temporaries(folder: Path) -> Iterator[Path]:
+def _temporaries(folder: Path, depth: int) -> Iterator[Path]:
     with suppress(FileNotFoundError, NotADirectoryError):
         for path in sorted(folder.iterdir()):
             if path.name.startswith(TEMPORARY):
                 yield path
-            elif path.is_dir() and not path.is_symlink():
-                yield from _temporaries(path)
+            elif depth and path.is_dir() and not path.is_symlink():
+                yield from _temporaries(path, depth - 1)
+
+
+def _object_file(path: Path) -> Path:
+    """The path itself where a regular file is: to read a pipe would take for ever.
+
+    Raises `MissingObjectError` when there is none.
+    """
+    if not path.is_file():
+        raise _missing(path)
+    return path
+
+
+def _missing(path: Path) -> MissingObjectError:
+    return MissingObjectError(f"{path} is missing")
+
+
+def _taken(path: Path) -> bool:
+    """False, as there is an object where one was to be created. Raises `StoreError` when it is no object."""
+    if os.path.lexists(path) and not path.is_file():
+        raise StoreError(f"{path} is a folder, a broken link or a special file, and no object: remove it")
+    return False
 
 
 def _stored(key: str, status: os.stat_result) -> StoredObject:
@@ -333,7 +359,7 @@ def _created_by_rename(target: Path, data: bytes) -> bool | None:
                     f"{folder} holds {in_the_way[0]}, which keeps an artifact from being stored there: remove it"
                 )
             time.sleep(0.01)
-        return False
+        return _taken(target)
     except FileNotFoundError:
         return None
     finally:

@@ -32,6 +32,10 @@ _LIBRARIES = (
 )
 
 
+class UnknownLayout(StoreError):
+    """A manifest was written by a newer mmer."""
+
+
 class FileEntry(BaseModel):
     """One file of an artifact: ``/``-separated path inside it, size in bytes, SHA-256 in hex."""
 
@@ -118,9 +122,13 @@ class Manifest(Draft):
     @field_validator("created")
     @classmethod
     def _created_is_a_moment(cls, value: str) -> str:
-        if datetime.fromisoformat(value).tzinfo is None:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
             raise ValueError(f"{value!r} does not say in which time zone it is")
-        return value
+        try:
+            return moment.astimezone(UTC).isoformat()  # one spelling, by which the newest is found
+        except OverflowError:
+            raise ValueError(f"{value!r} is beyond all dates") from None
 
     @classmethod
     def of(cls, draft: Draft, files: Sequence[FileEntry], usage: Usage | None = None) -> Self:
@@ -154,11 +162,11 @@ class Manifest(Draft):
 
         Raises:
             ArtifactCorrupt: The bytes are not a manifest, not this artifact's, or were altered.
-            StoreError: The manifest has a newer layout than this mmer knows.
+            UnknownLayout: The manifest has a newer layout than this mmer knows.
         """
         cure = "delete the artifact and run its stage again"
         try:
-            fields = json.loads(data)
+            fields = json.loads(data, object_pairs_hook=_without_doubles)
             checksum = fields.pop("checksum")
             intact = checksum == hashlib.sha256(canonical_json(fields)).hexdigest()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError):
@@ -166,10 +174,11 @@ class Manifest(Draft):
             intact = False
         if not intact:
             raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")
-        if fields.get("schema_version") not in range(1, SCHEMA_VERSION + 1):
-            raise StoreError(
-                f"the manifest of {key} has layout {fields.get('schema_version')!r} and this mmer reads "
-                f"up to {SCHEMA_VERSION}: use the version of mmer that wrote it"
+        layout = fields.get("schema_version")
+        if isinstance(layout, int) and layout > SCHEMA_VERSION:
+            raise UnknownLayout(
+                f"the manifest of {key} has layout {layout} and this mmer reads up to {SCHEMA_VERSION}: use the "
+                "version of mmer that wrote it"
             )
         try:
             manifest = cls.model_validate(fields)
@@ -180,6 +189,13 @@ class Manifest(Draft):
                 f"the manifest of {key} belongs to {manifest.kind}/{manifest.digest}: {cure}"
             )
         return manifest
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return fields
 
 
 @cache

@@ -18,7 +18,7 @@ from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, i
 from mmer_core.store.checkouts import Checkouts
 from mmer_core.store.collection import Freed, blob_object, collect, trashed_copies
 from mmer_core.store.folder import scan
-from mmer_core.store.manifest import Draft, FileEntry, Manifest
+from mmer_core.store.manifest import Draft, FileEntry, Manifest, UnknownLayout
 from mmer_core.usage import Meter, leg
 
 T = TypeVar("T")
@@ -34,10 +34,10 @@ CACHE_BYTES = 20_000_000_000
 
 @dataclass(frozen=True)
 class Damaged:
-    """An artifact whose manifest cannot be read, and why."""
+    """An artifact whose manifest cannot be read, as it is damaged or of a newer mmer, and why."""
 
     key: ArtifactKey
-    error: ArtifactCorrupt
+    error: ArtifactCorrupt | UnknownLayout
 
 
 class Store:
@@ -183,7 +183,7 @@ class Store:
             return _dated(self.manifest(key), stored.placed)
         except ArtifactNotFound:  # deleted since it was listed
             return None
-        except ArtifactCorrupt as error:
+        except (ArtifactCorrupt, UnknownLayout) as error:
             return Damaged(key, error)
 
     def find(self, text: str) -> ArtifactKey:
@@ -223,7 +223,7 @@ class Store:
         """
         try:
             manifest = self.manifest(key)
-        except ArtifactCorrupt as error:
+        except (ArtifactCorrupt, UnknownLayout) as error:
             return [str(error)]
         problems = (self._problem(entry) for entry in manifest.files)
         return [problem for problem in problems if problem]
@@ -250,7 +250,7 @@ class Store:
                 is at work.
 
         Raises:
-            ArtifactCorrupt: Manifests are damaged, so what they use is unknown; nothing is freed.
+            ArtifactCorrupt: Manifests cannot be read, so what they use is unknown; nothing is freed.
         """
         freed = Freed()
         collect(self._backend, self._used, older_than, freed)
@@ -260,16 +260,16 @@ class Store:
         return freed
 
     def _used(self) -> set[str]:
-        """Digests of all contents that artifacts use. Raises `ArtifactCorrupt`, which names all that are damaged."""
-        used, damaged = set[str](), []
+        """Digests of all contents that artifacts use. Raises `ArtifactCorrupt`, which names all that cannot be read."""
+        used, unread = set[str](), []
         for found in self.survey():
             if isinstance(found, Damaged):
-                damaged.append(str(found.error))
+                unread.append(str(found.error))
             else:
                 used.update(entry.sha256 for entry in found.files)
-        if damaged:
+        if unread:
             raise ArtifactCorrupt(
-                f"nothing can be freed, as what damaged artifacts use is unknown: {'; '.join(damaged)}"
+                f"nothing can be freed, as what some artifacts use is unknown: {'; '.join(unread)}"
             )
         return used
 

@@ -20,7 +20,7 @@ KEPT_SECONDS = 14 * 24 * 3600.0
 """For which unfinished work is kept: the next attempt resumes from its checkpoints."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-_NAME = re.compile(r"(.+)-([0-9a-f]{32})(\.lock)?")
+_NAME = re.compile(r"([A-Za-z0-9_-]+)-([0-9a-f]{32})")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
         if found is None:
             continue
         place = work / name
+        if lock_of(place).is_dir() or (place.exists() and not _is_workspace(place)):
+            continue
         with suppress(_Busy, NoLocksError, FileNotFoundError), only_one(lock_of(place), wait=False):
             if place.is_dir():
                 dead = last_written(place) < now - KEPT_SECONDS
@@ -76,6 +78,11 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
                     size = bytes_below(place)
                     shutil.rmtree(place, ignore_errors=True)
                     yield size
+
+
+def _is_workspace(place: Path) -> bool:
+    """Whether a folder is one of ours: another program's may have such a name."""
+    return (place / "out").is_dir() or (place / "scratch").is_dir()
 
 
 _held: set[int] = set()

@@ -14,13 +14,14 @@ from store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
 
 from flows import artifacts_cli
 from mmer_core.config import RuntimeConfig
-from mmer_core.errors import ArtifactCorrupt
+from mmer_core.errors import ArtifactCorrupt, StoreError
 from mmer_core.store import ArtifactKey, Draft, FileEntry, Manifest, open_store, stage_key
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.store.backend import sha256_of
 from mmer_core.store.checkouts import Checkouts
 from mmer_core.store.collection import Tally
 from mmer_core.store.in_use import release
+from mmer_core.store.local import LocalBackend
 from mmer_core.store.store import Damaged
 
 OTHER = ArtifactKey("features", "ffff")
@@ -150,14 +151,18 @@ def test_a_checkout_with_a_foreign_entry_is_made_anew(
 
 
 @pytest.mark.parametrize("kind", ["file", "symlink", "broken symlink"])
-def test_something_else_in_place_of_a_checkout_is_replaced(tmp_path: Path, source: Path, kind: str) -> None:
+@pytest.mark.parametrize("above", range(3))
+def test_something_else_in_place_of_a_checkout_is_replaced(
+    tmp_path: Path, source: Path, kind: str, above: int
+) -> None:
     store = open_store(str(tmp_path / "store"))
     store.publish(source, draft())
     folder = store.fetch(KEY)
-    shutil.rmtree(folder)
-    folder.write_text("") if kind == "file" else folder.symlink_to("/etc" if kind == "symlink" else "nowhere")
+    place = (folder, *folder.parents)[above]
+    shutil.rmtree(place)
+    place.write_text("") if kind == "file" else place.symlink_to(tmp_path if kind == "symlink" else "nowhere")
     assert contents(store.fetch(KEY)) == FILES
-    assert not folder.is_symlink()
+    assert above or not folder.is_symlink()
 
 
 def test_foreign_entries_in_a_store_are_left_alone(store_url: str, source: Path, raw: RawStore) -> None:
@@ -188,6 +193,64 @@ def test_a_part_of_a_store_may_be_a_link_to_another_disk(tmp_path: Path, source:
     assert store.verify(KEY) == []
 
 
+ODD: dict[str, Callable[[Path], object]] = {
+    "broken link": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+    "fifo": os.mkfifo,
+    "folder": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_file_in_a_store_is_not_read(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    root = tmp_path / "store"
+    store = open_store(str(root))
+    store.publish(source, draft())
+    for place in ("blobs", "artifacts", "artifacts/features", "trash", "gc"):
+        (root / place).mkdir(exist_ok=True)
+        ODD[kind](root / place / "odd")
+    assert [found.key for found in store.survey()] == [KEY]
+    assert store.gc(older_than=-10).bytes == 0
+    (root / "artifacts" / str(OTHER)).mkdir()
+    taken = root / "artifacts" / str(OTHER) / "manifest.json"
+    ODD[kind](taken)
+    assert [found.key for found in store.survey()] == [KEY]
+    for exclusively in (True, False):  # by a hard link, by a folder that is renamed
+        monkeypatch.setitem(LocalBackend._links, root, exclusively)
+        monkeypatch.setattr("mmer_core.store.local._PATIENCE", 0.1)
+        with pytest.raises(StoreError, match=r"manifest\.json.*: remove it"):
+            store.publish(source, draft(OTHER))
+    for blob in list((root / "blobs").glob("??/*")):
+        blob.unlink()
+        ODD[kind](blob)
+    assert store.verify(KEY) == [f"{name} is missing" for name in FILES]
+    with pytest.raises(ArtifactCorrupt, match="missing"):
+        store.fetch(KEY)
+    if kind != "folder":
+        store.publish(source, draft())
+        assert contents(store.fetch(KEY)) == FILES
+
+
+def test_what_others_keep_beside_fetched_artifacts_and_work_stays(tmp_path: Path, source: Path) -> None:
+    root, shared = tmp_path / "store", tmp_path / "shared"
+    store = open_store(str(root))
+    store.publish(source, draft())
+    beside = folder_with(
+        shared, {"pip/http/a": b"1" * 100, "pip/http/b/c": b"2" * 100, "pip/http/wheels/x/.tmp-1": b"3"}
+    )
+    work = folder_with(
+        shared / "work", {f"photos-{'0' * 32}/a.jpg": b"4", f"my photos-{'1' * 32}/b.jpg": b"5"}
+    )
+    (work / f"model-{'2' * 32}.lock").mkdir()
+    made_old(shared, 30 * DAY)
+    before = contents(beside)
+    assert Checkouts(shared, limit=0).free(DAY) == ([], [])
+    artifacts_cli.gc(older_than=0, runtime=RuntimeConfig(store=str(root), work=work))
+    assert contents(beside).items() >= before.items()
+
+
 def _resigned(manifest: bytes, old: bytes, new: bytes) -> bytes:
     """A manifest with other bytes and the checksum that our own code would give it, where it gives one."""
     fields = json.loads(manifest.replace(old, new))
@@ -206,6 +269,11 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "no object": lambda good: b"[]",
     "a number": lambda good: b"1",
     "nothing": lambda good: b"",
+    "a name twice": lambda good: good.replace(b'"seed": null', b'"seed": null, "seed": null'),
+    "no layout": lambda good: _resigned(good, b'"schema_version": 2', b'"layout": 2'),
+    "a date beyond all": lambda good: _resigned(
+        good, json.loads(good)["created"].encode(), b"0001-01-01T00:00:00+14:00"
+    ),
     "nested": lambda good: b"[" * 100_000,
     "no text": lambda good: b"\xff\xfe\xfd",
 }
@@ -255,6 +323,38 @@ def test_damaged_artifacts_are_listed_as_such(
     first, second = capsys.readouterr().out.splitlines()[1:3]
     assert first.split()[:2] == [str(KEY), "damaged"]
     assert second.split()[0] == str(OTHER)
+
+
+def test_dates_are_compared_as_moments(tmp_path: Path, source: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    dates = {
+        "aaaa": "2024-05-01T09:00:00-05:00",
+        "bbbb": "2024-05-01T10:00:00+05:00",
+        "cccc": "20240501T120000Z",
+    }
+    for digest, date in dates.items():
+        key = ArtifactKey("model", digest)
+        store.publish(source, draft(key))
+        path = tmp_path / "store" / "artifacts" / str(key) / "manifest.json"
+        good = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(_resigned(good, json.loads(good)["created"].encode(), date.encode()))
+    assert store.find("model").digest == "aaaa"
+    assert max(store.list("model"), key=lambda one: one.created).digest == "aaaa"
+
+
+def test_an_artifact_of_a_newer_mmer_hides_no_other(tmp_path: Path, source: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.publish(source, draft())
+    store.publish(folder_with(tmp_path / "other", {"x": b"other"}), draft(OTHER))
+    path = tmp_path / "store" / "artifacts" / str(OTHER) / "manifest.json"
+    good = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(_resigned(good, b'"schema_version": 2', b'"schema_version": 3'))
+    assert [(type(found), found.key) for found in store.survey()] == [(Manifest, KEY), (Damaged, OTHER)]
+    assert "use the version of mmer that wrote it" in store.verify(OTHER)[0]
+    with pytest.raises(ArtifactCorrupt, match="layout 3"):
+        store.gc(older_than=-10)
 
 
 def test_a_date_in_the_future_makes_nothing_the_newest(
