@@ -1,5 +1,6 @@
 """The processes that decode pictures: how they come, go, and keep to themselves."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -217,13 +218,14 @@ def test_nothing_is_left_open(photo):
     def handles() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
+    gc.collect()  # what other tests left open is theirs to close
     pictures.end_all()
     decoded(photo)
     before = handles()
     for _ in range(5):
         pictures.end_all()
         decoded(photo)
-    assert handles() == before
+    assert handles() <= before
     assert np.asarray(decoded(photo)).flags.writeable
 
 

@@ -13,7 +13,7 @@ from picture_files import COLOURS, RAMP, RULES, Kind, chunk, file_of, gray, png,
 from PIL import EpsImagePlugin, Image
 
 from mmer_core.config import IngestConfig
-from mmer_core.confined.pictures import UnreadableImageError, decoded, decoded_each, identified
+from mmer_core.confined.pictures import UnreadableImageError, decoded, decoded_each
 from mmer_core.datasets.check import check
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.pixels import decode_rgb, read_rgb
@@ -98,16 +98,16 @@ def test_no_file_starts_another_program(tmp_path, monkeypatch):
     root = PhotoRoot(photos)
     for name in NAMES:
         path = photos / name
-        for read in (decoded, identified, read_rgb, lambda one: decoded(one, how="opencv")):
+        for read in (decoded, read_rgb, lambda one: decoded(one, how="opencv")):
             with pytest.raises(UnreadableImageError, match="cannot identify"):
                 read(path)
-        for read in (decoded, decode_rgb, identified):
+        for read in (decoded, decode_rgb):
             with pytest.raises(UnreadableImageError, match="cannot identify"):
                 read(POSTSCRIPT)
         with pytest.raises(DatasetError, match="cannot identify"):
             read_photo(path)
         with pytest.raises(NoPicture):
-            root.read(name)
+            root.open(name)
         with pytest.raises(NoPicture):
             root.picture(name, name)
     listed = "".join(f"{name},train,{name},x\n{name}2,val,sound.png,y\n" for name in (*NAMES, "sound.png"))

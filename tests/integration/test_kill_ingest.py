@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import threading
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mmer_core.store import Manifest, open_store
 KILLS = 10
 
 
-def _ingest(config: IngestConfig, place: Path, dies_after: float | None) -> None:
+def _ingest(config: IngestConfig, place: Path, dies_after: float | None, records: int) -> None:
     """What a killed process runs; shards of 4 photos, so that a small tree has many."""
     from mmer_core.datasets import prepare
     from mmer_core.stages import Context
@@ -26,16 +27,24 @@ def _ingest(config: IngestConfig, place: Path, dies_after: float | None) -> None
     prepare.SHARD = 4
     context = Context(RuntimeConfig(store=str(place / "store"), work=place / "work"))
     if dies_after is not None:
-        threading.Timer(dies_after, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        threading.Thread(target=_die, args=(place, dies_after, records), daemon=True).start()
     ingest(context, config)
     os._exit(0)  # before a murderer who comes too late
 
 
-def _run(config: IngestConfig, place: Path, dies_after: float | None = None) -> int | None:
+def _die(place: Path, seconds: float, records: int) -> None:
+    """Kill this process after so many seconds, and not before so many shards are done."""
+    time.sleep(seconds)
+    while len(_records(place)) < records:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run(config: IngestConfig, place: Path, dies_after: float | None = None, records: int = 0) -> int | None:
     # Forked from a server that has imported everything, which takes longer than the ingestion.
     processes = get_context("forkserver")
     processes.set_forkserver_preload(["flows.commands", "mmer_core.stages.ingesting"])
-    process = processes.Process(target=_ingest, args=(config, place, dies_after), daemon=True)
+    process = processes.Process(target=_ingest, args=(config, place, dies_after, records), daemon=True)
     process.start()
     process.join(120)
     return process.exitcode
@@ -66,7 +75,9 @@ def test_killed_ten_times(dataset: str, tmp_path: Path) -> None:
     place, kills, most = tmp_path / "killed-0", 0, 0
     done = dict[str, tuple[int, int]]()
     while kills < KILLS:
-        code = _run(config, place, dies_after=moments.uniform(0, undisturbed.wall_seconds))
+        # On a busy machine times alone could all fall before the first shard or after the last.
+        after = moments.uniform(0, undisturbed.wall_seconds if kills % 2 else 0.05)
+        code = _run(config, place, dies_after=after, records=0 if kills % 2 else len(done) + 1)
         if code == 0:  # the next one begins anew
             assert digests(_made(config, place)) == digests(undisturbed)
             place, done = tmp_path / f"killed-{kills}", {}
