@@ -5,6 +5,7 @@ import re
 import stat
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from picture_files import COLOURS, RAMP, RULES, Kind, chunk, file_of, gray, png,
 from PIL import EpsImagePlugin, Image
 
 from mmer_core.config import IngestConfig
-from mmer_core.confined.pictures import UnreadableImageError, decoded, decoded_each, identified
+from mmer_core.confined.pictures import UnreadableImageError, decoded, decoded_each
 from mmer_core.datasets.check import check
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.pixels import decode_rgb, read_rgb
@@ -98,16 +99,16 @@ def test_no_file_starts_another_program(tmp_path, monkeypatch):
     root = PhotoRoot(photos)
     for name in NAMES:
         path = photos / name
-        for read in (decoded, identified, read_rgb, lambda one: decoded(one, how="opencv")):
+        for read in (decoded, read_rgb, lambda one: decoded(one, how="opencv")):
             with pytest.raises(UnreadableImageError, match="cannot identify"):
                 read(path)
-        for read in (decoded, decode_rgb, identified):
+        for read in (decoded, decode_rgb):
             with pytest.raises(UnreadableImageError, match="cannot identify"):
                 read(POSTSCRIPT)
         with pytest.raises(DatasetError, match="cannot identify"):
             read_photo(path)
         with pytest.raises(NoPicture):
-            root.read(name)
+            root.open(name)
         with pytest.raises(NoPicture):
             root.picture(name, name)
     listed = "".join(f"{name},train,{name},x\n{name}2,val,sound.png,y\n" for name in (*NAMES, "sound.png"))
@@ -130,6 +131,30 @@ def test_pictures_are_opened_in_one_place():
         if opening.search(path.read_text())
     ]
     assert sorted(found) == ["mmer_core/confined/picture_child.py", "mmer_core/confined/picture_files.py"]
+
+
+def test_damaged_exif_data_cost_no_photo(tmp_path):
+    image = Image.fromarray(COLOURS).resize((64, 64))
+    garbage, endless = b"garbage", b"MM\0*\0\0\0\x08\0\5"
+    for exif in (garbage, endless):
+        for kind in ("JPEG", "WEBP"):
+            content = file_of(image, kind, exif=b"Exif\0\0" + exif)
+            assert np.array_equal(decoded(content), decoded(file_of(image, kind)))
+        rows = b"\0" + bytes([9] * 4)
+        assert np.array_equal(
+            decoded(png((4, 1), rows, before=chunk(b"eXIf", exif))), decoded(png((4, 1), rows))
+        )
+
+
+def test_a_png_may_hold_a_large_profile_but_no_bomb():
+    rows = b"\0" + bytes([9] * 4)
+    for size, sound in ((2**22, True), (2**28, False)):
+        profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(size), 9))
+        if sound:
+            assert (decoded(png((4, 1), rows, before=profile))[..., :3] == 9).all()
+        else:
+            with pytest.raises(UnreadableImageError, match="too large"):
+                decoded(png((4, 1), rows, before=profile))
 
 
 def test_libraries_print_and_warn_nothing(tmp_path, capfd):
