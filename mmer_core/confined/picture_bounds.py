@@ -1,6 +1,7 @@
 """What is refused of a picture before its pixels are decoded: by its first bytes, its sides and its scans."""
 
 import re
+from collections.abc import Iterator
 
 from mmer_core.confined.picture_limits import MAX_RATIO, MAX_SCANS, MAX_SIDE
 
@@ -15,7 +16,8 @@ _BEGINNINGS = {
 }
 
 _SCAN = b"\xff\xda"
-_END = 0xD9
+END = 0xD9
+"""The marker behind a picture's data."""
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 """In entropy-coded data: what follows 0xFF is neither a stuffed zero, nor a restart, nor a filling 0xFF."""
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])
@@ -65,13 +67,21 @@ def check_scans(content: bytes) -> None:
 
 def _scans(content: bytes) -> int:
     """Scans of the first picture in a JPEG file; none of a thumbnail, nor of what follows the picture."""
-    scans, at = 0, 2
-    while scans <= MAX_SCANS and (found := _NEXT_MARKER.search(content, at)):
-        marker, at = found[1][0], found.end()
-        if marker == _END:
-            break
-        if marker in _ALONE:
-            continue
+    scans = 0
+    for marker, _ in markers(content):
         scans += marker == _SCAN[1]
-        at += max(2, int.from_bytes(content[at : at + 2]))
+        if scans > MAX_SCANS:
+            break
     return scans
+
+
+def markers(content: bytes) -> Iterator[tuple[int, int]]:
+    """The markers of the first picture in a JPEG file and where they begin; the last is `END`, if it is there."""
+    at = 2
+    while found := _NEXT_MARKER.search(content, at):
+        marker, at = found[1][0], found.end()
+        yield marker, found.start()
+        if marker == END:
+            break
+        if marker not in _ALONE:
+            at += max(2, int.from_bytes(content[at : at + 2]))

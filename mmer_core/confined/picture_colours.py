@@ -10,7 +10,8 @@ from mmer_core.confined.picture_bounds import Refused
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT = 258, 262, 284, 339
+_WHITE_IS_ZERO, _APART, _SIGNED = 0, 2, 2
 _STRIP_PIXELS = 2**20
 
 
@@ -20,6 +21,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _from_numbers(image).convert("RGB")
     if image.mode == "LAB":
         raise Refused("its colours are CIE L*a*b*, which is not converted: save it as RGB")
+    _check_palette(image)
+    _check_sign(image)
     if is_transparent(image):
         return _opaque(image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -28,6 +31,31 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def is_transparent(image: Image.Image) -> bool:
     """Whether a picture has transparency other than that of one colour."""
     return "a" in image.mode.lower() or (image.mode == "P" and "transparency" in image.info)
+
+
+def check_planes(image: Image.Image) -> None:
+    """Raises `Refused` for a TIFF whose channels lie apart, unless Pillow reads them: it takes all for 8 bits."""
+    tags = getattr(image, "tag_v2", {})
+    apart = tags.get(_PLANES) == _APART and tags.get(_BITS_PER_SAMPLE, (1,))[0] != 8
+    if apart and any(part[0] == "raw" for part in image.tile):  # type: ignore[attr-defined]
+        raise Refused("each of its channels is stored by itself, with other than 8 bits: save it with 8 bits")
+
+
+def _check_palette(image: Image.Image) -> None:
+    """Raises `Refused` where the palette lacks colours that are used: Pillow makes them black."""
+    if image.mode not in ("P", "PA"):
+        return
+    used = int(image.getchannel(0).getextrema()[1]) + 1  # type: ignore[arg-type]
+    there = len(image.palette.palette) // len(image.palette.mode) if image.palette else 0
+    if used > there:
+        raise Refused(f"it needs a palette of {used} colours, and has one of {there}")
+
+
+def _check_sign(image: Image.Image) -> None:
+    """Raises `Refused` for 8 bits with sign that are below zero: Pillow takes them for bright."""
+    signed = _SIGNED in getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, ())
+    if signed and image.mode == "L" and image.getextrema()[1] > 127:  # type: ignore[operator]
+        raise Refused("its gray values have a sign, and some are below zero: save it without sign")
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -114,5 +142,7 @@ def check_for_opencv(image: Image.Image) -> None:
     coding = image.tile[0][3] if image.format == "PPM" and image.tile else None  # type: ignore[attr-defined]
     if isinstance(coding, tuple) and coding[-1] not in (255, 65535):
         raise Refused(f"its white is {coding[-1]}, and OpenCV takes it for 255 or 65535: save it with 8 bits")
-    if is_transparent(image):
+    if image.format == "TIFF" and image.mode == "RGBA" and _extrema(image, "A")[0] < 255:
+        raise Refused("OpenCV darkens its colours by its transparency: draw it on a background")
+    if is_transparent(image) or image.mode == "P" or image.format == "TIFF":
         to_rgb(image)

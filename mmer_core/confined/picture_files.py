@@ -8,9 +8,9 @@ from typing import IO
 # Pillow opens what registers itself when it is imported, and these alone are.
 from PIL import (
     BmpImagePlugin,
+    ExifTags,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
@@ -20,14 +20,26 @@ from PIL import (
 )
 
 from mmer_core.confined.picture_bounds import Refused, check_scans, check_size, sniffed, unknown
-from mmer_core.confined.picture_colours import to_rgb
-from mmer_core.confined.picture_limits import MAX_FILE_BYTES, MAX_PIXELS
-from mmer_core.confined.picture_png import check_whole
+from mmer_core.confined.picture_colours import check_planes, to_rgb
+from mmer_core.confined.picture_jpeg import check_jpeg
+from mmer_core.confined.picture_limits import MAX_FILE_BYTES, MAX_PIXELS, MAX_TEXT
+from mmer_core.confined.picture_png import check_png
 
 _PLUGINS = (
     BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin,
     WebPImagePlugin,
 )  # fmt: skip
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What puts a picture upright, by its EXIF orientation."""
 
 _CACHED_BLOCKS = 8
 """Blocks of memory that Pillow keeps for its next pictures, where by default it hands them back each time; decoding a
@@ -37,6 +49,7 @@ photo takes a fifth less time when its memory need not be made anew."""
 def prepare_pillow() -> None:
     """Set Pillow up for a process that only decodes."""
     Image.MAX_IMAGE_PIXELS = None  # sizes are checked here, by one rule
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT
     Image.core.set_block_size(2**16 + 4 * MAX_PIXELS)  # a picture in one block is copied in one go
     Image.core.set_blocks_max(_CACHED_BLOCKS)
     warnings.simplefilter("ignore")
@@ -75,10 +88,34 @@ def opened(file: IO[bytes], formats: tuple[str, ...], most: int) -> Image.Image:
 
 def upright_rgb(image: Image.Image, file: IO[bytes], most: int) -> Image.Image:
     """The first frame of an opened picture as RGB, upright by the EXIF orientation. Raises as `opened` does."""
+    if image.format == "TIFF":
+        check_planes(image)
     image.load()
     check_size(*image.size, most)  # some formats find out late
     if image.format == "PNG":
-        check_whole(image, file)
-    # In place: without an orientation, as is usual, nothing is copied.
-    ImageOps.exif_transpose(image, in_place=True)
-    return to_rgb(image)
+        check_png(image, file)
+    elif image.format in ("JPEG", "MPO"):
+        check_jpeg(image, file)
+    elif image.format == "GIF" and image.mode == "L":
+        _check_gray_gif(file)
+    turn = _TURNS.get(_orientation(image))
+    rgb = to_rgb(image)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _check_gray_gif(file: IO[bytes]) -> None:
+    """Raises `Refused` for a GIF without a palette, whose indices Pillow takes for levels of gray."""
+    file.seek(10)
+    if not file.read(1)[0] & 0x80:
+        raise Refused("it has no palette, so that nobody knows its colours")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 0 where there is none, or none that can be read."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except MemoryError:
+        raise
+    except Exception:  # damaged EXIF data make Pillow raise anything, and say nothing about the pixels
+        return 0
+    return value if isinstance(value, int) else 0

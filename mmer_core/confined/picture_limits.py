@@ -18,6 +18,9 @@ MAX_SCANS = 100
 MAX_FILE_BYTES = 8 * MAX_PIXELS
 """A file as large as its pixels at four channels of 16 bits."""
 
+MAX_TEXT = 2**24
+"""Bytes that texts and the colour profile of a PNG may take once unpacked; profiles of some megabytes are common."""
+
 CPU_SECONDS = 10.0
 """Of the decoder on one picture: the largest photos take three."""
 

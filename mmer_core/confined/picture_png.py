@@ -1,7 +1,9 @@
-"""PNG files whose data end before their pixels do: Pillow leaves the others black, without a word."""
+"""PNG files whose data are damaged, or end before their pixels do: Pillow shows what it has, without a word."""
 
+import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import IO
 
 from PIL import Image
@@ -14,8 +16,10 @@ _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4),
 _PIECE = 2**20
 
 
-def check_whole(image: Image.Image, file: IO[bytes]) -> None:
-    """Raises `Refused` for a decoded PNG that lacks pixels."""
+def check_png(image: Image.Image, file: IO[bytes]) -> None:
+    """Raises `Refused` for a decoded PNG whose data are not what was written, or lack pixels."""
+    if any(zlib.crc32(piece, zlib.crc32(b"IDAT")) != checksum for piece, checksum in _data(file)):
+        raise Refused("the image file is damaged: its pixels do not match their checksum")
     width, height = image.size
     last = image.crop((0, height - 1, width, height))
     # What is missing is missing at the end, and is zero: only then the data are measured.
@@ -36,13 +40,20 @@ def _needed(file: IO[bytes]) -> int:
 def _unpacked(file: IO[bytes], enough: int) -> int:
     """How many bytes the compressed data are, counted up to what is enough."""
     unpack, size = zlib.decompressobj(), 0
-    file.seek(8)
-    while size < enough and len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        after = file.tell() + length + 4
-        piece = file.read(length) if kind == b"IDAT" else b""
+    for data, _ in _data(file):
+        piece = data
         while piece and size < enough and not unpack.eof:
             size += len(unpack.decompress(piece, _PIECE))
             piece = unpack.unconsumed_tail
-        file.seek(after)
     return size
+
+
+def _data(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """The compressed data, and the checksum of each part."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"IDAT":
+            yield file.read(length), int.from_bytes(file.read(4))
+        else:
+            file.seek(length + 4, os.SEEK_CUR)

@@ -18,6 +18,7 @@ from mmer_core.datasets.emotic_mat import (
     as_text,
     load_annotations,
 )
+from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import find_base, find_file, require_folder, stays_inside
 from mmer_core.datasets.people_text import Photo, Sidecar, read_sidecar, template
 from mmer_core.datasets.raw import RawDataset, without_captions
@@ -58,9 +59,9 @@ def read_emotic(
     if annotations is None:
         raise DatasetError(f"{root} holds no {ANNOTATIONS}: give the folder that EMOTIC was unpacked into")
     sidecar = read_sidecar(captions) if captions else Sidecar()
-    reader = _Reader(sidecar, read_coco_captions(coco_captions), protocol)
+    coco = read_coco_captions(coco_captions)
     splits = load_annotations(annotations)
-    reader.base = _photo_base(root, splits)
+    reader = _Reader(_photo_base(root, splits), sidecar, coco, protocol)
     for split, images in splits.items():
         for image in images:
             reader.read_image(split, image)
@@ -99,11 +100,12 @@ def _photo_base(root: Path, splits: dict[str, list[dict[str, Any]]]) -> Path:
 class _Reader:
     """Collects samples; numbers the people of a photo through even when the photo is listed twice."""
 
-    def __init__(self, sidecar: Sidecar, coco: CocoCaptions, protocol: Protocol) -> None:
+    def __init__(self, base: Path, sidecar: Sidecar, coco: CocoCaptions, protocol: Protocol) -> None:
         self.sidecar = sidecar
         self.coco = coco
         self.protocol = protocol
-        self.base = Path()
+        self.base = base
+        self.places = ImagePlaces(base)
         self.people: dict[Photo, int] = defaultdict(int)
         self.seen: set[tuple[Photo, int]] = set()
         self.samples: list[Sample] = []
@@ -137,7 +139,7 @@ class _Reader:
         return Sample(
             id=identity,
             split=split,
-            image=self.base / photo[0] / photo[1],
+            image=self.base / self.places.spelt("/".join(photo)),
             box=_box(person),
             texts=self._texts(photo, number) or (template(gender, age),),
             labels=tuple(_categories(person, split, self.protocol)),

@@ -8,6 +8,7 @@ from typing import Literal
 from mmer_core.datasets.cells import flaw
 from mmer_core.datasets.flickr_captions import Caption, read_captions
 from mmer_core.datasets.flickr_splits import assign, too_short
+from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import folders, require_folder, stays_inside
 from mmer_core.datasets.raw import NOT_UTF8, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample, Text
@@ -34,6 +35,8 @@ def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebo
     captions = read_captions(root)
     assignment = assign(root, captions, splits)
     folder, on_disk = _photo_folder(root, {caption.photo for caption in captions})
+    spelt = _spelt(folder, on_disk, {caption.photo for caption in captions} | set(assignment))
+    on_disk = on_disk.difference(spelt.values()).union(spelt)
     photos = sorted(on_disk | set(assignment) if splits != "notebook" else on_disk)
     kept, quarantined = _sort_captions(captions, set(photos), drop_short=splits == "notebook")
     samples = []
@@ -45,7 +48,8 @@ def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebo
             quarantined.extend(orphans(split, photo, len(kept[photo]), problem[0]))
         else:
             texts = tuple(Text(text, "dataset") for text in kept[photo])
-            samples.append(Sample(photo, split, folder / photo, texts=texts, metadata={"Filename": photo}))
+            file = folder / spelt.get(photo, photo)
+            samples.append(Sample(photo, split, file, texts=texts, metadata={"Filename": photo}))
     samples.sort(key=lambda sample: (SPLITS.index(sample.split), sample.id))
     inputs = len(samples) + len(without_captions(quarantined))
     notes = tuple(
@@ -77,6 +81,13 @@ def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:
     if best is None:
         raise DatasetError(f"{root} holds none of the captioned photos: add Flickr8k's Images folder")
     return best, photos
+
+
+def _spelt(folder: Path, on_disk: set[str], named: set[str]) -> dict[str, str]:
+    """Names on the disk of photos that captions and splits name in another Unicode normal form."""
+    places, free = ImagePlaces(folder), on_disk - named
+    found = {photo: places.spelt(photo) for photo in sorted(named - on_disk) if stays_inside(photo)}
+    return {photo: name for photo, name in found.items() if name in free}
 
 
 def _sort_captions(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
 _Form = Callable[[str], str]
 
@@ -32,7 +33,7 @@ class ImagePlaces:
 
     A path is read where one file of the folder is meant without doubt: also an absolute one, one with ``..`` that
     comes back, one with backslashes, and one in another Unicode normal form than the name on disk (macOS). It is
-    refused where it leaves the folder, by a link too.
+    refused where it leaves the folder, by a link too. Blanks around it are part of it where the file's name has them.
     """
 
     def __init__(self, base: Path) -> None:
@@ -47,6 +48,10 @@ class ImagePlaces:
             self._places[name] = self._look(name)
         return self._places[name]
 
+    def spelt(self, path: str) -> str:
+        """A path below the folder as the disk spells it, where that differs by its Unicode normal form only."""
+        return self._on_disk(path) or path
+
     @cached_property
     def _roots(self) -> tuple[str, str]:
         """The folder as it is called, and where that leads; both end in a slash."""
@@ -55,7 +60,8 @@ class ImagePlaces:
     def _look(self, name: str) -> Place:
         if not name:
             return Place("", "no_image", "no image")
-        paths = [self._inside(way) for way in dict.fromkeys((name, name.replace("\\", "/")))]
+        ways = (name, name.replace("\\", "/"), name.strip(), name.strip().replace("\\", "/"))
+        paths = [self._inside(way) for way in dict.fromkeys(ways)]
         inside = [path for path in paths if path is not None]
         for path in inside:
             if (found := self._on_disk(path)) is not None:
@@ -63,7 +69,8 @@ class ImagePlaces:
         if len(inside) < len(paths) or PureWindowsPath(name).drive:
             cure = "write its path below that folder"
             return Place("", "outside", f"image {name!r} lies outside the manifest's folder: {cure}")
-        return Place("", "missing_image", f"image {name!r} does not exist{self._hint(inside[-1])}")
+        hint = self._hint(inside[-1]) or self._address(name)
+        return Place("", "missing_image", f"image {name!r} does not exist{hint}")
 
     def _inside(self, name: str) -> str | None:
         """The path from the folder, unless it leaves it by what it says."""
@@ -125,6 +132,13 @@ class ImagePlaces:
                 return f", but {spelt!r} does, which differs by case only: write it so" if alike else ""
             found = os.path.join(found, part)
         return ""
+
+    def _address(self, name: str) -> str:
+        """What to do where a path is written as in the address of a page, as the end of a sentence."""
+        if "://" in name:
+            return ": addresses are not fetched, so write its path below the manifest's folder"
+        plain = self._inside(unquote(name))
+        return f", but {plain!r} does: write it so" if plain and self._on_disk(plain) else ""
 
     def _exists(self, folder: str, name: str) -> bool:
         return os.path.lexists(self.base / folder / name)

@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import orphans
@@ -32,7 +32,7 @@ from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.statistics import PEOPLE
 from mmer_core.datasets.tables import COLUMNS
 from mmer_core.datasets.text_lines import DAMAGED
-from mmer_core.datasets.values import is_given
+from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
 
@@ -198,7 +198,7 @@ class _Reader:
             return
         low, high = self.declaration.rating_range
         for name in VAD:
-            value = _number(row.fields.get(name))
+            value = number_of(row.fields.get(name))
             if not math.isfinite(value):
                 yield "vad_nan", f"{name} is {row.fields.get(name, 'absent')}, not a number"
             elif not low <= value <= high:
@@ -208,7 +208,7 @@ class _Reader:
         low, high = self.declaration.rating_range
         first, last = VAD_RANGE
         valence, arousal, dominance = (
-            first + (last - first) * (_number(row.fields[name]) - low) / (high - low) for name in VAD
+            first + (last - first) * (number_of(row.fields[name]) - low) / (high - low) for name in VAD
         )
         return valence, arousal, dominance
 
@@ -239,25 +239,16 @@ def _group_column(row: Row) -> dict[str, str]:
     return {GROUP: group_of(row)} if "group" in row.fields else {}
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
-        return math.nan  # Python would read True as 1, and 1_0 as 10
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
 def _box(row: Row) -> Box | None:
     """Corners cut to whole pixels; None without a box."""
     if not any(name in row.fields for name in BOX):
         return None
-    x1, y1, x2, y2 = (int(_number(row.fields[name])) for name in BOX)
+    x1, y1, x2, y2 = (int(number_of(row.fields[name])) for name in BOX)
     return x1, y1, x2, y2
 
 
 def _box_problems(row: Row) -> Iterator[Problem]:
     given = [name for name in BOX if name in row.fields]
-    if given and not all(math.isfinite(_number(row.fields.get(name))) for name in BOX):
+    if given and not all(math.isfinite(number_of(row.fields.get(name))) for name in BOX):
         corners = ", ".join(f"{name} {row.fields.get(name, 'absent')}" for name in BOX)
         yield "bad_box", f"the box is not four numbers: {corners}"

@@ -15,7 +15,7 @@ from mmer_core.config import Config
 from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.datasets.delimited import Record, read_table
-from mmer_core.datasets.strict_json import parse
+from mmer_core.datasets.strict_json import parse, parse_line
 from mmer_core.datasets.text_lines import DAMAGED, read_lines, read_text
 from mmer_core.datasets.values import NotText, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
@@ -142,6 +142,7 @@ def _declaration(path: Path, header: str) -> Declaration:
         raise DatasetError(
             f"the declaration of labels in {source} cannot be used ({reason or error}): "
             'write JSON such as {"labels": ["calm", "tense"]}'
+            + ("" if source != path else ", or leave out the line or field that holds it")
         ) from None
 
 
@@ -291,7 +292,7 @@ def _read_json_lines(path: Path) -> tuple[str, list[Row]]:
 
 def _json_row(where: str, line: str, *, damaged: bool) -> Row:
     try:
-        content = parse(line)
+        content = parse_line(line)
     except ValueError as error:
         return Row(where, problem=f"not JSON: {error}")
     if not isinstance(content, dict):

@@ -73,4 +73,4 @@ def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
 
 def image_of(row: Row) -> str:
     """The path of a row's image, as the row gives it."""
-    return str(row.fields.get("image", "")).strip()
+    return str(row.fields.get("image", ""))

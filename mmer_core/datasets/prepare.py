@@ -156,10 +156,12 @@ def _write_tables(
         if order:
             tables.write_split(folder, split, raw, kept[split], [crops[row] for row in order])
     if not any(kept.values()):
-        reasons = Counter(row.reason for row in without_captions(quarantined))
+        left_out = without_captions(quarantined)
+        reasons = Counter(row.reason for row in left_out)
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        first = f"; the first: {left_out[0].detail}" if left_out else ""
         raise DatasetError(
-            f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {listed}"
+            f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {listed}{first}"
         )
     if raw.task == "retrieval":
         write_vocabulary(folder, kept, config.vocabulary_least)

@@ -17,10 +17,20 @@ def parse(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def parse_line(line: str) -> Any:
+    """The value on a line of JSON Lines; a comma behind it, as in a list, is no part of it. Raises as `parse`."""
+    try:
+        return parse(line.rstrip().removesuffix(","))
+    except json.JSONDecodeError as error:
+        if line.strip() in ("[", "]"):
+            raise ValueError("a list: write one object a line, without brackets around all of them") from None
+        raise ValueError(f"{error.msg} at character {error.pos + 1}; write one object a line") from None
+
+
 def parse_leniently(text: str) -> Any:
     """The same for a file that is one value: a fault costs only the object that holds it.
 
-    A name that occurs twice in an object has the value `TWICE`; NaN and infinity are floats.
+    A name that occurs twice in an object has the value `TWICE`; NaN, infinity and endless integers are floats.
 
     Raises:
         ValueError: It is no JSON, or nested without end.
@@ -29,6 +39,10 @@ def parse_leniently(text: str) -> Any:
         return _LENIENT.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+_DIGITS = 4000
+"""Of an integer: Python refuses to read longer ones, which take more than linear time."""
 
 
 class _Twice:
@@ -63,6 +77,16 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON: leave the value out, or write null")
 
 
+def _integer(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"the number {digits[:20]}… is too large")
+    return int(digits)
+
+
+def _any_integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _DIGITS else float(digits)
+
+
 def _double(digits: str) -> float:
     value = float(digits)
     if value in (float("inf"), float("-inf")):
@@ -70,5 +94,7 @@ def _double(digits: str) -> float:
     return value
 
 
-_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_double)
-_LENIENT = json.JSONDecoder(object_pairs_hook=_marked)
+_STRICT = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_constant, parse_float=_double, parse_int=_integer
+)
+_LENIENT = json.JSONDecoder(object_pairs_hook=_marked, parse_int=_any_integer)

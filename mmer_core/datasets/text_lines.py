@@ -20,7 +20,7 @@ DAMAGED = "bytes that are not UTF-8: save the file as UTF-8"
 
 @dataclass(frozen=True)
 class Text:
-    """A file's lines, each with its line break: LF, CR LF or CR, and no other character, ends a line.
+    """A file's lines, each with its line break: LF or CR LF; or CR in a file without LF. No other character ends a line.
 
     Attributes:
         damaged: Places of lines (from 0) with bytes that are no text in the file's encoding; they are U+FFFD.
@@ -65,4 +65,4 @@ def decoded(content: bytes) -> Text:
 
 def _split(text: str) -> list[str]:
     # Not str.splitlines, which ends lines at U+2028, form feeds and others that captions hold.
-    return list(io.StringIO(text, newline=""))
+    return list(io.StringIO(text, newline="\n" if "\n" in text else "\r"))

@@ -5,6 +5,7 @@ they say the same.
 """
 
 import json
+import math
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -75,6 +76,16 @@ def is_given(value: Any) -> bool:
     return not (value is None or value != value or (isinstance(value, str) and not value.strip()))
 
 
+def number_of(value: Any) -> float:
+    """A rating or a corner as a number; NaN where it is none."""
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return math.nan  # Python would read True as 1, and 1_0 as 10
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 _KINDS = {
     dict: "an object, not a text",
     list: "a list, not a text",
@@ -91,8 +102,8 @@ def _number(value: float | np.floating) -> str | None:
         raise NotText(f"the number {value}, not a text")
     if not value.is_integer():
         return str(value)
-    # Beyond its mantissa a float stands for several integers, and nobody knows which one was meant.
-    if abs(value) > 2 ** (np.finfo(type(value)).nmant + 1):
+    # From where its mantissa ends a float stands for several integers, and nobody knows which one was meant.
+    if abs(value) >= 2 ** (np.finfo(type(value)).nmant + 1):
         raise NotText(f"{value}, which as a floating-point number is no exact integer")
     return str(int(value))
 

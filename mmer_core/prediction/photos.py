@@ -17,7 +17,7 @@ from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
 from mmer_core.datasets.text_lines import DAMAGED, read_lines
-from mmer_core.datasets.values import is_given
+from mmer_core.datasets.values import is_given, number_of
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
 
@@ -150,6 +150,8 @@ def _sound(names: Collection[str]) -> bool:
 def _listed(path: Path, head: list[str], record: Record) -> PhotoRequest:
     row = dict(zip(head, record.cells, strict=False))
     name, text = printable(row.get("photo", "")), row.get("text")
+    if not os.path.exists(path.parent / name):
+        name = name.strip()
     request = PhotoRequest(name, path.parent / name, text=text if is_given(text) else None)
     problem = record.problem or (f"it holds {DAMAGED}" if record.damaged else "")
     if problem:
@@ -161,7 +163,7 @@ def _listed(path: Path, head: list[str], record: Record) -> PhotoRequest:
     if not any(corners):
         return request
     try:
-        x1, y1, x2, y2 = (round(float(corner)) for corner in corners)
+        x1, y1, x2, y2 = (round(number_of(corner)) for corner in corners)
     except (ValueError, OverflowError):
         return replace(request, error=f"the box {', '.join(corners)} is not four numbers")
     return replace(request, box=(x1, y1, x2, y2))

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmer_core.datasets.cells import flaw, flaws
 from mmer_core.datasets.delimited import read_table
-from mmer_core.datasets.strict_json import parse
+from mmer_core.datasets.strict_json import parse_line
 from mmer_core.datasets.text_lines import DAMAGED, Text, read_lines
 from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
@@ -132,7 +132,7 @@ def _from_json_lines(path: Path, text: Text) -> Iterator[Query]:
 def _object(line: str) -> dict[str, Any] | str:
     """The fields of a line, or what is wrong with it."""
     try:
-        fields = parse(line)
+        fields = parse_line(line)
     except ValueError as error:
         return f"not a JSON object ({error})"
     if not isinstance(fields, dict):

@@ -19,7 +19,7 @@ from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-VERSION = 2
+VERSION = 3
 CAPTIONS_FILE = "captions.csv"
 PHOTOS_FILE = "photos.json"
 _IMAGES_PER_CAPTION = 8

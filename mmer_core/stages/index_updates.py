@@ -1,7 +1,6 @@
 """Adding to an index and deleting from it, as a new version; readers of the old one keep what they have."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmer_core.datasets.strict_json import parse_line
 from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
@@ -82,9 +82,9 @@ def _plain_id(number: int, line: str) -> str:
 
 def _json_id(file: Path, number: int, line: str) -> str:
     try:
-        if (id := text_of(json.loads(line))) is not None:
+        if (id := text_of(parse_line(line))) is not None:
             return id
-    except (ValueError, RecursionError):  # NotText is a ValueError
+    except ValueError:  # NotText is one, too
         pass
     raise ConfigError(f'{file}, line {number} is no id; write a JSON string a line: "a.jpg"')
 

@@ -75,6 +75,39 @@ def png(size: tuple[int, int], rows: bytes, *, kind: int = 0, depth: int = 8, be
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+def planes(values: npt.NDArray[np.uint16]) -> bytes:
+    """A 16-bit colour TIFF whose three channels are the same, and lie one behind the other."""
+    content = tiff(np.concatenate([values] * 3), bits=16, photometric=2, sample=1)
+    for tag, value in ((257, len(values)), (277, 3)):
+        at = content.rindex(struct.pack("<HHI", tag, 3, 1)) + 8
+        content = content[:at] + struct.pack("<H", value) + content[at + 2 :]
+    listed, size = len(content) - 4 - 12 * 10 - 2, values.nbytes
+    entries = {
+        int.from_bytes(content[at : at + 2], "little"): content[at : at + 12]
+        for at in range(listed + 2, len(content) - 4, 12)
+    }
+    beyond = listed + 2 + 12 * 11 + 4
+    entries[258] = struct.pack("<HHII", 258, 3, 3, beyond)
+    entries[273] = struct.pack("<HHII", 273, 4, 3, beyond + 6)
+    entries[279] = struct.pack("<HHII", 279, 4, 3, beyond + 18)
+    entries[339] = struct.pack("<HHII", 339, 3, 3, beyond + 30)
+    entries[284] = struct.pack("<HHIHH", 284, 3, 1, 2, 0)
+    ends = struct.pack("<3H3I3I3H", 16, 16, 16, *(8 + size * one for one in range(3)), *[size] * 3, 1, 1, 1)
+    return (
+        content[:listed]
+        + struct.pack("<H", len(entries))
+        + b"".join(entries[tag] for tag in sorted(entries))
+        + bytes(4)
+        + ends
+    )
+
+
+def broken_off(content: bytes, end: bytes = b"") -> bytes:
+    """The first half of a file, and another end or, without one, zeros for the rest: a download that was not finished."""
+    half = len(content) // 2
+    return content[:half] + (end or bytes(len(content) - half))
+
+
 def scans(image: Image.Image, more: int) -> bytes:
     """A progressive JPEG whose last scan is there again and again."""
     content = file_of(image, "JPEG", progressive=True)
@@ -97,6 +130,18 @@ _NAN = np.where(RAMP == 0.25, np.nan, RAMP).astype(np.float32)
 _SHAPE = np.zeros((2, 2, 4), np.uint8)
 _SHAPE[0, 1, 3] = 255
 _BLACK = Image.new("RGB", (2, 2))
+_NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+_ROWS = b"".join(
+    b"\0" + row.tobytes() for row in np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)
+)
+_INDICES = b"\0\0\1\0\2\3"
+_GIF = (
+    b"GIF89a"
+    + struct.pack("<HHBBB", 2, 2, 0, 0, 0)
+    + b","
+    + struct.pack("<HHHHB", 0, 0, 2, 2, 0)
+    + b"\2\3\x9c\x3e\5\0;"
+)
 
 
 def _stack(first: Image.Image, kind: str, **fields: Any) -> bytes:
@@ -111,11 +156,16 @@ RULES: dict[str, list[Callable[[], Kind]]] = {
         lambda: Kind(file_of(_RGB, "WEBP", lossless=True), COLOURS),
         lambda: Kind(file_of(Image.fromarray(gray(RAMP)), "TIFF"), gray(RAMP)),
         lambda: Kind(tiff(gray(RAMP), bits=8, photometric=0), 255 - gray(RAMP)),
+        lambda: Kind(tiff(gray(RAMP) // 2, bits=8, sample=2), gray(RAMP) // 2),
+        lambda: Kind(tiff(gray(RAMP), bits=8, sample=2), "have a sign"),
     ],
     "bilevel, palette": [
         lambda: Kind(file_of(Image.fromarray(RAMP > 0.3), "PNG"), gray(RAMP > 0.3)),
         lambda: Kind(file_of(_RGB.quantize(4), "PNG"), COLOURS),
         lambda: Kind(file_of(_RGB.quantize(4), "GIF"), COLOURS),
+        lambda: Kind(png((2, 2), _INDICES, kind=3), "a palette of 4 colours, and has one of 0"),
+        lambda: Kind(png((2, 2), _INDICES, kind=3, before=chunk(b"PLTE", bytes(range(9)))), "has one of 3"),
+        lambda: Kind(_GIF, "no palette"),
     ],
     "16 bits, gray": [
         lambda: Kind(png((4, 2), _sixteen(_DEEP), depth=16), gray(RAMP), near=1),
@@ -131,6 +181,7 @@ RULES: dict[str, list[Callable[[], Kind]]] = {
     ],
     "16 bits, colour": [
         lambda: Kind(png((4, 2), _sixteen(np.repeat(_DEEP, 3, 1)), kind=2, depth=16), (_DEEP >> 8).astype(np.uint8)),
+        lambda: Kind(planes(_DEEP), "stored by itself"),
     ],
     "32 bits, or 16 bits with sign, gray": [
         lambda: Kind(tiff(np.rint(RAMP * 65535).astype(np.int32), bits=32, sample=2), gray(RAMP), near=1),
@@ -181,6 +232,12 @@ RULES: dict[str, list[Callable[[], Kind]]] = {
         lambda: Kind(png((4, 2), (b"\0" + bytes(4)) * 2), np.zeros((2, 4), np.uint8)),
         lambda: Kind(file_of(_RGB.resize((64, 64)), "JPEG", quality=100)[:1000], "truncated"),
         lambda: Kind(file_of(_RGB, "BMP")[:-3], "truncated"),
+        lambda: Kind(broken_off(file_of(_NOISE, "JPEG", quality=95)), "it has no end"),
+        lambda: Kind(broken_off(file_of(_NOISE, "JPEG", quality=95), b"\xff\xd9"), "fewer pixels"),
+        lambda: Kind(broken_off(file_of(_NOISE, "JPEG", progressive=True)), "truncated"),
+        lambda: Kind(broken_off(png((256, 256), _ROWS)), "do not match their checksum"),
+        lambda: Kind(file_of(Image.new("L", (64, 64), 128), "JPEG"), np.full((64, 64), 128, np.uint8)),
+        lambda: Kind(file_of(Image.new("L", (64, 64), 128), "JPEG", progressive=True) + b"PK", np.full((64, 64), 128, np.uint8)),
     ],
 }  # fmt: skip
 """By the rows of the table in docs/manifest.md."""

@@ -5,6 +5,7 @@ import re
 import stat
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,30 @@ def test_pictures_are_opened_in_one_place():
         if opening.search(path.read_text())
     ]
     assert sorted(found) == ["mmer_core/confined/picture_child.py", "mmer_core/confined/picture_files.py"]
+
+
+def test_damaged_exif_data_cost_no_photo(tmp_path):
+    image = Image.fromarray(COLOURS).resize((64, 64))
+    garbage, endless = b"garbage", b"MM\0*\0\0\0\x08\0\5"
+    for exif in (garbage, endless):
+        for kind in ("JPEG", "WEBP"):
+            content = file_of(image, kind, exif=b"Exif\0\0" + exif)
+            assert np.array_equal(decoded(content), decoded(file_of(image, kind)))
+        rows = b"\0" + bytes([9] * 4)
+        assert np.array_equal(
+            decoded(png((4, 1), rows, before=chunk(b"eXIf", exif))), decoded(png((4, 1), rows))
+        )
+
+
+def test_a_png_may_hold_a_large_profile_but_no_bomb():
+    rows = b"\0" + bytes([9] * 4)
+    for size, sound in ((2**22, True), (2**28, False)):
+        profile = chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(size), 9))
+        if sound:
+            assert (decoded(png((4, 1), rows, before=profile))[..., :3] == 9).all()
+        else:
+            with pytest.raises(UnreadableImageError, match="too large"):
+                decoded(png((4, 1), rows, before=profile))
 
 
 def test_libraries_print_and_warn_nothing(tmp_path, capfd):

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
-from rich.table import Table
 
-from flows.terminal import tables
+from flows.terminal import say_table
 from fuzz.campaign import MEMORY_BOUND, SECONDS_BOUND, Tally, run
 from fuzz.seeds import SEEDS
 
@@ -48,7 +47,7 @@ def main(
     folder = (keep or Path(tempfile.mkdtemp(prefix="mmer-fuzz-"))).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     tallies = run(readers, folder, seed=seed, seconds=seconds)
-    _print(tallies)
+    show(tallies)
     violations = [violation for tally in tallies.values() for violation in tally.violations]
     for violation in violations:
         print(violation)
@@ -62,13 +61,19 @@ def main(
     sys.exit(1 if violations else 0)
 
 
-def _print(tallies: dict[str, Tally]) -> None:
+def show(tallies: dict[str, Tally]) -> None:
+    """Print a table with a row a reader."""
     names: Sequence[str] = ("inputs", "accepted", "refused", "crashed", "raised")
-    table = Table("reader", *names, "worst MB", "worst s", box=None)
-    for reader, tally in tallies.items():
-        counts = (str(getattr(tally, name)) for name in names)
-        table.add_row(reader, *counts, str(tally.worst_memory // 2**20), f"{tally.worst_seconds:.1f}")
-    tables().print(table)
+    rows = [
+        (
+            reader,
+            *(getattr(tally, name) for name in names),
+            tally.worst_memory // 2**20,
+            f"{tally.worst_seconds:.1f}",
+        )
+        for reader, tally in tallies.items()
+    ]
+    say_table(("reader", *names, "worst MB", "worst s"), rows)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ def test_no_reader_breaks_a_rule(tmp_path):
     assert all(tally.accepted and tally.refused for tally in tallies.values()), tallies
 
 
-def test_what_breaks_a_rule_is_counted_and_kept(tmp_path, monkeypatch):
+def test_what_breaks_a_rule_is_counted_and_kept(tmp_path, monkeypatch, capsys):
     """With a reader that raises on some inputs, dies on others, and takes more than a gigabyte on others."""
     readers = tmp_path / "fuzz_readers.py"
     readers.write_text(
@@ -33,6 +33,7 @@ def test_what_breaks_a_rule_is_counted_and_kept(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import fuzz_readers\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     from fuzz import campaign
+    from fuzz.__main__ import show
     from fuzz.seeds import Seed
 
     texts = (b"d", b"a", b"b", b"c")
@@ -47,3 +48,5 @@ def test_what_breaks_a_rule_is_counted_and_kept(tmp_path, monkeypatch):
     assert "queries-sound-4: took 1" in large
     kept = sorted(path.read_bytes() for path in (tmp_path / "inputs").rglob("q.txt"))
     assert kept == [b"a", b"b", b"c"]
+    show({"queries": tally})
+    assert capsys.readouterr().out.splitlines()[1].split()[:6] == ["queries", "4", "2", "0", "1", "1"]
