@@ -86,7 +86,7 @@ def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> Non
     store = Context(runtime).store
     if key is None:
         require_store(store)
-    keys = [store.find(key)] if key else list(store.keys())
+    keys = list(store.keys()) if key is None else [store.find(key)]
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:
         raise ArtifactCorrupt("; ".join(problems))

@@ -41,7 +41,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         ConfigError: Something of that name exists already.
         MmerError: The folder cannot be made.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise ConfigError(f"{path} exists already; name a folder that does not")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

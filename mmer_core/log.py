@@ -1,10 +1,12 @@
 """What happens, for people and for machines: records of the logger ``mmer``, as text or as one JSON object a line.
 
-Nothing is printed unless ``MMER_LOG`` asks for it, or an application sets up the logger ``mmer`` itself.
+Commands print warnings, and all of it where ``MMER_LOG`` asks for that. Elsewhere nothing is printed unless an application
+sets up the logger ``mmer`` itself.
 """
 
 import logging
 import os
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -46,12 +48,16 @@ def wanted() -> str | None:
 def start(identity: Callable[[], Mapping[str, str]]) -> None:
     """Print what `wanted` says to standard error from now on, with the ids of the run in every record.
 
-    The id of a run without a server is made here, and processes that it starts have the same.
+    Where it says nothing, warnings are printed, since nobody else would tell them. The id of a run without a server is made here, and processes that it starts have the same.
     """
     global _identity
     form = wanted()
     _identity = identity
-    if form is None or any(isinstance(handler, _Handler) for handler in _logger.handlers):
+    if any(isinstance(handler, _Handler) for handler in _logger.handlers):
+        return
+    _logger.removeHandler(_warnings)
+    if form is None:
+        _logger.addHandler(_warnings)
         return
     own_run()
     handler = _Handler()
@@ -75,6 +81,18 @@ class _Handler(logging.StreamHandler):
     """To be known again."""
 
 
+class _Warnings(logging.StreamHandler):
+    """Warnings and errors as sentences, on what is standard error by then."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self, logging.WARNING)  # that of a stream would keep one
+        self.setFormatter(_Text("mmer: %(message)s"))
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+
 class _Text(logging.Formatter):
     """Records as text, each on a line of its own, its exception included."""
 
@@ -83,6 +101,9 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return one_line(super().format(record))
+
+
+_warnings = _Warnings()
 
 
 class _Json(logging.Formatter):

@@ -31,20 +31,24 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
         ConfigError: The file is missing, of an unknown format, or not readable as that format.
     """
     rest: list[str] = []
-    name: str | None = None
+    names: list[str] = []
     words = iter(tokens)
     for word in words:
         if word == FLAG:
-            name = next(words, None)
-            if name is None:
+            if (name := next(words, None)) is None:
                 raise ConfigError(f"{FLAG} wants a file, or one that ships with mmer: {', '.join(shipped())}")
+            names.append(name)
         elif word.startswith(f"{FLAG}="):
-            name = word.removeprefix(f"{FLAG}=")
+            names.append(word.removeprefix(f"{FLAG}="))
         else:
             rest.append(word)
-    if name is None:
+    if not names:
         return rest, []
-    path = _path(name)
+    if len(names) > 1:
+        raise ConfigError(
+            f"{FLAG} is given {len(names)} times ({', '.join(names)}): put all fields into one file"
+        )
+    path = _path(names[0])
     try:
         return rest, [_Fields(_as_text(_read(path)), path)]
     except NotText as error:
@@ -99,6 +103,6 @@ def _path(name: str) -> Path:
         raise ConfigError(
             f"there is no configuration {name!r}; give a file, or one that ships with mmer: {', '.join(shipped())}"
         )
-    if path.suffix not in _FORMATS:
+    if path.suffix.lower() not in _FORMATS:
         raise ConfigError(f"{path} must end in {', '.join(_FORMATS)}, which tells its format")
     return path

@@ -19,6 +19,7 @@ class RuntimeConfig(Config):
     cache_gb: float = Field(
         20.0,
         ge=0,
+        le=1e9,
         description="Room for artifacts fetched from S3, in GB; beyond it those that no process uses are removed, "
         "least recently used first.",
     )

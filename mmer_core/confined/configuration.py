@@ -3,13 +3,15 @@
 The parsers are Python, and nothing crashes them; but some 64 kB take `tomllib` gigabytes, and PyYAML minutes.
 """
 
-import json
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from mmer_core.datasets import strict_json
+from mmer_core.datasets.text_lines import DAMAGED, decoded
 
 MAX_BYTES = 2**16
 """A configuration names some hundred fields at most."""
@@ -30,13 +32,38 @@ def fields(path: Path) -> Iterator[dict[str, Any]]:
     if len(content) > MAX_BYTES:
         raise ValueError(f"more than {MAX_BYTES} bytes, which no configuration has")
     try:
-        found = _PARSERS[path.suffix](content.decode("utf-8-sig"))
+        found = _PARSERS[path.suffix.lower()](_text(content))
     except RecursionError:
         raise ValueError("lists or tables lie too deep inside each other") from None
     _bound(found)
     if not isinstance(found, dict):
         raise ValueError("it holds no fields; write name: value or the like")
     yield found
+
+
+def _text(content: bytes) -> str:
+    text = decoded(content)
+    if text.damaged:
+        raise ValueError(f"line {min(text.damaged) + 1} holds {DAMAGED}")
+    return "".join(text.lines)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which no name stands twice, of which PyYAML would take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        names = [
+            name.value for name, _ in node.value if isinstance(name, yaml.ScalarNode) and name.value != "<<"
+        ]
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                raise ValueError(f"the name {name!r} stands twice in one table: keep one")
+        return node
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # safe, as its loader is
 
 
 def _bound(content: Any) -> None:
@@ -59,7 +86,7 @@ def _bound(content: Any) -> None:
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     ".toml": tomllib.loads,
-    ".yaml": yaml.safe_load,
-    ".yml": yaml.safe_load,
-    ".json": json.loads,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".json": strict_json.parse,
 }

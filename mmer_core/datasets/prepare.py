@@ -172,7 +172,10 @@ def _write_tables(
         event(told, level=logging.DEBUG, **fields)
     for note in raw.notes:
         fields = {"dataset": raw.name, "split": note.split, "sample": note.id, "reason": note.reason}
-        event(f"{note.reason}: {note.detail}", level=logging.WARNING, **fields)
+        event(f"{note.reason}: {note.detail}", level=logging.INFO, **fields)
+    for reason, count in Counter(note.reason for note in raw.notes).items():
+        told = f"{raw.name}: probably not meant so: {count} {reason}; mmer data check says where"
+        event(told, level=logging.WARNING, dataset=raw.name, reason=reason, count=count)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
     card.write(folder)
     return card

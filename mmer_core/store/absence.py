@@ -35,4 +35,4 @@ def require_store(store: "Store") -> None:
 def exists(store: "Store") -> bool:
     """Whether there is a store, though it may be empty; of one on S3 only what it holds can tell."""
     place = urlsplit(store.url)
-    return Path(unquote(place.path)).exists() if place.scheme == "file" else True
+    return Path(unquote(place.path, errors="surrogateescape")).exists() if place.scheme == "file" else True

@@ -1,6 +1,7 @@
 """From an address to a store."""
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -8,6 +9,8 @@ from mmer_core.errors import StoreError
 from mmer_core.store.artifact import checked_path, checked_segment
 from mmer_core.store.local import LocalBackend
 from mmer_core.store.store import CACHE_BYTES, Store
+
+_HALF_AN_ADDRESS = re.compile(r"(s3|file):(?!//)", re.IGNORECASE)
 
 
 def open_store(url: str, cache: Path | None = None, cache_bytes: int = CACHE_BYTES) -> Store:
@@ -23,6 +26,13 @@ def open_store(url: str, cache: Path | None = None, cache_bytes: int = CACHE_BYT
     Raises:
         StoreError: The URL has no meaning here.
     """
+    if not url.strip():
+        raise StoreError("the address of the store is empty: give a folder, file:///… or s3://bucket/prefix")
+    if _HALF_AN_ADDRESS.match(url):
+        raise StoreError(
+            f"{url[:80]!r} is neither an address of a store nor a plain folder: write {url.partition(':')[0]}:// "
+            "with two slashes, or ./ before the name of a folder"
+        )
     cache = cache or Path(os.environ.get("MMER_CACHE") or "~/.cache/mmer")
     scheme, separator, _ = url.partition("://")
     match scheme if separator else "":
@@ -43,7 +53,7 @@ def _file_path(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or parts.path in ("", "/"):
         raise StoreError(f"{url!r} names no folder of this machine: write file:/// and an absolute path")
-    return Path(unquote(parts.path))
+    return Path(unquote(parts.path, errors="surrogateescape"))  # names are bytes
 
 
 def _bucket_and_prefix(url: str) -> tuple[str, str]:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mmer_core.log import event
 from mmer_core.training.learner import Losses
-
-_log = logging.getLogger(__name__)
 
 
 def compiled(losses: Callable[[Tensor], Losses], device: torch.device) -> Callable[[Tensor], Losses]:
@@ -20,11 +19,10 @@ def compiled(losses: Callable[[Tensor], Losses], device: torch.device) -> Callab
         torch.compile(_probe)(torch.ones(8, device=device))
     except Exception as error:  # each backend raises its own, and its own subprocess's
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        _log.warning(
-            "torch.compile cannot compile for %s here (%s), so training goes on without it; "
+        event(
+            f"torch.compile cannot compile for {device.type} here ({reason}), so training goes on without it; "
             "install a C++ compiler (for CUDA also triton), or leave out --compile",
-            device.type,
-            reason,
+            level=logging.WARNING,
         )
         return losses
     return torch.compile(losses)

@@ -32,7 +32,9 @@ _BOMBS = {
     "empty.yaml": ("", "holds no fields"),
     "word.json": ('"a"', "holds no fields"),
     "numbers for names.yaml": ("1: a\n", "a name is not text"),
-    "bytes.toml": ("a = '\udcff'", "not valid TOML: .*utf-8"),
+    "bytes.toml": ("a = '\udcff'", "not valid TOML: line 1 holds bytes .*: save the file as UTF-8"),
+    "twice.json": ('{"epochs": 1, "epochs": 2}', "the name 'epochs' stands twice"),
+    "twice.yaml": ("epochs: 1\nepochs: 2\n", "the name 'epochs' stands twice"),
 }  # fmt: skip
 
 
@@ -48,6 +50,21 @@ def test_bombs_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     assert not Path("marker").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize(
+    ("suffix", "content"), [("toml", 'a = "é"\r\n'), ("YAML", "a: é\r\n"), ("json", '{"a": "é"}')]
+)
+def test_encodings_that_a_file_names_are_read(
+    tmp_path: Path, suffix: str, content: str, encoding: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(content.encode(encoding))
+    _, (fields,) = configuration_source(["train", f"--config={path}"])
+    assert fields.fields == {"a": "é"}
+    with pytest.raises(ConfigError, match="--config is given 2 times"):
+        configuration_source(["train", f"--config={path}", "--config", "demo"])
 
 
 def test_aliases_and_merges_within_reason_are_read(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from store_helpers import FILES, KEY, contents, draft, folder_with
 
 from mmer_core.errors import ArtifactCorrupt, StoreError
 from mmer_core.store import Draft, Manifest, open_store
+from mmer_core.store.absence import exists
 
 
 @pytest.fixture
@@ -165,11 +166,24 @@ def test_addresses(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
         "s3://bucket/../x",
         "s3://bucket/.x",
         "s3://bucket/x?y=1",
+        "s3:/bucket/x",
+        "S3:bucket",
+        "file:/tmp/store",
+        "",
+        " ",
     ],
 )
 def test_addresses_without_meaning(address: str) -> None:
     with pytest.raises(StoreError):
         open_store(address)
+
+
+def test_a_store_whose_path_is_no_text(tmp_path: Path, source: Path) -> None:
+    address = str(tmp_path / "a%20 #\n\udcff")
+    open_store(address).publish(source, draft())
+    again = open_store(open_store(address).url)
+    assert again.has(KEY)
+    assert exists(again)
 
 
 def test_a_secret_in_an_address_is_not_repeated() -> None:
