@@ -147,9 +147,7 @@ def update_index(
 ) -> None:
     """Add photos to an index or delete some, as a new version of it that searches then take.
 
-    mmer update-index --delete 1000268201.jpg
-    mmer update-index --dataset manifest --root new.csv
-    mmer update-index --compact yes
+    For example --delete 1000268201.jpg, or --dataset manifest --root new.csv, or --compact yes.
     """
     key = ArtifactKey.parse(_run(jobs.update_index, job, prefect))
     query_cli.print_index(Context(job.runtime), key)
@@ -214,7 +212,7 @@ def _sentence(error: CycloptsError) -> str:
     sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, UnknownOptionError) and "Did you mean" not in sentence:
         return f"{sentence} {_cure(error)}"
-    return sentence
+    return sentence.replace(". give ", "; give ")  # our validators' words, behind cyclopts' own
 
 
 def _cure(error: UnknownOptionError) -> str:

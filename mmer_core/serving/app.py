@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib import resources
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import anyio
 from fastapi import FastAPI, Request, Response
@@ -114,7 +115,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            message = f"{request.method} is not answered here: this service only reads"
+            message = f"{request.method[:60]} is not answered here: this service only reads"
             return JSONResponse({"error": message}, 405, {"Allow": ", ".join(_methods(app, request))})
         reasons = {404: "there is nothing here; / is the search page, and /openapi.json lists the rest"}
         message = reasons.get(error.status_code, str(error.detail))
@@ -204,7 +205,8 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
                     photo = await anyio.to_thread.run_sync(_decoded, body, limiter=decoding)
                     return _as_json(await service.answer_photo(photo, options))
         allowed = ", ".join(["application/json", *MEDIA_TYPES.values()])
-        raise Refusal(415, f"the content type is {kind[:60] or 'missing'!r}; send one of {allowed}")
+        given = f"the content type is {kind[:60]!r}" if kind else "there is no content type"
+        raise Refusal(415, f"{given}; send one of {allowed}")
 
     @app.get(
         "/api/photo",
@@ -320,6 +322,10 @@ def _as_json(fields: dict[str, Any]) -> Response:
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode()
+    except UnicodeDecodeError:
+        raise Refusal(422, "the address holds bytes that are no UTF-8; write it in UTF-8") from None
     return request.query_params.multi_items()
 
 
@@ -331,7 +337,7 @@ def _whole(photo: PhotoFile) -> bytes:
 
 
 def _id(request: Request) -> str:
-    ids = request.query_params.getlist("id")
+    ids = [value for name, value in _query(request) if name == "id"]
     if len(ids) != 1 or not ids[0]:
         raise Refusal(422, "give the id of one photo: ?id=ID")
     if len(ids[0]) > questions.MAX_TEXT:

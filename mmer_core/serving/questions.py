@@ -205,9 +205,19 @@ def _refusal(error: ValidationError) -> Refusal:
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "json_invalid":
         return Refusal(400, f"the body is no JSON ({message.removeprefix('Invalid JSON: ')}); send an object")
+    if fault["type"] == "model_type" and not place:
+        return Refusal(422, "the body is no JSON object; send one with text, id, vector or queries")
+    if fault["loc"] and fault["loc"][0] in RATINGS:
+        return Refusal(
+            422, f"{fault['loc'][0]} is no interval; give two finite numbers, the smaller one first"
+        )
     if fault["type"] in ("string_too_long", "too_long"):
         return Refusal(413, f"{place} is too long: {message[0].lower()}{message[1:]}; shorten it")
     if fault["type"] == "extra_forbidden":
         return Refusal(422, f"there is no field {place[:_SHOWN]!r}; see docs/search.md")
-    given = "" if isinstance(fault["input"], dict | list) else f" is {str(fault['input'])[:_SHOWN]!r}"
+    given = "" if isinstance(fault["input"], dict | list) else f" is {_as_sent(fault['input'])[:_SHOWN]}"
     return Refusal(422, f"{place}{given}: {message[0].lower()}{message[1:]}" if place else message)
+
+
+def _as_sent(value: object) -> str:
+    return repr(value) if isinstance(value, str) else json.dumps(value)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import threading
@@ -29,6 +30,9 @@ _BACKLOG = 128
 _SEND_BUFFER = 2**17
 """Of each connection: the kernel's own grows to megabytes, behind which it is not seen whether an answer is taken."""
 
+_OTHER_FILES = 256
+"""Open besides connections: the index, photos on their way, processes that decode."""
+
 _LAST_SECONDS = 3
 """Of the grace, for what remains when no more requests are waited for."""
 
@@ -40,8 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 for any that is free.
 
     Raises:
-        ConfigError: The address is taken, or is none of this machine's.
+        ConfigError: The address is taken, or is none of this machine's; or this process may open too few files.
     """
+    _allow_files(Limits().connections + _BACKLOG + _OTHER_FILES)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Without the protocol asyncio does not see that it is TCP, leaves Nagle's algorithm on, and every answer waits
     # 40 ms for the other side's delayed acknowledgement.
@@ -62,6 +67,19 @@ def listen(host: str, port: int) -> socket.socket:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
             f"cannot listen at {host}:{port} ({reason}); give another --host or --port"
+        ) from None
+
+
+def _allow_files(needed: int) -> None:
+    """Let this process open so many files: macOS begins with 256, and without files nobody is answered."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"this process may open {hard} files, and the service needs {needed}; raise the limit (ulimit -n {needed})"
         ) from None
 
 

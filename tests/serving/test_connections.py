@@ -5,6 +5,8 @@ import logging
 import select
 import socket
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -233,3 +235,22 @@ def test_who_vanishes_leaves_nothing(quick, request_: str, reset: bool) -> None:
         connection.close()
     while quick.get("/api/index").status != 200:
         time.sleep(0.05)
+
+
+def test_there_are_files_for_all_connections() -> None:
+    code = """
+import resource
+from mmer_core.errors import ConfigError
+from mmer_core.serving import listen
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 1000))
+listen("127.0.0.1", 0)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+try:
+    listen("127.0.0.1", 0)
+except ConfigError as error:
+    print(error)
+"""
+    allowed, refused = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
+    assert int(allowed) == Limits().connections + 128 + 256
+    assert refused.startswith(f"this process may open 300 files, and the service needs {allowed}; raise")

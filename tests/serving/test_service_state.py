@@ -33,6 +33,15 @@ def test_the_page_names_nothing_elsewhere(ask: TestClient, name: str) -> None:
     assert ask.get(f"/page/{name}", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
 
 
+def test_no_variable_of_the_page_hides_a_function_of_it(ask: TestClient) -> None:
+    """Where one does, a call before its declaration fails; machines without a browser would not notice."""
+    script = ask.get("/page/search.js").text
+    functions = set(re.findall(r"^(?:async )?function (\w+)", script, re.MULTILINE))
+    declared = re.findall(r"^\s.*?\b(?:const|let|var) ([^=;]+?)(?: of | in |=|;)", script, re.MULTILINE)
+    assert "shown" in functions
+    assert not functions & {name for names in declared for name in re.findall(r"\w+", names)}
+
+
 def test_other_names_are_refused(world) -> None:
     """A page whose name was made to point here asks by that name."""
     app = create_app(Service(Edition(world.searcher)), hosts=["localhost", "127.0.0.1"])

@@ -92,10 +92,10 @@ async function run(work) {
   const mine = ++newest;
   say("Searching …");
   byId("found").setAttribute("aria-busy", "true");
-  const start = performance.now();
+  const began = performance.now();
   try {
     const result = await work();
-    if (mine === newest) result((performance.now() - start) / 1000);
+    if (mine === newest) result((performance.now() - began) / 1000);
   } catch (error) {
     if (mine !== newest) return;
     byId("found").replaceChildren();
@@ -187,8 +187,8 @@ function showPhoto(id) {
         event.preventDefault();
         history.back();
       };
-      const shown = make("article", { className: "photo" }, picture(photo, photo.captions[0] || photo.id), words);
-      byId("asked").replaceChildren(back, shown, make("h2", { textContent: "More like this" }));
+      const article = make("article", { className: "photo" }, picture(photo, photo.captions[0] || photo.id), words);
+      byId("asked").replaceChildren(back, article, make("h2", { textContent: "More like this" }));
       show(body.results[0].hits.filter((hit) => hit.id !== id).slice(0, 12), "photos", seconds);
     };
   });
@@ -255,12 +255,12 @@ function submit() {
 
 // Arrows move between results as they lie on the page.
 function move(event) {
-  const links = [...byId("found").querySelectorAll("a")];
-  const here = links.indexOf(document.activeElement);
+  const results = [...byId("found").querySelectorAll("a")];
+  const here = results.indexOf(document.activeElement);
   if (here < 0) return;
-  const columns = links.filter((link) => link.offsetTop === links[0].offsetTop).length;
+  const columns = results.filter((link) => link.offsetTop === results[0].offsetTop).length;
   const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
-  const next = links[here + step];
+  const next = results[here + step];
   if (step === undefined || !next) return;
   event.preventDefault();
   next.focus();
@@ -297,9 +297,9 @@ function drop(event) {
 }
 
 function fillChoices() {
-  for (const [name, values, shown] of [["split", about.splits, "in-split"], ["label", about.labels, "with-label"]]) {
+  for (const [name, values, field] of [["split", about.splits, "in-split"], ["label", about.labels, "with-label"]]) {
     byId(name).append(...values.map((value) => make("option", { value, textContent: value })));
-    byId(shown).hidden = values.length < 2;
+    byId(field).hidden = values.length < 2;
   }
   const limit = (name, end) =>
     make("input", { id: `${name}-${end}`, type: "number", min: LOWEST, max: HIGHEST, step: 0.1, ariaLabel: `${name}, ${end}est` });
