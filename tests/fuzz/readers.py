@@ -1,7 +1,6 @@
 """Every reader of outside files, called as the commands call it on a folder that holds one input."""
 
 import socket
-import threading
 import time
 import zlib
 from collections.abc import Callable, Sequence
@@ -162,33 +161,30 @@ def _service() -> tuple[str, int]:
     import tempfile
 
     import faiss
-    import uvicorn
 
     from mmer_core.querying import Searcher
     from mmer_core.retrieval import RetrievalIndex
     from mmer_core.retrieval.index import Settings, write_settings
     from mmer_core.retrieval.side_table import write_table
-    from mmer_core.serving import Edition, Service, create_app, listen
+    from mmer_core.serving import Edition, Service, listen
+    from mmer_core.serving.server import Server
 
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-index-"))
     ids = [f"photo {row:02d}" for row in range(20)]
     vectors = _Embedder().texts(ids)
-    for target in ("image", "text"):
-        table = {"id": ids, "caption": ids, "split": ["train", "val"] * 10}
-        write_table(folder / f"{target}s.parquet", table)
-        flat = faiss.IndexFlatIP(16)
-        flat.add(vectors)
-        faiss.write_index(flat, str(folder / f"{target}.faiss"))
-    write_settings(folder, {"image": Settings(), "text": Settings()})
-    service = Service(
-        Edition(Searcher("index/fuzz", RetrievalIndex(folder), _Embedder(), {"dataset": "drawn"}))
-    )
+    with tempfile.TemporaryDirectory(prefix="fuzz-index-") as temporary:
+        folder = Path(temporary)
+        for target in ("image", "text"):
+            table = {"id": ids, "caption": ids, "split": ["train", "val"] * 10}
+            write_table(folder / f"{target}s.parquet", table)
+            flat = faiss.IndexFlatIP(16)
+            flat.add(vectors)
+            faiss.write_index(flat, str(folder / f"{target}.faiss"))
+        write_settings(folder, {"image": Settings(), "text": Settings()})
+        index = RetrievalIndex(folder)  # what it has opened outlives the names
+    service = Service(Edition(Searcher("index/fuzz", index, _Embedder(), {"dataset": "drawn"})))
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(create_app(service), http="h11", log_level="critical"))
-    threading.Thread(target=server.run, args=([listener],), daemon=True).start()
-    while not server.started:
-        time.sleep(0.01)
-    address = listener.getsockname()
+    Server(service, listener).start()
+    address: tuple[str, int] = listener.getsockname()
     while _answered(address, _ALIVE) != 200:
         time.sleep(0.01)
     return address
