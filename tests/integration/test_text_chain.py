@@ -27,6 +27,7 @@ from mmer_core.config import (
     UpdateIndexJob,
 )
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
+from mmer_core.escaping.tables import read_for_people
 from mmer_core.exporting.export import description
 from mmer_core.inference import TrainedModel
 from mmer_core.querying import Searcher, ask_all, read_queries
@@ -36,7 +37,7 @@ from mmer_core.stages.ingesting import ingest
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.views import Measured
 from mmer_core.store import ArtifactKey
-from mmer_core.tabular import read_table, write_table
+from mmer_core.tabular import write_table
 from mmer_core.taxonomy import SPLITS
 
 pytestmark = pytest.mark.integration
@@ -186,7 +187,7 @@ def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
     for out in ("people.csv", "people.json"):
         answer = mmer("predict", listing, "--out", tmp_path / out, *flags)
         assert answer.code == 0, answer.err
-    table = read_table(tmp_path / "people.csv")
+    table = read_for_people(tmp_path / "people.csv")
     assert table["text"].tolist() == list(AWKWARD)
     assert [n.removeprefix("probability ") for n in table.columns if n.startswith("probability ")] == list(
         AWKWARD
@@ -222,7 +223,7 @@ def test_duplicates_are_told_at_ingest(tmp_path: Path, mmer: Callable[..., Any])
         *place,
     )
     assert "4 samples in quarantine: 4 duplicate_id" in answer.out
-    reported = read_table(Path(answer.out.splitlines()[-1]) / QUARANTINE_FILE)
+    reported = read_for_people(Path(answer.out.splitlines()[-1]) / QUARANTINE_FILE)
     assert reported.loc[reported["Reason"] == "duplicate_id", "Id"].tolist() == ["003", "NA", "a", " a"]
     # A row stands where it begins, also behind cells of several lines.
     assert "stands in line 3 already" in reported["Detail"].iloc[0]

@@ -29,7 +29,7 @@ def spec(task="emotion", **fields) -> ModelSpec:
 
 def manifest() -> Manifest:
     draft = Draft(kind="model", digest="0123abcd", config={"training": {"epochs": 3}}, seed=7)
-    return Manifest(**draft.model_dump(), created="2025-01-02", libraries={"torch": "2.14.0"})
+    return Manifest(**draft.model_dump(), created="2025-01-02T00:00:00+00:00", libraries={"torch": "2.14.0"})
 
 
 def strong() -> dict:

@@ -7,15 +7,18 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from service_thread import Listening, answer, ask
 
+from mmer_core.querying import Searcher
+from mmer_core.retrieval import RetrievalIndex
 from mmer_core.serving import Edition, Limits, Service, listen, serve
 
 GRACE = 2
@@ -36,18 +39,20 @@ class Hung:
             pass
 
 
-def _serve(world: Any, listener: socket.socket, reopen: Callable[[], Edition] | None) -> None:
-    edition = Edition(replace(world.searcher, embedder=Hung()), prepared=Hung())  # type: ignore[arg-type]
-    serve(Service(edition), listener, reopen, limits=LIMITS)
+def _serve(index: Path, listener: socket.socket) -> None:
+    hung: Any = Hung()
+    searcher = Searcher("index/of-tests", RetrievalIndex(index), hung, {"dataset": "drawn"})
+    newer = Edition(replace(searcher, key="index/newer"))
+    serve(Service(Edition(searcher, prepared=hung)), listener, lambda: newer, limits=LIMITS)
 
 
 @contextlib.contextmanager
-def process(
-    world: Any, reopen: Callable[[], Edition] | None = None
-) -> Iterator[tuple[BaseProcess, Listening]]:
-    """The service in a process of its own, which is forked, as it has little to do."""
+def process(world: Any) -> Iterator[tuple[BaseProcess, Listening]]:
+    """The service in a process of its own; not forked from this one, whose libraries have threads."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["mmer_core.serving"])
     with listen("127.0.0.1", 0) as listener:
-        running = multiprocessing.get_context("fork").Process(target=_serve, args=(world, listener, reopen))
+        running = processes.Process(target=_serve, args=(world.root.parent / "index", listener))
         running.start()
         service = Listening(listener.getsockname()[:2])
     try:
@@ -111,8 +116,7 @@ def test_a_second_signal_ends_at_once(world, numbers: tuple[int, int]) -> None:
 
 
 def test_a_hangup_opens_the_index_again(world) -> None:
-    newer = Edition(replace(world.searcher, key="index/newer"))
-    with process(world, lambda: newer) as (running, service):
+    with process(world) as (running, service):
         os.kill(running.pid, signal.SIGHUP)
         while service.get("/api/index").json["index"] != "index/newer":
             time.sleep(0.05)

@@ -314,5 +314,5 @@ def _predictable(name: str) -> Iterator[None]:
         patch(f"{place}.manifest.datetime") as clock,
     ):
         clock.now.return_value.isoformat.return_value = "2026-01-01T00:00:00+00:00"
-        clock.fromisoformat.return_value.tzinfo = object()
+        clock.fromisoformat.return_value.astimezone.return_value = clock.now.return_value
         yield
