@@ -14,13 +14,14 @@ from mmer_core.errors import ConfigError, MmerError
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write bytes, or text as UTF-8; a file of that name is replaced only when the new one is complete and on disk.
 
+    Names of files need not be text: what UTF-8 lacks is written as ``\\udcff``, as terminals show it.
     Missing folders are made. Raises `OSError` when the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
+            file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
             file.flush()
             sync(file.fileno())
         # mkstemp makes files private; what is written here is for everyone whom the umask allows.

@@ -6,6 +6,7 @@ How many candidates are asked for at a time can therefore not change what a sear
 """
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class Attack(Named, ABC):
 
 def check_request(size: tuple[int, ...], pixels: int, budget: int) -> None:
     """Refuse a ``K`` outside 1..H*W of an image of ``size`` ``(H, W)``, and a negative budget (AttackError)."""
-    if not 1 <= pixels <= size[0] * size[1]:
+    if not isinstance(pixels, Integral) or not 1 <= pixels <= size[0] * size[1]:
         raise AttackError(
             f"pixels (K) is {pixels} for an image of {size[0]} x {size[1]}; give 1 to {size[0] * size[1]}"
         )

@@ -248,6 +248,10 @@ def _status(hunt: _Hunt, final: _Verdict) -> Status:
 
 
 def _check_inputs(victim: Victim, images: np.ndarray, sample_ids: Sequence[str], batch_size: int) -> None:
+    if not isinstance(images, np.ndarray):
+        raise AttackError(
+            f"images to attack are a {type(images).__name__}; give a NumPy array, uint8 (n, H, W, 3)"
+        )
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*victim.size, 3):
         raise AttackError(
             f"images to attack are {images.dtype} {images.shape}; this victim reads "

@@ -1,8 +1,10 @@
 """Victims: what an attack may ask, namely the scores of pixels."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from numbers import Integral
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -107,7 +109,7 @@ class ClassifierVictim:
     Candidates are scored by a copy of the classifier, made when the first are: do not train it in between.
 
     Raises:
-        AttackError: ``mean`` or ``std`` is not three numbers (or one), or a ``std`` is not positive.
+        AttackError: The module is none of torch's, or an argument is nothing that a victim can have.
     """
 
     def __init__(
@@ -120,15 +122,32 @@ class ClassifierVictim:
         method: Method = "auto",
         runtime: Runtime = "auto",
     ) -> None:
-        if len(mean) not in (1, 3) or len(std) != len(mean) or not min(std) > 0:
+        if not isinstance(module, torch.nn.Module):
             raise AttackError(
-                f"mean {mean} and std {std} of a victim must be three numbers each, or one where it reads gray, std above 0"
+                f"a victim is a torch.nn.Module, and this is a {type(module).__name__}: wrap it in one"
             )
+        if method not in get_args(Method) or runtime not in get_args(Runtime):
+            raise AttackError(
+                f"a victim has no method {method!r} with the runtime {runtime!r}: choose from "
+                f"{', '.join(get_args(Method))}, and from {', '.join(get_args(Runtime))}"
+            )
+        centre, scale = _channels(mean), _channels(std)
+        if len(centre) not in (1, 3) or len(scale) != len(centre) or not min(scale) > 0:
+            raise AttackError(
+                f"mean {mean} and std {std} of a victim must be three numbers each, or one where it reads gray, all "
+                "finite and std above 0"
+            )
+        if (
+            not isinstance(size, Sequence)
+            or len(size) != 2
+            or not all(isinstance(n, Integral) and n > 0 for n in size)
+        ):
+            raise AttackError(f"the size of a victim's input is {size}: give (height, width) in pixels")
         self._module = module.eval()
         tensors = [*module.parameters(), *module.buffers()]
         self._device = tensors[0].device if tensors else torch.device("cpu")
-        self._mean = torch.tensor(mean, device=self._device).view(1, -1, 1, 1)
-        self._std = torch.tensor(std, device=self._device).view(1, -1, 1, 1)
+        self._mean = torch.tensor(centre, device=self._device).view(1, -1, 1, 1)
+        self._std = torch.tensor(scale, device=self._device).view(1, -1, 1, 1)
         self._plain = PlainClassifier(self._module, self._mean, self._std)
         self._size, self._method, self._runtime = size, method, runtime
 
@@ -139,7 +158,15 @@ class ClassifierVictim:
 
     @torch.inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels."""
+        """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels.
+
+        Raises:
+            AttackError: The images are no uint8 RGB, or what the classifier makes of them is no logits.
+        """
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != torch.uint8:
+            raise AttackError(
+                f"images to score are {images.dtype} {tuple(images.shape)}; give uint8 (B, H, W, 3)"
+            )
         with running():
             return self._plain(images.to(self._device).permute(0, 3, 1, 2).float() / 255)
 
@@ -179,6 +206,15 @@ class ClassifierVictim:
 
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
         return (pixels / 255 - self._mean) / self._std
+
+
+def _channels(values: Sequence[float]) -> list[float]:
+    """A finite number a channel, none where that is not what the values are."""
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return []
+    return found if all(map(math.isfinite, found)) else []
 
 
 def _to_unit(pixels: torch.Tensor) -> torch.Tensor:

@@ -114,7 +114,8 @@ def other_files(folder: Path) -> list[str]:
 
 
 def _from_folder(folder: Path) -> list[PhotoRequest]:
-    photos = sorted(one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES and one.is_file())
+    # A pipe or a broken link with the name of a photo cannot be read: it gets a row that says so.
+    photos = sorted(one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES and not one.is_dir())
     if not photos:
         raise DatasetError(f"{folder} holds no photo; their names end in {', '.join(sorted(SUFFIXES))}")
     return [PhotoRequest(str(photo.relative_to(folder)), photo) for photo in photos]

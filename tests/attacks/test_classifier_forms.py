@@ -148,3 +148,52 @@ def test_what_cannot_be_read_is_one_sentence(network: nn.Module, message: str, i
             budget=5,
         )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"module": torch.relu}, "torch.nn.Module"),
+        ({"module": None}, "torch.nn.Module"),
+        ({"mean": 0.5}, "mean 0.5"),
+        ({"mean": ("a", "b", "c")}, "three numbers"),
+        ({"mean": (0.5, 0.5, float("nan"))}, "three numbers"),
+        ({"std": (1.0, 1.0, float("inf"))}, "three numbers"),
+        ({"size": 8}, "size of a victim's input is 8"),
+        ({"size": (8, 0)}, "height, width"),
+        ({"method": "fast"}, "no method 'fast'"),
+        ({"runtime": "tpu"}, "runtime 'tpu'"),
+    ],
+)
+def test_victims_that_cannot_be(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(AttackError, match=message) as error:
+        ClassifierVictim(**{"module": Network(), **RGB, **changed})
+    assert "\n" not in str(error.value)
+
+
+def test_statistics_may_be_arrays_and_tensors(images: np.ndarray) -> None:
+    network, rows = Network(), torch.arange(3)
+    pixels = torch.from_numpy(images)
+    plain = ClassifierVictim(network, **RGB).scores(pixels, rows)
+    for form in (np.array, torch.tensor):
+        forms = {name: form(RGB[name]) for name in ("mean", "std")}
+        torch.testing.assert_close(ClassifierVictim(network, **{**RGB, **forms}).scores(pixels, rows), plain)
+
+
+def test_images_that_are_no_bytes_in_rgb_are_refused(images: np.ndarray) -> None:
+    """Floats within 0..1 would be black: pixels are divided by 255."""
+    victim, criterion = ClassifierVictim(Network(), **RGB), DominantEmotionFlip(np.zeros(3, int))
+    for odd in (
+        images / 255,
+        images.transpose(0, 3, 1, 2),
+        images[..., 0],
+        images[0],
+        images.astype(np.int64),
+    ):
+        with pytest.raises(AttackError, match="images to score are"):
+            victim.scores(torch.from_numpy(odd), torch.arange(3))
+    for odd in (torch.from_numpy(images), list(images), images / 255):
+        with pytest.raises(AttackError, match="images to attack are"):
+            run_attack(victim, criterion, SparseRS(), odd, ["a", "b", "c"], pixels=1, budget=1)
+    with pytest.raises(AttackError, match="pixels"):
+        run_attack(victim, criterion, SparseRS(), images, ["a", "b", "c"], pixels=1.5, budget=1)

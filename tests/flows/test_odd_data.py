@@ -1,5 +1,6 @@
 """Data and settings that are odd but not wrong, and those that cannot work: through the commands."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,11 +130,15 @@ def test_a_folder_of_photos_and_other_files(photos: Path, mmer: Mmer, tmp_path: 
     Image.new("RGB", (40, 30)).save(folder / "good.jpg")
     for name in ("bad.jpg", "notes.txt", "photo.heic", ".hidden"):
         (folder / name).write_text("no picture")
+    (folder / "link.jpg").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.png")
+    Image.new("RGB", (40, 30)).save(folder / "no text \udcff.png")
     code, _out, err = mmer("predict", folder, "--out", tmp_path / "people.csv")
     assert code == 0
     assert "2 files are no photos by their names and are left out: notes.txt, photo.heic" in err
-    assert "1 of 2 could not be read; the rows say why: bad.jpg" in err
-    assert "bad.jpg" in (tmp_path / "people.csv").read_text()
+    assert "3 of 5 could not be read; the rows say why: bad.jpg, link.jpg, pipe.png" in err
+    written = (tmp_path / "people.csv").read_text()
+    assert all(name in written for name in ("bad.jpg", "link.jpg", "pipe.png", "no text \\udcff.png"))
     for box, message in (
         ((5, 5, 5, 20), "has no width"),
         ((20, 5, 5, 20), "ends before it begins"),
