@@ -14,6 +14,7 @@ import pytest
 from prefect import task
 from prefect.logging.handlers import PrefectConsoleHandler
 
+from flows import interruption
 from flows.cli import main
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import DatasetError
@@ -101,11 +102,16 @@ def caught(process: subprocess.Popen[bytes]) -> None:
 )
 def test_an_interruption_of_the_imports(number: int, code: int, message: str) -> None:
     command = [sys.executable, "-m", "flows.cli", "artifacts", "ls"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        caught(process)
-        time.sleep(0.2)
-        process.send_signal(number)
-        out, error = process.communicate()
+    for _ in range(
+        3
+    ):  # a signal that lands in a callback of the interpreter's own is lost or shown by Python
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            caught(process)
+            time.sleep(0.2)
+            process.send_signal(number)
+            out, error = process.communicate()
+        if process.returncode == code:
+            break
     assert (process.returncode, out) == (code, b"")
     assert error.decode() == f"mmer: {message}; run the same command again to go on where it stopped\n"
 
@@ -129,7 +135,8 @@ def test_an_interruption_of_the_work(
     def signal_when_it_works() -> None:
         while not list(work.glob("prepared-*/out")):
             time.sleep(0.005)
-        os.kill(os.getpid(), number)
+        if signal.getsignal(number) is interruption._first:  # or it would end the tests themselves
+            os.kill(os.getpid(), number)
 
     threading.Thread(target=signal_when_it_works, daemon=True).start()
     with pytest.raises(SystemExit) as end:
