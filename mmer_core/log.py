@@ -48,7 +48,8 @@ def wanted() -> str | None:
 def start(identity: Callable[[], Mapping[str, str]]) -> None:
     """Print what `wanted` says to standard error from now on, with the ids of the run in every record.
 
-    Where it says nothing, warnings are printed, since nobody else would tell them. The id of a run without a server is made here, and processes that it starts have the same.
+    Where it says nothing, warnings are printed as sentences. The id of a run without a server is made here, and processes
+    that it starts have the same.
     """
     global _identity
     form = wanted()
@@ -56,6 +57,7 @@ def start(identity: Callable[[], Mapping[str, str]]) -> None:
     if any(isinstance(handler, _Handler) for handler in _logger.handlers):
         return
     _logger.removeHandler(_warnings)
+    _logger.propagate = False  # Prefect prints all warnings, too
     if form is None:
         _logger.addHandler(_warnings)
         return
@@ -64,7 +66,6 @@ def start(identity: Callable[[], Mapping[str, str]]) -> None:
     handler.setFormatter(formatter())
     _logger.addHandler(handler)
     _logger.setLevel(logging.DEBUG)
-    _logger.propagate = False
 
 
 def formatter() -> logging.Formatter:

@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A first call may take its time on a busy machine, and no test is about time.
 settings.register_profile("mmer", deadline=None)
 settings.load_profile("mmer")
+
+
+@pytest.fixture(autouse=True)
+def records_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command keeps its records from the root logger, where `caplog` looks for them in the next test."""
+    monkeypatch.setattr(logging.getLogger("mmer"), "propagate", True)
 
 
 @pytest.fixture(scope="session")

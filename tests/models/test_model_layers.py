@@ -28,6 +28,17 @@ def test_standardise_is_the_z_score_of_the_training_split():
     assert not list(layer.parameters())
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_sample_to_train_on_has_no_spread():
+    one = torch.tensor([[2.0, -3.0]])
+    layer = Standardise(2)
+    layer.fit(one)
+    assert layer(one + 1).tolist() == [[1.0, 1.0]]
+    head = EmotionHead(4, 2, dimensions=2)
+    head.fit(torch.ones(1, 2), one)
+    assert head.rating_std.isfinite().all()
+
+
 def test_nothing_lies_further_out_than_the_limit():
     layer = Standardise(1)
     layer.fit(torch.tensor([[-1.0], [0.0], [1.0]]))
