@@ -111,6 +111,21 @@ def test_an_interruption_of_the_imports(number: int, code: int, message: str) ->
     assert error.decode() == f"mmer: {message}; run the same command again to go on where it stopped\n"
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_of_source_text_that_is_run_by_exec(number: int, code: int, tmp_path: Path) -> None:
+    """As while a dataclass is made: Python would end a module run by ``-m`` by its own SIGINT then."""
+    (tmp_path / "interrupted.py").write_text(
+        "import signal, sys, types\n"
+        f"run = lambda tokens: exec('signal.raise_signal({number})', {{'signal': signal}})\n"
+        "sys.modules['flows.commands'] = types.SimpleNamespace(run=run)\n"
+        "from flows.cli import main\nmain()\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
+
+
 @pytest.mark.parametrize("form", [None, "text", "json"])
 def test_an_interruption_of_the_work(
     form: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
