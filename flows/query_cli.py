@@ -31,9 +31,6 @@ def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) 
     for what, reasons in (("samples", card["quarantined"]), ("captions", card["texts_quarantined"])):
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         say(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
-    if card["notes"]:
-        listed = ", ".join(f"{count} {reason}" for reason, count in card["notes"].items())
-        say(f"probably not meant so: {listed}; mmer data check says where")
     leaks = page.summary["leaks"]
     listed = ", ".join(f"{count} {kind}" for kind, count in leaks.items())
     say(f"in two splits: {listed or 'no image'}")

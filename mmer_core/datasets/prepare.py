@@ -167,15 +167,12 @@ def _write_tables(
         write_vocabulary(folder, kept, config.vocabulary_least)
     tables.write_quarantine(folder, quarantined)
     for left in quarantined:
-        told = f"Left out {left.id} of {left.split or 'no split'}: {left.reason}: {left.detail}"
+        message = f"Left out {left.id} of {left.split or 'no split'}: {left.reason}: {left.detail}"
         fields = {"dataset": raw.name, "split": left.split, "sample": left.id, "reason": left.reason}
-        event(told, level=logging.DEBUG, **fields)
+        event(message, level=logging.DEBUG, **fields)
     for note in raw.notes:
         fields = {"dataset": raw.name, "split": note.split, "sample": note.id, "reason": note.reason}
         event(f"{note.reason}: {note.detail}", level=logging.INFO, **fields)
-    for reason, count in Counter(note.reason for note in raw.notes).items():
-        told = f"{raw.name}: probably not meant so: {count} {reason}; mmer data check says where"
-        event(told, level=logging.WARNING, dataset=raw.name, reason=reason, count=count)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
     card.write(folder)
     return card

@@ -1,12 +1,15 @@
 """Raw dataset -> prepared arrays."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
 from mmer_core.datasets.ingest import source_identity
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.log import event
 from mmer_core.stages.captioning import load_captions
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
@@ -45,7 +48,21 @@ def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None 
     inputs: dict[str, ArtifactKey | str] = {"raw": source_identity(config)}
     if captions:
         inputs["captions"] = captions
-    return context.run("prepared", VERSION, decides, inputs, build)
+    artifact = context.run("prepared", VERSION, decides, inputs, build)
+    _warn(artifact.summary)
+    return artifact
+
+
+def _warn(card: Mapping[str, Any]) -> None:
+    """What was probably not meant so is said by every run, also of a dataset that is in the store already."""
+    for reason, count in card["notes"].items():
+        event(
+            f"{card['name']}: probably not meant so: {count} {reason}; mmer data check says where",
+            level=logging.WARNING,
+            dataset=card["name"],
+            reason=reason,
+            count=count,
+        )
 
 
 def check_splits(context: Context, prepared: ArtifactKey, splits: Iterable[str]) -> None:

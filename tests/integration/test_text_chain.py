@@ -1,14 +1,17 @@
 """Awkward ids, captions and labels through the whole study: what every step knows is what the manifest says."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from awkward_text import AWKWARD, SUFFIXES, write_manifest
+from awkward_text import AWKWARD, SUFFIXES, TEXTS, write_manifest
+from encoders.hf_folders import build
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from flows import jobs
@@ -28,7 +31,7 @@ from mmer_core.config import (
 )
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.escaping.tables import read_for_people
-from mmer_core.exporting.export import description
+from mmer_core.exporting.export import DESCRIPTION_FILE, description
 from mmer_core.inference import TrainedModel
 from mmer_core.querying import Searcher, ask_all, read_queries
 from mmer_core.stages import Context
@@ -43,17 +46,22 @@ from mmer_core.taxonomy import SPLITS
 pytestmark = pytest.mark.integration
 
 ORDINARY = "a dog runs in the snow"
+CORNERS: dict[str, Callable[[int], Any]] = {
+    name: lambda _, value=value: value for name, value in {"x1": 2, "y1": 2, "x2": 30, "y2": 30}.items()
+}
 
 
-def _rows(root: Path, seed: int, **cells: Callable[[int], Any]) -> list[dict[str, Any]]:
+def _rows(
+    root: Path, seed: int, ids: Sequence[str] = AWKWARD, **cells: Callable[[int], Any]
+) -> list[dict[str, Any]]:
     """A photo of its own for every id, and further cells by the number of the id."""
     generator = np.random.default_rng(seed)
     (root / "p").mkdir(parents=True, exist_ok=True)
     rows = []
-    for number, id in enumerate(AWKWARD):
+    for number, id in enumerate(ids):
         name = f"p/{seed}-{number}.png"
         Image.fromarray(generator.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(root / name)
-        row = {"id": id, "split": SPLITS[number % 3], "image": name, "group": AWKWARD[-number]}
+        row = {"id": id, "split": SPLITS[number % 3], "image": name, "group": ids[-number]}
         rows.append(row | {cell: value(number) for cell, value in cells.items()})
     return rows
 
@@ -159,8 +167,7 @@ def test_captions_and_ids_in_an_index_that_is_changed(tmp_path: Path, mmer: Call
 def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
     tmp_path: Path, mmer: Callable[..., Any]
 ) -> None:
-    corners = {name: lambda _, value=value: value for name, value in zip(("x1", "y1", "x2", "y2"), (2, 2, 30, 30), strict=True)}  # fmt: skip
-    rows = _rows(tmp_path, 0, text=_caption, labels=lambda number: [AWKWARD[number]], **corners)
+    rows = _rows(tmp_path, 0, text=_caption, labels=lambda number: [AWKWARD[number]], **CORNERS)
     declared = {"labels": list(AWKWARD)}
     manifests = [write_manifest(tmp_path / f"m{suffix}", rows, declared) for suffix in reversed(SUFFIXES)]
     job = _job(tmp_path, manifests[0])
@@ -196,13 +203,89 @@ def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
     assert [person["text"] for person in people] == list(AWKWARD)
     assert {name for person in people for name in person["present"]} <= set(AWKWARD)
 
-    # `mmer export` writes this; the files beside it, which take long, hold no text.
-    key = ArtifactKey.parse(trained.model)
-    model = TrainedModel.open(context.folder(key), context.device)
-    encoders = model.spec.encoders
+    tiny = {
+        "image": f"hf:{build('vit', tmp_path / 'vit')}",
+        "text": f"hf:{build('sentence_bert', tmp_path / 'bert')}",
+    }
+    trained = jobs.train.fn(TrainJob(**job | {"encoders": EncoderConfig(**tiny)}))
+    assert mmer("export", trained.model, "--to", tmp_path / "exported", *flags).code == 0
+    written = (tmp_path / "exported" / DESCRIPTION_FILE).read_text("utf-8")
+    assert json.loads(written)["labels"] == list(AWKWARD)
+
+
+@settings(max_examples=3, phases=[Phase.generate])  # to make a failing example smaller would take minutes
+@given(
+    ids=st.lists(TEXTS, min_size=9, max_size=9, unique=True),
+    texts=st.lists(TEXTS, min_size=9, max_size=9),
+    labels=st.lists(TEXTS, min_size=2, max_size=4, unique=True),
+    suffixes=st.permutations(SUFFIXES),
+)
+def test_random_texts_through_the_whole_chain(
+    tmp_path_factory: pytest.TempPathFactory,
+    ids: list[str],
+    texts: list[str],
+    labels: list[str],
+    suffixes: list[str],
+) -> None:
+    """Ingest, index, search by id, replace, delete, attack, export: every text stays as it was, every id its own."""
+    root = tmp_path_factory.mktemp("chain")
+    encoder = EncoderConfig(image=f"hf:{build('vit', tmp_path_factory.getbasetemp() / 'vit')}")
+    rows = _rows(root, 0, ids, text=lambda number: [texts[number], ORDINARY])
+    job = _job(root, root / f"m{suffixes[0]}") | {"encoders": encoder}
+    runtime, dataset = job["runtime"], job["dataset"]
+    write_manifest(dataset.root, [*rows, rows[0]])
+    trained = jobs.train.fn(TrainJob(**job))
+    context = Context(runtime)
+    prepared = Prepared.open(context.folder(ArtifactKey.parse(trained.prepared)))
+    refused = read_for_people(prepared.folder / QUARANTINE_FILE)
+    assert refused.loc[refused["Reason"] == "duplicate_id", "Id"].tolist() == [ids[0]]
+
+    key = jobs.index.fn(IndexJob(trained=trained.model, index=IndexConfig(split="all"), runtime=runtime))
+    expected = {row["id"]: row["text"] for row in rows}
+    _holds(Searcher.open(context, key), expected, root)
+    other = [row | {"text": [texts[-1 - number]]} for number, row in enumerate(_rows(root, 1, ids))][::2]
+    changed = dataset.model_copy(update={"root": write_manifest(root / f"new{suffixes[1]}", other)})
+    gone = ids[1:4:2]  # none that is replaced
+    update = UpdateIndexJob(index=key, dataset=changed, delete=gone, compact="no", runtime=runtime)
+    key = jobs.update_index.fn(update)
+    expected |= {row["id"]: row["text"] for row in other}
+    left = {id: captions for id, captions in expected.items() if id not in gone}
+    _holds(Searcher.open(context, key), left, root)
+    _attacked_and_described(context, trained.model, prepared)
+
+    rows = _rows(
+        root,
+        2,
+        ids,
+        text=lambda number: [texts[number]],
+        labels=lambda number: [labels[number // 3 % len(labels)]],
+        **CORNERS,
+    )
+    declared = {"labels": labels}
+    labelled = dataset.model_copy(update={"root": write_manifest(root / f"l{suffixes[2]}", rows, declared)})
+    trained = jobs.train.fn(TrainJob(**job | {"dataset": labelled}))
+    prepared = Prepared.open(context.folder(ArtifactKey.parse(trained.prepared)))
+    for split in SPLITS:
+        given_rows = [row for row in rows if row["split"] == split]
+        assert prepared.split(split).texts == [text for row in given_rows for text in row["text"]]
+        assert [
+            [labels[column] for column in np.flatnonzero(has)] for has in prepared.split(split).labels
+        ] == [row["labels"] for row in given_rows]
+    assert _attacked_and_described(context, trained.model, prepared)["labels"] == labels
+
+
+def _attacked_and_described(context: Context, model: str, prepared: Prepared) -> dict[str, Any]:
+    """Attack every image of the test split, under its own id; return what the export of the model says of it."""
+    attack = AttackConfig(attacks=("random",), pixels=(1,), budget=2, top=1, split="test")
+    job = RobustnessJob(trained=model, attack=attack, runtime=context.runtime)
+    outcomes = load_outcomes(context.folder(ArtifactKey.parse(jobs.robustness.fn(job))))
+    assert set(outcomes["sample"]) == set(prepared.split("test").ids)
+    key = ArtifactKey.parse(model)
+    trained = TrainedModel.open(context.folder(key), context.device)
+    encoders = trained.spec.encoders
+    # The ONNX files beside it hold no text, and take long to write.
     image = context.image_encoder(encoders.image, encoders.image_size)
-    exported = json.loads(json.dumps(description(key, model, [], image, None, 0)))
-    assert exported["labels"] == list(AWKWARD)
+    return dict(json.loads(json.dumps(description(key, trained, [], image, None, 0))))
 
 
 def test_duplicates_are_told_at_ingest(tmp_path: Path, mmer: Callable[..., Any]) -> None:
