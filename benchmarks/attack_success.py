@@ -28,7 +28,7 @@ from mmer_core.attacks import (
     Attack,
     ClassifierVictim,
     DominantEmotionFlip,
-    Screened,
+    GradientGuidedSparseRS,
     SparseRS,
     changed_pixels,
     run_attack,
@@ -89,7 +89,7 @@ def main(
             )
             ratios[f"K = {k}: the time of these / the best library's"] = longer.seconds / leader.seconds
         black = case.attack("Sparse-RS", SparseRS(), images, k, budget)
-        screened = case.attack("screened", Screened(), images, k, budget // 2)
+        screened = case.attack("screened", GradientGuidedSparseRS(), images, k, budget // 2)
         rows += [case.row(k, run) for run in (black, screened)]
         ratios[f"K = {k}: success screened / black box"] = _over(
             case.success(k, screened), case.success(k, black), images

@@ -80,7 +80,7 @@ def ingest(job: IngestJob) -> Ingested:
     """Prepare one dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
     captions = _caption(job.runtime, job.dataset)
     prepared = call(stages.ingest, job.runtime, job.dataset, captions)
-    card = call(stages.describe, job.runtime, job.card, prepared)
+    card = call(stages.dataset_card, job.runtime, job.card, prepared)
     return Ingested(str(prepared), str(card))
 
 

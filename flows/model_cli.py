@@ -12,7 +12,7 @@ from mmer_core.errors import ConfigError, MmerError
 from mmer_core.exporting import export_model
 from mmer_core.files import write_whole
 from mmer_core.stages import Context, find_model, model_card, newest_model, newest_models
-from mmer_core.stages.carding import CARD_FILE, FIELDS_FILE
+from mmer_core.stages.model_card import CARD_FILE, FIELDS_FILE
 from mmer_core.store import ArtifactKey
 from tasks.progress import progress_for
 

@@ -13,14 +13,14 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
     PersonDetector,
-    PersonReading,
-    Reading,
+    PersonPrediction,
+    PersonResult,
     listed_photos,
     read_people,
-    write_readings,
+    write_predictions,
 )
+from mmer_core.prediction.person_prediction import check_output
 from mmer_core.prediction.photos import other_files, read_photo
-from mmer_core.prediction.reading import check_output
 from mmer_core.progress import silent
 from mmer_core.stages import Context
 from tasks.progress import progress_for
@@ -90,13 +90,13 @@ def predict(
     if single and failed:
         raise DatasetError(str(people[0].error))
     if out is not None:
-        write_readings(people, out)
+        write_predictions(people, out)
         say(out)
     elif json_output:
         alone = people[0].reading if single and detector is None else None
         say_json(alone.to_dict() if alone else [person.to_dict() for person in people])
     elif single and len(people) == 1 and people[0].reading:
-        _print_reading(people[0].reading)
+        _print_prediction(people[0].reading)
     else:
         _print_people(people)
     if failed:
@@ -110,7 +110,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(different[:_NAMED]) + (", …" if len(different) > _NAMED else "")
 
 
-def _print_reading(reading: Reading) -> None:
+def _print_prediction(reading: PersonPrediction) -> None:
     ranked = reading.ranked()
     say_table(
         ("emotion", "probability", "present"),
@@ -120,7 +120,7 @@ def _print_reading(reading: Reading) -> None:
         say(_ratings(reading) + " (1 to 10)")
 
 
-def _print_people(people: Sequence[PersonReading]) -> None:
+def _print_people(people: Sequence[PersonResult]) -> None:
     """A line a person: the strongest emotions and the ratings, or the error."""
     rows = []
     for person in people:
@@ -135,5 +135,5 @@ def _print_people(people: Sequence[PersonReading]) -> None:
     say_table(("photo", "box", "strongest emotions", "ratings"), rows)
 
 
-def _ratings(reading: Reading) -> str:
+def _ratings(reading: PersonPrediction) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in reading.ratings.items())

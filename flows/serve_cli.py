@@ -14,7 +14,7 @@ from flows.saying import say
 from flows.terminal import progress_bars
 from mmer_core.config import RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
-from mmer_core.serving import Edition, Service, listen
+from mmer_core.serving import IndexSnapshot, Service, listen
 from mmer_core.serving import serve as run
 from mmer_core.stages import Context
 
@@ -57,7 +57,7 @@ def serve(
     with progress_bars():
         service = Service(open_edition())
     at = f"[{host}]" if ":" in host else host
-    searcher = service.edition.searcher
+    searcher = service.snapshot.searcher
     say(
         f"serving {searcher.key} with {searcher.index.count('image')} photos at "
         f"http://{at}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
@@ -67,14 +67,14 @@ def serve(
         os._exit(0)  # the interpreter's own end can wait for, or stumble over, what still works
 
 
-def _open(runtime: RuntimeConfig, index: str, images: Path | None) -> Edition:
+def _open(runtime: RuntimeConfig, index: str, images: Path | None) -> IndexSnapshot:
     context = Context(runtime)
     searcher = Searcher.open(context, index)
     # The first questions should not wait for the encoders.
     searcher.embedder.texts(["a photo"])
     searcher.embedder.photos([Image.new("RGB", (8, 8))])
     if images is None:
-        return Edition(searcher, prepared=PreparedPictures.of(context, searcher))
+        return IndexSnapshot(searcher, prepared=PreparedPictures.of(context, searcher))
     root = PhotoRoot(images)
     root.check(searcher.paths())
-    return Edition(searcher, root=root)
+    return IndexSnapshot(searcher, root=root)

@@ -12,8 +12,8 @@ from prefect.cache_policies import NO_CACHE
 from mmer_core import stages
 from mmer_core.config import (
     AttackConfig,
-    CardConfig,
     Config,
+    DatasetCardConfig,
     EncoderConfig,
     EvaluationConfig,
     FineTuneConfig,
@@ -27,9 +27,9 @@ from mmer_core.config import (
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
 from mmer_core.stages import AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts
-from mmer_core.stages.carding import CARD_FILE
-from mmer_core.stages.describing import SHEET_FILE
+from mmer_core.stages.dataset_card import SHEET_FILE
 from mmer_core.stages.indexing import index_rows
+from mmer_core.stages.model_card import CARD_FILE
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from tasks.artifacts import leave_lineage, leave_note, leave_picture, leave_summary, leave_table
@@ -66,9 +66,9 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
 
 
 @task(name="dataset card", task_run_name="dataset card", **COMMON)
-def describe(runtime: RuntimeConfig, config: CardConfig, prepared: ArtifactKey) -> ArtifactKey:
+def dataset_card(runtime: RuntimeConfig, config: DatasetCardConfig, prepared: ArtifactKey) -> ArtifactKey:
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
-    artifact = stages.describe(Context(runtime, progress_for("look for leakage")), config, prepared)
+    artifact = stages.dataset_card(Context(runtime, progress_for("look for leakage")), config, prepared)
     leave_summary(artifact, f"Dataset card of {artifact.summary['name']}")
     figures = artifact.summary
     leave_table(

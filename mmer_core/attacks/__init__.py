@@ -42,11 +42,11 @@ from mmer_core.attacks.curves import success_by_queries, success_curves
 from mmer_core.attacks.differential_evolution import DifferentialEvolution
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.exhaustive import ExhaustiveOnePixel
+from mmer_core.attacks.guided_sparse_rs import GradientGuidedSparseRS
 from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, write_outcomes
 from mmer_core.attacks.pixle import Pixle
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.attacks.registry import ATTACKS, attack_named
-from mmer_core.attacks.screened import Screened
 from mmer_core.attacks.sparse_rs import SparseRS
 from mmer_core.attacks.victims import ClassifierVictim, EncodedVictim, ImageEncoder, ScreeningVictim, Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
@@ -69,6 +69,7 @@ __all__ = [
     "DominantEmotionFlip",
     "EncodedVictim",
     "ExhaustiveOnePixel",
+    "GradientGuidedSparseRS",
     "ImageEncoder",
     "ImageRankDrop",
     "ImageRankRise",
@@ -81,7 +82,6 @@ __all__ = [
     "RankDrop",
     "RankRise",
     "RatingShift",
-    "Screened",
     "ScreeningVictim",
     "Search",
     "SparseRS",

@@ -69,23 +69,25 @@ def run_attack(
     _check_inputs(victim, images, sample_ids, batch_size)
     check_request(victim.size, pixels, budget)
     judge = _Judge(victim, criterion, images, sample_ids, pixels)
-    hunts = []
+    searches = []
     for row, sample in enumerate(sample_ids):
         rng = random_stream(seed, attack.name, pixels, sample)
         search = attack.against(victim, criterion, row).start(images[row], pixels, rng, budget)
-        hunts.append(_Hunt(row, search, judge.alone(row, ())))
+        searches.append(_ImageSearch(row, search, judge.alone(row, ())))
 
-    active = [hunt for hunt in hunts if not hunt.clean.success and not hunt.search.finished]
-    progress(len(hunts) - len(active), len(hunts), "clean images judged")
+    active = [
+        attacked for attacked in searches if not attacked.clean.success and not attacked.search.finished
+    ]
+    progress(len(searches) - len(active), len(searches), "clean images judged")
     while active:
         together = judge.images_at_once or len(active)
         active = _advance(judge, active[:together], batch_size) + active[together:]
-        fooled = sum(hunt.search.succeeded for hunt in hunts)
-        progress(len(hunts) - len(active), len(hunts), f"{fooled} fooled")
+        fooled = sum(attacked.search.succeeded for attacked in searches)
+        progress(len(searches) - len(active), len(searches), f"{fooled} fooled")
 
     outcomes = []
-    for hunt, sample in zip(hunts, sample_ids, strict=True):
-        final = judge.final(hunt)
+    for attacked, sample in zip(searches, sample_ids, strict=True):
+        final = judge.final(attacked)
         outcomes.append(
             Outcome(
                 sample=sample,
@@ -93,15 +95,15 @@ def run_attack(
                 pixels=pixels,
                 budget=budget,
                 seed=seed,
-                status=_status(hunt, final),
-                queries=hunt.search.queries,
-                clean_margin=hunt.clean.margin,
+                status=_status(attacked, final),
+                queries=attacked.search.queries,
+                clean_margin=attacked.clean.margin,
                 final_margin=final.margin,
                 changed=final.changed,
-                clean_top=hunt.clean.top,
+                clean_top=attacked.clean.top,
                 final_top=final.top,
-                unconfirmed=hunt.unconfirmed,
-                screened=hunt.search.screened,
+                unconfirmed=attacked.unconfirmed,
+                screened=attacked.search.screened,
             )
         )
     return outcomes
@@ -121,7 +123,7 @@ class _Verdict:
 
 
 @dataclass
-class _Hunt:
+class _ImageSearch:
     """One image's search, the verdict on its clean image, and what the batches got wrong."""
 
     row: int
@@ -184,11 +186,11 @@ class _Judge:
         margins, tops = self.batch(attacked[None], np.array([row]))
         return _Verdict(float(margins[0]), int(tops[0]), changed)
 
-    def final(self, hunt: _Hunt) -> _Verdict:
+    def final(self, attacked: _ImageSearch) -> _Verdict:
         """The verdict on the best image of a search that is over; on the clean one if nothing was tried."""
-        if hunt.search.best is None:
-            return hunt.clean
-        return self.alone(hunt.row, self.changes(hunt.row, hunt.search.best))
+        if attacked.search.best is None:
+            return attacked.clean
+        return self.alone(attacked.row, self.changes(attacked.row, attacked.search.best))
 
     def changes(self, row: int, candidate: Candidates) -> tuple[Pixel, ...]:
         """The pixels that one candidate changes in the image of ``row``."""
@@ -204,45 +206,45 @@ class _Judge:
             )
 
 
-def _advance(judge: _Judge, active: list[_Hunt], batch_size: int) -> list[_Hunt]:
+def _advance(judge: _Judge, active: list[_ImageSearch], batch_size: int) -> list[_ImageSearch]:
     """Judge one batch pooled from the active searches; return those that are not over, next ones first."""
-    asked: list[tuple[_Hunt, Candidates]] = []
-    waiting: list[_Hunt] = []
+    asked: list[tuple[_ImageSearch, Candidates]] = []
+    waiting: list[_ImageSearch] = []
     room = batch_size
-    for position, hunt in enumerate(active):
+    for position, attacked in enumerate(active):
         if not room:
             waiting = active[position:]
             break
         share = -(-room // (len(active) - position))
-        candidates = hunt.search.ask(share)
+        candidates = attacked.search.ask(share)
         if candidates is not None:
-            asked.append((hunt, candidates))
+            asked.append((attacked, candidates))
             room -= len(candidates)
     if not asked:
         return waiting
-    rows = np.repeat([hunt.row for hunt, _ in asked], [len(candidates) for _, candidates in asked])
+    rows = np.repeat([attacked.row for attacked, _ in asked], [len(candidates) for _, candidates in asked])
     margins = judge.candidates(concatenate([candidates for _, candidates in asked]), rows)
     start = 0
-    for hunt, candidates in asked:
+    for attacked, candidates in asked:
         part = slice(start, start + len(candidates))
-        _confirm(judge, hunt, candidates, margins[part])
-        hunt.search.tell(margins[part])
+        _confirm(judge, attacked, candidates, margins[part])
+        attacked.search.tell(margins[part])
         start = part.stop
-    return waiting + [hunt for hunt, _ in asked if not hunt.search.finished]
+    return waiting + [attacked for attacked, _ in asked if not attacked.search.finished]
 
 
-def _confirm(judge: _Judge, hunt: _Hunt, candidates: Candidates, margins: np.ndarray) -> None:
+def _confirm(judge: _Judge, attacked: _ImageSearch, candidates: Candidates, margins: np.ndarray) -> None:
     """Replace the margins of apparent successes by those judged alone, up to the first that holds."""
     for index in np.flatnonzero(margins <= 0):
-        verdict = judge.alone(hunt.row, judge.changes(hunt.row, candidates[index : index + 1]))
+        verdict = judge.alone(attacked.row, judge.changes(attacked.row, candidates[index : index + 1]))
         margins[index] = verdict.margin
         if verdict.success:
             return
-        hunt.unconfirmed += 1
+        attacked.unconfirmed += 1
 
 
-def _status(hunt: _Hunt, final: _Verdict) -> Status:
-    if hunt.clean.success:
+def _status(attacked: _ImageSearch, final: _Verdict) -> Status:
+    if attacked.clean.success:
         return "already"
     return "fooled" if final.success else "resisted"
 

@@ -6,9 +6,9 @@ from mmer_core.attacks.attack import Attack
 from mmer_core.attacks.corner_search import CornerSearch
 from mmer_core.attacks.differential_evolution import DifferentialEvolution
 from mmer_core.attacks.exhaustive import ExhaustiveOnePixel
+from mmer_core.attacks.guided_sparse_rs import GradientGuidedSparseRS
 from mmer_core.attacks.pixle import Pixle
 from mmer_core.attacks.random_pixels import RandomPixels
-from mmer_core.attacks.screened import Screened
 from mmer_core.attacks.sparse_rs import SparseRS
 from mmer_core.errors import AttackError
 from mmer_core.named import find
@@ -21,7 +21,7 @@ ATTACKS: dict[str, type[Attack]] = {
         Pixle,
         CornerSearch,
         ExhaustiveOnePixel,
-        Screened,
+        GradientGuidedSparseRS,
         RandomPixels,
     )
 }

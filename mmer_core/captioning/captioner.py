@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
-from mmer_core.captioning.asking import Ask, ask_in_a_chat, ask_with_pixels, ask_with_prompt
+from mmer_core.captioning.prompting import Ask, ask_in_a_chat, ask_with_pixels, ask_with_prompt
 from mmer_core.datasets.layout import tidy
 from mmer_core.encoders import huggingface
 from mmer_core.encoders.pretrained import from_folder

@@ -7,7 +7,7 @@ artifact's key, so settings that only say *where* and *how fast* live apart, in 
 
 from mmer_core.config.attacks import AttackConfig, AttackName, EmotionCriterion, MatchCriterion, SearchConfig
 from mmer_core.config.base import Config, Split
-from mmer_core.config.datasets import CaptionConfig, CardConfig, IngestConfig, SyntheticConfig
+from mmer_core.config.datasets import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
 from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
 from mmer_core.config.jobs import (
     EvaluateJob,
@@ -46,10 +46,10 @@ __all__ = [
     "AttackName",
     "BackdoorName",
     "CaptionConfig",
-    "CardConfig",
     "Config",
     "ControlName",
     "CraftedName",
+    "DatasetCardConfig",
     "DetectorName",
     "EmotionCriterion",
     "EncoderConfig",

@@ -93,7 +93,7 @@ class IngestConfig(Config):
         return self
 
 
-class CardConfig(Config):
+class DatasetCardConfig(Config):
     """The dataset card that every ingestion leaves."""
 
     samples: int = Field(

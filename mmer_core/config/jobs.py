@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mmer_core.config.attacks import AttackConfig
 from mmer_core.config.base import Config, Split
-from mmer_core.config.datasets import CardConfig, IngestConfig
+from mmer_core.config.datasets import DatasetCardConfig, IngestConfig
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
@@ -23,7 +23,7 @@ class IngestJob(Config):
     dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
         default=IngestConfig(), description="The dataset."
     )
-    card: CardConfig = Field(default=CardConfig(), description="Dataset card.")
+    card: DatasetCardConfig = Field(default=DatasetCardConfig(), description="Dataset card.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 

@@ -12,7 +12,7 @@ from mmer_core.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class AlignedSplit(PreparedSplit):
+class LabelMappedSplit(PreparedSplit):
     """Columns of ``labels`` are ``names``; a name that the dataset does not have is a column without positives.
 
     Attributes:
@@ -48,7 +48,7 @@ class AlignedSplit(PreparedSplit):
 
 def align(
     split: PreparedSplit, names: Sequence[str], reads: Sequence[str], *, rates: bool, only_shared: bool
-) -> AlignedSplit:
+) -> LabelMappedSplit:
     """Match a split to a model's labels by name.
 
     Args:
@@ -69,7 +69,7 @@ def align(
             f"the labels of {split.card.name} are not those of the model: {' and '.join(told)}; {cure}"
             + ("" if cure.startswith("give") else " evaluates those that both have")
         )
-    aligned = AlignedSplit(
+    aligned = LabelMappedSplit(
         split.folder, split.split, split.card, names=tuple(names), reads=tuple(reads), rates=rates
     )
     if not aligned.streams and not aligned.texts:

@@ -14,7 +14,7 @@ from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.manifest import manifest_identity, read_manifest
 from mmer_core.datasets.model_captions import with_captions
 from mmer_core.datasets.prepare import prepare
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import CAPTIONS_FILE, GENERATOR_VERSION, write_emotic, write_flickr8k
@@ -29,7 +29,7 @@ def ingest(
     workers: int,
     progress: Progress = silent,
     captions: Mapping[str, Text] | None = None,
-) -> DatasetCard:
+) -> DatasetSummary:
     """Read a raw dataset and prepare it.
 
     Args:

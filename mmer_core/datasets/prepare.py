@@ -17,7 +17,7 @@ from mmer_core.datasets import tables
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
@@ -47,7 +47,7 @@ def prepare(
     workers: int,
     synthetic: bool,
     progress: Progress = silent,
-) -> DatasetCard:
+) -> DatasetSummary:
     """Write a prepared dataset.
 
     Each photo is decoded once, however many people it shows. Memory holds few decoded photos a worker, and
@@ -140,7 +140,7 @@ def _write_tables(
     folder: Path,
     outcomes: dict[str, list[Outcome]],
     synthetic: bool,
-) -> DatasetCard:
+) -> DatasetSummary:
     """Everything but the pictures."""
     quarantined = list(raw.quarantined)
     kept: dict[str, list[Sample]] = {}

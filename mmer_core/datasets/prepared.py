@@ -11,7 +11,7 @@ Files of a prepared folder, per split (all npy files are written with ``allow_pi
 * ``<split>_captions_arr.npy`` ``(T, L)`` int32 word indices of the same texts, 0 for padding and 1 for unknown
   words (captioned datasets)
 
-and once: ``dataset.json`` (a `DatasetCard`), ``quarantine.csv`` (``Split, Id, Reason, Detail``) and, for captioned
+and once: ``dataset.json`` (a `DatasetSummary`), ``quarantine.csv`` (``Split, Id, Reason, Detail``) and, for captioned
 datasets, the vocabulary of the training captions as ``vocab.json`` (word to index) and ``vocab.csv``
 (``Index, Word, Count``).
 """
@@ -35,7 +35,7 @@ QUARANTINE_FILE = "quarantine.csv"
 
 
 @dataclass(frozen=True)
-class DatasetCard:
+class DatasetSummary:
     """What a prepared dataset is, in figures.
 
     Attributes:
@@ -76,7 +76,7 @@ class DatasetCard:
         (folder / CARD_FILE).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
 
     @classmethod
-    def read(cls, folder: Path) -> "DatasetCard":
+    def read(cls, folder: Path) -> "DatasetSummary":
         try:
             fields = json.loads((folder / CARD_FILE).read_text())
         except FileNotFoundError:
@@ -93,7 +93,7 @@ class PreparedSplit:
 
     folder: Path
     split: str
-    card: DatasetCard
+    card: DatasetSummary
 
     def __len__(self) -> int:
         return self.card.counts.get(self.split, 0)
@@ -151,7 +151,7 @@ class Prepared:
     """A prepared dataset on local disk."""
 
     folder: Path
-    card: DatasetCard
+    card: DatasetSummary
 
     @classmethod
     def open(cls, folder: Path) -> "Prepared":
@@ -160,7 +160,7 @@ class Prepared:
         Raises:
             DatasetError: The folder holds no ``dataset.json``.
         """
-        return cls(folder, DatasetCard.read(folder))
+        return cls(folder, DatasetSummary.read(folder))
 
     def split(self, name: str) -> PreparedSplit:
         """Raises `DatasetError` when the split has no samples."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmer_core.datasets.crops import Crop
-from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetCard
+from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetSummary
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.escaping.tables import write_for_people
@@ -53,7 +53,7 @@ def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
 
 def card(
     raw: RawDataset, kept: dict[str, list[Sample]], quarantined: Sequence[Quarantined], *, synthetic: bool
-) -> DatasetCard:
+) -> DatasetSummary:
     """The dataset in figures; every split is there, also when it kept nothing."""
     samples_out = Counter(row.reason for row in without_captions(quarantined))
     texts_out = Counter(row.reason for row in quarantined) - samples_out
@@ -62,7 +62,7 @@ def card(
         for split, samples in kept.items()
     }
     everywhere = sum(sources.values(), Counter[str]())
-    return DatasetCard(
+    return DatasetSummary(
         name=raw.name + (" (synthetic)" if synthetic else ""),
         task=raw.task,
         labels=raw.labels,

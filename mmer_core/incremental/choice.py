@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mmer_core.incremental.lowering import Program
-from mmer_core.incremental.patches import Area, Cutting
+from mmer_core.incremental.patches import Area, WindowGather
 
 # In multiply-adds, as measured with OpenVINO's dense pass and PyTorch's windows on one core with AVX-512.
 _DENSE_NUMBER = 40  # to write one number of a dense map and to read it again
@@ -36,7 +36,7 @@ class Work:
 def estimate(
     program: Program,
     areas: Mapping[str, Area],
-    cuttings: Mapping[tuple[str, int], Cutting],
+    cuttings: Mapping[tuple[str, int], WindowGather],
     clean: Mapping[str, Tensor],
     pixels: int,
 ) -> dict[str, Work]:
@@ -74,7 +74,7 @@ def best_cut(program: Program, works: Mapping[str, Work], clean: Mapping[str, Te
     return best if best is not None and saved[best] > 0 else None
 
 
-def _moved(cutting: Cutting, pixels: int) -> float:
+def _moved(cutting: WindowGather, pixels: int) -> float:
     """Positions cut out, and pasted by pixels that are near each other by chance."""
     (height, width), (own_height, own_width) = cutting.target.shape, cutting.source.shape
     whole_height, whole_width = cutting.target.map_shape

@@ -4,7 +4,7 @@ from torch import device
 
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.lowering import Program, Step
-from mmer_core.incremental.patches import Area, Cutting
+from mmer_core.incremental.patches import Area, WindowGather
 from mmer_core.incremental.spans import grow, unite, whole
 
 
@@ -19,7 +19,7 @@ class Layout:
 
     def __init__(self, program: Program, size: tuple[int, int], where: device) -> None:
         self.areas = {program.source: Area(whole(size[0], where), whole(size[1], where))}
-        self.cuttings: dict[tuple[str, int], Cutting] = {}
+        self.cuttings: dict[tuple[str, int], WindowGather] = {}
         for step in program.steps:
             self._plan(step)
 
@@ -33,4 +33,4 @@ class Layout:
         self.areas[step.name] = area
         for number, (name, source) in enumerate(zip(step.inputs, sources, strict=True)):
             if step.window is not None or not source.same(area):
-                self.cuttings[step.name, number] = Cutting.for_outputs(name, window, source, area)
+                self.cuttings[step.name, number] = WindowGather.for_outputs(name, window, source, area)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, Step
-from mmer_core.incremental.patches import Area, Cutting, lay_over
+from mmer_core.incremental.patches import Area, WindowGather, lay_over
 
 
 class IncrementalNetwork:
@@ -128,7 +128,7 @@ def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tens
     return sum(kept.values())
 
 
-def _kept_as(cutting: Cutting) -> object:
+def _kept_as(cutting: WindowGather) -> object:
     """Clean maps are kept once for all steps that read them with the same padding."""
     rows, columns = cutting.window.rows, cutting.window.columns
     padding = (rows.before, rows.after, columns.before, columns.after)

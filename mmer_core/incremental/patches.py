@@ -43,7 +43,7 @@ class Area:
 
 
 @dataclass(frozen=True)
-class Cutting:
+class WindowGather:
     """How the windows that a step reads are made out of its input's windows.
 
     Attributes:
@@ -59,7 +59,7 @@ class Cutting:
     target: Area
 
     @staticmethod
-    def for_outputs(name: str, window: Window, source: Area, outputs: Area) -> "Cutting":
+    def for_outputs(name: str, window: Window, source: Area, outputs: Area) -> "WindowGather":
         """Cut what a step needs to compute the rectangles ``outputs``."""
         spans = []
         for reach, span, out in (
@@ -68,7 +68,7 @@ class Cutting:
         ):
             padded = span.extent + reach.before + reach.after
             spans.append(Span(padded, reach.read(out.size), out.origins * reach.stride))
-        return Cutting(name, window, source, Area(*spans))
+        return WindowGather(name, window, source, Area(*spans))
 
     def __call__(self, clean: Tensor, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
         """Cut one window for each pixel.
@@ -114,7 +114,7 @@ class Cutting:
 def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
     """Whole maps ``(B, C, H, W)``, channels-last: the clean ones with every window of a candidate pasted in.
 
-    ``clean``, ``slots``, ``pixels`` and ``changed`` are those of `Cutting`, without padding.
+    ``clean``, ``slots``, ``pixels`` and ``changed`` are those of `WindowGather`, without padding.
     """
     batch, (height, width) = len(pixels), area.map_shape
     maps = clean.index_select(0, slots).flatten(0, 1)  # (B * H * W, C)

@@ -4,20 +4,20 @@ from mmer_core.prediction.attack_picture import attack_picture, map_picture
 from mmer_core.prediction.attacking import PhotoAttack, PhotoTarget, photo_target
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.people import read_people
+from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult, write_predictions
 from mmer_core.prediction.photos import PhotoRequest, listed_photos
-from mmer_core.prediction.reading import PersonReading, Reading, write_readings
 
 __all__ = [
     "PersonDetector",
-    "PersonReading",
+    "PersonPrediction",
+    "PersonResult",
     "PhotoAttack",
     "PhotoRequest",
     "PhotoTarget",
-    "Reading",
     "attack_picture",
     "listed_photos",
     "map_picture",
     "photo_target",
     "read_people",
-    "write_readings",
+    "write_predictions",
 ]

@@ -13,8 +13,8 @@ from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.detector import PersonDetector
+from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
-from mmer_core.prediction.reading import PersonReading, Reading
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model
 from mmer_core.store import ArtifactKey
@@ -25,7 +25,7 @@ from mmer_core.store.absence import missing
 class _Shown:
     """A person whose pixels are ready, by image stream; none where there is an error."""
 
-    person: PersonReading
+    person: PersonResult
     squares: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -35,7 +35,7 @@ def read_people(
     *,
     model: str | None = None,
     detector: PersonDetector | None = None,
-) -> list[PersonReading]:
+) -> list[PersonResult]:
     """Read every person in every photo; a photo that cannot be read gives a row with its error.
 
     Args:
@@ -55,7 +55,7 @@ def read_people(
     if trained.spec.task != "emotion":
         raise ConfigError(f"{key} matches images and text; give an emotion model")
     reader = _Reader(context, trained)
-    found: list[PersonReading] = []
+    found: list[PersonResult] = []
     waiting: list[_Shown] = []
     for done, request in enumerate(requests, start=1):
         waiting += reader.show(request, detector)
@@ -79,7 +79,7 @@ class _Reader:
 
     def show(self, request: PhotoRequest, detector: PersonDetector | None) -> Iterator[_Shown]:
         """The people of one photo, small enough to wait for a batch."""
-        person = PersonReading(request.name, request.box, text=request.text, error=request.error)
+        person = PersonResult(request.name, request.box, text=request.text, error=request.error)
         if request.error:
             yield _Shown(person)
             return
@@ -100,7 +100,7 @@ class _Reader:
                     squares[stream] = square(picture.crop(box) if box else picture, side, self.encoder)
             yield _Shown(replace(person, box=request.box or box, detected=score), squares)
 
-    def read(self, shown: Sequence[_Shown]) -> list[PersonReading]:
+    def read(self, shown: Sequence[_Shown]) -> list[PersonResult]:
         """Fill in what the model says; people with a text and people without are asked apart."""
         found = [one.person for one in shown]
         whole = [row for row, one in enumerate(shown) if not one.person.error]
@@ -128,11 +128,11 @@ class _Reader:
             streams[stream] = features[torch.tensor([row[id(one)] for one in squares])]
         return streams
 
-    def _readings(self, streams: dict[str, Tensor]) -> Iterator[Reading]:
+    def _readings(self, streams: dict[str, Tensor]) -> Iterator[PersonPrediction]:
         predicted = self.trained.emotions(streams)
         labels, dimensions = self.trained.spec.labels, self.trained.spec.dimensions
         for row, rated in zip(predicted.probabilities, predicted.ratings, strict=True):
-            yield Reading(
+            yield PersonPrediction(
                 probabilities={name: float(value) for name, value in zip(labels, row, strict=True)},
                 present=tuple(np.array(labels)[row >= self.trained.thresholds].tolist()),
                 ratings=dict(zip(dimensions, (float(value) for value in rated), strict=True)),

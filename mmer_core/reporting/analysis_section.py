@@ -6,11 +6,11 @@ from markupsafe import Markup
 
 from mmer_core.reporting import analysis_charts as charts
 from mmer_core.reporting import analysis_tables as tables
-from mmer_core.reporting.reading import AGREEMENT, CONTRIBUTION, PAIR, SPACE, Reading
+from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
 from mmer_core.reporting.tables import Table
 from mmer_core.reporting.view import DatasetView
 
-Readings = tuple[Reading, ...]
+MetricGuides = tuple[MetricGuide, ...]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ContributionSection:
     table: Table
     counts: Table | None
     leaders: Table
-    readings: Readings
+    readings: MetricGuides
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class AgreementSection:
 
     table: Table
     by_category: Table
-    readings: Readings
+    readings: MetricGuides
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class SpacesSection:
     """What each space measures, and how two modalities lie to each other."""
 
     spaces: Table
-    space_readings: Readings
+    space_readings: MetricGuides
     pairs: Table | None
-    pair_readings: Readings
+    pair_readings: MetricGuides
 
 
 @dataclass(frozen=True)

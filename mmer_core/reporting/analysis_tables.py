@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmer_core.reporting.estimates import MISSING, Estimate
-from mmer_core.reporting.reading import AGREEMENT, CONTRIBUTION, PAIR, SPACE, Reading
+from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
 from mmer_core.reporting.tables import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView, Record
 
@@ -147,12 +147,14 @@ def word_table(family: FamilyView) -> Table:
     )
 
 
-def readings(key: str, among: Sequence[Reading], families: Sequence[FamilyView]) -> tuple[Reading, ...]:
+def readings(
+    key: str, among: Sequence[MetricGuide], families: Sequence[FamilyView]
+) -> tuple[MetricGuide, ...]:
     """How to read the figures that are shown."""
     return _shown(key, among, families)
 
 
-def _paired(key: str, caption: str, among: Sequence[Reading], families: Sequence[FamilyView]) -> Table:
+def _paired(key: str, caption: str, among: Sequence[MetricGuide], families: Sequence[FamilyView]) -> Table:
     found = {family.family: family.analyses[key] for family in _with(key, families)}
     titles = dict.fromkeys(_title(pair) for one in found.values() for pair in one)
     rows = []
@@ -171,7 +173,7 @@ def _with(key: str, families: Sequence[FamilyView]) -> list[FamilyView]:
     return [family for family in families if family.analyses.get(key)]
 
 
-def _shown(key: str, among: Sequence[Reading], families: Sequence[FamilyView]) -> tuple[Reading, ...]:
+def _shown(key: str, among: Sequence[MetricGuide], families: Sequence[FamilyView]) -> tuple[MetricGuide, ...]:
     records = [record for family in families for record in family.analyses.get(key, ())]
     return tuple(each for each in among if any(each.key in record for record in records))
 

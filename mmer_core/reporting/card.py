@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.encoders.licences import NOT_STATED
 from mmer_core.escaping import for_code, for_markdown, without_folders
 from mmer_core.models import ModelSpec
@@ -27,7 +27,7 @@ FEW = 20
 def card_fields(
     spec: ModelSpec,
     manifest: Manifest,
-    data: DatasetCard,
+    data: DatasetSummary,
     evaluation: Mapping[str, Any],
     licences: Mapping[str, str],
 ) -> Fields:
@@ -69,7 +69,7 @@ def card_fields(
     }
 
 
-def uses(spec: ModelSpec, data: DatasetCard) -> list[str]:
+def uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
     """What the model was made for."""
     if spec.task == "retrieval":
         return [
@@ -86,7 +86,7 @@ def uses(spec: ModelSpec, data: DatasetCard) -> list[str]:
 
 
 def limits(
-    spec: ModelSpec, data: DatasetCard, evaluation: Mapping[str, Any], licences: Mapping[str, str]
+    spec: ModelSpec, data: DatasetSummary, evaluation: Mapping[str, Any], licences: Mapping[str, str]
 ) -> list[str]:
     """What the figures do not carry, most important first."""
     found = []

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmer_core.datasets.leakage import NEAR_BITS, Leak
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import RATING_EDGES, SplitStatistics
 from mmer_core.reporting import tables
@@ -35,7 +35,7 @@ Statistics = Mapping[str, SplitStatistics]
 class CardView:
     """Everything the page shows: figures by split, leaks, what was refused, and samples to look at."""
 
-    card: DatasetCard
+    card: DatasetSummary
     statistics: Statistics
     leaks: Sequence[Leak]
     quarantined: Sequence[Quarantined]
@@ -86,7 +86,7 @@ def counts_table(view: CardView) -> tables.Table:
     return tables.plain("By split", ("Split", "samples", "photos", "texts", "labels a sample"), rows)
 
 
-def coverage_table(card: DatasetCard) -> tables.Table:
+def coverage_table(card: DatasetSummary) -> tables.Table:
     """Texts by where they come from, by split."""
     rows = [
         (source, *(f"{card.text_coverage[split].get(source, 0):,}" for split in card.splits))

@@ -13,7 +13,7 @@ ATTACKS = {
     "pixle": "Pixle (copied pixels)",
     "corner": "Corner search",
     "exhaustive": "One pixel, exhaustively",
-    GRADIENTS: "Screened (uses gradients)",
+    GRADIENTS: "GradientGuidedSparseRS (uses gradients)",
     CONTROL: "Random pixels (control)",
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.config import Family
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 
 Record = Mapping[str, Any]
 Picture = npt.NDArray[np.uint8]
@@ -148,7 +148,7 @@ class DatasetView:
 
     name: str
     task: Literal["emotion", "retrieval"]
-    card: DatasetCard
+    card: DatasetSummary
     families: Sequence[FamilyView]
     examples: Sequence[RetrievalExample] = ()
     gallery: Sequence[AttackedImage] = ()

@@ -1,7 +1,7 @@
 """FAISS indexes of image and text embeddings: choose, build in shards, tune, and search."""
 
 from mmer_core.retrieval.filters import Filter
+from mmer_core.retrieval.in_memory import build
 from mmer_core.retrieval.index import Hit, RetrievalIndex
-from mmer_core.retrieval.one_go import build
 
 __all__ = ["Filter", "Hit", "RetrievalIndex", "build"]

@@ -3,6 +3,6 @@
 from mmer_core.serving.app import create_app
 from mmer_core.serving.limits import Limits
 from mmer_core.serving.server import Server, listen, serve
-from mmer_core.serving.service import Edition, Service
+from mmer_core.serving.service import IndexSnapshot, Service
 
-__all__ = ["Edition", "Limits", "Server", "Service", "create_app", "listen", "serve"]
+__all__ = ["IndexSnapshot", "Limits", "Server", "Service", "create_app", "listen", "serve"]

@@ -216,7 +216,7 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
     )
     async def photo(request: Request) -> Response:
         """All that the index holds of one photo."""
-        return JSONResponse(await run_in_threadpool(photo_answer, service.edition, _id(request)))
+        return JSONResponse(await run_in_threadpool(photo_answer, service.snapshot, _id(request)))
 
     @app.get(
         "/api/index",
@@ -225,7 +225,7 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
     )
     async def index() -> Response:
         """What there is to search."""
-        return JSONResponse(await run_in_threadpool(lambda: service.edition.about))
+        return JSONResponse(await run_in_threadpool(lambda: service.snapshot.about))
 
 
 def _add_pictures(app: FastAPI, service: Service) -> None:
@@ -239,7 +239,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     )
     async def image(request: Request) -> Response:
         """A photo itself, where the service was started with --images."""
-        root = service.edition.root
+        root = service.snapshot.root
         if root is None:
             raise NoPicture("no photos are served: start mmer serve with --images DIR")
         photo = await run_in_threadpool(root.open, request.path_params["path"])
@@ -260,7 +260,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
     )
     async def picture(request: Request) -> Response:
         """A photo as the prepared dataset holds it, where the service was started without --images."""
-        prepared = service.edition.prepared
+        prepared = service.snapshot.prepared
         if prepared is None:
             raise NoPicture("no prepared pictures are served: these photos are at /images/")
         pixels: Picture = await run_in_threadpool(prepared.picture, _id(request))
@@ -284,7 +284,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
     @app.get("/health/ready", response_class=JSONResponse, responses=ready_responses)
     async def ready() -> Response:
         """Whether the service takes questions."""
-        fields = {"live": True, "ready": service.ready, "index": service.edition.searcher.key}
+        fields = {"live": True, "ready": service.ready, "index": service.snapshot.searcher.key}
         return JSONResponse(fields, 200 if service.ready else 503)
 
     @app.get("/health", response_class=JSONResponse, responses=ready_responses)

@@ -20,7 +20,7 @@ from mmer_core.serving.connections import Crowd
 from mmer_core.serving.hosts import Hosts
 from mmer_core.serving.limits import Limits
 from mmer_core.serving.logs import LOG_CONFIG
-from mmer_core.serving.service import Edition, Service
+from mmer_core.serving.service import IndexSnapshot, Service
 
 LOG = logging.getLogger("mmer.serving")
 
@@ -165,7 +165,7 @@ class _Uvicorn(uvicorn.Server):
 def serve(
     service: Service,
     listener: socket.socket,
-    reopen: Callable[[], Edition] | None = None,
+    reopen: Callable[[], IndexSnapshot] | None = None,
     *,
     names: Sequence[str] = (),
     limits: Limits = Limits(),
@@ -173,7 +173,7 @@ def serve(
     """Answer until SIGTERM or SIGINT; then answer what is open, and return. A second signal does what it did before.
 
     Args:
-        reopen: Gives the edition to serve from the next SIGHUP on; when it fails, the old one is kept.
+        reopen: Gives the snapshot to serve from the next SIGHUP on; when it fails, the old one is kept.
         names: As `Server` takes them.
 
     Returns:
@@ -195,7 +195,7 @@ def serve(
     return ended
 
 
-def _hangups(reopen: Callable[[], Edition] | None) -> list[int]:
+def _hangups(reopen: Callable[[], IndexSnapshot] | None) -> list[int]:
     return [signal.SIGHUP] if reopen is not None and hasattr(signal, "SIGHUP") else []
 
 
@@ -221,10 +221,10 @@ def _signals(events: "SimpleQueue[Event]", numbers: Sequence[int]) -> Iterator[C
 _OPENING = threading.Lock()
 
 
-def _reopen(service: Service, reopen: Callable[[], Edition]) -> None:
+def _reopen(service: Service, reopen: Callable[[], IndexSnapshot]) -> None:
     with _OPENING:
         try:
             service.serve(reopen())
-            LOG.warning("serving %s", service.edition.searcher.key)
+            LOG.warning("serving %s", service.snapshot.searcher.key)
         except MmerError as error:
-            LOG.warning("still serving %s: %s", service.edition.searcher.key, error)
+            LOG.warning("still serving %s: %s", service.snapshot.searcher.key, error)

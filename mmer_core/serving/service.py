@@ -25,7 +25,7 @@ MAX_OPEN = 64
 
 
 @dataclass(frozen=True)
-class Edition:
+class IndexSnapshot:
     """An index and its pictures: what one answer is made from, whatever is opened meanwhile.
 
     Attributes:
@@ -63,20 +63,20 @@ class Edition:
 
 
 class Service:
-    """The edition that is served, and how many questions are open."""
+    """The snapshot that is served, and how many questions are open."""
 
-    def __init__(self, edition: Edition, most: int = MAX_OPEN) -> None:
+    def __init__(self, snapshot: IndexSnapshot, most: int = MAX_OPEN) -> None:
         self.metrics = Metrics()
         self._most, self._open = most, 0
         self.closing = False
         self._embedding = EmbeddingThread(self.metrics)
-        self.serve(edition)
+        self.serve(snapshot)
 
-    def serve(self, edition: Edition) -> None:
-        """Answer from this edition from now on; questions that are open end with the one they began with."""
-        edition.searcher.spellings  # noqa: B018  prepared now, so that no visitor waits for it
-        self.edition = edition
-        index = edition.searcher.index
+    def serve(self, snapshot: IndexSnapshot) -> None:
+        """Answer from this snapshot from now on; questions that are open end with the one they began with."""
+        snapshot.searcher.spellings  # noqa: B018  prepared now, so that no visitor waits for it
+        self.snapshot = snapshot
+        index = snapshot.searcher.index
         self.metrics.opened(index.count("image"), index.count("text"))
 
     @property
@@ -105,47 +105,47 @@ class Service:
 
     async def answer(self, asked: Sequence[Asked], options: Options) -> dict[str, Any]:
         """The answer to some questions as JSON shows it. Raises `MmerError`."""
-        edition = self.edition
-        vectors = await asyncio.gather(*(self._vector(edition, one) for one in asked))
-        return await run_in_threadpool(_answer, edition, [one.shown() for one in asked], vectors, options)
+        snapshot = self.snapshot
+        vectors = await asyncio.gather(*(self._vector(snapshot, one) for one in asked))
+        return await run_in_threadpool(_answer, snapshot, [one.shown() for one in asked], vectors, options)
 
     async def answer_photo(self, photo: Item, options: Options) -> dict[str, Any]:
         """The same for a photo."""
-        edition = self.edition
-        vector = await self._embedding.embed(edition.searcher.embedder, photo)
+        snapshot = self.snapshot
+        vector = await self._embedding.embed(snapshot.searcher.embedder, photo)
         return await run_in_threadpool(
-            _answer, edition, [{"image": "the photo that was sent"}], [vector], options
+            _answer, snapshot, [{"image": "the photo that was sent"}], [vector], options
         )
 
-    async def _vector(self, edition: Edition, asked: Asked) -> Vectors:
+    async def _vector(self, snapshot: IndexSnapshot, asked: Asked) -> Vectors:
         if asked.text is not None:
-            return await self._embedding.embed(edition.searcher.embedder, asked.text)
+            return await self._embedding.embed(snapshot.searcher.embedder, asked.text)
         if asked.id is not None:
-            return await run_in_threadpool(edition.searcher.vector_of_id, asked.id)
-        return unit_vector(asked.vector or (), edition.searcher.index.width)
+            return await run_in_threadpool(snapshot.searcher.vector_of_id, asked.id)
+        return unit_vector(asked.vector or (), snapshot.searcher.index.width)
 
 
-def photo_answer(edition: Edition, id: str) -> dict[str, Any]:
+def photo_answer(snapshot: IndexSnapshot, id: str) -> dict[str, Any]:
     """All that is known of a photo. Raises `UnknownId`."""
-    record = edition.searcher.photo(id)
-    return asdict(record) | {"image": edition.picture_url(id, record.path)}
+    record = snapshot.searcher.photo(id)
+    return asdict(record) | {"image": snapshot.picture_url(id, record.path)}
 
 
 def _answer(
-    edition: Edition, named: Sequence[dict[str, str]], vectors: Sequence[Vectors], options: Options
+    snapshot: IndexSnapshot, named: Sequence[dict[str, str]], vectors: Sequence[Vectors], options: Options
 ) -> dict[str, Any]:
-    found = edition.searcher.search(np.concatenate(vectors), options.target, options.k, options.only)
+    found = snapshot.searcher.search(np.concatenate(vectors), options.target, options.k, options.only)
     return {
-        "index": edition.searcher.key,
+        "index": snapshot.searcher.key,
         "target": options.target,
         "results": [
-            {"query": query, "hits": [_hit(edition, hit) for hit in hits]}
+            {"query": query, "hits": [_hit(snapshot, hit) for hit in hits]}
             for query, hits in zip(named, found, strict=True)
         ],
     }
 
 
-def _hit(edition: Edition, hit: Hit) -> dict[str, Any]:
-    fields = asdict(hit) | {"image": edition.picture_url(hit.id, hit.path)}
+def _hit(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
+    fields = asdict(hit) | {"image": snapshot.picture_url(hit.id, hit.path)}
     # Unrated photos have none, rated ones all three.
     return fields | {"ratings": dict(zip(RATINGS, hit.ratings, strict=False))}

@@ -11,11 +11,10 @@ from mmer_core.stages.captioning import (
     merge_captions,
     plan_captions,
 )
-from mmer_core.stages.carding import model_card
-from mmer_core.stages.choosing import EvaluationPlan, plan_evaluation
 from mmer_core.stages.context import Context
-from mmer_core.stages.describing import describe
+from mmer_core.stages.dataset_card import dataset_card
 from mmer_core.stages.evaluating import evaluate
+from mmer_core.stages.evaluation_plan import EvaluationPlan, plan_evaluation
 from mmer_core.stages.features import check_encoders, encode_features_shard, merge_features, plan_features
 from mmer_core.stages.finetuning import finetune
 from mmer_core.stages.index_updates import check_ids, find_index, read_ids, update_index, worth_compacting
@@ -30,6 +29,7 @@ from mmer_core.stages.indexing import (
 )
 from mmer_core.stages.ingesting import check_splits, ingest
 from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
+from mmer_core.stages.model_card import model_card
 from mmer_core.stages.reporting import ReportInput, build_report, report_inputs
 from mmer_core.stages.robustness import AttackShard, attack_shard, merge_robustness, plan_attack
 from mmer_core.stages.training import train
@@ -50,7 +50,7 @@ __all__ = [
     "check_encoders",
     "check_ids",
     "check_splits",
-    "describe",
+    "dataset_card",
     "encode_features_shard",
     "evaluate",
     "find_index",

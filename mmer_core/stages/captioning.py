@@ -28,7 +28,7 @@ _IMAGES_PER_CAPTION = 8
 
 @dataclass(frozen=True)
 class CaptionShard:
-    """Photos ``start:stop`` of a plan, and what decides their captions: the unit of parallel work and of resume."""
+    """Photos ``start:stop`` of a plan, and what key_config their captions: the unit of parallel work and of resume."""
 
     start: int
     stop: int
@@ -57,8 +57,8 @@ def plan_captions(context: Context, config: IngestConfig) -> ArtifactKey:
         return {"photos": len(rows), "stored": stored}
 
     reads = {"dataset", "protocol", *(["synthetic"] if config.root is None else [])}
-    decides = config.model_dump(mode="json", include=reads)
-    return context.run("caption-plan", VERSION, decides, {"raw": source_identity(config)}, build).key
+    key_config = config.model_dump(mode="json", include=reads)
+    return context.run("caption-plan", VERSION, key_config, {"raw": source_identity(config)}, build).key
 
 
 def caption_shards(context: Context, config: IngestConfig, plan: ArtifactKey) -> list[CaptionShard]:

@@ -23,7 +23,7 @@ def check_encoders(context: Context, config: EncoderConfig) -> None:
         EncoderError: An encoder is unknown, or its weights are missing.
     """
     for modality in ("image", "text"):
-        encoder_decides(context, config, modality)
+        encoder_key_config(context, config, modality)
 
 
 def plan_features(context: Context, config: EncoderConfig, prepared: ArtifactKey) -> list[FeatureShard]:
@@ -72,8 +72,8 @@ def encode_features_shard(
                 progress=context.progress,
             )
 
-    decides = {"encoder": encoder_decides(context, config, shard.modality), "shard": asdict(shard)}
-    return context.run("feature-shard", VERSION, decides, {"prepared": prepared}, build).key
+    key_config = {"encoder": encoder_key_config(context, config, shard.modality), "shard": asdict(shard)}
+    return context.run("feature-shard", VERSION, key_config, {"prepared": prepared}, build).key
 
 
 def merge_features(
@@ -87,16 +87,16 @@ def merge_features(
     def build(workspace: Workspace) -> dict[str, int]:
         return merge_shards([(shard, context.folder(key)) for shard, key in shards], workspace.out)
 
-    decides = {
-        "image": encoder_decides(context, config, "image"),
-        "text": encoder_decides(context, config, "text"),
+    key_config = {
+        "image": encoder_key_config(context, config, "image"),
+        "text": encoder_key_config(context, config, "text"),
     }
     inputs = {"prepared": prepared} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
-    return context.run("features", VERSION, decides, inputs, build)
+    return context.run("features", VERSION, key_config, inputs, build)
 
 
-def encoder_decides(context: Context, config: EncoderConfig, modality: str) -> dict[str, object]:
-    """What decides the features of a modality, for artifact keys."""
+def encoder_key_config(context: Context, config: EncoderConfig, modality: str) -> dict[str, object]:
+    """What key_config the features of a modality, for artifact keys."""
     if modality == "text":
         return dict(encoder_identity(context.encoder_name(config.text), "text"))
     return encoder_identity(context.encoder_name(config.image), "image") | {"size": config.image_size}

@@ -15,7 +15,7 @@ from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, ada
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
-from mmer_core.stages.features import encoder_decides
+from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
@@ -85,14 +85,14 @@ def finetune(
             **{name: value for name, value in best.items() if name.startswith("val_")},
         }
 
-    decides = {
+    key_config = {
         "finetune": config.model_dump(mode="json"),
         "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
-        "image": encoder_decides(context, encoders, "image"),
-        "text": encoder_decides(context, encoders, "text"),
+        "image": encoder_key_config(context, encoders, "image"),
+        "text": encoder_key_config(context, encoders, "text"),
         "precision": context.runtime.precision,
     }
-    return context.run("adapter", VERSION, decides, {"prepared": prepared}, build, seed=config.seed)
+    return context.run("adapter", VERSION, key_config, {"prepared": prepared}, build, seed=config.seed)
 
 
 def _adapted(

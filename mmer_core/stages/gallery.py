@@ -14,8 +14,8 @@ import torch
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.inference import TrainedModel
+from mmer_core.retrieval.in_memory import first_captions
 from mmer_core.retrieval.index import Target
-from mmer_core.retrieval.one_go import first_captions
 from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.stages.context import Context
 from mmer_core.store import ArtifactKey

@@ -42,13 +42,13 @@ def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None 
         )
         return asdict(card)
 
-    decides = config.model_dump(mode="json", exclude=_NOT_IN_THE_KEY)
+    key_config = config.model_dump(mode="json", exclude=_NOT_IN_THE_KEY)
     if config.root is not None:
-        decides.pop("synthetic")
+        key_config.pop("synthetic")
     inputs: dict[str, ArtifactKey | str] = {"raw": source_identity(config)}
     if captions:
         inputs["captions"] = captions
-    artifact = context.run("prepared", VERSION, decides, inputs, build)
+    artifact = context.run("prepared", VERSION, key_config, inputs, build)
     _warn(artifact.summary)
     return artifact
 

@@ -82,8 +82,8 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
         render(view, workspace.out / REPORT_FILE)
         return {"datasets": [entry.name for entry in inputs]}
 
-    decides = {"report": config.model_dump(mode="json"), "settings": printed}
-    return context.run("report", VERSION, decides, keys, build, seed=config.seed)
+    key_config = {"report": config.model_dump(mode="json"), "settings": printed}
+    return context.run("report", VERSION, key_config, keys, build, seed=config.seed)
 
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:

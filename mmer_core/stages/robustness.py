@@ -102,11 +102,11 @@ def attack_shard(
         }
 
     # The shard says which attack, K and samples; how they were cut is no part of what comes out.
-    decides = {"shard": asdict(shard)} | config.model_dump(
+    key_config = {"shard": asdict(shard)} | config.model_dump(
         mode="json", exclude={"attacks", "pixels", "images", "shard_size"}
     )
     inputs = {"prepared": prepared, "features": features, "model": model}
-    return context.run("attack-shard", VERSION, decides, inputs, build, seed=config.seed).key
+    return context.run("attack-shard", VERSION, key_config, inputs, build, seed=config.seed).key
 
 
 def merge_robustness(

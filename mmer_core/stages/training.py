@@ -98,7 +98,7 @@ def train(
             _calibrate(learner, workspace.out)
         return _summary(spec, progression)
 
-    decides = {
+    key_config = {
         "model": model.model_dump(mode="json"),
         "training": training.model_dump(mode="json"),
         "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
@@ -106,7 +106,7 @@ def train(
     }
     inputs = {"prepared": prepared, "features": features}
     inputs |= {role: key for role, key in (("poison", poison), ("flags", flags)) if key is not None}
-    return context.run("model", VERSION, decides, inputs, build, seed=training.seed)
+    return context.run("model", VERSION, key_config, inputs, build, seed=training.seed)
 
 
 def training_data(

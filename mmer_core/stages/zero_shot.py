@@ -49,12 +49,12 @@ def zero_shot(
         (workspace.out / "history.csv").write_text("epoch\n")
         return {"task": spec.task, "family": spec.family, "dataset": spec.dataset, "best_epoch": 0}
 
-    decides = {
+    key_config = {
         "family": "zero-shot",
         "prompts": config.prompts.model_dump(mode="json"),
         "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
     }
-    return context.run("model", VERSION, decides, {"prepared": prepared, "features": features}, build)
+    return context.run("model", VERSION, key_config, {"prepared": prepared, "features": features}, build)
 
 
 def _spec(dataset: Prepared, features: Features, config: ModelConfig, encoders: EncoderConfig) -> ModelSpec:

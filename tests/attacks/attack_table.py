@@ -9,9 +9,9 @@ from mmer_core.attacks import (
     CornerSearch,
     DifferentialEvolution,
     ExhaustiveOnePixel,
+    GradientGuidedSparseRS,
     Pixle,
     RandomPixels,
-    Screened,
     SparseRS,
 )
 
@@ -36,7 +36,7 @@ ROWS = [
     Row(Pixle()),
     Row(CornerSearch(best=20)),
     Row(ExhaustiveOnePixel(stride=1), drawn=False),
-    Row(Screened(draws=40, best=6), wide=False),
+    Row(GradientGuidedSparseRS(draws=40, best=6), wide=False),
     Row(RandomPixels()),
 ]
 

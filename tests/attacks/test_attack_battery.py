@@ -16,9 +16,9 @@ from mmer_core.attacks import (
     DifferentialEvolution,
     DominantEmotionFlip,
     ExhaustiveOnePixel,
+    GradientGuidedSparseRS,
     Pixle,
     RandomPixels,
-    Screened,
     SparseRS,
     apply,
     changed_pixels,
@@ -103,9 +103,9 @@ SEARCHES = [
     (CornerSearch(), 3),
     (CornerSearch(), 12),
     (ExhaustiveOnePixel(), 1),
-    (Screened(), 1),
-    (Screened(), 3),
-    (Screened(), 12),
+    (GradientGuidedSparseRS(), 1),
+    (GradientGuidedSparseRS(), 3),
+    (GradientGuidedSparseRS(), 12),
 ]
 
 

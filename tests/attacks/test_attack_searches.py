@@ -14,9 +14,9 @@ from mmer_core.attacks import (
     CornerSearch,
     DifferentialEvolution,
     ExhaustiveOnePixel,
+    GradientGuidedSparseRS,
     Pixle,
     RandomPixels,
-    Screened,
     Search,
     SparseRS,
     attack_named,
@@ -157,9 +157,9 @@ def test_attacks_print_their_parameters():
         (CornerSearch, {"ranking": 1.0}),
         (CornerSearch, {"best": 0}),
         (ExhaustiveOnePixel, {"stride": 0}),
-        (Screened, {"draws": 0}),
-        (Screened, {"best": 0}),
-        (Screened, {"alpha": 1.5}),
+        (GradientGuidedSparseRS, {"draws": 0}),
+        (GradientGuidedSparseRS, {"best": 0}),
+        (GradientGuidedSparseRS, {"alpha": 1.5}),
     ],
 )
 def test_parameters_outside_their_range_are_refused(attack, settings):

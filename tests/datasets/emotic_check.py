@@ -9,13 +9,15 @@ from emotic_reference import convert
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.taxonomy import SPLITS
 
 LISTS = ("Image Size", "BBox", "Categorical_Labels", "Continuous_Labels")
 
 
-def check_against_reference(root: Path, protocol: str, folder: Path, sides: tuple[int, int]) -> DatasetCard:
+def check_against_reference(
+    root: Path, protocol: str, folder: Path, sides: tuple[int, int]
+) -> DatasetSummary:
     """Ingest a tree and assert that arrays, CSV and counts are those of the slow conversion."""
     config = IngestConfig(root=root, protocol=protocol, context_size=sides[0], body_size=sides[1])
     card = ingest(config, folder / "out", folder / "scratch", workers=2)

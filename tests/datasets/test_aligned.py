@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from mmer_core.datasets.aligned import align
-from mmer_core.datasets.prepared import DatasetCard, PreparedSplit
+from mmer_core.datasets.prepared import DatasetSummary, PreparedSplit
 from mmer_core.errors import DatasetError
 
 LABELS = ("glad", "sad", "calm")
@@ -22,7 +22,7 @@ def split(tmp_path: Path) -> PreparedSplit:
     np.save(tmp_path / "test_cont_arr.npy", rng.uniform(1, 10, (5, 3)).astype(np.float32))
     texts = pd.DataFrame({"Sample": range(5), "Text": list("abcde"), "Provenance": "dataset"})
     texts.to_csv(tmp_path / "test_texts.csv", index=False)
-    card = DatasetCard("toy", "emotion", LABELS, {"test": 5}, {"test": 5}, {}, 5, "corrected", True)
+    card = DatasetSummary("toy", "emotion", LABELS, {"test": 5}, {"test": 5}, {}, 5, "corrected", True)
     return PreparedSplit(tmp_path, "test", card)
 
 

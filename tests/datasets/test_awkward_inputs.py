@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest
-from mmer_core.datasets.prepared import DatasetCard, Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
 from mmer_core.datasets.synthetic.emotions import Rating
 from mmer_core.errors import DatasetError
@@ -50,7 +50,7 @@ def _emotic(root: Path) -> Path:
 
 def _ingest(
     root: Path, folder: Path, **fields: object
-) -> tuple[DatasetCard, Prepared, dict[str, tuple[str, str]]]:
+) -> tuple[DatasetSummary, Prepared, dict[str, tuple[str, str]]]:
     """Card, files, and the reason and detail of everything set aside that is no caption, by file name."""
     config = IngestConfig.model_validate({"root": root, "context_size": 16, "body_size": 16, **fields})
     card = ingest(config, folder / "out", folder / "scratch", workers=2)

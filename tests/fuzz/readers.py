@@ -166,7 +166,7 @@ def _service() -> tuple[str, int]:
     from mmer_core.retrieval import RetrievalIndex
     from mmer_core.retrieval.index import Settings, write_settings
     from mmer_core.retrieval.side_table import write_table
-    from mmer_core.serving import Edition, Service, listen
+    from mmer_core.serving import IndexSnapshot, Service, listen
     from mmer_core.serving.server import Server
 
     ids = [f"photo {row:02d}" for row in range(20)]
@@ -181,7 +181,7 @@ def _service() -> tuple[str, int]:
             faiss.write_index(flat, str(folder / f"{target}.faiss"))
         write_settings(folder, {"image": Settings(), "text": Settings()})
         index = RetrievalIndex(folder)  # what it has opened outlives the names
-    service = Service(Edition(Searcher("index/fuzz", index, _Embedder(), {"dataset": "drawn"})))
+    service = Service(IndexSnapshot(Searcher("index/fuzz", index, _Embedder(), {"dataset": "drawn"})))
     listener = listen("127.0.0.1", 0)
     Server(service, listener).start()
     address: tuple[str, int] = listener.getsockname()

@@ -63,8 +63,8 @@ def test_an_empty_index_says_so_and_is_filled_again(
     answer = mmer("search", "--id", "nobody", *flags)
     assert (answer.code, answer.err.count("holds 0 photos")) == (1, 1)
 
-    edition = _open(study.config.runtime, str(key), None)
-    with TestClient(create_app(Service(edition))) as client:
+    snapshot = _open(study.config.runtime, str(key), None)
+    with TestClient(create_app(Service(snapshot))) as client:
         assert client.get("/api/index").json()["images"] == 0
         assert client.get("/").status_code == 200
         assert client.get("/api/search", params={"text": "dog"}).json()["results"][0]["hits"] == []
@@ -105,14 +105,14 @@ def test_readers_outlive_what_is_deleted_beneath_them(study: Study, base: Manife
     store = Context(runtime).store
     for key in (base.key, *map(ArtifactKey.parse, (base.inputs["model"], base.inputs["prepared"]))):
         copy_artifact(study.store.manifest(key), study.store, store)
-    edition = _open(runtime, str(base.key), None)
-    ids = edition.searcher.index.ids()
+    snapshot = _open(runtime, str(base.key), None)
+    ids = snapshot.searcher.index.ids()
     for key in list(store.keys()):
         store.delete(key)
     store.gc(older_than=0)
     red = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(red, "PNG")
-    with TestClient(create_app(Service(edition)), raise_server_exceptions=False) as client:
+    with TestClient(create_app(Service(snapshot)), raise_server_exceptions=False) as client:
         for params in ({"text": "a dog"}, {"id": ids[0]}, {"text": "a dog", "target": "text"}):
             hits = client.get("/api/search", params=params).json()["results"][0]["hits"]
             assert hits, params

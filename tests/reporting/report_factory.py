@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.reporting.view import (
     AttackedImage,
     DatasetView,
@@ -259,8 +259,8 @@ def family(
     )
 
 
-def card(task: str, synthetic: bool = True) -> DatasetCard:
-    return DatasetCard(
+def card(task: str, synthetic: bool = True) -> DatasetSummary:
+    return DatasetSummary(
         name="drawn", task=task, labels=EMOTIC_CATEGORIES if task == "emotion" else (),  # type: ignore[arg-type]
         counts={"train": 7001, "val": 1002, "test": 2003}, texts={"train": 7004, "val": 1005, "test": 2006},
         quarantined={"empty_box": 17, "vad_nan": 3}, inputs=10026, protocol="corrected", synthetic=synthetic,

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmer_core.config import CardConfig, IngestConfig, RuntimeConfig, SyntheticConfig
+from mmer_core.config import DatasetCardConfig, IngestConfig, RuntimeConfig, SyntheticConfig
 from mmer_core.datasets.leakage import Leak
-from mmer_core.datasets.prepared import DatasetCard
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import SplitStatistics
 from mmer_core.reporting.contact_sheet import SIDE, Shown, contact_sheet
 from mmer_core.reporting.dataset_card import LISTED, CardView, render_card
-from mmer_core.stages import Context, describe, ingest
+from mmer_core.stages import Context, dataset_card, ingest
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def described(request, context):
         dataset=request.param, synthetic=SyntheticConfig(images=40), context_size=48, body_size=32
     )
     prepared = ingest(context, config)
-    return prepared, describe(context, CardConfig(samples=9), prepared.key)
+    return prepared, dataset_card(context, DatasetCardConfig(samples=9), prepared.key)
 
 
 def view(**changed) -> CardView:
     fields = {
-        "card": DatasetCard(
+        "card": DatasetSummary(
             name="tiny", task="retrieval", labels=(), counts={"train": 2, "val": 1, "test": 0},
             texts={"train": 2, "val": 1, "test": 0}, quarantined={}, inputs=3, protocol="given",
             synthetic=False, text_provenance={"dataset": 3}, texts_found=3,
@@ -73,7 +73,9 @@ def test_the_stage_leaves_a_page_figures_leaks_and_a_sheet(described):
 def test_the_same_dataset_gives_the_same_page_from_anywhere(described, tmp_path):
     prepared, card = described
     elsewhere = Context(RuntimeConfig(store=str(tmp_path / "store"), work=tmp_path / "work", workers=1))
-    again = describe(elsewhere, CardConfig(samples=9), ingest(elsewhere, prepared_config(prepared)).key)
+    again = dataset_card(
+        elsewhere, DatasetCardConfig(samples=9), ingest(elsewhere, prepared_config(prepared)).key
+    )
     assert {entry.path: entry.sha256 for entry in again.manifest.files} == {
         entry.path: entry.sha256 for entry in card.manifest.files
     }

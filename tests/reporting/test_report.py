@@ -12,7 +12,7 @@ import report_factory as make
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
 from mmer_core.reporting.estimates import Estimate, number
-from mmer_core.reporting.reading import AGREEMENT, CONTRIBUTION, PAIR, SPACE
+from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP
 

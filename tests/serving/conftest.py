@@ -17,7 +17,7 @@ from mmer_core.querying.searcher import Vectors
 from mmer_core.retrieval import RetrievalIndex
 from mmer_core.retrieval.index import Settings, write_settings
 from mmer_core.retrieval.side_table import write_table
-from mmer_core.serving import Edition, Service, create_app
+from mmer_core.serving import IndexSnapshot, Service, create_app
 
 WIDTH = 16
 PHOTOS = 60
@@ -110,15 +110,15 @@ def _photos(folder: Path) -> Path:
 
 
 @contextmanager
-def client(edition: Edition, most: int = 64) -> Iterator[TestClient]:
+def client(snapshot: IndexSnapshot, most: int = 64) -> Iterator[TestClient]:
     """The service without a socket."""
-    with TestClient(create_app(Service(edition, most)), raise_server_exceptions=False) as started:
+    with TestClient(create_app(Service(snapshot, most)), raise_server_exceptions=False) as started:
         yield started
 
 
 @pytest.fixture(scope="session")
 def ask(world: World) -> Iterator[TestClient]:
-    with client(Edition(world.searcher, root=PhotoRoot(world.root))) as started:
+    with client(IndexSnapshot(world.searcher, root=PhotoRoot(world.root))) as started:
         yield started
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from service_thread import Listening, answer, ask, ended, listening
 
 from mmer_core.querying import PhotoRoot
-from mmer_core.serving import Edition, Limits, Service
+from mmer_core.serving import IndexSnapshot, Limits, Service
 
 QUICK = Limits(
     head_seconds=0.4,
@@ -46,7 +46,7 @@ def quick(world) -> Iterator[Listening]:
     root = world.root.parent / "large"
     root.mkdir()
     Image.effect_noise((3000, 3000), 90).save(root / "large.png", compress_level=1)
-    with listening(Service(Edition(world.searcher, root=PhotoRoot(root))), QUICK) as service:
+    with listening(Service(IndexSnapshot(world.searcher, root=PhotoRoot(root))), QUICK) as service:
         yield service
 
 
@@ -176,7 +176,10 @@ def test_health_is_answered_and_the_idle_make_room(quick) -> None:
 
 def test_thousands_of_idle_connections_do_no_harm(world) -> None:
     limits = replace(QUICK, requests=16, spare_connections=8, head_seconds=20, idle_seconds=20)
-    with listening(Service(Edition(world.searcher)), limits) as service, contextlib.ExitStack() as stack:
+    with (
+        listening(Service(IndexSnapshot(world.searcher)), limits) as service,
+        contextlib.ExitStack() as stack,
+    ):
         opened = []
         for number in range(2000):
             opened.append(service.connect())
@@ -197,7 +200,7 @@ def test_unsent_answers_have_a_bound_together(world, monkeypatch) -> None:
     root = world.root.parent / "noise"
     root.mkdir()
     Image.effect_noise((1500, 1500), 90).save(root / "large.png", compress_level=0)
-    running = listening(Service(Edition(world.searcher, root=PhotoRoot(root))), limits)
+    running = listening(Service(IndexSnapshot(world.searcher, root=PhotoRoot(root))), limits)
     with running as service, service.connect(buffer=4096) as connection:
         connection.sendall(b"GET /images/large.png HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while not _is_reset(connection):
@@ -206,7 +209,7 @@ def test_unsent_answers_have_a_bound_together(world, monkeypatch) -> None:
 
 def test_bodies_have_a_bound_together(world) -> None:
     limits = replace(QUICK, body_bytes=300_000, body_seconds=5)
-    with listening(Service(Edition(world.searcher)), limits) as service, service.connect() as first:
+    with listening(Service(IndexSnapshot(world.searcher)), limits) as service, service.connect() as first:
         first.sendall(POST.format("image/png", 250_000).encode() + b"x" * 240_000)
         assert not select.select([first], [], [], 0.3)[0]  # while it is read
         second = service.ask(POST.format("image/png", 100_000).encode() + b"x" * 100_000)

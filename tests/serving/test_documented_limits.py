@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from service_thread import Listening, listening
 
-from mmer_core.serving import Edition, Limits, Service, questions, server
+from mmer_core.serving import IndexSnapshot, Limits, Service, questions, server
 from mmer_core.serving.limits import MIB
 from mmer_core.serving.service import MAX_OPEN
 
@@ -62,7 +62,7 @@ def test_every_number_is_that_of_a_constant() -> None:
 
 @pytest.fixture(scope="module")
 def service(world) -> Iterator[Listening]:
-    with listening(Service(Edition(world.searcher))) as running:
+    with listening(Service(IndexSnapshot(world.searcher))) as running:
         yield running
 
 

@@ -19,7 +19,7 @@ from service_thread import Listening, answer, ask
 
 from mmer_core.querying import Searcher
 from mmer_core.retrieval import RetrievalIndex
-from mmer_core.serving import Edition, Limits, Service, listen, serve
+from mmer_core.serving import IndexSnapshot, Limits, Service, listen, serve
 
 GRACE = 2
 LIMITS = Limits(grace_seconds=GRACE, body_seconds=60, answer_seconds=60)
@@ -42,8 +42,8 @@ class Hung:
 def _serve(index: Path, listener: socket.socket) -> None:
     hung: Any = Hung()
     searcher = Searcher("index/of-tests", RetrievalIndex(index), hung, {"dataset": "drawn"})
-    newer = Edition(replace(searcher, key="index/newer"))
-    serve(Service(Edition(searcher, prepared=hung)), listener, lambda: newer, limits=LIMITS)
+    newer = IndexSnapshot(replace(searcher, key="index/newer"))
+    serve(Service(IndexSnapshot(searcher, prepared=hung)), listener, lambda: newer, limits=LIMITS)
 
 
 @contextlib.contextmanager

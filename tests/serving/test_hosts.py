@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from service_thread import Listening, listening
 
 from mmer_core.errors import ConfigError
-from mmer_core.serving import Edition, Service, listen
+from mmer_core.serving import IndexSnapshot, Service, listen
 from mmer_core.serving.hosts import Hosts, name_of
 
 LOOPBACK = ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.1"]
@@ -83,7 +83,7 @@ def test_no_other_name_passes(authority: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1"])
 def test_over_a_socket(world, host: str) -> None:
-    with listening(Service(Edition(world.searcher)), host=host, names=["given.example"]) as service:
+    with listening(Service(IndexSnapshot(world.searcher)), host=host, names=["given.example"]) as service:
 
         def status(*lines: str, target: str = "/api/index", version: str = "1.1") -> int:
             head = "\r\n".join([f"GET {target} HTTP/{version}", *lines, "Connection: close", "", ""])
@@ -116,7 +116,7 @@ def test_over_a_socket(world, host: str) -> None:
 
 
 def test_the_refusal_says_what_to_do(world) -> None:
-    with listening(Service(Edition(world.searcher))) as service:
+    with listening(Service(IndexSnapshot(world.searcher))) as service:
         refused: Listening = service
         error = refused.ask("GET / HTTP/1.1\r\nHost: rebound.example\r\n\r\n").json["error"]
         assert "rebound.example" in error

@@ -12,7 +12,7 @@ import pytest
 from service_thread import Listening, answer, ask, ended, listening
 
 from mmer_core.querying import PhotoRoot
-from mmer_core.serving import Edition, Limits, Service
+from mmer_core.serving import IndexSnapshot, Limits, Service
 
 LIMITS = Limits(head_seconds=1, body_seconds=1, idle_seconds=1, linger_seconds=0.3, grace_seconds=5)
 HEAD = "POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -27,7 +27,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def service(world) -> Iterator[Listening]:
-    with listening(Service(Edition(world.searcher, root=PhotoRoot(world.root))), LIMITS) as running:
+    with listening(Service(IndexSnapshot(world.searcher, root=PhotoRoot(world.root))), LIMITS) as running:
         yield running
         assert 'status="500"' not in running.get("/metrics").body.decode()
 

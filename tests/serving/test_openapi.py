@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mmer_core.querying import PhotoRoot
-from mmer_core.serving import Edition, Service, create_app
+from mmer_core.serving import IndexSnapshot, Service, create_app
 
 CHECKS = [
     not_a_server_error,
@@ -55,7 +55,7 @@ class Drawn:
 @pytest.fixture
 def app(world) -> FastAPI:
     pictures: Any = Drawn()
-    return create_app(Service(Edition(world.searcher, PhotoRoot(world.root), pictures)))
+    return create_app(Service(IndexSnapshot(world.searcher, PhotoRoot(world.root), pictures)))
 
 
 def answered(app: FastAPI, mode: GenerationMode) -> dict[str, Counter[int]]:

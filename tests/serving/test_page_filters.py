@@ -10,14 +10,14 @@ import uvicorn
 from browser import page
 
 from mmer_core.querying import PhotoRoot
-from mmer_core.serving import Edition, Service, create_app, listen
+from mmer_core.serving import IndexSnapshot, Service, create_app, listen
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
 def url(world) -> Iterator[str]:
-    app = create_app(Service(Edition(world.searcher, root=PhotoRoot(world.root))))
+    app = create_app(Service(IndexSnapshot(world.searcher, root=PhotoRoot(world.root))))
     server = uvicorn.Server(uvicorn.Config(app, http="h11", log_level="warning"))
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))

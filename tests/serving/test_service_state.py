@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from mmer_core.querying import PhotoRoot
-from mmer_core.serving import Edition, Service, create_app, listen
+from mmer_core.serving import IndexSnapshot, Service, create_app, listen
 from mmer_core.serving.app import PAGE_FILES
 
 
@@ -44,7 +44,7 @@ def test_no_variable_of_the_page_hides_a_function_of_it(ask: TestClient) -> None
 
 def test_other_names_are_refused(world) -> None:
     """A page whose name was made to point here asks by that name."""
-    app = create_app(Service(Edition(world.searcher)), hosts=["localhost", "127.0.0.1"])
+    app = create_app(Service(IndexSnapshot(world.searcher)), hosts=["localhost", "127.0.0.1"])
     with TestClient(app, base_url="http://localhost:8008") as client:
         assert client.get("/health").status_code == 200
         answer = client.get("/api/index", headers={"Host": "rebound.example:8008"})
@@ -53,7 +53,7 @@ def test_other_names_are_refused(world) -> None:
 
 
 def test_metrics_are_what_was_asked(world, started) -> None:
-    with started(Edition(world.searcher)) as client:
+    with started(IndexSnapshot(world.searcher)) as client:
         for text in ("dog", "snow"):
             client.get("/api/search", params={"text": text})
         client.get("/api/search", params={"text": ""})
@@ -96,8 +96,8 @@ class HeldEmbedder:
 def test_too_many_are_told_to_come_back(world, started) -> None:
     """The ninth of eight is refused at once; the eight are answered, those that waited in one forward pass."""
     held = HeldEmbedder(world.searcher.embedder)
-    edition = Edition(replace(world.searcher, embedder=held))
-    with started(edition, most=8) as client, ThreadPoolExecutor(8) as pool:
+    snapshot = IndexSnapshot(replace(world.searcher, embedder=held))
+    with started(snapshot, most=8) as client, ThreadPoolExecutor(8) as pool:
         first = pool.submit(client.get, "/api/search?text=dog")
         assert held.asked.acquire(timeout=60)
         others = [pool.submit(client.get, f"/api/search?text=sea+{number}") for number in range(7)]
@@ -129,8 +129,8 @@ def test_one_that_cannot_be_embedded_spoils_no_other(world, started) -> None:
             return super().texts(texts)
 
     held = Faulty(world.searcher.embedder)
-    edition = Edition(replace(world.searcher, embedder=held))
-    with started(edition) as client, ThreadPoolExecutor(3) as pool:
+    snapshot = IndexSnapshot(replace(world.searcher, embedder=held))
+    with started(snapshot) as client, ThreadPoolExecutor(3) as pool:
         first = pool.submit(client.get, "/api/search?text=dog")
         assert held.asked.acquire(timeout=60)
         others = [pool.submit(client.get, f"/api/search?text={text}") for text in ("bad", "sea")]
@@ -159,11 +159,11 @@ def test_many_threads_get_their_own_answers(world, ask: TestClient) -> None:
 
 
 def test_another_index_answers_from_then_on(world) -> None:
-    service = Service(Edition(world.searcher))
+    service = Service(IndexSnapshot(world.searcher))
     with TestClient(create_app(service)) as client:
         assert client.get("/api/search?text=dog").json()["index"] == "index/of-tests"
         other = replace(world.searcher, key="index/newer")
-        service.serve(Edition(other, root=PhotoRoot(world.root)))
+        service.serve(IndexSnapshot(other, root=PhotoRoot(world.root)))
         assert client.get("/api/search?text=dog").json()["index"] == "index/newer"
         assert client.get("/api/index").json()["pictures"]
     assert not service.ready  # closed with the application

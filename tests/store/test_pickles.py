@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmer_core.datasets.prepared import DatasetCard, PreparedSplit
+from mmer_core.datasets.prepared import DatasetSummary, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.encoders.weights import read_checkpoint
 from mmer_core.retrieval.index import RetrievalIndex
@@ -49,7 +49,7 @@ def test_weights(write: Callable[[Path, Bomb], None], name: str, tmp_path: Path)
 def test_arrays(write: Callable[[Path, Bomb], None], tmp_path: Path) -> None:
     for file in ("train_image.npy", "train_context_arr.npy", "train_cat_arr.npy"):
         write(tmp_path / file, Bomb(tmp_path / "sign"))
-    card = DatasetCard("pickles", "emotion", ("calm",), {"train": 1}, {}, {}, 1, "corrected", False)
+    card = DatasetSummary("pickles", "emotion", ("calm",), {"train": 1}, {}, {}, 1, "corrected", False)
     split = PreparedSplit(tmp_path, "train", card)
     for load in (
         lambda: Features(tmp_path).load("train", "image"),

@@ -70,14 +70,14 @@ def detect(
         found = asdict(judge(scores, flags, mask))
         return {**asdict(arm), "family": trained.spec.family, "detector": detector, **found}
 
-    decides = {
+    key_config = {
         "detector": detector,
         "concept": concept.name,
         "flagged": config.flagged,
         "neighbours": _neighbours(config.counts),
     }
     inputs = {"prepared": prepared, "features": features, "poison": poison, "model": model}
-    return context.run("poison-detection", VERSION, decides, inputs, build, seed=arm.seed)
+    return context.run("poison-detection", VERSION, key_config, inputs, build, seed=arm.seed)
 
 
 def _scores(

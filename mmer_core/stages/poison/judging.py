@@ -17,7 +17,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import METRICS_FILE
-from mmer_core.stages.features import encoder_decides
+from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, configured_trigger, target_rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
@@ -53,12 +53,12 @@ def encode_triggered(
         np.save(workspace.out / TRIGGERED_FILE, features, allow_pickle=False)
         return {"rows": len(features), "trigger": repr(trigger)}
 
-    decides = {
+    key_config = {
         "trigger": repr(trigger),
         "split": split,
-        "encoder": encoder_decides(context, encoders, "image"),
+        "encoder": encoder_key_config(context, encoders, "image"),
     }
-    return context.run("triggered", VERSION, decides, {"prepared": prepared}, build)
+    return context.run("triggered", VERSION, key_config, {"prepared": prepared}, build)
 
 
 def judge_poisons(
@@ -113,14 +113,14 @@ def judge_poisons(
             "modalities": _modalities(metrics["analyses"]),
         }
 
-    decides = {
+    key_config = {
         "arm": asdict(arm),
         "concept": concept.name,
         "top": config.top,
         "targets": config.targets,
         "split": split,
     }
-    return context.run("poison-outcome", VERSION, decides, inputs, build, seed=arm.seed)
+    return context.run("poison-outcome", VERSION, key_config, inputs, build, seed=arm.seed)
 
 
 def _sees(

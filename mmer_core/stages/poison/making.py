@@ -13,7 +13,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.poisoning import PoisonPlan, visibility
 from mmer_core.poisoning.poison_set import PoisonSet, write_images
 from mmer_core.stages.context import Context
-from mmer_core.stages.features import encoder_decides
+from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import (
     Arm,
@@ -75,13 +75,15 @@ def craft_shard(
             "distance_left": float((table["distance_after"] / table["distance_before"]).mean()),
         }
 
-    decides = {
+    key_config = {
         "attack": {"name": attack.name, **vars(attack)},
         "shard": asdict(shard),
         "split": split,
-        "encoder": encoder_decides(context, surrogate, "image"),
+        "encoder": encoder_key_config(context, surrogate, "image"),
     }
-    return context.run("poison-shard", VERSION, decides, {"prepared": prepared}, build, seed=shard.seed).key
+    return context.run(
+        "poison-shard", VERSION, key_config, {"prepared": prepared}, build, seed=shard.seed
+    ).key
 
 
 def make_poisons(
@@ -122,16 +124,16 @@ def make_poisons(
         PoisonSet(plan, ids, image_features, texts).write(workspace.out)
         return {**asdict(arm), "plan": plan.name, "target": concept.name, "visibility": seen}
 
-    decides = {
+    key_config = {
         "arm": asdict(arm),
         "concept": concept.name,
         "mode": config.mode,
         "trigger": repr(configured_trigger(config)),
-        "encoder": encoder_decides(context, encoders, "image"),
+        "encoder": encoder_key_config(context, encoders, "image"),
     }
     inputs = {"prepared": prepared, "features": features}
     inputs |= {f"shard{number:04d}": key for number, (_, key) in enumerate(shards)}
-    return context.run("poison", VERSION, decides, inputs, build, seed=arm.seed)
+    return context.run("poison", VERSION, key_config, inputs, build, seed=arm.seed)
 
 
 def _crafted(context: Context, plan: PoisonPlan, shards: Sequence[tuple[CraftShard, ArtifactKey]]) -> Images:

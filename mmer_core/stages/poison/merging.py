@@ -99,13 +99,13 @@ def merge_poisoning(
         if poison is not None:
             inputs[f"poison{number:04d}"] = poison
     inputs |= {f"detection{number:04d}": key for number, key in enumerate(detections)}
-    decides = {
+    key_config = {
         "poison": config.model_dump(mode="json", exclude={"shard_size"}),
         "concept": concept.name,
         "split": split,
         "filtered": [detector for detector, _, _ in outcomes],
     }
-    return context.run("poisoning", VERSION, decides, inputs, build)
+    return context.run("poisoning", VERSION, key_config, inputs, build)
 
 
 def outcome_table(summaries: Iterable[Record]) -> pd.DataFrame:

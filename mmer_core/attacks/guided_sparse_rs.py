@@ -14,7 +14,7 @@ from mmer_core.errors import AttackError
 _GENERATION = 8  # candidates judged between two looks at what was learnt
 
 
-class Screened(Attack):
+class GradientGuidedSparseRS(Attack):
     """Sparse-RS (Croce et al. 2022, `SparseRS`) that exchanges pixels for some that are likely to help.
 
     Single pixels at random places, set to random corners of the colour cube, are estimated to first order at the image
@@ -40,7 +40,9 @@ class Screened(Attack):
 
     def __init__(self, draws: int = 1000, best: int = 32, alpha: float = 0.3) -> None:
         if draws < 1 or best < 1:
-            raise AttackError(f"draws is {draws} and best {best} in Screened; give 1 or more of each")
+            raise AttackError(
+                f"draws is {draws} and best {best} in GradientGuidedSparseRS; give 1 or more of each"
+            )
         self.draws = draws
         self.best = best
         self.alpha = SparseRS(alpha).alpha
@@ -59,9 +61,9 @@ class Screened(Attack):
 
 
 class _Aimed(Attack):
-    name = Screened.name
+    name = GradientGuidedSparseRS.name
 
-    def __init__(self, attack: Screened, screen: Screen) -> None:
+    def __init__(self, attack: GradientGuidedSparseRS, screen: Screen) -> None:
         self.attack = attack
         self.screen = screen
 
@@ -74,7 +76,7 @@ class _Screening(Search):
 
     def __init__(
         self,
-        attack: Screened,
+        attack: GradientGuidedSparseRS,
         screen: Screen,
         image: np.ndarray,
         pixels: int,

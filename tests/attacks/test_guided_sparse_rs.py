@@ -11,7 +11,7 @@ from mmer_core.attacks import (
     ClassifierVictim,
     DominantEmotionFlip,
     EncodedVictim,
-    Screened,
+    GradientGuidedSparseRS,
     SparseRS,
     run_attack,
 )
@@ -30,7 +30,7 @@ def test_with_one_pixel_the_estimated_best_are_asked_in_their_order():
     """The toy's margin rises with red and falls with green; the right order is that of its estimates."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    search = begin(Screened(draws=300, best=8), 8, pixels=1, image=image)
+    search = begin(GradientGuidedSparseRS(draws=300, best=8), 8, pixels=1, image=image)
     asked = search.ask(8)
     places = [tuple(place) for place in asked.positions[:, 0].tolist()]
     assert len(set(places)) == 8
@@ -49,7 +49,7 @@ def test_a_mistaken_estimate_is_no_success():
     (outcome,) = run_attack(
         victim,
         DominantEmotionFlip([0]),
-        Screened(),
+        GradientGuidedSparseRS(),
         np.zeros((1, 5, 5, 3), np.uint8),
         ["a"],
         pixels=2,
@@ -66,8 +66,8 @@ def test_the_screened_are_told_apart_from_queries_and_other_attacks_screen_nothi
     def outcome(attack):
         return run_attack(victim, DominantEmotionFlip([0]), attack, images, ["a"], pixels=1, budget=40)[0]
 
-    assert (outcome(Screened(draws=7, best=8)).queries, outcome(SparseRS()).screened) == (40, 0)
-    assert outcome(Screened(draws=500, best=16)).screened == 3 * 500
+    assert (outcome(GradientGuidedSparseRS(draws=7, best=8)).queries, outcome(SparseRS()).screened) == (40, 0)
+    assert outcome(GradientGuidedSparseRS(draws=500, best=16)).screened == 3 * 500
 
 
 def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
@@ -75,12 +75,12 @@ def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
         size = (4, 4)
 
     with pytest.raises(AttackError, match=r"this victim \(Silent\) does not tell; choose sparse-rs"):
-        Screened().against(Silent(), DominantEmotionFlip([0]), 0)
+        GradientGuidedSparseRS().against(Silent(), DominantEmotionFlip([0]), 0)
     plain = EncodedVictim(Silent(), lambda features, rows: features)
     with pytest.raises(AttackError, match="evaluator"):
-        Screened().against(plain, DominantEmotionFlip([0]), 0)
+        GradientGuidedSparseRS().against(plain, DominantEmotionFlip([0]), 0)
     with pytest.raises(AttackError, match="against"):
-        Screened().start(np.zeros((4, 4, 3), np.uint8), 1, np.random.default_rng(0), 5)
+        GradientGuidedSparseRS().start(np.zeros((4, 4, 3), np.uint8), 1, np.random.default_rng(0), 5)
 
 
 def test_it_finds_more_than_the_same_search_without_estimates():
@@ -106,4 +106,4 @@ def test_it_finds_more_than_the_same_search_without_estimates():
         )
         return np.array([outcome.final_margin for outcome in outcomes])
 
-    assert (margins(Screened()) <= margins(SparseRS())).mean() > 0.8
+    assert (margins(GradientGuidedSparseRS()) <= margins(SparseRS())).mean() > 0.8

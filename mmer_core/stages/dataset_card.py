@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-from mmer_core.config import CardConfig
+from mmer_core.config import DatasetCardConfig
 from mmer_core.datasets.leakage import find_leaks, write_leaks
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.datasets.sample import Quarantined
@@ -23,7 +23,7 @@ LEAKAGE_FILE = "leakage.csv"
 SHEET_FILE = "samples.jpg"
 
 
-def describe(context: Context, config: CardConfig, prepared: ArtifactKey) -> Artifact:
+def dataset_card(context: Context, config: DatasetCardConfig, prepared: ArtifactKey) -> Artifact:
     """The dataset card (kind ``dataset-card``).
 
     Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what stands in two

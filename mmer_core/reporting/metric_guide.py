@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Reading(NamedTuple):
+class MetricGuide(NamedTuple):
     """A figure's key in the records, what it is called on the page, how to read it, and its decimals."""
 
     key: str
@@ -12,30 +12,30 @@ class Reading(NamedTuple):
     digits: int = 2
 
 
-SPACE: tuple[Reading, ...] = (
-    Reading("dimensions", "width", "How many numbers one embedding has.", 0),
-    Reading(
+SPACE: tuple[MetricGuide, ...] = (
+    MetricGuide("dimensions", "width", "How many numbers one embedding has.", 0),
+    MetricGuide(
         "effective_dimensionality",
         "effective dimensions",
         "How many principal components hold 95 % of the variance: far below the width, most of the space is idle.",
         0,
     ),
-    Reading(
+    MetricGuide(
         "variance",
         "variance",
         "How far unit vectors lie from their centre: 0 when all point the same way, 1 when they cancel out.",
     ),
-    Reading(
+    MetricGuide(
         "mean_similarity",
         "average similarity",
         "Mean cosine between two embeddings of different samples: the nearer to 1, the less the space tells apart.",
     ),
-    Reading(
+    MetricGuide(
         "uniformity",
         "uniformity",
         "How evenly embeddings spread over the sphere: 0 is one point, about −4 is even; lower is better.",
     ),
-    Reading(
+    MetricGuide(
         "knn_map",
         "neighbours’ mAP, %",
         "How well the ten nearest neighbours’ emotions rank a person’s own, beside guessing in the first table: "
@@ -45,30 +45,30 @@ SPACE: tuple[Reading, ...] = (
 )
 """Figures of one space."""
 
-PAIR: tuple[Reading, ...] = (
-    Reading(
+PAIR: tuple[MetricGuide, ...] = (
+    MetricGuide(
         "paired_similarity",
         "similarity of pairs",
         "Mean cosine between the two modalities of one sample; compare with the average similarity above.",
     ),
-    Reading(
+    MetricGuide(
         "alignment",
         "alignment",
         "Mean squared distance between the two modalities of one sample: 0 is perfect, 2 is unrelated.",
     ),
-    Reading(
+    MetricGuide(
         "modality_gap",
         "modality gap",
         "Distance between the centres of the two modalities, 0 to 2: large when each keeps to its own corner.",
     ),
-    Reading(
+    MetricGuide(
         "own_neighbours",
         "neighbours of own modality, %",
         "Share of the ten nearest neighbours that are of the same modality: near 50 the two are mixed, at 100 they "
         "are apart.",
         1,
     ),
-    Reading(
+    MetricGuide(
         "cka",
         "CKA",
         "How alike both modalities arrange the samples, 0 to 1; it needs no common space, so it is there for "
@@ -77,15 +77,17 @@ PAIR: tuple[Reading, ...] = (
 )
 """Figures of two modalities of the same samples."""
 
-CONTRIBUTION: tuple[Reading, ...] = (
-    Reading("alone", "alone", "Mean average precision in % when the model is given this modality only.", 1),
-    Reading(
+CONTRIBUTION: tuple[MetricGuide, ...] = (
+    MetricGuide(
+        "alone", "alone", "Mean average precision in % when the model is given this modality only.", 1
+    ),
+    MetricGuide(
         "left_out",
         "lost without",
         "Points of mean average precision that the whole model loses without it: what only this modality knows.",
         1,
     ),
-    Reading(
+    MetricGuide(
         "shapley",
         "Shapley value",
         "Its fair share of the points above guessing, what several modalities know divided among them; the shares add "
@@ -95,14 +97,14 @@ CONTRIBUTION: tuple[Reading, ...] = (
 )
 """Figures of one modality among others."""
 
-AGREEMENT: tuple[Reading, ...] = (
-    Reading(
+AGREEMENT: tuple[MetricGuide, ...] = (
+    MetricGuide(
         "spearman",
         "rank correlation",
         "Whether both modalities, each read alone, put the same people first: 1 the same order, 0 unrelated; mean "
         "over emotions.",
     ),
-    Reading(
+    MetricGuide(
         "kappa",
         "Cohen’s kappa",
         "Whether both decide the same at the model’s thresholds, beyond what chance agreement gives: 1 always, 0 no "

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 
 from mmer_core.errors import ConfigError, MmerError
-from mmer_core.prediction import PersonReading, Reading, write_readings
+from mmer_core.prediction import PersonPrediction, PersonResult, write_predictions
 
-READ = Reading({"Joy": 1 / 3, "Doubt/Confusion": 0.25}, ("Joy",), {"valence": 7.123456789})
+READ = PersonPrediction({"Joy": 1 / 3, "Doubt/Confusion": 0.25}, ("Joy",), {"valence": 7.123456789})
 PEOPLE = [
-    PersonReading("a, b.jpg", (1, 2, 3, 4), 0.9, 'he said "hi"\nand left', READ),
-    PersonReading("ä.jpg", error="cannot read the photo ä.jpg: truncated"),
+    PersonResult("a, b.jpg", (1, 2, 3, 4), 0.9, 'he said "hi"\nand left', READ),
+    PersonResult("ä.jpg", error="cannot read the photo ä.jpg: truncated"),
 ]
 
 
 def test_csv_round_trip(tmp_path: Path):
-    write_readings(PEOPLE, tmp_path / "new" / "out.csv")
+    write_predictions(PEOPLE, tmp_path / "new" / "out.csv")
     table = pd.read_csv(tmp_path / "new" / "out.csv")
     assert list(table.columns) == [
         "photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present",
@@ -35,7 +35,7 @@ def test_csv_round_trip(tmp_path: Path):
 
 
 def test_json_round_trip(tmp_path: Path):
-    write_readings(PEOPLE, tmp_path / "out.json")
+    write_predictions(PEOPLE, tmp_path / "out.json")
     first, second = json.loads((tmp_path / "out.json").read_text("utf-8"))
     assert first["box"] == [1, 2, 3, 4]
     assert first["probabilities"] == READ.probabilities
@@ -45,14 +45,14 @@ def test_json_round_trip(tmp_path: Path):
 
 
 def test_nothing_read_is_still_a_table(tmp_path: Path):
-    write_readings(PEOPLE[1:], tmp_path / "out.csv")
+    write_predictions(PEOPLE[1:], tmp_path / "out.csv")
     assert len(pd.read_csv(tmp_path / "out.csv")) == 1
 
 
 def test_other_formats_and_places_are_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"\.csv or \.json"):
-        write_readings(PEOPLE, tmp_path / "out.xlsx")
+        write_predictions(PEOPLE, tmp_path / "out.xlsx")
     (tmp_path / "file").touch()
     with pytest.raises(MmerError, match="cannot write"):
-        write_readings(PEOPLE, tmp_path / "file" / "out.csv")
+        write_predictions(PEOPLE, tmp_path / "file" / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

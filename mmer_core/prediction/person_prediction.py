@@ -14,7 +14,7 @@ from mmer_core.tabular import joined
 
 
 @dataclass(frozen=True)
-class Reading:
+class PersonPrediction:
     """What an emotion model reads in one person.
 
     Attributes:
@@ -37,7 +37,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class PersonReading:
+class PersonResult:
     """One person in one photo: what was read, or why nothing could be.
 
     Attributes:
@@ -52,7 +52,7 @@ class PersonReading:
     box: Box | None = None
     detected: float | None = None
     text: str | None = None
-    reading: Reading | None = None
+    reading: PersonPrediction | None = None
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class PersonReading:
         return fields | {"error": self.error} | (self.reading.to_dict() if self.reading else {})
 
 
-def write_readings(readings: Sequence[PersonReading], path: Path) -> None:
+def write_predictions(readings: Sequence[PersonResult], path: Path) -> None:
     """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
 
     The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``; one
@@ -86,11 +86,11 @@ def check_output(path: Path) -> None:
         raise ConfigError(f"{path} must end in .csv or .json, which tells its format")
 
 
-def _json(readings: Sequence[PersonReading]) -> str:
+def _json(readings: Sequence[PersonResult]) -> str:
     return json_text([one.to_dict() for one in readings]) + "\n"
 
 
-def _csv(readings: Sequence[PersonReading]) -> str:
+def _csv(readings: Sequence[PersonResult]) -> str:
     read = [one.reading for one in readings if one.reading]
     categories = dict.fromkeys(name for one in read for name in one.probabilities)
     dimensions = dict.fromkeys(name for one in read for name in one.ratings)
@@ -100,11 +100,11 @@ def _csv(readings: Sequence[PersonReading]) -> str:
     return "".join(lines_for_people(columns, rows))
 
 
-def _person(one: PersonReading) -> list[object]:
+def _person(one: PersonResult) -> list[object]:
     present = joined(one.reading.present) if one.reading else ""
     return [one.photo, *(one.box or (None,) * 4), one.detected, one.text, one.error, present]
 
 
-def _figures(one: PersonReading, categories: Iterable[str], dimensions: Iterable[str]) -> list[object]:
+def _figures(one: PersonResult, categories: Iterable[str], dimensions: Iterable[str]) -> list[object]:
     probabilities, ratings = (one.reading.probabilities, one.reading.ratings) if one.reading else ({}, {})
     return [*map(probabilities.get, categories), *map(ratings.get, dimensions)]
