@@ -1,7 +1,6 @@
 """`mmer predict`: read people in photos with a trained emotion model."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -9,7 +8,7 @@ from cyclopts import App, Parameter
 from flows.numbers import at_least
 from flows.saying import say, say_json
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
     PersonDetector,
@@ -36,14 +35,14 @@ def add_to(app: App) -> None:
 
 
 def predict(
-    photo: Path,
+    photo: Place,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
     detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
-    out: Path | None = None,
+    out: Place | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
