@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmer_core.confined import picture_limits
 from mmer_core.datasets.boxes import clamp, emptiness
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.delimited import Record, read_table
@@ -21,7 +23,7 @@ from mmer_core.datasets.values import is_given, number_of
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+SUFFIXES = frozenset(chain.from_iterable(picture_limits.SUFFIXES.values()))
 _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("photo", *_CORNERS, "text")
 

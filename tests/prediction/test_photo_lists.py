@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from mmer_core.confined.picture_limits import FORMATS
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.prediction import PhotoRequest, listed_photos
+from mmer_core.prediction.photos import other_files
 
 
 def test_one_photo_with_its_box_and_text(tmp_path: Path):
@@ -21,6 +24,16 @@ def test_a_folder_is_its_photos_in_order_of_their_names(tmp_path: Path):
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
     assert [request.name for request in listed_photos(tmp_path)] == ["a.png", "b.JPG", "below/c.webp"]
+
+
+def test_a_folder_is_searched_for_the_formats_that_are_opened(tmp_path: Path):
+    formats = Image.registered_extensions()
+    opened = {suffix for suffix, kind in formats.items() if kind in (*FORMATS, "MPO")}
+    for suffix in formats:
+        (tmp_path / f"a{suffix.upper()}").touch()
+    assert {request.path.suffix.lower() for request in listed_photos(tmp_path)} == opened
+    assert {".ppm", ".pgm", ".pbm", ".pfm", ".mpo"} < opened
+    assert {Path(name).suffix.lower() for name in other_files(tmp_path)} == set(formats) - opened
 
 
 def test_a_list_is_a_row_a_person(tmp_path: Path):

@@ -150,6 +150,40 @@ def test_a_checkout_with_a_foreign_entry_is_made_anew(
     assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
 
 
+LITTER = (
+    ".DS_Store",
+    "._a.npy",
+    "Thumbs.db",
+    "Desktop.ini",
+    ".directory",
+    ".nfs00ab12",
+    ".smbdelete1",
+    ".fuse_hidden0001",
+)
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_what_desktops_put_among_the_files_is_not_published(
+    tmp_path: Path, source: Path, adopt: bool
+) -> None:
+    for name in LITTER:
+        (source / name).write_bytes(b"\0")
+        (source / "deep" / name).symlink_to("nowhere")
+    (source / "__MACOSX" / "..x").mkdir(parents=True)
+    store = open_store(str(tmp_path / "store"))
+    store.publish(source, draft(), adopt=adopt)
+    assert contents(store.fetch(KEY)) == FILES
+
+
+@pytest.mark.parametrize("name", [".hidden", ".git", ".nfsmount"])
+def test_a_hidden_file_of_ones_own_is_refused_and_not_left_out(
+    tmp_path: Path, source: Path, name: str
+) -> None:
+    (source / name).write_bytes(b"kept")
+    with pytest.raises(StoreError, match="name for a file of an artifact"):
+        open_store(str(tmp_path / "store")).publish(source, draft())
+
+
 @pytest.mark.parametrize("kind", ["file", "symlink", "broken symlink"])
 @pytest.mark.parametrize("above", range(3))
 def test_something_else_in_place_of_a_checkout_is_replaced(
