@@ -18,7 +18,7 @@ from mmer_core.prediction import (
     read_people,
     write_readings,
 )
-from mmer_core.prediction.photos import other_files, read_photo
+from mmer_core.prediction.photos import is_list, other_files, read_photo
 from mmer_core.prediction.reading import check_output
 from mmer_core.progress import silent
 from mmer_core.stages import Context
@@ -53,7 +53,7 @@ def predict(
     Parameters
     ----------
     photo:
-        A photo; a folder of photos; or a CSV with the column photo and, if there are any, x1,y1,x2,y2 and
+        A photo; a folder of photos; or a .csv or .tsv with the column photo and, if there are any, x1,y1,x2,y2 and
         text: a row a person.
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
@@ -73,7 +73,7 @@ def predict(
     """
     if out is not None:
         check_output(out)
-    single = not (photo.is_dir() or photo.suffix.lower() == ".csv")
+    single = not (photo.is_dir() or is_list(photo))
     if single:
         read_photo(photo)  # a wrong name is told before anything is loaded
     requests = listed_photos(photo, box=box, text=text)

@@ -69,7 +69,7 @@ def search(
     id:
         A photo of the index to look for more like it.
     queries:
-        Many questions: a .csv with the columns text, image or id; a .jsonl; or a text a line.
+        Many questions: a .csv or .tsv with the columns text, image or id; a .jsonl; or a text a line.
     target:
         What to find: image or text.
     k:

@@ -49,6 +49,12 @@ def test_a_list_is_a_row_a_person(tmp_path: Path):
     assert "photo" in str(fourth.error)
 
 
+def test_a_list_may_be_separated_by_tabs(tmp_path: Path):
+    path = tmp_path / "people.tsv"
+    path.write_text("photo\na, b.jpg\nc.ppm\n")
+    assert [request.path for request in listed_photos(path)] == [tmp_path / "a, b.jpg", tmp_path / "c.ppm"]
+
+
 def test_a_row_of_another_length_is_told_and_not_guessed_at(tmp_path: Path):
     """A comma in an unquoted text moves all that follows."""
     (tmp_path / "list.csv").write_text("photo,text\na.jpg,a man, smiling\nb.jpg\nc.jpg,alone\n")
