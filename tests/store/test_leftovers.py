@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
 
 from flows import artifacts_cli
+from flows.cli import main
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, StoreError
 from mmer_core.store import ArtifactKey, Draft, FileEntry, Manifest, open_store, stage_key
@@ -20,7 +23,7 @@ from mmer_core.store.ancestry import Ancestry
 from mmer_core.store.backend import sha256_of
 from mmer_core.store.checkouts import Checkouts
 from mmer_core.store.collection import Tally
-from mmer_core.store.in_use import release
+from mmer_core.store.in_use import claim, release, unclaimed
 from mmer_core.store.local import LocalBackend
 from mmer_core.store.store import Damaged
 
@@ -110,6 +113,58 @@ def test_fetched_artifacts_have_a_limit_and_what_is_in_use_stays(
     release()
     assert sum(checkouts.free(DAY)[1]) == 2000
     assert there() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(
+    ("mode", "list_mode", "known"),
+    [(0o777, 0o644, True), (0o1777, 0o644, True), (0o777, 0o600, False), (0o755, 0o644, False)],
+)
+def test_another_user_sees_what_is_in_use_or_that_nobody_can_tell(
+    mode: int, list_mode: int, known: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        claim(folder, "features/0123")
+        lists = folder / ".users"
+        (lists / "of a dead process").write_text("features/dead\n")
+        for path in lists.iterdir():
+            path.chmod(0o666 if path.name == "lock" and mode & 2 else list_mode)
+        for path, how in ((folder, 0o755), (lists, mode)):
+            path.chmod(how)
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            with suppress(BaseException):
+                os.setgroups([])
+                os.setuid(65534)
+                with unclaimed(folder) as used:
+                    os.write(writer, repr(used).encode())
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        with open(reader, "rb") as told:
+            assert told.read().decode() == (repr({"features/0123"}) if known else "None")
+
+
+def test_a_broken_link_is_no_place_to_fetch_to(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_store(str(tmp_path / "store")).publish(source, draft())
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SystemExit, match="1"):
+        main(
+            [
+                "artifacts",
+                "fetch",
+                "features",
+                "--to",
+                str(tmp_path / "link"),
+                "--store",
+                str(tmp_path / "store"),
+            ]
+        )
+    assert capsys.readouterr().err == f"mmer: {tmp_path}/link exists already; name a folder that does not\n"
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_hard_links_take_no_room(tmp_path: Path, source: Path) -> None:
