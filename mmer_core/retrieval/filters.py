@@ -41,6 +41,8 @@ class Filter:
         Raises:
             ConfigError: Nothing of what is there has what a condition asks about, or no such split or label.
         """
+        if live is not None and not live.any():
+            return live  # in an empty index nothing is found, whatever is asked for
         allowed = np.ones(len(table), dtype=bool) if live is None else live.copy()
         if self.splits:
             allowed &= _in_splits(table, self.splits, live)
