@@ -12,7 +12,7 @@ from PIL import Image
 from flows.numbers import at_least
 from flows.saying import say
 from flows.terminal import progress_bars
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
 from mmer_core.serving import IndexSnapshot, Service, listen
 from mmer_core.serving import serve as run
@@ -27,7 +27,7 @@ def add_to(app: App) -> None:
 def serve(
     *,
     index: str = "index",
-    images: Path | None = None,
+    images: Place | None = None,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=at_least(0, 65535))] = 8008,
     allow_host: tuple[str, ...] = (),

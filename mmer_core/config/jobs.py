@@ -1,6 +1,5 @@
 """The jobs: what a flow, and a command, takes."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from cyclopts import Parameter
@@ -12,6 +11,7 @@ from mmer_core.config.datasets import DatasetCardConfig, IngestConfig
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
+from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FineTuneConfig, TrainingConfig
@@ -105,7 +105,7 @@ class UpdateIndexJob(Config):
     )
     split: Split | Literal["all"] = Field("all", description="Split of the dataset to add, or all of them.")
     delete: tuple[str, ...] = Field((), description="Ids of photos to delete, with their captions.")
-    delete_from: Path | None = Field(
+    delete_from: Place | None = Field(
         None, description="File of ids of photos to delete, one a line; in a .jsonl each as a JSON string."
     )
     compact: Literal["auto", "yes", "no"] = Field(

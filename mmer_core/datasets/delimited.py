@@ -18,16 +18,22 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from mmer_core.confined.picture_limits import SUFFIXES
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.datasets.text_lines import Text, read_lines
 from mmer_core.errors import DatasetError
 
+TABLES = (".csv", ".tsv")
+"""How files with tables are called, where other files of text may stand in their place."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HEADER_LINES = 20
 _SEEN = 80
 _EXCEL = re.compile(r"sep=.\s*", re.IGNORECASE)
 """A line that spreadsheets put first; the header says the same."""
-_PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
+_PICTURE = re.compile(
+    rf"({'|'.join(re.escape(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)})\s*$",
+    re.IGNORECASE,
+)
 
 
 class Record(NamedTuple):
@@ -67,19 +73,21 @@ def read_table(
     usable: Callable[[Collection[str]], bool],
     *,
     start: int = 0,
+    name: str = "",
     files: str = "",
     joined_to: str = "",
 ) -> Table:
     """Read a table with the delimiter under which its header is usable.
 
     Args:
+        name: Of the file: in a ``.tsv`` tabs come first, else the delimiter that makes the most columns.
         usable: Whether a header of these names (in lower case) has all that is needed.
         start: Lines before the header.
         files: Name of the column that holds names of pictures, if any: by them a row is known.
         joined_to: Where this is the last column, surplus cells are joined to it: files of captions without quotes
             are common.
     """
-    names, delimiter, first, fits = _header(text.lines, start, usable)
+    names, delimiter, first, fits = _header(text.lines, start, usable, tabs=name.lower().endswith(".tsv"))
     if not fits:
         return Table(names, usable=False, seen=_seen(text.lines, start), records=iter(()))
     lowered = [name.lower() for name in names]
@@ -150,7 +158,7 @@ class _Shape:
 
 
 def _header(
-    lines: list[str], start: int, usable: Callable[[Collection[str]], bool]
+    lines: list[str], start: int, usable: Callable[[Collection[str]], bool], *, tabs: bool
 ) -> tuple[tuple[str, ...], str, int, bool]:
     """The header's names, the delimiter, the place of the first line below it, and whether it is usable."""
     while start < len(lines) and (not lines[start].strip() or _EXCEL.fullmatch(lines[start])):
@@ -163,7 +171,7 @@ def _header(
         except csv.Error:
             continue
         fits = usable([name.lower() for name in names])
-        if (fits, len(names)) > (best[3], len(best[0])):
+        if (fits, tabs and delimiter == "\t", len(names)) > (best[3], tabs and best[1] == "\t", len(best[0])):
             best = names, delimiter, start + reader.line_num, fits
     return best
 
