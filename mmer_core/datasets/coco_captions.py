@@ -11,9 +11,9 @@ from mmer_core.datasets.layout import tidy
 from mmer_core.datasets.people_text import Photo
 from mmer_core.datasets.raw import NOT_UTF8
 from mmer_core.datasets.sample import Quarantined, Text
-from mmer_core.datasets.strict_json import parse_leniently
-from mmer_core.datasets.text_lines import DAMAGED, read_text
 from mmer_core.errors import DatasetError
+from mmer_core.strict_json import parse_leniently
+from mmer_core.text_lines import DAMAGED, read_text
 
 DATABASE = "mscoco"
 _DIGITS = re.compile(r"[0-9]{1,18}")

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
-from mmer_core.datasets.text_lines import Text, read_lines
 from mmer_core.errors import DatasetError
+from mmer_core.text_lines import Text, read_lines
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HEADER_LINES = 20

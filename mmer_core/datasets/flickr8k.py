@@ -12,9 +12,9 @@ from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import folders, require_folder, stays_inside
 from mmer_core.datasets.raw import NOT_UTF8, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample, Text
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS
+from mmer_core.text_lines import DAMAGED
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
 ORPHAN = "caption_photo_quarantined"

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from mmer_core.datasets.cells import flaws
 from mmer_core.datasets.delimited import read_rows
 from mmer_core.datasets.layout import find_file, tidy
-from mmer_core.datasets.strict_json import parse_leniently
-from mmer_core.datasets.text_lines import Text, read_lines, read_text
 from mmer_core.errors import DatasetError
+from mmer_core.strict_json import parse_leniently
+from mmer_core.text_lines import Text, read_lines, read_text
 
 
 class Caption(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 
 from mmer_core.datasets.flickr_captions import KARPATHY_FILE, Caption, image_fault, read_json
 from mmer_core.datasets.layout import find_file
-from mmer_core.datasets.text_lines import read_lines
 from mmer_core.errors import DatasetError
+from mmer_core.text_lines import read_lines
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",

@@ -31,10 +31,10 @@ from mmer_core.datasets.raw import (
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.statistics import PEOPLE
 from mmer_core.datasets.tables import COLUMNS
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
+from mmer_core.text_lines import DAMAGED
 
 _RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
 """Names of columns that a manifest cannot add to ``<split>.csv``."""

@@ -15,11 +15,11 @@ from mmer_core.config import Config
 from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.datasets.delimited import Record, read_table
-from mmer_core.datasets.strict_json import parse, parse_line
-from mmer_core.datasets.text_lines import DAMAGED, read_lines, read_text
 from mmer_core.datasets.values import NotText, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
+from mmer_core.strict_json import parse, parse_line
 from mmer_core.taxonomy import VAD, VAD_RANGE
+from mmer_core.text_lines import DAMAGED, read_lines, read_text
 
 BOX = ("x1", "y1", "x2", "y2")
 REQUIRED = ("id", "image")

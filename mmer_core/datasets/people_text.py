@@ -8,9 +8,9 @@ from pathlib import Path
 from mmer_core.datasets.delimited import read_rows
 from mmer_core.datasets.raw import NOT_UTF8
 from mmer_core.datasets.sample import Quarantined, Text
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
+from mmer_core.text_lines import DAMAGED
 
 _NOUNS = {
     ("kid", "male"): "a boy",
