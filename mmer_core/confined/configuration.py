@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from mmer_core.datasets import strict_json
-from mmer_core.datasets.text_lines import DAMAGED, decoded
+from mmer_core import strict_json
+from mmer_core.text_lines import DAMAGED, decoded
 
 MAX_BYTES = 2**16
 """A configuration names some hundred fields at most."""

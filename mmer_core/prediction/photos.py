@@ -18,10 +18,10 @@ from mmer_core.datasets.delimited import TABLES, Record, read_table
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
-from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.text_lines import DAMAGED, read_lines
 
 SUFFIXES = frozenset(chain.from_iterable(picture_limits.SUFFIXES.values()))
 _CORNERS = ("x1", "y1", "x2", "y2")
