@@ -13,13 +13,13 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluateJob,
     Family,
-    FineTuneJob,
+    FinetuneJob,
     IndexJob,
     IngestConfig,
     IngestJob,
     ModelConfig,
     ModelJob,
-    PipelineConfig,
+    PipelineJob,
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
@@ -188,7 +188,7 @@ def robustness(job: RobustnessJob) -> str:
 
 
 @flow(name="finetune")
-def finetune(job: FineTuneJob) -> str:
+def finetune(job: FinetuneJob) -> str:
     """Adapt the encoders to a dataset; features, training and all else then take them by name."""
     context = Context(job.runtime)
     check_encoders(context, job.encoders)
@@ -234,7 +234,7 @@ def report(job: ReportJob) -> str:
 
 
 @flow(name="pipeline")
-def pipeline(config: PipelineConfig) -> str:
+def pipeline(config: PipelineJob) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
     check_engine(config.runtime)
     check_encoders(Context(config.runtime), config.encoders)
@@ -247,7 +247,7 @@ def pipeline(config: PipelineConfig) -> str:
     return str(call(stages.report, config.runtime, config.report, inputs, config))
 
 
-def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -> ModelArtifacts:
+def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> ModelArtifacts:
     """Train, index and attack one family on one dataset."""
     job = TrainJob(
         dataset=config.datasets[name],
@@ -318,7 +318,7 @@ def _model(job: ModelJob) -> tuple[ArtifactKey, ArtifactKey, ArtifactKey]:
     return prepared, features, found.key
 
 
-def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:
+def _prepared(job: TrainJob | FinetuneJob | EvaluateJob) -> ArtifactKey:
     return ArtifactKey.parse(job.prepared) if job.prepared else _ingest(job.runtime, job.dataset)
 
 

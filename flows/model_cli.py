@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.saying import say, say_text
+from flows.output import say, say_text
+from flows.parameters import Runtime
 from flows.terminal import progress_bars
 from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
@@ -15,14 +16,7 @@ from mmer_core.stages.model_card import CARD_FILE, FIELDS_FILE
 from mmer_core.store import ArtifactKey
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 Model = Annotated[str, Parameter(help="Key of a model; its beginning will do, or `model` for the newest.")]
-
-
-def add_to(app: App) -> None:
-    """Register the commands."""
-    app.command(card)
-    app.command(export)
 
 
 def card(model: Model = "model", *, to: Place | None = None, runtime: Runtime = RuntimeConfig()) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import DatasetError
@@ -24,14 +24,8 @@ from mmer_core.progress import silent
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 _STRONGEST = 3
 _NAMED = 5
-
-
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(predict)
 
 
 def predict(

@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ConfigError
@@ -30,13 +30,7 @@ from mmer_core.retrieval import Filter
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 Interval = tuple[float, float] | None
-
-
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(search)
 
 
 def search(

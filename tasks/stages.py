@@ -16,7 +16,7 @@ from mmer_core.config import (
     DatasetCardConfig,
     EncoderConfig,
     EvaluationConfig,
-    FineTuneConfig,
+    FinetuneConfig,
     IndexConfig,
     IngestConfig,
     ModelConfig,
@@ -162,7 +162,7 @@ def train(
 
 @task(name="finetune", task_run_name="finetune {config.method}", tags=[GPU], **COMMON)
 def finetune(
-    runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
+    runtime: RuntimeConfig, config: FinetuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
     """Adapted encoders."""
     context = Context(runtime, progress_for(f"finetune {config.method}"))

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from cyclopts import Parameter
 from pydantic import BeforeValidator, Field, model_validator
 
 from mmer_core.config.base import Config
@@ -81,9 +80,3 @@ class RuntimeConfig(Config):
         }
         store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
         return self.model_copy(update={"store": store, "workers": sharing, **here})
-
-
-# On the command line these are --store, --device, ...: not worth a prefix.
-
-
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
