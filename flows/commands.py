@@ -138,5 +138,6 @@ def _fault(fault: ErrorDetails) -> str:
         return message
     flag = ".".join(fields).replace("_", "-")
     # An error of several fields would show them all as a Python dictionary.
-    value = "" if isinstance(fault["input"], dict) else f" {fault['input']}"
+    given = fault["input"]
+    value = "" if isinstance(given, dict) else f" {given!r}" if not str(given).strip() else f" {given}"
     return f"--{flag}{value}: {message[0].lower()}{message[1:]}"

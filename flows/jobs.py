@@ -146,7 +146,7 @@ def update_index(job: UpdateIndexJob) -> str:
 
 
 def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
-    """An index of its own of the photos that come in, by the model of the index that they come into."""
+    """A part (kind ``index-part``) of the photos that come in, by the model of the index that they come into."""
     context = Context(job.runtime)
     model = base.manifest.inputs["model"]
     wanted = EvaluateJob(model=model, dataset=job.dataset, prepared=job.prepared, runtime=job.runtime)
@@ -156,10 +156,11 @@ def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
     check_splits(context, prepared, [] if job.split == "all" else [job.split])
     features = _encode(job.runtime, plan.encoders, prepared, None if job.split == "all" else {job.split})
     config = index_config(base).model_copy(update={"split": job.split})
-    return _build(job.runtime, call(stages.plan_index, job.runtime, config, prepared, features, plan.model))
+    planned = call(stages.plan_index, job.runtime, config, prepared, features, plan.model)
+    return _build(job.runtime, planned, part=True)
 
 
-def _build(runtime: RuntimeConfig, plan: ArtifactKey) -> ArtifactKey:
+def _build(runtime: RuntimeConfig, plan: ArtifactKey, *, part: bool = False) -> ArtifactKey:
     """Fill a planned index in shards, and join them."""
     shards = index_shards(Context(runtime), plan)
     keys = fan_out(
@@ -169,7 +170,7 @@ def _build(runtime: RuntimeConfig, plan: ArtifactKey) -> ArtifactKey:
         runtime,
         progress_for("index"),
     )
-    return call(stages.merge_index, runtime, plan, list(zip(shards, keys, strict=True)))
+    return call(stages.merge_index, runtime, plan, list(zip(shards, keys, strict=True)), part)
 
 
 @flow(name="robustness")

@@ -1,7 +1,6 @@
 """`mmer predict`: predict the emotions of people in photos."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -9,7 +8,7 @@ from cyclopts import Parameter
 from flows.output import say, say_json
 from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
     PersonDetector,
@@ -20,7 +19,7 @@ from mmer_core.prediction import (
     write_predictions,
 )
 from mmer_core.prediction.person_prediction import check_output
-from mmer_core.prediction.photos import other_files, read_photo
+from mmer_core.prediction.photos import is_list, other_files, read_photo
 from mmer_core.progress import silent
 from mmer_core.stages import Context
 from tasks.progress import progress_for
@@ -30,14 +29,14 @@ _NAMED = 5
 
 
 def predict(
-    photo: Path,
+    photo: Place,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
     detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
-    out: Path | None = None,
+    out: Place | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
@@ -48,7 +47,7 @@ def predict(
     Parameters
     ----------
     photo:
-        A photo; a folder of photos; or a CSV with the column photo and, if there are any, x1,y1,x2,y2 and
+        A photo; a folder of photos; or a .csv or .tsv with the column photo and, if there are any, x1,y1,x2,y2 and
         text: one row per person.
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
@@ -68,7 +67,7 @@ def predict(
     """
     if out is not None:
         check_output(out)
-    single = not (photo.is_dir() or photo.suffix.lower() == ".csv")
+    single = not (photo.is_dir() or is_list(photo))
     if single:
         read_photo(photo)  # fails on a wrong name before anything is loaded
     requests = listed_photos(photo, box=box, text=text)

@@ -25,6 +25,7 @@ from mmer_core.config.jobs import (
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import (
     CONTROLS,
     CRAFTED,
@@ -67,6 +68,7 @@ __all__ = [
     "ModelConfig",
     "ModelJob",
     "PipelineJob",
+    "Place",
     "PoisonConfig",
     "PoisonJob",
     "PromptConfig",

@@ -1,6 +1,5 @@
 """The configuration of every job: the parameter of its flow, and the flags of its command."""
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +10,7 @@ from mmer_core.config.datasets import DatasetCardConfig, IngestConfig
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
+from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import RuntimeConfig
 from mmer_core.config.training import FinetuneConfig, TrainingConfig
@@ -100,7 +100,7 @@ class UpdateIndexJob(Config):
     )
     split: Split | Literal["all"] = Field("all", description="Split of the dataset to add, or all of them.")
     delete: tuple[str, ...] = Field((), description="Ids of photos to delete, with their captions.")
-    delete_from: Path | None = Field(
+    delete_from: Place | None = Field(
         None, description="File of ids of photos to delete, one per line; in a .jsonl each as a JSON string."
     )
     compact: Literal["auto", "yes", "no"] = Field(

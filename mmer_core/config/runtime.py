@@ -1,20 +1,21 @@
 """Where and how fast."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mmer_core.config.base import Config
+from mmer_core.config.paths import Place, given
 
 
 class RuntimeConfig(Config):
     """Where and how fast; nothing here changes a result beyond floating-point rounding."""
 
-    store: str = Field(
+    store: Annotated[str, BeforeValidator(given)] = Field(
         ".mmer/store", description="Artifact store: a folder, file:///…, or s3://bucket/prefix."
     )
-    work: Path = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
+    work: Place = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
     cache_gb: float = Field(
         20.0,
         ge=0,
@@ -41,7 +42,7 @@ class RuntimeConfig(Config):
         False,
         description="Compile training steps with torch.compile; without a compiler a warning is printed and training continues.",
     )
-    logs: Path | None = Field(
+    logs: Place | None = Field(
         None,
         description="Folder for training curves and throughput in TensorBoard's format, one subfolder per training; not "
         "written by default (history.csv in the model always has the curves).",
