@@ -8,6 +8,7 @@ from mmer_core.attacks import (
     DifferentialEvolution,
     DominantEmotionFlip,
     EncodedVictim,
+    IncrementalVictim,
     RandomPixels,
     apply,
     run_attack,
@@ -126,7 +127,7 @@ def test_an_encoded_victim_scores_candidates_as_it_scores_their_images(method, m
     evaluator = None if method == "none" else encoder.evaluator()
     if method == "incremental":
         encoder.planner.use(2, encoder.planner.cuts[0])
-    victim = EncodedVictim(encoder, lambda features, rows: features * weights[rows], evaluator=evaluator)
+    victim = IncrementalVictim(encoder, lambda features, rows: features * weights[rows], evaluator)
     images, candidates = images_and_candidates(20, 2)
     clean, rows = torch.from_numpy(images), torch.arange(20) % 3
     expected = victim.scores(apply(clean[rows], candidates), rows)
