@@ -254,7 +254,7 @@ class IncrementalVictim(EncodedVictim):
     Args:
         encoder: As of `EncodedVictim`.
         head: As of `EncodedVictim`.
-        evaluator: Encodes candidates; ``encoder.evaluator()`` of those in `mmer_core.encoders`.
+        evaluator: Encodes candidates; `mmer_core.incremental.evaluator_of` for those of `mmer_core.encoders`.
     """
 
     def __init__(self, encoder: ImageEncoder, head: Head, evaluator: Evaluator) -> None:

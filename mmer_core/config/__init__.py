@@ -11,11 +11,11 @@ from mmer_core.config.datasets import CaptionConfig, DatasetCardConfig, IngestCo
 from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
 from mmer_core.config.jobs import (
     EvaluateJob,
-    FineTuneJob,
+    FinetuneJob,
     IndexJob,
     IngestJob,
     ModelJob,
-    PipelineConfig,
+    PipelineJob,
     PoisonJob,
     ReportJob,
     RobustnessJob,
@@ -25,9 +25,10 @@ from mmer_core.config.jobs import (
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import PoisonConfig
-from mmer_core.config.runtime import Runtime, RuntimeConfig
-from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
+from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.training import FinetuneConfig, TaskTraining, TrainingConfig
 
 __all__ = [
     "FAMILIES",
@@ -41,8 +42,8 @@ __all__ = [
     "EvaluateJob",
     "EvaluationConfig",
     "Family",
-    "FineTuneConfig",
-    "FineTuneJob",
+    "FinetuneConfig",
+    "FinetuneJob",
     "Fusion",
     "IndexConfig",
     "IndexJob",
@@ -51,14 +52,14 @@ __all__ = [
     "MatchCriterion",
     "ModelConfig",
     "ModelJob",
-    "PipelineConfig",
+    "PipelineJob",
+    "Place",
     "PoisonConfig",
     "PoisonJob",
     "PromptConfig",
     "ReportConfig",
     "ReportJob",
     "RobustnessJob",
-    "Runtime",
     "RuntimeConfig",
     "SearchConfig",
     "SeedsJob",

@@ -119,7 +119,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-class FineTuneConfig(Config):
+class FinetuneConfig(Config):
     """Adapting an encoder's own weights to a dataset, before its features are cached."""
 
     method: Literal["lora", "last"] = Field(
