@@ -23,9 +23,9 @@ from mmer_core.querying import (
     ask_all,
     read_queries,
 )
+from mmer_core.querying.search_page import render_search
 from mmer_core.querying.searcher import checked_target
 from mmer_core.reporting.page import write_page
-from mmer_core.reporting.search_page import render_search
 from mmer_core.retrieval import Filter
 from mmer_core.stages import Context
 from tasks.progress import progress_for

@@ -1,4 +1,4 @@
-"""Attacks, triggers and the like: hyper-parameters in an object, found by a name."""
+"""Registry entries such as attacks and triggers: an object that holds hyper-parameters, looked up by name."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
@@ -9,8 +9,8 @@ N = TypeVar("N", bound="Named")
 
 
 class Named:
-    """Its hyper-parameters are the constructor's arguments, each kept in a public attribute of the same name; printing
-    it prints them."""
+    """Base of registry entries. Hyper-parameters are the constructor's arguments, each kept in a public attribute of
+    the same name; ``repr`` shows them."""
 
     name: ClassVar[str]
 
@@ -20,7 +20,7 @@ class Named:
 
 
 def find(kind: str, known: Mapping[str, type[N]], name: str, refusal: type[MmerError], settings: Any) -> N:
-    """The one of that name with these hyper-parameters; raises ``refusal`` when ``known`` has none."""
+    """Make the registered entry of this name with these hyper-parameters; raise ``refusal`` if it is unknown."""
     if name not in known:
         raise refusal(f"there is no {kind} {name!r}; give one of {', '.join(known)}")
     return known[name](**settings)

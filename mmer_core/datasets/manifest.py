@@ -31,22 +31,22 @@ from mmer_core.datasets.raw import (
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.statistics import PEOPLE
 from mmer_core.datasets.tables import COLUMNS
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
+from mmer_core.text_lines import DAMAGED
 
 _RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
-"""Names of columns that a manifest cannot add to ``<split>.csv``."""
+"""Column names that a manifest cannot add to ``<split>.csv``."""
 
 Problem = tuple[str, str]
 
 
 def read_manifest(path: Path) -> RawDataset:
-    """Read a manifest: an emotion dataset where it has labels, else a captioned one.
+    """Read a manifest: as an emotion dataset if it has labels, otherwise as a captioned one.
 
-    Images are looked up below the manifest's own folder. Every row is kept or quarantined with its line and
-    everything that is wrong with it. Ratings are mapped from their declared range to 1..10.
+    Images are resolved below the manifest's own folder. Every row is either kept, or quarantined with its line and
+    all of its faults. Ratings are mapped from their declared range to 1..10.
 
     Raises:
         DatasetError: The manifest as a whole cannot be used.
@@ -94,7 +94,7 @@ def manifest_identity(path: Path) -> str:
 
 
 class _Reader:
-    """Collects samples and everything wrong, row by row."""
+    """Collects samples and faults, row by row."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class _Reader:
         )
 
     def drop_texts_unseen_in_train(self) -> None:
-        """A text stream that no training sample has cannot be learnt from; it would only be in the way."""
+        """Drop texts if no training sample has one: a text stream without training data cannot be learnt."""
         if self.task == "retrieval" or any(s.texts for s in self.samples if s.split == "train"):
             return
         for place, sample in enumerate(self.samples):
@@ -213,7 +213,7 @@ class _Reader:
         return valence, arousal, dominance
 
     def _named(self, row: Row) -> list[str]:
-        """The row's labels, without repeats: as they stand, but for blanks around those that are joined in a cell."""
+        """The row's labels, without repeats: verbatim, except for blanks around labels that share a cell."""
         parts: Sequence[str] = row.labels or ()
         if isinstance(parts, str):
             joined = parts.split(self.declaration.separator)
@@ -222,7 +222,7 @@ class _Reader:
 
 
 def _reserved(rows: list[Row]) -> list[Quarantined]:
-    """A note for every column that is not kept, because ``<split>.csv`` has one of its own under that name."""
+    """A note for every column that is dropped because mmer writes a column of that name to ``<split>.csv``."""
     names = dict.fromkeys(name for row in rows for name in row.metadata if name in _RESERVED)
     return [
         Quarantined(
@@ -240,7 +240,7 @@ def _group_column(row: Row) -> dict[str, str]:
 
 
 def _box(row: Row) -> Box | None:
-    """Corners cut to whole pixels; None without a box."""
+    """Corners truncated to whole pixels; None without a box."""
     if not any(name in row.fields for name in BOX):
         return None
     x1, y1, x2, y2 = (int(number_of(row.fields[name])) for name in BOX)

@@ -16,10 +16,10 @@ from mmer_core.datasets.delimited import Record, read_table
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
-from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.text_lines import DAMAGED, read_lines
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
 _CORNERS = ("x1", "y1", "x2", "y2")

@@ -9,8 +9,6 @@ import numpy as np
 
 from mmer_core.datasets.cells import flaw, flaws
 from mmer_core.datasets.delimited import read_table
-from mmer_core.datasets.strict_json import parse_line
-from mmer_core.datasets.text_lines import DAMAGED, Text, read_lines
 from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
@@ -18,6 +16,8 @@ from mmer_core.querying.query import Answer, Query
 from mmer_core.querying.searcher import Searcher, Vectors
 from mmer_core.retrieval import Filter
 from mmer_core.retrieval.index import Target
+from mmer_core.strict_json import parse_line
+from mmer_core.text_lines import DAMAGED, Text, read_lines
 
 _FIELDS = ("text", "image", "id")
 _WANTED = "write UTF-8, a text a line, or a .csv or .jsonl with text, image or id"

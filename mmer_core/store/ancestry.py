@@ -1,4 +1,4 @@
-"""What an artifact was made from, step by step back to the raw data, as a tree and as a graph."""
+"""The ancestry of an artifact, back to the raw data, as a tree and as a graph."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ from mmer_core.store.lineage_svg import lineage_svg
 from mmer_core.store.manifest import Manifest
 from mmer_core.store.store import Store
 
-_READERS = 8  # manifests read at the same time
-_NAME = 22  # letters of raw data's name in a picture
-_SHOWN = 3  # inputs of one kind, such as the shards of a merge; more are counted
+_READERS = 8  # manifests read in parallel
+_NAME = 22  # characters of a raw dataset's name in a picture
+_SHOWN = 3  # inputs of one kind to show, such as the shards of a merge; the others are only counted
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """An artifact and all that it was made from.
+    """An artifact and all of its direct and indirect inputs.
 
     Attributes:
         root: Key of the artifact, as text.
-        manifests: By key, for all that the store still has.
+        manifests: Manifests by key, of all artifacts that the store still has.
     """
 
     root: str
@@ -32,10 +32,10 @@ class Ancestry:
 
     @classmethod
     def of(cls, store: Store, key: ArtifactKey) -> "Ancestry":
-        """Read the manifests of an artifact, of its inputs, of theirs, and so on.
+        """Read the manifests of an artifact, its inputs, their inputs, and so on.
 
         Raises:
-            ArtifactNotFound: The artifact itself is not there; an input that is not is shown so.
+            ArtifactNotFound: The artifact itself does not exist; missing inputs are shown as such.
             ArtifactCorrupt: A manifest is damaged.
         """
         manifests = {str(key): store.manifest(key)}
@@ -51,11 +51,11 @@ class Ancestry:
         return cls(str(key), manifests)
 
     def tree(self) -> str:
-        """Lines of text, one an input; what was shown before is not unfolded again."""
+        """Lines of text, one per input; an artifact that was already shown is not expanded again."""
         return "\n".join(map(one_line, [self._line(self.root), *self._branches(self.root, "", set())]))
 
     def mermaid(self) -> str:
-        """The graph for Mermaid, which GitHub and GitLab draw; arrows go from what was used to what was made."""
+        """The graph for Mermaid, which GitHub and GitLab render; arrows go from input to output."""
         names = {name: f"n{number}" for number, name in enumerate(self._nodes())}
         nodes = [f'  {short}["{for_mermaid(_label(name))}"]' for name, short in names.items()]
         edges = [
@@ -90,7 +90,7 @@ class Ancestry:
         return lineage_svg(captions, edges)
 
     def _boxes(self, members: list[str]) -> dict[str, list[str]]:
-        """What artifacts were made from: shards together, all else in a box of its own."""
+        """Group artifacts into boxes: the shards of a merge share one, every other artifact has its own."""
         boxes: dict[str, list[str]] = {}
         for made in members:
             for role, source in (self.manifests[made].inputs if made in self.manifests else {}).items():
@@ -99,7 +99,7 @@ class Ancestry:
         return {name: list(dict.fromkeys(inside)) for name, inside in boxes.items()}
 
     def _caption(self, members: list[str]) -> tuple[str, str]:
-        """What a box says: the kind, and which one or how many, and when it was made."""
+        """The text of a box: the kind, which one or how many, and the creation date."""
         name = members[0]
         kind, slash, digest = name.partition("/")
         if not slash:
@@ -132,12 +132,12 @@ class Ancestry:
                 yield from self._branches(source, indent + below, seen)
 
     def _inputs(self, name: str) -> tuple[list[tuple[str, str]], Counter[str]]:
-        """The (role, key) of the inputs to show, and how many of each kind are not."""
+        """The (role, key) of the inputs to show, and the number of omitted inputs by kind."""
         manifest = self.manifests.get(name)
         shown: list[tuple[str, str]] = []
         kinds, left_out = Counter[str](), Counter[str]()
         for role, source in (manifest.inputs if manifest else {}).items():
-            # Only what comes by number is alike enough to leave some out: shard0000, shard0001, ...
+            # Only numbered inputs (shard0000, shard0001, ...) are similar enough to omit some.
             kind = source.partition("/")[0] if _is_numbered(role) else source
             kinds[kind] += 1
             if kinds[kind] <= _SHOWN:
@@ -147,7 +147,7 @@ class Ancestry:
         return shown, left_out
 
     def _edges(self) -> list[tuple[str, str, str]]:
-        """(what was used, its role, what was made), without the shards that the tree leaves out."""
+        """(input, its role, output), without the shards that the tree omits."""
         reached, edges, waiting = {self.root}, [], [self.root]
         while waiting:
             made = waiting.pop()
@@ -165,12 +165,12 @@ class Ancestry:
 
 
 def _is_numbered(role: str) -> bool:
-    """Whether an input is one of many, such as shard0003."""
+    """Whether an input is one of a numbered series, such as shard0003."""
     return role[-1:].isdigit()
 
 
 def _manifest_or_none(store: Store, name: str) -> Manifest | None:
-    """None for raw data, which has no artifact, and for what was deleted."""
+    """None for raw data, which is not an artifact, and for deleted artifacts."""
     try:
         key = ArtifactKey.parse(name)
     except StoreError:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.querying import PhotoRoot, Query, ask_all, read_queries
-from mmer_core.reporting.search_page import render_search
+from mmer_core.querying.search_page import render_search
 from mmer_core.retrieval import Filter
 
 
