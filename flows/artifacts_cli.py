@@ -3,15 +3,14 @@
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json, say_text
+from flows.output import say, say_json, say_text
+from flows.parameters import Runtime, at_least
 from flows.terminal import say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
@@ -23,7 +22,6 @@ from mmer_core.store.store import Damaged
 from mmer_core.store.workspace import free_workspaces
 
 app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 Key = Annotated[
     str, Parameter(help="kind/digest as `ls` prints it; a unique beginning, or a kind for its newest.")
 ]
@@ -61,7 +59,7 @@ def show(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
 
 
 @app.command
-def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
+def fetch(key: Key, to: Place | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Fetch an artifact's files, checked against their digests, and print the folder.
 
     Parameters

@@ -4,13 +4,13 @@ import io
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from PIL import Image
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Flat, Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig, SearchConfig
+from mmer_core.config import Place, RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
 from mmer_core.files import write_whole
 from mmer_core.prediction import (
@@ -24,27 +24,21 @@ from mmer_core.prediction.photos import read_photo
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Flags = Parameter(name="*")
 Row = tuple[PhotoAttack, Path, Path]
 """An attack, its picture, and the attacked image itself."""
 
 
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(attack)
-
-
 def attack(
-    photo: Path,
+    photo: Place,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     model: str | None = None,
-    out: Path = Path("attacked"),
+    out: Place = Path("attacked"),
     map_stride: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
-    search: Annotated[SearchConfig, Flags] = SearchConfig(),
-    runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),
+    search: Annotated[SearchConfig, Flat] = SearchConfig(),
+    runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """Attack one photo by changing a few pixels, and leave pictures of the result.
 

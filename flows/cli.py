@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from flows import interruption, streams
-from flows.saying import say
+from flows.output import say
 from mmer_core import log
 from mmer_core.errors import MmerError
 

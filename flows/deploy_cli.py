@@ -5,20 +5,12 @@ import signal
 import sys
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say
+from flows.output import say
+from flows.parameters import Runtime, at_least
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
-
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
-
-
-def add_to(app: App) -> None:
-    """Register the commands."""
-    app.command(deploy)
-    app.command(up)
 
 
 def deploy(

@@ -1,15 +1,14 @@
 """`mmer predict`: read people in photos with a trained emotion model."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
     PersonDetector,
@@ -20,30 +19,24 @@ from mmer_core.prediction import (
     write_predictions,
 )
 from mmer_core.prediction.person_prediction import check_output
-from mmer_core.prediction.photos import other_files, read_photo
+from mmer_core.prediction.photos import is_list, other_files, read_photo
 from mmer_core.progress import silent
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 _STRONGEST = 3
 _NAMED = 5
 
 
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(predict)
-
-
 def predict(
-    photo: Path,
+    photo: Place,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
     detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
-    out: Path | None = None,
+    out: Place | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
@@ -54,7 +47,7 @@ def predict(
     Parameters
     ----------
     photo:
-        A photo; a folder of photos; or a CSV with the column photo and, if there are any, x1,y1,x2,y2 and
+        A photo; a folder of photos; or a .csv or .tsv with the column photo and, if there are any, x1,y1,x2,y2 and
         text: a row a person.
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
@@ -74,7 +67,7 @@ def predict(
     """
     if out is not None:
         check_output(out)
-    single = not (photo.is_dir() or photo.suffix.lower() == ".csv")
+    single = not (photo.is_dir() or is_list(photo))
     if single:
         read_photo(photo)  # a wrong name is told before anything is loaded
     requests = listed_photos(photo, box=box, text=text)

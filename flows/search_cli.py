@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import read_photo
 from mmer_core.querying import (
@@ -23,28 +23,22 @@ from mmer_core.querying import (
     ask_all,
     read_queries,
 )
+from mmer_core.querying.search_page import render_search
 from mmer_core.querying.searcher import checked_target
 from mmer_core.reporting.page import write_page
-from mmer_core.reporting.search_page import render_search
 from mmer_core.retrieval import Filter
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 Interval = tuple[float, float] | None
-
-
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(search)
 
 
 def search(
     text: str | None = None,
     *,
-    image: Path | None = None,
+    image: Place | None = None,
     id: str | None = None,
-    queries: Path | None = None,
+    queries: Place | None = None,
     target: str = "image",
     k: Annotated[int, Parameter(validator=at_least(1))] = 10,
     split: list[str] | None = None,
@@ -54,8 +48,8 @@ def search(
     dominance: Interval = None,
     index: str = "index",
     json_output: Annotated[bool, Parameter(name="--json")] = False,
-    html: Path | None = None,
-    images: Path | None = None,
+    html: Place | None = None,
+    images: Place | None = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.
@@ -69,7 +63,7 @@ def search(
     id:
         A photo of the index to look for more like it.
     queries:
-        Many questions: a .csv with the columns text, image or id; a .jsonl; or a text a line.
+        Many questions: a .csv or .tsv with the columns text, image or id; a .jsonl; or a text a line.
     target:
         What to find: image or text.
     k:

@@ -6,32 +6,27 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from PIL import Image
 
-from flows.numbers import at_least
-from flows.saying import say
+from flows.output import say
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
 from mmer_core.serving import IndexSnapshot, Service, listen
 from mmer_core.serving import serve as run
 from mmer_core.stages import Context
 
 
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(serve)
-
-
 def serve(
     *,
     index: str = "index",
-    images: Path | None = None,
+    images: Place | None = None,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=at_least(0, 65535))] = 8008,
     allow_host: tuple[str, ...] = (),
-    runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
+    runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """Serve an index as a search page and an HTTP service that only reads, until Ctrl-C or SIGTERM.
 

@@ -15,7 +15,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from flows.saying import say
+from flows.output import say
 from mmer_core.escaping import one_line
 from mmer_core.progress import Progress as Report
 from mmer_core.progress import silent

@@ -35,9 +35,7 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     words = iter(tokens)
     for word in words:
         if word == FLAG:
-            if (name := next(words, None)) is None:
-                raise ConfigError(f"{FLAG} wants a file, or one that ships with mmer: {', '.join(shipped())}")
-            names.append(name)
+            names.append(next(words, ""))
         elif word.startswith(f"{FLAG}="):
             names.append(word.removeprefix(f"{FLAG}="))
         else:
@@ -48,6 +46,8 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
         raise ConfigError(
             f"{FLAG} is given {len(names)} times ({', '.join(names)}): put all fields into one file"
         )
+    if not names[0].strip():
+        raise ConfigError(f"{FLAG} wants a file, or one that ships with mmer: {', '.join(shipped())}")
     path = _path(names[0])
     try:
         return rest, [_Fields(_as_text(_read(path)), path)]
@@ -90,7 +90,7 @@ def _as_text(value: Any) -> Any:
         if None in value:
             raise NotText("null")
         return [_as_text(one) for one in value]
-    return repr(value) if isinstance(value, float) else text_of(value)
+    return text_of(value)
 
 
 def _path(name: str) -> Path:

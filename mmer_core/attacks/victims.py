@@ -228,8 +228,8 @@ class EncodedVictim:
         encoder: Turns pixels into features.
         head: ``head(features (B, D), rows (B,)) -> scores (B, S)``: the trained part, holding the text and
             the untouched stream of every attacked sample and looking them up by ``rows``.
-        evaluator: Encodes candidates faster than the images that they make (``encoder.evaluator()`` of those in
-            `mmer_core.encoders`); without one those images are encoded.
+        evaluator: Encodes candidates faster than the images that they make (`evaluator_of` for those
+            of `mmer_core.encoders`); without one those images are encoded.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class EncodedVictim:
             AttackError: It has no evaluator.
         """
         if self._evaluator is None:
-            raise AttackError("a victim without an evaluator cannot screen; give it encoder.evaluator()")
+            raise AttackError("a victim without an evaluator cannot screen; give it evaluator_of(encoder)")
         return _screen(self._evaluator, self._head, criterion, row)
 
 

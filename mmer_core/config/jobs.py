@@ -1,9 +1,7 @@
 """The jobs: what a flow, and a command, takes."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from cyclopts import Parameter
 from pydantic import Field, field_validator, model_validator
 
 from mmer_core.config.attacks import AttackConfig
@@ -12,27 +10,24 @@ from mmer_core.config.datasets import DatasetCardConfig, IngestConfig
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
+from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import PoisonConfig
-from mmer_core.config.runtime import Runtime, RuntimeConfig
-from mmer_core.config.training import FineTuneConfig, TrainingConfig
+from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.training import FinetuneConfig, TrainingConfig
 
 
 class IngestJob(Config):
     """Prepare one dataset."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
-        default=IngestConfig(), description="The dataset."
-    )
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     card: DatasetCardConfig = Field(default=DatasetCardConfig(), description="Dataset card.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class TrainJob(Config):
     """Prepare and encode one dataset, train one model on it and evaluate it; what is there is reused."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
-        default=IngestConfig(), description="The dataset."
-    )
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     prepared: str | None = Field(
         None, description="Key of prepared arrays in the store, instead of the dataset."
     )
@@ -40,7 +35,7 @@ class TrainJob(Config):
     model: ModelConfig = Field(default=ModelConfig(), description="Trained part.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     def splits(self) -> set[Split]:
         """The splits that this job cannot do without."""
@@ -96,7 +91,7 @@ class UpdateIndexJob(Config):
     """Add photos of a dataset to an index that is there, delete some, or both, as a new version of it."""
 
     index: str = Field("index", description="Key of the index; the newest one by default.")
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+    dataset: IngestConfig = Field(
         default=IngestConfig(),
         description="Photos to add; one with an id that is in the index replaces it. None when nothing is said of it.",
     )
@@ -105,7 +100,7 @@ class UpdateIndexJob(Config):
     )
     split: Split | Literal["all"] = Field("all", description="Split of the dataset to add, or all of them.")
     delete: tuple[str, ...] = Field((), description="Ids of photos to delete, with their captions.")
-    delete_from: Path | None = Field(
+    delete_from: Place | None = Field(
         None, description="File of ids of photos to delete, one a line; in a .jsonl each as a JSON string."
     )
     compact: Literal["auto", "yes", "no"] = Field(
@@ -113,7 +108,7 @@ class UpdateIndexJob(Config):
         description="Build the index again from what is left: auto does when it is of more than 8 parts, or more than a "
         "quarter of its photos are gone.",
     )
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @field_validator("delete", mode="before")
     @classmethod
@@ -153,24 +148,22 @@ class PoisonJob(TrainJob):
         return self
 
 
-class FineTuneJob(Config):
+class FinetuneJob(Config):
     """Adapt the encoders to one dataset; the result is an encoder by the name ``adapted:KEY``."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
-        default=IngestConfig(), description="The dataset."
-    )
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     prepared: str | None = Field(
         None, description="Key of prepared arrays in the store, instead of the dataset."
     )
     encoders: EncoderConfig = Field(default=EncoderConfig(), description="Encoders to adapt.")
-    finetune: FineTuneConfig = Field(default=FineTuneConfig(), description="How to adapt them.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    finetune: FinetuneConfig = Field(default=FinetuneConfig(), description="How to adapt them.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class EvaluateJob(Config):
     """Evaluate a model that is there on any split of any dataset, or a dual encoder without training."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+    dataset: IngestConfig = Field(
         default=IngestConfig(),
         description="The dataset; when none is given, the one that the model was trained on.",
     )
@@ -186,7 +179,7 @@ class EvaluateJob(Config):
     )
     prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @model_validator(mode="after")
     def _one_thing_is_evaluated(self) -> Self:
@@ -202,10 +195,10 @@ class ReportJob(Config):
         (), description="Keys of the models to report; the newest of every dataset and family when empty."
     )
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
-class PipelineConfig(Config):
+class PipelineJob(Config):
     """Everything from raw datasets to the report."""
 
     datasets: dict[str, IngestConfig] = Field(
@@ -223,7 +216,7 @@ class PipelineConfig(Config):
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @model_validator(mode="after")
     def _names_are_path_safe(self) -> Self:

@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from cyclopts import Parameter
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mmer_core.config.base import Config
+from mmer_core.config.paths import Place, given
 
 
 class RuntimeConfig(Config):
     """Where and how fast; nothing here changes a result beyond floating-point rounding."""
 
-    store: str = Field(
+    store: Annotated[str, BeforeValidator(given)] = Field(
         ".mmer/store", description="Artifact store: a folder, file:///…, or s3://bucket/prefix."
     )
-    work: Path = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
+    work: Place = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
     cache_gb: float = Field(
         20.0,
         ge=0,
@@ -42,7 +42,7 @@ class RuntimeConfig(Config):
         False,
         description="Compile training steps with torch.compile; without a compiler mmer says so and goes on.",
     )
-    logs: Path | None = Field(
+    logs: Place | None = Field(
         None,
         description="Folder for training curves and throughput as TensorBoard reads them, one folder in it a "
         "training; none are kept without it (history.csv in the model has the curves in any case).",
@@ -80,9 +80,3 @@ class RuntimeConfig(Config):
         }
         store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
         return self.model_copy(update={"store": store, "workers": sharing, **here})
-
-
-# On the command line these are --store, --device, ...: not worth a prefix.
-
-
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]

@@ -1,17 +1,21 @@
 """TOML, YAML and JSON to plain fields, bounded in size, depth and what aliases make of them, in a child process.
 
+Whether a field is a number, and which, is for the command to say: numbers, dates and words such as ``no`` come as they
+are written, so that a name like ``003`` stays one.
+
 The parsers are Python, and nothing crashes them; but some 64 kB take `tomllib` gigabytes, and PyYAML minutes.
 """
 
+import json
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
-from mmer_core.datasets import strict_json
-from mmer_core.datasets.text_lines import DAMAGED, decoded
+from mmer_core import strict_json
+from mmer_core.text_lines import DAMAGED, decoded
 
 MAX_BYTES = 2**16
 """A configuration names some hundred fields at most."""
@@ -36,7 +40,7 @@ def fields(path: Path) -> Iterator[dict[str, Any]]:
     except RecursionError:
         raise ValueError("lists or tables lie too deep inside each other") from None
     _bound(found)
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not found:
         raise ValueError("it holds no fields; write name: value or the like")
     yield found
 
@@ -48,8 +52,17 @@ def _text(content: bytes) -> str:
     return "".join(text.lines)
 
 
+_RESOLVED = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+"""What a plain word may be besides text."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML in which no name stands twice, of which PyYAML would take the last."""
+    """YAML in which no name stands twice, of which PyYAML would take the last, and plain words are text or null."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, form) for tag, form in resolvers if tag in _RESOLVED]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -64,6 +77,15 @@ class _Loader(yaml.SafeLoader):
 
 def _yaml(text: str) -> Any:
     return yaml.load(text, _Loader)  # safe, as its loader is
+
+
+def _toml(text: str) -> Any:
+    return tomllib.loads(text, parse_float=str)
+
+
+def _json(text: str) -> Any:
+    strict_json.parse(text)
+    return json.loads(text, parse_float=str, parse_int=str)
 
 
 def _bound(content: Any) -> None:
@@ -85,8 +107,8 @@ def _bound(content: Any) -> None:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    ".toml": tomllib.loads,
+    ".toml": _toml,
     ".yaml": _yaml,
     ".yml": _yaml,
-    ".json": strict_json.parse,
+    ".json": _json,
 }

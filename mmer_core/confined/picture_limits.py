@@ -1,6 +1,17 @@
 """What a picture from outside may be and may cost, in one place: parent and child both keep to it."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+}
+"""How files of a format are called, by which photos are found in a folder; what a file holds decides how it is read."""
+
+FORMATS = tuple(SUFFIXES)
 """The only formats that are ever opened, by Pillow's names; some of the others (EPS, WMF) start other programs."""
 
 MAX_PIXELS = 2**26

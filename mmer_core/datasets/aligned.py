@@ -1,4 +1,4 @@
-"""A split as another dataset's model sees it: its labels, in its order, and only what it reads."""
+"""A split with another dataset's labels: the model's label set in its order, and only the streams that it reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ from mmer_core.errors import DatasetError
 
 @dataclass(frozen=True)
 class LabelMappedSplit(PreparedSplit):
-    """Columns of ``labels`` are ``names``; a name that the dataset does not have is a column without positives.
+    """The columns of ``labels`` are ``names``; a category that the dataset lacks is a column of zeros.
 
     Attributes:
         names: The model's ``C`` categories.
-        reads: The streams that the model reads; no others are shown.
-        rates: Whether the model rates; if not, ``vad`` has no columns.
+        reads: The streams that the model reads; the split hides all others.
+        rates: Whether the model predicts ratings; if not, ``vad`` is ``(N, 0)``.
     """
 
     names: tuple[str, ...] = field(kw_only=True)
@@ -49,24 +49,25 @@ class LabelMappedSplit(PreparedSplit):
 def align(
     split: PreparedSplit, names: Sequence[str], reads: Sequence[str], *, rates: bool, only_shared: bool
 ) -> LabelMappedSplit:
-    """Match a split to a model's labels by name.
+    """Map a split's labels to the model's by name.
 
     Args:
-        only_shared: Accept that either side has labels which the other has not.
+        only_shared: Allow either side to have labels that the other lacks.
 
     Raises:
-        DatasetError: No label is shared or, unless ``only_shared``, not all are; or no stream is.
+        DatasetError: No label is shared; not all labels are shared and ``only_shared`` is False; or the split has
+            no stream that the model reads.
     """
     unknown, lacking = (
         sorted(set(split.card.labels) - set(names)),
         sorted(set(names) - set(split.card.labels)),
     )
     if len(lacking) == len(names) or ((unknown or lacking) and not only_shared):
-        told = [f"the dataset does not have {', '.join(lacking)}"] if lacking else []
-        told += [f"the model does not know {', '.join(unknown)}"] if unknown else []
+        reasons = [f"the dataset does not have {', '.join(lacking)}"] if lacking else []
+        reasons += [f"the model does not know {', '.join(unknown)}"] if unknown else []
         cure = "give a model of these labels" if len(lacking) == len(names) else "--evaluation.labels shared"
         raise DatasetError(
-            f"the labels of {split.card.name} are not those of the model: {' and '.join(told)}; {cure}"
+            f"the labels of {split.card.name} are not those of the model: {' and '.join(reasons)}; {cure}"
             + ("" if cure.startswith("give") else " evaluates those that both have")
         )
     aligned = LabelMappedSplit(

@@ -1,7 +1,7 @@
-"""Datasets as downloaded: .zip and .tar archives, unpacked with nothing taken on trust.
+"""Datasets as downloaded: .zip and .tar archives, treated as untrusted input.
 
-An archive with a path that leaves its folder, a link, a device, a name twice, or more than the limits below is
-refused whole. Files get their final names when they are complete, so an interrupted run goes on where it stopped.
+An archive is refused as a whole if a path leaves its folder, if it holds a link, a device or a duplicate name, or if
+it exceeds a limit below. A file gets its final name once it is complete, so an interrupted run resumes.
 """
 
 import bz2
@@ -31,13 +31,13 @@ MAX_MEMBERS = 500_000
 MAX_BYTES = 2**38
 """Unpacked size of one archive, in bytes (256 GB)."""
 MAX_RATIO = 100
-"""Unpacked to packed size; photos hardly compress, so an archive that exceeds this is a bomb."""
+"""Ratio of unpacked to packed size; photos hardly compress, so an archive that exceeds this is a bomb."""
 RATIO_FLOOR = 2**26
-"""Archives that unpack to fewer bytes than this may compress as well as they like."""
+"""Archives that unpack to fewer bytes than this may have any compression ratio."""
 MAX_DIRECTORY = 2**26
-"""Bytes of a zip's list of contents, which is held in memory (as some 15 times as many)."""
+"""Size in bytes of a zip's central directory, which takes about 15 times as much memory."""
 MAX_NAME = 255
-"""Bytes of a file's name, as file systems have it."""
+"""Bytes of a file name; the limit of common file systems."""
 
 _BY_HAND = "if you trust it, unpack it yourself and give the folder"
 _DAMAGED = (
@@ -51,7 +51,7 @@ _DAMAGED = (
     ValueError,
     struct.error,
 )
-# Others need as much memory as the archive asks for (LZMA), or are unknown to Python.
+# Other methods need as much memory as the archive asks for (LZMA), or are not supported by Python.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _ENCRYPTED = 1
 _XZ = b"\xfd7zXZ\0"
@@ -78,12 +78,12 @@ def is_archive(path: Path) -> bool:
 def unpacked(root: Path, target: Path) -> Path:
     """The folder to read a dataset from: ``root`` itself, or ``target`` with the archives' contents.
 
-    A folder may hold archives beside, or instead of, what they contain: all are unpacked into one tree, and
-    the rest of the folder is linked into it. Archives whose files lie there unpacked already are left alone.
+    A folder may hold archives next to, or instead of, their contents. All archives are unpacked into one tree, and
+    the rest of the folder is linked into it. Archives that were already unpacked in place are skipped.
 
     Args:
         root: A folder, or one archive.
-        target: Scratch folder; may hold what an interrupted call has left.
+        target: Scratch folder; may hold the leftovers of an interrupted call.
 
     Raises:
         DatasetError: An archive is damaged, unsafe or too large, or the disk is full.
@@ -102,7 +102,7 @@ def unpacked(root: Path, target: Path) -> Path:
 
 
 def extract(archive: Path, target: Path) -> None:
-    """Unpack the regular files of one archive; those that ``target`` holds in full are kept.
+    """Unpack the regular files of one archive; files that are complete in ``target`` are kept.
 
     Raises:
         DatasetError: A member is unsafe, or the archive exceeds a limit.
@@ -120,7 +120,7 @@ def extract(archive: Path, target: Path) -> None:
             if place in seen:
                 raise DatasetError(f"{archive} holds {member.name!r} twice: {_BY_HAND}")
             seen.add(place)
-            # A link in the target, from an earlier call for another folder, must not be written through.
+            # Never write through a link that an earlier call for another folder left in the target.
             if not place.parent.resolve().is_relative_to(target.resolve()):
                 raise DatasetError(
                     f"{target} links out of itself at {place.parent}: give an empty scratch folder"
@@ -131,13 +131,13 @@ def extract(archive: Path, target: Path) -> None:
 
 def _write(member: _Member, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    # Not named like the member: a name of the longest length would have no room for a suffix.
+    # Not named after the member: a name of maximal length has no room for a suffix.
     partial_file = place.parent / ".mmer-partial"
     with member.open() as source, partial_file.open("wb") as sink:
         shutil.copyfileobj(source, sink, 2**20)
         written = sink.tell()
     if written != member.size:
-        raise EOFError(f"{member.name} holds {written} bytes where {member.size} are announced")
+        raise EOFError(f"{member.name} holds {written} bytes, but its header announces {member.size}")
     partial_file.replace(place)
 
 
@@ -152,7 +152,7 @@ def _too_large(archive: Path, least: int) -> DatasetError:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
-    """The regular files of an archive, in its order, to be read one after the other."""
+    """The regular files of an archive in its order, to be read one after the other."""
     if archive.name.lower().endswith(".zip"):
         with _Bounded(archive) as file, zipfile.ZipFile(file) as zipped:
             yield _zip_members(archive, zipped)
@@ -162,7 +162,7 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
 
 
 class _Bounded(io.FileIO):
-    """A zip, whose list of contents is read in one go: as many bytes as its end says."""
+    """A zip file that refuses to load an oversized central directory, which `zipfile` reads in one call."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY:
@@ -173,7 +173,7 @@ class _Bounded(io.FileIO):
 def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
-        # Python cuts names at a NUL.
+        # Python truncates names at NUL.
         odd = "" if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "a link or device"
         _check(archive, info.orig_filename if "\0" in info.orig_filename else info.filename, odd)
         if info.flag_bits & _ENCRYPTED:
@@ -185,7 +185,7 @@ def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
 
 
 def _decompressed(archive: Path) -> gzip.GzipFile | bz2.BZ2File | io.BufferedReader:
-    """A tar, by its first bytes: names say little about compression."""
+    """Open a tar; the compression is detected from its first bytes, because names are unreliable."""
     with archive.open("rb") as file:
         start = file.read(len(_XZ))
     if start == _XZ:
@@ -206,7 +206,7 @@ def _tar_members(archive: Path, stream: TarStream) -> Iterator[_Member]:
 
 
 def _check(archive: Path, name: str, odd: str) -> None:
-    """Refuse a name that leads elsewhere or that no file can have, and what is ``odd``: not a file or folder."""
+    """Refuse a name that leaves the folder or that no file can have, and members that are ``odd`` (not a file or folder)."""
     if not stays_inside(name) or ":" in name.split("/")[0]:
         raise DatasetError(f"{archive} holds {name!r}, a path outside its folder: do not use this archive")
     if odd:
@@ -224,7 +224,7 @@ def _explained(archive: Path) -> Iterator[None]:
     except _DAMAGED as error:
         raise _damaged(archive, error) from None
     except OSError as error:
-        # What decompressors say has no number, and a wrong offset is an invalid argument.
+        # Errors of decompressors have no errno, and a wrong offset is reported as an invalid argument.
         if error.errno in (None, errno.EINVAL):
             raise _damaged(archive, error) from None
         raise DatasetError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
@@ -240,7 +240,7 @@ def _children(root: Path) -> list[Path]:
 
 
 def _there_already(archive: Path, root: Path) -> bool:
-    """Whether every file of a .zip lies in the folder with its size; a .tar has no directory to look it up in."""
+    """Whether the folder has every file of a .zip with its size. Never for a .tar, which has no directory to look in."""
     if not archive.name.lower().endswith(".zip"):
         return False
     with _explained(archive), _opened(archive) as members:
@@ -252,7 +252,7 @@ def _size(path: Path) -> int:
 
 
 def _link_rest(root: Path, target: Path) -> None:
-    """Make what lies beside the archives visible in the unpacked tree; what was unpacked wins."""
+    """Link everything else in ``root`` into the unpacked tree; unpacked files take precedence."""
     for entry in os.scandir(root):
         place = target / entry.name
         if is_archive(Path(entry.path)):

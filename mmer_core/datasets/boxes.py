@@ -1,4 +1,4 @@
-"""Person boxes against the edges of the picture."""
+"""Clamping person boxes to the picture."""
 
 from mmer_core.datasets.sample import Box
 
@@ -7,7 +7,7 @@ Size = tuple[int, int]
 
 
 def emptiness(box: Box) -> str | None:
-    """What keeps a box from holding any pixel, whatever the picture; None for one with a width and a height."""
+    """Why a box can hold no pixel of any picture, or None if it has a width and a height."""
     x1, y1, x2, y2 = box
     for axis, side, first, last in (("x", "width", x1, x2), ("y", "height", y1, y2)):
         if first >= last:
@@ -28,14 +28,14 @@ def clamp(box: Box, size: Size) -> Box | None:
 
 
 def clamp_mat2py(box: Box, annotated: Size, decoded: Size) -> tuple[Box, Box | None]:
-    """As the reference converter: clamp to the *annotated* size, then slice the decoded pixels.
+    """Clamp as the reference converter does: to the *annotated* size, then slice the decoded pixels.
 
-    Most ``emodb_small`` sizes are swapped, so this empties or cuts boxes that `clamp` keeps; it is here for
-    results that must compare with the reference's.
+    Most sizes in ``emodb_small`` are swapped, so this empties or truncates boxes that `clamp` keeps. Use it only for
+    results that must be comparable with the reference's.
 
     Returns:
-        The box that the reference writes to its CSV, and the pixels that ``image[y1:y2, x1:x2]`` yields of
-        it (None when that slice is empty, which the reference drops).
+        The box that the reference writes to its CSV, and the box of the pixels that ``image[y1:y2, x1:x2]`` then
+        selects (None if that slice is empty; the reference drops such people).
     """
     width, height = annotated
     x1, x2 = (min(width, max(0, x)) for x in (box[0], box[2]))

@@ -1,17 +1,17 @@
-"""What no cell of an outside file may hold, whatever the format, and how such a text is shown."""
+"""Rules for a cell of any external file, whatever its format, and how an invalid cell is printed."""
 
 from collections.abc import Iterable
 from typing import Any
 
 CELL_LIMIT = 2**17
-"""Characters of one cell (128 k): the limit of Python's own CSV reader, kept for every format."""
+"""Characters of one cell (128 Ki): the limit of Python's own CSV reader, applied to every format."""
 _SHOWN = 4096
 
 
 def flaw(text: str) -> str:
-    """Why this text cannot be a cell, or ``""``.
+    """Why this text is not a valid cell, or ``""``.
 
-    A lone surrogate has no form in UTF-8, and NUL ends a text for much software: neither could be written out again.
+    Lone surrogates cannot be encoded as UTF-8 and much software ends a string at NUL, so neither could be written out.
     """
     if len(text) > CELL_LIMIT:
         return f"a cell of {len(text)} characters: at most {CELL_LIMIT} are read, shorten it"
@@ -23,7 +23,7 @@ def flaw(text: str) -> str:
 
 
 def flaws(values: Iterable[Any]) -> str:
-    """The first flaw of the texts in these values, in lists and objects too, or ``""``."""
+    """The first flaw among the texts in these values, including those nested in lists and objects, or ``""``."""
     waiting = list(values)
     while waiting:
         value = waiting.pop()
@@ -38,7 +38,7 @@ def flaws(values: Iterable[Any]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what cannot be written to a file in UTF-8, or ends a text; a long one is cut."""
+    """The text with escapes for NUL and for what UTF-8 cannot encode; long texts are truncated."""
     if len(text) > _SHOWN:
         text = text[: _SHOWN - 1] + "…"
     if "\0" in text:

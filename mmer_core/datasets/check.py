@@ -1,4 +1,4 @@
-"""Everything that is wrong with a dataset, found without preparing it."""
+"""All faults of a dataset, found without preparing it."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS
 
 UNUSABLE = "unusable"
-"""Reason of a fault that keeps the dataset as a whole from being read."""
+"""Reason of a fault that makes the whole dataset unreadable."""
 NEEDED = ("train", "val")
 LEAKAGE = "leakage"
 _PRINT_SIDE = 224
@@ -32,7 +32,7 @@ _PRINT_SIDE = 224
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found: ``sound`` samples of ``inputs``, and every fault in the order of the dataset."""
+    """Result of a check: ``sound`` samples of ``inputs``, and every fault in the order of the dataset."""
 
     inputs: int
     sound: int
@@ -40,17 +40,17 @@ class Checked:
 
 
 def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progress = silent) -> Checked:
-    """Read a dataset, decode all of its images and collect the faults; nothing stops at the first.
+    """Read a dataset, decode all of its images and collect every fault instead of stopping at the first.
 
     Args:
-        scratch: Receives the drawn photos when ``config.root`` is None.
-        workers: Threads that decode.
+        scratch: Receives the drawn photos if ``config.root`` is None.
+        workers: Number of threads that decode.
     """
     try:
         raw = read_raw(config, scratch)
     except DatasetError as error:
-        told = dict.fromkeys([str(error), *_further(config)])
-        return Checked(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in told])
+        reasons = dict.fromkeys([str(error), *_further(config)])
+        return Checked(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in reasons])
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
         by_photo.setdefault(sample.image, []).append(sample)
@@ -81,7 +81,7 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
 def _look(
     raw: RawDataset, photos: Sequence[list[Sample]], reader: PhotoReader
 ) -> list[tuple[list[Quarantined], Print | None]]:
-    """For each of some photos what is wrong with it, or with the boxes of the samples that share it; and its print."""
+    """For each photo, its faults and those of the boxes of the samples that share it, and the photo's print."""
     following = iter(photos)
 
     def look(photo: Photo | UnreadableImageError) -> tuple[list[Quarantined], Print | None]:
@@ -103,7 +103,7 @@ def _look_at(
 
 
 def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Print]]]) -> list[Quarantined]:
-    """What stands in two splits: nothing is wrong with these samples but their place."""
+    """Samples that occur in two splits; apart from that they are sound."""
     groups: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
     for sample in raw.samples:
         groups[sample.split].append((sample.id, sample.metadata.get(GROUP, "")))
@@ -114,7 +114,7 @@ def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Print]]]) -> list[
 
 
 def _further(config: IngestConfig) -> list[str]:
-    """More that keeps Flickr8k from being read: captions and splits are looked at apart from each other."""
+    """Further faults that make Flickr8k unreadable: captions and splits are checked independently."""
     if config.dataset != "flickr8k" or config.root is None or not config.root.is_dir():
         return []
     found = []

@@ -11,9 +11,9 @@ from mmer_core.datasets.layout import tidy
 from mmer_core.datasets.people_text import Photo
 from mmer_core.datasets.raw import NOT_UTF8
 from mmer_core.datasets.sample import Quarantined, Text
-from mmer_core.datasets.strict_json import parse_leniently
-from mmer_core.datasets.text_lines import DAMAGED, read_text
 from mmer_core.errors import DatasetError
+from mmer_core.strict_json import parse_leniently
+from mmer_core.text_lines import DAMAGED, read_text
 
 DATABASE = "mscoco"
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -23,7 +23,7 @@ _NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})\.jpe?g", re.IGNO
 class CocoCaptions(dict[int, tuple[Text, ...]]):
     """Captions by COCO image id, in the order of the files.
 
-    ``quarantined`` are the entries that cannot be read, and ``notes`` say where U+FFFD is in place of other bytes.
+    ``quarantined`` holds the unreadable entries, ``notes`` the places where invalid bytes became U+FFFD.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ def image_id(photo: Photo) -> int | None:
 
 
 def read_coco_captions(paths: Sequence[Path]) -> CocoCaptions:
-    """Read ``captions_*.json`` files; a caption that is repeated, also over files, counts once.
+    """Read ``captions_*.json`` files; a repeated caption counts once, also across files.
 
     Raises:
         DatasetError: A file is missing, is not JSON, or not in the layout of COCO's captions.
@@ -68,7 +68,7 @@ def read_coco_captions(paths: Sequence[Path]) -> CocoCaptions:
 
 
 def _annotations(path: Path) -> tuple[list[Any], bool]:
-    """The entries, and whether the file holds bytes that are no text."""
+    """The entries, and whether the file holds invalid UTF-8."""
     try:
         text, damaged = read_text(path)
         content = parse_leniently(text)

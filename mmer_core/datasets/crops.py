@@ -1,4 +1,4 @@
-"""Which pixels of a decoded photo are a sample's, by protocol."""
+"""Which pixels of a decoded photo belong to a sample, by protocol."""
 
 import json
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from mmer_core.datasets.sample import Box, Sample
 
 @dataclass(frozen=True)
 class Crop:
-    """A sample's place in its photo.
+    """The region of a sample in its photo.
 
     Attributes:
         size: ``(width, height)`` for the CSV: decoded, or as annotated under ``mat2py``.
         box: The clamped box for the CSV.
-        pixels: The box that is cut out of the decoded photo.
+        pixels: The box to crop from the decoded photo.
     """
 
     size: Size
@@ -24,14 +24,14 @@ class Crop:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Why a sample cannot be prepared: a short code, and one sentence for a human."""
+    """Why a sample cannot be prepared: a short code, and one sentence for people."""
 
     reason: str
     detail: str
 
 
 def crop_person(sample: Sample, decoded: Size, protocol: str) -> Crop | Rejected:
-    """Clamp a sample's box to the picture; a sample without a box is the whole picture."""
+    """Clamp a sample's box to the picture; without a box, the crop is the whole picture."""
     if sample.box is None:
         whole = (0, 0, *decoded)
         return Crop(decoded, whole, whole)

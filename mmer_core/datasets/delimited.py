@@ -1,10 +1,9 @@
-"""Tables of text from outside (comma, semicolon or tab), in which one bad row is one bad row.
+"""Delimited text tables from outside (comma, semicolon or tab), in which a bad row costs only itself.
 
-A quoted cell may run over several lines. A stray quote looks like the start of one, and would swallow every row up
-to the next quote; so where a quote is open at the end of a line there are two ways to go on, and the one is taken
-that leaves the fewest lines unread (`_Quotes`). A file that is well-formed reads as Python's ``csv`` reads it, but
-for one case: what would swallow a line that is plainly a row of its own, with the name of a picture in its place, is
-no cell.
+A quoted cell may span several lines. A stray quote looks like the start of one and would swallow every row up to the
+next quote. So when a line ends inside quotes there are two ways to continue, and `_Quotes` takes the one that leaves
+the fewest lines unread. A well-formed file reads exactly as with Python's ``csv``, with one exception: a cell never
+swallows a line that is clearly a row of its own, that is, a line with a picture's name in the right column.
 """
 
 import csv
@@ -18,16 +17,22 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from mmer_core.confined.picture_limits import SUFFIXES
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
-from mmer_core.datasets.text_lines import Text, read_lines
 from mmer_core.errors import DatasetError
+from mmer_core.text_lines import Text, read_lines
 
+TABLES = (".csv", ".tsv")
+"""Suffixes of tables, where files of plain text are accepted too."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HEADER_LINES = 20
 _SEEN = 80
 _EXCEL = re.compile(r"sep=.\s*", re.IGNORECASE)
-"""A line that spreadsheets put first; the header says the same."""
-_PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
+"""A first line that spreadsheets write to declare the delimiter; the header shows the same."""
+_PICTURE = re.compile(
+    rf"({'|'.join(re.escape(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)})\s*$",
+    re.IGNORECASE,
+)
 
 
 class Record(NamedTuple):
@@ -37,7 +42,7 @@ class Record(NamedTuple):
         line: Number of the line on which it starts, from 1.
         cells: As many as the table has columns, unless there is a problem.
         problem: Why it cannot be read, or ``""``.
-        damaged: Whether it holds U+FFFD in place of bytes that are no text.
+        damaged: Whether invalid bytes became U+FFFD in it.
     """
 
     line: int
@@ -48,12 +53,12 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A header and what stands below it; rows without any content are left out.
+    """A header and the records below it, without empty rows.
 
     Attributes:
-        names: The header's cells, without blanks at their ends; none in an empty file.
-        usable: Whether the header names what the caller needs, under one of the delimiters.
-        seen: What the first line looks like, for an error.
+        names: The header's cells, stripped; none in an empty file.
+        usable: Whether the header has the columns that the caller needs, under one of the delimiters.
+        seen: What the first line looks like, for an error message.
     """
 
     names: tuple[str, ...]
@@ -67,19 +72,21 @@ def read_table(
     usable: Callable[[Collection[str]], bool],
     *,
     start: int = 0,
+    name: str = "",
     files: str = "",
     joined_to: str = "",
 ) -> Table:
     """Read a table with the delimiter under which its header is usable.
 
     Args:
-        usable: Whether a header of these names (in lower case) has all that is needed.
-        start: Lines before the header.
-        files: Name of the column that holds names of pictures, if any: by them a row is known.
-        joined_to: Where this is the last column, surplus cells are joined to it: files of captions without quotes
+        name: File name; in a ``.tsv`` tabs come first, otherwise the delimiter that gives the most columns.
+        usable: Whether a header with these names (in lower case) has all required columns.
+        start: Number of lines before the header.
+        files: Name of the column with picture names, if any; a line with a picture name there is taken as a row.
+        joined_to: If this is the last column, surplus cells are joined to it, because caption files without quotes
             are common.
     """
-    names, delimiter, first, fits = _header(text.lines, start, usable)
+    names, delimiter, first, fits = _header(text.lines, start, usable, tabs=name.lower().endswith(".tsv"))
     if not fits:
         return Table(names, usable=False, seen=_seen(text.lines, start), records=iter(()))
     lowered = [name.lower() for name in names]
@@ -91,10 +98,10 @@ def read_table(
 def read_rows(
     path: Path, required: Sequence[str], *, files: str = "", joined_to: str = ""
 ) -> Iterator[tuple[Record, dict[str, str]]]:
-    """The rows of a file with its cells by column, in lower case.
+    """The records of a file, each with its cells by column name in lower case.
 
     Args:
-        required: Columns that must be there.
+        required: Columns that the file must have.
         files, joined_to: As for `read_table`.
 
     Raises:
@@ -117,7 +124,7 @@ def read_rows(
 
 @dataclass(frozen=True)
 class _Shape:
-    """What a row of the table looks like."""
+    """The expected shape of a row."""
 
     delimiter: str
     width: int
@@ -137,7 +144,7 @@ class _Shape:
         return next(csv.reader(lines, delimiter=self.delimiter, strict=True), [])
 
     def record(self, line: int, cells: list[str], *, long: bool, damaged: bool) -> Record:
-        """A record of these cells; ``long`` where they may be too long or hold NUL."""
+        """A record of these cells; ``long`` if they may exceed the cell limit or hold NUL."""
         problem = flaws(cells) if long else ""
         count = len(cells)
         if not problem and not self.fits(count):
@@ -150,9 +157,9 @@ class _Shape:
 
 
 def _header(
-    lines: list[str], start: int, usable: Callable[[Collection[str]], bool]
+    lines: list[str], start: int, usable: Callable[[Collection[str]], bool], *, tabs: bool
 ) -> tuple[tuple[str, ...], str, int, bool]:
-    """The header's names, the delimiter, the place of the first line below it, and whether it is usable."""
+    """The header's names, the delimiter, the index of the first line below it, and whether it is usable."""
     while start < len(lines) and (not lines[start].strip() or _EXCEL.fullmatch(lines[start])):
         start += 1
     best: tuple[tuple[str, ...], str, int, bool] = ((), ",", start, False)
@@ -163,13 +170,13 @@ def _header(
         except csv.Error:
             continue
         fits = usable([name.lower() for name in names])
-        if (fits, len(names)) > (best[3], len(best[0])):
+        if (fits, tabs and delimiter == "\t", len(names)) > (best[3], tabs and best[1] == "\t", len(best[0])):
             best = names, delimiter, start + reader.line_num, fits
     return best
 
 
 def _seen(lines: list[str], start: int) -> str:
-    """What a header without the needed columns looks like, as the end of a sentence."""
+    """A description of a header that lacks required columns, as the end of a sentence."""
     first = next((line.strip() for line in lines[start:] if line.strip()), "")
     if not first:
         return ""
@@ -206,11 +213,11 @@ def _records(text: Text, first: int, shape: _Shape) -> Iterator[Record]:
 
 
 def _cells(lines: list[str], shape: _Shape, problem: str) -> tuple[list[str], str]:
-    """The cells of a record with quotes; with a problem, what its first line holds as far as it can be read."""
+    """The cells of a record with quotes; if it has a problem, as much of its first line as can be read."""
     if not problem:
         try:
             return shape.parse(lines), ""
-        except csv.Error:  # the scanner reads quotes as csv does: only the length is left
+        except csv.Error:  # the scanner reads quotes as csv does, so only the length can be wrong
             problem = flaws(["".join(lines)]) or "its quotes cannot be read: close every quote"
     try:
         return next(csv.reader(lines[:1], delimiter=shape.delimiter), []), problem
@@ -219,7 +226,7 @@ def _cells(lines: list[str], shape: _Shape, problem: str) -> tuple[list[str], st
 
 
 class _End(Enum):
-    """How a line leaves the record that it is part of."""
+    """How a line ends with respect to quotes."""
 
     CLOSED = 0
     OPEN = 1
@@ -231,37 +238,37 @@ _BROKEN = "text follows a closing quote: write a quote that is part of the text 
 
 
 class _Quotes:
-    """Decides which lines belong together where quotes are open, in time linear in the lines.
+    """Decides which lines belong together when quotes are open, in time linear in the number of lines.
 
-    A cell longer than `CELL_LIMIT` is no cell, so no stray quote reaches further. Each line is looked at twice, as if it began a record, and as if a quoted cell ran into it; from these, and from
-    the end of the file to its start, follows the cheapest way through the rest from every line. A line that is left
-    unread costs 1. Among equals, the way that puts fewer lines into cells is taken, then the one that gives up a
-    line sooner: what follows it is kept.
+    No cell is longer than `CELL_LIMIT`, which bounds the reach of a stray quote. Each line is scanned twice: as the
+    start of a record, and as the continuation of a quoted cell. A pass from the end of the file to its start then
+    finds the cheapest way through the rest from every line. Each unread line costs 1. Ties go to the way that puts
+    fewer lines into cells, then to the one that gives up a line sooner, which keeps what follows.
     """
 
     def __init__(self, lines: list[str], first: int, shape: _Shape) -> None:
         self._lines, self._first, self._shape = lines, first, shape
 
     def step(self, place: int) -> tuple[int, str]:
-        """Where the record ends that starts on this line, and what is wrong with it."""
+        """The line after the record that starts on this line, and the record's problem."""
         ends, problems = self._way
         return ends[place - self._first], problems.get(place, "")
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Characters before each line, and before the end."""
+        """Number of characters before each line, and before the end."""
         return [0, *accumulate(map(len, self._lines))]
 
     @cached_property
     def _way(self) -> tuple["array[int]", dict[int, str]]:
-        """Where to go on from each line (by place below the header), and the problems."""
+        """The next line to continue with from each line (indices below the header), and the problems."""
         lines, first, shape = self._lines, self._first, self._shape
         count = len(lines)
-        unread = (count + 1) ** 2  # more than all lines that could be put into cells
+        unread = (count + 1) ** 2  # exceeds the cost of putting all lines into cells
         ends, costs = array("q", bytes(8 * (count - first))), [0] * (count + 1)
         problems: dict[int, str] = {}
-        runs = (_End.OPEN, count, 0)  # of a quoted cell that reaches the end of the file
-        row = count  # the next line that is plainly a row
+        runs = (_End.OPEN, count, 0)  # a quoted cell that reaches the end of the file
+        row = count  # index of the next line that is clearly a row
         for place in range(count - 1, first - 1, -1):
             line = lines[place]
             how, splits = self._alone(line)
@@ -281,7 +288,7 @@ class _Quotes:
     def _through(
         self, place: int, splits: int, runs: tuple[_End, int, int], costs: list[int], row: int, unread: int
     ) -> tuple[int, int, str]:
-        """Go on from a line that ends within quotes: the end of the record, the cost from here, the problem."""
+        """Continue after a line that ends inside quotes: the end of the record, the cost from here, the problem."""
         how, end, more = runs
         alone = unread + costs[place + 1]
         if how is _End.CLOSED:
@@ -289,17 +296,17 @@ class _Quotes:
             sound = short and self._shape.fits(splits + more + 1)
             if sound and row < end and self._swallows(place, end, splits):
                 return place + 1, alone, _OPENED
-            # A line break in a text is likelier than one ahead of the picture's name.
+            # A line break within a text is more likely than one before the picture's name.
             unlikely = 1 if splits > self._shape.files else len(costs)
             each = unlikely if sound else unread
             cost = costs[end] + (end - place) * each
             if cost < alone or (cost == alone and not sound):
-                return end, cost, ""  # one that is not sound is one bad record, and not several
+                return end, cost, ""  # if unsound, it counts as one bad record rather than several
         return place + 1, alone, _BROKEN if how is _End.BROKEN and end == place + 1 else _OPENED
 
     def _swallows(self, place: int, end: int, splits: int) -> bool:
-        """Whether a row further down was part of this record, and not its own later cells."""
-        if splits > self._shape.files:  # this line has named its own picture
+        """Whether this record would swallow a later row rather than just its own remaining cells."""
+        if splits > self._shape.files:  # this line already names its own picture
             return True
         try:
             return not self._shape.names_a_picture(self._shape.parse(self._lines[place:end]))
@@ -307,13 +314,13 @@ class _Quotes:
             return True
 
     def _alone(self, line: str) -> tuple[_End, int]:
-        """How a record ends that starts with this line, and how many delimiters split it."""
+        """How a record that starts with this line ends, and how many delimiters split the line."""
         if '"' not in line:
             return _End.CLOSED, line.count(self._shape.delimiter)
         return self._scan(line, quoted=False)
 
     def _inside(self, place: int, runs: tuple[_End, int, int]) -> tuple[_End, int, int]:
-        """How a quoted cell ends that runs into this line: in which way, before which line, after which splits."""
+        """How a quoted cell that runs into this line ends: the kind of end, the line after it, the delimiters before it."""
         line = self._lines[place]
         if '"' not in line:
             return runs
@@ -323,7 +330,7 @@ class _Quotes:
         return how, place + 1, splits
 
     def _is_row(self, line: str, how: _End, splits: int) -> bool:
-        """Whether this line is plainly a row, or the start of one: it names a picture in its place."""
+        """Whether this line is clearly a row, or the start of one: it has a picture's name in the right column."""
         shape = self._shape
         if not (shape.fits(splits + 1) if how is _End.CLOSED else splits > shape.files):
             return False
@@ -333,7 +340,7 @@ class _Quotes:
             return False
 
     def _scan(self, line: str, *, quoted: bool) -> tuple[_End, int]:
-        """Walk through the cells of a line as ``csv`` does."""
+        """Scan the cells of a line as ``csv`` does."""
         delimiter, body, place, splits = self._shape.delimiter, line.rstrip("\r\n"), 0, 0
         while True:
             if quoted or body.startswith('"', place):
@@ -352,7 +359,7 @@ class _Quotes:
 
 
 def _closing(body: str, place: int) -> int:
-    """The place behind the quote that closes a cell; -1 where none does. Doubled quotes are text."""
+    """The index after the quote that closes a cell, or -1 if none does. Doubled quotes are text."""
     while (place := body.find('"', place)) >= 0:
         if not body.startswith('"', place + 1):
             return place + 1

@@ -1,4 +1,4 @@
-"""EMOTIC: one sample a person (Kosti et al., *Context Based Emotion Recognition using EMOTIC Dataset*, 2020)."""
+"""EMOTIC: one sample per person (Kosti et al., *Context Based Emotion Recognition using EMOTIC Dataset*, 2020)."""
 
 import json
 import math
@@ -33,22 +33,22 @@ Protocol = Literal["corrected", "mat2py"]
 def read_emotic(
     root: Path, *, captions: Path | None, protocol: Protocol, coco_captions: Sequence[Path] = ()
 ) -> RawDataset:
-    """Read the tree as downloaded, or nested one level more or less.
+    """Read the tree as downloaded, or nested one level deeper or shallower.
 
     Both protocols drop people without a finite valence, arousal or dominance: the reference converter counts
-    a NaN as "no annotator" and leaves the person out, so arrays never hold one. ``mat2py`` follows it further:
+    a NaN as "no annotator" and drops the person, so arrays never hold NaN. ``mat2py`` follows it further:
 
-    * a person whom annotators saw without naming a category is kept, with 26 zeros;
-    * in val and test, a person whom no annotator saw is dropped (``no_annotator``), whatever the union says;
-    * a category that is named twice stands twice in the CSV (``corrected`` names it once).
+    * a person whom annotators saw without assigning a category is kept, with 26 zeros;
+    * in val and test, a person whom no annotator saw is dropped (``no_annotator``), whatever the union contains;
+    * a category that is listed twice appears twice in the CSV (``corrected`` lists it once).
 
-    ``corrected`` drops a person without any category, and takes the union as given.
+    ``corrected`` drops a person without any category and takes the union as given.
 
     Args:
         root: Folder with ``Annotations.mat`` and the photos somewhere below it.
         captions: Sidecar CSV ``folder, filename, caption[, person]``, the first choice for a person's text.
         coco_captions: COCO's ``captions_*.json``, the second choice, for photos from COCO. Without either, a
-            person gets a template from gender and age.
+            person's text is a template with gender and age.
         protocol: How boxes will be clamped; see `mmer_core.datasets.boxes`.
 
     Raises:
@@ -98,7 +98,7 @@ def _photo_base(root: Path, splits: dict[str, list[dict[str, Any]]]) -> Path:
 
 
 class _Reader:
-    """Collects samples; numbers the people of a photo through even when the photo is listed twice."""
+    """Collects samples; numbers the people of a photo consecutively even if the photo is listed twice."""
 
     def __init__(self, base: Path, sidecar: Sidecar, coco: CocoCaptions, protocol: Protocol) -> None:
         self.sidecar = sidecar
@@ -157,7 +157,7 @@ class _Reader:
 def _problems(
     photo: Photo, size: list[float], person: dict[str, Any], split: str, protocol: Protocol
 ) -> Iterator[tuple[str, str]]:
-    """Everything that keeps a person out, as (reason, detail), worst first."""
+    """Every reason to drop a person, as (reason, detail), worst first."""
     if not stays_inside("/".join(photo)) or not all(photo):
         yield "bad_annotation", f"folder {photo[0]!r} and file name {photo[1]!r} name no photo of the dataset"
     if flawed := flaws([*photo, as_text(person.get("gender")), as_text(person.get("age"))]):
@@ -182,7 +182,7 @@ def _problems(
 
 
 def _judged(person: dict[str, Any]) -> bool:
-    """Whether anybody annotated categories, and anybody rated valence, arousal and dominance."""
+    """Whether at least one annotator gave categories, and at least one gave valence, arousal and dominance."""
     return all(as_structs(person.get(f"annotations_{what}")) for what in ("categories", "continuous"))
 
 
@@ -197,7 +197,7 @@ def _box(person: dict[str, Any]) -> Box:
 
 
 def _categories(person: dict[str, Any], split: str, protocol: Protocol) -> list[str]:
-    """Train has one annotator; elsewhere the union over annotators counts."""
+    """The only annotator's categories in train, the union over annotators in val and test."""
     if split == "train":
         named = as_strings(as_struct(person.get("annotations_categories")).get("categories"))
     else:

@@ -1,7 +1,7 @@
 """EMOTIC's ``Annotations.mat`` as plain Python lists and dictionaries.
 
-Written by MATLAB, the file has no stable shapes: a single struct or cell loads as itself and not as a list
-of one, and an empty one loads as a 0x0 array. Everything that reads it goes through the helpers here.
+A file written by MATLAB has no stable shapes: a single struct or cell loads as itself rather than as a list of one,
+and an empty one loads as a 0x0 array. Every reader of the file goes through the helpers here.
 """
 
 import math
@@ -14,11 +14,11 @@ from mmer_core.taxonomy import SPLITS
 
 
 def load_annotations(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Image entries by split; a split may be empty, but must be there.
+    """Image entries by split; a split may be empty, but must exist.
 
     Raises:
-        DatasetError: The file is not a MATLAB file, crashes or bombs its reader (a child process), or lacks one of
-            ``train``, ``val`` and ``test``.
+        DatasetError: The file is not a MATLAB file, crashes the child process that reads it or exceeds its limits,
+            or lacks one of ``train``, ``val`` and ``test``.
     """
 
     def refuse(reason: str) -> DatasetError:
@@ -45,7 +45,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def as_structs(value: Any) -> list[dict[str, Any]]:
-    """A struct array as a list of dictionaries; what is no struct is left out."""
+    """A struct array as a list of dictionaries; anything else in it is dropped."""
     return [item for item in as_list(value) if isinstance(item, dict)]
 
 
@@ -55,7 +55,7 @@ def as_struct(value: Any) -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """A char array as a string; an empty one, or a number where text belongs, as ``""``."""
+    """A char array as a string; ``""`` if empty or not text."""
     first = next(iter(as_list(value)), "")
     return first.strip() if isinstance(first, str) else ""
 
@@ -66,11 +66,11 @@ def as_strings(value: Any) -> list[str]:
 
 
 def as_floats(value: Any) -> list[float]:
-    """A numeric array as floats; what is not a number becomes NaN."""
+    """A numeric array as floats; NaN for anything that is not a number."""
     numbers = as_list(value)
     return [float(x) if isinstance(x, int | float) else math.nan for x in numbers]
 
 
 def as_float(value: Any) -> float:
-    """A numeric scalar, NaN when absent."""
+    """A numeric scalar; NaN if absent."""
     return next(iter(as_floats(value)), math.nan)

@@ -1,4 +1,4 @@
-"""The identity of a folder: what artifact keys are made of."""
+"""The identity of a folder, as used in artifact keys."""
 
 import hashlib
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 from mmer_core.errors import DatasetError
 
 THREADS = 8
-"""Hashing waits for the disk as much as for the processor, and lets go of the interpreter lock."""
+"""Hashing waits for the disk as much as for the CPU, and releases the GIL."""
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 (hexadecimal) over the sorted relative paths and full contents of all files; or of one file.
+    """SHA-256 (hexadecimal) over the sorted relative paths and full contents of all files, or of a single file.
 
     Raises:
-        DatasetError: Nothing is there, or the one file cannot be read.
+        DatasetError: The path does not exist, or the single file cannot be read.
     """
     if os.path.isfile(root):
         return _digest(root).hex()
@@ -27,13 +27,13 @@ def fingerprint(root: Path) -> str:
     with ThreadPoolExecutor(THREADS) as pool:
         contents = pool.map(_content, [path for _, path in named])
         for (name, _), digest in zip(named, contents, strict=True):
-            # Length first, so that no two folders spell the same bytes.
+            # Prefix each name with its length, so that different folders never hash the same bytes.
             total.update(len(name).to_bytes(8, "big") + name + digest)
     return total.hexdigest()
 
 
 def digests(base: Path, names: Sequence[str]) -> dict[str, bytes | None]:
-    """SHA-256 of files below a folder, by their relative names; None where there is none that can be read."""
+    """SHA-256 of files below a folder, by relative name; None for a file that is missing or unreadable."""
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(lambda name: _content(base / name) or None, names)
         return dict(zip(names, found, strict=True))
@@ -44,9 +44,9 @@ def _files(root: Path) -> list[Path]:
 
 
 def _content(path: Path) -> bytes:
-    """The digest of a file in a dataset, empty where there is none that can be read.
+    """The digest of a dataset file, or empty bytes if it cannot be read.
 
-    A dangling link, a pipe or a photo without permission is one bad file: whoever needs it will say so.
+    A dangling link, a pipe or an unreadable photo is a fault of that file alone, reported when the file is needed.
     """
     try:
         return _digest(path) if os.path.isfile(path) else b""

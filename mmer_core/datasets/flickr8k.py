@@ -1,4 +1,4 @@
-"""Flickr8k: one sample a photo, with its captions (Hodosh, Young & Hockenmaier, JAIR 2013)."""
+"""Flickr8k: one sample per photo, with its captions (Hodosh, Young & Hockenmaier, JAIR 2013)."""
 
 import os
 from collections import defaultdict
@@ -12,21 +12,21 @@ from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import folders, require_folder, stays_inside
 from mmer_core.datasets.raw import NOT_UTF8, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample, Text
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS
+from mmer_core.text_lines import DAMAGED
 
 PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
 ORPHAN = "caption_photo_quarantined"
-"""Reason of a sound caption whose photo did not make it."""
+"""Reason of a sound caption whose photo was quarantined."""
 
 
 def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebook"]) -> RawDataset:
-    """Read photos, captions and splits, in any of the formats in circulation.
+    """Read photos, captions and splits in any of the formats in circulation.
 
-    Inputs are the photos on disk plus those that the splits name. A photo in no split, or without a sound
-    caption, is quarantined, and so is every caption that cannot be kept; ``notebook`` also drops captions
-    of under three words. Repeated captions stay: the retrieval protocol counts five per photo.
+    The inputs are the photos on disk plus those listed in the splits. Photos without a split or a sound caption are
+    quarantined, and so is every caption that cannot be kept; ``notebook`` also drops captions of fewer than three
+    words. Repeated captions stay, because the retrieval protocol counts five per photo.
 
     Raises:
         DatasetError: A folder or file is missing, unreadable, or not in Flickr8k's layout.
@@ -61,7 +61,7 @@ def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebo
 
 
 def orphans(split: str, photo: str, count: int, reason: str) -> list[Quarantined]:
-    """One row for each sound caption of a photo that was quarantined for this reason."""
+    """One quarantine row for each sound caption of a photo that was itself quarantined for this reason."""
     return [
         Quarantined(split, f"{photo}#{number}", ORPHAN, f"its photo: {reason}") for number in range(count)
     ]
@@ -84,7 +84,7 @@ def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:
 
 
 def _spelt(folder: Path, on_disk: set[str], named: set[str]) -> dict[str, str]:
-    """Names on the disk of photos that captions and splits name in another Unicode normal form."""
+    """On-disk names of photos that captions and splits spell in another Unicode normal form."""
     places, free = ImagePlaces(folder), on_disk - named
     found = {photo: places.spelt(photo) for photo in sorted(named - on_disk) if stays_inside(photo)}
     return {photo: name for photo, name in found.items() if name in free}
@@ -93,14 +93,14 @@ def _spelt(folder: Path, on_disk: set[str], named: set[str]) -> dict[str, str]:
 def _sort_captions(
     captions: list[Caption], photos: set[str], *, drop_short: bool
 ) -> tuple[dict[str, list[str]], list[Quarantined]]:
-    """Sound captions by photo in file order, and the others with their reasons."""
+    """Sound captions by photo in file order, and the rejected ones with reasons."""
     kept: dict[str, list[str]] = defaultdict(list)
     quarantined = []
     for caption in captions:
         if caption.problem:
             reason, detail = "caption_malformed", f"{caption.where}: {caption.problem}"
         elif caption.photo not in photos:
-            # The token file's ``2258277193_586949ec62.jpg.1`` ends here: no photo has this name.
+            # The token file's ``2258277193_586949ec62.jpg.1`` ends up here: no photo has this name.
             reason, detail = "caption_unknown_photo", f"no such photo, {caption.where}"
         elif not caption.text:
             reason, detail = "caption_empty", caption.where

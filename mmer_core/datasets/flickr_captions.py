@@ -1,4 +1,4 @@
-"""The three formats in which Flickr8k's captions travel, read to the same rows."""
+"""The three formats of Flickr8k's captions, read into the same rows."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from mmer_core.datasets.cells import flaws
 from mmer_core.datasets.delimited import read_rows
 from mmer_core.datasets.layout import find_file, tidy
-from mmer_core.datasets.strict_json import parse_leniently
-from mmer_core.datasets.text_lines import Text, read_lines, read_text
 from mmer_core.errors import DatasetError
+from mmer_core.strict_json import parse_leniently
+from mmer_core.text_lines import Text, read_lines, read_text
 
 
 class Caption(NamedTuple):
@@ -17,7 +17,7 @@ class Caption(NamedTuple):
 
     Attributes:
         problem: Why it cannot be read, or ``""``.
-        damaged: Whether it holds U+FFFD in place of bytes that are not UTF-8.
+        damaged: Whether invalid UTF-8 became U+FFFD in it.
     """
 
     photo: str
@@ -31,7 +31,7 @@ def read_captions(root: Path) -> list[Caption]:
     """Captions from the first of ``captions.txt``, ``Flickr8k.token.txt`` and ``dataset_flickr8k.json``.
 
     Raises:
-        DatasetError: None of them is there, or the one found is empty or malformed.
+        DatasetError: None of them exists, or the one found is empty or malformed.
     """
     for name, read in _FORMATS.items():
         path = find_file(root, name)
@@ -49,10 +49,11 @@ def read_captions(root: Path) -> list[Caption]:
 def read_json(path: Path) -> tuple[list[Any], bool]:
     """Karpathy's list of images, each with ``filename``, ``split`` and ``sentences`` unless it is faulty.
 
-    The other value says whether the file holds bytes that are not UTF-8, which became U+FFFD.
+    Returns:
+        The list, and whether the file holds invalid UTF-8, which became U+FFFD.
 
     Raises:
-        DatasetError: It is no such list, or none of its entries is sound.
+        DatasetError: The file is not such a list, or none of its entries is sound.
     """
     try:
         text, damaged = read_text(path)
@@ -68,7 +69,7 @@ def read_json(path: Path) -> tuple[list[Any], bool]:
 
 
 def image_fault(image: Any) -> str:
-    """What an entry of Karpathy's file lacks to say which photo is in which split, if anything."""
+    """What an entry of Karpathy's file lacks to assign its photo to a split, or ``""``."""
     if not isinstance(image, dict):
         return "it is no object"
     lacking = [

@@ -8,8 +8,8 @@ import numpy as np
 
 from mmer_core.datasets.flickr_captions import KARPATHY_FILE, Caption, image_fault, read_json
 from mmer_core.datasets.layout import find_file
-from mmer_core.datasets.text_lines import read_lines
 from mmer_core.errors import DatasetError
+from mmer_core.text_lines import read_lines
 
 LISTS = {
     "train": "Flickr_8k.trainImages.txt",
@@ -22,19 +22,19 @@ NOTEBOOK_TOKENS = 3
 
 
 class Assignment(dict[str, str]):
-    """Photo name to split name; ``faults`` says of a photo why no split is certain."""
+    """Photo name to split name; ``faults`` explains for a photo why its split is ambiguous."""
 
     def __init__(self) -> None:
         super().__init__()
         self.faults: dict[str, str] = {}
 
     def put(self, photo: str, split: str, where: str) -> None:
-        """Assign a photo, which must not be in another split already."""
+        """Assign a photo, which must not have another split already."""
         if self.setdefault(photo, split) != split:
             self.faults[photo] = f"{where} ({photo}, in {self[photo]} too); keep each in one"
 
     def checked(self, root: Path) -> "Assignment":
-        """Itself. Raises `DatasetError` where no photo has a split."""
+        """Return self. Raises `DatasetError` if no photo has a split."""
         if self and len(self.faults) == len(self):
             raise DatasetError(
                 f"photos of {root} are in two splits: {'; '.join(list(self.faults.values())[:5])}"
@@ -46,7 +46,7 @@ def assign(root: Path, captions: Iterable[Caption], protocol: str) -> Assignment
     """Splits of a protocol: ``official``, ``karpathy`` or ``notebook``.
 
     Raises:
-        DatasetError: The files that the protocol needs are missing, or every photo is in two splits.
+        DatasetError: The files of the protocol are missing, or every photo is in two splits.
     """
     return _PROTOCOLS[protocol](root, captions)
 
@@ -84,7 +84,7 @@ def _karpathy(root: Path, _captions: Iterable[Caption]) -> Assignment:
 
 
 def _notebook(_root: Path, captions: Iterable[Caption]) -> Assignment:
-    """70/15/15 by photo, in the shuffled order of first mention; what rounding leaves goes to test."""
+    """70/15/15 by photo, in the shuffled order of first mention; test gets the remainder of rounding."""
     photos = list(dict.fromkeys(caption.photo for caption in captions if not caption.problem))
     order = np.random.RandomState(NOTEBOOK_SEED).permutation(len(photos))
     train, val = int(0.70 * len(photos)), int(0.15 * len(photos))

@@ -1,4 +1,4 @@
-"""Which file below a dataset's folder a path in its manifest means."""
+"""Resolving the image paths of a manifest to files below its folder."""
 
 import os
 import unicodedata
@@ -11,16 +11,16 @@ from urllib.parse import unquote
 _Form = Callable[[str], str]
 
 _NAME_BYTES = 255
-"""Bytes of a file name that file systems have room for."""
+"""Maximal length of a file name in bytes on common file systems."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image is, or why it is nowhere.
+    """Where an image is, or why it cannot be used.
 
     Attributes:
-        path: Relative to the folder, with forward slashes; ``""`` with a fault.
-        reason, fault: A short code and a sentence, both ``""`` where the file is there.
+        path: Relative to the folder, with forward slashes; ``""`` if there is a fault.
+        reason, fault: A short code and a sentence, both ``""`` if the file exists.
     """
 
     path: str
@@ -31,9 +31,9 @@ class Place:
 class ImagePlaces:
     """Finds the images of one folder; each path is looked up once.
 
-    A path is read where one file of the folder is meant without doubt: also an absolute one, one with ``..`` that
-    comes back, one with backslashes, and one in another Unicode normal form than the name on disk (macOS). It is
-    refused where it leaves the folder, by a link too. Blanks around it are part of it where the file's name has them.
+    A path is accepted if it denotes exactly one file of the folder. It may be absolute, leave and re-enter the folder
+    by ``..``, use backslashes, or use another Unicode normal form than the name on disk (macOS). It is refused if it
+    leaves the folder, also through a link. Surrounding blanks are kept if the file's name has them.
     """
 
     def __init__(self, base: Path) -> None:
@@ -43,18 +43,18 @@ class ImagePlaces:
         self._within: dict[str, bool] = {}
 
     def find(self, name: str) -> Place:
-        """The place of an image by the path that the manifest gives."""
+        """Look up an image by its path in the manifest."""
         if name not in self._places:
             self._places[name] = self._look(name)
         return self._places[name]
 
     def spelt(self, path: str) -> str:
-        """A path below the folder as the disk spells it, where that differs by its Unicode normal form only."""
+        """A path below the folder as spelt on disk, if only the Unicode normal form differs."""
         return self._on_disk(path) or path
 
     @cached_property
     def _roots(self) -> tuple[str, str]:
-        """The folder as it is called, and where that leads; both end in a slash."""
+        """The folder as named and as resolved; both end in a slash."""
         return os.path.join(os.path.abspath(self.base), ""), os.path.join(os.path.realpath(self.base), "")
 
     def _look(self, name: str) -> Place:
@@ -73,11 +73,11 @@ class ImagePlaces:
         return Place("", "missing_image", f"image {name!r} does not exist{hint}")
 
     def _inside(self, name: str) -> str | None:
-        """The path from the folder, unless it leaves it by what it says."""
+        """The path relative to the folder, unless its text leaves the folder."""
         path = PurePosixPath(name)
         if not path.is_absolute() and ".." not in path.parts:
             return name
-        # By what the path says, and by where its folder leads: data are often recorded under another name of a disk.
+        # Try the path as written and with its folder resolved: manifests often record another name of the same disk.
         folder, last = os.path.split(os.path.join(self.base, name))
         ways = [os.path.normpath(os.path.join(root, name)) for root in self._roots]
         for there in [*ways, os.path.normpath(os.path.join(os.path.realpath(folder), last))]:
@@ -87,7 +87,7 @@ class ImagePlaces:
         return None
 
     def _on_disk(self, path: str) -> str | None:
-        """The path with the names that the disk has, where there is such a file."""
+        """The path with the names as they are on disk, if the file exists."""
         if os.path.isfile(self.base / path):
             return path
         found = ""
@@ -121,7 +121,7 @@ class ImagePlaces:
         return os.path.join(os.path.realpath(self.base / path), "").startswith(self._roots[1])
 
     def _hint(self, path: str) -> str:
-        """Why a file may not be found, as the end of a sentence."""
+        """A possible explanation for a missing file, as the end of a sentence."""
         found = ""
         for part in PurePosixPath(path).parts:
             if len(os.fsencode(part)) > _NAME_BYTES:
@@ -134,7 +134,7 @@ class ImagePlaces:
         return ""
 
     def _address(self, name: str) -> str:
-        """What to do where a path is written as in the address of a page, as the end of a sentence."""
+        """Advice for a path written as a URL or percent-encoded, as the end of a sentence."""
         if "://" in name:
             return ": addresses are not fetched, so write its path below the manifest's folder"
         plain = self._inside(unquote(name))
@@ -144,7 +144,7 @@ class ImagePlaces:
         return os.path.lexists(self.base / folder / name)
 
     def _names(self, folder: str, form: _Form) -> dict[str, list[str]]:
-        """The names in a folder by one of their forms."""
+        """The names in a folder, by their normalised or case-folded form."""
         if (folder, form) not in self._listings:
             found = self._listings[folder, form] = {}
             try:

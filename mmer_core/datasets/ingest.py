@@ -1,4 +1,4 @@
-"""From a configuration to a prepared dataset, drawing the photos when none are given."""
+"""From a configuration to a prepared dataset; draws the photos if no folder is given."""
 
 import gc
 import shutil
@@ -34,10 +34,10 @@ def ingest(
 
     Args:
         folder: Receives the prepared files.
-        scratch: Receives drawn photos, unpacked archives and unfinished arrays; what a killed call left there is
-            used. It belongs to this configuration and these files; may be deleted afterwards.
-        workers: Threads that decode.
-        captions: What a model wrote, by `photo_name`: for people whom nothing else describes.
+        scratch: Receives drawn photos, unpacked archives and unfinished arrays, and resumes from those of a killed
+            call. It belongs to this configuration and these files, and may be deleted afterwards.
+        workers: Number of threads that decode.
+        captions: Captions from a model, by `photo_name`, for people without another description.
 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
@@ -50,10 +50,10 @@ def ingest(
 
 @contextmanager
 def _settled_heap() -> Iterator[None]:
-    """Spare the garbage collector what was there before.
+    """Exclude existing objects from garbage collection.
 
-    Annotations are many small objects, so that it starts again and again, and each time walks through everything
-    that torch and others have imported: an eighth of the time of an ingestion, in which all threads stand still.
+    Annotations are many small objects and trigger the collector again and again. Each time it would traverse
+    everything that torch and other libraries have imported, which stops all threads for an eighth of an ingestion.
     """
     gc.freeze()
     try:
@@ -63,7 +63,7 @@ def _settled_heap() -> Iterator[None]:
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
-    """Read a raw dataset, drawing the photos into ``scratch`` when none are given, and unpacking archives there.
+    """Read a raw dataset; drawn photos and unpacked archives go to ``scratch``.
 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
@@ -84,7 +84,7 @@ def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
 
 
 def source_identity(config: IngestConfig) -> str:
-    """What an artifact's key says about the source: contents of files, or the version of the generator.
+    """The source's part of an artifact key: a hash of file contents, or the version of the generator.
 
     Raises:
         DatasetError: The folder, or a file of captions, does not exist.

@@ -1,4 +1,4 @@
-"""Labels that were probably meant: what differs by case or blanks only, or joins several by another separator."""
+"""Suggestions for unknown labels: those that differ by case or blanks only, or are joined by another separator."""
 
 import json
 import unicodedata
@@ -9,16 +9,16 @@ _SEPARATORS = {",": "comma", ";": "semicolon", "|": "vertical bar", "\t": "tab"}
 
 
 def folded(label: str) -> str:
-    """What labels that look alike have in common: not case, blanks or the Unicode normal form."""
+    """A form that is equal for labels which differ by case, blanks or Unicode normal form only."""
     return "".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 class KnownLabels:
-    """A label set, and what is nearest to a label that is not in it.
+    """A label set that finds the nearest known label to an unknown one.
 
     Args:
         labels: The set.
-        separator: What joins the labels of one cell.
+        separator: Joins the labels within one cell.
     """
 
     def __init__(self, labels: Iterable[str], separator: str) -> None:
@@ -32,10 +32,10 @@ class KnownLabels:
         )
 
     def unknown(self, named: Sequence[str], known: str) -> str:
-        """A sentence about those of the labels that are not in the set, or ``""``.
+        """A sentence about the labels that are not in the set, or ``""``.
 
         Args:
-            known: What the set is called.
+            known: What messages call the set.
         """
         strange = [label for label in named if label not in self._labels]
         explained = {label: self._meant(label, known) for label in strange}
@@ -44,7 +44,7 @@ class KnownLabels:
         return "; ".join([*sentences, *filter(None, explained.values())])
 
     def alike(self) -> list[str]:
-        """A sentence about each group of labels of the set that are probably one, or several in one."""
+        """A sentence about each group of labels that are probably the same label, or several joined in one."""
         groups = [group for group in self._alike.values() if len(group) > 1]
         found = [
             f"the labels {', '.join(map(repr, group))} differ by case or blanks only, and count as {len(group)}: "
@@ -60,7 +60,7 @@ class KnownLabels:
         return f"label {label!r} is not among {known}, but {alike[0]!r} is, {differs}"
 
     def _joined(self, label: str) -> str:
-        """What to do where a label is several of the set, joined by something else than the separator."""
+        """Advice for a label that consists of several known labels joined by a wrong separator, or ``""``."""
         for mark, name in _SEPARATORS.items():
             parts = [folded(part) for part in _split(label, mark)]
             if mark != self._separator and any(
@@ -74,6 +74,6 @@ class KnownLabels:
 
 
 def _split(label: str, mark: str) -> list[str]:
-    """The labels that a mark may join: none, or at least two."""
+    """The labels joined by a separator: none, or at least two."""
     parts = [part for part in label.split(mark) if part.strip()]
     return parts if len(parts) > 1 else []

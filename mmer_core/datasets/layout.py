@@ -1,4 +1,4 @@
-"""Finding files in trees that were unpacked one level too deep, or one too shallow."""
+"""Finding files in trees that are nested one level too deep or too shallow."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 from mmer_core.errors import DatasetError
 
 DEPTH = 3
-"""Folders below the root that are searched."""
+"""Depth below the root that is searched."""
 
 
 def require_folder(root: Path, what: str) -> None:
-    """Raises `DatasetError` unless root is a folder."""
+    """Raise `DatasetError` unless root is a folder."""
     if not os.path.exists(root):
         raise DatasetError(f"{what} folder {root} does not exist: give the folder that holds the dataset")
     if not os.path.isdir(root):
@@ -19,7 +19,7 @@ def require_folder(root: Path, what: str) -> None:
 
 
 def folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
-    """The root and the folders below it, shallow before deep, each level in order of name."""
+    """The root and the folders below it in breadth-first order, each level sorted by name."""
     level = [root]
     for _ in range(depth + 1):
         yield from level
@@ -27,12 +27,12 @@ def folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
 
 
 def _folders_in(parent: Path) -> list[str]:
-    """Names of the folders in a folder; of none that may not be read, and of no link that leads in a circle."""
+    """Names of the subfolders, without unreadable ones and links that form a cycle."""
     try:
         entries = list(os.scandir(parent))
     except OSError:
         return []
-    # scandir knows folders without a look at each of many thousand photos; only a link is looked up.
+    # scandir recognises folders without a stat for each of many thousand photos; only links need one.
     return sorted(
         entry.name
         for entry in entries
@@ -46,7 +46,7 @@ def find_file(root: Path, name: str) -> Path | None:
 
 
 def find_base(root: Path, members: Collection[str]) -> Path | None:
-    """The folder below which most of these relative paths exist (the shallowest of equals), if any does."""
+    """The folder below which most of these relative paths exist (ties: the shallowest), if any exists."""
     best, most = None, 0
     for folder in folders(root):
         found = sum(os.path.exists(folder / member) for member in members)
@@ -62,5 +62,5 @@ def stays_inside(path: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """One line without blanks at its ends: the form in which encoders read texts."""
+    """Collapse white space to single blanks and strip: the form in which encoders read texts."""
     return " ".join(text.split())

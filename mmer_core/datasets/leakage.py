@@ -1,6 +1,6 @@
-"""Images that stand in two splits: what was learnt by heart in one would count as skill in the other.
+"""Leakage: images or groups that occur in two splits, so that memorised training data would count as skill.
 
-Identical images have the same pixels once prepared. Near-identical ones (recompressed, resized, slightly
+Identical images have the same pixels after preparation. Near-identical ones (recompressed, resized, slightly
 retouched) are found by perceptual hash: the signs of the low frequencies of an image's cosine transform
 (Zauner 2010, *Implementation and Benchmarking of Perceptual Image Hash Functions*; the ``imagehash`` package).
 Crops, mirrored copies and other photos of the same scene have other hashes and are not found.
@@ -25,18 +25,18 @@ from mmer_core.escaping.tables import write_for_people
 from mmer_core.progress import Progress, silent
 
 NEAR_BITS = 6
-"""Two images are near-identical when their 64-bit hashes differ in at most so many bits."""
+"""Two images are near-identical if their 64-bit hashes differ in at most this many bits."""
 GROUP = "Group"
-"""Column of ``<split>.csv``: what a manifest says must not be in two splits (a person, an album)."""
+"""Column of ``<split>.csv`` with the manifest's group (a person, an album), which must not occur in two splits."""
 COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits")
 
 Hashes = npt.NDArray[np.uint8]
-"""``(N, 8)``: one 64-bit perceptual hash a row."""
+"""``(N, 8)`` uint8: one 64-bit perceptual hash per row."""
 
 
 @dataclass(frozen=True)
 class Print:
-    """What an image is recognised by: the digest of its pixels and its perceptual hash ``(8,)`` uint8."""
+    """An image's fingerprint: the digest of its pixels and its perceptual hash ``(8,)`` uint8."""
 
     digest: bytes
     hash: npt.NDArray[np.uint8]
@@ -47,9 +47,9 @@ class Leak:
     """An image or a group in two splits.
 
     Attributes:
-        kind: ``identical`` or ``near-identical`` images, or one ``group``.
-        split, id: A sample of the one side; ``other_split``, ``other_id``: a sample of the other.
-        bits: In how many of 64 bits the perceptual hashes differ; 0 for a group.
+        kind: ``identical`` or ``near-identical`` for images, or ``group``.
+        split, id: A sample of one split; ``other_split``, ``other_id``: a sample of the other.
+        bits: Number of differing bits between the 64-bit hashes; 0 for a group.
     """
 
     kind: str
@@ -73,12 +73,12 @@ def fingerprint_image(image: npt.NDArray[np.uint8]) -> Print:
 
 
 def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent) -> list[Leak]:
-    """Every image and group that stands in two splits of a prepared dataset.
+    """Every image and group that occurs in two splits of a prepared dataset.
 
-    An image that several samples of a split share counts once, under its first sample.
+    An image shared by several samples of a split counts once, as its first sample.
 
     Args:
-        workers: Threads that hash.
+        workers: Number of threads that hash.
     """
     prints: dict[str, list[tuple[str, Print]]] = {}
     groups: dict[str, list[tuple[str, str]]] = {}
@@ -98,10 +98,10 @@ def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent)
 
 
 def compare_splits(prints: dict[str, list[tuple[str, Print]]]) -> list[Leak]:
-    """Identical and near-identical images among splits, in the order of the splits and their samples.
+    """Identical and near-identical images across splits, in the order of the splits and their samples.
 
     Args:
-        prints: By split, every sample's id and print.
+        prints: Every sample's id and print, by split.
     """
     distinct = {split: _distinct(samples) for split, samples in prints.items()}
     leaks = []
@@ -127,10 +127,10 @@ def near_pairs(ours: Hashes, theirs: Hashes, bits: int) -> list[tuple[int, int, 
 
 
 def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:
-    """Groups with samples in two splits, each under its first sample of either.
+    """Groups with samples in two splits, each represented by its first sample in either split.
 
     Args:
-        groups: By split, every sample's id and group; a sample of no group has an empty one.
+        groups: Every sample's id and group, by split; the group is empty for a sample without one.
     """
     first: dict[str, dict[str, str]] = {}
     for split, members in groups.items():

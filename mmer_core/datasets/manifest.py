@@ -31,22 +31,27 @@ from mmer_core.datasets.raw import (
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.statistics import PEOPLE
 from mmer_core.datasets.tables import COLUMNS
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
+from mmer_core.text_lines import DAMAGED
 
 _RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
-"""Names of columns that a manifest cannot add to ``<split>.csv``."""
+"""Column names that a manifest cannot add to ``<split>.csv``."""
+
+_NO_LABELS = (
+    "there is no sound row of train, from which labels are taken: mark rows as train in the column split, or declare the "
+    'labels in a first line such as # {"labels": ["happy", "sad"]}'
+)
 
 Problem = tuple[str, str]
 
 
 def read_manifest(path: Path) -> RawDataset:
-    """Read a manifest: an emotion dataset where it has labels, else a captioned one.
+    """Read a manifest: as an emotion dataset if it has labels, otherwise as a captioned one.
 
-    Images are looked up below the manifest's own folder. Every row is kept or quarantined with its line and
-    everything that is wrong with it. Ratings are mapped from their declared range to 1..10.
+    Images are resolved below the manifest's own folder. Every row is either kept, or quarantined with its line and
+    all of its faults. Ratings are mapped from their declared range to 1..10.
 
     Raises:
         DatasetError: The manifest as a whole cannot be used.
@@ -59,8 +64,6 @@ def read_manifest(path: Path) -> RawDataset:
     places = ImagePlaces(path.parent)
     splits = generated_splits(places, rows) if generated else [given_split(row) for row in rows]
     reader = _Reader(places, rows, splits, declaration, labelled=labelled)
-    for row, split in zip(rows, splits, strict=True):
-        reader.read(row, split)
     reader.drop_texts_unseen_in_train()
     source = "labels declared" if declaration.labels else "labels from train"
     protocol = ("splits generated" if generated else "splits given") + (f", {source}" if labelled else "")
@@ -94,7 +97,7 @@ def manifest_identity(path: Path) -> str:
 
 
 class _Reader:
-    """Collects samples and everything wrong, row by row."""
+    """Collects samples and faults, row by row."""
 
     def __init__(
         self,
@@ -108,27 +111,25 @@ class _Reader:
         self.places, self.declaration = places, declaration
         self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
-        self.labels = declaration.labels or ()
-        if labelled and not declaration.labels:
-            named = (self._named(row) for row, split in zip(rows, splits, strict=True) if split == "train")
-            self.labels = tuple(sorted({label for labels in named for label in labels}))
-        if not labelled:
-            self.labels = ()
+        self.places_of_ids: dict[str, str] = {}
+        # Found before the label set is known: what is refused gives no labels.
+        self.problems = [list(self._problems(row, split)) for row, split in zip(rows, splits, strict=True)]
+        self.labels = (declaration.labels or self._labels_of_train(rows, splits)) if labelled else ()
         self.known = KnownLabels(self.labels, declaration.separator)
         alike = [] if declaration.labels else self.known.alike()
         self.notes = [Quarantined("", "", SIMILAR_LABELS, detail) for detail in alike]
         self.notes += _reserved(rows)
-        self.seen: dict[str, str] = {}
         self.samples: list[Sample] = []
         self.quarantined: list[Quarantined] = []
+        for row, split, problems in zip(rows, splits, self.problems, strict=True):
+            self._read(row, split, [*problems, *self._unknown_labels(row, split)])
 
-    def read(self, row: Row, split: str) -> None:
+    def _read(self, row: Row, split: str, problems: list[Problem]) -> None:
         identity = row.fields.get("id", "")
         texts = [text for text in row.texts if is_given(text)]
         if len(texts) < len(row.texts):
             empty = Quarantined(split, identity, "caption_empty", f"{row.where}: an empty text")
             self.quarantined += [empty] * (len(row.texts) - len(texts))
-        problems = list(self._problems(row, identity, split))
         if problems:
             detail = f"{row.where}: " + "; ".join(detail for _, detail in problems)
             self.quarantined.append(Quarantined(split, identity or row.where, problems[0][0], detail))
@@ -153,7 +154,7 @@ class _Reader:
         )
 
     def drop_texts_unseen_in_train(self) -> None:
-        """A text stream that no training sample has cannot be learnt from; it would only be in the way."""
+        """Drop texts if no training sample has one: a text stream without training data cannot be learnt."""
         if self.task == "retrieval" or any(s.texts for s in self.samples if s.split == "train"):
             return
         for place, sample in enumerate(self.samples):
@@ -162,14 +163,20 @@ class _Reader:
                 self.quarantined.append(Quarantined(sample.split, sample.id, "caption_not_in_train", detail))
             self.samples[place] = Sample(**(vars(sample) | {"texts": ()}))
 
-    def _problems(self, row: Row, identity: str, split: str) -> Iterator[Problem]:
+    def _labels_of_train(self, rows: list[Row], splits: list[str]) -> tuple[str, ...]:
+        found = zip(rows, splits, self.problems, strict=True)
+        kept = (self._named(row) for row, split, problems in found if split == "train" and not problems)
+        return tuple(sorted({label for labels in kept for label in labels}))
+
+    def _problems(self, row: Row, split: str) -> Iterator[Problem]:
+        """What is wrong with a row, apart from labels that are not in the set."""
         if row.problem:
             yield "malformed_row", row.problem
             return
-        if not identity:
+        if not (identity := row.fields.get("id", "")):
             yield "no_id", "no id"
-        elif self.seen.setdefault(identity, row.where) != row.where:
-            yield "duplicate_id", f"id {identity!r} stands in {self.seen[identity]} already"
+        elif (first := self.places_of_ids.setdefault(identity, row.where)) != row.where:
+            yield "duplicate_id", f"id {identity!r} stands in {first} already"
         if split not in SPLITS:
             yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
         place = self.places.find(image_of(row))
@@ -187,11 +194,21 @@ class _Reader:
         named = self._named(row)
         if not named:
             yield "no_label", "no label"
-        known = "the declared labels" if self.declaration.labels else "the labels of train"
-        if unknown := self.known.unknown(named, known):
-            yield "unknown_label", unknown
         if len(named) > 1 and not self.declaration.multi_label:
             yield "several_labels", f"{len(named)} labels in a single-label dataset"
+
+    def _unknown_labels(self, row: Row, split: str) -> Iterator[Problem]:
+        declared = bool(self.declaration.labels)
+        # Of a row of train that is kept the labels are in the set, and of another one they are not what is wrong.
+        if self.task == "retrieval" or row.problem or (split == "train" and not declared):
+            return
+        named = self._named(row)
+        if named and not self.labels:
+            yield "unknown_label", _NO_LABELS
+        elif unknown := self.known.unknown(
+            named, "the declared labels" if declared else "the labels of train"
+        ):
+            yield "unknown_label", unknown
 
     def _rating_problems(self, row: Row) -> Iterator[Problem]:
         if not self.rated:
@@ -213,7 +230,7 @@ class _Reader:
         return valence, arousal, dominance
 
     def _named(self, row: Row) -> list[str]:
-        """The row's labels, without repeats: as they stand, but for blanks around those that are joined in a cell."""
+        """The row's labels, without repeats: verbatim, except for blanks around labels that share a cell."""
         parts: Sequence[str] = row.labels or ()
         if isinstance(parts, str):
             joined = parts.split(self.declaration.separator)
@@ -222,7 +239,7 @@ class _Reader:
 
 
 def _reserved(rows: list[Row]) -> list[Quarantined]:
-    """A note for every column that is not kept, because ``<split>.csv`` has one of its own under that name."""
+    """A note for every column that is dropped because mmer writes a column of that name to ``<split>.csv``."""
     names = dict.fromkeys(name for row in rows for name in row.metadata if name in _RESERVED)
     return [
         Quarantined(
@@ -240,7 +257,7 @@ def _group_column(row: Row) -> dict[str, str]:
 
 
 def _box(row: Row) -> Box | None:
-    """Corners cut to whole pixels; None without a box."""
+    """Corners truncated to whole pixels; None without a box."""
     if not any(name in row.fields for name in BOX):
         return None
     x1, y1, x2, y2 = (int(number_of(row.fields[name])) for name in BOX)

@@ -1,4 +1,4 @@
-"""The rows of a manifest, from CSV, JSON Lines or Parquet to one shape, each knowing where it stands."""
+"""The rows of a manifest, read from CSV, JSON Lines or Parquet into one shape, each with its place in the file."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from mmer_core.config import Config
 from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.datasets.delimited import Record, read_table
-from mmer_core.datasets.strict_json import parse, parse_line
-from mmer_core.datasets.text_lines import DAMAGED, read_lines, read_text
 from mmer_core.datasets.values import NotText, is_given, metadata_of, text_of, texts_of
 from mmer_core.errors import DatasetError
+from mmer_core.strict_json import parse, parse_line
 from mmer_core.taxonomy import VAD, VAD_RANGE
+from mmer_core.text_lines import DAMAGED, read_lines, read_text
 
 BOX = ("x1", "y1", "x2", "y2")
 REQUIRED = ("id", "image")
@@ -28,18 +28,18 @@ _TEXTUAL = {*REQUIRED, "split", "group"}
 _NUMBERS = {*VAD, *BOX}
 _LABELS = {"label", "labels"}
 _FREE = ("text", "note")
-"""Roles of columns that hold any text, and not names or numbers."""
+"""Roles of columns that hold free text rather than names or numbers."""
 _TEXT = re.compile(r"texts?[ _]?\d*")
 
 
 class Declaration(Config):
-    """What a manifest says about itself, in its header or in a sidecar ``<manifest>.labels.json``."""
+    """A manifest's settings, from its header or from a sidecar ``<manifest>.labels.json``."""
 
     labels: tuple[str, ...] | None = Field(None, description="The label set, in the order of the arrays.")
     multi_label: bool = Field(True, description="Whether a sample may have several labels.")
-    separator: str = Field(";", min_length=1, description="Stands between labels in one cell.")
+    separator: str = Field(";", min_length=1, description="Joins the labels within one cell.")
     rating_range: tuple[float, float] = Field(
-        VAD_RANGE, description="Lowest and highest rating; ratings are mapped from here to 1..10."
+        VAD_RANGE, description="Lowest and highest rating; ratings are mapped from this range to 1..10."
     )
 
     @field_validator("labels", mode="before")
@@ -68,15 +68,15 @@ class Declaration(Config):
 
 @dataclass(frozen=True)
 class Row:
-    """One row; ``problem`` is set where it cannot be read at all.
+    """One row; ``problem`` is set if it cannot be read at all.
 
     Attributes:
-        where: ``"line 12"`` (of a file whose first line is 1) or ``"row 12"`` of a Parquet file.
-        fields: Known columns by name, in lower case; empty cells are absent. All are text but ratings and boxes.
-        texts: The texts as they stand; a blank one is an empty caption.
-        labels: One cell, in which several may be joined, or the labels themselves; None where nothing is said.
+        where: ``"line 12"`` (counted from 1), or ``"row 12"`` of a Parquet file.
+        fields: Known columns by lower-case name, without empty cells. All are text except ratings and boxes.
+        texts: The texts, verbatim; a blank one is an empty caption.
+        labels: One cell, which may join several labels, or the list of labels; None if not given.
         metadata: All other columns.
-        damaged: Whether a text holds U+FFFD in place of bytes that are not UTF-8.
+        damaged: Whether invalid UTF-8 became U+FFFD in a text.
     """
 
     where: str
@@ -117,7 +117,7 @@ def _unread(path: Path, row: Row) -> DatasetError:
 
 
 def sidecar(path: Path) -> Path:
-    """Where a manifest's declaration may stand beside it."""
+    """Path of the optional file next to a manifest that holds its declaration."""
     return path.with_name(f"{path.name}.labels.json")
 
 
@@ -147,7 +147,7 @@ def _declaration(path: Path, header: str) -> Declaration:
 
 
 def _row(where: str, cells: list[tuple[str, Any]]) -> Row:
-    """Sort the cells of a row by what they are; several text columns are several texts."""
+    """Sort the cells of a row by role; several text columns are several texts."""
     found = _Cells()
     problems = []
     for name, value in cells:
@@ -160,7 +160,7 @@ def _row(where: str, cells: list[tuple[str, Any]]) -> Row:
 
 @dataclass
 class _Cells:
-    """The cells of one row, sorted. A faulty one leaves an empty text, so that its column counts as there."""
+    """The cells of one row, sorted by role. A faulty text cell leaves an empty text, so its column still counts."""
 
     fields: dict[str, Any] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
@@ -168,7 +168,7 @@ class _Cells:
     metadata: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, value: Any) -> None:
-        """Raises `NotText` for a value that cannot be what its column is."""
+        """Raises `NotText` for a value that the column's role does not allow."""
         if not is_given(value):
             return
         match _role(name):
@@ -188,7 +188,7 @@ class _Cells:
 
 @lru_cache(maxsize=256)
 def _role(name: str) -> str | tuple[str, str]:
-    """What a column is, with its name in lower case where it is a field; a note for one that mmer does not know."""
+    """A column's role, with the lower-case name of a field; columns unknown to mmer are notes."""
     key = name.lower()
     if _TEXT.fullmatch(key):
         return "text"
@@ -202,11 +202,11 @@ def _labels(value: Any) -> str | tuple[str, ...]:
 
 
 def _checked(where: str, cells: list[tuple[str, Any]], *, sound: bool = False, damaged: bool = False) -> Row:
-    """The row of these cells, or the problem that keeps all of it from being read.
+    """The row of these cells, or the problem that makes it unreadable as a whole.
 
     Args:
-        sound: The cells are known to be texts without flaws.
-        damaged: Bytes that are no text became U+FFFD: harmless in a text or a note, but no name is what it was.
+        sound: Whether the cells are already known to be valid texts.
+        damaged: Whether invalid bytes became U+FFFD: harmless in a text or a note, but it alters a name.
     """
     problem = "" if sound else flaws(chain.from_iterable(cells))
     problem = problem or _repeat(cells)
@@ -222,7 +222,7 @@ def _checked(where: str, cells: list[tuple[str, Any]], *, sound: bool = False, d
 
 
 def _repeat(cells: list[tuple[str, Any]]) -> str:
-    """What is wrong where a column, which can have one value, has two."""
+    """The problem of a column that appears twice with different values, or ``""``."""
     for places in _repeated(tuple(name for name, _ in cells)):
         given = [cells[place] for place in places if is_given(cells[place][1])]
         if any(value != given[0][1] for _, value in given):
@@ -232,7 +232,7 @@ def _repeat(cells: list[tuple[str, Any]]) -> str:
 
 @lru_cache(maxsize=64)
 def _repeated(names: tuple[str, ...]) -> list[list[int]]:
-    """Places of columns that mean the same, texts apart."""
+    """Positions of columns with the same meaning, except texts."""
     places: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         if meaning := _meaning(name):
@@ -241,7 +241,7 @@ def _repeated(names: tuple[str, ...]) -> list[list[int]]:
 
 
 def _meaning(name: str) -> str:
-    """What a column is, under one name: that of mmer or, for a note, its own; ``""`` for texts."""
+    """A column's canonical name: that of mmer's field or, for a note, its own; ``""`` for texts."""
     match _role(name.strip()):
         case "text":
             return ""
@@ -297,7 +297,7 @@ def _json_row(where: str, line: str, *, damaged: bool) -> Row:
         return Row(where, problem=f"not JSON: {error}")
     if not isinstance(content, dict):
         return Row(where, problem="not a JSON object")
-    # What no cell may hold comes into JSON by an escape, or is long.
+    # JSON escapes can encode characters that no cell may hold, and cells can be too long.
     sound = "\\u" not in line and len(line) <= CELL_LIMIT
     return _checked(where, list(content.items()), sound=sound, damaged=damaged)
 

@@ -1,4 +1,4 @@
-"""The splits of a manifest: as given, or generated so that what belongs together stays together."""
+"""The splits of a manifest: as given, or generated so that related rows share a split."""
 
 import hashlib
 
@@ -13,21 +13,20 @@ from mmer_core.taxonomy import SPLITS
 
 SPLIT_NAMES = {"training": "train", "dev": "val", "valid": "val", "validation": "val"}
 SHARES = (0.70, 0.85)
-"""A generated split takes 70 % train, 15 % val and 15 % test, by a hash."""
+"""Generated splits take 70 % train, 15 % val and 15 % test, by hash."""
 
 
 def given_split(row: Row) -> str:
-    """The split that a row names, under mmer's name for it."""
+    """The split that a row names, by mmer's name for it."""
     name = str(row.fields.get("split", "")).strip().lower()
     return SPLIT_NAMES.get(name, name)
 
 
 def generated_splits(places: ImagePlaces, rows: list[Row]) -> list[str]:
-    """A split for every row; copies of an image, all rows of one, and all rows of a group share theirs.
+    """A split for every row; rows of the same group, image or image content share theirs.
 
-    What belongs together takes the split that the hash of its groups decides, or that of its image's bytes
-    where it is of none. So a dataset that grows moves no image to another split, unless new rows tie together
-    what was apart.
+    The split follows from the hash of the connected groups or, without groups, from that of the image's bytes. So
+    adding rows to a dataset moves no image to another split, unless a new row connects what was separate.
     """
     found = image_digests(places, rows)
     images = [found.get(name) or hashlib.sha256(name.encode()).digest() for name in map(image_of, rows)]
@@ -35,7 +34,7 @@ def generated_splits(places: ImagePlaces, rows: list[Row]) -> list[str]:
     parts = _connected(images, groups)
     deciding: dict[int, bytes] = {}
     for part, image, group in zip(parts, images, groups, strict=True):
-        # Any group sorts before any image, so that where there are groups no image more or less decides.
+        # The prefix lets a group's hash win over image hashes, so adding images never moves a group.
         candidate = b"0" + group if group else b"1" + image
         deciding[part] = min(candidate, deciding.get(part, candidate))
     shares = [int.from_bytes(deciding[part][1:9]) / 2**64 for part in parts]
@@ -43,13 +42,13 @@ def generated_splits(places: ImagePlaces, rows: list[Row]) -> list[str]:
 
 
 def group_of(row: Row) -> str:
-    """What a row says must not be in two splits (a person, an album); empty where it says nothing."""
+    """The row's group (a person, an album), which must not be in two splits; ``""`` if it has none."""
     group: str = row.fields.get("group", "")
     return group
 
 
 def image_digests(places: ImagePlaces, rows: list[Row]) -> dict[str, bytes | None]:
-    """SHA-256 of every image by the name that the rows give it; None where no such file is in the folder."""
+    """SHA-256 of every image by the name in the rows; None if the folder has no such file."""
     places_by_name = {name: places.find(name) for name in sorted(set(map(image_of, rows)))}
     found = digests(places.base, sorted({place.path for place in places_by_name.values() if place.path}))
     return {
@@ -60,7 +59,7 @@ def image_digests(places: ImagePlaces, rows: list[Row]) -> dict[str, bytes | Non
 
 
 def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
-    """A number for each row, the same for rows that hang together through images and groups."""
+    """The connected component of each row, where images and groups connect rows."""
     number: dict[tuple[str, bytes], int] = {}
     ends = [
         [number.setdefault(node, len(number)) for node in (("image", image), ("group", group or image))]
@@ -72,5 +71,5 @@ def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
 
 
 def image_of(row: Row) -> str:
-    """The path of a row's image, as the row gives it."""
+    """The path of a row's image, verbatim."""
     return str(row.fields.get("image", ""))

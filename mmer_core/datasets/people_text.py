@@ -1,4 +1,4 @@
-"""Text for people in photos that carry none: a sidecar of captions, else a template; never the labels."""
+"""Texts for people in photos without any: captions from a sidecar, otherwise a template; never the labels."""
 
 from collections import defaultdict
 from collections.abc import Container
@@ -8,9 +8,9 @@ from pathlib import Path
 from mmer_core.datasets.delimited import read_rows
 from mmer_core.datasets.raw import NOT_UTF8
 from mmer_core.datasets.sample import Quarantined, Text
-from mmer_core.datasets.text_lines import DAMAGED
 from mmer_core.datasets.values import is_given
 from mmer_core.errors import DatasetError
+from mmer_core.text_lines import DAMAGED
 
 _NOUNS = {
     ("kid", "male"): "a boy",
@@ -34,11 +34,11 @@ Photo = tuple[str, str]
 """``(folder, filename)``: file names alone are not unique in EMOTIC."""
 
 TEMPLATE = "template"
-"""Provenance of a text that says only what the metadata say."""
+"""Provenance of a text that only restates the metadata."""
 
 
 def template(gender: str, age: str) -> Text:
-    """A caption from gender ("Female") and age ("Adult"); "a photo of a person" when they say nothing."""
+    """A caption from gender ("Female") and age ("Adult"); "a photo of a person" if neither is known."""
     sex = gender.lower() if gender.lower() in ("male", "female") else ""
     years = age.lower() if age.lower() in ("kid", "teenager", "adult") else ""
     return Text(f"a photo of {_NOUNS.get((years, sex), 'a person')}", TEMPLATE)
@@ -55,7 +55,7 @@ class Sidecar:
     rows: int = 0
 
     def add(self, photo: Photo, person: str, caption: str) -> str:
-        """Take a caption for a photo, or for one person by number; returns what is wrong with it, if anything."""
+        """Add a caption for a photo, or for one person by number; return its fault, or ``""``."""
         if person and not (person.isdecimal() and len(person) <= _DIGITS):
             return f"person {person!r} is not a number from 0; correct the row"
         if not is_given(caption):
@@ -71,7 +71,7 @@ class Sidecar:
         return tuple(self.by_person.get((photo, person)) or self.by_photo.get(photo) or ())
 
     def unmatched(self, photos: Container[Photo], people: Container[tuple[Photo, int]]) -> list[Quarantined]:
-        """Rows about photos or people that the annotations do not know."""
+        """Quarantine rows for captions whose photo or person is not in the annotations."""
         strangers = [
             (photo, f"person {person}", texts)
             for (photo, person), texts in self.by_person.items()
@@ -90,7 +90,7 @@ class Sidecar:
 
 
 def read_sidecar(path: Path) -> Sidecar:
-    """Read ``folder, filename, caption[, person]``; a row that cannot be read is quarantined with its line.
+    """Read ``folder, filename, caption[, person]``; an unreadable row is quarantined with its line.
 
     Raises:
         DatasetError: The file is missing, has no rows, or lacks a column.

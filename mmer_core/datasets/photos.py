@@ -1,9 +1,9 @@
-"""A decoded photo, and the squares that prepared arrays hold of it, by protocol.
+"""A decoded photo and the square crops of it in prepared arrays, by protocol.
 
-``mat2py`` decodes and resizes with OpenCV, because no other library gives the reference converter's values:
+``mat2py`` decodes and resizes with OpenCV, because no other library reproduces the reference converter's values:
 ``cv2.imread``, BGR to RGB, a NumPy slice, and ``cv2.resize`` with its default, bilinear without antialiasing.
-Everything else is decoded by Pillow and reduced by torch's antialiased bilinear kernel: Pillow's own filter, within
-one of 255 levels, in two fifths of the time.
+All other protocols decode with Pillow and downscale with torch's antialiased bilinear kernel: the same filter as
+Pillow's, within 1 of 255 levels, in two fifths of the time.
 """
 
 import ctypes
@@ -32,26 +32,26 @@ Square = npt.NDArray[np.uint8]
 """``(side, side, 3)`` RGB."""
 
 _TALL = 2**14
-"""Pixels that no camera's photo is tall: of taller ones the height is reduced first."""
+"""Height in pixels beyond that of any camera; for taller pictures the height is reduced first."""
 
 
 T = TypeVar("T")
 
 
 class Photo(Protocol):
-    """What preparing a sample needs of its photo."""
+    """The interface of a decoded photo that preparing a sample needs."""
 
     @property
     def size(self) -> Size: ...
 
     def square(self, side: int, box: Box | None = None) -> Square:
-        """The photo, or a non-empty box inside it, squeezed to a square."""
+        """The photo, or a non-empty box inside it, resized to a square."""
         ...
 
 
 @dataclass(frozen=True)
 class PillowPhoto:
-    """A photo decoded by Pillow; ``pixels`` are ``(H, W, 4)`` uint8 RGB with a byte of padding."""
+    """A photo decoded by Pillow; ``pixels`` is ``(H, W, 4)`` uint8, RGB and a padding byte."""
 
     pixels: npt.NDArray[np.uint8]
 
@@ -67,7 +67,7 @@ class PillowPhoto:
 
 @dataclass(frozen=True)
 class Cv2Photo:
-    """A photo resized by OpenCV; ``pixels`` are ``(H, W, 3)`` uint8 RGB."""
+    """A photo resized by OpenCV; ``pixels`` is ``(H, W, 3)`` uint8 RGB."""
 
     pixels: npt.NDArray[np.uint8]
 
@@ -84,45 +84,45 @@ class Cv2Photo:
 
 
 def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
-    """An RGB picture, or a non-empty box inside it, squeezed to a square as all protocols but ``mat2py`` do."""
+    """An RGB picture, or a non-empty box inside it, resized to a square as in all protocols except ``mat2py``."""
     return _squeezed(_pixels(image), side, box)
 
 
 def _squeezed(pixels: npt.NDArray[np.uint8], side: int, box: Box | None) -> Square:
-    """The same for ``(H, W, 3)`` or ``(H, W, 4)``, of which the fourth channel is padding."""
+    """The same for ``(H, W, 3)`` or ``(H, W, 4)`` uint8, of which the fourth channel is padding."""
     x1, y1, x2, y2 = box or (0, 0, pixels.shape[1], pixels.shape[0])
-    # The batch dimension first: with its stride right, torch sees channels last, and turns nothing around.
+    # Add the batch dimension first: torch then sees a channels-last layout and copies nothing.
     photo = torch.from_numpy(pixels[y1:y2, x1:x2])[None].permute(0, 3, 1, 2)
     if y2 - y1 > _TALL > side:
-        # torch resizes the width first, and would make the widened copy of a tall picture as tall.
+        # torch resizes the width first, and its intermediate copy would be as tall as the picture.
         photo = interpolate(photo, (side, x2 - x1), mode="bilinear", antialias=True)
     red, green, blue, *_ = interpolate(photo, (side, side), mode="bilinear", antialias=True)[0].numpy()
     return np.stack([red, green, blue], axis=-1)
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Pillow's own memory of an RGB picture, ``(H, W, 4)`` with one byte of padding; a copy without it, if need be.
+    """Pillow's own memory of an RGB picture as ``(H, W, 4)``, the fourth a padding byte, or a ``(H, W, 3)`` copy.
 
-    Temporary arrays of the size of a photo cost the threads of an ingestion more than the resizing: the system
-    hands out their pages one by one, and takes them back.
+    Temporary arrays of a photo's size would cost an ingestion more than the resizing: the system maps their pages
+    one by one, and unmaps them again.
     """
     try:
         (_, memory) = pa.array(image).flatten().buffers()
-    except ValueError:  # a large picture, which Pillow keeps in several blocks
+    except ValueError:  # Pillow keeps a large picture in several blocks
         return np.array(image)
     held = (ctypes.c_uint8 * memory.size).from_address(memory.address)
-    held.owner = memory  # numpy keeps the one, and the one keeps the other
+    held.owner = memory  # keeps Pillow's memory alive as long as the array
     return np.frombuffer(held, np.uint8).reshape(image.height, image.width, 4)
 
 
 @dataclass(frozen=True)
 class PhotoReader:
-    """What decodes photos under a protocol."""
+    """Decodes photos under one protocol."""
 
     protocol: str
 
     def each(self, paths: Sequence[Path], use: Callable[[Photo | UnreadableImageError], T]) -> list[T]:
-        """What becomes of every photo, or of the reason why it cannot be read. ``use`` must not keep a photo."""
+        """``use`` of every photo, or of the error that kept it from being read. ``use`` must not keep a photo."""
         as_photo, how = (Cv2Photo, OPENCV) if self.protocol == "mat2py" else (PillowPhoto, PILLOW)
 
         def read(pixels: Pixels | UnreadableImageError) -> T:
@@ -132,7 +132,7 @@ class PhotoReader:
 
 
 def photo_reader(protocol: str) -> PhotoReader:
-    """What decodes photos under a protocol.
+    """The reader of a protocol.
 
     Raises:
         ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
@@ -143,17 +143,17 @@ def photo_reader(protocol: str) -> PhotoReader:
 
 
 def read_cv2(path: Path) -> Cv2Photo:
-    """Decode one photo as the reference does; truncated JPEGs that OpenCV completes with gray are kept.
+    """Decode one photo as the reference does; truncated JPEGs, which OpenCV fills with gray, are kept.
 
     Raises:
-        UnreadableImageError: Missing, too large, or nothing that OpenCV reads.
+        UnreadableImageError: The file is missing, too large, or of no format that OpenCV reads.
     """
     return Cv2Photo(decoded(path, how=OPENCV, most=MAX_PIXELS))
 
 
 @cache
 def cv2_module() -> ModuleType:
-    """OpenCV, which only the protocol ``mat2py`` needs.
+    """Import OpenCV, which only the protocol ``mat2py`` needs.
 
     Raises:
         ConfigError: It is not installed.

@@ -1,4 +1,4 @@
-"""Any picture file to 8-bit RGB, or one error that says what is wrong with it: decoded by `mmer_core.confined`."""
+"""Any picture file to 8-bit RGB, or an error that says what is wrong with it; decoded by `mmer_core.confined`."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def read_rgb(path: Path) -> Image.Image:
     """Decode to RGB uint8, upright by the EXIF orientation, by the rules of ``docs/manifest.md``.
 
     Raises:
-        UnreadableImageError: Missing, truncated, too large, or not a picture of a kind that mmer reads.
+        UnreadableImageError: The file is missing, truncated, too large, or not a picture in a supported format.
     """
     return _image(decoded(path, most=MAX_PIXELS))
 
@@ -23,8 +23,8 @@ def decode_rgb(content: bytes, *, formats: tuple[str, ...] = FORMATS, most: int 
     """The same for the bytes of a file.
 
     Args:
-        formats: Those that are opened, by Pillow's names.
-        most: Pixels.
+        formats: Allowed formats, by Pillow's names.
+        most: Maximal number of pixels.
     """
     return _image(decoded(content, formats=formats, most=most))
 

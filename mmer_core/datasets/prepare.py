@@ -30,7 +30,7 @@ from mmer_core.taxonomy import SPLITS
 from mmer_core.usage import leg
 
 SHARD = 256
-"""Photos that are recorded as done together: what a killed ingestion may have to do again."""
+"""Photos per shard: how much a killed ingestion may have to repeat."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -50,23 +50,23 @@ def prepare(
 ) -> DatasetSummary:
     """Write a prepared dataset.
 
-    Each photo is decoded once, however many people it shows. Memory holds few decoded photos a worker, and
-    never an array of pictures. The bytes written do not depend on ``workers``, nor on how often the work was killed.
+    Each photo is decoded once, however many people it shows. Memory holds a few decoded photos per worker, and
+    never an array of pictures. The bytes written depend neither on ``workers`` nor on earlier interrupted calls.
 
     Args:
         folder: Receives the files; ``dataset.json`` comes last, so a folder without it is unfinished.
-        scratch: Keeps the shards that are done; a call that finds those of a killed one does only the others.
-            May be deleted afterwards, and must be when the photos change.
-        workers: Threads that decode and resize.
-        synthetic: Whether mmer drew the photos itself; the dataset's name then says so.
+        scratch: Holds the finished shards; a call resumes from those of a killed one. May be deleted afterwards,
+            and must be deleted when the photos change.
+        workers: Number of threads that decode and resize.
+        synthetic: Whether mmer drew the photos itself; marks the dataset's name.
 
     Raises:
         ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
-        DatasetError: Nothing is left to prepare, or the folder cannot be written.
+        DatasetError: No sample is left, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with leg("read"):  # photos are decoded, resized and written as they come
+        with leg("read"):  # decoding, resizing and writing are pipelined
             outcomes = _write_arrays(raw, config, folder, scratch, workers, progress)
         return _write_tables(raw, config, folder, outcomes, synthetic)
     except OSError as error:
@@ -110,10 +110,10 @@ def _do_shards(
     workers: int,
     advance: Callable[[int], None],
 ) -> list[Outcome]:
-    """Read the photos of the shards that have no record yet, and record them while the next are being read."""
+    """Read the photos of the shards without a record, and record each shard while the next one is being read."""
     found: list[Outcome] = []
     recorded: list[Future[None]] = []
-    # A photo is too little work to share: each reader keeps torch to its own thread.
+    # A photo is too little work to parallelise: each reader limits torch to its own thread.
     readers = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     with ThreadPoolExecutor(1) as recorder, readers as pool:
         for number, start in enumerate(range(0, len(photos), SHARD)):
@@ -141,7 +141,7 @@ def _write_tables(
     outcomes: dict[str, list[Outcome]],
     synthetic: bool,
 ) -> DatasetSummary:
-    """Everything but the pictures."""
+    """Write everything except the pictures."""
     quarantined = list(raw.quarantined)
     kept: dict[str, list[Sample]] = {}
     for split, samples in raw.by_split().items():
@@ -179,7 +179,7 @@ def _write_tables(
 
 
 def _photos(samples: list[Sample]) -> list[_Photo]:
-    """Samples of one photo together, with their rows; photos in order of their first sample."""
+    """Group samples by photo, with their rows; photos in the order of their first sample."""
     by_photo: dict[Path, _Photo] = {}
     for row, sample in enumerate(samples):
         by_photo.setdefault(sample.image, []).append((row, sample))
@@ -189,7 +189,7 @@ def _photos(samples: list[Sample]) -> list[_Photo]:
 def _read_photos(
     photos: Sequence[_Photo], reader: PhotoReader, streams: dict[str, RowWriter], protocol: str
 ) -> list[list[Outcome]]:
-    """Decode some photos and write the rows of everybody in them."""
+    """Decode some photos and write the rows of every sample in them."""
     following = iter(photos)
 
     def write(image: Photo | UnreadableImageError) -> list[Outcome]:
@@ -217,7 +217,7 @@ def _write_photo(
 
 
 def rejected(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined]:
-    """What the quarantine says of a sample whose photo or box is no good, and of its captions."""
+    """Quarantine rows for a sample whose photo or box cannot be used, and for its captions."""
     where = f"{sample.metadata[WHERE]}: " if WHERE in sample.metadata else ""
     rows = [Quarantined(sample.split, sample.id, why.reason, where + why.detail)]
     if raw.task == "retrieval":

@@ -1,4 +1,4 @@
-"""Prepared arrays: the one shape in which every dataset reaches encoders, attacks and reports.
+"""Prepared arrays: the common form of every dataset for encoders, attacks and reports.
 
 Files of a prepared folder, per split (all npy files are written with ``allow_pickle=False``):
 
@@ -6,13 +6,13 @@ Files of a prepared folder, per split (all npy files are written with ``allow_pi
 * ``<split>_body_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets with boxes)
 * ``<split>_cat_arr.npy`` ``(N, C)`` float32 0/1 labels (emotion datasets) and ``<split>_cont_arr.npy``
   ``(N, V)`` float32 ratings (emotion datasets with valence, arousal and dominance); float64 under ``mat2py``
-* ``<split>.csv`` one row a sample, with the columns that users of ``mat2py.py`` know
+* ``<split>.csv`` one row per sample, with the columns of ``mat2py.py``
 * ``<split>_texts.csv`` the columns ``Sample`` (row number of the sample), ``Text``, ``Provenance``
 * ``<split>_captions_arr.npy`` ``(T, L)`` int32 word indices of the same texts, 0 for padding and 1 for unknown
   words (captioned datasets)
 
-and once: ``dataset.json`` (a `DatasetSummary`), ``quarantine.csv`` (``Split, Id, Reason, Detail``) and, for captioned
-datasets, the vocabulary of the training captions as ``vocab.json`` (word to index) and ``vocab.csv``
+and once per dataset: ``dataset.json`` (a `DatasetSummary`), ``quarantine.csv`` (``Split, Id, Reason, Detail``) and, for
+captioned datasets, the vocabulary of the training captions as ``vocab.json`` (word to index) and ``vocab.csv``
 (``Index, Word, Count``).
 """
 
@@ -36,20 +36,20 @@ QUARANTINE_FILE = "quarantine.csv"
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What a prepared dataset is, in figures.
+    """A prepared dataset in figures.
 
     Attributes:
         counts: Samples kept, by split.
         texts: Texts kept, by split.
-        quarantined: Samples that did not make it, by reason.
+        quarantined: Samples dropped, by reason.
         inputs: Samples found; always ``sum(counts) + sum(quarantined)``.
-        texts_quarantined: Captions that did not make it, by reason.
+        texts_quarantined: Captions dropped, by reason.
         texts_found: Captions found; for a captioned dataset ``sum(texts) + sum(texts_quarantined)``.
-        text_provenance: Texts kept, by where they come from (``sidecar``, ``coco``, ``template``, ...).
-        text_coverage: The same by split: split to provenance to texts.
-        notes: What was read, but is probably not meant so, by reason; ``mmer data check`` gives the lines.
-        protocol: Name of the protocol the reader followed, printed beside every figure.
-        synthetic: True when mmer drew the photos itself.
+        text_provenance: Texts kept, by source (``sidecar``, ``coco``, ``template``, ...).
+        text_coverage: The same per split: split to source to number of texts.
+        notes: Inputs that were kept but are probably mistakes, by reason; ``mmer data check`` lists their lines.
+        protocol: Name of the reader's protocol, shown with every figure.
+        synthetic: Whether mmer drew the photos itself.
     """
 
     name: str
@@ -69,7 +69,7 @@ class DatasetSummary:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that hold samples, in the order of use."""
+        """The non-empty splits, in the order train, val, test."""
         return tuple(split for split in SPLITS if self.counts.get(split))
 
     def write(self, folder: Path) -> None:
@@ -86,9 +86,9 @@ class DatasetSummary:
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """One split of a prepared dataset; images stay on disk, memory-mapped.
+    """One split of a prepared dataset, with ``N`` samples and ``T`` texts; images stay memory-mapped on disk.
 
-    Every property is read on first use: ``N`` samples, ``T`` texts.
+    Every property is read on first use.
     """
 
     folder: Path
@@ -100,7 +100,7 @@ class PreparedSplit:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a sample, as in ``<split>.csv``, all of it text; the column ``Id`` is the sample's id."""
+        """``<split>.csv`` with one row per sample, all columns as text; ``Id`` is the sample's id."""
         return read_table(self.folder / f"{self.split}.csv")
 
     @cached_property
@@ -123,7 +123,7 @@ class PreparedSplit:
 
     @cached_property
     def vad(self) -> npt.NDArray[np.float32]:
-        """``(N, V)`` ratings in 1..10; ``V`` is 0 where nothing was rated."""
+        """``(N, V)`` ratings in 1..10; ``V`` is 0 if nothing was rated."""
         if not self._path("cont").exists():
             return np.zeros((len(self), 0), np.float32)
         return np.load(self._path("cont"), allow_pickle=False).astype(np.float32, copy=False)
@@ -134,12 +134,12 @@ class PreparedSplit:
 
     @cached_property
     def texts(self) -> list[str]:
-        """``T`` texts in file order, as the dataset has them: with line breaks, and blanks at their ends."""
+        """``T`` texts in file order, verbatim: possibly with line breaks and surrounding blanks."""
         return self._texts["Text"].tolist()
 
     @cached_property
     def text_sample(self) -> npt.NDArray[np.int64]:
-        """``(T,)`` row of the sample that each text describes."""
+        """``(T,)`` row index of the sample that each text describes."""
         return self._texts["Sample"].to_numpy(dtype=np.int64)
 
     def _path(self, name: str) -> Path:
@@ -166,5 +166,9 @@ class Prepared:
         """Raises `DatasetError` when the split has no samples."""
         if not self.card.counts.get(name):
             present = ", ".join(split for split, count in self.card.counts.items() if count)
-            raise DatasetError(f"dataset {self.card.name} has no split {name!r}; it has {present}")
+            raise DatasetError(
+                f"dataset {self.card.name} has no split {name!r}; it has {present}: mark samples as {name} (in a manifest "
+                "in the column split), or ask for another split where one can be chosen (--evaluation.split, --attack.split, "
+                "--index.split)"
+            )
         return PreparedSplit(self.folder, name, self.card)

@@ -1,4 +1,4 @@
-"""Prepared photos are squares: here they get their proportions back, to be looked at."""
+"""Restoring the aspect ratio of prepared photos, which are squares, for display."""
 
 import json
 
@@ -10,10 +10,10 @@ from mmer_core.datasets.prepared import PreparedSplit
 
 
 def proportioned(split: PreparedSplit, row: int, side: int | None = None) -> npt.NDArray[np.uint8]:
-    """``(H, W, 3)`` of a sample's photo, stretched from a square.
+    """A sample's photo as ``(H, W, 3)`` uint8, stretched from the prepared square.
 
     Args:
-        side: Longest side in pixels; that of the square when None.
+        side: Longest side in pixels; None keeps that of the square.
     """
     square = Image.fromarray(np.array(split.images("context")[row]))
     width, height = photo_size(split, row)

@@ -1,4 +1,4 @@
-"""What every reader hands over: samples with their texts, and everything that did not make it."""
+"""The result of every reader: samples with their texts, and everything that was dropped."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.taxonomy import SPLITS
 
 CAPTION_PREFIX = "caption_"
-"""Reasons that start so concern one caption; all others concern a whole sample (a person or a photo)."""
+"""Prefix of reasons that concern one caption; all other reasons concern a whole sample (a person or a photo)."""
 
 WHERE = "Manifest_Row"
-"""Column of ``<split>.csv`` that says where in a manifest a sample stands."""
+"""Column of ``<split>.csv`` with a sample's place in the manifest."""
 NOT_UTF8, SIMILAR_LABELS, RESERVED_COLUMN = "not_utf8", "similar_labels", "reserved_column"
 """Reasons of notes."""
 
@@ -21,13 +21,13 @@ class RawDataset:
     """A dataset as found on disk, before any pixel is decoded.
 
     Attributes:
-        labels: The dataset's label set in order; empty where it has no labels.
-        quarantined: Samples the reader refused, and single captions (reasons prefixed ``caption_``).
-        inputs: Samples found: ``len(samples)`` plus the quarantined ones, captions not counted.
-        protocol: Name of the protocol that boxes or splits follow.
+        labels: The dataset's label set in order; empty if it has no labels.
+        quarantined: Samples that the reader refused, and single captions (reasons prefixed ``caption_``).
+        inputs: Samples found: ``len(samples)`` plus the quarantined ones, not counting captions.
+        protocol: Name of the protocol for boxes or splits.
         captions: Captions found in caption files; for a captioned dataset the texts of ``samples`` plus
             the rows with a ``caption_`` reason.
-        notes: What was read, but is probably not meant so; counted nowhere.
+        notes: Inputs that were kept but are probably mistakes; not part of any count.
     """
 
     name: str
@@ -41,7 +41,7 @@ class RawDataset:
     notes: tuple[Quarantined, ...] = ()
 
     def by_split(self) -> dict[str, list[Sample]]:
-        """Samples of every split in their order; a sample's place there is its row."""
+        """Samples by split in their order; a sample's index there is its row."""
         splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
         for sample in self.samples:
             splits[sample.split].append(sample)
@@ -49,7 +49,7 @@ class RawDataset:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Image streams to prepare: the body only where somebody labelled has a box."""
+        """Image streams to prepare; ``body`` only if a labelled sample has a box."""
         boxed = self.task == "emotion" and any(sample.box for sample in self.samples)
         return ("context", "body") if boxed else ("context",)
 
@@ -60,5 +60,5 @@ class RawDataset:
 
 
 def without_captions(rows: Iterable[Quarantined]) -> list[Quarantined]:
-    """Only the rows that stand for a whole sample."""
+    """Only the rows about a whole sample."""
     return [row for row in rows if not row.reason.startswith(CAPTION_PREFIX)]

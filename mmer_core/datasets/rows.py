@@ -1,4 +1,4 @@
-"""An array of pictures whose final length is known only when all have been tried."""
+"""An image array whose final length is known only after all images were tried."""
 
 import os
 from io import BytesIO
@@ -12,11 +12,11 @@ from mmer_core.durable import sync
 
 
 class RowWriter:
-    """``(N, side, side, 3)`` uint8 rows of an npy file, written in any order and by any thread.
+    """``(N, side, side, 3)`` uint8 rows of an npy file, written in any order and from any thread.
 
-    Rows go to a file of full size, ``<name>.partial``, which outlives a crash: a later writer of the same rows
-    goes on with it. They are written with plain file I/O and not through a memory map, because the dirty pages
-    of a map count as memory of the process, and would grow with the dataset.
+    Rows go to a file of full size, ``<name>.partial``, which survives a crash, so a later writer of the same rows
+    resumes from it. They are written with plain file I/O rather than a memory map, because a map's dirty pages count
+    as memory of the process and would grow with the dataset.
 
     Args:
         path: The finished npy file.
@@ -35,27 +35,27 @@ class RowWriter:
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier writer left its rows, some or all of them."""
+        """Whether an earlier writer left a file with some or all of the rows."""
         return self.path.exists() or (self._partial.exists() and self._partial.stat().st_size == self._size)
 
     def open(self) -> None:
-        """Make room for all rows; what an earlier writer left stays."""
+        """Allocate all rows; rows of an earlier writer are kept."""
         if not self.path.exists():
             self._file = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
             os.truncate(self._file, self._size)
             _write(self._file, self._header, 0)
 
     def write(self, row: int, image: npt.NDArray[np.uint8]) -> None:
-        """Store one RGB picture ``(side, side, 3)`` of the writer's size."""
+        """Write one RGB picture ``(side, side, 3)`` uint8 of the writer's size."""
         assert image.nbytes == self._row_bytes
         _write(self._file, np.ascontiguousarray(image).data.cast("B"), self._place(row))
 
     def sync(self) -> None:
-        """Return when the rows written so far would outlive a power cut."""
+        """Flush to disk: the rows written so far then survive a power failure."""
         sync(self._file)
 
     def finish(self, keep: list[int]) -> None:
-        """Give the file its final name, with only these rows, in this order; with none, no file remains."""
+        """Keep only these rows, in this order, and give the file its final name; without rows, no file remains."""
         if keep and not self.path.exists():
             if len(keep) < self._rows:
                 self._compact(keep)
@@ -65,7 +65,7 @@ class RowWriter:
         self._partial.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave the rows for a later writer."""
+        """Close the file and leave the rows for a later writer."""
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
@@ -94,7 +94,7 @@ def _npy_header(rows: int, side: int) -> bytes:
 
 
 def _write(file: int, data: bytes | memoryview, place: int) -> None:
-    """Write all of the bytes: one call may write fewer when the disk is nearly full, and only the next one fail."""
+    """Write all bytes: on a nearly full disk one call may write fewer, and only the next one fails."""
     rest = memoryview(data)
     while rest:
         written = os.pwrite(file, rest, place)

@@ -1,4 +1,4 @@
-"""One person or photo as every reader yields it."""
+"""One person or photo, as every reader yields it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Text:
-    """A caption and where it came from (``"dataset"``, ``"sidecar"``, ``"template"``, ...)."""
+    """A caption and its source (``"dataset"``, ``"sidecar"``, ``"template"``, ...)."""
 
     text: str
     provenance: str
@@ -22,13 +22,13 @@ class Sample:
     """A labelled person or a captioned photo, before any pixel is decoded.
 
     Attributes:
-        id: Unique in the dataset, stable over runs and machines.
+        id: Unique in the dataset, stable across runs and machines.
         split: ``train``, ``val`` or ``test``.
         image: Path of the source photo.
         box: The person's box as annotated (not yet clamped), or None for the whole photo.
         texts: Zero or more texts.
-        labels: Names from the dataset's label set; None where the dataset has no labels.
-        vad: Valence, arousal and dominance in 1..10; None where not rated.
+        labels: Names from the dataset's label set; None if the dataset has no labels.
+        vad: Valence, arousal and dominance in 1..10; None if not rated.
         metadata: Columns for the split's CSV (folder, filename, gender, age, ...).
     """
 
@@ -44,10 +44,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Quarantined:
-    """An input that did not make it, and why.
+    """An input that was dropped, and why.
 
     ``reason`` is a short stable code (``"empty_box"``, ``"unreadable_image"``, ``"vad_nan"``,
-    ``"no_label"``, ``"unknown_label"``, ``"caption_empty"``, ...); ``detail`` one sentence for a human.
+    ``"no_label"``, ``"unknown_label"``, ``"caption_empty"``, ...); ``detail`` is one sentence for people.
     """
 
     split: str
@@ -56,6 +56,6 @@ class Quarantined:
     detail: str
 
     def __post_init__(self) -> None:
-        # Whatever a dataset holds, its faults can be written down.
+        # Make both fit to be written as UTF-8, whatever the dataset holds.
         for name in ("split", "id", "detail"):
             object.__setattr__(self, name, printable(getattr(self, name)))

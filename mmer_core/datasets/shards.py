@@ -1,7 +1,7 @@
-"""A split prepared shard by shard, so that a killed ingestion goes on where it stopped.
+"""A split prepared shard by shard, so that a killed ingestion can be resumed.
 
-In a scratch folder a split has its arrays in full size, and a small record for every shard whose rows are all in
-them. A record is written after the rows are on disk, and has its name only when it is whole.
+For each split the scratch folder holds full-size arrays, and a small record for every shard whose rows are all in
+them. A record is written after its rows were flushed to disk, and renamed into place once it is complete.
 """
 
 import hashlib
@@ -18,13 +18,13 @@ from mmer_core.datasets.rows import RowWriter
 from mmer_core.durable import sync
 
 Outcome = tuple[int, Crop | Rejected]
-"""A row of the split, and what became of its sample."""
+"""A row of the split, and the result for its sample."""
 
 
 def plan(raw: RawDataset, sides: Mapping[str, int], photos: int) -> str:
-    """A name for the work to do: shards of another dataset, size or protocol are not taken for its own.
+    """A name for the work, so that shards of another dataset, size or protocol are never reused.
 
-    The contents of photos are not in it: a scratch folder belongs to one state of the files.
+    It does not cover the contents of photos: a scratch folder belongs to one state of the files.
     """
     digest = hashlib.sha256(repr((raw.protocol, sorted(sides.items()), photos)).encode())
     for sample in raw.samples:
@@ -34,12 +34,12 @@ def plan(raw: RawDataset, sides: Mapping[str, int], photos: int) -> str:
 
 
 class SplitWriter:
-    """The arrays of one split, and which of its shards they hold already.
+    """The arrays of one split, and the record of its finished shards.
 
     Args:
-        folder: Scratch folder, of one `plan`.
+        folder: Scratch folder of one `plan`.
         rows: Samples of the split.
-        shards: Shards that hold them all.
+        shards: Number of shards of the split.
         sides: Side of the square pictures in pixels, by stream.
     """
 
@@ -64,7 +64,7 @@ class SplitWriter:
             stream.close()
 
     def recorded(self, shard: int) -> list[Outcome] | None:
-        """The outcomes of a shard that is finished; None when it is still to do."""
+        """The outcomes of a finished shard; None if it still has to be done."""
         try:
             rows = json.loads(self._record(shard).read_text())
         except FileNotFoundError:
@@ -72,7 +72,7 @@ class SplitWriter:
         return [(row, _result(*fields)) for row, *fields in rows]
 
     def record(self, shard: int, outcomes: Sequence[Outcome]) -> None:
-        """Make a shard, whose rows are all written, outlive a crash."""
+        """Record a shard whose rows are all written, so that it survives a crash."""
         for stream in self.streams.values():
             stream.sync()
         place = self._record(shard)
@@ -84,9 +84,9 @@ class SplitWriter:
         temporary.replace(place)
 
     def finish(self, keep: list[int], folder: Path) -> None:
-        """Put arrays of these rows only, in this order, into a folder; with none, no file.
+        """Write arrays of only these rows, in this order, into a folder; without rows, no file.
 
-        The scratch folder keeps them: the other one is emptied when the process dies before it publishes.
+        The scratch folder keeps its arrays, because the target is emptied if the process dies before publishing.
         """
         for stream in self.streams.values():
             stream.finish(keep)
@@ -94,7 +94,7 @@ class SplitWriter:
                 _link(stream.path, folder / stream.path.name)
 
     def _sound(self) -> bool:
-        """Whether the records that were left, if any, speak of arrays that were left too."""
+        """Whether existing records, if any, belong to existing arrays."""
         streams = self.streams.values()
         finished = any(stream.path.exists() for stream in streams)
         recorded = all(self._record(shard).exists() for shard in range(self._shards))
@@ -118,7 +118,7 @@ def _result(*fields: Any) -> Crop | Rejected:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy on another file system."""
+    """Hard-link the file, or copy it if the target is on another file system."""
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)

@@ -1,4 +1,4 @@
-"""A prepared split in figures: what its dataset card shows."""
+"""Statistics of a prepared split for its dataset card."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,23 +10,23 @@ from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
 RATING_EDGES = tuple(np.arange(VAD_RANGE[0], VAD_RANGE[1] + 1, 1.0).tolist())
-"""Edges of the unit bins of ratings: 1, 2, ..., 10; the last bin holds 10 too."""
+"""Edges of the unit bins of ratings: 1, 2, ..., 10; the last bin includes 10."""
 PEOPLE = ("Gender", "Age")
 
 
 @dataclass(frozen=True)
 class SplitStatistics:
-    """One split in figures; ``N`` samples, ``T`` texts, ``C`` categories.
+    """Statistics of one split; ``N`` samples, ``T`` texts, ``C`` categories.
 
     Attributes:
         samples: ``N``.
         photos: Distinct photos among the samples.
         texts: ``T``.
-        categories: Samples that carry a label, by label in the dataset's order; empty without labels.
-        labels_per_sample: Mean number of labels of a sample; None without labels.
-        ratings: By continuous dimension, samples in each bin of `RATING_EDGES`; empty where nothing is rated.
-        people: ``Gender`` and ``Age`` to value to samples; a column that is missing or empty is left out.
-        text_lengths: Words (between white space) of a text to texts of that length, ascending.
+        categories: Number of samples with each label, in the dataset's order; empty without labels.
+        labels_per_sample: Mean number of labels per sample; None without labels.
+        ratings: Number of samples in each bin of `RATING_EDGES`, by dimension; empty if nothing is rated.
+        people: ``Gender`` and ``Age`` to value to samples, without missing or empty columns.
+        text_lengths: Number of texts by length in words (separated by white space), ascending.
     """
 
     samples: int
@@ -40,7 +40,7 @@ class SplitStatistics:
 
 
 def describe_split(split: PreparedSplit) -> SplitStatistics:
-    """The figures of one split."""
+    """Compute the statistics of one split."""
     labelled = bool(split.card.labels)
     return SplitStatistics(
         samples=len(split),
@@ -76,6 +76,6 @@ def _ratings(split: PreparedSplit) -> dict[str, list[int]]:
 
 
 def _counts(values: Iterable[str]) -> dict[str, int]:
-    """How often each value stands, most frequent first; nothing where no value is given at all."""
+    """How often each value occurs, most frequent first; empty if no value is given at all."""
     counts = Counter(value or "not stated" for value in values)
     return {} if set(counts) == {"not stated"} else dict(counts.most_common())

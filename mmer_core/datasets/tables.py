@@ -17,13 +17,13 @@ COLUMNS = (
     "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
     "Gender", "Age", "Id",
 )  # fmt: skip
-"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer, other metadata follows."""
+"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer columns, other metadata follows."""
 
 
 def write_split(
     folder: Path, split: str, raw: RawDataset, samples: Sequence[Sample], crops: Sequence[Crop]
 ) -> None:
-    """Write ``<split>.csv``, ``<split>_texts.csv`` and, where there are labels, the label arrays."""
+    """Write ``<split>.csv``, ``<split>_texts.csv`` and, if there are labels, the label arrays."""
     rows = [
         _row(index, sample, crop) for index, (sample, crop) in enumerate(zip(samples, crops, strict=True))
     ]
@@ -32,7 +32,7 @@ def write_split(
     write_table(folder / f"{split}.csv", columns, ([row.get(name) for name in columns] for row in rows))
     texts = ((row, text.text, text.provenance) for row, sample in enumerate(samples) for text in sample.texts)
     write_table(folder / f"{split}_texts.csv", ("Sample", "Text", "Provenance"), texts)
-    # The reference converter saves doubles, and mean ratings are no single-precision numbers.
+    # The reference converter saves float64, and mean ratings are not exact in float32.
     kind = np.float64 if raw.protocol == "mat2py" else np.float32
     if raw.task == "emotion":
         column = {label: number for number, label in enumerate(raw.labels)}
@@ -46,7 +46,7 @@ def write_split(
 
 
 def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
-    """Write ``quarantine.csv``: whole samples and single captions, in the order they were met."""
+    """Write ``quarantine.csv``: whole samples and single captions, in the order in which they were found."""
     rows = ((row.split, row.id, row.reason, row.detail) for row in quarantined)
     write_for_people(folder / QUARANTINE_FILE, ("Split", "Id", "Reason", "Detail"), rows)
 
@@ -54,7 +54,7 @@ def write_quarantine(folder: Path, quarantined: Sequence[Quarantined]) -> None:
 def card(
     raw: RawDataset, kept: dict[str, list[Sample]], quarantined: Sequence[Quarantined], *, synthetic: bool
 ) -> DatasetSummary:
-    """The dataset in figures; every split is there, also when it kept nothing."""
+    """The dataset's summary; it lists every split, also empty ones."""
     samples_out = Counter(row.reason for row in without_captions(quarantined))
     texts_out = Counter(row.reason for row in quarantined) - samples_out
     sources = {

@@ -1,7 +1,7 @@
 """The entries of a tar file, read from front to back in bounded memory and time.
 
-Python's `tarfile` reads a header as large as it says it is, loops for ever over sizes below zero, takes quadratic time
-for some extended headers, and takes a damaged header for the end. Here each of these is an error.
+Python's `tarfile` reads a header of any announced size, loops forever on negative sizes, takes quadratic time for some
+extended headers, and treats a damaged header as the end of the archive. Here each of these is an error.
 """
 
 import io
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, Protocol
 
 MAX_HEADER = 2**20
-"""Bytes of an extended header: a long name, or what pax says about a file."""
+"""Bytes of an extended header: a long name, or pax attributes of a file."""
 
 _BLOCK = tarfile.BLOCKSIZE
 _CHUNK = 2**20
@@ -23,7 +23,7 @@ _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 
 
 class Seekable(Protocol):
-    """A file that is read from front to back, in part."""
+    """A file that is read sequentially, with skips."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -31,7 +31,7 @@ class Seekable(Protocol):
 
 
 class Bomb(Exception):
-    """The tar is longer than it may be; ``position`` is how long it is at least."""
+    """The tar exceeds its limit; ``position`` is a lower bound of its length in bytes."""
 
     def __init__(self, position: int) -> None:
         super().__init__(position)
@@ -40,7 +40,7 @@ class Bomb(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, a folder, or what is ``odd``: the words for it."""
+    """A file, a folder, or something else, described by ``odd``."""
 
     name: str
     size: int
@@ -49,10 +49,10 @@ class Entry:
 
 
 class TarStream:
-    """A tar that was opened, and decompressed, for reading.
+    """An opened, decompressed tar.
 
     Args:
-        most: Bytes that it may have.
+        most: Maximal length in bytes.
     """
 
     def __init__(self, file: Seekable, most: int) -> None:
@@ -60,11 +60,11 @@ class TarStream:
         self._position = 0
 
     def entries(self) -> Iterator[Entry]:
-        """All entries in order. The content of one can be read while no further was asked for.
+        """All entries in order. An entry's content can be read only until the next entry is requested.
 
         Raises:
             TarError, EOFError: The tar is damaged.
-            Bomb: It is too long.
+            Bomb: The tar exceeds its limit.
         """
         everywhere: dict[str, str] = {}
         extended: dict[str, str] = {}
@@ -105,7 +105,7 @@ class TarStream:
         return self._file.read(size)
 
     def _skip_to(self, end: int) -> None:
-        """Go forward, and make sure that there is something to go over."""
+        """Skip forward, and verify that the skipped bytes exist."""
         if end == self._position:
             return
         if end > self._most:
@@ -133,14 +133,14 @@ class _Part(io.RawIOBase):
 def _entry(info: tarfile.TarInfo, extended: dict[str, str]) -> Entry:
     name = extended.get("path", info.name)
     sparse = info.type == tarfile.GNUTYPE_SPARSE or any(key.startswith("GNU.sparse.") for key in extended)
-    # Before there was a type for folders, they were files whose names end so.
+    # Before tar had a type for folders, they were files with names that end in a slash.
     folder = info.isdir() or (info.type == tarfile.AREGTYPE and name.endswith("/"))
     odd = "a sparse file" if sparse else "" if folder or info.type in _PLAIN else "a link or device"
     return Entry(name, _number(extended["size"]) if "size" in extended else info.size, folder, odd)
 
 
 def _records(content: bytes) -> dict[str, str]:
-    """What pax says: records ``LENGTH KEY=VALUE`` and a line break, where the length is that of the record."""
+    """Parse pax records ``LENGTH KEY=VALUE`` and a line break, where LENGTH is that of the whole record."""
     said, at = {}, 0
     while at < len(content) and content[at]:
         digits, space, _ = content[at : at + 20].partition(b" ")

@@ -1,7 +1,7 @@
-"""What a cell of somebody else's table is as text (``docs/manifest.md``, "What a cell means").
+"""Cells of external tables as text (``docs/manifest.md``, "What a cell means").
 
-A cell of a CSV is text already. JSON and Parquet have types, and two of their values become the same text only where
-they say the same.
+A cell of a CSV is text already. JSON and Parquet are typed, and two of their values become the same text only if they
+mean the same.
 """
 
 import json
@@ -17,18 +17,18 @@ from mmer_core.confined.plain import Unreadable
 
 
 class NotText(ValueError):
-    """A value that cannot be an id, a caption, a label or a name; the message says what it is."""
+    """A value that cannot be an id, a caption, a label or a name; the message describes the value."""
 
 
 def text_of(value: Any) -> str | None:
-    """A value as text; None where nothing is given (null, NaN).
+    """A value as text; None if it is missing (null, NaN).
 
-    A string is itself. A whole number is written in decimal, also one that became floating-point because others of
-    its column are missing; any other number with as few digits as tell it from its neighbours. ``true`` and
-    ``false`` are spelled as in JSON, dates and times as in ISO 8601, and bytes have to be UTF-8.
+    A string stays as it is. A whole number is written in decimal, even if it became floating-point because other
+    values of its column are missing; any other number gets the fewest digits that round-trip. ``true`` and ``false``
+    are spelt as in JSON, dates and times as in ISO 8601, and bytes must be UTF-8.
 
     Raises:
-        NotText: It is a list, an object, or something else that has no single spelling.
+        NotText: It is a list, an object, or something else without a unique spelling.
     """
     match value:
         case None | str():
@@ -51,7 +51,7 @@ def text_of(value: Any) -> str | None:
 
 
 def texts_of(value: Any) -> list[str]:
-    """The texts of a list, or of one value; what is not given is left out.
+    """The texts of a list, or of one value; missing ones are dropped.
 
     Raises:
         NotText: As `text_of`.
@@ -61,10 +61,10 @@ def texts_of(value: Any) -> list[str]:
 
 
 def metadata_of(value: Any) -> str:
-    """The same for a column that only goes along: any number has its digits, and lists and objects are JSON.
+    """The same for a column that is only passed on: numbers keep all digits, and lists and objects become JSON.
 
     Raises:
-        NotText: It is, or holds, something else that has no single spelling.
+        NotText: It is, or holds, something else without a unique spelling.
     """
     if isinstance(value, dict | list | tuple):
         return json.dumps(_plain(value), ensure_ascii=False)
@@ -72,12 +72,12 @@ def metadata_of(value: Any) -> str:
 
 
 def is_given(value: Any) -> bool:
-    """Whether a cell says anything: it is neither null, nor NaN, nor blank."""
+    """Whether a cell has a value: it is neither null, nor NaN, nor blank."""
     return not (value is None or value != value or (isinstance(value, str) and not value.strip()))
 
 
 def number_of(value: Any) -> float:
-    """A rating or a corner as a number; NaN where it is none."""
+    """A rating or a coordinate as a number; NaN if it is not one."""
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
         return math.nan  # Python would read True as 1, and 1_0 as 10
     try:
@@ -102,7 +102,7 @@ def _number(value: float | np.floating) -> str | None:
         raise NotText(f"the number {value}, not a text")
     if not value.is_integer():
         return str(value)
-    # From where its mantissa ends a float stands for several integers, and nobody knows which one was meant.
+    # Beyond its mantissa a float represents several integers, so the original is ambiguous.
     if abs(value) >= 2 ** (np.finfo(type(value)).nmant + 1):
         raise NotText(f"{value}, which as a floating-point number is no exact integer")
     return str(int(value))
@@ -116,7 +116,7 @@ def _decoded(value: bytes) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can say of a nested value."""
+    """A nested value in types that JSON has."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -125,7 +125,7 @@ def _plain(value: Any) -> Any:
 
 
 def _loosely(value: Any) -> str | None:
-    """As `text_of`, but numbers that name nothing need not be exact."""
+    """As `text_of`, but numbers that are not names need not be exact."""
     try:
         return text_of(value)
     except NotText:

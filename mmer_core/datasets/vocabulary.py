@@ -1,4 +1,4 @@
-"""The words of a captioned dataset as numbers, for models that embed words themselves."""
+"""The words of a captioned dataset as indices, for models with their own word embeddings."""
 
 import json
 import re
@@ -14,8 +14,8 @@ from mmer_core.escaping.tables import write_for_people
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 SPECIAL = {PADDING: 0, UNKNOWN: 1}
-"""Index 0 fills a caption up to the length of the longest, index 1 stands for every word not in the
-vocabulary. There is no token for the start or the end of a caption."""
+"""Index 0 pads a caption to the length of the longest, index 1 represents every word not in the vocabulary. There is
+no token for the start or the end of a caption."""
 JSON_FILE, CSV_FILE = "vocab.json", "vocab.csv"
 
 _WORD = re.compile(r"\w+")
@@ -27,9 +27,9 @@ def words(caption: str) -> list[str]:
 
 
 def build_vocabulary(captions: Iterable[str], least: int) -> tuple[dict[str, int], Counter[str]]:
-    """Index and count of every word that stands at least ``least`` times in these captions.
+    """Index and count of every word that occurs at least ``least`` times in these captions.
 
-    Words are numbered from 2 by falling count, equals alphabetically; the special tokens come first.
+    Words are numbered from 2 by descending count, ties alphabetically; the special tokens come first.
     """
     counts = Counter(word for caption in captions for word in words(caption))
     kept = sorted((word for word in counts if counts[word] >= least), key=lambda word: (-counts[word], word))
@@ -37,7 +37,7 @@ def build_vocabulary(captions: Iterable[str], least: int) -> tuple[dict[str, int
 
 
 def encode(captions: Sequence[str], vocabulary: Mapping[str, int], length: int) -> npt.NDArray[np.int32]:
-    """``(T, length)`` indices, padded at the end; no caption may have more words than ``length``."""
+    """``(T, length)`` word indices, padded at the end; no caption may have more than ``length`` words."""
     array = np.full((len(captions), length), SPECIAL[PADDING], np.int32)
     for row, caption in enumerate(captions):
         indices = [vocabulary.get(word, SPECIAL[UNKNOWN]) for word in words(caption)]
@@ -46,9 +46,9 @@ def encode(captions: Sequence[str], vocabulary: Mapping[str, int], length: int) 
 
 
 def write_vocabulary(folder: Path, kept: Mapping[str, Sequence[Sample]], least: int) -> None:
-    """Write the vocabulary of train and the caption indices of every split that has samples.
+    """Write the vocabulary of train and the caption indices of every non-empty split.
 
-    Rows of ``<split>_captions_arr.npy`` ``(T, L)`` are those of ``<split>_texts.csv``; ``L`` is the number of
+    Rows of ``<split>_captions_arr.npy`` ``(T, L)`` correspond to those of ``<split>_texts.csv``; ``L`` is the number of
     words in the longest caption of all splits.
     """
     captions = {

@@ -1,6 +1,5 @@
 """What an encoder is: frozen weights that never travel without their preprocessing."""
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,6 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from mmer_core.datasets.layout import tidy
-from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
-from mmer_core.incremental.planning import Planner
 from mmer_core.tracing import running
 
 Tokenize = Callable[[list[str]], dict[str, Tensor]]
@@ -35,6 +32,17 @@ class Preprocessing:
     interpolation: InterpolationMode = InterpolationMode.BILINEAR
 
 
+class Normalisation:
+    """``(B, 3, h, w)`` float pixels in 0..255, on the device, to the encoder's input; differentiable."""
+
+    def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
+        self._mean = torch.tensor(preprocessing.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(preprocessing.std, device=device).view(1, 3, 1, 1)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return (pixels - self._mean) / self._std
+
+
 class ImageEncoder:
     """A frozen network that maps pixels to features.
 
@@ -43,6 +51,9 @@ class ImageEncoder:
         module: Maps normalised ``(B, 3, H, W)`` float32 to ``(B, D)``.
         preprocessing: Belongs to the weights of ``module``.
         width: ``D``.
+
+    Attributes:
+        scale: Normalises float pixels on the encoder's device.
     """
 
     def __init__(self, name: str, module: nn.Module, preprocessing: Preprocessing, width: int) -> None:
@@ -51,11 +62,8 @@ class ImageEncoder:
         self.width = width
         # Channels-last runs depthwise convolutions about twice as fast on CPU, and suits tensor cores.
         self.module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self._mean = torch.tensor(preprocessing.mean).view(1, 3, 1, 1)
-        self._std = torch.tensor(preprocessing.std).view(1, 3, 1, 1)
         self.device = torch.device("cpu")
-        self._planner: Planner | None = None
-        self._planning = threading.Lock()
+        self.scale = Normalisation(preprocessing, self.device)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,8 +72,7 @@ class ImageEncoder:
 
     def to(self, device: torch.device) -> "ImageEncoder":
         self.module.to(device)
-        self._mean, self._std = self._mean.to(device), self._std.to(device)
-        self.device, self._planner = device, None
+        self.device, self.scale = device, Normalisation(self.preprocessing, device)
         return self
 
     def resize(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -97,22 +104,6 @@ class ImageEncoder:
             )
         # NHWC memory seen as NCHW is exactly the channels-last layout: no copy is made.
         return self.scale(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float())
-
-    @property
-    def planner(self) -> Planner:
-        """How images that differ in few pixels are encoded; made once, as the module is then."""
-        with self._planning:
-            if self._planner is None:
-                self._planner = Planner(self.module, self.scale, self.size, self.device)
-            return self._planner
-
-    def evaluator(self) -> Evaluator:
-        """A new one, for one thread, that encodes such images by the plan."""
-        return CandidateEvaluator(self.planner)
-
-    def scale(self, pixels: Tensor) -> Tensor:
-        """``(B, 3, H, W)`` float pixels in 0..255, on the device, to what ``module`` takes; gradients pass through it."""
-        return (pixels - self._mean) / self._std
 
 
 class TextEncoder:

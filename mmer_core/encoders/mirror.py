@@ -6,8 +6,6 @@ from torch import Tensor, nn
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.parts import parts
 from mmer_core.errors import EncoderError
-from mmer_core.incremental.evaluator import Evaluator, MirroredEvaluator
-from mmer_core.incremental.planning import Planner
 
 
 class MirrorAverage(nn.Module):
@@ -42,24 +40,21 @@ def mirrored(encoder: ImageEncoder) -> ImageEncoder:
         raise EncoderError(
             f"{encoder.name} tells regions apart; name it the other way round: regions:mirror:..."
         )
-    return _MirroredEncoder(encoder)
+    return MirroredEncoder(encoder)
 
 
-class _MirroredEncoder(ImageEncoder):
-    """Encodes images that differ in few pixels by the plan of one view, which is local where both are not."""
+class MirroredEncoder(ImageEncoder):
+    """An encoder with `MirrorAverage`.
+
+    Attributes:
+        view: The encoder of a single view.
+    """
 
     def __init__(self, encoder: ImageEncoder) -> None:
         module = MirrorAverage(encoder.module)
         super().__init__(f"mirror:{encoder.name}", module, encoder.preprocessing, encoder.width)
-        self._one = encoder
+        self.view = encoder
 
     def to(self, device: torch.device) -> ImageEncoder:
-        self._one.to(device)
+        self.view.to(device)
         return super().to(device)
-
-    @property
-    def planner(self) -> Planner:
-        return self._one.planner
-
-    def evaluator(self) -> Evaluator:
-        return MirroredEvaluator(self.planner)

@@ -2,7 +2,7 @@
 
 Names, labels, captions, ids and file names were written by others. Where people read them they are text and nothing
 else: they move no cursor, start no line, link nowhere, compute nothing. Files that mmer reads back, and JSON, hold them
-as they are. `mmer_core.errors` and `mmer_core.log` escape their sentences themselves, `flows.saying` and `flows.terminal` all that a command
+as they are. `mmer_core.errors` and `mmer_core.log` escape their sentences themselves, `flows.output` and `flows.terminal` all that a command
 prints, and `mmer_core.reporting.page` all that a page shows.
 """
 

@@ -1,7 +1,6 @@
 """Emotion models over several streams (context, body, text), in the two families that mmer compares."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +8,7 @@ from torch.nn import functional as F
 
 from mmer_core.models.fusion import FUSIONS, MeanFusion
 from mmer_core.models.layers import EmotionHead, Projection
-
-if TYPE_CHECKING:
-    from mmer_core.models.spec import ModelSpec
+from mmer_core.models.spec import ModelSpec
 
 IMAGE_STREAMS = ("context", "body")
 Presence = dict[str, Tensor]
@@ -46,7 +43,7 @@ class EmotionModel(nn.Module):
     so is one that ``present`` denies a single sample, whatever its features there.
     """
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.streams = tuple(spec.streams)
         self.projections = nn.ModuleDict(
@@ -95,7 +92,7 @@ class SeparateEmotionModel(EmotionModel):
     The model as a whole says the mean of what the streams that are there say (late fusion).
     """
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.heads = nn.ModuleDict(
             {
@@ -135,7 +132,7 @@ class JointEmotionModel(EmotionModel):
     What a stream alone says is the same head on the same fusion when all other streams are absent.
     """
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.head = EmotionHead(spec.embedding, len(spec.labels), len(spec.dimensions))
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())

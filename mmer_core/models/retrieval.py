@@ -1,21 +1,17 @@
 """Image-text matching models, in the two families that mmer compares."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmer_core.models.layers import Projection, ProjectionHeads
-
-if TYPE_CHECKING:
-    from mmer_core.models.spec import ModelSpec
+from mmer_core.models.spec import ModelSpec
 
 
 class RetrievalModel(nn.Module):
     """Base of both families: image features and text features to unit vectors compared by cosine."""
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.heads = spec.heads
         self.image = _projection(spec, "context", spec.power)
@@ -44,7 +40,7 @@ class RetrievalModel(nn.Module):
         return [part * self.heads**0.5 for part in embedding.chunk(self.heads, dim=-1)]
 
 
-def _projection(spec: "ModelSpec", stream: str, power: float = 1.0) -> Projection | ProjectionHeads:
+def _projection(spec: ModelSpec, stream: str, power: float = 1.0) -> Projection | ProjectionHeads:
     shape = (spec.streams[stream], spec.embedding, spec.hidden, spec.dropout)
     parts = spec.parts.get(stream, 1)
     if spec.heads == 1:
@@ -63,7 +59,7 @@ class SeparateRetrievalModel(RetrievalModel):
     it cannot change: neither modality ever sees a gradient from the other.
     """
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.words = spec.words
         self.image_words = nn.Linear(spec.embedding, len(spec.words))

@@ -1,21 +1,13 @@
-"""What is needed to build a model again, and how a trained one lies on disk."""
+"""The architecture of a trained model, and what it reads."""
 
-from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field
-from safetensors.torch import load_file, save_file
 
 from mmer_core.config import Config, EncoderConfig, Family, Fusion, PromptConfig
-from mmer_core.errors import ConfigError
-from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
-from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
-from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalModel
 from mmer_core.taxonomy import VAD
 
 SPEC_FILE = "model.json"
-WEIGHTS_FILE = "model.safetensors"
 
 
 class ModelSpec(Config):
@@ -46,38 +38,3 @@ class ModelSpec(Config):
     prompts: PromptConfig = Field(PromptConfig(), description="How the zero-shot family asks for emotions.")
     encoders: EncoderConfig
     dataset: str = Field(description="Name of the dataset it was trained on.")
-
-
-def build_model(spec: ModelSpec) -> EmotionModel | RetrievalModel:
-    """A freshly initialised model; the initial weights follow torch's global random state."""
-    if spec.family == "zero-shot":
-        return ZeroShotEmotionModel(spec) if spec.task == "emotion" else ZeroShotRetrievalModel(spec)
-    if spec.task == "emotion":
-        return JointEmotionModel(spec) if spec.family == "joint" else SeparateEmotionModel(spec)
-    return JointRetrievalModel(spec) if spec.family == "joint" else SeparateRetrievalModel(spec)
-
-
-def save_model(model: EmotionModel | RetrievalModel, spec: ModelSpec, folder: Path) -> None:
-    """Write ``model.json`` and ``model.safetensors``."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE)
-    (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-
-
-def load_model(folder: Path) -> tuple[EmotionModel | RetrievalModel, ModelSpec]:
-    """Read a trained model, in evaluation mode, on the CPU.
-
-    Raises:
-        ConfigError: The folder is not a trained model.
-    """
-    try:
-        spec = ModelSpec.model_validate_json((folder / SPEC_FILE).read_text())
-        state = load_file(folder / WEIGHTS_FILE)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{folder} is not a trained model: it has no {Path(error.filename or '').name}"
-        ) from None
-    with torch.device("meta"):
-        model = build_model(spec)
-    model.load_state_dict(state, assign=True)
-    return model.eval(), spec

@@ -4,8 +4,6 @@ Radford et al. 2021 (CLIP), https://arxiv.org/abs/2103.00020, section 3.1; with 
 (SigLIP), https://arxiv.org/abs/2303.15343.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,15 +12,13 @@ from mmer_core.errors import ConfigError
 from mmer_core.models.emotion import EmotionModel, EmotionOutput
 from mmer_core.models.layers import Projection
 from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel
-
-if TYPE_CHECKING:
-    from mmer_core.models.spec import ModelSpec
+from mmer_core.models.spec import ModelSpec
 
 
 class ZeroShotRetrievalModel(RetrievalModel):
     """Cosine of the towers' projected features."""
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         nn.Module.__init__(self)
         self.register_buffer("logit_scale", torch.tensor(0.0))
 
@@ -47,7 +43,7 @@ class ZeroShotEmotionModel(EmotionModel):
     logit_scale: Tensor
     logit_bias: Tensor
 
-    def __init__(self, spec: "ModelSpec") -> None:
+    def __init__(self, spec: ModelSpec) -> None:
         nn.Module.__init__(self)
         if spec.prompts.scores == "softmax" and len(spec.labels) < 2:
             raise ConfigError("one category has no rivals; use prompts.scores sigmoid")

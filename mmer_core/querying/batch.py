@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmer_core.datasets.cells import flaw, flaws
-from mmer_core.datasets.delimited import read_table
-from mmer_core.datasets.strict_json import parse_line
-from mmer_core.datasets.text_lines import DAMAGED, Text, read_lines
+from mmer_core.datasets.delimited import TABLES, read_table
 from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
@@ -18,16 +16,18 @@ from mmer_core.querying.query import Answer, Query
 from mmer_core.querying.searcher import Searcher, Vectors
 from mmer_core.retrieval import Filter
 from mmer_core.retrieval.index import Target
+from mmer_core.strict_json import parse_line
+from mmer_core.text_lines import DAMAGED, Text, read_lines
 
 _FIELDS = ("text", "image", "id")
-_WANTED = "write UTF-8, a text a line, or a .csv or .jsonl with text, image or id"
+_WANTED = "write UTF-8, a text a line, or a .csv, .tsv or .jsonl with text, image or id"
 _AT_ONCE = 64
 
 
 def read_queries(path: Path) -> list[Query]:
     """The questions in a file.
 
-    A ``.csv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's folder) and
+    A ``.csv`` or ``.tsv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's folder) and
     ``id``, a ``.jsonl`` an object a line with one of these names, and any other file a text a line. Each row asks for
     one thing; one that does not, or cannot be read, is kept with its error. Empty lines are skipped.
 
@@ -35,9 +35,11 @@ def read_queries(path: Path) -> list[Query]:
         DatasetError: The file cannot be read, or asks nothing.
     """
     kind = path.suffix.lower()
-    read: Callable[[Path, Text], Iterator[Query]] = {".csv": _from_csv, ".jsonl": _from_json_lines}.get(
-        kind, _from_text
-    )
+    readers: dict[str, Callable[[Path, Text], Iterator[Query]]] = {
+        **dict.fromkeys(TABLES, _from_table),
+        ".jsonl": _from_json_lines,
+    }
+    read = readers.get(kind, _from_text)
     try:
         text = read_lines(path)
     except (OSError, ValueError) as error:
@@ -106,8 +108,8 @@ def _from_text(path: Path, text: Text) -> Iterator[Query]:
             yield _unread(path, place + 1, problem) if problem else Query(text=line.strip())
 
 
-def _from_csv(path: Path, text: Text) -> Iterator[Query]:
-    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), files="image")
+def _from_table(path: Path, text: Text) -> Iterator[Query]:
+    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), name=path.name, files="image")
     if not table.usable and table.seen:
         raise DatasetError(
             f"the queries of {path} have the columns {', '.join(table.names)}; name one text, image or id{table.seen}"

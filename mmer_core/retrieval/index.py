@@ -20,14 +20,13 @@ import numpy.typing as npt
 
 from mmer_core.errors import ConfigError
 from mmer_core.native_output import native_output_to_stderr
-from mmer_core.retrieval.filters import Filter, choices
+from mmer_core.retrieval.filters import Filter, Mask, choices
 from mmer_core.retrieval.ranking import Neighbours, merge, nothing
 from mmer_core.retrieval.side_table import SideTable
 from mmer_core.retrieval.tuning import effort_of, search_parameters
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, part_folders
 
 Vectors = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 SETTINGS_FILE = "search.json"
 _UNTYPED: Any = faiss  # its stubs know neither keywords nor all the classes of search parameters
@@ -187,9 +186,7 @@ class TargetIndex:
 
     def search(self, queries: Vectors, k: int, only: Filter | None = None) -> Neighbours:
         """The best ``min(k, N)`` rows for ``(Q, D)`` queries; rows are counted through the parts."""
-        mask = only.mask(self.table) if only else None
-        if self._live is not None:
-            mask = self._live if mask is None else mask & self._live
+        mask = only.mask(self.table, self._live) if only else self._live
         found = []
         for first, part in self._from():
             there = None if mask is None else mask[first : first + len(part)]
@@ -206,6 +203,10 @@ class TargetIndex:
         """In the order of the rows."""
         column = self.table.column("id")
         return [str(id) for id in (column if self._live is None else column.filter(self._live)).to_pylist()]
+
+    def choices(self) -> dict[str, list[str]]:
+        """What filters may ask for."""
+        return choices(self.table, self._live)
 
     def vector(self, row: int) -> Vectors:
         """``(1, D)``. Raises `ConfigError` when the index does not give its vectors back."""
@@ -276,8 +277,8 @@ class RetrievalIndex:
         return self._targets["image"].ids()
 
     def choices(self, target: Target) -> dict[str, list[str]]:
-        """What filters may ask for: names of ``splits``, ``labels`` and ``ratings`` that rows have."""
-        return choices(self._targets[target].table)
+        """What filters may ask for: names of ``splits``, ``labels`` and ``ratings`` that live rows have."""
+        return self._targets[target].choices()
 
     def embedding_of(self, target: Target, id: str) -> Vectors:
         """``(1, D)`` vector of the photo, or of the first caption of the photo, with this id.

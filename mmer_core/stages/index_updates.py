@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mmer_core.datasets.strict_json import parse_line
-from mmer_core.datasets.text_lines import DAMAGED, read_lines
 from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
@@ -28,6 +26,8 @@ from mmer_core.stages.gallery import pieces_of
 from mmer_core.stages.indexing import index_config, sources
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.absence import missing
+from mmer_core.strict_json import parse_line
+from mmer_core.text_lines import DAMAGED, read_lines
 
 VERSION = 1
 _NAMED = 5

@@ -14,6 +14,7 @@ from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outc
 from mmer_core.config import AttackConfig, AttackName
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
+from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.victims import configured_attack, split_victim
@@ -74,7 +75,7 @@ def attack_shard(
         rows = np.array(shard.rows)
         with shared_cores(context.runtime.workers):
             # Those of the other shards as well: once networks run in other threads, making one has to wait for them.
-            plans = {pixels: encoder.planner.plan(pixels) for pixels in (shard.pixels, *config.pixels)}
+            plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
             images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
             victim, criterion = split_victim(
                 trained, encoder, split, Features(context.folder(features)), images, rows, config

@@ -16,6 +16,7 @@ from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
+from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.criteria import emotion_criterion, match_criterion
 from mmer_core.tracing import running
@@ -58,7 +59,7 @@ def match_victim(trained: TrainedModel, encoder: ImageEncoder, gallery: Tensor) 
     def match(attacked: Tensor, _: Tensor) -> Tensor:
         return trained.retrieval_model.embed_image(attacked) @ gallery.T
 
-    return EncodedVictim(encoder, match, evaluator=encoder.evaluator())
+    return EncodedVictim(encoder, match, evaluator=evaluator_of(encoder))
 
 
 def emotion_victim(
@@ -80,7 +81,7 @@ def emotion_victim(
 
     with torch.inference_mode(), running():
         clean = head(encoder.encode(images), torch.arange(len(rows)))
-    victim = EncodedVictim(encoder, head, evaluator=encoder.evaluator())
+    victim = EncodedVictim(encoder, head, evaluator=evaluator_of(encoder))
     return victim, emotion_criterion(config, trained, clean)
 
 

@@ -1,24 +1,31 @@
-"""What to say where something is not there: the artifact, all of its kind, or the whole store."""
+"""Messages for what a store lacks: an artifact, every artifact of a kind, or the store itself."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from mmer_core.errors import ArtifactNotFound
-
-if TYPE_CHECKING:
-    from mmer_core.store.store import Store
-
+from mmer_core.store.artifact import ArtifactKey
 
 ANYTHING = "make something in it first: mmer pipeline"
 
 
-def missing(store: "Store", what: str, make: str, look: str | None = None) -> str:
-    """One sentence: a store has no ``what`` (``"model"``), or holds nothing at all, or is not there itself.
+class Contents(Protocol):
+    """The part of a `Store` that these messages need."""
+
+    @property
+    def url(self) -> str: ...
+
+    def keys(self) -> Iterator[ArtifactKey]: ...
+
+
+def missing(store: Contents, what: str, make: str, look: str | None = None) -> str:
+    """One sentence: the store has no ``what`` (for example ``"model"``), is empty, or does not exist.
 
     Args:
-        make: What makes one.
-        look: What to do instead where the store holds something.
+        make: The command that makes one.
+        look: What to do instead if the store is not empty.
     """
     if next(store.keys(), None) is not None:
         return f"{store.url} holds no {what}; {look or make}"
@@ -26,13 +33,13 @@ def missing(store: "Store", what: str, make: str, look: str | None = None) -> st
     return f"{nothing}, and so no {what}: give the --store that you mean, or {make}"
 
 
-def require_store(store: "Store") -> None:
-    """Raises `ArtifactNotFound` when there is no store at its address."""
+def require_store(store: Contents) -> None:
+    """Raise `ArtifactNotFound` if there is no store at this URL."""
     if not exists(store):
         raise ArtifactNotFound(f"there is no store at {store.url}: give the --store that you mean")
 
 
-def exists(store: "Store") -> bool:
-    """Whether there is a store, though it may be empty; of one on S3 only what it holds can tell."""
+def exists(store: Contents) -> bool:
+    """Whether the store exists, even if empty. A store on S3 always counts as existing."""
     place = urlsplit(store.url)
     return Path(unquote(place.path, errors="surrogateescape")).exists() if place.scheme == "file" else True

@@ -160,7 +160,7 @@ def _is_complete(folder: Path, manifest: Manifest) -> bool:
 def _is_intact(folder: Path, manifest: Manifest) -> bool:
     """Whether exactly the artifact's files are there, with their bytes: no link, nothing of another program's."""
     try:
-        return _is_complete(folder, manifest) and scan(folder) == tuple(
+        return _is_complete(folder, manifest) and scan(folder, foreign=True) == tuple(
             sorted(manifest.files, key=lambda entry: entry.path)
         )
     except StoreError:

@@ -16,6 +16,7 @@ from mmer_core.attacks import (
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.mirror import mirrored
 from mmer_core.errors import AttackError
+from mmer_core.incremental.encoded import evaluator_of, planner_of
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -123,9 +124,9 @@ def test_an_encoded_victim_scores_candidates_as_it_scores_their_images(method, m
     encoder = ImageEncoder("net", small_network(), Preprocessing(12, (100.0,) * 3, (60.0,) * 3), width=5)
     weights = torch.rand(3, 5)
     encoder = mirrored(encoder) if mirror else encoder
-    evaluator = None if method == "none" else encoder.evaluator()
+    evaluator = None if method == "none" else evaluator_of(encoder)
     if method == "incremental":
-        encoder.planner.use(2, encoder.planner.cuts[0])
+        planner_of(encoder).use(2, planner_of(encoder).cuts[0])
     victim = EncodedVictim(encoder, lambda features, rows: features * weights[rows], evaluator=evaluator)
     images, candidates = images_and_candidates(20, 2)
     clean, rows = torch.from_numpy(images), torch.arange(20) % 3

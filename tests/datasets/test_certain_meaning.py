@@ -13,12 +13,12 @@ from mmer_core.config import IngestConfig
 from mmer_core.datasets.coco_captions import read_coco_captions
 from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.image_places import ImagePlaces
-from mmer_core.datasets.text_lines import decoded
 from mmer_core.datasets.values import NotText, text_of
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import listed_photos
 from mmer_core.querying.batch import read_queries
 from mmer_core.stages.index_updates import read_ids
+from mmer_core.text_lines import decoded
 
 
 @pytest.mark.parametrize(

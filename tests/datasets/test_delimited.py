@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mmer_core.datasets.cells import CELL_LIMIT
 from mmer_core.datasets.delimited import Record, Table, read_table
-from mmer_core.datasets.text_lines import decoded
+from mmer_core.text_lines import decoded
 
 HEADER = ["id", "image", "text"]
 CELLS = st.text(st.sampled_from('ab",;\t\n é\u2028\x0c'), max_size=6)

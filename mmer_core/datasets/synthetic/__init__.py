@@ -1,7 +1,7 @@
-"""Miniature datasets in the true on-disk layouts, drawn so that there is something to learn.
+"""Miniature datasets in the real on-disk layouts, drawn with a learnable signal.
 
-One scene model serves both: `scene` draws the factors, `draw` paints them, `describe` writes captions and
-`emotions` derives labels; `emotic_tree` and `flickr_tree` lay the files out as the real datasets do.
+Both use one scene model: `scene` draws the factors, `draw` paints them, `describe` writes captions and
+`emotions` derives labels; `emotic_tree` and `flickr_tree` write the files as the real datasets do.
 """
 
 from mmer_core.datasets.synthetic.emotic_tree import CAPTIONS_FILE, write_emotic

@@ -21,7 +21,7 @@ _GROUNDS: dict[str, Colour] = {
 
 
 def paint_backdrop(scene: Scene, rng: np.random.Generator) -> Image.Image:
-    """Sky or wall, ground, and what stands on it."""
+    """Sky or wall, ground, and the objects on it."""
     dice = Dice(rng)
     horizon = int(scene.height * (0.42 + 0.16 * dice.share()))
     image = Image.new("RGB", (scene.width, scene.height))
@@ -36,7 +36,7 @@ def paint_backdrop(scene: Scene, rng: np.random.Generator) -> Image.Image:
 
 
 def paint_weather(image: Image.Image, scene: Scene, rng: np.random.Generator) -> None:
-    """Rain in front of the people, and the noise of a sensor; darkness at night."""
+    """Rain in front of the people, and sensor noise; darkness at night."""
     if scene.weather == "rain" and scene.place != "room":
         draw = ImageDraw.Draw(image)
         for x, y in Dice(rng).points((-20, -20), (scene.width, scene.height), 90):

@@ -70,7 +70,7 @@ _GARMENTS = ("in a {} shirt", "wearing {}", "dressed in {}", "in a {} top")
 
 
 def caption_person(scene: Scene, figure: Figure, rng: np.random.Generator) -> str:
-    """A caption about one person: the doing nearly always, other things now and then."""
+    """A caption of one person: nearly always the action, other details occasionally."""
     garment = pick(rng, _GARMENTS).format(figure.shirt) if rng.random() < 0.35 else ""
     doing = pick(rng, _DOINGS[figure.pose]) if rng.random() < 0.85 else ""
     face = pick(rng, _FACES[figure.face]) if figure.face in _FACES and rng.random() < 0.25 else ""
@@ -79,7 +79,7 @@ def caption_person(scene: Scene, figure: Figure, rng: np.random.Generator) -> st
 
 
 def caption_photo(scene: Scene, rng: np.random.Generator) -> str:
-    """A caption about the photo: everybody together, or one person and what is around them."""
+    """A caption of the photo: everybody together, or one person and the surroundings."""
     count = len(scene.figures)
     if count > 1 and rng.random() < 0.4:
         first, second = scene.figures[0], scene.figures[1]
@@ -96,7 +96,7 @@ def caption_photo(scene: Scene, rng: np.random.Generator) -> str:
 def _surroundings(
     scene: Scene, rng: np.random.Generator, place: float, things: float, weather: float
 ) -> list[str]:
-    """Phrases for the place, the objects and the weather, each with the given chance."""
+    """Phrases for the place, the objects and the weather, each with the given probability."""
     phrases = [pick(rng, _PLACES[scene.place])] if rng.random() < place else []
     named = [
         pick(rng, _OBJECTS[name]).format(scene.object_colour)

@@ -1,4 +1,4 @@
-"""Random plain numbers: Pillow's drawing functions want Python's, not NumPy's."""
+"""Random numbers as plain Python types, which Pillow's drawing functions require."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ Colour = tuple[int, int, int]
 
 
 class Dice:
-    """A NumPy generator that answers in ints, floats and tuples."""
+    """A NumPy generator that returns ints, floats and tuples."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng

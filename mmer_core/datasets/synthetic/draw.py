@@ -14,7 +14,7 @@ from mmer_core.datasets.synthetic.scene import COLOURS, Scene
 
 @dataclass(frozen=True)
 class Drawing:
-    """A painted scene; ``boxes`` has one box a figure and lies inside the picture."""
+    """A painted scene; ``boxes`` has one box per figure, inside the picture."""
 
     image: Image.Image
     boxes: tuple[Box, ...]

@@ -1,4 +1,4 @@
-"""``Annotations.mat`` with the shapes that MATLAB gave the real one."""
+"""``Annotations.mat`` with the shapes of the real one, as written by MATLAB."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 @dataclass
 class Person:
-    """One annotated person; ``ratings`` has one entry an annotator (one in train)."""
+    """One annotated person; ``ratings`` has one entry per annotator (one in train)."""
 
     box: tuple[int, int, int, int]
     gender: str
@@ -25,7 +25,7 @@ class Person:
 
 @dataclass
 class Photo:
-    """One annotated photo; ``size`` is ``(n_col, n_row)`` as annotated, right or not."""
+    """One annotated photo; ``size`` is ``(n_col, n_row)`` as annotated, whether correct or not."""
 
     folder: str
     filename: str
@@ -43,7 +43,7 @@ def write_annotations(path: Path, splits: Mapping[str, Sequence[Photo]]) -> None
 
 def _photo(photo: Photo, split: str) -> dict[str, Any]:
     database = photo.folder.split("/")[0]
-    # COCO photos carry their COCO ids there; the other databases have nothing, which loads as 0x0.
+    # COCO photos have their COCO ids in this field; for the other databases it is empty, which loads as 0x0.
     info = _structs([{"image_id": float(1000 + photo.size[0])}]) if database == "mscoco" else _empty()
     person = _train_person if split == "train" else _judged_person
     return {

@@ -1,4 +1,4 @@
-"""A miniature EMOTIC on disk, with the traps of the real one in it."""
+"""A miniature EMOTIC on disk, including the pitfalls of the real one."""
 
 import csv
 import math
@@ -22,7 +22,7 @@ _ANNOTATORS = {"train": 1, "val": 4, "test": 3}
 _SAME_NAME = (8, 9)
 """Train photos that share a file name in different folders."""
 _UNSEEN = {"train": {4, 5, 7}, "val": set[int](), "test": {0}}
-"""Photos with somebody a reader must refuse: they do not count as showing a category."""
+"""Photos with a person whom a reader must refuse; they do not count as examples of a category."""
 
 
 def write_emotic(root: Path, config: SyntheticConfig) -> Path:
@@ -58,7 +58,7 @@ def write_emotic(root: Path, config: SyntheticConfig) -> Path:
 def _draw(
     base: Path, config: SyntheticConfig, split: str, place: int, number: int
 ) -> tuple[Photo, list[str]]:
-    """Draw one photo, save it, and return its annotations and one caption a person."""
+    """Draw one photo, save it, and return its annotations and one caption per person."""
     rng = generator(config, "emotic", number)
     scene, drawing = draw_photo(rng)
     folder = _FOLDERS[int(rng.choice(len(_FOLDERS), p=_SHARES))]
@@ -80,7 +80,7 @@ def _draw(
 
 
 def _show_every_category(photos: list[Photo], unseen: set[int]) -> None:
-    """Name each absent category on the person whom it suits best: rare ones must not be absent by luck."""
+    """Add each absent category to the person whom it fits best, so that rare ones are never missing by chance."""
     people = [person for row, photo in enumerate(photos) if row not in unseen for person in photo.people]
     suits = np.array([chances(person.cues) for person in people])
     for column, category in enumerate(EMOTIC_CATEGORIES):
@@ -96,7 +96,7 @@ def _shuffle(photos: list[Photo], rng: np.random.Generator) -> None:
 
 
 def _set_traps(splits: dict[str, list[Photo]]) -> None:
-    """What is wrong in the real annotations; broken files are in `_SPECIAL_FILES`."""
+    """Reproduce the faults of the real annotations; broken files are in `_SPECIAL_FILES`."""
     train, test = splits["train"], splits["test"]
     unrated = train[5].people[0].ratings[0]
     unrated.vad = (unrated.vad[0], math.nan, unrated.vad[2])
@@ -106,7 +106,7 @@ def _set_traps(splits: dict[str, list[Photo]]) -> None:
     train[7].people[0].box = (width + 200, 10, width + 260, height + 200)
     for rating in test[0].people[0].ratings:
         rating.categories = []
-    # One annotator without a word: the union of the others still labels the person.
+    # One annotator gave no category: the union of the others still labels the person.
     silenced = test[1].people[0].ratings
     silenced[1].categories = [*dict.fromkeys(silenced[0].categories + silenced[1].categories)]
     silenced[0].categories = []

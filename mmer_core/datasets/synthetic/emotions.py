@@ -1,4 +1,4 @@
-"""From a person's surroundings to categories and VAD, as annotators with opinions of their own would."""
+"""From a person's surroundings to categories and VAD, as rated by annotators who differ."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import numpy as np
 
 from mmer_core.taxonomy import EMOTIC_CATEGORIES
 
-# Category: chance without any cue, then the chance that each cue alone makes an annotator name it.
+# Category: its base probability, then the probability that each cue alone makes an annotator name it.
 _RULES: Mapping[str, tuple[float, Mapping[str, float]]] = {
     "Affection": (0.005, {"hugging": 0.7, "flowers": 0.15, "dog": 0.12}),
     "Anger": (0.003, {"angry": 0.6, "pointing": 0.12, "vase": 0.15}),
@@ -39,7 +39,7 @@ _RULES: Mapping[str, tuple[float, Mapping[str, float]]] = {
 }
 
 _NEUTRAL = np.array([5.4, 4.4, 5.6])
-# What each cue adds to (valence, arousal, dominance).
+# Contribution of each cue to (valence, arousal, dominance).
 _SHIFTS: Mapping[str, tuple[float, float, float]] = {
     "smile": (1.6, 0.4, 0.5),
     "frown": (-1.3, 0.2, -0.6),
@@ -73,14 +73,14 @@ _DISAGREEMENT = 0.7
 
 @dataclass
 class Rating:
-    """What one annotator says of one person; ratings are whole numbers from 1 to 10."""
+    """One annotator's labels for one person; ratings are whole numbers in 1..10."""
 
     categories: list[str]
     vad: tuple[float, float, float]
 
 
 def chances(cues: frozenset[str]) -> np.ndarray:
-    """``(C,)`` chance that an annotator names each category: cues act independently (noisy or)."""
+    """``(C,)`` probability that an annotator names each category; cues act independently (noisy-or)."""
     silent = [
         (1 - base) * math.prod([1 - strength for cue, strength in rule.items() if cue in cues])
         for base, rule in (_RULES[name] for name in EMOTIC_CATEGORIES)

@@ -1,4 +1,4 @@
-"""A miniature Flickr8k on disk, in the layout that users download, with traps of the real one."""
+"""A miniature Flickr8k on disk in the layout of the download, including pitfalls of the real one."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,7 @@ from mmer_core.datasets.synthetic.shares import draw_photo, generator, split_siz
 
 _CAPTIONS = 5
 _ONE_WORD, _DUPLICATE, _CORRUPT, _COMMA = 0, 1, 2, 3
-"""Train photos, by position, with a caption of one word, a caption twice, broken bytes, a comma."""
+"""Train photos, by index, with a one-word caption, a repeated caption, broken bytes, a comma."""
 
 
 def write_flickr8k(root: Path, config: SyntheticConfig) -> Path:
@@ -27,7 +27,7 @@ def write_flickr8k(root: Path, config: SyntheticConfig) -> Path:
         for _ in range(count):
             rng = generator(config, "flickr8k", number)
             scene, drawing = draw_photo(rng)
-            # Numbers spread as in the real names, so that the order of names is not the order of splits.
+            # Scatter the numbers as in the real names, so that name order differs from split order.
             photos.append(f"{(number * 2654435761 + 12345) % 10**10:010d}_{number:06x}.jpg")
             drawing.image.save(root / "Images" / photos[-1], quality=90)
             captions.append([caption_photo(scene, rng) for _ in range(_CAPTIONS)])

@@ -1,4 +1,4 @@
-"""Stick-and-shape people: a skeleton by posture, a face by expression."""
+"""Stick figures: a skeleton by posture, a face by expression."""
 
 from PIL import ImageDraw
 
@@ -8,7 +8,7 @@ from mmer_core.datasets.synthetic.scene import COLOURS, Figure
 Point = tuple[float, float]
 
 HEAD = 0.15
-"""Radius of a head in units of the body's height; large, so that the face survives the body crop."""
+"""Radius of a head relative to the body's height; large, so that the face survives the body crop."""
 
 # head, neck, hip, left hand, right hand, left foot, right foot: x to the right, y up from the ground.
 _SKELETONS: dict[str, tuple[Point, ...]] = {
@@ -34,10 +34,10 @@ _STATURE = {"Adult": 1.0, "Teenager": 0.88, "Kid": 0.68}
 
 
 def paint_person(draw: ImageDraw.ImageDraw, figure: Figure, foot: Point, height: float, mirror: bool) -> Box:
-    """Paint a person whose feet are at ``foot`` and who stands ``height`` pixels tall as an adult.
+    """Paint a person whose feet are at ``foot`` and whose height as an adult is ``height`` pixels.
 
     Returns:
-        The box around everything painted; it may reach over the picture's edge.
+        The box around everything painted; it may extend beyond the picture.
     """
     scale = height * _STATURE[figure.age]
     side = -1 if mirror else 1

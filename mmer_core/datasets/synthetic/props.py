@@ -1,4 +1,4 @@
-"""Objects, each painted around the point where it stands."""
+"""Objects, each painted relative to its foot point."""
 
 from collections.abc import Callable
 

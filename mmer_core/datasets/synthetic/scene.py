@@ -1,8 +1,8 @@
 """The factors of a picture: occasion, place, weather, objects and people.
 
-An occasion makes some places, objects, postures and faces likely, and each factor is also drawn freely now
-and then. So context, body and caption agree often enough to be matched and differ often enough that each
-tells something the others do not.
+An occasion makes some places, objects, postures and faces likely, and each factor is sometimes drawn independently.
+So context, body and caption agree often enough to be matched, and differ often enough that each carries information
+that the others lack.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 GENERATOR_VERSION = "1"
-"""Raised whenever the same configuration would draw other files."""
+"""Incremented whenever the same configuration would draw different files."""
 
 PLACES = ("beach", "forest", "street", "room", "park", "snow", "graveyard", "stadium")
 WEATHERS = ("sun", "clouds", "rain", "night")
@@ -27,12 +27,12 @@ COLOURS = {
     "white": (240, 240, 240), "black": (35, 35, 40), "pink": (240, 130, 175), "orange": (240, 140, 40),
 }  # fmt: skip
 FREE = 0.22
-"""Share of factors drawn without regard to the occasion."""
+"""Probability that a factor is drawn independently of the occasion."""
 
 
 @dataclass(frozen=True)
 class Occasion:
-    """What tends to go together; ``weight`` is the relative frequency."""
+    """Factors that tend to go together; ``weight`` is the relative frequency."""
 
     weight: float
     places: Sequence[str]
@@ -108,7 +108,7 @@ class Scene:
     figures: tuple[Figure, ...]
 
     def cues(self, figure: Figure) -> frozenset[str]:
-        """Everything about a person and their surroundings that may move an emotion."""
+        """Everything about a person and their surroundings that may influence an emotion."""
         company = "together" if len(self.figures) > 1 else "alone"
         weather = "indoors" if self.place == "room" else self.weather
         return frozenset({self.place, weather, company, figure.pose, figure.face, figure.age, *self.objects})
@@ -118,7 +118,7 @@ _T = TypeVar("_T")
 
 
 def pick(rng: np.random.Generator, options: Sequence[_T]) -> _T:
-    """One option, each as likely as the others."""
+    """One option, uniformly drawn."""
     return options[int(rng.integers(len(options)))]
 
 

@@ -1,4 +1,4 @@
-"""How a miniature dataset is divided and seeded; the same for both layouts."""
+"""How a miniature dataset is split and seeded; the same for both layouts."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def split_sizes(config: SyntheticConfig) -> dict[str, int]:
 
 
 def generator(config: SyntheticConfig, purpose: str, number: int = 0) -> np.random.Generator:
-    """Randomness for one photo or one purpose: nothing depends on what was drawn before."""
+    """A generator for one photo or one purpose, independent of what was drawn before."""
     return np.random.default_rng([config.seed, number, *purpose.encode()])
 
 
