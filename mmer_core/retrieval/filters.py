@@ -1,4 +1,4 @@
-"""Which rows of an index a search may find."""
+"""Filters: which rows of an index a search may return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that a result meets, all of them.
+    """Conditions that a result must all meet.
 
     Attributes:
-        splits: It stands in one of these, where any is named.
-        labels: It has every one of these.
-        ratings: By dimension (`RATINGS`), the least and the largest rating, both included.
+        splits: Its split is one of these, if any are given.
+        labels: It has all of these labels.
+        ratings: Lower and upper bound by dimension (`RATINGS`), both inclusive.
     """
 
     splits: Sequence[str] = ()
@@ -32,10 +32,10 @@ class Filter:
         return bool(self.splits or self.labels or self.ratings)
 
     def mask(self, table: SideTable) -> npt.NDArray[np.bool_]:
-        """``(N,)`` rows that meet all conditions.
+        """``(N,)`` bool: the rows that meet all conditions.
 
         Raises:
-            ConfigError: The index holds nothing that a condition asks about, or no such split or label.
+            ConfigError: The index lacks the data for a condition, or has no such split or label.
         """
         allowed = np.ones(len(table), dtype=bool)
         if self.splits:
@@ -48,7 +48,7 @@ class Filter:
 
 
 def choices(table: SideTable) -> dict[str, list[str]]:
-    """What a filter may ask for, by its kind: the names that rows of the table have, sorted."""
+    """The values that a filter can use, by kind: the names that occur in the table's rows, sorted."""
     found: dict[str, list[str]] = {"splits": [], "labels": [], "ratings": []}
     if "split" in table.columns:
         found["splits"] = _names(table.column("split"))
@@ -101,7 +101,7 @@ def _rated(table: SideTable, name: str, interval: Interval) -> npt.NDArray[np.bo
 
 
 def _ratings(table: SideTable, name: str) -> npt.NDArray[np.float64]:
-    """``(N,)``, NaN where nothing was rated."""
+    """``(N,)`` float64, NaN if not rated."""
     return _column(table, name).to_numpy().astype(float)
 
 
