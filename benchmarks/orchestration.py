@@ -34,7 +34,7 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
     IngestConfig,
-    PipelineConfig,
+    PipelineJob,
     RuntimeConfig,
     SyntheticConfig,
     TrainingConfig,
@@ -118,11 +118,11 @@ def _alternate(rounds: int, plain: Callable[[], float], flows: Callable[[], floa
     return seconds
 
 
-def _pipelines(folder: Path, config: PipelineConfig, runtime: RuntimeConfig, rounds: int) -> Seconds:
+def _pipelines(folder: Path, config: PipelineJob, runtime: RuntimeConfig, rounds: int) -> Seconds:
     """Run the pipeline, each time with a new empty store."""
     stores = (folder / f"store-{number}" for number in range(2 * rounds))
 
-    def into_an_empty_store(run: Callable[[PipelineConfig], Any]) -> float:
+    def into_an_empty_store(run: Callable[[PipelineJob], Any]) -> float:
         place = next(stores)
         where = runtime.model_copy(update={"store": str(place), "work": place / "work"})
         start = time.perf_counter()
@@ -137,12 +137,12 @@ def _pipelines(folder: Path, config: PipelineConfig, runtime: RuntimeConfig, rou
     )
 
 
-def _demo(quick: bool) -> PipelineConfig:
+def _demo(quick: bool) -> PipelineJob:
     """The configuration of ``mmer pipeline --config demo``, or a small one of the same kind."""
     if not quick:
         shipped = resources.files(configurations) / "demo.toml"
-        return PipelineConfig.model_validate(tomllib.loads(shipped.read_text("utf-8")))
-    return PipelineConfig(
+        return PipelineJob.model_validate(tomllib.loads(shipped.read_text("utf-8")))
+    return PipelineJob(
         datasets={"flickr8k": IngestConfig(dataset="flickr8k", synthetic=SyntheticConfig(images=100))},
         families=("joint",),
         encoders=ENCODERS,

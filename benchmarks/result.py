@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from flows.saying import say
+from flows.output import say
 from flows.terminal import say_table
 
 

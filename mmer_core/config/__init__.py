@@ -11,11 +11,11 @@ from mmer_core.config.datasets import CaptionConfig, DatasetCardConfig, IngestCo
 from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
 from mmer_core.config.jobs import (
     EvaluateJob,
-    FineTuneJob,
+    FinetuneJob,
     IndexJob,
     IngestJob,
     ModelJob,
-    PipelineConfig,
+    PipelineJob,
     PoisonJob,
     ReportJob,
     RobustnessJob,
@@ -25,6 +25,7 @@ from mmer_core.config.jobs import (
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import (
     CONTROLS,
     CRAFTED,
@@ -34,8 +35,8 @@ from mmer_core.config.poisoning import (
     DetectorName,
     PoisonConfig,
 )
-from mmer_core.config.runtime import Runtime, RuntimeConfig
-from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
+from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.training import FinetuneConfig, TaskTraining, TrainingConfig
 
 __all__ = [
     "CONTROLS",
@@ -56,8 +57,8 @@ __all__ = [
     "EvaluateJob",
     "EvaluationConfig",
     "Family",
-    "FineTuneConfig",
-    "FineTuneJob",
+    "FinetuneConfig",
+    "FinetuneJob",
     "Fusion",
     "IndexConfig",
     "IndexJob",
@@ -66,14 +67,14 @@ __all__ = [
     "MatchCriterion",
     "ModelConfig",
     "ModelJob",
-    "PipelineConfig",
+    "PipelineJob",
+    "Place",
     "PoisonConfig",
     "PoisonJob",
     "PromptConfig",
     "ReportConfig",
     "ReportJob",
     "RobustnessJob",
-    "Runtime",
     "RuntimeConfig",
     "SearchConfig",
     "SeedsJob",

@@ -1,11 +1,11 @@
 """Datasets: where they are, how they are read, and what is drawn where there are none."""
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from mmer_core.config.base import Config
+from mmer_core.config.paths import Place
 
 
 class SyntheticConfig(Config):
@@ -38,7 +38,7 @@ class IngestConfig(Config):
         "emotic",
         description="Layout of the raw dataset; 'manifest' is any dataset listed in a CSV, JSONL or Parquet file.",
     )
-    root: Path | None = Field(
+    root: Place | None = Field(
         None,
         description="Folder of the raw dataset (unpacked, or with its archives), a .zip or .tar archive of it, or the "
         "manifest file. Without it mmer draws a synthetic one in the same layout.",
@@ -55,12 +55,12 @@ class IngestConfig(Config):
         "official",
         description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
     )
-    captions: Path | None = Field(
+    captions: Place | None = Field(
         None,
         description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
         "(0-based). People without a row get a neutral template that uses no label.",
     )
-    coco_captions: tuple[Path, ...] = Field(
+    coco_captions: tuple[Place, ...] = Field(
         (),
         description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos whom the CSV does not "
         "describe; joined by the COCO id in the file name.",

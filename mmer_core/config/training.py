@@ -114,7 +114,7 @@ _SCHEDULES: dict[str, dict[str, float]] = {
 }
 
 
-class FineTuneConfig(Config):
+class FinetuneConfig(Config):
     """Adapting an encoder's own weights to a dataset, before its features are cached."""
 
     method: Literal["lora", "last"] = Field(

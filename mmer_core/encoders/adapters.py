@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mmer_core.config import Config, EncoderConfig, FineTuneConfig
+from mmer_core.config import Config, EncoderConfig, FinetuneConfig
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
@@ -64,7 +64,7 @@ class AdapterSpec(Config):
         }
 
 
-def adapt(encoder: ImageEncoder | TextEncoder, config: FineTuneConfig) -> tuple[str, ...]:
+def adapt(encoder: ImageEncoder | TextEncoder, config: FinetuneConfig) -> tuple[str, ...]:
     """Make an encoder tunable: only the adapted parameters require gradients; returns `AdapterSpec.parts`.
 
     Raises:

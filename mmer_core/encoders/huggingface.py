@@ -47,6 +47,8 @@ def resolve(spec: str) -> Path:
     Raises:
         EncoderError: The folder has no ``config.json`` or safetensors weights, or the hub cannot be reached.
     """
+    if not spec.strip():
+        raise EncoderError("hf: names no model; give a folder with config.json or a hub id: hf:ID_OR_FOLDER")
     folder = Path(spec).expanduser()
     if not folder.is_dir():
         if folder.is_absolute() or spec.startswith("."):

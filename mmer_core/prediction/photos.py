@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmer_core.confined import picture_limits
 from mmer_core.datasets.boxes import clamp, emptiness
 from mmer_core.datasets.cells import printable
-from mmer_core.datasets.delimited import Record, read_table
+from mmer_core.datasets.delimited import TABLES, Record, read_table
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
@@ -21,7 +23,7 @@ from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.text_lines import DAMAGED, read_lines
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+SUFFIXES = frozenset(chain.from_iterable(picture_limits.SUFFIXES.values()))
 _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("photo", *_CORNERS, "text")
 
@@ -45,7 +47,7 @@ class PhotoRequest:
 
 
 def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None) -> list[PhotoRequest]:
-    """The photos given by a path: a photo, a folder (recursively), or a CSV list.
+    """The photos given by a path: a photo, a folder (recursively), or a list (``.csv``, ``.tsv``).
 
     A list has a header with the column ``photo`` (path, relative to the list's folder) and optionally ``x1, y1,
     x2, y2`` (together) and ``text``; an empty cell means no box, or no text. A row that cannot be read, or has an
@@ -58,7 +60,7 @@ def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None
         ConfigError: A box or a text is given for several photos.
         DatasetError: The folder has no photos, or the list cannot be read.
     """
-    listing = path.suffix.lower() == ".csv"
+    listing = is_list(path)
     if not os.path.isdir(path) and not listing:
         return [PhotoRequest(str(path), path, box, text)]
     if box is not None or text is not None:
@@ -66,6 +68,11 @@ def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None
             f"--box and --text go with one photo; list those of {path} in a CSV: photo,x1,y1,x2,y2,text"
         )
     return _from_list(path) if listing else _from_folder(path)
+
+
+def is_list(path: Path) -> bool:
+    """Whether a file is a list of photos, by its suffix."""
+    return path.suffix.lower() in TABLES
 
 
 def read_photo(path: Path) -> Image.Image:
@@ -128,7 +135,7 @@ def _from_list(path: Path) -> list[PhotoRequest]:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DatasetError(f"cannot read the list {path}: {reason}; {wanted}") from None
-    table = read_table(text, _sound, files="photo")
+    table = read_table(text, _sound, name=path.name, files="photo")
     if not table.usable:
         state = f"has the columns {', '.join(table.names)}" if table.seen else "is empty"
         raise DatasetError(f"the list {path} {state}; {wanted}{table.seen}")

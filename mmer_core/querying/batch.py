@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmer_core.datasets.cells import flaw, flaws
-from mmer_core.datasets.delimited import read_table
+from mmer_core.datasets.delimited import TABLES, read_table
 from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
@@ -20,24 +20,26 @@ from mmer_core.strict_json import parse_line
 from mmer_core.text_lines import DAMAGED, Text, read_lines
 
 _FIELDS = ("text", "image", "id")
-_WANTED = "write UTF-8, a text a line, or a .csv or .jsonl with text, image or id"
+_WANTED = "write UTF-8, a text a line, or a .csv, .tsv or .jsonl with text, image or id"
 _AT_ONCE = 64
 
 
 def read_queries(path: Path) -> list[Query]:
     """Read the queries in a file.
 
-    A ``.csv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's folder) and
-    ``id``, a ``.jsonl`` one object per line with one of these names, and any other file one text per line. Each row is
-    one query; rows that are ambiguous or unreadable are kept with their error. Empty lines are skipped.
+    A ``.csv`` or ``.tsv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's
+    folder) and ``id``, a ``.jsonl`` one object per line with one of these names, and any other file one text per line.
+    Each row is one query; rows that are ambiguous or unreadable are kept with their error. Empty lines are skipped.
 
     Raises:
         DatasetError: The file cannot be read, or holds no query.
     """
     kind = path.suffix.lower()
-    read: Callable[[Path, Text], Iterator[Query]] = {".csv": _from_csv, ".jsonl": _from_json_lines}.get(
-        kind, _from_text
-    )
+    readers: dict[str, Callable[[Path, Text], Iterator[Query]]] = {
+        **dict.fromkeys(TABLES, _from_table),
+        ".jsonl": _from_json_lines,
+    }
+    read = readers.get(kind, _from_text)
     try:
         text = read_lines(path)
     except (OSError, ValueError) as error:
@@ -106,8 +108,8 @@ def _from_text(path: Path, text: Text) -> Iterator[Query]:
             yield _unread(path, place + 1, problem) if problem else Query(text=line.strip())
 
 
-def _from_csv(path: Path, text: Text) -> Iterator[Query]:
-    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), files="image")
+def _from_table(path: Path, text: Text) -> Iterator[Query]:
+    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), name=path.name, files="image")
     if not table.usable and table.seen:
         raise DatasetError(
             f"the queries of {path} have the columns {', '.join(table.names)}; name one text, image or id{table.seen}"

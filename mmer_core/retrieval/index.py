@@ -20,14 +20,13 @@ import numpy.typing as npt
 
 from mmer_core.errors import ConfigError
 from mmer_core.native_output import native_output_to_stderr
-from mmer_core.retrieval.filters import Filter, choices
+from mmer_core.retrieval.filters import Filter, Mask, choices
 from mmer_core.retrieval.ranking import Neighbours, merge, nothing
 from mmer_core.retrieval.side_table import SideTable
 from mmer_core.retrieval.tuning import effort_of, search_parameters
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, part_folders
 
 Vectors = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 SETTINGS_FILE = "search.json"
 _UNTYPED: Any = faiss  # the stubs lack keywords and some classes of search parameters
@@ -187,9 +186,7 @@ class TargetIndex:
 
     def search(self, queries: Vectors, k: int, only: Filter | None = None) -> Neighbours:
         """The best ``min(k, N)`` rows for ``(Q, D)`` queries; row numbers are global across the parts."""
-        mask = only.mask(self.table) if only else None
-        if self._live is not None:
-            mask = self._live if mask is None else mask & self._live
+        mask = only.mask(self.table, self._live) if only else self._live
         found = []
         for first, part in self._from():
             there = None if mask is None else mask[first : first + len(part)]
@@ -206,6 +203,10 @@ class TargetIndex:
         """Ids in row order."""
         column = self.table.column("id")
         return [str(id) for id in (column if self._live is None else column.filter(self._live)).to_pylist()]
+
+    def choices(self) -> dict[str, list[str]]:
+        """The values that filters can use."""
+        return choices(self.table, self._live)
 
     def vector(self, row: int) -> Vectors:
         """``(1, D)`` vector of a row. Raises `ConfigError` if the index cannot return stored vectors."""
@@ -277,7 +278,7 @@ class RetrievalIndex:
 
     def choices(self, target: Target) -> dict[str, list[str]]:
         """The values that filters can use: names of ``splits``, ``labels`` and ``ratings`` that occur in rows."""
-        return choices(self._targets[target].table)
+        return self._targets[target].choices()
 
     def embedding_of(self, target: Target, id: str) -> Vectors:
         """``(1, D)`` vector of the photo with this id, or of its first caption.

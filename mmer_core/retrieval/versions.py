@@ -28,7 +28,7 @@ _PARTS = "parts"
 def part_folders(folder: Path) -> list[Path]:
     """The indexes that an index consists of, in row order."""
     parts = folder / _PARTS
-    return sorted(parts.iterdir()) if parts.is_dir() else [folder]
+    return sorted(parts.glob("[0-9]*")) if parts.is_dir() else [folder]
 
 
 def dropped_rows(folder: Path, target: Target) -> Rows:

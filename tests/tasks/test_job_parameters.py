@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from mmer_core import config
-from mmer_core.config import Config, IndexJob, ModelConfig, PipelineConfig, RobustnessJob, TaskTraining
+from mmer_core.config import Config, IndexJob, ModelConfig, PipelineJob, RobustnessJob, TaskTraining
 
 MODELS = [
     model
@@ -16,7 +16,7 @@ MODELS = [
     # TaskTraining is what is made of a TrainingConfig; nobody gives one.
     if issubclass(model, Config) and model not in (Config, TaskTraining)
 ]
-JOBS = [model for model in MODELS if model.__name__.endswith("Job")] + [PipelineConfig]
+JOBS = [model for model in MODELS if model.__name__.endswith("Job")] + [PipelineJob]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
 
@@ -112,8 +112,8 @@ def test_configurations_are_frozen(model):
         ("RuntimeConfig", {"engine": "ray"}),
         ("RuntimeConfig", {"address": "tcp://127.0.0.1:8786"}),
         ("RuntimeConfig", {"engine": "processes", "address": "tcp://127.0.0.1:8786"}),
-        ("PipelineConfig", {"datasets": {}}),
-        ("PipelineConfig", {"datasets": {"../up": {}}}),
+        ("PipelineJob", {"datasets": {}}),
+        ("PipelineJob", {"datasets": {"../up": {}}}),
     ],
 )
 def test_values_that_cannot_work_are_refused(model, fields):

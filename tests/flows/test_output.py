@@ -5,7 +5,7 @@ import re
 import pytest
 from escaping.hostile import HOSTILE, acting
 
-from flows.saying import say, say_json, say_text
+from flows.output import say, say_json, say_text
 from flows.terminal import progress_bars, say_table
 from tasks.progress import progress_for
 

@@ -1,24 +1,31 @@
-"""The tables that jobs print."""
+"""What the command of each job prints."""
 
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from flows.saying import say
+from flows.jobs import Ingested, Trained
+from flows.output import say
 from flows.terminal import say_table
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE
 from mmer_core.stages.evaluating import load_metrics
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
+from mmer_core.stages.reporting import REPORT_FILE
 from mmer_core.stages.training import load_history
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 
 
-def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) -> None:
+def print_report(context: Context, key: str) -> None:
+    """The path of the report."""
+    say(context.folder(ArtifactKey.parse(key)) / REPORT_FILE)
+
+
+def print_ingest(context: Context, made: Ingested) -> None:
     """A prepared dataset in figures, the page that shows more, and the folder of its arrays."""
-    artifact, page = context.artifact(prepared), context.artifact(described)
+    artifact, page = (context.artifact(ArtifactKey.parse(key)) for key in made)
     card = artifact.summary
     sources = list(card["text_provenance"])
     rows = []
@@ -37,9 +44,21 @@ def print_card(context: Context, prepared: ArtifactKey, described: ArtifactKey) 
     say(page.folder / CARD_PAGE, artifact.folder)
 
 
-def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
+def print_train(context: Context, made: Trained) -> None:
+    """A model's metrics and its key."""
+    _print_metrics(context, made.evaluation)
+    say(f"model {made.model}")
+
+
+def print_evaluate(context: Context, key: str) -> None:
+    """A model's metrics and their key."""
+    _print_metrics(context, key)
+    say(key)
+
+
+def _print_metrics(context: Context, evaluation: str) -> None:
     """A model's metrics with their intervals, beside chance."""
-    artifact = context.artifact(evaluation)
+    artifact = context.artifact(ArtifactKey.parse(evaluation))
     metrics = load_metrics(artifact.folder)
     baselines = _no_skill(metrics)
     rows = [
@@ -58,20 +77,21 @@ def print_metrics(context: Context, evaluation: ArtifactKey) -> None:
             say(f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}")
 
 
-def print_history(context: Context, key: ArtifactKey) -> None:
-    """What a training printed by epoch, the kept one marked."""
-    artifact = context.artifact(key)
+def print_finetune(context: Context, key: str) -> None:
+    """The figures of every epoch, the kept one marked, and the encoders' name."""
+    artifact = context.artifact(ArtifactKey.parse(key))
     history = load_history(artifact.folder)
     rows = []
     for row in history.to_dict("records"):
         kept = "kept" if row["epoch"] == artifact.summary["best_epoch"] else ""
         rows.append((int(row.pop("epoch")), *map(_number, row.values()), kept))
     say_table((*(name.replace("_", " ") for name in history.columns), ""), rows)
+    say(f"adapted:{key}")
 
 
-def print_spread(context: Context, evaluations: Sequence[ArtifactKey]) -> None:
-    """Mean and sample standard deviation of every metric over models that differ in their seed only."""
-    artifacts = [context.artifact(key) for key in evaluations]
+def print_seeds(context: Context, made: Sequence[Trained]) -> None:
+    """Mean and sample standard deviation of every metric over the seeds, and the keys of the models."""
+    artifacts = [context.artifact(ArtifactKey.parse(one.evaluation)) for one in made]
     metrics = [load_metrics(artifact.folder) for artifact in artifacts]
     baselines = _no_skill(metrics[0])
     rows = []
@@ -80,11 +100,12 @@ def print_spread(context: Context, evaluations: Sequence[ArtifactKey]) -> None:
         rows.append((name, _spread(values), _number(baselines.get(name))))
     say(f"{artifacts[0].summary['family']} model on {metrics[0]['split']}")
     say_table(("metric", f"mean ± std of {len(metrics)} seeds", "no skill"), rows)
+    say(*(f"model {one.model}" for one in made))
 
 
-def print_index(context: Context, key: ArtifactKey) -> None:
-    """Both indexes, how well and how fast they find, and what cross-modal retrieval loses through them."""
-    summary = context.artifact(key).summary
+def print_index(context: Context, key: str) -> None:
+    """Recall and speed of both indexes, what cross-modal retrieval loses through them, and their key."""
+    summary = context.artifact(ArtifactKey.parse(key)).summary
     rows = index_rows(summary)
     say_table(
         rows[0],
@@ -100,6 +121,7 @@ def print_index(context: Context, key: ArtifactKey) -> None:
         _print_protocol(summary)
     if not summary["images"]:
         say("0 photos: searches find nothing until some are added with mmer update-index")
+    say(key)
 
 
 def _print_protocol(summary: dict[str, Any]) -> None:
@@ -112,13 +134,13 @@ def _print_protocol(summary: dict[str, Any]) -> None:
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
     for target, one in summary["search"].items():
         if not one["reached"]:
-            say(f"warning: the {target} index misses the recall asked for at any {one['parameter']}")
+            say(f"warning: the {target} index misses the requested recall at every {one['parameter']}")
 
 
-def print_curves(context: Context, robustness: ArtifactKey) -> None:
-    """Success of attacks against changed pixels."""
+def print_robustness(context: Context, key: str) -> None:
+    """Success of attacks by the number of changed pixels."""
     rows = []
-    for row in context.artifact(robustness).summary["curves"]:
+    for row in context.artifact(ArtifactKey.parse(key)).summary["curves"]:
         success = row["success"]
         interval = f"{_number(success['low'])} to {_number(success['high'])}"
         cells = (row["attack"], row["pixels"], row["n"], _number(success["value"]), interval)
@@ -126,9 +148,9 @@ def print_curves(context: Context, robustness: ArtifactKey) -> None:
     say_table(("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries"), rows)
 
 
-def print_poisoning(context: Context, key: ArtifactKey) -> None:
+def print_poison(context: Context, key: str) -> None:
     """Warnings, what poisons did, and the page that shows more."""
-    artifact = context.artifact(key)
+    artifact = context.artifact(ArtifactKey.parse(key))
     say(*(f"warning: {warning}" for warning in artifact.summary["warnings"]))
     columns = ("model", "attack", "poisons", "filtered by", "success %", "no poison %", "metric", "lost")
     rows = []
