@@ -134,7 +134,7 @@ def _print_protocol(summary: dict[str, Any]) -> None:
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
     for target, one in summary["search"].items():
         if not one["reached"]:
-            say(f"warning: the {target} index misses the recall asked for at any {one['parameter']}")
+            say(f"warning: the {target} index misses the requested recall at every {one['parameter']}")
 
 
 def print_robustness(context: Context, key: str) -> None:

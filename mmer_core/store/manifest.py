@@ -1,4 +1,4 @@
-"""What is written down about an artifact: the maker's draft, and the manifest that the store keeps."""
+"""The metadata of an artifact: the maker's draft, and the manifest that the store keeps."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, 
 from mmer_core.usage import Usage
 
 SCHEMA_VERSION = 2
-"""Version of the manifest's own layout; 1 had no usage and is read as well."""
+"""Version of the manifest's layout; version 1 had no usage and can still be read."""
 
 _LIBRARIES = (
     "numpy",
@@ -33,11 +33,11 @@ _LIBRARIES = (
 
 
 class UnknownLayout(StoreError):
-    """A manifest was written by a newer mmer."""
+    """The manifest was written by a newer mmer."""
 
 
 class FileEntry(BaseModel):
-    """One file of an artifact: ``/``-separated path inside it, size in bytes, SHA-256 in hex."""
+    """One file of an artifact: ``/``-separated relative path, size in bytes, SHA-256 in hex."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,15 +55,15 @@ class FileEntry(BaseModel):
 
 
 class Draft(BaseModel):
-    """What the maker of an artifact knows about it; the store adds the rest and makes a `Manifest`.
+    """The maker's part of a manifest; the store adds the rest and makes a `Manifest`.
 
     Attributes:
         stage_version: Version of the stage that made it.
         config: The stage's configuration.
-        inputs: Keys (``"kind/digest"``) of the artifacts it was made from, by role.
+        inputs: Keys (``"kind/digest"``) of the input artifacts, by role.
         seed: Seed of its randomness, if any.
-        summary: A few JSON figures worth reading without fetching the files; NaN is kept as null.
-        wall_seconds: Time that the making took.
+        summary: A few JSON figures that are useful without fetching the files; NaN is stored as null.
+        wall_seconds: Wall-clock time of making it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -94,7 +94,7 @@ class Draft(BaseModel):
 
     @property
     def key(self) -> ArtifactKey:
-        """Raises `StoreError` when kind or digest is not a safe path segment."""
+        """The artifact's key. Raises `StoreError` if kind or digest is not a safe path segment."""
         return ArtifactKey(self.kind, self.digest)
 
 
@@ -106,7 +106,7 @@ class Manifest(Draft):
     code_version: str = mmer_core.__version__
     libraries: dict[str, str] = {}
     created: str = Field(description="ISO 8601, UTC.")
-    usage: Usage | None = Field(None, description="What the making and the storing took.")
+    usage: Usage | None = Field(None, description="Cost of making and storing the artifact.")
 
     @field_validator("files")
     @classmethod
@@ -126,13 +126,15 @@ class Manifest(Draft):
         if moment.tzinfo is None:
             raise ValueError(f"{value!r} does not say in which time zone it is")
         try:
-            return moment.astimezone(UTC).isoformat()  # one spelling, by which the newest is found
+            return moment.astimezone(
+                UTC
+            ).isoformat()  # a single spelling, so that the newest can be found by sorting
         except OverflowError:
             raise ValueError(f"{value!r} is beyond all dates") from None
 
     @classmethod
     def of(cls, draft: Draft, files: Sequence[FileEntry], usage: Usage | None = None) -> Self:
-        """Complete a draft with its files, the present versions and the present time."""
+        """Complete a draft with its files, the current versions and the current time."""
         return cls(
             **draft.model_dump(),
             files=tuple(files),
@@ -143,7 +145,7 @@ class Manifest(Draft):
 
     @property
     def content(self) -> str:
-        """SHA-256 over key, paths and file contents: equal for artifacts that are the same work product.
+        """SHA-256 over key, paths and file contents: equal for artifacts with the same content.
 
         Wall time, usage, date, summary and library versions do not count.
         """
@@ -162,7 +164,7 @@ class Manifest(Draft):
 
         Raises:
             ArtifactCorrupt: The bytes are not a manifest, not this artifact's, or were altered.
-            UnknownLayout: The manifest has a newer layout than this mmer knows.
+            UnknownLayout: The manifest has a newer layout than this mmer supports.
         """
         cure = "delete the artifact and run its stage again"
         try:
@@ -170,7 +172,7 @@ class Manifest(Draft):
             checksum = fields.pop("checksum")
             intact = checksum == hashlib.sha256(canonical_json(fields)).hexdigest()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError):
-            # JSON as Python reads it has NaN and infinity, which no manifest holds.
+            # Python's JSON parser accepts NaN and infinity, which no manifest contains.
             intact = False
         if not intact:
             raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")
@@ -194,13 +196,13 @@ class Manifest(Draft):
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return fields
 
 
 @cache
 def _library_versions() -> dict[str, str]:
-    """Versions of the libraries that can change a result, and of Python."""
+    """Versions of Python and of the libraries that can change a result."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

@@ -78,7 +78,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineJob:
             "encoders": {"image": "packaged:efficientnet_lite0", "image_size": 64},
             "training": {"epochs": 2},
             "evaluation": {"resamples": 20},
-            "attack": {"pixels": [1], "images": 3, "budget": 20, "population": 5},
+            "attack": {"pixels": [1], "images": 3, "budget": 20, "de": {"population": 5}},
             "report": {"points": 50, "gallery": 1},
             "runtime": {"store": str(folder / "store"), "work": folder / "work"},
         }
