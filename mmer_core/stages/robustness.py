@@ -11,6 +11,7 @@ import pandas as pd
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
+from mmer_core.attacks.record import CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.config import AttackConfig
 from mmer_core.datasets.prepared import Prepared
@@ -117,12 +118,12 @@ def merge_robustness(
 ) -> Artifact:
     """All outcomes in one table with success against K (kind ``robustness``)."""
 
-    def build(workspace: Workspace) -> dict[str, Any]:
+    def build(workspace: Workspace) -> CurvesSummary:
         table = pd.concat(
             [read_outcomes(context.folder(key) / OUTCOMES_FILE) for key in shards], ignore_index=True
         ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
         write_outcomes(table, workspace.out / OUTCOMES_FILE)
-        return {"curves": success_curves(table, _RESAMPLES, seed=config.seed)}
+        return CurvesSummary(curves=tuple(success_curves(table, _RESAMPLES, seed=config.seed)))
 
     inputs = {"model": model} | {f"shard{i:04d}": key for i, key in enumerate(shards)}
     return context.run("robustness", VERSION, config, inputs, build, seed=config.seed)

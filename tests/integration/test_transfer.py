@@ -127,7 +127,7 @@ def test_fragile_regions_are_those_of_the_annotated_boxes(study: Study, as_it_wa
     assert found.emotions == ()  # the criterion was about a rating
     with (context.folder(models.prepared) / "test.csv").open(newline="") as file:
         people = {row["Id"]: row for row in csv.DictReader(file)}
-    counts = dict.fromkeys((row["region"] for row in found.regions), 0)
+    counts = dict.fromkeys((row.region for row in found.regions), 0)
     outcomes = load_outcomes(context.folder(models.robustness))
     for _, outcome in outcomes[outcomes["status"] == "fooled"].iterrows():
         person = people[outcome["sample"]]
@@ -137,5 +137,5 @@ def test_fragile_regions_are_those_of_the_annotated_boxes(study: Study, as_it_wa
             inside = x1 <= column < x2 and y1 <= line < y2
             upper = line < y1 + (y2 - y1) / 4
             counts["background" if not inside else list(counts)[0 if upper else 1]] += 1
-    assert {row["region"]: row["pixels"] for row in found.regions} == counts
+    assert {row.region: row.pixels for row in found.regions} == counts
     assert sum(counts.values()) > 5
