@@ -8,7 +8,7 @@ from flows.terminal import progress_bars
 from mmer_core.config import TrainJob
 from mmer_core.evaluation.retrieval_metrics import METRICS
 from mmer_core.stages import Context
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_metrics
 from mmer_core.store import ArtifactKey
 
 

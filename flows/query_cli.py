@@ -8,7 +8,7 @@ from flows.saying import say
 from flows.terminal import say_table
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_metrics
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.training import load_history

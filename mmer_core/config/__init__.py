@@ -6,7 +6,7 @@ artifact's key, so settings that only say *where* and *how fast* live apart, in 
 """
 
 from mmer_core.config.attacks import AttackConfig, AttackName, EmotionCriterion, MatchCriterion, SearchConfig
-from mmer_core.config.base import Config, Split
+from mmer_core.config.base import BY_CONTENT, SPEED, Config, NotInKey, Split
 from mmer_core.config.datasets import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
 from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
 from mmer_core.config.jobs import (
@@ -38,9 +38,11 @@ from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
 
 __all__ = [
+    "BY_CONTENT",
     "CONTROLS",
     "CRAFTED",
     "FAMILIES",
+    "SPEED",
     "WRAPPERS",
     "AttackConfig",
     "AttackName",
@@ -66,6 +68,7 @@ __all__ = [
     "MatchCriterion",
     "ModelConfig",
     "ModelJob",
+    "NotInKey",
     "PipelineConfig",
     "PoisonConfig",
     "PoisonJob",

@@ -1,10 +1,10 @@
 """Frozen encoders, by name."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.config.base import SPEED, Config
 
 WRAPPERS = ("mirror", "meanmax", "regions", "tokens")
 """What may stand in front of an encoder's name: other views or another pooling, with the same weights."""
@@ -39,7 +39,7 @@ class EncoderConfig(Config):
         "maximum over the tokens; tokens: in front gives the first 32, which a captioned dataset's model pools by "
         "learned attention.",
     )
-    shard_size: int = Field(
+    shard_size: Annotated[int, SPEED] = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.config.base import SPEED, Config
 
 BackdoorName = Literal["backdoor", "clean-label"]
 CraftedName = Literal["collision", "bullseye"]
@@ -77,7 +77,9 @@ class PoisonConfig(Config):
     opacity: float = Field(
         0.0, ge=0, lt=1, description="'collision': opacity of the target as a watermark on its poisons."
     )
-    shard_size: int = Field(16, ge=1, description="Poisons crafted in one shard (resume unit).")
+    shard_size: Annotated[int, SPEED] = Field(
+        16, ge=1, description="Poisons crafted in one shard (resume unit)."
+    )
     detectors: tuple[DetectorName, ...] = Field(
         (),
         description="Who looks for the poisons of the largest count; what is flagged is left out and the models are "

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from cyclopts import Parameter
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.config.base import SPEED, Config
 
 
 class RuntimeConfig(Config):
@@ -24,9 +24,6 @@ class RuntimeConfig(Config):
         "least recently used first.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Precision of training on CUDA (autocast); attacks always judge in float32."
-    )
     engine: Literal["threads", "processes", "dask", "ray"] = Field(
         "threads",
         description="What runs shards: threads of this process, processes of this machine, or the workers of a Dask or "
@@ -85,4 +82,4 @@ class RuntimeConfig(Config):
 # On the command line these are --store, --device, ...: not worth a prefix.
 
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+Runtime = Annotated[RuntimeConfig, Parameter(name="*"), SPEED]

@@ -91,6 +91,9 @@ class TrainingConfig(Config):
         description="Parts in which a batch is computed, for less memory at a time; contrastive objectives then "
         "contrast within a part.",
     )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Precision of training on CUDA (autocast); elsewhere it is float32."
+    )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
     def of_task(self, task: str) -> "TaskTraining":
@@ -140,11 +143,14 @@ class FineTuneConfig(Config):
     )
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Precision of training on CUDA (autocast); elsewhere it is float32."
+    )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
 
     def training(self) -> TaskTraining:
         """The same as parameters of the training loop."""
         fields = self.model_dump(
-            include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
+            include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "precision", "seed"}
         )
         return TaskTraining(**fields, patience=self.epochs)

@@ -17,8 +17,8 @@ from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
 from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 2
-"""Version of the manifest's own layout; 1 had no usage and is read as well."""
+SCHEMA_VERSION = 3
+"""Version of the manifest's own layout; 1 had no usage, 2 no shards, and both are read as well."""
 
 _LIBRARIES = (
     "numpy",
@@ -60,7 +60,8 @@ class Draft(BaseModel):
     Attributes:
         stage_version: Version of the stage that made it.
         config: The stage's configuration.
-        inputs: Keys (``"kind/digest"``) of the artifacts it was made from, by role.
+        inputs: Keys (``"kind/digest"``) of the artifacts it was made from, by role; they are part of its key.
+        shards: Keys of the shards it was joined from, which are not: they say how the work was cut.
         seed: Seed of its randomness, if any.
         summary: A few JSON figures worth reading without fetching the files; NaN is kept as null.
         wall_seconds: Time that the making took.
@@ -73,6 +74,7 @@ class Draft(BaseModel):
     stage_version: int = 1
     config: dict[str, Any] = {}
     inputs: dict[str, str] = {}
+    shards: tuple[str, ...] = ()
     seed: int | None = None
     summary: dict[str, Any] = {}
     wall_seconds: float = 0.0
@@ -91,6 +93,11 @@ class Draft(BaseModel):
     @classmethod
     def _summary_is_plain(cls, value: Any) -> Any:
         return plain(value, nan_as_null=True)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Inputs by role, and shards by number."""
+        return self.inputs | {f"shard{number:04d}": key for number, key in enumerate(self.shards)}
 
     @property
     def key(self) -> ArtifactKey:

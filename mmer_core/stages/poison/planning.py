@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mmer_core.config import CRAFTED, BackdoorName, ControlName, CraftedName, PoisonConfig
+from mmer_core.config import CRAFTED, BackdoorName, ControlName, CraftedName, EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning import (
@@ -24,7 +24,9 @@ from mmer_core.poisoning import (
     trigger_only,
 )
 from mmer_core.seeding import random_stream
+from mmer_core.stages.context import Context
 from mmer_core.stages.poison.concept import Concept, grouped_texts
+from mmer_core.store import ArtifactKey
 
 PoisonName = Literal["clean"] | BackdoorName | CraftedName | ControlName
 
@@ -127,7 +129,14 @@ def target_rows(config: PoisonConfig, split: PreparedSplit, concept: Concept, se
 
 
 def plan_crafting(
-    arm: Arm, config: PoisonConfig, dataset: Prepared, split: str, concept: Concept
+    context: Context,
+    config: PoisonConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    split: str,
+    concept: Concept,
+    arm: Arm,
 ) -> list[CraftShard]:
     """The shards whose poisons, one after the other, begin with those of an arm; none where nothing is crafted.
 
@@ -137,6 +146,7 @@ def plan_crafting(
     attack = arm.crafted
     if attack is None:
         return []
+    dataset = Prepared.open(context.folder(prepared))
     divisible = crafting_attack(attack, config).divisible
     whole = replace(arm, count=max(config.counts)) if divisible else arm
     rows = poison_plan(whole, config, dataset, concept).rows.tolist()
