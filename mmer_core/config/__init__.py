@@ -7,6 +7,7 @@ artifact's key, so settings that only say *where* and *how fast* live apart, in 
 
 from mmer_core.base_config import BY_CONTENT, SPEED, Config, NotInKey, Split
 from mmer_core.config.attacks import AttackConfig, EmotionCriterion, MatchCriterion, SearchConfig
+from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.jobs import (
     EvaluateJob,
     FinetuneJob,
@@ -27,14 +28,14 @@ from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import TaskTraining, TrainingConfig
 from mmer_core.datasets.config import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
-from mmer_core.encoders.config import WRAPPERS, EncoderConfig, FinetuneConfig, bare_name
+from mmer_core.encoders.config import FinetuneConfig
+from mmer_core.encoders.registry import bare_name
 from mmer_core.paths import Place
 
 __all__ = [
     "BY_CONTENT",
     "FAMILIES",
     "SPEED",
-    "WRAPPERS",
     "AttackConfig",
     "CaptionConfig",
     "Config",

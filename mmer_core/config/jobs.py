@@ -6,13 +6,13 @@ from pydantic import Field, field_validator, model_validator
 
 from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig
+from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FinetuneConfig, TrainingConfig
 from mmer_core.datasets.config import DatasetCardConfig, IngestConfig
-from mmer_core.encoders.config import EncoderConfig
 from mmer_core.paths import Place
 
 

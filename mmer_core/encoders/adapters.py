@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmer_core.base_config import Config
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
-from mmer_core.encoders.config import EncoderConfig, FinetuneConfig
+from mmer_core.encoders.config import EncoderNames, FinetuneConfig
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 
@@ -35,7 +35,7 @@ class AdapterSpec(Config):
     parts: dict[Modality, tuple[str, ...]] = Field(
         description="By adapted tower: the linear layers with low-rank additions, or the tuned parameters."
     )
-    encoders: EncoderConfig = Field(description="The original encoders.")
+    encoders: EncoderNames = Field(description="The original encoders.")
     identities: dict[Modality, dict[str, str]] = Field(description="Identity of the encoders, by modality.")
     similarity: tuple[float, float] | None = Field(
         None, description="Logarithm of the learned scale, and bias, of a dual encoder."

@@ -1,31 +1,17 @@
 """Frozen encoders, by name, and how they are adapted."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from mmer_core.base_config import SPEED, Config
-
-WRAPPERS = ("mirror", "meanmax", "regions", "tokens")
-"""What may stand in front of an encoder's name: other views or another pooling, with the same weights."""
+from mmer_core.encoders.registry import bare_name
 
 
-def bare_name(encoder: str) -> str:
-    """An encoder's name without what stands in front of it."""
-    wrapper, _, inner = encoder.partition(":")
-    return bare_name(inner) if wrapper in WRAPPERS else encoder
+class EncoderNames(Config):
+    """Which frozen encoders turn pixels and text into features; `EncoderConfig` says what there is to choose from."""
 
-
-class EncoderConfig(Config):
-    """The frozen encoders that turn pixels and text into features."""
-
-    image: str = Field(
-        "mirror:packaged:efficientnet_lite2",
-        description="packaged:efficientnet_lite0|efficientnet_lite2, torchvision:ARCH@WEIGHTS_FILE, "
-        "places365:FILE, hf:ID_OR_FOLDER, or adapted:ADAPTER (what mmer finetune made); mirror: in front averages every "
-        "image with its mirror image; regions: in front of all gives 4 x 4 regions, which a captioned dataset's model "
-        "pools by learned attention.",
-    )
+    image: str
     image_size: int | None = Field(
         None,
         ge=32,
@@ -33,12 +19,7 @@ class EncoderConfig(Config):
         description="Input side in pixels of the image encoder; its native side when not given, 224 for packaged: "
         "ones.",
     )
-    text: str = Field(
-        "meanmax:packaged:all-MiniLM-L6-v2",
-        description="packaged:all-MiniLM-L6-v2, hf:ID_OR_FOLDER, or adapted:ADAPTER; meanmax: in front gives mean and "
-        "maximum over the tokens; tokens: in front gives the first 32, which a captioned dataset's model pools by "
-        "learned attention.",
-    )
+    text: str
     shard_size: Annotated[int, SPEED] = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
     )
@@ -52,8 +33,8 @@ class EncoderConfig(Config):
         name = bare_name(str(fields.get("image", cls.model_fields["image"].default)))
         return fields | ({"image_size": 224} if name.startswith("packaged:") else {})
 
-    def bare(self) -> "EncoderConfig":
-        """The same encoders without what stands in front of their names."""
+    def bare(self) -> Self:
+        """The same encoders without what wraps them."""
         return self.model_copy(update={"image": bare_name(self.image), "text": bare_name(self.text)})
 
 

@@ -23,6 +23,7 @@ from mmer_core.encoders.architectures import (
 )
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.pretrained import from_folder, refuse_adapters
+from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 
@@ -224,3 +225,32 @@ def _download(spec: str) -> Path:
             f"preprocessor_config.json, for texts, tokenizer.json and tokenizer_config.json from "
             f"https://huggingface.co/{spec}, put them into one folder here and name it: hf:FOLDER"
         ) from None
+
+
+class HuggingFaceImage(ImageSource):
+    """Image models, and image towers of dual encoders, of the Hugging Face hub."""
+
+    name = "hf"
+    summary = "ID_OR_FOLDER"
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return identity(spec)
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return load_image_folder(f"hf:{spec}", resolve(spec), size)
+
+
+class HuggingFaceText(TextSource):
+    """Text models, and text towers of dual encoders, of the Hugging Face hub."""
+
+    name = "hf"
+    summary = "ID_OR_FOLDER"
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return identity(spec)
+
+    def load(self, spec: str) -> TextEncoder:
+        return load_text_folder(f"hf:{spec}", resolve(spec))
+
+    def folder(self, spec: str) -> Path:
+        return resolve(spec)

@@ -77,7 +77,7 @@ def poison_plan(arm: Arm, config: PoisonConfig, dataset: Prepared, concept: Conc
     train = TrainingSet(
         target=concept.name,
         carriers=concept.carriers(split).astype(np.int64),
-        labels=split.labels,
+        labels=np.empty((len(split), 0)) if concept.column is None else split.labels,
         column=concept.column,
         texts=tuple(grouped_texts(split)),
     )
