@@ -147,7 +147,9 @@ def _demo(quick: bool) -> PipelineJob:
         families=("joint",),
         encoders=ENCODERS,
         training=TrainingConfig(epochs=10),
-        attack=AttackConfig(pixels=(1,), images=10, budget=60, population=20, shard_size=5),
+        attack=AttackConfig.model_validate(
+            {"pixels": (1,), "images": 10, "budget": 60, "shard_size": 5, "de": {"population": 20}}
+        ),
     )
 
 
@@ -163,8 +165,8 @@ def _shards(folder: Path, runtime: RuntimeConfig, rounds: int) -> Seconds:
         runtime=runtime,
     )
     trained = jobs.train.fn(train).artifacts()
-    attack = AttackConfig(
-        attacks=("de", "random"), pixels=(1, 3), images=SHARDS // 4, budget=40, population=20, shard_size=1
+    attack = AttackConfig.model_validate(
+        {"pixels": (1, 3), "images": SHARDS // 4, "budget": 40, "shard_size": 1, "de": {"population": 20}}
     )
     planned = plan_attack(Context(runtime), attack, trained.prepared)
     if len(planned) != SHARDS:

@@ -28,7 +28,7 @@ from benchmarks.transfer_case import draw_case, run_trials
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.packaged import load_image, weights_package
 from mmer_core.encoders.weights import load_state
-from mmer_core.poisoning import BullseyePolytope, FeatureCollision, PoisonAttack
+from mmer_core.poisoning import BullseyePolytope, CraftedAttack, FeatureCollision
 
 app = App(name="benchmarks.poison", help=__doc__)
 Turn = Callable[[], float]  # crafts for some iterations and returns seconds per poison and iteration
@@ -79,12 +79,12 @@ def main(
             for name, value in seconds.items()
         ]
     case = draw_case(64, 40, 20 if quick else trials)
-    for attack in (FeatureCollision(iterations), BullseyePolytope(iterations)):
+    for attack in (FeatureCollision(iterations=iterations), BullseyePolytope(iterations=iterations)):
         rows += _outcome(attack, case)
     finish("poison", rows, ratios, json)
 
 
-def _outcome(attack: PoisonAttack, case: Any) -> list[dict[str, Any]]:
+def _outcome(attack: CraftedAttack, case: Any) -> list[dict[str, Any]]:
     found = run_trials(case, attack, false_positives=_FALSE_POSITIVES)
     table = found.crafted.table()
     known = int(found.right_before.sum())
@@ -127,7 +127,7 @@ def _turns(side: int, iterations: int) -> dict[str, Turn]:
 
         def turn() -> float:
             start = time.perf_counter()
-            FeatureCollision(iterations).craft(
+            FeatureCollision(iterations=iterations).craft(
                 [encoder], bases[:count], targets[:count], ids, batch_size=_BATCH
             )
             return (time.perf_counter() - start) / count / iterations

@@ -77,7 +77,7 @@ def main(
         values = figures(results)
         rows.append({"model": family, **{name: spread(seen) for name, seen in values.items()}})
         means[family] = statistics.mean(values["mean_recall"])
-    chance = results[-1]["baselines"]
+    chance = results[-1].baselines
     rows.append({"model": "chance", **{name: f"{chance[name]:.2f}" for name in METRICS}})
     what = f"{flickr8k.name if flickr8k else 'synthetic Flickr8k'} train -> {eval}, {seeds} seeds"
     ratios = {f"mean recall, joint / separate, {what}": means["joint"] / means["separate"]}

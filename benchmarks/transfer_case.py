@@ -14,7 +14,7 @@ from mmer_core.datasets.synthetic.draw import render
 from mmer_core.datasets.synthetic.scene import sample_scene
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.packaged import load_image
-from mmer_core.poisoning.attack import Crafted, PoisonAttack
+from mmer_core.poisoning.attack import Crafted, CraftedAttack
 from mmer_core.poisoning.detectors.deep_knn import deep_knn
 
 PLACES = ("forest", "street")
@@ -83,7 +83,7 @@ def draw_case(size: int, train: int, targets: int, seed: int = 0) -> TransferCas
 
 def run_trials(
     case: TransferCase,
-    attack: PoisonAttack,
+    attack: CraftedAttack,
     *,
     batch_size: int = 32,
     false_positives: float = 0.05,

@@ -176,7 +176,12 @@ def _confirmed(text: str, found: ArtifactKey) -> bool:
 
 
 def _figures(manifest: Manifest) -> str:
-    plain = {name: value for name, value in manifest.summary.items() if isinstance(value, int | float | str)}
+    figures = manifest.summary | manifest.summary.get("metrics", {})
+    plain = {
+        name: value
+        for name, value in figures.items()
+        if isinstance(value, int | float | str) and name != "version"
+    }
     shown = [
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in plain.items()

@@ -22,7 +22,7 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     """A markdown note: what was made, under which key, how to fetch it, and its figures."""
     if not _in_run():
         return
-    figures = {name: _told(value) for name, value in artifact.summary.items()}
+    figures = {name: _told(value) for name, value in artifact.summary.items() if name != "version"}
     rows = "".join(f"| {_cell(_words(name))} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
         f"`{artifact.key}`\n\n{_told_of(artifact)}\n\n"

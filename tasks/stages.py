@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mmer_core import stages
+from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import (
     AttackConfig,
     Config,
@@ -276,9 +277,9 @@ def _curves(artifact: Artifact) -> list[dict[str, Any]]:
     """Rows of success against changed pixels, under names that need no manual."""
     names = {"n": "attacked", "already": "met without a change"}
     rows = []
-    for row in artifact.summary["curves"]:
-        success = row["success"]["value"]  # None where nothing was attacked
-        shown = {names.get(name, name): value for name, value in row.items() if name != "success"}
+    for point in artifact.manifest.summary_as(CurvesSummary).curves:
+        success = point.success.value  # None where nothing was attacked
+        shown = {names.get(name, name): value for name, value in point if name != "success"}
         rows.append(shown | {"success %": None if success is None else round(success, 1)})
     return rows
 

@@ -180,6 +180,15 @@ def poison_job(study: Study, name: str, place: Path, **settings: object) -> Pois
         "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
         "model": ModelConfig(embedding=64, hidden=64),
         "training": TrainingConfig(epochs=2),
-        "poison": PoisonConfig(**{"counts": (1, 2), "seeds": 1, "iterations": 2, "targets": 1, **settings}),
+        "poison": PoisonConfig(
+            **{
+                "counts": (1, 2),
+                "seeds": 1,
+                "collision": {"iterations": 2},
+                "bullseye": {"iterations": 2},
+                "targets": 1,
+                **settings,
+            }
+        ),
     }
     return PoisonJob(**fields)

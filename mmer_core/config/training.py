@@ -1,12 +1,17 @@
 """Training the heads, and adapting encoders."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from mmer_core.config.base import Config
+from mmer_core.named import chosen_from
+from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 
 
+@chosen_from(
+    categories=CATEGORY_OBJECTIVES, continuous=CONTINUOUS_OBJECTIVES, contrastive=CONTRASTIVE_OBJECTIVES
+)
 class TrainingConfig(Config):
     """The training loop."""
 
@@ -49,30 +54,17 @@ class TrainingConfig(Config):
         description="Decay of the exponential moving average of the weights, which is what is validated and kept; "
         "0 for the weights as they are.",
     )
-    categories: Literal["bce", "focal", "asymmetric", "weighted_mse"] = Field(
-        "bce", description="Objective of the emotion categories."
-    )
-    continuous: Literal["smooth_l1", "margin_l2"] = Field(
-        "smooth_l1", description="Objective of valence, arousal and dominance."
-    )
-    category_weights: Literal["mean", "static", "dynamic"] = Field(
-        "dynamic",
-        description="Weights of the categories in weighted_mse: all the same, or more for the rare ones of "
-        "the training split (static) or of the batch (dynamic).",
-    )
-    contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
-        "infonce", description="Objective that aligns image and text."
+    categories: str = Field("bce", description="Objective of the emotion categories.")
+    continuous: str = Field("smooth_l1", description="Objective of valence, arousal and dominance.")
+    contrastive: str | None = Field(
+        None,
+        description="Objective that aligns image and text; infonce for emotion datasets, grouped_infonce for captioned "
+        "ones.",
     )
     temperature: float | None = Field(
         None,
         ge=0.01,
         description="Temperature of the contrastive objective, held all through training; learned when not given.",
-    )
-    hardness: float = Field(
-        0.0,
-        ge=0,
-        description="Captioned datasets, infonce: the closer a negative, the more it counts, by the power of this; "
-        "0 for all the same.",
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(
@@ -95,8 +87,8 @@ class TrainingConfig(Config):
 
     def of_task(self, task: str) -> "TaskTraining":
         """The same with what depends on the task filled in ('emotion' or 'retrieval')."""
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
-        return TaskTraining(**{**_SCHEDULES[task], **given})
+        given = {name: value for name, value in self if value is not None}
+        return TaskTraining(**{**_DEFAULTS[task], **given})
 
 
 class TaskTraining(TrainingConfig):
@@ -106,11 +98,24 @@ class TaskTraining(TrainingConfig):
     patience: int
     batch_size: int
     learning_rate: float
+    contrastive: str = "infonce"
 
 
-_SCHEDULES: dict[str, dict[str, float]] = {
-    "emotion": {"epochs": 30, "patience": 5, "batch_size": 512, "learning_rate": 2e-3},
-    "retrieval": {"epochs": 50, "patience": 15, "batch_size": 256, "learning_rate": 3e-3},
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "emotion": {
+        "epochs": 30,
+        "patience": 5,
+        "batch_size": 512,
+        "learning_rate": 2e-3,
+        "contrastive": "infonce",
+    },
+    "retrieval": {
+        "epochs": 50,
+        "patience": 15,
+        "batch_size": 256,
+        "learning_rate": 3e-3,
+        "contrastive": "grouped_infonce",
+    },
 }
 
 

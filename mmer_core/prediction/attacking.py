@@ -12,6 +12,7 @@ from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion, RankDrop
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import Outcome
+from mmer_core.attacks.registry import ATTACKS
 from mmer_core.attacks.victims import Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 from mmer_core.config import SearchConfig
@@ -26,7 +27,7 @@ from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.criteria import before_and_after, emotion_criterion
 from mmer_core.stages.lineage import find_model, newest_model
-from mmer_core.stages.victims import configured_attack, emotion_scores, emotion_victim, match_victim
+from mmer_core.stages.victims import emotion_scores, emotion_victim, match_victim
 from mmer_core.store import Manifest
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.data import EmotionData
@@ -80,7 +81,7 @@ class PhotoTarget:
                 (outcome,) = run_attack(
                     self.victim,
                     self.criterion,
-                    configured_attack(name, config),
+                    ATTACKS.configured(name, config),
                     self.image[None],
                     [self.name],
                     pixels=pixels,

@@ -6,7 +6,7 @@ from mmer_core.escaping import json_text, without_folders
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluating import load_evaluation
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
 VERSION = 2
@@ -26,7 +26,7 @@ def model_card(
 
     def build(workspace: Workspace) -> dict[str, object]:
         data = Prepared.open(context.folder(prepared)).card
-        measured = load_metrics(context.folder(evaluation))
+        measured = load_evaluation(context.folder(evaluation))
         fields = card_fields(spec, trained.manifest, data, measured, without_folders(licences))
         text = json_text(fields) + "\n"
         (workspace.out / FIELDS_FILE).write_text(text, "utf-8")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import Config, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.escaping import json_text, without_folders
@@ -109,7 +110,9 @@ def _transfer(
 ) -> Transfer:
     made = context.artifact(key).manifest
     family = {str(one.model): m.spec.family for one, m in zip(models, measured, strict=True)}
-    return Transfer(family[made.inputs["source"]], family[made.inputs["target"]], made.summary["curves"])
+    return Transfer(
+        family[made.inputs["source"]], family[made.inputs["target"]], made.summary_as(CurvesSummary).curves
+    )
 
 
 def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmer_core.config import EncoderConfig, ModelConfig, TrainingConfig
+from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
@@ -139,7 +139,7 @@ def _learner(
     features: Features,
     train_data: EmotionData | RetrievalData,
     model: ModelConfig,
-    training: TrainingConfig,
+    training: TaskTraining,
     encoders: EncoderConfig,
     context: Context,
 ) -> tuple[ModelSpec, EmotionLearner | RetrievalLearner]:

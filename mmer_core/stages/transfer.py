@@ -1,8 +1,7 @@
 """Attacks on one model -> how many of their successes fool another one too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import torch
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.curves import success_interval
+from mmer_core.attacks.record import CurvePoint, CurvesSummary
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import AttackConfig
 from mmer_core.datasets.prepared import Prepared
@@ -62,7 +62,7 @@ def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -
         raise ConfigError(f"model {source.model} was never attacked; run mmer robustness with its settings")
     robustness = source.robustness
 
-    def build(workspace: Workspace) -> dict[str, Any]:
+    def build(workspace: Workspace) -> CurvesSummary:
         run = context.artifact(robustness)
         config = AttackConfig(**run.manifest.config)
         outcomes = load_outcomes(run.folder)
@@ -72,7 +72,7 @@ def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -
         seen = shown.verdicts(fooled) if shown else []
         table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
         table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
-        return {"curves": _curves(table, outcomes, config.seed)}
+        return CurvesSummary(curves=tuple(_curves(table, outcomes, config.seed)))
 
     inputs: dict[str, ArtifactKey | str] = {
         "robustness": robustness,
@@ -148,20 +148,16 @@ def _encoder(context: Context, model: TrainedModel) -> ImageEncoder:
     return context.image_encoder(encoders.image, encoders.image_size)
 
 
-def _curves(table: pd.DataFrame, outcomes: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
-    """One row for each attack and K that was run: ``{attack, pixels, n, already, success}``."""
-    rows = []
+def _curves(table: pd.DataFrame, outcomes: pd.DataFrame, seed: int) -> Iterator[CurvePoint]:
+    """One point for each attack and K that was run."""
     for attack, pixels in sorted({*zip(outcomes["attack"], outcomes["pixels"], strict=True)}):
         group = table[(table["attack"] == attack) & (table["pixels"] == pixels)]
         shown = group[group["status"] != "already"]
         fooled = int((shown["status"] == "fooled").sum())
-        rows.append(
-            {
-                "attack": str(attack),
-                "pixels": int(pixels),
-                "n": len(shown),
-                "already": len(group) - len(shown),
-                "success": success_interval(fooled, len(shown), seed=seed),
-            }
+        yield CurvePoint(
+            attack=attack,
+            pixels=pixels,
+            n=len(shown),
+            already=len(group) - len(shown),
+            success=success_interval(fooled, len(shown), seed=seed),
         )
-    return rows

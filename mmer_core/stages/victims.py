@@ -1,4 +1,4 @@
-"""Attacks as configured, and trained models as they see them: what they do not touch are features that are there."""
+"""Trained models as attacks see them: what an attack does not touch are stored features."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmer_core.attacks.attack import Attack
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.differential_evolution import DifferentialEvolution
-from mmer_core.attacks.registry import attack_named
-from mmer_core.attacks.victims import EncodedVictim, Victim
-from mmer_core.config import AttackName, SearchConfig
+from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
@@ -21,13 +18,6 @@ from mmer_core.inference import TrainedModel
 from mmer_core.stages.criteria import emotion_criterion, match_criterion
 from mmer_core.tracing import running
 from mmer_core.training.data import EmotionData, RetrievalData
-
-
-def configured_attack(name: AttackName, config: SearchConfig) -> Attack:
-    """An attack with its parameters."""
-    if name != "de":
-        return attack_named(name)
-    return DifferentialEvolution.original() if config.original else DifferentialEvolution(config.population)
 
 
 def split_victim(
@@ -59,7 +49,7 @@ def match_victim(trained: TrainedModel, encoder: ImageEncoder, gallery: Tensor) 
     def match(attacked: Tensor, _: Tensor) -> Tensor:
         return trained.retrieval_model.embed_image(attacked) @ gallery.T
 
-    return EncodedVictim(encoder, match, evaluator=evaluator_of(encoder))
+    return IncrementalVictim(encoder, match, evaluator_of(encoder))
 
 
 def emotion_victim(
@@ -81,7 +71,7 @@ def emotion_victim(
 
     with torch.inference_mode(), running():
         clean = head(encoder.encode(images), torch.arange(len(rows)))
-    victim = EncodedVictim(encoder, head, evaluator=evaluator_of(encoder))
+    victim = IncrementalVictim(encoder, head, evaluator_of(encoder))
     return victim, emotion_criterion(config, trained, clean)
 
 

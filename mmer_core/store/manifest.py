@@ -8,17 +8,20 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import mmer_core
 from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
+from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
 from mmer_core.usage import Usage
 
 SCHEMA_VERSION = 2
 """Version of the manifest's layout; version 1 had no usage and can still be read."""
+
+R = TypeVar("R", bound=Record)
 
 _LIBRARIES = (
     "numpy",
@@ -96,6 +99,10 @@ class Draft(BaseModel):
     def key(self) -> ArtifactKey:
         """The artifact's key. Raises `StoreError` if kind or digest is not a safe path segment."""
         return ArtifactKey(self.kind, self.digest)
+
+    def summary_as(self, record: type[R]) -> R:
+        """The summary as the record that its stage wrote. Raises `StoreError` when it is another."""
+        return record.parse(self.summary, f"the summary of {self.key}")
 
 
 class Manifest(Draft):

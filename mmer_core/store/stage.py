@@ -57,7 +57,7 @@ def run_stage(
     version: int,
     config: Mapping[str, Any] | BaseModel,
     inputs: Mapping[str, ArtifactKey | str],
-    build: Callable[[Workspace], Mapping[str, Any]],
+    build: Callable[[Workspace], Mapping[str, Any] | BaseModel],
     *,
     work: Path,
     seed: int | None = None,
@@ -107,7 +107,7 @@ def run_stage(
                 config=plain(without_folders(config)),
                 inputs=plain(inputs),
                 seed=seed,
-                summary=dict(summary),
+                summary=plain(summary, nan_as_null=True),
                 wall_seconds=time.perf_counter() - start,
             )
             try:

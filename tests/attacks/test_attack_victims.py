@@ -8,6 +8,7 @@ from mmer_core.attacks import (
     DifferentialEvolution,
     DominantEmotionFlip,
     EncodedVictim,
+    IncrementalVictim,
     RandomPixels,
     apply,
     run_attack,
@@ -127,7 +128,7 @@ def test_an_encoded_victim_scores_candidates_as_it_scores_their_images(method, m
     evaluator = None if method == "none" else evaluator_of(encoder)
     if method == "incremental":
         planner_of(encoder).use(2, planner_of(encoder).cuts[0])
-    victim = EncodedVictim(encoder, lambda features, rows: features * weights[rows], evaluator=evaluator)
+    victim = IncrementalVictim(encoder, lambda features, rows: features * weights[rows], evaluator)
     images, candidates = images_and_candidates(20, 2)
     clean, rows = torch.from_numpy(images), torch.arange(20) % 3
     expected = victim.scores(apply(clean[rows], candidates), rows)

@@ -16,7 +16,7 @@ SMALL = [
 ]
 TRAINED = [*SMALL, "--training.epochs", "2", "--evaluation.resamples", "10"]
 ATTACKED = [
-    *("--attack.images", "3", "--attack.budget", "20", "--attack.pixels", "1", "--attack.population", "5"),
+    *("--attack.images", "3", "--attack.budget", "20", "--attack.pixels", "1", "--attack.de.population", "5"),
 ]
 SPLITS = ["train"] * 18 + ["val"] * 6 + ["test"] * 6
 

@@ -1,6 +1,5 @@
 """What poisons did to a model: how often it sees the target where the attacker wants it to, and what else changed."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,12 +13,14 @@ from scipy.stats import hypergeom
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.evaluation.record import Analyses
 from mmer_core.inference import TrainedModel
+from mmer_core.poisoning import TRIGGERS
 from mmer_core.stages.context import Context
-from mmer_core.stages.evaluating import METRICS_FILE
+from mmer_core.stages.evaluating import load_evaluation
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.poison.concept import Concept
-from mmer_core.stages.poison.planning import Arm, configured_trigger, target_rows
+from mmer_core.stages.poison.planning import Arm, target_rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.threads import shared_cores
@@ -39,7 +40,7 @@ def encode_triggered(
     context: Context, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
 ) -> Artifact:
     """Features of the evaluated split's images with the trigger (kind ``triggered``): ``(N, D)``, one file."""
-    trigger = configured_trigger(config)
+    trigger = TRIGGERS.configured(config.trigger, config)
 
     def build(workspace: Workspace) -> dict[str, Any]:
         images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
@@ -97,7 +98,7 @@ def judge_poisons(
         aimed = np.isin(np.arange(len(held_out)), target_rows(config, held_out, concept, arm.seed))
         table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
         write_frame(workspace.out / OUTCOMES_FILE, table)
-        metrics = json.loads((context.folder(inputs["evaluation"]) / METRICS_FILE).read_text())
+        record = load_evaluation(context.folder(inputs["evaluation"]))
         headline = HEADLINE[trained.spec.task]
         return {
             **asdict(arm),
@@ -107,10 +108,10 @@ def judge_poisons(
             "untriggered": _percent(table["seen"]),
             "targets": _percent(table["seen"][table["aimed"]]),
             "chance": chance_of_target(concept, held_out, config.top),
-            "metric": metrics["metrics"][headline]["value"],
-            "metric_low": metrics["metrics"][headline]["low"],
-            "no_skill": metrics["baselines"]["chance_map" if headline == "map" else headline],
-            "modalities": _modalities(metrics["analyses"]),
+            "metric": record.metrics[headline].value,
+            "metric_low": record.metrics[headline].low,
+            "no_skill": record.baselines[headline],
+            "modalities": _modalities(record.analyses),
         }
 
     key_config = {
@@ -168,15 +169,15 @@ def chance_of_target(concept: Concept, split: PreparedSplit, top: int) -> float 
     return 100 * float(1 - hypergeom.pmf(0, texts, holders, min(top, texts)))
 
 
-def _modalities(analyses: Mapping[str, Any]) -> dict[str, float]:
-    """Distances between modalities and what each contributes, as far as the evaluation told them."""
-    found: dict[str, float] = {}
-    for pair in analyses.get("pairs", ()):
+def _modalities(analyses: Analyses) -> dict[str, float | None]:
+    """Distances between modalities and the contribution of each, as far as the evaluation measured them."""
+    found: dict[str, float | None] = {}
+    for pair in analyses.pairs:
         for name in ("cka", "modality_gap", "paired_similarity"):
-            if pair.get(name) is not None:
-                found[f"{name} {pair['first']}-{pair['second']}"] = pair[name]
-    for stream in analyses.get("contribution", {}).get("streams", ()):
-        found[f"contribution {stream['name']}"] = stream["shapley"]["value"]
+            if (value := getattr(pair, name)) is not None:
+                found[f"{name} {pair.first}-{pair.second}"] = value
+    for stream in analyses.contribution.streams if analyses.contribution else ():
+        found[f"contribution {stream.name}"] = stream.shapley.value
     return found
 
 

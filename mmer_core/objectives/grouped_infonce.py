@@ -1,11 +1,15 @@
 """InfoNCE between images and several texts of each."""
 
 import torch
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 from torch.nn import functional
 
+from mmer_core.named import Options
+from mmer_core.objectives.base import ContrastiveObjective
 
-class GroupedInfoNCE(nn.Module):
+
+class GroupedInfoNCE(ContrastiveObjective):
     """`InfoNCE` for ``B`` images of which each has one or more of ``P`` texts in the batch.
 
     A text must pick its image among all images. An image must pick each of its texts among that one and the texts
@@ -19,9 +23,6 @@ class GroupedInfoNCE(nn.Module):
     negative, the more it counts (Robinson et al. 2021, *Contrastive Learning with Hard Negative Samples*,
     https://arxiv.org/abs/2010.04592, eq. 4, without the correction for false negatives).
 
-    Args:
-        hardness: 0 for negatives that all count the same.
-
     Example:
         >>> unit = torch.eye(2)
         >>> round(GroupedInfoNCE()(unit, unit, torch.tensor([0, 1]), torch.tensor(1.0)).item(), 4)
@@ -30,30 +31,39 @@ class GroupedInfoNCE(nn.Module):
         0.0
     """
 
-    def __init__(self, hardness: float = 0.0) -> None:
-        super().__init__()
-        self.hardness = hardness
+    name = "grouped_infonce"
+    summary = "the same with all captions of an image at once, for captioned datasets"
+    grouped = True
 
-    def forward(self, image: Tensor, text: Tensor, owner: Tensor, scale: Tensor) -> Tensor:
+    class Config(Options):
+        hardness: float = Field(
+            0.0,
+            ge=0,
+            description="The closer a negative, the more it counts, by the power of this; 0 for all the same.",
+        )
+
+    config: Config
+
+    def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (P, D)``; a scalar.
 
         Args:
-            owner: ``(P,)`` int64 in 0..B-1, the row of each text's image.
+            image_id: ``(P,)`` int64 in 0..B-1, the row of each text's image.
             scale: Scalar, the inverse temperature.
         """
         logits = scale * text @ image.T  # (P, B)
-        own = functional.one_hot(owner, len(image)).bool()
-        to_image = functional.cross_entropy(self._weighted(logits, own, dim=1), owner)
+        own = functional.one_hot(image_id, len(image)).bool()
+        to_image = functional.cross_entropy(self._weighted(logits, own, dim=1), image_id)
         of_others = self._weighted(logits, own, dim=0).masked_fill(own, -torch.inf)
         rivals = of_others.logsumexp(dim=0)  # (B,) over the texts of other images
-        match = logits.gather(1, owner[:, None]).squeeze(1)  # (P,)
-        to_text = (torch.logaddexp(match, rivals[owner]) - match).mean()
+        match = logits.gather(1, image_id[:, None]).squeeze(1)  # (P,)
+        to_text = (torch.logaddexp(match, rivals[image_id]) - match).mean()
         return (to_image + to_text) / 2
 
     def _weighted(self, logits: Tensor, own: Tensor, dim: int) -> Tensor:
         """Logits ``(P, B)`` plus the logarithm of each negative's weight among those along a dimension."""
-        if not self.hardness or bool(own.all()):
+        if not self.config.hardness or bool(own.all()):
             return logits
-        weight = (self.hardness * logits).masked_fill(own, -torch.inf)
+        weight = (self.config.hardness * logits).masked_fill(own, -torch.inf)
         mean = weight.logsumexp(dim, keepdim=True) - (~own).sum(dim, keepdim=True).log()
-        return torch.where(own, logits, logits + self.hardness * logits - mean)
+        return torch.where(own, logits, logits + self.config.hardness * logits - mean)

@@ -1,13 +1,15 @@
 """Triplet hinge with the hardest negative."""
 
 import torch
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
-from mmer_core.errors import ConfigError
-from mmer_core.models.objectives.pairs import negatives
+from mmer_core.named import Options
+from mmer_core.objectives.base import ContrastiveObjective
+from mmer_core.objectives.pairs import negatives
 
 
-class TripletLoss(nn.Module):
+class TripletLoss(ContrastiveObjective):
     """Max of hinges of Faghri et al. 2018, *VSE++: Improving Visual-Semantic Embeddings with Hard
     Negatives*, https://arxiv.org/abs/1707.05612.
 
@@ -15,23 +17,21 @@ class TripletLoss(nn.Module):
     hardest image ``i'`` of the batch that belong to another image, averaged over the batch (the paper sums).
     A row without any negative costs nothing.
 
-    Args:
-        margin: By how much a match must beat the hardest negative, in cosine similarity; >= 0.
-
-    Raises:
-        ConfigError: ``margin`` is negative.
-
     Example:
         >>> image, text = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
         >>> round(TripletLoss()(image, text, torch.tensor([0, 1]), torch.tensor(1.0)).item(), 4)
         0.8
     """
 
-    def __init__(self, margin: float = 0.2) -> None:
-        super().__init__()
-        if not margin >= 0:
-            raise ConfigError(f"triplet loss: margin is {margin}, but it must be at least 0")
-        self.margin = margin
+    name = "triplet"
+    summary = "hinge on the hardest negative (Faghri et al. 2018)"
+
+    class Config(Options):
+        margin: float = Field(
+            0.2, ge=0, description="By how much a match must beat the hardest negative, in cosine similarity."
+        )
+
+    config: Config
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.
@@ -44,5 +44,7 @@ class TripletLoss(nn.Module):
         match = similarity.diagonal()  # (B,)
         others = similarity.masked_fill(~negatives(image_id), -torch.inf)
         hardest_text, hardest_image = others.amax(dim=1), others.amax(dim=0)  # (B,), -inf without a negative
-        hinges = [(self.margin + hardest - match).clamp(min=0) for hardest in (hardest_text, hardest_image)]
+        hinges = [
+            (self.config.margin + hardest - match).clamp(min=0) for hardest in (hardest_text, hardest_image)
+        ]
         return sum(hinges, torch.zeros_like(match)).mean()

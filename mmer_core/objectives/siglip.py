@@ -1,13 +1,18 @@
 """The pairwise sigmoid loss of SigLIP."""
 
+from typing import Any
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmer_core.models.objectives.pairs import negatives, same_image
+from mmer_core.named import Options
+from mmer_core.objectives.base import ContrastiveObjective
+from mmer_core.objectives.pairs import negatives, same_image
 
 
-class SigmoidLoss(nn.Module):
+class SigmoidLoss(ContrastiveObjective):
     """Sigmoid loss of Zhai et al. 2023, *Sigmoid Loss for Language Image Pre-Training*,
     https://arxiv.org/abs/2303.15343.
 
@@ -16,9 +21,6 @@ class SigmoidLoss(nn.Module):
     off it. Off-diagonal pairs of the same image are left out (see `pairs`).
 
     The bias is learned: give this module's parameters to the optimiser.
-
-    Args:
-        bias: Start of the learned bias; -10 in the paper, which makes up for the many negatives.
 
     Example:
         >>> unit = torch.eye(2)
@@ -29,9 +31,19 @@ class SigmoidLoss(nn.Module):
         1.3863
     """
 
-    def __init__(self, bias: float = -10.0) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.tensor(bias))
+    name = "siglip"
+    summary = "every pair is a binary question (Zhai et al. 2023)"
+
+    class Config(Options):
+        bias: float = Field(
+            -10.0, description="Start of the learned bias; -10 in the paper, for the many negatives."
+        )
+
+    config: Config
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.bias = nn.Parameter(torch.tensor(self.config.bias))
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.

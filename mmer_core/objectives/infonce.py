@@ -1,13 +1,14 @@
 """InfoNCE between images and texts."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from mmer_core.models.objectives.pairs import same_image
+from mmer_core.objectives.base import ContrastiveObjective
+from mmer_core.objectives.pairs import same_image
 
 
-class InfoNCE(nn.Module):
+class InfoNCE(ContrastiveObjective):
     """Symmetric InfoNCE of Radford et al. 2021 (CLIP), *Learning Transferable Visual Models From Natural
     Language Supervision*, https://arxiv.org/abs/2103.00020, after van den Oord et al. 2018,
     https://arxiv.org/abs/1807.03748.
@@ -23,6 +24,9 @@ class InfoNCE(nn.Module):
         >>> InfoNCE()(unit, unit, torch.tensor([0, 0]), torch.tensor(1.0)).item()
         0.0
     """
+
+    name = "infonce"
+    summary = "each image picks its text and each text its image, pair by pair (CLIP)"
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.

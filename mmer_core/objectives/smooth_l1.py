@@ -1,23 +1,19 @@
 """Smooth L1 (Huber) loss."""
 
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 from torch.nn import functional
 
-from mmer_core.errors import ConfigError
+from mmer_core.named import Options
+from mmer_core.objectives.base import ContinuousObjective
 
 
-class SmoothL1(nn.Module):
+class SmoothL1(ContinuousObjective):
     """Smooth L1 loss of Girshick 2015, *Fast R-CNN*, https://arxiv.org/abs/1504.08083, after Huber 1964;
     averaged over the batch and the dimensions.
 
     ``e^2 / (2 beta)`` where ``|e| < beta``, else ``|e| - beta / 2``: squared near the truth, and not torn
     away by a few ratings that are far off.
-
-    Args:
-        beta: Error, in the ratings' unit, at which the loss turns linear; above 0.
-
-    Raises:
-        ConfigError: ``beta`` is not above 0.
 
     Example:
         >>> import torch
@@ -25,12 +21,16 @@ class SmoothL1(nn.Module):
         1.5
     """
 
-    def __init__(self, beta: float = 1.0) -> None:
-        super().__init__()
-        if not beta > 0:
-            raise ConfigError(f"smooth L1: beta is {beta}, but it must be above 0")
-        self.beta = beta
+    name = "smooth_l1"
+    summary = "squared near the truth, linear far from it (Huber)"
+
+    class Config(Options):
+        beta: float = Field(
+            1.0, gt=0, description="Error, in points of the rating, from which the loss is linear."
+        )
+
+    config: Config
 
     def forward(self, predictions: Tensor, ratings: Tensor) -> Tensor:
         """Loss of ``predictions (B, V)`` against ``ratings (B, V)``; a scalar."""
-        return functional.smooth_l1_loss(predictions, ratings.to(predictions.dtype), beta=self.beta)
+        return functional.smooth_l1_loss(predictions, ratings.to(predictions.dtype), beta=self.config.beta)

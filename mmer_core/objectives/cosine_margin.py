@@ -1,13 +1,15 @@
 """Cosine embedding loss over all pairs of a batch."""
 
 import torch
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
-from mmer_core.errors import ConfigError
-from mmer_core.models.objectives.pairs import negatives
+from mmer_core.named import Options
+from mmer_core.objectives.base import ContrastiveObjective
+from mmer_core.objectives.pairs import negatives
 
 
-class CosineMarginLoss(nn.Module):
+class CosineMarginLoss(ContrastiveObjective):
     """Cosine embedding loss, after the contrastive loss of Hadsell et al. 2006, *Dimensionality Reduction by
     Learning an Invariant Mapping*, https://ieeexplore.ieee.org/document/1640964, as
     https://pytorch.org/docs/stable/generated/torch.nn.CosineEmbeddingLoss.html defines it for one pair.
@@ -16,23 +18,21 @@ class CosineMarginLoss(nn.Module):
     itself, then added: in one common mean ``B`` matches would drown among ``B (B - 1)`` negatives.
     Off-diagonal pairs of the same image are left out (see `pairs`).
 
-    Args:
-        margin: Similarity that negatives may keep for free, in -1..1.
-
-    Raises:
-        ConfigError: ``margin`` is outside -1..1.
-
     Example:
         >>> image, text = torch.eye(2), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
         >>> round(CosineMarginLoss()(image, text, torch.tensor([0, 1]), torch.tensor(1.0)).item(), 4)
         0.9
     """
 
-    def __init__(self, margin: float = 0.2) -> None:
-        super().__init__()
-        if not -1 <= margin <= 1:
-            raise ConfigError(f"cosine margin loss: margin is {margin}, but it must lie in -1..1")
-        self.margin = margin
+    name = "cosine_margin"
+    summary = "matches pulled together, negatives pushed below a margin"
+
+    class Config(Options):
+        margin: float = Field(
+            0.2, ge=-1, le=1, description="Cosine similarity that negatives may keep for free."
+        )
+
+    config: Config
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.
@@ -43,5 +43,5 @@ class CosineMarginLoss(nn.Module):
         """
         similarity = image @ text.T  # (B, B)
         negative = negatives(image_id)
-        pushed = torch.where(negative, (similarity - self.margin).clamp(min=0), 0)
+        pushed = torch.where(negative, (similarity - self.config.margin).clamp(min=0), 0)
         return (1 - similarity.diagonal()).mean() + pushed.sum() / negative.sum().clamp(min=1)
