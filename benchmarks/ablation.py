@@ -67,7 +67,7 @@ def added(job: TrainJob) -> dict[str, TrainJob]:
     """Variants of the job with one ingredient that the default lacks, by the name of that ingredient."""
     more = partial(_changed, job)
     return {
-        "hard negatives": more("training", grouped_infonce=GroupedInfoNCE.Config(hardness=0.5)),
+        "hard negatives": more("training", grouped_infonce=GroupedInfoNCE.Options(hardness=0.5)),
         "attention over regions": more("encoders", image=f"regions:{job.encoders.image}"),
         "attention over tokens (in place of mean and maximum)": more(
             "encoders", text=f"tokens:{bare_name(job.encoders.text)}"

@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mmer_core.config import Config, EncoderConfig, FinetuneConfig
+from mmer_core.base_config import Config
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.config import EncoderConfig, FinetuneConfig
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmer_core.config import bare_name
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.config import bare_name
 from mmer_core.errors import EncoderError
 
 GRID = 4

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from mmer_core.config import bare_name
 from mmer_core.encoders import huggingface, packaged, places365, torchvision_models
 from mmer_core.encoders.adapters import AdapterSpec, Modality, apply_tower
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.config import bare_name
 from mmer_core.encoders.meanmax import mean_and_max
 from mmer_core.encoders.mirror import mirrored
 from mmer_core.encoders.parts import GRID, TOKENS, by_region, by_token
