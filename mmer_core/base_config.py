@@ -1,4 +1,4 @@
-"""What every configuration is."""
+"""The base class of all configurations."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +9,7 @@ Split = Literal["train", "val", "test"]
 
 
 def _number(schema: dict[str, Any]) -> None:
-    """Say in which order forms show the fields: PostgreSQL does not keep that of a schema."""
+    """Number the fields, so that forms show them in order: PostgreSQL does not keep the order of a schema."""
     for position, field in enumerate(schema.get("properties", {}).values()):
         field["position"] = position
 

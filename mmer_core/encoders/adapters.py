@@ -48,7 +48,7 @@ class AdapterSpec(Config):
             return cls.model_validate_json((folder / ADAPTER_FILE).read_text())
         except (OSError, ValidationError):
             raise EncoderError(
-                f"{folder} is no adapter: it has no usable {ADAPTER_FILE}; mmer finetune makes one"
+                f"{folder} is not an adapter: it has no usable {ADAPTER_FILE}; mmer finetune makes one"
             ) from None
 
     def identity(self, folder: Path, modality: Modality) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _last_block(encoder: ImageEncoder | TextEncoder, used: list[str]) -> tuple[s
     }
     if not stacks:
         raise EncoderError(
-            f"{encoder.name} is no stack of blocks with a last one; use finetune.method lora or finetune.towers"
+            f"{encoder.name} has no stack of blocks; use finetune.method lora or finetune.towers"
         )
     longest = max(stacks, key=lambda name: stacks[name])
     last = f"{longest}.{stacks[longest] - 1}."

@@ -1,4 +1,4 @@
-"""Frozen encoders, by name, and how they are adapted."""
+"""Configuration of frozen encoders, and of their adaptation."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -16,8 +16,8 @@ class EncoderNames(Config):
         None,
         ge=32,
         le=1024,
-        description="Input side in pixels of the image encoder; its native side when not given, 224 for packaged: "
-        "ones.",
+        description="Input side in pixels of the image encoder; by default its native side, or 224 for packaged: "
+        "encoders.",
     )
     text: str
     shard_size: Annotated[int, SPEED] = Field(
@@ -27,14 +27,14 @@ class EncoderNames(Config):
     @model_validator(mode="before")
     @classmethod
     def _packaged_read_prepared_images(cls, fields: Any) -> Any:
-        """Convolutions take any side, so by default that of the prepared images; most transformers take but one."""
+        """Convolutional networks accept any side and default to that of the prepared images; most transformers do not."""
         if not isinstance(fields, dict) or fields.get("image_size") is not None:
             return fields
         name = bare_name(str(fields.get("image", cls.model_fields["image"].default)))
         return fields | ({"image_size": 224} if name.startswith("packaged:") else {})
 
     def bare(self) -> Self:
-        """The same encoders without what wraps them."""
+        """The same encoders without prefixes."""
         return self.model_copy(update={"image": bare_name(self.image), "text": bare_name(self.text)})
 
 
@@ -43,22 +43,22 @@ class FinetuneConfig(Config):
 
     method: Literal["lora", "last"] = Field(
         "lora",
-        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and what "
-        "comes after it.",
+        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and everything "
+        "after it.",
     )
     towers: Literal["both", "image", "text"] = Field(
-        "both", description="Encoders to adapt; the other stays as it is."
+        "both", description="Encoders to adapt; the other one stays unchanged."
     )
     rank: int = Field(8, ge=1, description="Rank of the additions of lora.")
     alpha: float = Field(16.0, gt=0, description="The additions of lora are scaled by alpha / rank.")
     targets: tuple[str, ...] = Field(
         (),
-        description="Names of the linear layers that lora adds to; by default an attention's queries and values.",
+        description="Names of the linear layers that lora adds to; by default the attention's queries and values.",
     )
     epochs: int = Field(
         3, ge=1, description="Passes over the training split; the best by validation is kept."
     )
-    batch_size: int = Field(64, ge=2, description="Samples a step.")
+    batch_size: int = Field(64, ge=2, description="Samples per step.")
     learning_rate: float = Field(
         1e-4, gt=0, le=1e6, description="Peak learning rate of AdamW (cosine decay)."
     )

@@ -71,7 +71,7 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
         transformers.AutoImageProcessor,
         folder,
         "has no usable preprocessor_config.json",
-        "without its preprocessing an encoder is not run",
+        "an encoder is never run without its own preprocessing",
     )
     native = native_side(processor)
     side = size or native
@@ -132,7 +132,7 @@ def load_tokenizer(folder: Path) -> Any:
         transformers.AutoTokenizer,
         folder,
         "has no usable tokenizer",
-        "a text encoder is not run without its own",
+        "a text encoder is never run without its own",
     )
 
 

@@ -40,7 +40,7 @@ def mirrored(encoder: ImageEncoder) -> ImageEncoder:
     """
     if parts(encoder.name) > 1:
         raise EncoderError(
-            f"{encoder.name} tells regions apart; name it the other way round: regions:mirror:..."
+            f"{encoder.name} has features of regions; name it the other way round: regions:mirror:..."
         )
     return MirroredEncoder(encoder)
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmer_core.captioning import captioner_identity, check_captioner
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import read_raw
-from mmer_core.datasets.model_captions import PROVENANCE, read_captions, undescribed, write_captions
+from mmer_core.datasets.model_captions import PROVENANCE, photos_to_caption, read_captions, write_captions
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Text
 from mmer_core.errors import ConfigError, DatasetError
@@ -54,7 +54,7 @@ def plan_captions(context: Context, workspace: Workspace, config: IngestConfig) 
         EncoderError: The captioner is unknown or cannot be had.
     """
     check_captioner(_named(config))
-    photos = undescribed(read_raw(config, workspace.scratch))
+    photos = photos_to_caption(read_raw(config, workspace.scratch))
     paths = list(photos.values())
     stored = any(path.is_relative_to(workspace.scratch) for path in paths)
     files = _store(paths, workspace.out) if stored else _below(paths, _base(config))

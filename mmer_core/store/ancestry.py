@@ -120,25 +120,25 @@ class Ancestry:
         )
 
     def _branches(self) -> Iterator[str]:
-        """The lines below the root; without recursion, as an index can be of thousands of versions."""
+        """The lines below the root; iterative, because an index can have thousands of versions."""
         seen = {self.root}
         waiting = [("", branch) for branch in reversed(self._below(self.root))]
         while waiting:
-            indent, (name, said, last) = waiting.pop()
+            indent, (name, prefix, last) = waiting.pop()
             corner, below = ("└── ", "    ") if last else ("├── ", "│   ")
             if name in seen and name in self.manifests:
-                yield f"{indent}{corner}{said}{name} (see above)"
+                yield f"{indent}{corner}{prefix}{name} (see above)"
             elif name is not None:
-                yield f"{indent}{corner}{said}{self._line(name)}"
+                yield f"{indent}{corner}{prefix}{self._line(name)}"
                 seen.add(name)
                 waiting += [(indent + below, branch) for branch in reversed(self._below(name))]
             else:
-                yield f"{indent}{corner}{said}"
+                yield f"{indent}{corner}{prefix}"
 
     def _below(self, name: str) -> list[tuple[str | None, str, bool]]:
-        """For each line below an artifact: its input, what is said before that, and whether the line is the last.
+        """For each line below an artifact: the input, the text before it, and whether the line is the last.
 
-        The line that only counts inputs has none.
+        The input is None for a line that only counts inputs.
         """
         inputs, left_out = self._inputs(name)
         lines: list[tuple[str | None, str]] = [(source, f"{role}: ") for role, source in inputs]

@@ -130,7 +130,7 @@ class Manifest(Draft):
             raise ValueError("two files have the same path")
         for path in paths:
             if any(str(parent) in paths for parent in PurePath(path).parents):
-                raise ValueError(f"{path!r} lies inside a path that is a file")
+                raise ValueError(f"{path!r} is inside a path that is a file")
         return value
 
     @field_validator("created")

@@ -40,7 +40,7 @@ def test_an_adapted_encoder_is_used_by_name(mmer, tmp_path):
 
     code, _, err = mmer("train", *FLICKR, "--encoders.image", "adapted:nowhere", "--encoders.text", name)
     assert code == 1
-    assert "is no artifact key" in err
+    assert "is not an artifact key" in err
 
 
 def test_the_native_side_is_the_default_for_all_but_packaged_networks():
