@@ -1,6 +1,6 @@
-"""Every `mmer` command: jobs, search, prediction, and the artifact store.
+"""The command line: every `mmer` command, built from `flows.job_table`.
 
-What this imports takes seconds; `flows.cli` is what starts, and imports it.
+Importing this takes seconds; `flows.cli` is the entry point and imports it.
 """
 
 import os
@@ -36,11 +36,11 @@ Start here:
     mmer serve                                       the same as a page in the browser
     mmer artifacts ls                                what has been made
 
-Every job takes --config FILE (TOML, YAML or JSON; or 'demo') for its flags, and flags override it. Whatever is
-in the store already is not made again. With PREFECT_API_URL set (or --prefect) a job runs as a Prefect flow
-and shows in the UI with progress and artifacts. MMER_LOG=json (or text) tells every step on standard error."""
+Every job reads its settings from --config FILE (TOML, YAML or JSON; or 'demo'); flags override them. What is in
+the store already is not made again. With PREFECT_API_URL set (or --prefect) a job runs as a Prefect flow
+and shows in the UI with progress and artifacts. MMER_LOG=json (or text) logs every step to standard error."""
 
-# Lists as people write them: --families separate joint.
+# A list is written as --families separate joint.
 app = App(
     name="mmer",
     help=HELP,
@@ -80,7 +80,7 @@ def run(tokens: Sequence[str]) -> None:
     """Run one command.
 
     Raises:
-        ConfigError: The command line, or a configuration that it names, is not as it must be.
+        ConfigError: The command line, or a configuration that it names, is invalid.
         MmerError: The command failed.
     """
     logs.start()
@@ -102,26 +102,26 @@ def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
 
 
 def _sentence(error: CycloptsError) -> str:
-    """One line of what is wrong with the command line."""
+    """What is wrong with the command line, in one line."""
     if isinstance(error.__cause__, ValidationError):
         faults = error.__cause__.errors(include_url=False)
-        # A list that lost its faulty items is faulty in turn: only the items are worth telling.
+        # A list with an invalid item is reported as invalid, too: only the item matters.
         return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
     sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, UnknownOptionError) and "Did you mean" not in sentence:
         return f"{sentence} {_cure(error)}"
-    return sentence.replace(". give ", "; give ")  # our validators' words, behind cyclopts' own
+    return sentence.replace(". give ", "; give ")  # our validators' messages follow cyclopts' own
 
 
 def _cure(error: UnknownOptionError) -> str:
-    """The option that is named like an unknown one below another heading (--epochs: --training.epochs), or the help."""
+    """The option that an unknown one stands for (--epochs: --training.epochs), or a pointer to the help."""
     ends = {
         name.lstrip("-").rpartition(".")[2]: name for of in error.argument_collection for name in of.names
     }
     wanted = (error.token.keyword or error.token.value).lstrip("-").partition("=")[0].rpartition(".")[2]
     if close := get_close_matches(wanted, ends, n=1, cutoff=0.8):
         return f"Did you mean {ends[close[0]]}?"
-    return f"{' '.join(['mmer', *(error.command_chain or ())])} --help lists those there are."
+    return f"{' '.join(['mmer', *(error.command_chain or ())])} --help lists all options."
 
 
 def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
@@ -129,7 +129,7 @@ def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
 
 
 def _fault(fault: ErrorDetails) -> str:
-    """A value that pydantic refused, under the name of its flag."""
+    """What pydantic says of an invalid value, with the name of its flag."""
     message = fault["msg"].removeprefix("Value error, ")
     fields = [field for field in fault["loc"] if isinstance(field, str)]
     if fields and fields[0] in FLAT_FIELDS:  # their flags have no prefix
@@ -137,7 +137,7 @@ def _fault(fault: ErrorDetails) -> str:
     if not fields:
         return message
     flag = ".".join(fields).replace("_", "-")
-    # A fault of several fields together would show them all, as Python prints a dictionary.
+    # An error of several fields would show them all as a Python dictionary.
     given = fault["input"]
     value = "" if isinstance(given, dict) else f" {given!r}" if not str(given).strip() else f" {given}"
     return f"--{flag}{value}: {message[0].lower()}{message[1:]}"

@@ -65,7 +65,7 @@ JOBS = (
         "finetune",
         flow="flows.jobs:finetune",
         show="flows.results:print_finetune",
-        help="Adapt encoders to a dataset; print the name by which every job then takes them.",
+        help="Adapt encoders to a dataset, and print the name that other jobs use them by.",
     ),
     Job(
         "evaluate",
@@ -77,13 +77,13 @@ JOBS = (
         "index",
         flow="flows.jobs:index",
         show="flows.results:print_index",
-        help="Build the FAISS index that `mmer search` looks in, and print what searches find and how fast.",
+        help="Build the FAISS index that `mmer search` uses, and print its recall and speed.",
     ),
     Job(
         "update-index",
         flow="flows.jobs:update_index",
         show="flows.results:print_index",
-        help="Add photos to an index or delete some, as a new version of it that searches then take.\n\n"
+        help="Add photos to an index or delete photos from it, as a new version that searches then use.\n\n"
         "For example --delete 1000268201.jpg, or --dataset manifest --root new.csv, or --compact yes.",
     ),
     Job(
@@ -93,16 +93,22 @@ JOBS = (
         help="Attack a model with changed pixels and print how often it was fooled.",
     ),
     Job(
+        "transfer",
+        flow="flows.transfer:transfer",
+        show="flows.transfer:print_transfer",
+        help="Show the successful attacks on each model to the others, and print how many those fall for.",
+    ),
+    Job(
         "poison",
         flow="flows.poisoning:poison",
         show="flows.results:print_poison",
-        help="Poison the training data, train both families on it, and tell what it did to each.",
+        help="Poison the training data, train both families on it, and print the effect on each.",
     ),
     Job(
         "report",
         flow="flows.jobs:report",
         show="flows.results:print_report",
-        help="Write the report from models that were trained and measured before.",
+        help="Write the report on trained and evaluated models.",
     ),
 )
 

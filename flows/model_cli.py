@@ -1,4 +1,4 @@
-"""`mmer card` and `mmer export`: what can be taken away of a trained model."""
+"""`mmer card` and `mmer export`: the card of a trained model, and the model as ONNX."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from mmer_core.stages.model_card import CARD_FILE, FIELDS_FILE
 from mmer_core.store import ArtifactKey
 from tasks.progress import progress_for
 
-Model = Annotated[str, Parameter(help="Key of a model; its beginning will do, or `model` for the newest.")]
+Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it; `model` for the newest.")]
 
 
 def card(model: Model = "model", *, to: Place | None = None, runtime: Runtime = RuntimeConfig()) -> None:
@@ -35,7 +35,7 @@ def card(model: Model = "model", *, to: Place | None = None, runtime: Runtime = 
         return
     files = {".md": CARD_FILE, ".json": FIELDS_FILE}
     if to.suffix not in files:
-        raise ConfigError(f"{to} must end in .md or .json, which tells its format")
+        raise ConfigError(f"{to} must end in .md or .json, which sets its format")
     try:
         write_whole(to, (made.folder / files[to.suffix]).read_text("utf-8"))
     except OSError as error:

@@ -1,7 +1,7 @@
-"""All that commands print, tables and progress apart: with what comes from data escaped.
+"""Printing lines, text and JSON; what comes from data is escaped.
 
-Nothing but this module and `flows.terminal` prints (`ruff` sees to that), so nothing in a caption, a label or
-a file's name can move the cursor, colour the screen, start a line or pass for markup.
+Only this module and `flows.terminal` print (`ruff` enforces it), so nothing in a caption, a label or a file's name
+can move the cursor, colour the screen, start a line or act as markup.
 """
 
 import sys
@@ -17,7 +17,7 @@ def say(*lines: object, error: bool = False, end: str = "\n") -> None:
 
 
 def say_text(text: str) -> None:
-    """Print a text of several lines, whose parts are escaped for its own format already."""
+    """Print several lines of text whose parts are already escaped for its format."""
     print(visible(text).removesuffix("\n"))
 
 

@@ -1,4 +1,4 @@
-"""`mmer predict`: read people in photos with a trained emotion model."""
+"""`mmer predict`: predict the emotions of people in photos."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -40,28 +40,28 @@ def predict(
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Read the emotions of people in a photo, in all photos of a folder, or in those of a CSV list.
+    """Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV list.
 
-    A photo that cannot be read gives a row with its error; the others are read.
+    A photo that cannot be read gives a row with its error; the other photos are processed.
 
     Parameters
     ----------
     photo:
         A photo; a folder of photos; or a .csv or .tsv with the column photo and, if there are any, x1,y1,x2,y2 and
-        text: a row a person.
+        text: one row per person.
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
     text:
-        A text that goes with the photo; the model does without when not given.
+        A text that goes with the photo; optional.
     detector:
-        Find the people in photos without a box: torchvision:ARCH@WEIGHTS_FILE, any of torchvision's detection
+        Detects people in photos without a box: torchvision:ARCH@WEIGHTS_FILE, any of torchvision's detection
         networks.
     detector_threshold:
-        Least confidence of the detector, 0 to 1, that counts as a person.
+        Minimum confidence of the detector for a person, 0 to 1.
     model:
         Key of an emotion model; the newest one by default.
     out:
-        Write the readings to this .csv or .json, a row or an object a person.
+        Write the predictions to this .csv or .json, one row or object per person.
     json_output:
         Print JSON instead of a table.
     """
@@ -69,13 +69,13 @@ def predict(
         check_output(out)
     single = not (photo.is_dir() or is_list(photo))
     if single:
-        read_photo(photo)  # a wrong name is told before anything is loaded
+        read_photo(photo)  # fails on a wrong name before anything is loaded
     requests = listed_photos(photo, box=box, text=text)
     others = other_files(photo) if photo.is_dir() else []
     if others:
-        say(f"{len(others)} files are no photos by their names and are left out: {_few(others)}", error=True)
+        say(f"{len(others)} files are not photos by their names and are skipped: {_few(others)}", error=True)
     with progress_bars():
-        # One photo is read before a bar could be drawn.
+        # One photo needs no progress bar.
         context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
         found = PersonDetector.load(detector, detector_threshold, context.device) if detector else None
         people = read_people(context, requests, model=model, detector=found)
@@ -98,7 +98,7 @@ def predict(
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first few names, each once."""
+    """The first few names, without duplicates."""
     different = list(dict.fromkeys(names))
     return ", ".join(different[:_NAMED]) + (", …" if len(different) > _NAMED else "")
 
@@ -114,7 +114,7 @@ def _print_prediction(reading: PersonPrediction) -> None:
 
 
 def _print_people(people: Sequence[PersonResult]) -> None:
-    """A line a person: the strongest emotions and the ratings, or the error."""
+    """One line per person: the strongest emotions and the ratings, or the error."""
     rows = []
     for person in people:
         box = " ".join(map(str, person.box)) if person.box else "whole photo"

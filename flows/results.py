@@ -7,9 +7,10 @@ from typing import Any
 from flows.jobs import Ingested, Trained
 from flows.output import say
 from flows.terminal import say_table
+from mmer_core.attacks.record import CurvesSummary
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.reporting import REPORT_FILE
@@ -59,20 +60,19 @@ def print_evaluate(context: Context, key: str) -> None:
 def _print_metrics(context: Context, evaluation: str) -> None:
     """A model's metrics with their intervals, beside chance."""
     artifact = context.artifact(ArtifactKey.parse(evaluation))
-    metrics = load_metrics(artifact.folder)
-    baselines = _no_skill(metrics)
+    record = load_evaluation(artifact.folder)
     rows = [
         (
             name,
-            _number(one["value"]),
-            f"{_number(one['low'])} to {_number(one['high'])}",
-            _number(baselines.get(name)),
+            _number(one.value),
+            f"{_number(one.low)} to {_number(one.high)}",
+            _number(record.baselines.get(name)),
         )
-        for name, one in metrics["metrics"].items()
+        for name, one in record.metrics.items()
     ]
-    say(f"{artifact.summary['family']} model on {metrics['split']}")
+    say(f"{artifact.summary['family']} model on {record.split}")
     say_table(("metric", "value", "95 % interval", "no skill"), rows)
-    for side, labels in metrics.get("unmatched_labels", {}).items():
+    for side, labels in record.unmatched_labels:
         if labels:
             say(f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}")
 
@@ -92,14 +92,13 @@ def print_finetune(context: Context, key: str) -> None:
 def print_seeds(context: Context, made: Sequence[Trained]) -> None:
     """Mean and sample standard deviation of every metric over the seeds, and the keys of the models."""
     artifacts = [context.artifact(ArtifactKey.parse(one.evaluation)) for one in made]
-    metrics = [load_metrics(artifact.folder) for artifact in artifacts]
-    baselines = _no_skill(metrics[0])
+    records = [load_evaluation(artifact.folder) for artifact in artifacts]
     rows = []
-    for name in metrics[0]["metrics"]:
-        values = [one["metrics"][name]["value"] for one in metrics]
-        rows.append((name, _spread(values), _number(baselines.get(name))))
-    say(f"{artifacts[0].summary['family']} model on {metrics[0]['split']}")
-    say_table(("metric", f"mean ± std of {len(metrics)} seeds", "no skill"), rows)
+    for name in records[0].metrics:
+        values = [one.metrics[name].value for one in records]
+        rows.append((name, _spread(values), _number(records[0].baselines.get(name))))
+    say(f"{artifacts[0].summary['family']} model on {records[0].split}")
+    say_table(("metric", f"mean ± std of {len(records)} seeds", "no skill"), rows)
     say(*(f"model {one.model}" for one in made))
 
 
@@ -134,17 +133,17 @@ def _print_protocol(summary: dict[str, Any]) -> None:
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
     for target, one in summary["search"].items():
         if not one["reached"]:
-            say(f"warning: the {target} index misses the recall asked for at any {one['parameter']}")
+            say(f"warning: the {target} index misses the requested recall at every {one['parameter']}")
 
 
 def print_robustness(context: Context, key: str) -> None:
     """Success of attacks by the number of changed pixels."""
     rows = []
-    for row in context.artifact(ArtifactKey.parse(key)).summary["curves"]:
-        success = row["success"]
-        interval = f"{_number(success['low'])} to {_number(success['high'])}"
-        cells = (row["attack"], row["pixels"], row["n"], _number(success["value"]), interval)
-        rows.append((*cells, _number(row["median_queries"])))
+    for point in context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves:
+        success = point.success
+        interval = f"{_number(success.low)} to {_number(success.high)}"
+        cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
+        rows.append((*cells, _number(point.median_queries)))
     say_table(("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries"), rows)
 
 
@@ -160,12 +159,6 @@ def print_poison(context: Context, key: str) -> None:
     say(f"{artifact.summary['dataset']}: poisons for {artifact.summary['target']}")
     say_table(columns, rows)
     say(artifact.folder / PAGE_FILE)
-
-
-def _no_skill(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """What chance or the best constant scores, by the name of the metric."""
-    baselines: dict[str, float | None] = metrics["baselines"]
-    return baselines | {"map": baselines.get("chance_map"), "vad_mae": baselines.get("constant_vad_mae")}
 
 
 def _spread(values: Sequence[float | None]) -> str:

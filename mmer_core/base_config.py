@@ -1,5 +1,6 @@
 """What every configuration is."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -17,3 +18,14 @@ class Config(BaseModel):
     """Base of all configurations: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_number)
+
+
+@dataclass(frozen=True)
+class NotInKey:
+    """Marks a field, as in ``Annotated[int, SPEED]``, that is not part of an artifact's key; all others are."""
+
+    reason: str
+
+
+SPEED = NotInKey("it says how fast, where, or in which pieces, and changes nothing in what comes out")
+BY_CONTENT = NotInKey("it says where something is; the key holds the content instead")

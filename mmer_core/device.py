@@ -6,7 +6,7 @@ from mmer_core.errors import ConfigError
 
 
 def select_device(name: str) -> torch.device:
-    """``auto`` is CUDA, else MPS, else the CPU; a device that is asked for by name must be there.
+    """``auto`` prefers CUDA, then MPS, then the CPU; a device given by name must be available.
 
     Raises:
         ConfigError: The device is not available on this machine.

@@ -1,7 +1,7 @@
-"""Making files last, on file systems that do not offer everything.
+"""Making files durable, also on file systems with limited features.
 
-FAT, SMB shares, FUSE and some network file systems refuse to sync a folder or to change a mode. What they do not offer
-does not make a write fail; an error of the disk itself (full, broken) does.
+FAT, SMB shares, FUSE and some network file systems cannot sync a folder or change a mode. A missing feature does not
+make a write fail; an error of the disk itself (full, broken) does.
 """
 
 import errno
@@ -17,13 +17,13 @@ _NO_LINKS = _NOT_OFFERED | {errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV
 
 
 def sync(descriptor: int) -> None:
-    """Return when what was written to a file would outlive a power cut, as far as its file system can tell."""
+    """Flush a file to disk, so that its contents survive a power failure, as far as its file system supports it."""
     with _tolerated(_NOT_OFFERED):
         os.fsync(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
-    """The same for the names in a folder."""
+    """Flush the directory entries of a folder in the same way."""
     with _tolerated(_NO_FOLDER_SYNC):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -33,18 +33,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def set_mode(file: int | Path, mode: int) -> None:
-    """Change the permissions of a file or folder where they can be changed."""
+    """Change the permissions of a file or folder, if the file system allows it."""
     with _tolerated(_NO_MODES):
         os.fchmod(file, mode) if isinstance(file, int) else os.chmod(file, mode)
 
 
 def no_links(error: OSError) -> bool:
-    """Whether an error of `os.link` says that the file system has no hard links, or no more for this file."""
+    """Whether an error of `os.link` means that the file system has no hard links, or no more for this file."""
     return error.errno in _NO_LINKS
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its parents so that they outlive a power cut."""
+    """Create a folder and its parents durably."""
     if folder.is_dir():
         return
     make_folder(folder.parent)

@@ -1,4 +1,4 @@
-"""The errors users meet. Each message is one sentence: what is wrong, where, and what to do."""
+"""Errors shown to users. Each message is one sentence: what is wrong, where, and what to do."""
 
 from mmer_core.escaping.visible import one_line
 
@@ -6,8 +6,8 @@ from mmer_core.escaping.visible import one_line
 class MmerError(Exception):
     """Base of every error that mmer raises on purpose; the command line prints it without a traceback.
 
-    A message quotes names, lines and values that others wrote, and is shown by terminals, logs, pages and Prefect: it is
-    one line, in which nothing acts.
+    A message quotes names, lines and values from external data and is shown by terminals, logs, pages and Prefect. It is
+    therefore a single line without control characters.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -15,7 +15,7 @@ class MmerError(Exception):
 
 
 class ConfigError(MmerError):
-    """A parameter has a value that cannot work."""
+    """A parameter has an invalid value."""
 
 
 class DatasetError(MmerError):
@@ -35,20 +35,20 @@ class ArtifactNotFound(StoreError):
 
 
 class ArtifactCorrupt(StoreError):
-    """An artifact's bytes are not those its manifest promises."""
+    """An artifact's bytes do not match its manifest."""
 
 
 class ArtifactConflict(StoreError):
-    """Another artifact with different content already stands under this key."""
+    """Another artifact with different content already exists under this key."""
 
 
 class AttackError(MmerError):
-    """An attack was asked for something that is not defined."""
+    """An attack was configured or called outside its definition."""
 
 
 class PoisonError(MmerError):
-    """A poison, a trigger or a detector was asked for something that is not defined."""
+    """A poison, a trigger or a detector was configured or called outside its definition."""
 
 
 class EngineError(MmerError):
-    """What runs the shards cannot be reached, or died."""
+    """The engine that runs the shards cannot be reached, or died."""

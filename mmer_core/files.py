@@ -1,4 +1,4 @@
-"""Writing a file or a folder whole or not at all."""
+"""Atomic writes of files and folders."""
 
 import os
 import shutil
@@ -12,10 +12,10 @@ from mmer_core.errors import ConfigError, MmerError
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write bytes, or text as UTF-8; a file of that name is replaced only when the new one is complete and on disk.
+    """Write bytes, or text as UTF-8, atomically; an existing file is replaced once the new one is complete and on disk.
 
-    Names of files need not be text: what UTF-8 lacks is written as ``\\udcff``, as terminals show it.
-    Missing folders are made. Raises `OSError` when the file cannot be written.
+    File names in the text may hold bytes that are not UTF-8; these are written as ``\\udcff``, as in terminals.
+    Missing folders are created. Raises `OSError` if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -24,7 +24,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
             file.write(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
             file.flush()
             sync(file.fileno())
-        # mkstemp makes files private; what is written here is for everyone whom the umask allows.
+        # mkstemp makes files private, but this file should have the permissions of the umask.
         umask = os.umask(0)
         os.umask(umask)
         set_mode(Path(temporary), 0o666 & ~umask)
@@ -36,11 +36,11 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that gets its name when the block ends, and is removed when the block raises.
+    """A new folder to fill; it gets its name when the block ends, and is removed if the block raises.
 
     Raises:
-        ConfigError: Something of that name exists already.
-        MmerError: The folder cannot be made.
+        ConfigError: The path already exists.
+        MmerError: The folder cannot be created.
     """
     if os.path.lexists(path):
         raise ConfigError(f"{path} exists already; name a folder that does not")

@@ -1,4 +1,4 @@
-"""A trained model with its calibration, applied to a split, a text or a photo."""
+"""A trained model with its calibration, applied to features of a split, a text or a photo."""
 
 import json
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class TrainedModel:
 
     @classmethod
     def open(cls, folder: Path, device: torch.device) -> "TrainedModel":
-        """Raises `ConfigError` when the folder is not a trained model."""
+        """Open a model's folder. Raises `ConfigError` if it is not a trained model."""
         model, spec = load_model(folder)
         return cls(folder, model.to(device), spec, device)
 
@@ -55,20 +55,20 @@ class TrainedModel:
 
     @cached_property
     def thresholds(self) -> FloatArray:
-        """``(C,)`` probabilities from which a category counts as present (best F1 on val)."""
+        """``(C,)`` probabilities from which on a category counts as present (best F1 on val)."""
         return np.array(self._calibration["thresholds"])
 
     @torch.inference_mode()
     def emotions(self, streams: dict[str, Tensor], present: Presence | None = None) -> EmotionPrediction:
-        """Predict from features by stream, each ``(N, D_stream)``; streams may be left out, and ``present``
-        may deny some samples theirs."""
+        """Predict from features by stream, each ``(N, D_stream)``. Streams may be missing for the whole batch (no key)
+        or for single samples (``present`` is False)."""
         with running():
             output = self._emotion_model(_to(streams, self.device), _to(present or {}, self.device))
         probabilities = self.scaling.probabilities(output.logits.cpu().numpy())
         return EmotionPrediction(probabilities, output.ratings.cpu().numpy(), output)
 
     def calibrated_logits(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
-        """``(N, C)`` log-odds of the calibrated probabilities: what an attack on emotions looks at."""
+        """``(N, C)`` log-odds of the calibrated probabilities, the scores for attacks on emotions."""
         output: EmotionOutput = self._emotion_model(streams, present)
         slope, intercept = (
             torch.as_tensor(values, dtype=torch.float32, device=self.device)
@@ -77,7 +77,7 @@ class TrainedModel:
         return slope * output.logits + intercept
 
     def ratings(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
-        """``(N, V)`` ratings, on the scale of the dataset: what an attack on ratings looks at."""
+        """``(N, V)`` ratings on the dataset's scale, the scores for attacks on ratings."""
         output: EmotionOutput = self._emotion_model(streams, present)
         return output.ratings
 
@@ -95,7 +95,7 @@ class TrainedModel:
 
     @property
     def retrieval_model(self) -> RetrievalModel:
-        """Raises `ConfigError` for an emotion model."""
+        """The model, if it is a retrieval model. Raises `ConfigError` otherwise."""
         if not isinstance(self.model, RetrievalModel):
             raise ConfigError(
                 f"the model trained on {self.spec.dataset} reads emotions; give a retrieval model"

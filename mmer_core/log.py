@@ -1,7 +1,7 @@
-"""What happens, for people and for machines: records of the logger ``mmer``, as text or as one JSON object a line.
+"""Events for people and machines: records of the logger ``mmer``, as text or as one JSON object per line.
 
-Commands print warnings, and all of it where ``MMER_LOG`` asks for that. Elsewhere nothing is printed unless an application
-sets up the logger ``mmer`` itself.
+Commands print warnings, or all events if ``MMER_LOG`` is set. Library code prints nothing unless the application
+configures the logger ``mmer`` itself.
 """
 
 import logging
@@ -20,24 +20,24 @@ _FORMS = ("json", "text")
 _RUN = "MMER_RUN_ID"
 
 _logger = logging.getLogger("mmer")
-_logger.addHandler(logging.NullHandler())  # or Python would print the errors where nobody set logging up
+_logger.addHandler(logging.NullHandler())  # otherwise Python prints errors when logging is not configured
 _identity: Callable[[], Mapping[str, str]] = dict
 
 
 def event(message: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Log a sentence, with the same as fields for machines: ``stage``, ``artifact``, ``sample``, ...
+    """Log a sentence together with its data as fields: ``stage``, ``artifact``, ``sample``, ...
 
-    The sentence is escaped for whoever shows it, in Prefect too; the fields hold data as they are.
+    The sentence is escaped for display, also by Prefect; the fields hold the data unchanged.
     """
     if _logger.isEnabledFor(level):
         _logger.log(level, "%s", one_line(message), extra={"mmer": {**_identity(), **fields}})
 
 
 def wanted() -> str | None:
-    """``json`` or ``text`` where ``MMER_LOG`` asks for one of them.
+    """The format in ``MMER_LOG``, ``json`` or ``text``; None if unset.
 
     Raises:
-        ConfigError: It asks for something else.
+        ConfigError: It has another value.
     """
     form = os.environ.get(VARIABLE) or None
     if form not in (None, *_FORMS):
@@ -46,10 +46,10 @@ def wanted() -> str | None:
 
 
 def start(identity: Callable[[], Mapping[str, str]]) -> None:
-    """Print what `wanted` says to standard error from now on, with the ids of the run in every record.
+    """Print events to standard error in the `wanted` format, with the ids of the run in every record.
 
-    Where it says nothing, warnings are printed as sentences. The id of a run without a server is made here, and processes
-    that it starts have the same.
+    Without a format, only warnings are printed, as sentences. A run without a server gets its id here, and passes it on
+    to the processes that it starts.
     """
     global _identity
     form = wanted()
@@ -57,7 +57,7 @@ def start(identity: Callable[[], Mapping[str, str]]) -> None:
     if any(isinstance(handler, _Handler) for handler in _logger.handlers):
         return
     _logger.removeHandler(_warnings)
-    _logger.propagate = False  # Prefect prints all warnings, too
+    _logger.propagate = False  # otherwise Prefect prints the warnings again
     if form is None:
         _logger.addHandler(_warnings)
         return
@@ -69,24 +69,24 @@ def start(identity: Callable[[], Mapping[str, str]]) -> None:
 
 
 def formatter() -> logging.Formatter:
-    """What makes a line of a record, as ``MMER_LOG`` asks for it; text where it asks for nothing."""
+    """The formatter of the format in ``MMER_LOG``; text if unset."""
     return _Json() if wanted() == "json" else _Text()
 
 
 def own_run() -> str:
-    """Id of this run of the command line, in ``MMER_RUN_ID``."""
+    """Id of this run of the command line, kept in ``MMER_RUN_ID``."""
     return os.environ.setdefault(_RUN, uuid.uuid4().hex)
 
 
 class _Handler(logging.StreamHandler):
-    """To be known again."""
+    """A class of its own, so that `start` recognises its handler."""
 
 
 class _Warnings(logging.StreamHandler):
-    """Warnings and errors as sentences, on what is standard error by then."""
+    """Prints warnings and errors as sentences on the current standard error."""
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self, logging.WARNING)  # that of a stream would keep one
+        logging.Handler.__init__(self, logging.WARNING)  # StreamHandler would bind sys.stderr now
         self.setFormatter(_Text("mmer: %(message)s"))
 
     @property
@@ -95,7 +95,7 @@ class _Warnings(logging.StreamHandler):
 
 
 class _Text(logging.Formatter):
-    """Records as text, each on a line of its own, its exception included."""
+    """Records as single lines of text, including exceptions."""
 
     def __init__(self, form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
         super().__init__(form)

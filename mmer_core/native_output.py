@@ -1,4 +1,4 @@
-"""What compiled libraries print."""
+"""Redirecting the output of compiled libraries."""
 
 import ctypes
 import os
@@ -13,10 +13,10 @@ _diverting = threading.Lock()
 
 @contextmanager
 def native_output_to_stderr() -> Iterator[None]:
-    """Let what C and C++ print to standard output go to standard error, while the block runs.
+    """Redirect what C and C++ code prints on standard output to standard error while the block runs.
 
-    Standard output is for answers: FAISS prints a line for every index whose lists are on disk, in the middle of the
-    JSON that somebody asked for.
+    Standard output is for results: FAISS prints a line for every index with lists on disk, which would end up in the
+    middle of JSON output.
     """
     library = ctypes.CDLL(None)
     with _diverting:
@@ -27,6 +27,6 @@ def native_output_to_stderr() -> Iterator[None]:
             os.dup2(_STDERR, _STDOUT)
             yield
         finally:
-            library.fflush(None)  # C keeps lines back when nobody watches
+            library.fflush(None)  # C buffers output when it is not a terminal
             os.dup2(kept, _STDOUT)
             os.close(kept)

@@ -1,8 +1,8 @@
 """Running a frozen network fast: PyTorch, or an inference runtime where one is installed and faster.
 
 On the CPU, OpenVINO (extra ``fast``) and ONNX Runtime (extra ``onnx``) run convolutional networks in float32
-two to four times as fast as eager PyTorch. Both are asked for float32 throughout, and both are checked
-against PyTorch before they are trusted.
+two to four times as fast as eager PyTorch. Both are configured for float32 throughout, and their output is checked
+against PyTorch before they are used.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from mmer_core.errors import ConfigError
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 Runs = Callable[..., Any]  # tensors to a tensor, or to a list of them
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
-_TOLERANCE = 1e-4  # relative to the largest output; other orders of summation differ by about 1e-6
+_TOLERANCE = 1e-4  # relative to the largest output; a different order of summation alone gives about 1e-6
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
 
 
@@ -31,9 +31,9 @@ class Compiled:
     """A network ready to run on batches of one size.
 
     Attributes:
-        run: ``(B, C, H, W)`` float32 of the example's shape to what the module returns.
-        runtime: What runs it.
-        sentence: The same for people, with the reason where it is not the one that was asked for.
+        run: ``(B, C, H, W)`` float32 of the example's shape to the module's output.
+        runtime: The runtime in use.
+        sentence: A description for people, with the reason if it is not the preferred runtime.
     """
 
     run: Callable[[Tensor], Tensor]
@@ -44,11 +44,11 @@ class Compiled:
 def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto") -> Compiled:
     """Prepare ``module`` for batches of the shape and device of ``example`` ``(B, C, H, W)``.
 
-    ``auto`` takes the first of OpenVINO, ONNX Runtime and PyTorch that is installed and works; on another
-    device than the CPU, PyTorch.
+    ``auto`` uses the first of OpenVINO, ONNX Runtime and PyTorch that is installed and works; on devices other than
+    the CPU, PyTorch.
 
     Raises:
-        ConfigError: The runtime asked for by name is not installed, or cannot run this network.
+        ConfigError: The named runtime is not installed, or cannot run this network.
     """
     if runtime == "torch" or (runtime == "auto" and example.device.type != "cpu"):
         return _torch(module, "PyTorch runs the dense part")
@@ -64,7 +64,7 @@ def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto
 
 
 class Refused(Exception):
-    """A runtime is not there, or does not run this network; the message says which and why."""
+    """A runtime is not installed, or cannot run this network; the message says which and why."""
 
 
 _TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
@@ -83,18 +83,18 @@ def _torch(module: nn.Module, sentence: str) -> Compiled:
 def compile_graph(
     make: Callable[[], GraphModule], expect: Runs, examples: Sequence[Tensor]
 ) -> Callable[..., list[Tensor]]:
-    """Let OpenVINO run a graph of aten operations, on tensors of the shapes of ``examples``.
+    """Run a graph of aten operations with OpenVINO, for tensors of the shapes of ``examples``.
 
     Args:
-        make: Gives the graph, as `torch.fx.experimental.proxy_tensor.make_fx` does; float32 on the CPU throughout.
-        expect: The same in PyTorch, which OpenVINO has to agree with.
-        examples: A value for every input, to compare the two with.
+        make: Makes the graph, as `torch.fx.experimental.proxy_tensor.make_fx` does; float32 on the CPU throughout.
+        expect: The same function in PyTorch, with which OpenVINO must agree.
+        examples: A value for every input, for that comparison.
 
     Returns:
-        What takes the inputs and returns the outputs, from any thread.
+        A thread-safe function from the inputs to the outputs.
 
     Raises:
-        Refused: OpenVINO is not installed, does not know an operation, or gives something else.
+        Refused: OpenVINO is not installed, lacks an operation, or disagrees with PyTorch.
     """
     return _trusted("openvino", lambda: _openvino_graph(make()), expect, examples)
 
@@ -107,16 +107,16 @@ def _checked(name: str, module: nn.Module, example: Tensor) -> Callable[[Tensor]
 
 
 def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Sequence[Tensor]) -> Runs:
-    """What ``build`` returns, if it gives for the examples what ``expect`` gives."""
+    """The function that ``build`` returns, if it agrees with ``expect`` on the examples."""
     if importlib.util.find_spec(name) is None:
         raise Refused(f"{_TITLES[name]} is not installed (pip install 'mmer[{_EXTRAS[name]}]')")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they trace with what torch deprecates
+            warnings.simplefilter("ignore")  # tracing uses deprecated parts of torch
             run = build()
             with torch.no_grad():
                 expected, found = expect(*examples), run(*examples)
-    except Exception as error:  # whatever a runtime may raise for a network that it does not know
+    except Exception as error:  # runtimes may raise anything for a network that they do not support
         raise Refused(f"{_TITLES[name]} cannot run this network ({type(error).__name__})") from error
     for one, other in zip(_listed(expected), _listed(found), strict=True):
         difference = float((other - one).abs().max() / one.abs().max().clamp(min=1e-12))
@@ -143,7 +143,7 @@ def _openvino_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     with torch.no_grad():
-        decoder = TorchFXPythonDecoder(graph)  # has to be there until the conversion is done
+        decoder = TorchFXPythonDecoder(graph)  # must stay alive until the conversion is done
         frontend = FrontEndManager().load_by_framework("pytorch")
         return _infer(frontend.convert(frontend.load(decoder)))
 
@@ -155,13 +155,13 @@ def _infer(model: Any) -> Callable[..., list[Tensor]]:
     core, mine = openvino.Core(), threading.local()
 
     def run(*inputs: Tensor) -> list[Tensor]:
-        # Compiled for every thread: those that share a compiled model wait for one another.
+        # Compiled once per thread: threads that share a compiled model wait for one another.
         if not hasattr(mine, "request"):
             settings: dict[str, Any] = {
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "INFERENCE_PRECISION_HINT": "f32",
                 "PERFORMANCE_HINT": "LATENCY",
-                "ENABLE_CPU_PINNING": False,  # workers would all be pinned to the same core
+                "ENABLE_CPU_PINNING": False,  # otherwise all workers are pinned to the same core
             }
             mine.request = core.compile_model(model, "CPU", settings).create_infer_request()
         arrays = {at: tensor.contiguous().numpy() for at, tensor in enumerate(inputs)}

@@ -1,15 +1,15 @@
-"""JSON from outside, read without choosing among what it says twice, and without numbers that are none."""
+"""Strict parsing of external JSON: duplicate names and invalid numbers are errors, not silently resolved."""
 
 import json
 from typing import Any
 
 
 def parse(text: str) -> Any:
-    """A JSON value.
+    """Parse a JSON value.
 
     Raises:
-        ValueError: It is no JSON, or is outside of what JSON has one meaning for: a name that stands twice in an
-            object, NaN or Infinity, numbers beyond the largest double, nesting without end.
+        ValueError: It is not JSON, or has no unique meaning: duplicate names in an object, NaN or Infinity, numbers
+            beyond the largest double, or excessive nesting.
     """
     try:
         return _STRICT.decode(text)
@@ -18,7 +18,7 @@ def parse(text: str) -> Any:
 
 
 def parse_line(line: str) -> Any:
-    """The value on a line of JSON Lines; a comma behind it, as in a list, is no part of it. Raises as `parse`."""
+    """Parse a line of JSON Lines; a trailing comma, as in a list, is ignored. Raises as `parse` does."""
     try:
         return parse(line.rstrip().removesuffix(","))
     except json.JSONDecodeError as error:
@@ -28,12 +28,12 @@ def parse_line(line: str) -> Any:
 
 
 def parse_leniently(text: str) -> Any:
-    """The same for a file that is one value: a fault costs only the object that holds it.
+    """Parse a file that is a single value, so that a fault affects only the object that holds it.
 
-    A name that occurs twice in an object has the value `TWICE`; NaN, infinity and endless integers are floats.
+    A duplicate name in an object gets the value `TWICE`; NaN, infinity and huge integers become floats.
 
     Raises:
-        ValueError: It is no JSON, or nested without end.
+        ValueError: It is not JSON, or nested excessively.
     """
     try:
         return _LENIENT.decode(text)
@@ -42,7 +42,7 @@ def parse_leniently(text: str) -> Any:
 
 
 _DIGITS = 4000
-"""Of an integer: Python refuses to read longer ones, which take more than linear time."""
+"""Digits of an integer; Python refuses to parse longer ones, which takes more than linear time."""
 
 
 class _Twice:
@@ -51,13 +51,13 @@ class _Twice:
 
 
 TWICE = _Twice()
-"""In place of the values of a name that stands twice in an object."""
+"""Replaces the values of a name that occurs twice in an object."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError(f"the name {_repeated(pairs)[0]!r} stands twice in one object: keep one")
+        raise ValueError(f"the name {_repeated(pairs)[0]!r} occurs twice in one object: keep one")
     return fields
 
 

@@ -1,7 +1,7 @@
-"""Our own CSV files: what is written as text is read back as the same text.
+"""CSV files of our own: text is read back exactly as it was written.
 
-A file has a header, UTF-8 without a mark, and ends its rows with a line feed. A cell that holds a comma, a quote or a
-line break of any kind is quoted. What is not given (None, NaN) is an empty cell.
+A file has a header, is UTF-8 without a byte order mark, and ends its rows with a line feed. Cells that hold a comma, a
+quote or a line break of any kind are quoted. Missing values (None, NaN) are empty cells.
 """
 
 import re
@@ -13,7 +13,7 @@ import pandas as pd
 
 Kind = type[str | int | float | bool]
 
-# The csv module of Python 3.11 leaves a carriage return without quotes, and readers then see a new row.
+# The csv module of Python 3.11 does not quote a carriage return, and readers then see a new row.
 _NEEDS_QUOTES = re.compile('[",\r\n]')
 
 
@@ -24,7 +24,7 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Itera
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a file row by row; numbers are written with as many digits as they have."""
+    """Write a file row by row; numbers keep all their digits."""
     with path.open("w", encoding="utf-8", newline="") as file:
         file.writelines(csv_lines(columns, rows))
 
@@ -37,14 +37,14 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
 def read_table(
     path: Path, kinds: Mapping[str, Kind] | None = None, others: type[str | float] = str
 ) -> pd.DataFrame:
-    """Read what this module wrote.
+    """Read a file written by this module.
 
     Args:
-        kinds: Columns that are not text; an empty cell of floats is NaN.
-        others: What all columns are that ``kinds`` does not name.
+        kinds: Types of columns that are not text; an empty cell of a float column is NaN.
+        others: Type of all columns not in ``kinds``.
     """
     known = kinds or {}
-    # Integers are the reader's own; the rest is text until it is known to be something else.
+    # pandas parses the integers; all other columns are read as text and converted below.
     types: defaultdict[str, type] = defaultdict(
         lambda: str, {name: int for name in known if known[name] is int}
     )
@@ -59,7 +59,7 @@ def read_table(
 
 
 def joined(names: Iterable[str], separator: str = ";") -> str:
-    """Names in one cell. A name that holds the separator or a quote is quoted, as in a CSV."""
+    """Join names in one cell. A name that contains the separator or a quote is quoted, as in a CSV."""
     return separator.join(
         '"' + name.replace('"', '""') + '"' if separator in name or '"' in name else name for name in names
     )
@@ -67,7 +67,7 @@ def joined(names: Iterable[str], separator: str = ";") -> str:
 
 def _line(cells: Sequence[object]) -> str:
     if len(cells) == 1 and not (text := _text(cells[0])).strip():
-        return f'"{text}"\n'  # a line with nothing but blanks in it would be no row
+        return f'"{text}"\n'  # unquoted, a blank line would not count as a row
     return ",".join(map(_cell, cells)) + "\n"
 
 

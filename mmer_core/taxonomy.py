@@ -1,4 +1,4 @@
-"""The label spaces and the published figures that results are read against."""
+"""The label spaces, and published results for comparison."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ EMOTIC_CATEGORIES: Final[tuple[str, ...]] = (
 """The 26 categories of EMOTIC in the order of the reference converter (alphabetical)."""
 
 VAD: Final[tuple[str, ...]] = ("valence", "arousal", "dominance")
-"""The continuous dimensions, each rated from 1 to 10."""
+"""The continuous dimensions, each rated in 1..10."""
 
 VAD_RANGE: Final[tuple[float, float]] = (1.0, 10.0)
 

@@ -1,4 +1,4 @@
-"""The lines of a text file from outside, whatever Unicode encoding it has."""
+"""The lines of an external text file in any Unicode encoding."""
 
 import codecs
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins with the mark of UTF-16, so it is tried first
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # starts with the mark of UTF-16, so it must be tried first
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -20,10 +20,10 @@ DAMAGED = "bytes that are not UTF-8: save the file as UTF-8"
 
 @dataclass(frozen=True)
 class Text:
-    """A file's lines, each with its line break: LF or CR LF; or CR in a file without LF. No other character ends a line.
+    """A file's lines, each with its line break: LF or CR LF, or CR in a file without LF. No other character ends a line.
 
     Attributes:
-        damaged: Places of lines (from 0) with bytes that are no text in the file's encoding; they are U+FFFD.
+        damaged: Indices (from 0) of lines with bytes that are invalid in the file's encoding and became U+FFFD.
     """
 
     lines: list[str]
@@ -31,7 +31,7 @@ class Text:
 
 
 def read_lines(path: Path) -> Text:
-    """Read UTF-8, or the encoding that a byte order mark names (UTF-16, UTF-32).
+    """Read UTF-8, or the encoding given by a byte order mark (UTF-16, UTF-32).
 
     Raises:
         OSError: The file cannot be read.
@@ -46,7 +46,7 @@ def read_text(path: Path) -> tuple[str, list[int]]:
 
 
 def decoded(content: bytes) -> Text:
-    """The lines of these bytes."""
+    """Decode these bytes into lines."""
     mark, encoding = next((one for one in _MARKS if content.startswith(one[0])), (b"", "utf-8"))
     content = content.removeprefix(mark)
     try:
@@ -64,5 +64,5 @@ def decoded(content: bytes) -> Text:
 
 
 def _split(text: str) -> list[str]:
-    # Not str.splitlines, which ends lines at U+2028, form feeds and others that captions hold.
+    # str.splitlines would also split at U+2028, form feeds and other characters that occur in captions.
     return list(io.StringIO(text, newline="\n" if "\n" in text else "\r"))

@@ -5,21 +5,21 @@ from contextlib import contextmanager
 
 import torch
 
-# What torch uses when nobody shares: all cores, or what OMP_NUM_THREADS says. Read once, because while one
-# shard runs, another thread sees that shard's part as the number in force.
+# torch's default number of threads: all cores, or OMP_NUM_THREADS. Read once, because while one shard runs, another
+# thread would see that shard's share as the current number.
 _ALL = torch.get_num_threads()
 
 
 def share(workers: int) -> int:
-    """Threads for each of so many workers, at least one."""
+    """Threads per worker, at least one."""
     return max(1, _ALL // workers)
 
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Let torch use one worker's share of its threads in this thread, and all of them again afterwards.
+    """Limit torch in this thread to one worker's share of the threads, and restore the default afterwards.
 
-    One forward pass on one core each makes better use of two cores than two passes that fight for both.
+    Two forward passes on one core each use two cores better than two passes that compete for both.
     """
     if workers <= 1:
         yield

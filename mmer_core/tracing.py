@@ -1,7 +1,7 @@
-"""Running networks side by side, and tracing one alone.
+"""Running networks concurrently, and tracing one exclusively.
 
-To trace a network, as torch.fx and the exporters behind the inference runtimes do, torch replaces methods of every
-module of the process for the time being: a network that another thread runs meanwhile fails, or is traced as well.
+To trace a network, as torch.fx and the exporters of inference runtimes do, torch temporarily patches methods of every
+module in the process. A network that another thread runs meanwhile would fail, or be traced as well.
 """
 
 import threading
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 
 class _Gate:
-    """Many may run, or one may trace; who waits to trace goes first."""
+    """A lock that many runs or one trace may hold; a waiting trace has priority."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -21,7 +21,7 @@ class _Gate:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """While this thread runs networks; may be nested, and inside of `tracing`."""
+        """Hold the lock while this thread runs networks; may be nested, also inside `tracing`."""
         if self._inside:
             yield
             return
@@ -33,13 +33,13 @@ class _Gate:
 
     @contextmanager
     def tracing(self) -> Iterator[None]:
-        """While this thread traces a network; not inside of `running`, which would wait for itself."""
+        """Hold the lock exclusively while this thread traces; inside `running` it would deadlock."""
         assert not self._inside, "a network is traced while this thread runs one"
         with self._changed:
             self._wanting += 1
             try:
                 self._changed.wait_for(lambda: not self._tracing and not self._running)
-            finally:  # also when interrupted, or nobody would run any more
+            finally:  # also when interrupted, or all other threads would wait forever
                 self._wanting -= 1
             self._tracing = True
         with self._entered():
@@ -57,7 +57,7 @@ class _Gate:
         finally:
             self._own.inside = False
             with self._changed:
-                # Who traces is alone, so whoever leaves knows what it did.
+                # A trace holds the lock alone, so the thread that leaves knows which kind it held.
                 if self._tracing:
                     self._tracing = False
                 else:

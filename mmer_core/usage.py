@@ -1,4 +1,4 @@
-"""What work costs: seconds by leg (read, model, write), CPU, memory and bytes."""
+"""The cost of work: seconds by leg (read, model, write), CPU, memory and bytes."""
 
 import os
 import resource
@@ -19,28 +19,26 @@ Leg = Literal["read", "model", "write", "other"]
 _LEGS = get_args(Leg)
 _SAMPLING_SECONDS = 0.02
 _PAGE = resource.getpagesize()
-_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+_RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
 
 
 class Usage(BaseModel):
-    """What a piece of work took; CPU, memory and bytes are those of the whole process while it ran.
+    """The cost of a piece of work; CPU, memory and bytes are those of the whole process during that time.
 
-    So what ran beside it, in other threads, is counted too.
+    They therefore include whatever other threads did meanwhile.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: dict[str, float] = Field({}, description="Wall time by leg: read, model, write, other.")
     cpu_seconds: float = Field(description="CPU time of all threads, in user and system mode.")
-    peak_memory: int = Field(description="Most resident memory, in bytes, looked at 50 times a second.")
-    bytes_read: int | None = Field(
-        description="Through read calls, memory maps not counted; None if unknown."
-    )
+    peak_memory: int = Field(description="Peak resident memory in bytes, sampled 50 times a second.")
+    bytes_read: int | None = Field(description="Through read calls, without memory maps; None if unknown.")
     bytes_written: int | None = Field(description="Through write calls; None if unknown.")
 
     @property
     def wall_seconds(self) -> float:
-        """All legs together."""
+        """The sum over all legs."""
         return sum(self.seconds.values())
 
     @property
@@ -54,7 +52,7 @@ class Usage(BaseModel):
 
 
 class Meter:
-    """Measures from its beginning to `usage`; `leg` says what is being done meanwhile in its thread."""
+    """Measures from its creation to `usage`; `leg` attributes the time of its thread."""
 
     def __init__(self) -> None:
         self._leg: Leg = "other"
@@ -74,14 +72,14 @@ class Meter:
         self._over.set()
 
     def switch(self, leg: Leg) -> Leg:
-        """Count the time from now on for this leg; returns the one it was."""
+        """Attribute the time from now on to this leg; return the previous leg."""
         before, now = self._leg, time.perf_counter()
         self._seconds[before] += now - self._since
         self._leg, self._since = leg, now
         return before
 
     def usage(self) -> Usage:
-        """What it took so far."""
+        """The cost so far."""
         self.switch(self._leg)
         self._peak = max(self._peak, _resident())
         moved = _bytes_moved()
@@ -108,7 +106,7 @@ _current: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 @contextmanager
 def leg(name: Leg) -> Iterator[None]:
-    """Count the block's time for a leg of the stage that runs in this thread, if any; legs in it are their own."""
+    """Attribute the block's time to a leg of the stage that runs in this thread, if any. Legs may be nested."""
     meter = _current.get()
     if meter is None:
         yield
@@ -126,14 +124,14 @@ def _cpu_seconds() -> float:
 
 
 def _resident() -> int:
-    """Bytes in memory now; where the system does not tell, the most there ever were."""
+    """Resident memory in bytes; the peak so far if the system does not report the current value."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
 
 
 def _bytes_moved() -> tuple[int, int] | None:
-    """Bytes read and written so far, on whatever device or network; None where the system does not tell."""
+    """Bytes read and written so far, on any device or network; None if the system does not report them."""
     with suppress(OSError):
         fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
         return int(fields["rchar"]), int(fields["wchar"])

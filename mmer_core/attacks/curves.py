@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmer_core.attacks.record import CurvePoint
 from mmer_core.errors import AttackError
+from mmer_core.record import Interval
 
 
 def success_curves(
     table: pd.DataFrame, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> list[dict[str, Any]]:
-    """One row for each attack and ``K``, sorted by both.
+) -> list[CurvePoint]:
+    """One point for each attack and ``K``, sorted by both.
 
     Args:
         table: Outcomes of one victim, by ``outcomes_table``; one row for each (attack, K, sample).
@@ -23,11 +25,6 @@ def success_curves(
         confidence: Confidence of the percentile interval over samples. With no success, or with nothing
             but successes, every resample is the same and the interval has no width.
         seed: Seed of the bootstrap.
-
-    Returns:
-        Rows ``{attack, pixels, n, already, success, median_queries}``: ``n`` attacked samples, ``already``
-        left out, ``success`` as ``{value, low, high}`` in percent of ``n`` (each None if ``n`` is 0), and
-        the median number of queries of the successes (None without one).
 
     Raises:
         AttackError: a parameter is outside its range, or a sample stands in the table twice for the same
@@ -40,14 +37,14 @@ def success_curves(
         attacked = group[group["status"] != "already"]
         fooled = attacked[attacked["status"] == "fooled"]
         rows.append(
-            {
-                "attack": attack,
-                "pixels": pixels,
-                "n": len(attacked),
-                "already": len(group) - len(attacked),
-                "success": success_interval(len(fooled), len(attacked), resamples, confidence, seed),
-                "median_queries": float(fooled["queries"].median()) if len(fooled) else None,
-            }
+            CurvePoint(
+                attack=attack,
+                pixels=pixels,
+                n=len(attacked),
+                already=len(group) - len(attacked),
+                success=success_interval(len(fooled), len(attacked), resamples, confidence, seed),
+                median_queries=float(fooled["queries"].median()) if len(fooled) else None,
+            )
         )
     return rows
 
@@ -93,12 +90,12 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
 
 def success_interval(
     successes: int, n: int, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, float | None]:
+) -> Interval:
     """Share of successes in percent with its bootstrap percentile interval; None for all where ``n`` is 0."""
     if not n:
-        return {"value": None, "low": None, "high": None}
+        return Interval(None, None, None)
     # Drawing n of n zeros and ones with replacement and adding them up is a binomial draw.
     rates = 100 * np.random.default_rng(seed).binomial(n, successes / n, size=resamples) / n
     tail = (1 - confidence) / 2
     low, high = np.quantile(rates, [tail, 1 - tail])
-    return {"value": 100 * successes / n, "low": float(low), "high": float(high)}
+    return Interval(100 * successes / n, low, high)

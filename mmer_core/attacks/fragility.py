@@ -1,19 +1,19 @@
 """What of a dataset is fragile: which samples are fooled, and where in the picture the changed pixels lie."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mmer_core.attacks.curves import success_interval
 from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks.record import GroupSuccess, RegionChanges
 
 Region = tuple[float, float, float, float]
 """``(x1, y1, x2, y2)`` in pixels of the attacked input; a pixel belongs to it when its centre lies inside."""
 
 
-def success_by_group(table: pd.DataFrame, group_of: Mapping[str, str]) -> list[dict[str, Any]]:
+def success_by_group(table: pd.DataFrame, group_of: Mapping[str, str]) -> list[GroupSuccess]:
     """How often the samples of each group are fooled at the largest ``K``, by any attack but the control.
 
     Args:
@@ -21,22 +21,22 @@ def success_by_group(table: pd.DataFrame, group_of: Mapping[str, str]) -> list[d
         group_of: The group of every sample, for example what the victim says of the clean image.
 
     Returns:
-        Rows ``{group, n, success}`` by falling success: ``n`` attacked samples, ``success`` in percent with its
-        bootstrap interval as in ``success_curves``. Samples that met the criterion unattacked are left out.
+        By falling success, with intervals as in ``success_curves``. Samples that met the criterion unattacked are
+        left out.
     """
     searched = table[(table["attack"] != RandomPixels.name) & (table["status"] != "already")]
     strongest = searched[searched["pixels"] == searched["pixels"].max()]
     fooled = (strongest["status"] == "fooled").groupby(strongest["sample"]).any()
     rows = [
-        {"group": group, "n": len(samples), "success": success_interval(int(samples.sum()), len(samples))}
+        GroupSuccess(group=group, n=len(samples), success=success_interval(int(samples.sum()), len(samples)))
         for group, samples in fooled.groupby(fooled.index.map(group_of))
     ]
-    return sorted(rows, key=lambda row: (-row["success"]["value"], -row["n"], row["group"]))
+    return sorted(rows, key=lambda row: (-(row.success.value or 0), -row.n, row.group))
 
 
 def changes_by_region(
     table: pd.DataFrame, size: tuple[int, int], regions_of: Mapping[str, Sequence[tuple[str, Region]]]
-) -> list[dict[str, Any]]:
+) -> list[RegionChanges]:
     """Where the pixels of successes lie, beside how much of the picture each region is.
 
     Args:
@@ -46,8 +46,8 @@ def changes_by_region(
             ``"background"`` when it lies in none.
 
     Returns:
-        Rows ``{region, pixels, changed, area}``: changed pixels of all successes but the control's, their share in
-        percent, and the share of the area, averaged over the same pixels' pictures. No rows without a success.
+        Changed pixels of all successes but the control's, beside the region's share of the area, averaged over the
+        same pixels' pictures. Nothing without a success.
     """
     fooled = table[(table["attack"] != RandomPixels.name) & (table["status"] == "fooled")]
     masks = {sample: _labels(size, regions_of[sample]) for sample in dict.fromkeys(fooled["sample"])}
@@ -66,12 +66,12 @@ def changes_by_region(
     if not total:
         return []
     return [
-        {
-            "region": name,
-            "pixels": inside[name],
-            "changed": 100 * inside[name] / total,
-            "area": 100 * area[name] / total,
-        }
+        RegionChanges(
+            region=name,
+            pixels=inside[name],
+            changed=100 * inside[name] / total,
+            area=100 * area[name] / total,
+        )
         for name in names
     ]
 

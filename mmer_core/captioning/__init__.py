@@ -1,4 +1,4 @@
-"""Captions written by an image-captioning model, for photos that come without a text."""
+"""Captions from an image-captioning model, for photos without a text."""
 
 from mmer_core.captioning.captioner import Captioner, captioner_identity, check_captioner, load_captioner
 

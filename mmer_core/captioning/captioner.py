@@ -1,8 +1,8 @@
 """Any captioning or image-text-to-text checkpoint of `transformers`, by hub id or local folder.
 
-Three ways of asking cover them all: pixels alone (BLIP, GIT, ViT with a language model behind it), pixels with
-the beginning of the caption or a task prompt (BLIP, BLIP-2, Florence-2, PaliGemma), and a turn of a conversation
-(LLaVA, Qwen-VL, SmolVLM and their like, known by their chat template).
+Three kinds of prompting cover them all: pixels alone (BLIP, GIT, ViT with a language model behind it), pixels with
+the beginning of the caption or a task prompt (BLIP, BLIP-2, Florence-2, PaliGemma), and a chat turn (LLaVA, Qwen-VL,
+SmolVLM and similar, recognised by their chat template).
 """
 
 import inspect
@@ -26,21 +26,21 @@ from mmer_core.errors import EncoderError
 CHAT_PROMPT = "Describe this photo in one sentence."
 SOURCE = "hf"
 CPU = torch.device("cpu")
-# What a network or processor raises that is given other inputs than its own.
+# Errors of a network or processor whose inputs do not fit.
 _MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, TemplateError)
-# They read captions only: a prompt would end in the very token that ends a caption, or not be read at all.
+# They read captions only: a prompt would end with the token that ends a caption, or be ignored.
 _WITHOUT_PROMPT = ("git", "pix2struct", "vision-encoder-decoder")
 
 
 class Captioner:
-    """A frozen model that describes photos, by greedy decoding: the same photo always gets the same words.
+    """A frozen model that describes photos by greedy decoding, so the same photo always gets the same caption.
 
     Args:
-        name: The name it was loaded by.
+        name: The name under which it was loaded.
         model: A generative model of `transformers`.
-        ask: Photos to the tensors that the model reads.
+        ask: Photos to the model's input tensors.
         decode: Token ids ``(B, L)`` to ``B`` texts.
-        max_tokens: Most tokens of a caption.
+        max_tokens: Maximal number of tokens of a caption.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Captioner:
 
     @torch.inference_mode()
     def describe(self, photos: Sequence[Image.Image]) -> list[str]:
-        """One caption a photo, on one line; empty where the model has nothing to say, or refuses the photo.
+        """One single-line caption per photo; empty if the model generates nothing, or refuses the photo.
 
-        On a CPU photos are read one by one, so that no caption depends, by the rounding of a sum, on the
-        photos beside it. Elsewhere all go through the model together.
+        On a CPU, photos are processed one by one, so that rounding never makes a caption depend on the other photos
+        of a batch. Elsewhere they are processed as one batch.
         """
         together = 1 if self.model.device.type == "cpu" else max(1, len(photos))
         batches = (photos[start : start + together] for start in range(0, len(photos), together))
@@ -67,10 +67,10 @@ class Captioner:
 
     @torch.inference_mode()
     def try_out(self) -> None:
-        """Describe a blank photo at full length.
+        """Describe a blank photo with a caption of maximal length.
 
         Raises:
-            EncoderError: The model cannot be asked in this way, or not for captions of this length.
+            EncoderError: The model does not accept this kind of prompt, or captions of this length.
         """
         try:
             self._describe([Image.new("RGB", (64, 48))], min_new_tokens=self.max_tokens)
@@ -82,7 +82,7 @@ class Captioner:
             ) from None
 
     def _each(self, photos: Sequence[Image.Image]) -> list[str]:
-        """As `_describe`; a photo that the preprocessing refuses, such as a strip of pixels, costs no other."""
+        """As `_describe`; a photo that the preprocessing refuses, such as a strip of pixels, affects no other."""
         try:
             return self._describe(photos)
         except ValueError:
@@ -97,14 +97,14 @@ class Captioner:
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": self.max_tokens, **options}
         tokens = model.generate(**inputs, **options)
         question = inputs.get("input_ids")
-        # Models that answer repeat the question before the answer.
+        # Chat models repeat the prompt before the answer.
         if question is not None and torch.equal(tokens[:, : question.shape[1]], question):
             tokens = tokens[:, question.shape[1] :]
         with self._asking:
             return [tidy(text) for text in self._decode(tokens)]
 
     def _reads(self, name: str) -> bool:
-        """Tokenizers tell segments apart also for models that do not."""
+        """Whether the model accepts this input: tokenizers return token types even for models that have none."""
         return name != "token_type_ids" or name in self._takes
 
 
@@ -113,18 +113,18 @@ def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch
 
     Args:
         name: ``hf:<model id or folder>``; the folder holds safetensors, a tokenizer and an image processor.
-        prompt: The question to a model with a chat template (`CHAT_PROMPT` when None), or the beginning of
-            the caption or the task of a model without one.
-        max_tokens: Most tokens of a caption.
+        prompt: The question for a model with a chat template (None: `CHAT_PROMPT`); for other models the beginning
+            of the caption, or the task.
+        max_tokens: Maximal number of tokens of a caption.
 
     Raises:
-        EncoderError: The model is not there, does not caption photos, or takes no prompt.
+        EncoderError: The model is missing, does not caption photos, or accepts no prompt.
     """
-    transformers_logging.set_verbosity_error()  # generation repeats its advice with every photo
+    transformers_logging.set_verbosity_error()  # generation would repeat its advice for every photo
     folder = check_captioner(name)
     model: Any = huggingface.load_pretrained(name, folder, transformers.AutoModelForImageTextToText)
     processor, image_processor, tokenizer = _processors(folder)
-    tokenizer.padding_side = "left"  # an answer goes on from the last token of its question
+    tokenizer.padding_side = "left"  # generation continues after the last token of the prompt
     if getattr(processor, "chat_template", None):
         ask = ask_in_a_chat(processor, prompt or CHAT_PROMPT)
     elif prompt is None:
@@ -137,7 +137,7 @@ def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch
     def decode(tokens: torch.Tensor) -> list[str]:
         return list(tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
-    # Half precision has slow kernels or none at all on a CPU.
+    # On a CPU, half precision has slow kernels or none.
     model = (model.float() if device.type == "cpu" else model).to(device)
     captioner = Captioner(name, model, ask, decode, max_tokens)
     captioner.try_out()
@@ -148,7 +148,7 @@ def check_captioner(name: str) -> Path:
     """The folder of a captioning model, without loading it.
 
     Raises:
-        EncoderError: The name is unknown, or the model is neither a folder nor to be had from the hub.
+        EncoderError: The name is unknown, or the model is neither a folder nor available from the hub.
     """
     source, _, spec = name.partition(":")
     if source != SOURCE or not spec:
@@ -157,9 +157,9 @@ def check_captioner(name: str) -> Path:
 
 
 def captioner_identity(name: str) -> dict[str, str]:
-    """What decides a captioner's words (digests of configuration and weights), and the name they go under.
+    """What determines a captioner's output (digests of configuration and weights), and its name.
 
-    The name is the last part of the hub id or folder: the same model has the same identity wherever it lies.
+    The name is the last component of the hub id or folder: the same model has the same identity wherever it is stored.
     """
     spec = name.partition(":")[2]
     check_captioner(name)
@@ -167,7 +167,7 @@ def captioner_identity(name: str) -> dict[str, str]:
 
 
 def _processors(folder: Path) -> tuple[Any | None, Any, Any]:
-    """Processor (None where there is none of its own), image processor, tokenizer."""
+    """Processor (None if the model has none of its own), image processor, tokenizer."""
     words = ("has no usable processor", "a captioner needs its own tokenizer and preprocessor_config.json")
     processor = from_folder(transformers.AutoProcessor, folder, *words)
     if hasattr(processor, "image_processor") and hasattr(processor, "tokenizer"):
@@ -180,7 +180,7 @@ def _processors(folder: Path) -> tuple[Any | None, Any, Any]:
 
 
 def _placed(value: Any, model: Any) -> Any:
-    """On the model's device; pixels also in its precision."""
+    """Move inputs to the model's device; pixels also to its precision."""
     if not isinstance(value, torch.Tensor):
         return value
     return value.to(model.device, model.dtype if value.is_floating_point() else value.dtype)

@@ -1,4 +1,4 @@
-"""How photos are put to a captioning model: photos in, the tensors that its ``generate`` reads out."""
+"""Prompting a captioning model: photos to the input tensors of its ``generate``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ Ask = Callable[[Sequence[Image.Image]], Mapping[str, Any]]
 
 
 def ask_with_pixels(image_processor: Any) -> Ask:
-    """Nothing but the photo: the model was trained to describe it."""
+    """Only the photo: the model was trained to describe it."""
     return lambda photos: image_processor(images=list(photos), return_tensors="pt")
 
 
 def ask_with_prompt(processor: Any, prompt: str) -> Ask:
-    """The photo with the beginning of its caption ("a photo of"), or with the name of a task ("<CAPTION>")."""
+    """The photo with the beginning of its caption ("a photo of"), or a task prompt ("<CAPTION>")."""
     return lambda photos: processor(
         images=list(photos), text=[prompt] * len(photos), padding=True, return_tensors="pt"
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import SPEED, Config
 from mmer_core.paths import Place, given
 
 
@@ -20,13 +20,10 @@ class RuntimeConfig(Config):
         20.0,
         ge=0,
         le=1e9,
-        description="Room for artifacts fetched from S3, in GB; beyond it those that no process uses are removed, "
-        "least recently used first.",
+        description="Space for artifacts fetched from S3, in GB; beyond it unused ones are removed, least recently used "
+        "first.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Precision of training on CUDA (autocast); attacks always judge in float32."
-    )
     engine: Literal["threads", "processes", "dask", "ray"] = Field(
         "threads",
         description="What runs shards: threads of this process, processes of this machine, or the workers of a Dask or "
@@ -40,17 +37,17 @@ class RuntimeConfig(Config):
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
     compile: bool = Field(
         False,
-        description="Compile training steps with torch.compile; without a compiler mmer says so and goes on.",
+        description="Compile training steps with torch.compile; without a compiler a warning is printed and training continues.",
     )
     logs: Place | None = Field(
         None,
-        description="Folder for training curves and throughput as TensorBoard reads them, one folder in it a "
-        "training; none are kept without it (history.csv in the model has the curves in any case).",
+        description="Folder for training curves and throughput in TensorBoard's format, one subfolder per training; not "
+        "written by default (history.csv in the model always has the curves).",
     )
     checkpoint_seconds: float = Field(
         10.0,
         ge=0,
-        description="Least time between two checkpoints of a training; 0 for one after every epoch.",
+        description="Minimum time between two checkpoints of a training; 0 writes one after every epoch.",
     )
 
     @model_validator(mode="after")
@@ -69,7 +66,7 @@ class RuntimeConfig(Config):
         return self
 
     def for_worker(self, sharing: int) -> Self:
-        """The same for a shard in another process, of which ``sharing`` run in that process at a time.
+        """The settings for a shard in another process, where ``sharing`` shards run at the same time.
 
         Local paths are absolute, since that process may work in another folder.
         """
@@ -80,3 +77,6 @@ class RuntimeConfig(Config):
         }
         store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
         return self.model_copy(update={"store": store, "workers": sharing, **here})
+
+
+Runtime = Annotated[RuntimeConfig, SPEED]

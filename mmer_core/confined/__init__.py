@@ -1,6 +1,6 @@
-"""Outside files are read in child processes that have limits and can be killed.
+"""External files are read in child processes that have resource limits and can be killed.
 
-Decoders of pictures, MATLAB files and Parquet are native code: a hostile or damaged file can make them crash, take all
-memory or never end. What they run in is not the process that holds the user's work. Nothing in here may import a heavy
-library: a child has to start in a fraction of a second.
+Decoders of pictures, MATLAB files and Parquet are native code: a hostile or damaged file can make them crash, exhaust
+memory or run forever. They therefore run apart from the process that holds the user's work. Nothing in this package may
+import a heavy library, because a child must start in a fraction of a second.
 """

@@ -1,7 +1,7 @@
 """The child's side of `mmer_core.confined.reading`: ``python child.py MODULE:FUNCTION PATH SECONDS BYTES``.
 
-What the function yields goes to the parent, a value a line after ``=``. The last line begins with ``.`` when there are
-no more, ``!`` when the function raised (then the reason follows), ``m`` when memory was short.
+Each value that the function yields goes to the parent as one line after ``=``. The last line begins with ``.`` if there
+are no more values, with ``!`` and a reason if the function raised, and with ``m`` if memory ran out.
 """
 
 import importlib
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 _REASON = 500
-"""Characters of a reason that the parent gets to see."""
+"""Characters of a reason that are sent to the parent."""
 
 
 def main(reader: str, path: str, seconds: str, memory: str) -> None:
-    """Set the limits, read and answer."""
+    """Set the limits, read the file and send the values."""
     from mmer_core.confined.limits import confine, end_after
     from mmer_core.confined.plain import to_line
 
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # Native libraries print: what they say must not be taken for an answer.
+    # Native libraries print to standard output, which must not be mistaken for a value.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     end_after(float(seconds))
     confine(int(memory))
@@ -33,16 +33,16 @@ def main(reader: str, path: str, seconds: str, memory: str) -> None:
         last = b"."
     except MemoryError:
         last = b"m"
-    except Exception as error:  # a hostile file makes libraries raise anything
+    except Exception as error:  # a hostile file can make a library raise anything
         reason = " ".join(str(error).split()) or type(error).__name__
         last = b"!" + reason[:_REASON].encode("utf-8", errors="backslashreplace")
     answer.write(last + b"\n")
     answer.flush()
-    # Nothing that a damaged file left in a native library can crash on its way out.
+    # Skip interpreter shutdown, where a native library corrupted by a damaged file could crash.
     os._exit(0)
 
 
 if __name__ == "__main__":
-    # The parent starts Python without the working folder on its path: modules that lie there came with the data.
+    # The parent starts Python without the working folder on its path, because modules there may come with the data.
     sys.path.append(str(Path(__file__).parents[2]))
     main(*sys.argv[1:])

@@ -1,9 +1,9 @@
-"""TOML, YAML and JSON to plain fields, bounded in size, depth and what aliases make of them, in a child process.
+"""TOML, YAML and JSON to plain fields in a child process, with bounded size, depth and alias expansion.
 
-Whether a field is a number, and which, is for the command to say: numbers, dates and words such as ``no`` come as they
-are written, so that a name like ``003`` stays one.
+The command decides whether a field is a number: numbers, dates and words such as ``no`` are kept as written, so that a
+name like ``003`` stays a name.
 
-The parsers are Python, and nothing crashes them; but some 64 kB take `tomllib` gigabytes, and PyYAML minutes.
+The parsers are pure Python and do not crash, but some 64 kB inputs cost `tomllib` gigabytes and PyYAML minutes.
 """
 
 import json
@@ -18,18 +18,18 @@ from mmer_core import strict_json
 from mmer_core.text_lines import DAMAGED, decoded
 
 MAX_BYTES = 2**16
-"""A configuration names some hundred fields at most."""
+"""Size of a file in bytes; a configuration has some hundred fields at most."""
 MAX_DEPTH = 32
-"""Lists and tables inside each other."""
+"""Nesting depth of lists and tables."""
 MAX_VALUES = 10_000
-"""Values in all, with those that a YAML alias repeats counted each time."""
+"""Number of values, where each use of a YAML alias counts."""
 
 
 def fields(path: Path) -> Iterator[dict[str, Any]]:
-    """The fields of a configuration file, in the format that its suffix names.
+    """The fields of a configuration file, in the format of its suffix.
 
     Raises:
-        ValueError, YAMLError: The file is not of its format, exceeds a limit, or is no table of fields.
+        ValueError, YAMLError: The file is malformed, exceeds a limit, or is not a table of fields.
     """
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
@@ -57,7 +57,7 @@ _RESOLVED = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which no name stands twice, of which PyYAML would take the last, and plain words are text or null."""
+    """YAML that rejects duplicate keys (PyYAML silently keeps the last) and reads plain words as text or null."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, form) for tag, form in resolvers if tag in _RESOLVED]
@@ -71,12 +71,12 @@ class _Loader(yaml.SafeLoader):
         ]
         for name in dict.fromkeys(names):
             if names.count(name) > 1:
-                raise ValueError(f"the name {name!r} stands twice in one table: keep one")
+                raise ValueError(f"the name {name!r} occurs twice in one table: keep one")
         return node
 
 
 def _yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)  # safe, as its loader is
+    return yaml.load(text, _Loader)  # safe: the loader derives from SafeLoader
 
 
 def _toml(text: str) -> Any:
@@ -89,7 +89,7 @@ def _json(text: str) -> Any:
 
 
 def _bound(content: Any) -> None:
-    """Walk as far as the limits: an alias is one object in many places, and may lie inside itself."""
+    """Traverse up to the limits: an alias is one object in several places, and may contain itself."""
     left, values = [(content, 0)], 0
     while left:
         value, depth = left.pop()

@@ -1,14 +1,14 @@
-"""What a child process may use, set by the child itself before it opens anything from outside."""
+"""Resource limits of a child process, set by the child itself before it opens an external file."""
 
 import resource
 import signal
 
 
 def confine(memory: int) -> None:
-    """Bound the memory of this process, and let Ctrl-C be the parent's affair.
+    """Limit the memory of this process, and leave Ctrl-C to the parent.
 
     Args:
-        memory: Bytes of private memory (``RLIMIT_DATA``: heap and anonymous maps; what is shared with the parent does
+        memory: Bytes of private memory (``RLIMIT_DATA``: heap and anonymous maps; memory shared with the parent does
             not count). An allocation beyond it fails: `MemoryError` in Python, an error or the end of the process in
             native code. Systems without this limit (macOS) ignore it.
     """
@@ -16,14 +16,14 @@ def confine(memory: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     limit = memory if most == resource.RLIM_INFINITY else min(memory, most)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
-    # A crash is expected here, and the parent tells of it; a core dump would only fill the disk.
+    # A crash is expected here and reported by the parent; a core dump would only fill the disk.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def end_after(seconds: float) -> None:
-    """End this process after so many seconds from now, also within native code; 0 calls it off.
+    """End this process after this many seconds, even inside native code; 0 cancels the timer.
 
-    The child's own clock, so that it ends when its parent was killed, too.
+    The timer belongs to the child, so the child also ends if its parent was killed.
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)

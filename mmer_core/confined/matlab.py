@@ -11,10 +11,10 @@ from mmer_core.taxonomy import SPLITS
 
 
 def entries(path: Path) -> Iterator[Any]:
-    """The names of the splits that are there; then ``[split, entry]`` for every entry of each.
+    """Yield the names of the splits present, then ``[split, entry]`` for every entry of each.
 
-    Structs are dictionaries and all else is lists, numbers and texts; arrays are flat. What Python does not know is
-    None.
+    Structs become dictionaries; everything else becomes lists, numbers and strings, with arrays flattened. Values
+    without a Python type become None.
     """
     content = loadmat(path, simplify_cells=True, variable_names=list(SPLITS))
     splits = [name for name in SPLITS if name in content]

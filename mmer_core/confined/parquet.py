@@ -1,4 +1,4 @@
-"""The rows of a Parquet file, in a child process: few bytes can announce very many values."""
+"""The rows of a Parquet file, read in a child process: few bytes can encode very many values."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +10,15 @@ import pyarrow.parquet as pq
 from mmer_core.confined.plain import Unreadable
 
 KEY = b"mmer"
-"""Key of a manifest's declaration in the file's metadata."""
+"""Metadata key of a manifest's declaration."""
 _ROWS = 1024
-"""Rows that are decoded at a time."""
-# Texts that are not UTF-8, dates after 9999.
+"""Rows decoded at a time."""
+# For example text that is not UTF-8, or dates after 9999.
 _NOT_PYTHON = (ValueError, OverflowError, pa.ArrowException)
 
 
 def rows(path: Path) -> Iterator[Any]:
-    """``[declaration, names of the columns]``, then the values of every row in the order of the columns."""
+    """Yield ``[declaration, column names]``, then the values of every row in column order."""
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         declared = (schema.metadata or {}).get(KEY, b"").decode("utf-8", errors="replace")
@@ -30,7 +30,7 @@ def rows(path: Path) -> Iterator[Any]:
 
 def _values(column: pa.Array) -> list[Any]:
     if column.type in (pa.float16(), pa.float32()):
-        # 0.1 is stored as the nearest number of its width, and means 0.1 and not 0.10000000149011612.
+        # 0.1 is stored as the nearest float32, but means 0.1 rather than 0.10000000149011612.
         kind = column.type.to_pandas_dtype()
         return [None if value is None else kind(value) for value in column.to_pylist()]
     try:

@@ -1,4 +1,4 @@
-"""What is refused of a picture before its pixels are decoded: by its first bytes, its sides and its scans."""
+"""Checks of a picture before its pixels are decoded: its first bytes, its dimensions and its scans."""
 
 import re
 from collections.abc import Iterator
@@ -17,26 +17,26 @@ _BEGINNINGS = {
 
 _SCAN = b"\xff\xda"
 END = 0xD9
-"""The marker behind a picture's data."""
+"""The marker that ends a picture's data."""
 _NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-"""In entropy-coded data: what follows 0xFF is neither a stuffed zero, nor a restart, nor a filling 0xFF."""
+"""End of entropy-coded data: 0xFF followed by neither a stuffed zero, nor a restart marker, nor a fill byte 0xFF."""
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])
-"""Markers without a length."""
+"""Markers without a length field."""
 
 
 class Refused(Exception):
-    """A picture that is not decoded; the message says why."""
+    """A picture that must not be decoded; the message says why."""
 
 
 def sniffed(content: bytes, formats: tuple[str, ...]) -> str | None:
-    """The format that a file's first bytes promise, of those given; None for any other."""
+    """The format that a file's first bytes indicate, if it is among those given; otherwise None."""
     return next(
         (one for one, begins in _BEGINNINGS.items() if one in formats and begins.match(content)), None
     )
 
 
 def unknown(kind: str | None, formats: tuple[str, ...]) -> Refused:
-    """The refusal of what is in none of some formats, or only begins like one."""
+    """The error for a file in none of the formats, or one that only begins like one of them."""
     if kind is not None:
         return Refused(
             f"cannot identify a picture in it: it begins like {kind}, and is damaged or of a rare kind"
@@ -46,7 +46,7 @@ def unknown(kind: str | None, formats: tuple[str, ...]) -> Refused:
 
 
 def check_size(width: int, height: int, most: int) -> None:
-    """Raises `Refused` for more pixels than ``most``, or for a shape that makes work out of proportion."""
+    """Raise `Refused` for more than ``most`` pixels, or for a shape that makes later processing too expensive."""
     if width * height > most:
         raise Refused(
             f"{width}x{height} pixels make {width * height} pixels, and more than {most} are refused"
@@ -59,14 +59,14 @@ def check_size(width: int, height: int, most: int) -> None:
 
 
 def check_scans(content: bytes) -> None:
-    """Raises `Refused` for a progressive JPEG whose scans cost far more than their bytes; other JPEGs cannot."""
-    # Nearly every file has few of these two bytes, wherever they are; only a file with many is read marker by marker.
+    """Raise `Refused` for a progressive JPEG whose scans cost far more than its size; baseline JPEGs cannot."""
+    # Nearly every file has few of these byte pairs; only a file with many is parsed marker by marker.
     if content.count(_SCAN) > MAX_SCANS and _scans(content) > MAX_SCANS:
         raise Refused(f"it is a JPEG of more than {MAX_SCANS} scans")
 
 
 def _scans(content: bytes) -> int:
-    """Scans of the first picture in a JPEG file; none of a thumbnail, nor of what follows the picture."""
+    """Number of scans of the first picture in a JPEG file, without its thumbnail and without further pictures."""
     scans = 0
     for marker, _ in markers(content):
         scans += marker == _SCAN[1]
@@ -76,7 +76,7 @@ def _scans(content: bytes) -> int:
 
 
 def markers(content: bytes) -> Iterator[tuple[int, int]]:
-    """The markers of the first picture in a JPEG file and where they begin; the last is `END`, if it is there."""
+    """The markers of the first picture in a JPEG file and their offsets; the last one is `END`, if present."""
     at = 2
     while found := _NEXT_MARKER.search(content, at):
         marker, at = found[1][0], found.end()

@@ -1,7 +1,7 @@
 """The child that decodes pictures: ``python -m mmer_core.confined.picture_child REGION``.
 
-It reads requests from standard input, one at a time, and answers on standard output; pixels go into shared memory, the
-file with the descriptor ``REGION``. It ends with its standard input, so that it does not outlive its parent.
+It reads requests from standard input, one at a time, and replies on standard output; pixels go into shared memory, the
+file with the descriptor ``REGION``. It exits when its standard input closes, so it does not outlive its parent.
 """
 
 import contextlib
@@ -37,15 +37,15 @@ from mmer_core.confined.picture_protocol import (
 
 _PAGE = 2**12
 _KEPT_BYTES = 2**26
-"""What Pillow may keep of a picture for the next."""
+"""Memory that Pillow may keep from one picture to the next."""
 
 
 class _NoRoom(Exception):
-    """A picture has no room beside those before it."""
+    """The shared memory has no room for this picture next to those before it."""
 
 
 class Region:
-    """Memory that parent and child share. It grows, and never shrinks."""
+    """Memory shared by parent and child. It grows, and never shrinks."""
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
@@ -53,17 +53,17 @@ class Region:
         self._place = 0
 
     def start(self) -> None:
-        """What is there has been read."""
+        """Discard the contents, which the parent has read."""
         self._place = 0
 
     def read(self, size: int) -> bytes:
-        """What the parent put at the start."""
-        if size > len(self._map):  # the parent made it larger
+        """The bytes that the parent put at the start."""
+        if size > len(self._map):  # the parent enlarged it
             self._map = mmap.mmap(self._handle, os.fstat(self._handle).st_size)
         return self._map[:size]
 
     def room(self, size: int) -> tuple[mmap.mmap, int]:
-        """Memory, and a place in it for so many bytes. Raises `_NoRoom`."""
+        """The memory, and the offset of this many free bytes in it. Raises `_NoRoom`."""
         if self._place + size > (ROOM if self._place else len(self._map)):
             if self._place:
                 raise _NoRoom
@@ -72,25 +72,25 @@ class Region:
         return self._map, self._place
 
     def write(self, address: int, size: int) -> None:
-        """Copy bytes from an address."""
+        """Copy bytes from a memory address."""
         memory, place = self.room(size)
         ctypes.memmove(ctypes.addressof(ctypes.c_char.from_buffer(memory, place)), address, size)
 
     def filled(self, size: int) -> int:
-        """Where the bytes begin that are there now; the next come after them."""
+        """Mark this many bytes as used and return their offset."""
         place = self._place
         self._place += -(-size // _PAGE) * _PAGE
         return place
 
 
 def main(handle: int) -> None:
-    """Serve until the parent closes its end."""
+    """Serve requests until the parent closes its end."""
     confine(memory_for(MAX_PIXELS))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     prepare_pillow()
     region = Region(handle)
     requests, replies = sys.stdin.buffer, os.dup(1)
-    # What libraries print belongs to no photo that a reader could find again.
+    # Messages printed by libraries cannot be attributed to a photo.
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.write(replies, READY)
@@ -134,7 +134,7 @@ def _serve(request: Request, path: str | None, region: Region) -> Reply:
         return Reply(REFUSED, message=str(refusal))
     except MemoryError:
         return Reply(OUT_OF_MEMORY)
-    # Decoders raise whatever a damaged file makes them stumble over (struct.error, KeyError, cv2.error, ...).
+    # Decoders raise whatever a damaged file triggers (struct.error, KeyError, cv2.error, ...).
     except Exception as error:
         text = str(error).replace(repr(file), "the file") if file else str(error)
         return Reply(REFUSED, message=" ".join(text.split()) or type(error).__name__)
@@ -157,7 +157,7 @@ def _with_pillow(request: Request, path: str | None, file: IO[bytes], region: Re
 
 
 def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Region) -> tuple[int, int]:
-    """As the reference converter does: also truncated JPEGs, which OpenCV completes with gray."""
+    """Decode as the reference converter does, including truncated JPEGs, which OpenCV fills with gray."""
     import cv2
 
     assert path is not None
@@ -168,15 +168,15 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
     except (Refused, MemoryError):
         raise
     except Exception:
-        header = None  # not for Pillow to say: OpenCV reads files that Pillow does not
+        header = None  # not a reason to refuse: OpenCV reads files that Pillow does not
     if header is not None:
         check_for_opencv(header)
     if header is not None and header.format == "JPEG" and "exif" not in header.info:
         with contextlib.suppress(
             cv2.error, TypeError
-        ):  # another shape than the header's, or an OpenCV without this
+        ):  # the shape differs from the header's, or this OpenCV lacks the function
             return _read_in_place(path, header.size, region)
-    # From the path: OpenCV completes nothing that it reads from memory.
+    # From the path: OpenCV does not complete truncated files that it reads from memory.
     pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise Refused("OpenCV cannot decode it")
@@ -186,7 +186,7 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
 
 
 def _read_in_place(path: str, size: tuple[int, int], region: Region) -> tuple[int, int]:
-    """Have OpenCV decode where the parent reads."""
+    """Let OpenCV decode directly into the shared memory."""
     import cv2
     import numpy as np
 
@@ -199,9 +199,9 @@ def _read_in_place(path: str, size: tuple[int, int], region: Region) -> tuple[in
 
 
 def _decode_in_place(image: Image.Image, region: Region) -> object:
-    """Have Pillow decode an RGB JPEG, as most photos are, where the parent reads it; None for others.
+    """Let Pillow decode an RGB JPEG, the format of most photos, directly into the shared memory; None for others.
 
-    Other formats can leave pixels out, and those of the picture before would show.
+    Other formats can skip pixels, and would show those of the previous picture there.
     """
     if image.format != "JPEG" or image.mode != "RGB":
         return None
@@ -227,7 +227,7 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 
 def _address(image: Image.Image) -> int:
-    """Where Pillow holds an RGB picture, four bytes a pixel, for as long as the picture lives."""
+    """The address of Pillow's memory of an RGB picture, four bytes per pixel; valid while the picture exists."""
     _, capsule = image.__arrow_c_array__()
     array = _ArrowArray.from_address(_pointer(capsule, b"arrow_array"))
     return int(array.children[0].contents.buffers[1])

@@ -1,4 +1,4 @@
-"""Any picture that Pillow decodes to 8-bit RGB, by the rules that ``docs/manifest.md`` lists, or a refusal."""
+"""Any picture that Pillow decodes to 8-bit RGB by the rules in ``docs/manifest.md``, or a refusal."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ _STRIP_PIXELS = 2**20
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture as RGB. Raises `Refused` where its numbers have no certain meaning, or nothing would be seen."""
+    """The picture as RGB. Raises `Refused` if its values are ambiguous or it is fully transparent."""
     if image.mode.startswith("I") or image.mode == "F":
         return _from_numbers(image).convert("RGB")
     if image.mode == "LAB":
@@ -29,12 +29,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Whether a picture has transparency other than that of one colour."""
+    """Whether a picture has transparency beyond a single transparent colour."""
     return "a" in image.mode.lower() or (image.mode == "P" and "transparency" in image.info)
 
 
 def check_planes(image: Image.Image) -> None:
-    """Raises `Refused` for a TIFF whose channels lie apart, unless Pillow reads them: it takes all for 8 bits."""
+    """Raise `Refused` for a TIFF with separate planes that Pillow would misread as 8-bit."""
     tags = getattr(image, "tag_v2", {})
     apart = tags.get(_PLANES) == _APART and tags.get(_BITS_PER_SAMPLE, (1,))[0] != 8
     if apart and any(part[0] == "raw" for part in image.tile):  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ def check_planes(image: Image.Image) -> None:
 
 
 def _check_palette(image: Image.Image) -> None:
-    """Raises `Refused` where the palette lacks colours that are used: Pillow makes them black."""
+    """Raise `Refused` if the palette lacks colours in use, which Pillow would show as black."""
     if image.mode not in ("P", "PA"):
         return
     used = int(image.getchannel(0).getextrema()[1]) + 1  # type: ignore[arg-type]
@@ -52,14 +52,14 @@ def _check_palette(image: Image.Image) -> None:
 
 
 def _check_sign(image: Image.Image) -> None:
-    """Raises `Refused` for 8 bits with sign that are below zero: Pillow takes them for bright."""
+    """Raise `Refused` for signed 8-bit values below zero, which Pillow would show as bright."""
     signed = _SIGNED in getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, ())
     if signed and image.mode == "L" and image.getextrema()[1] > 127:  # type: ignore[operator]
         raise Refused("its gray values have a sign, and some are below zero: save it without sign")
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """The colours without their transparency."""
+    """The colours without transparency."""
     if image.mode == "La":
         image = image.convert("LA")
     image = image if image.mode == "RGBA" else image.convert("RGBA")
@@ -75,14 +75,14 @@ def _extrema(image: Image.Image, channel: str) -> tuple[int, int]:
 
 
 def _from_numbers(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit and floating-point gray to 8 bits."""
+    """16-bit, 32-bit and floating-point grayscale to 8 bits."""
     import numpy as np
 
     white = _white(image)
     gray = Image.new("L", image.size)
     inverted = getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     for top, values in _strips(image):
-        if isinstance(white, int):  # whole numbers, rounded to the nearest
+        if isinstance(white, int):  # integers, rounded to the nearest
             eight = (values.astype(np.int64) * 510 + white) // (2 * white)
         else:
             eight = np.rint(values * np.float64(255 / white))
@@ -92,11 +92,11 @@ def _from_numbers(image: Image.Image) -> Image.Image:
 
 
 def _white(image: Image.Image) -> int | float:
-    """The value that becomes 255; a float for fractions."""
+    """The value that maps to 255; a float for values in 0..1."""
     if image.mode.startswith("I;16"):
         bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
         return int(2 ** min(bits, 16) - 1)
-    if image.mode == "I" and image.format == "PPM":  # which Pillow stretches to 16 bits
+    if image.mode == "I" and image.format == "PPM":  # Pillow rescales it to 16 bits
         return 65535
     least, most, whole = _range(image)
     if image.mode == "F" and least >= 0 and most <= 1:
@@ -113,7 +113,7 @@ def _white(image: Image.Image) -> int | float:
 
 
 def _range(image: Image.Image) -> tuple[float, float, bool]:
-    """Least and greatest value, and whether all are whole numbers."""
+    """Minimum and maximum, and whether all values are whole numbers."""
     import numpy as np
 
     least, most, whole = float("inf"), float("-inf"), True
@@ -127,7 +127,7 @@ def _range(image: Image.Image) -> tuple[float, float, bool]:
 
 
 def _strips(image: Image.Image) -> "Iterator[tuple[int, npt.NDArray[Any]]]":
-    """First rows and values of parts that are small enough to be copied a few times."""
+    """The first row and the values of strips that are small enough to be copied a few times."""
     import numpy as np
 
     rows = max(1, _STRIP_PIXELS // image.width)
@@ -136,7 +136,7 @@ def _strips(image: Image.Image) -> "Iterator[tuple[int, npt.NDArray[Any]]]":
 
 
 def check_for_opencv(image: Image.Image) -> None:
-    """Raises `Refused` for an opened picture that OpenCV makes black, or gives no meaning."""
+    """Raise `Refused` for a picture that OpenCV would show as black or scale arbitrarily."""
     if image.format == "TIFF" and image.mode in ("F", "I"):
         raise Refused("it holds values of a kind that OpenCV does not decode: save it with 8 bits")
     coding = image.tile[0][3] if image.format == "PPM" and image.tile else None  # type: ignore[attr-defined]

@@ -1,11 +1,11 @@
-"""Picture files to Pillow images, for the child. Importing this makes Pillow open few formats only."""
+"""Picture files to Pillow images, for the child. Importing this module restricts Pillow to a few formats."""
 
 import os
 import stat
 import warnings
 from typing import IO
 
-# Pillow opens what registers itself when it is imported, and these alone are.
+# Pillow opens the formats whose plugins are imported, and only these are.
 from PIL import (
     BmpImagePlugin,
     ExifTags,
@@ -39,24 +39,24 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What puts a picture upright, by its EXIF orientation."""
+"""The operation that turns a picture upright, by its EXIF orientation."""
 
 _CACHED_BLOCKS = 8
-"""Blocks of memory that Pillow keeps for its next pictures, where by default it hands them back each time; decoding a
-photo takes a fifth less time when its memory need not be made anew."""
+"""Memory blocks that Pillow keeps for its next pictures instead of returning them to the system; this makes decoding a
+photo a fifth faster."""
 
 
 def prepare_pillow() -> None:
-    """Set Pillow up for a process that only decodes."""
-    Image.MAX_IMAGE_PIXELS = None  # sizes are checked here, by one rule
+    """Configure Pillow for a process that only decodes."""
+    Image.MAX_IMAGE_PIXELS = None  # sizes are checked by our own rule
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = MAX_TEXT
-    Image.core.set_block_size(2**16 + 4 * MAX_PIXELS)  # a picture in one block is copied in one go
+    Image.core.set_block_size(2**16 + 4 * MAX_PIXELS)  # a picture in a single block can be copied at once
     Image.core.set_blocks_max(_CACHED_BLOCKS)
     warnings.simplefilter("ignore")
 
 
 def open_file(path: str) -> IO[bytes]:
-    """A regular file, opened without waiting for the writer of what is a pipe. Raises `Refused`."""
+    """Open a regular file; never blocks on a pipe. Raises `Refused`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -71,7 +71,7 @@ def open_file(path: str) -> IO[bytes]:
 
 
 def opened(file: IO[bytes], formats: tuple[str, ...], most: int) -> Image.Image:
-    """A picture whose decoding is bounded. Raises `Refused`, or whatever Pillow's readers of headers stumble over."""
+    """Open a picture whose decoding cost is bounded. Raises `Refused`, or any error of Pillow's header parsers."""
     if (size := file.seek(0, os.SEEK_END)) > MAX_FILE_BYTES:
         raise Refused(f"a file of {size} bytes, and more than {MAX_FILE_BYTES} are refused")
     try:
@@ -91,7 +91,7 @@ def upright_rgb(image: Image.Image, file: IO[bytes], most: int) -> Image.Image:
     if image.format == "TIFF":
         check_planes(image)
     image.load()
-    check_size(*image.size, most)  # some formats find out late
+    check_size(*image.size, most)  # some formats know their size only after loading
     if image.format == "PNG":
         check_png(image, file)
     elif image.format in ("JPEG", "MPO"):
@@ -104,18 +104,18 @@ def upright_rgb(image: Image.Image, file: IO[bytes], most: int) -> Image.Image:
 
 
 def _check_gray_gif(file: IO[bytes]) -> None:
-    """Raises `Refused` for a GIF without a palette, whose indices Pillow takes for levels of gray."""
+    """Raise `Refused` for a GIF without a palette, whose indices Pillow would interpret as gray levels."""
     file.seek(10)
     if not file.read(1)[0] & 0x80:
         raise Refused("it has no palette, so that nobody knows its colours")
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; 0 where there is none, or none that can be read."""
+    """The EXIF orientation; 0 if it is absent or unreadable."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
     except MemoryError:
         raise
-    except Exception:  # damaged EXIF data make Pillow raise anything, and say nothing about the pixels
+    except Exception:  # damaged EXIF data can make Pillow raise anything, but does not affect the pixels
         return 0
     return value if isinstance(value, int) else 0

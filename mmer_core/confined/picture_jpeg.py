@@ -1,4 +1,4 @@
-"""JPEG files whose data end before their pixels do: with an end marker, or zeros, behind them Pillow does not say so."""
+"""Detecting truncated JPEG files that Pillow accepts because an end marker or zeros follow the missing data."""
 
 import io
 import os
@@ -13,13 +13,13 @@ from mmer_core.confined.picture_bounds import END, Refused, markers
 _END = bytes([0xFF, END])
 _BLOCK = 8
 _GRAY = range(126, 131)
-"""What blocks without data become, give or take the conversion of colours."""
+"""Gray level of blocks without data, up to rounding in colour conversion."""
 _FILLER = random.Random(0).randbytes(2**12).replace(b"\xff", b"\xfe")
-"""Data that are no marker."""
+"""Bytes that are not a marker."""
 
 
 def check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
-    """Raises `Refused` for a decoded JPEG that lacks its end, or pixels."""
+    """Raise `Refused` for a decoded JPEG that lacks its end, or pixels."""
     file.seek(-len(_END), os.SEEK_END)
     ends = file.read() == _END
     if ends and not _ends_gray(image):
@@ -29,7 +29,7 @@ def check_jpeg(image: Image.Image, file: IO[bytes]) -> None:
     end = next((place for marker, place in markers(content) if marker == END), -1)
     if end < 0:
         raise Refused("the image file is truncated: it has no end")
-    # What is missing is missing at the end, and is gray. Only where data are missing, more of them change the picture.
+    # Missing data are at the end and decode as gray. Only if data are missing does appending some change the picture.
     if _ends_gray(image) and _differ(image, content[:end] + _FILLER + content[end:]):
         raise Refused("the image file is truncated: it has fewer pixels than it says")
 

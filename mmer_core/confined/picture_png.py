@@ -1,4 +1,4 @@
-"""PNG files whose data are damaged, or end before their pixels do: Pillow shows what it has, without a word."""
+"""Detecting PNG files with damaged or truncated data, which Pillow shows without an error."""
 
 import os
 import struct
@@ -12,17 +12,17 @@ from mmer_core.confined.picture_bounds import Refused
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""First column, first row and steps of the seven parts of an interlaced picture."""
+"""First column, first row and steps of the seven passes of an interlaced picture."""
 _PIECE = 2**20
 
 
 def check_png(image: Image.Image, file: IO[bytes]) -> None:
-    """Raises `Refused` for a decoded PNG whose data are not what was written, or lack pixels."""
+    """Raise `Refused` for a decoded PNG whose data do not match their checksums, or lack pixels."""
     if any(zlib.crc32(piece, zlib.crc32(b"IDAT")) != checksum for piece, checksum in _data(file)):
         raise Refused("the image file is damaged: its pixels do not match their checksum")
     width, height = image.size
     last = image.crop((0, height - 1, width, height))
-    # What is missing is missing at the end, and is zero: only then the data are measured.
+    # Missing pixels are at the end and decode as zero: only then is the length of the data checked.
     if last.getbbox(alpha_only=False) is None and _unpacked(file, needed := _needed(file)) < needed:
         raise Refused("the image file is truncated: it has fewer pixels than it says")
 
@@ -38,7 +38,7 @@ def _needed(file: IO[bytes]) -> int:
 
 
 def _unpacked(file: IO[bytes], enough: int) -> int:
-    """How many bytes the compressed data are, counted up to what is enough."""
+    """Length of the decompressed data in bytes, counted up to ``enough``."""
     unpack, size = zlib.decompressobj(), 0
     for data, _ in _data(file):
         piece = data
@@ -49,7 +49,7 @@ def _unpacked(file: IO[bytes], enough: int) -> int:
 
 
 def _data(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """The compressed data, and the checksum of each part."""
+    """The compressed data of each chunk, and its checksum."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", head)

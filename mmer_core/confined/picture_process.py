@@ -1,4 +1,4 @@
-"""One child that decodes pictures, as its parent sees it."""
+"""The parent's side of one child process that decodes pictures."""
 
 import mmap
 import os
@@ -20,9 +20,9 @@ from mmer_core.errors import EngineError
 _CHILD = "mmer_core.confined.picture_child"
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 5.0
-"""For the child to end by its own clock, before it is killed."""
+"""Grace period for the child's own timer before the child is killed."""
 _KEPT_BYTES = 2**26
-"""Shared memory that a child which waits may keep."""
+"""Bytes of shared memory that an idle child may keep."""
 _PASSED_ON = (
     "PATH",
     "HOME",
@@ -36,10 +36,10 @@ _PASSED_ON = (
 
 
 class ChildEnded(Exception):
-    """A child that gave no answer.
+    """The child ended without a reply.
 
     Attributes:
-        blamed: Whether the picture was too much for it; else it may have been killed by somebody.
+        blamed: Whether the picture exceeded a limit; otherwise the child may have been killed from outside.
     """
 
     def __init__(self, message: str, *, blamed: bool) -> None:
@@ -48,7 +48,7 @@ class ChildEnded(Exception):
 
 
 class Child:
-    """Started by its making; serves one thread at a time.
+    """A running child process, for one thread at a time.
 
     Raises:
         EngineError: It cannot be started.
@@ -83,21 +83,21 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it was not ended from here."""
+        """Whether this side has not ended it."""
         return self._region >= 0
 
     def address(self, place: int) -> int:
-        """Where in this process a place of the shared memory is."""
+        """The address in this process of an offset into the shared memory."""
         return self._address + place
 
     def ask(self, request: Request, content: bytes | None) -> None:
-        """Have pictures decoded: `reply` says of each in turn what became of it.
+        """Send a request; `reply` then returns the result of each picture in turn.
 
         Args:
-            content: The bytes of the file, where the request has no paths.
+            content: The bytes of the file, if the request has no paths.
 
         Raises:
-            ChildEnded: It is no more.
+            ChildEnded: The child has ended.
         """
         self._request, self._decoded = request, 0
         try:
@@ -108,14 +108,14 @@ class Child:
             raise self._ended() from None
 
     def reply(self) -> Reply:
-        """Raises `ChildEnded`: it gives no answer, and is no more."""
+        """The result of the next picture. Raises `ChildEnded` if the child ends without a reply."""
         seconds = self._request.seconds
         try:
             while (reply := Reply.unpack(self._received)) is None:
                 self._received += self._receive(time.monotonic() + seconds + _GRACE_SECONDS)
             if reply.status == DECODED:
                 self._check_room(reply)
-            if reply.status == LATER and not self._decoded:  # a sound child has room for the first
+            if reply.status == LATER and not self._decoded:  # there is always room for the first picture
                 raise ValueError("no room")
             self._decoded += reply.status == DECODED
         except TimeoutError:
@@ -126,29 +126,29 @@ class Child:
         return reply
 
     def rest(self) -> None:
-        """Give back the memory that large pictures took."""
+        """Return memory that large pictures took."""
         if 512 * os.fstat(self._region).st_blocks > _KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
-            self._see_region()  # the child may have made it larger for what it then could not decode
+            self._see_region()  # the child may have enlarged it before it failed
             self._map.madvise(mmap.MADV_REMOVE)
 
     def kill(self) -> None:
-        """Kill it; whoever waits for its answer learns of it."""
+        """Kill it; a thread that waits for its reply gets `ChildEnded`."""
         self._process.kill()
 
     def end(self) -> None:
-        """Kill it, and close what leads to it; again and again does no harm. For who has it, and nobody else."""
+        """Kill it and close all descriptors; idempotent. Only for the thread that owns the child."""
         self._process.kill()
         self._process.wait()
         self.forget()
 
     def forget(self) -> None:
-        """Close what leads to it, in a forked copy of its parent, whose child it is not."""
+        """Close all descriptors in a forked copy of the parent, which does not own the child."""
         if self._region >= 0:
             self._socket.close()
             os.close(self._region)
             self._region = -1
         if self._process.returncode is None:
-            self._process.returncode = 0  # not for this process to wait for
+            self._process.returncode = 0  # this process must not wait for it
 
     def _await_start(self) -> None:
         errors = self._process.stderr
@@ -166,7 +166,7 @@ class Child:
         errors.close()
 
     def _receive(self, deadline: float, most: int = 4096) -> bytes:
-        """What the child sent. Raises `TimeoutError`, or `ConnectionError` when it ended."""
+        """Bytes from the child. Raises `TimeoutError`, or `ConnectionError` if it has ended."""
         if not self._poll.poll(1000 * max(0.0, deadline - time.monotonic())):
             raise TimeoutError
         received = self._socket.recv(most)
@@ -181,11 +181,11 @@ class Child:
         self._map[: len(content)] = content
 
     def _check_room(self, reply: Reply) -> None:
-        """Raises `ValueError` for pixels that cannot be there."""
+        """Raise `ValueError` for a reply whose pixels cannot exist."""
         if reply.width * reply.height > self._request.most:
             raise ValueError("more pixels than were allowed")
         end = reply.place + CHANNELS[self._request.how] * reply.width * reply.height
-        # Grown for the first picture of a request: there is nothing before it that somebody could still read.
+        # The region grows only for the first picture of a request, when no other picture in it can be in use.
         if end > len(self._map) and not reply.place:
             self._see_region()
         if end > len(self._map):
@@ -196,10 +196,10 @@ class Child:
         self._address: int = np.frombuffer(self._map, np.uint8).ctypes.data
 
     def _ended(self) -> ChildEnded:
-        """Why there is no answer, by how the child ended."""
+        """The reason for the missing reply, from how the child ended."""
         try:
             code = self._process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:  # it lives and talks nonsense
+        except subprocess.TimeoutExpired:  # it is alive, but its replies are invalid
             code = 0
         self.end()
         request = self._request
@@ -221,11 +221,11 @@ def _shared_memory() -> int:
 
 
 def _environment() -> dict[str, str]:
-    """What a decoder needs to know: no credentials, no settings of ours, and where we import from."""
+    """The decoder's environment: no credentials and no settings of ours, but our import path."""
     passed = {name: text for name, text in os.environ.items() if name in _PASSED_ON or name.startswith("LC_")}
     return passed | {
         "PYTHONPATH": os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path),
-        # glibc: memory of one picture stays for the next, where by default its pages are made anew each time.
+        # glibc: keep memory of one picture for the next instead of mapping its pages anew each time.
         "MALLOC_MMAP_THRESHOLD_": str(2**25),
         "MALLOC_TRIM_THRESHOLD_": str(2**26),
         "OMP_NUM_THREADS": "1",

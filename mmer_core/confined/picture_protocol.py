@@ -1,6 +1,6 @@
-"""What parent and child say to each other: a request for some pictures, and a reply about each, as it is done.
+"""The messages between parent and child: a request for several pictures, and a reply for each once it is decoded.
 
-Pixels, and the bytes of a picture that is in no file, are in memory that both share.
+Pixels, and the bytes of a picture that is not in a file, are passed in shared memory.
 """
 
 import json
@@ -8,17 +8,17 @@ import struct
 from dataclasses import dataclass
 
 READY = b"R"
-"""What a child writes once, when it can take requests."""
+"""Written once by a child when it is ready for requests."""
 
 PILLOW, OPENCV = "pillow", "opencv"
 """Decode with Pillow to ``(H, W, 4)``, or with OpenCV to ``(H, W, 3)``."""
 CHANNELS = {PILLOW: 4, OPENCV: 3}
 
 DECODED, REFUSED, OUT_OF_MEMORY, LATER = range(4)
-"""``LATER``: this picture and those after it have no room beside those before; ask for them again."""
+"""``LATER``: there is no room for this picture and those after it; request them again."""
 
 ROOM = 2**24
-"""Bytes of shared memory that there are from the start. Only the first picture of a request may take more."""
+"""Initial size of the shared memory in bytes. Only the first picture of a request may enlarge it."""
 
 _LENGTH = struct.Struct("<I")
 _REPLY = struct.Struct("<BIIQH")
@@ -31,11 +31,11 @@ class Request:
 
     Attributes:
         how: ``pillow`` or ``opencv``.
-        paths: Absolute; none when the bytes of one file are in the shared memory.
-        size: How many bytes those are.
-        formats: Those that are opened, by Pillow's names.
-        most: Pixels of a picture.
-        cpu_seconds, seconds: Of one picture, after which the child ends itself.
+        paths: Absolute paths; none if the bytes of one file are in the shared memory.
+        size: Number of those bytes.
+        formats: Allowed formats, by Pillow's names.
+        most: Maximal number of pixels per picture.
+        cpu_seconds, seconds: CPU and wall-clock time per picture, after which the child ends itself.
     """
 
     how: str
@@ -67,7 +67,7 @@ def unpack_length(content: bytes) -> int:
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of a picture: its size and its place in the shared memory, or a message."""
+    """The result for one picture: its size and its offset in the shared memory, or a message."""
 
     status: int
     width: int = 0
@@ -81,7 +81,7 @@ class Reply:
 
     @classmethod
     def unpack(cls, received: bytearray) -> "Reply | None":
-        """The first reply, which is taken away; None until it is whole. Raises `ValueError` for nonsense."""
+        """Take the first reply from the buffer; None until it is complete. Raises `ValueError` if malformed."""
         if len(received) < _REPLY.size:
             return None
         status, width, height, place, length = _REPLY.unpack_from(received)

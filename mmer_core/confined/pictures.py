@@ -1,8 +1,8 @@
-"""Pictures from outside, decoded in child processes that are bounded and can be killed.
+"""External pictures, decoded in child processes that have resource limits and can be killed.
 
-A child is started when all others are busy, serves one request at a time, and stays for the next. Its pixels are read
-where it put them, in memory that it shares with this process; it is free again when nobody holds them any more. No
-lock is needed: a child belongs to whoever took it from the queue of those that wait.
+A child is started when all others are busy, serves one request at a time, and is kept for the next. Its pixels are
+read in place, from memory shared with this process; the child is free again once nothing references them. No lock is
+needed: a child belongs to the thread that took it from the queue of idle ones.
 """
 
 import atexit
@@ -32,19 +32,19 @@ Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 AT_ONCE = 8
-"""Pictures that a child decodes one after the other, while those before are read: a good number for `decoded_each`."""
+"""Pictures that a child decodes ahead while earlier ones are read: a good batch size for `decoded_each`."""
 
 _MOST = max(8, 2 * (os.cpu_count() or 1))
-"""Children that are kept waiting; and those whose pixels are read where they are: more are copied."""
+"""Idle children to keep, and children whose pixels are read in place; beyond that, pixels are copied."""
 
 _waiting: deque[Child] = deque()
 _busy: set[Child] = set()
 _ends = 0
-"""How often `end_all` was called."""
+"""Number of calls of `end_all`."""
 
 
 class UnreadableImageError(Exception):
-    """A file that is not a whole picture of a kind that mmer reads, or too much work; the message says why."""
+    """A file that is not a complete picture in a supported format, or too expensive; the message says why."""
 
 
 def decoded(
@@ -58,16 +58,16 @@ def decoded(
 
     Args:
         source: A file, or the bytes of one.
-        how: ``pillow``; or ``opencv``, as the reference converter of EMOTIC decodes, for a file.
-        formats: Those that are opened, of `picture_limits.FORMATS`.
-        most: Pixels.
+        how: ``pillow``, or ``opencv`` to decode a file as EMOTIC's reference converter does.
+        formats: Allowed formats, a subset of `picture_limits.FORMATS`.
+        most: Maximal number of pixels.
 
     Returns:
-        ``(H, W, 4)`` with a byte of padding from Pillow, ``(H, W, 3)`` from OpenCV. Let go of it soon: the child that
-        decoded it waits until then.
+        ``(H, W, 4)`` uint8 with a padding byte from Pillow, ``(H, W, 3)`` from OpenCV. Release it soon: it blocks the
+        child that decoded it.
 
     Raises:
-        UnreadableImageError: It is missing, no picture, or more work than `picture_limits` allow.
+        UnreadableImageError: It is missing, not a picture, or exceeds `picture_limits`.
         EngineError: No child can be started.
     """
     return _one(source, how, formats, most).pixels()
@@ -80,9 +80,9 @@ def decoded_each(
     how: str = PILLOW,
     most: int = limits.MAX_PIXELS,
 ) -> list[T]:
-    """What becomes of the pixels of every picture, or of the reason why there are none, as of `decoded`.
+    """``use`` of every picture's pixels, or of the error that `decoded` would raise.
 
-    A child decodes the next pictures while ``use`` has the first: it costs less than one at a time.
+    A child decodes the next pictures while ``use`` runs, which is cheaper than one request per picture.
     """
 
     def read(answer: _Answer | UnreadableImageError) -> T:
@@ -95,7 +95,7 @@ def decoded_each(
 
 
 def end_all() -> None:
-    """Kill all children: whoever waits for a picture gets an `UnreadableImageError`. Later pictures get new ones."""
+    """Kill all children: waiting callers get an `UnreadableImageError`; later calls start new children."""
     global _ends
     _ends += 1
     for child in list(_busy):
@@ -105,7 +105,7 @@ def end_all() -> None:
 
 
 class _Lease:
-    """What keeps a child from the next request, for as long as there is an array (or a tensor) of its pixels."""
+    """Reserves a child for as long as an array (or a tensor) of its pixels exists."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
@@ -122,20 +122,20 @@ class _Lease:
 
 @dataclass(frozen=True)
 class _Answer:
-    """A picture that was decoded, or named."""
+    """A picture that was decoded, or only identified."""
 
     lease: _Lease
     reply: Reply
     channels: int
 
     def pixels(self) -> Pixels:
-        """Where the child put them."""
+        """The pixels in the child's memory, not copied."""
         pixels = np.asarray(_Held(self.lease, self.reply, self.channels))
         return pixels.copy() if len(_busy) > _MOST else pixels
 
 
 class _Held:
-    """Memory of a child, as NumPy sees it."""
+    """A child's memory, exposed to NumPy."""
 
     def __init__(self, lease: _Lease, reply: Reply, channels: int) -> None:
         self._lease = lease
@@ -171,7 +171,7 @@ def _request(paths: Sequence[Path], how: str, formats: tuple[str, ...], most: in
 def _ask(
     request: Request, content: bytes | None, use: Callable[[_Answer | UnreadableImageError], T]
 ) -> list[T]:
-    """What ``use`` makes of the answer about every picture of a request."""
+    """``use`` of the result of every picture of a request."""
     found: list[T] = []
     ends = _ends
     while len(found) < (len(request.paths) or 1):
@@ -182,7 +182,7 @@ def _ask(
             if ended.blamed or ends != _ends:
                 found.append(use(UnreadableImageError(str(ended))))
             else:
-                # Somebody may have killed the child, also while it waited: a picture that crashes it does so again.
+                # The child may have been killed from outside; a picture that crashes it will do so again.
                 found.append(use(_again(replace(rest, paths=rest.paths[:1]), content)))
     return found
 
@@ -194,7 +194,7 @@ def _serve(
     use: Callable[[_Answer | UnreadableImageError], T],
     found: list[T],
 ) -> None:
-    """Add what is made of the pictures that a child decodes in one go: all, or those that have room together."""
+    """Append the results of the pictures that a child decodes in one go: all, or as many as there is room for."""
     try:
         lease.child.ask(request, content)
         for _ in request.paths or (None,):
@@ -203,13 +203,13 @@ def _serve(
                 return
             found.append(use(answer))
             del answer
-    except BaseException:  # what it would answer later is not waited for
+    except BaseException:  # later replies of this child must not be read
         lease.child.end()
         raise
 
 
 def _again(request: Request, content: bytes | None) -> _Answer | UnreadableImageError:
-    """The answer of a new child about a picture that another ended with."""
+    """The reply of a new child for a picture during which another child ended."""
     lease = _started()
     try:
         lease.child.ask(request, content)
@@ -224,7 +224,7 @@ def _again(request: Request, content: bytes | None) -> _Answer | UnreadableImage
 
 
 def _answer(lease: _Lease, request: Request) -> _Answer | UnreadableImageError | None:
-    """The next answer of a child; None when it has no room for this picture and those after it."""
+    """A child's next reply; None if it has no room for this picture and those after it."""
     reply = lease.child.reply()
     if reply.status == LATER:
         return None
@@ -251,7 +251,7 @@ def _started() -> _Lease:
 
 
 def _forget_all() -> None:
-    """A forked copy of this process must not talk to its children, nor keep them alive."""
+    """Detach a forked copy of this process from the children, so that it neither uses them nor keeps them alive."""
     for child in [*_busy, *_waiting]:
         child.forget()
     _busy.clear()

@@ -1,12 +1,12 @@
 """Typed values as JSON and back, for the pipe between a child process and its parent.
 
-Null, true, false, numbers (with NaN and infinity), texts and lists are what JSON makes of them. Everything else is an
-object with two fields, ``type`` and ``value``, and no other object is ever written:
+JSON covers null, true, false, numbers (with NaN and infinity), strings and lists. Everything else is encoded as an
+object with two fields, ``type`` and ``value``; no other object is ever written:
 
 ============== ==============================
 ``bytes``      hexadecimal digits
 ``decimal``    digits
-``float16``    digits; a number knows its width, which decides which integers it holds exactly
+``float16``    digits; the width determines which integers are exact
 ``float32``    digits
 ``date``       ISO 8601
 ``time``       ISO 8601
@@ -14,7 +14,7 @@ object with two fields, ``type`` and ``value``, and no other object is ever writ
 ``duration``   microseconds
 ``dict``       a list of ``[key, value]``
 ``unreadable`` null
-``other``      its text
+``other``      its string form
 ============== ==============================
 """
 
@@ -28,19 +28,19 @@ import numpy as np
 
 
 class Unreadable:
-    """What stands for a value of a file for which Python has none: text that is not UTF-8, a date after 9999."""
+    """Replaces a value that Python cannot represent: text that is not UTF-8, a date after 9999."""
 
     def __str__(self) -> str:
         return "unreadable"
 
 
 def to_line(value: Any) -> bytes:
-    """A value on one line of ASCII."""
+    """Encode a value as one line of ASCII."""
     return json.dumps(_tagged(value), separators=(",", ":")).encode("ascii")
 
 
 def from_line(line: bytes) -> Any:
-    """The value of `to_line`; what was ``other`` is a text. Raises `ValueError` for anything else."""
+    """Decode a line of `to_line`; ``other`` becomes a string. Raises `ValueError` for anything else."""
     return json.loads(line, object_hook=_untagged)
 
 
@@ -60,7 +60,7 @@ def _typed(value: Any) -> tuple[str, Any]:
         return "bytes", value.hex()
     if isinstance(value, Decimal):
         return "decimal", str(value)
-    if getattr(value, "nanosecond", 0):  # more than Python's own type keeps
+    if getattr(value, "nanosecond", 0):  # finer than Python's own type
         return "other", value.isoformat()
     if isinstance(value, np.float16 | np.float32):
         return type(value).__name__, str(value)

@@ -1,4 +1,4 @@
-"""One outside file read by a child process that lives for this file only, and may crash on it."""
+"""Reading one external file in a child process of its own, which may crash on it."""
 
 import os
 import signal
@@ -14,16 +14,16 @@ from mmer_core.confined.plain import from_line
 from mmer_core.errors import MmerError
 
 BYTES_A_SECOND = 2**20
-"""A child has a second more for so many bytes of its file."""
+"""Bytes of a file that allow its child one more second."""
 ROW_WEIGHT, VALUE_WEIGHT = 512, 64
-"""Bytes of memory that a line of the answer and each value in it take in the parent, beside their text."""
+"""Bytes of memory in the parent for each line of the answer and each value in it, in addition to their text."""
 ANSWER_FLOOR = 2**27
 """Bytes of memory that the answer to any file may take in the parent, however small the file is."""
 ANSWER_RATIO = 200
-"""Larger answers may take so many times the bytes of the file: more than that is a bomb and no dataset."""
+"""Larger answers may take this many times the file's size; beyond that, the file is a bomb rather than a dataset."""
 
 _SHORT_OF_MEMORY = "memory"
-# Threads would only reserve memory, and Arrow's own allocators reserve a gigabyte before the first byte.
+# Threads would only reserve memory, and Arrow's own allocators reserve a gigabyte up front.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may use: wall time (and more for a large file), and bytes of private memory."""
+    """Limits of a child: wall-clock time (extended for a large file), and bytes of private memory."""
 
     seconds: float = 120.0
     memory: int = 2**31
@@ -43,20 +43,20 @@ class Limits:
 def read_in_child(
     reader: str, path: Path, refuse: Callable[[str], MmerError], limits: Limits = Limits()
 ) -> Iterator[Any]:
-    """The values that a function of a light module yields for a file, called in a child process.
+    """Yield the values that a function of a light module yields for a file, called in a child process.
 
-    They come through a pipe as `mmer_core.confined.plain` describes; no pickle is read. The child is gone when the
-    iterator ends or is closed.
+    They come through a pipe, encoded by `mmer_core.confined.plain`; no pickle is read. The child ends when the
+    iterator is exhausted or closed.
 
     Args:
         reader: ``module:function``; the function takes a `Path` and yields values.
-        refuse: Makes the error of a reason, when the function raised, or the child crashed or exceeded a limit of
-            time, memory or answer.
+        refuse: Makes the error from a reason: the function raised, or the child crashed or exceeded a limit of
+            time, memory or answer size.
     """
     size = path.stat().st_size if path.is_file() else 0
     seconds = limits.seconds + size / BYTES_A_SECOND
     command = [sys.executable, "-P", child.__file__, reader, str(path), str(seconds), str(limits.memory)]
-    # Python's own path, as multiprocessing hands it on: mmer may run from a source tree. An empty entry is the
+    # Pass on Python's own path, as multiprocessing does: mmer may run from a source tree. An empty entry would be the
     # working folder.
     places = os.pathsep.join(place for place in sys.path if place and Path(place).is_absolute())
     process = subprocess.Popen(
@@ -83,7 +83,7 @@ def read_in_child(
 
 
 def _values(pipe: IO[bytes], room: int) -> Generator[Any, None, str | None]:
-    """Yield the values; return the reason why there are no more: "" at the end, None when the child broke off."""
+    """Yield the values; return the reason for the end: "" if complete, None if the child stopped prematurely."""
     while line := pipe.readline(room + 1):
         room -= len(line) + ROW_WEIGHT + VALUE_WEIGHT * line.count(b",")
         if room < 0:

@@ -1,10 +1,10 @@
 """Datasets: where they are, how they are read, and what is drawn where there are none."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import BY_CONTENT, SPEED, Config
 from mmer_core.paths import Place
 
 
@@ -28,7 +28,9 @@ class CaptionConfig(Config):
         "sentence.' by default), else the beginning of the caption or the name of the task; most captioners need none.",
     )
     max_tokens: int = Field(40, ge=1, le=1024, description="Most tokens of a caption.")
-    shard_size: int = Field(256, ge=1, description="Photos in one shard of captions (resume unit).")
+    shard_size: Annotated[int, SPEED] = Field(
+        256, ge=1, description="Photos in one shard of captions (resume unit)."
+    )
 
 
 class IngestConfig(Config):
@@ -38,7 +40,7 @@ class IngestConfig(Config):
         "emotic",
         description="Layout of the raw dataset; 'manifest' is any dataset listed in a CSV, JSONL or Parquet file.",
     )
-    root: Place | None = Field(
+    root: Annotated[Place | None, BY_CONTENT] = Field(
         None,
         description="Folder of the raw dataset (unpacked, or with its archives), a .zip or .tar archive of it, or the "
         "manifest file. Without it mmer draws a synthetic one in the same layout.",
@@ -55,22 +57,24 @@ class IngestConfig(Config):
         "official",
         description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
     )
-    captions: Place | None = Field(
+    captions: Annotated[Place | None, BY_CONTENT] = Field(
         None,
         description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
         "(0-based). People without a row get a neutral template that uses no label.",
     )
-    coco_captions: tuple[Place, ...] = Field(
+    coco_captions: Annotated[tuple[Place, ...], BY_CONTENT] = Field(
         (),
         description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos whom the CSV does not "
         "describe; joined by the COCO id in the file name.",
     )
-    captioner: str | None = Field(
+    captioner: Annotated[str | None, BY_CONTENT] = Field(
         None,
         description="Text for people whom neither of these describes: hf:ID_OR_FOLDER of an image-captioning model, "
         "which describes their photos. Without it, and without --captions, they get the neutral template.",
     )
-    caption: CaptionConfig = Field(default=CaptionConfig(), description="How the captioner is asked.")
+    caption: Annotated[CaptionConfig, BY_CONTENT] = Field(
+        default=CaptionConfig(), description="How the captioner is asked."
+    )
     vocabulary_least: int = Field(
         5,
         ge=1,

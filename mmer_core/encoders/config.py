@@ -1,10 +1,10 @@
 """Frozen encoders, by name, and how they are adapted."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import SPEED, Config
 from mmer_core.encoders.registry import bare_name
 
 
@@ -20,7 +20,7 @@ class EncoderNames(Config):
         "ones.",
     )
     text: str
-    shard_size: int = Field(
+    shard_size: Annotated[int, SPEED] = Field(
         1024, ge=16, description="Images or texts in one shard of features (resume unit)."
     )
 
@@ -64,4 +64,7 @@ class FinetuneConfig(Config):
     )
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Precision of training on CUDA (autocast); elsewhere it is float32."
+    )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")

@@ -27,7 +27,7 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
     Args:
         name: ``<source>:<what>``, by `IMAGE_SOURCES`.
-        size: Input side in pixels; the weights' native side when None.
+        size: Input side in pixels; the weights' native side if None.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.
@@ -50,14 +50,14 @@ def text_folder(name: str) -> Path:
     """The local folder that holds a text encoder's tokenizer.
 
     Raises:
-        EncoderError: The name is unknown, or the folder is not there.
+        EncoderError: The name is unknown, or the folder does not exist.
     """
     source, spec = _split(name, TEXT_SOURCES)
     return source.folder(spec)
 
 
 def encoder_identity(name: str, modality: Literal["image", "text"]) -> dict[str, str]:
-    """What decides an encoder's features (versions, digests of weights), without loading it."""
+    """What determines an encoder's features (versions, digests of weights), without loading it."""
     if modality == "image":
         image, spec = _split(name, IMAGE_SOURCES)
         return image.identity(spec)

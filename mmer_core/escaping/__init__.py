@@ -1,9 +1,9 @@
-"""Text from data, made harmless for whatever shows it: a terminal, a log, Markdown, a spreadsheet, a graph.
+"""Escaping text from data for its destination: a terminal, a log, Markdown, a spreadsheet, a graph.
 
-Names, labels, captions, ids and file names were written by others. Where people read them they are text and nothing
-else: they move no cursor, start no line, link nowhere, compute nothing. Files that mmer reads back, and JSON, hold them
-as they are. `mmer_core.errors` and `mmer_core.log` escape their sentences themselves, `flows.output` and `flows.terminal` all that a command
-prints, and `mmer_core.reporting.page` all that a page shows.
+Names, labels, captions, ids and file names come from others. Wherever people read them they must be inert text: they
+move no cursor, start no line, form no link and compute nothing. Files that mmer reads back, and JSON, hold them
+verbatim. `mmer_core.errors` and `mmer_core.log` escape their own sentences, `flows.output` and `flows.terminal` everything
+that a command prints, and `mmer_core.reporting.page` everything on a page.
 """
 
 from mmer_core.escaping.graphs import for_dot, for_mermaid

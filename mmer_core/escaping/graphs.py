@@ -1,4 +1,4 @@
-"""Text inside the double quotes of a graph's source, for Graphviz and for Mermaid."""
+"""Text inside the double quotes of Graphviz and Mermaid source."""
 
 import re
 
@@ -6,10 +6,10 @@ from mmer_core.escaping.visible import one_line
 
 
 def for_dot(text: object) -> str:
-    """For Graphviz: a quote ends nothing, and a backslash is one."""
+    """For Graphviz: escape quotes and backslashes."""
     return one_line(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
 def for_mermaid(text: object) -> str:
-    """For Mermaid, which reads HTML, Markdown and entities of its own there: ``#34;`` for a quote."""
+    """For Mermaid, which interprets HTML, Markdown and its own entities there: ``#34;`` for a quote."""
     return re.sub(r"[^\w .,:;/()+×…-]|;", lambda found: f"#{ord(found[0])};", one_line(text))

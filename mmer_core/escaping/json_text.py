@@ -1,4 +1,4 @@
-"""JSON that holds data exactly and still does nothing to a terminal."""
+"""JSON that represents data exactly and is safe to print on a terminal."""
 
 import json
 from typing import Any
@@ -7,15 +7,15 @@ from mmer_core.escaping.visible import acting_escaped
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    """Readable JSON, in which only characters that act on what shows them are written as ``\\uXXXX``.
+    """Readable JSON in which only control and invisible characters are written as ``\\uXXXX``.
 
-    It reads back as the same value.
+    It parses to the same value.
     """
     return acting_escaped(json.dumps(value, indent=indent, ensure_ascii=False), _json_escape)
 
 
 def ascii_json(value: Any, indent: int | None = None) -> str:
-    """JSON in printable ASCII; what has no form in JSON is there as text."""
+    """JSON in printable ASCII; values without a JSON type become strings."""
     return json.dumps(value, indent=indent, default=str).replace("\x7f", r"\u007f")
 
 

@@ -1,4 +1,4 @@
-"""Text inside Markdown (CommonMark with GitHub's tables, links and formulas), shown as it is."""
+"""Literal text inside Markdown (CommonMark with GitHub's tables, links and formulas)."""
 
 import re
 
@@ -12,28 +12,30 @@ _NUMBERED = re.compile(r"^(\d+)([.)])(?= |$)")
 
 
 def for_markdown(text: object) -> str:
-    """One line of text at any place of a line, a table's cell or a heading: no markup, no HTML, no link, no block.
+    """Escape one line of text for any position in a line, a table's cell or a heading: no markup, HTML, link or block.
 
-    It is shown as `one_line` writes it, blanks at the ends included.
+    It renders as `one_line` prints it, including leading and trailing blanks.
     """
     line = one_line(text)
     inner = line.strip()
     escaped = _MARKUP.sub(r"\\\g<0>", inner)
     escaped = re.sub("[&<>]", lambda found: _HTML[found[0]], escaped)
     escaped = _LINK.sub(r"\\\g<0>", escaped)
-    escaped = _BLOCK.sub(r"\\\g<0>", escaped)  # what begins a heading, a list or a rule, or ends a heading
+    escaped = _BLOCK.sub(
+        r"\\\g<0>", escaped
+    )  # a heading, a list or a rule at the start, or the end of a heading
     escaped = _NUMBERED.sub(r"\1\\\2", escaped)
     before, _, after = line.partition(inner) if inner else (line, "", "")
     return f"{_blanks(before)}{escaped}{_blanks(after)}"
 
 
 def _blanks(text: str) -> str:
-    """Blanks at an end of a line, which Markdown would leave out."""
+    """Encode leading and trailing blanks, which Markdown would drop."""
     return "".join(f"&#{ord(blank)};" for blank in text)
 
 
 def for_code(text: object) -> str:
-    """The same as a span of code where code can hold it, in a table's cell too."""
+    """The same as a code span if it can hold the text, also in a table's cell."""
     line = one_line(text)
     if not line.strip() or line != line.strip() or re.search(r"[`|]|\\$", line):
         return for_markdown(line)

@@ -1,4 +1,4 @@
-"""Where files lie on the machine that made something, which is nobody's business elsewhere."""
+"""Removing local folders from recorded values, because they are private to the machine."""
 
 import re
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ _ENCODER = re.compile(r"((?:\w+:)*(?:hf|adapted|places365|torchvision):(?:[^@/]*
 
 
 def without_folders(value: Any) -> Any:
-    """A value without the folders of this machine: of an absolute path, and of an encoder's, the last part is left.
+    """Replace absolute paths, also within encoder names, by their last component.
 
-    What an artifact was made from is recorded by content, so that nothing is lost by it.
+    An artifact's inputs are recorded by content, so this loses nothing.
 
     Args:
         value: A configuration, or mappings, sequences and scalars; paths are `PurePath`, and become strings.
@@ -32,7 +32,7 @@ def without_folders(value: Any) -> Any:
 
 
 def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with names that are no places either; two that have become one are numbered."""
+    """The same for the keys of a mapping; keys that become equal are numbered."""
     renamed: dict[str, Any] = {}
     for name, item in fields.items():
         shown = shorter = without_folders(name)

@@ -1,15 +1,17 @@
-"""Cells of CSV files that people open in a spreadsheet, where text that begins like a formula is computed."""
+"""Cells of CSV files that people open in a spreadsheet, which would evaluate text that looks like a formula."""
 
 import re
 
-_FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])")  # the wide ones where Japanese or Chinese is set
+_FORMULA = re.compile(
+    r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])"
+)  # full-width ones count under Japanese or Chinese settings
 
 
 def for_spreadsheet(text: str) -> str:
-    """The text itself, behind an apostrophe where it begins like a formula; `from_spreadsheet` takes it away."""
+    """Prefix text that looks like a formula with an apostrophe; `from_spreadsheet` removes it."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def from_spreadsheet(cell: str) -> str:
-    """The text of a cell that `for_spreadsheet` made, exactly."""
+    """Recover the exact text from a cell made by `for_spreadsheet`."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

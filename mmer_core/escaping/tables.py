@@ -1,4 +1,4 @@
-"""CSV files for people, whose cells compute nothing in a spreadsheet, and which read back exactly."""
+"""CSV files that are safe to open in a spreadsheet and read back exactly."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from mmer_core.tabular import csv_lines, read_table, write_table
 
 
 def lines_for_people(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """The lines of a file; text that begins like a formula stands behind an apostrophe, numbers are as they are."""
+    """The lines of a file; text that looks like a formula gets an apostrophe, numbers stay unchanged."""
     return csv_lines(_cells(columns), map(_cells, rows))
 
 
@@ -25,7 +25,7 @@ def write_frame_for_people(path: Path, frame: pd.DataFrame) -> None:
 
 
 def read_for_people(path: Path) -> pd.DataFrame:
-    """The text of all cells of such a file, without those apostrophes."""
+    """The text of all cells of such a file, without the added apostrophes."""
     return read_table(path).map(from_spreadsheet).rename(columns=from_spreadsheet)
 
 

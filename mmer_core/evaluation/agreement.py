@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
 from mmer_core.evaluation.arrays import FloatArray, finite
+from mmer_core.evaluation.record import CategoryAgreement, StreamAgreement
 
 
 def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
@@ -56,18 +56,13 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
 
 def stream_agreement(
     probabilities: Mapping[str, npt.ArrayLike], thresholds: npt.ArrayLike, names: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Agreement of every pair of streams, each read alone.
+) -> list[StreamAgreement]:
+    """Agreement of every pair of streams, each read alone; figures are None where they are not defined.
 
     Args:
         probabilities: By stream, ``(N, C)``.
         thresholds: ``(C,)`` from which a category counts as present.
         names: ``C`` names of the categories.
-
-    Returns:
-        JSON-able, one record a pair: ``first``, ``second``, ``spearman`` and ``kappa`` (means over the
-        categories where they are defined, None where there is none) and ``per_category`` (``name``,
-        ``spearman``, ``kappa``).
 
     Raises:
         ValueError: NaN, or shapes that do not fit.
@@ -76,17 +71,18 @@ def stream_agreement(
     found = []
     for first, second in combinations(probabilities, 2):
         x, y = _alike(probabilities[first], probabilities[second])
-        each = {"spearman": rank_correlation(x, y), "kappa": cohen_kappa(x >= threshold, y >= threshold)}
+        spearman, kappa = rank_correlation(x, y), cohen_kappa(x >= threshold, y >= threshold)
         found.append(
-            {
-                "first": first,
-                "second": second,
-                **{measure: _mean(values) for measure, values in each.items()},
-                "per_category": [
-                    {"name": name} | {measure: _number(values[c]) for measure, values in each.items()}
+            StreamAgreement(
+                first=first,
+                second=second,
+                spearman=_mean(spearman),
+                kappa=_mean(kappa),
+                per_category=tuple(
+                    CategoryAgreement(name=name, spearman=spearman[c], kappa=kappa[c])
                     for c, name in enumerate(names)
-                ],
-            }
+                ),
+            )
         )
     return found
 
@@ -101,7 +97,3 @@ def _alike(first: npt.ArrayLike, second: npt.ArrayLike) -> tuple[FloatArray, Flo
 def _mean(values: FloatArray) -> float | None:
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else None
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

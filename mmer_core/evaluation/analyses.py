@@ -1,8 +1,7 @@
-"""The analyses of a model's spaces, modalities and words, put together as they lie in ``metrics.json``."""
+"""The analyses of a model's spaces, modalities and words, put together as an evaluation records them."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,28 +21,31 @@ from mmer_core.evaluation.embeddings import (
 )
 from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.evaluation.neighbours import nearest, neighbour_shares, same_group_share
+from mmer_core.evaluation.record import Analyses, PairFigures, SpaceFigures
+from mmer_core.record import Interval
 
 FEWEST = 3
 """Samples below which a space has no shape to speak of."""
 
 
-def space_figures(name: str, embeddings: npt.ArrayLike) -> dict[str, Any]:
-    """What one space ``(N, D)`` measures, JSON-able; see `mmer_core.evaluation.embeddings` for each figure."""
+def space_figures(name: str, embeddings: npt.ArrayLike, knn_map: Interval | None = None) -> SpaceFigures:
+    """The figures of one space ``(N, D)``; ``knn_map`` where its rows have labels."""
     rows = np.asarray(embeddings)
-    return {
-        "name": name,
-        "n": len(rows),
-        "dimensions": rows.shape[1],
-        "effective_dimensionality": effective_dimensionality(rows),
-        "variance": embedding_variance(rows),
-        "mean_similarity": mean_similarity(rows),
-        "uniformity": uniformity(rows),
-    }
+    return SpaceFigures(
+        name=name,
+        n=len(rows),
+        dimensions=rows.shape[1],
+        effective_dimensionality=effective_dimensionality(rows),
+        variance=embedding_variance(rows),
+        mean_similarity=mean_similarity(rows),
+        uniformity=uniformity(rows),
+        knn_map=knn_map,
+    )
 
 
 def label_separability(
     embeddings: npt.ArrayLike, labels: npt.ArrayLike, config: EvaluationConfig
-) -> dict[str, float | None]:
+) -> Interval:
     """mAP in percent, with its interval, of the labels of each row's nearest neighbours.
 
     Neighbours are found once, among all rows; the interval is over the rows that are asked.
@@ -62,37 +64,38 @@ def label_separability(
         return mean_where(ap, ~np.isnan(ap))[None]
 
     (interval,) = bootstrap_blocks(statistic, len(shares), config.resamples, config.confidence, config.seed)
-    return interval.to_dict()
+    return interval
 
 
 def pair_figures(
     first: tuple[str, npt.ArrayLike], second: tuple[str, npt.ArrayLike], *, shared: bool
-) -> dict[str, Any]:
-    """How two named modalities ``(N, D)`` of the same ``N`` samples lie to each other, JSON-able.
+) -> PairFigures:
+    """How two named modalities ``(N, D)`` of the same ``N`` samples lie to each other.
 
     Args:
         shared: They live in one space. Distances between points of different spaces mean nothing, so for
             others there is only ``cka``, which needs no common space.
     """
     (one, x), (two, y) = (first[0], np.asarray(first[1])), (second[0], np.asarray(second[1]))
-    cka = linear_cka(x, y)
-    found: dict[str, Any] = {"first": one, "second": two, "cka": None if np.isnan(cka) else cka}
-    if shared:
-        own, mixed = same_group_share(nearest(np.concatenate([x, y])), np.repeat([0, 1], len(x)))
-        found |= {
-            "paired_similarity": paired_similarity(x, y),
-            "alignment": alignment(x, y),
-            "modality_gap": modality_gap(x, y),
-            "own_neighbours": own,
-            "own_neighbours_mixed": mixed,
-        }
-    return found
+    if not shared:
+        return PairFigures(first=one, second=two, cka=linear_cka(x, y))
+    own, mixed = same_group_share(nearest(np.concatenate([x, y])), np.repeat([0, 1], len(x)))
+    return PairFigures(
+        first=one,
+        second=two,
+        cka=linear_cka(x, y),
+        paired_similarity=paired_similarity(x, y),
+        alignment=alignment(x, y),
+        modality_gap=modality_gap(x, y),
+        own_neighbours=own,
+        own_neighbours_mixed=mixed,
+    )
 
 
 def emotion_spaces(
     embeddings: Mapping[str, npt.ArrayLike], labels: npt.ArrayLike, config: EvaluationConfig, *, shared: bool
-) -> dict[str, Any]:
-    """``spaces`` and ``pairs`` of an emotion model's streams, JSON-able.
+) -> Analyses:
+    """``spaces`` and ``pairs`` of an emotion model's streams.
 
     Args:
         embeddings: By stream, ``(N, D)``, at least `FEWEST` rows.
@@ -102,13 +105,13 @@ def emotion_spaces(
     spaces = dict(embeddings)
     if shared and len(spaces) > 1:
         spaces["mean of the streams"] = np.mean([np.asarray(rows) for rows in embeddings.values()], axis=0)
-    return {
-        "spaces": [
-            space_figures(name, rows) | {"knn_map": label_separability(rows, labels, config)}
+    return Analyses(
+        spaces=tuple(
+            space_figures(name, rows, label_separability(rows, labels, config))
             for name, rows in spaces.items()
-        ],
-        "pairs": [pair_figures(*pair, shared=shared) for pair in combinations(embeddings.items(), 2)],
-    }
+        ),
+        pairs=tuple(pair_figures(*pair, shared=shared) for pair in combinations(embeddings.items(), 2)),
+    )
 
 
 def retrieval_spaces(
@@ -116,8 +119,8 @@ def retrieval_spaces(
     texts: npt.ArrayLike,
     text_image: npt.ArrayLike,
     others: Mapping[str, npt.ArrayLike],
-) -> dict[str, Any]:
-    """``spaces`` and ``pairs`` of an image-text model, JSON-able.
+) -> Analyses:
+    """``spaces`` and ``pairs`` of an image-text model.
 
     A pair is an image with the first of its texts, so that both modalities have as many points.
 
@@ -130,8 +133,8 @@ def retrieval_spaces(
     image, text = np.asarray(images), np.asarray(texts)
     described, first_text = np.unique(np.asarray(text_image), return_index=True)
     pair = (("image", image[described]), ("text", text[first_text]))
-    spaces: Sequence[tuple[str, Any]] = [("image", image), ("text", text), *others.items()]
-    return {
-        "spaces": [space_figures(name, rows) for name, rows in spaces],
-        "pairs": [pair_figures(*pair, shared=True)],
-    }
+    spaces: Sequence[tuple[str, npt.ArrayLike]] = [("image", image), ("text", text), *others.items()]
+    return Analyses(
+        spaces=tuple(space_figures(name, rows) for name, rows in spaces),
+        pairs=(pair_figures(*pair, shared=True),),
+    )

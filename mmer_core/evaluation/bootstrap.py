@@ -6,27 +6,13 @@ or compared once is then done once, not once a resample.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from mmer_core.evaluation.arrays import FloatArray
+from mmer_core.record import Interval
 
 WEIGHTS_AT_ONCE = 500_000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its confidence interval; NaN where it is not defined."""
-
-    value: float
-    low: float
-    high: float
-
-    def to_dict(self) -> dict[str, float | None]:
-        """For JSON, which knows no NaN: None where it is not defined."""
-        fields = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: None if np.isnan(number) else number for name, number in fields.items()}
 
 
 def bootstrap(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, combinations
 from math import factorial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, mean_where, scores_and_labels
 from mmer_core.evaluation.bootstrap import bootstrap_blocks
 from mmer_core.evaluation.emotion_metrics import SortedScores
+from mmer_core.evaluation.record import Contribution, Leader, StreamContribution
 
 Coalition = frozenset[str]
 
@@ -54,7 +54,7 @@ def stream_contributions(
     labels: npt.ArrayLike,
     names: Sequence[str],
     config: EvaluationConfig,
-) -> dict[str, Any]:
+) -> Contribution:
     """What each stream adds to the mAP of an emotion model, in percentage points.
 
     The worth of a set of streams is the mAP of the model when it is given these only; of none, the mean
@@ -66,13 +66,6 @@ def stream_contributions(
         labels: ``(N, C)`` 0/1.
         names: ``C`` names of the categories.
         config: Resamples, confidence and seed of the intervals.
-
-    Returns:
-        JSON-able: ``all`` and ``none`` (mAP, percent); ``streams``: for each its ``name`` and, as value, low
-        and high, ``alone`` (mAP of this stream only), ``left_out`` (how far the mAP falls without it: its
-        unique part) and ``shapley`` (its fair share, shared knowledge divided among those who hold it);
-        ``leaders``: for each category the stream that ranks it ``best`` and, of two or more streams, the
-        ``second`` best and the ``lead`` in AP between the two.
 
     Raises:
         ValueError: NaN, shapes that do not fit, or a set of streams without scores.
@@ -109,20 +102,23 @@ def stream_contributions(
         return np.concatenate([np.stack(rows), single[best, categories] - single[second, categories]])
 
     drawn = bootstrap_blocks(statistic, len(truth), config.resamples, config.confidence, config.seed)
-    found = iter(interval.to_dict() for interval in drawn)
-    result: dict[str, Any] = {"all": next(found), "none": next(found)}
-    result["streams"] = [
-        {"name": name} | {part: next(found) for part in ("alone", "left_out", "shapley")} for name in streams
+    intervals = iter(drawn)
+    whole, none = next(intervals), next(intervals)
+    added = [
+        StreamContribution(
+            name=name, alone=next(intervals), left_out=next(intervals), shapley=next(intervals)
+        )
+        for name in streams
     ]
-    leads = list(found)
-    result["leaders"] = [
-        {"name": name, "best": streams[best[c]], "second": streams[second[c]], "lead": leads[c]}
+    leads = list(intervals)
+    leaders = [
+        Leader(name=name, best=streams[best[c]], second=streams[second[c]], lead=leads[c])
         if len(streams) > 1
-        else {"name": name, "best": streams[0]}
+        else Leader(name=name, best=streams[0])
         for c, name in enumerate(names)
         if not np.isnan(alone[:, c]).any()
     ]
-    return result
+    return Contribution(all=whole, none=none, streams=tuple(added), leaders=tuple(leaders))
 
 
 def _rankings(scores: npt.ArrayLike, labels: npt.ArrayLike) -> list[SortedScores]:

@@ -1,15 +1,15 @@
 """One model on one split: every metric with its interval, beside what no skill at all would score."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, finite, mean_where, scores_and_labels
-from mmer_core.evaluation.bootstrap import Interval, bootstrap_blocks
+from mmer_core.evaluation.bootstrap import bootstrap_blocks
 from mmer_core.evaluation.emotion_metrics import SortedScores, absolute_errors, precision_recall_f1
+from mmer_core.evaluation.record import CategoryFigures, DimensionFigures, EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import (
     METRICS,
     RECALLS,
@@ -18,6 +18,7 @@ from mmer_core.evaluation.retrieval_metrics import (
     retrieval_metrics,
     similarity_ranks,
 )
+from mmer_core.record import Interval
 from mmer_core.taxonomy import VAD
 
 
@@ -30,15 +31,14 @@ def evaluate_emotion(
     names: Sequence[str],
     config: EvaluationConfig,
     dimensions: Sequence[str] = VAD,
-) -> dict[str, Any]:
+) -> EvaluationRecord:
     """Metrics of an emotion model.
 
-    mAP, AP, precision, recall, F1 and prevalence are in percent, errors in the ratings' unit, thresholds
-    are probabilities. Macro means run over the categories that have a positive; what is not defined is None.
+    Macro means run over the categories that have a positive; what is not defined is None.
 
-    Baselines: ``chance_map`` is the mean prevalence, which is the mAP of a constant score;
-    ``constant_vad_mae`` is the error of the best constant per dimension, the median of the *evaluated*
-    ratings, so it is at least as hard to beat as any constant chosen on train.
+    Baselines: that of ``map`` is the mean prevalence, which is the mAP of a constant score; that of
+    ``vad_mae`` is the error of the best constant per dimension, the median of the *evaluated* ratings, so it
+    is at least as hard to beat as any constant chosen on train.
 
     Args:
         probabilities: ``(N, C)``, calibrated.
@@ -49,12 +49,6 @@ def evaluate_emotion(
         names: ``C`` names of the categories.
         config: Resamples, confidence and seed of the intervals; the resampling unit is the person.
         dimensions: ``V`` names of the continuous dimensions; without any, errors are not reported.
-
-    Returns:
-        JSON-able: ``task``, ``n``, ``metrics`` (name -> value, low, high), ``baselines`` (name -> value),
-        ``per_category`` (``name``, ``ap``, ``precision``, ``recall``, ``f1``, ``threshold``,
-        ``prevalence``) and ``vad`` (``name``, ``mae``, the best constant's error ``constant`` and its
-        rating ``constant_rating``).
 
     Raises:
         ValueError: NaN, or shapes or names that do not fit.
@@ -73,47 +67,45 @@ def evaluate_emotion(
         )
     )
     macro = ("map", "precision_macro", "recall_macro", "f1_macro", *(("vad_mae",) if dimensions else ()))
-    metrics = {name: next(intervals).to_dict() for name in macro}
-    ap = [next(intervals).to_dict() for _ in names]
-    mae = [next(intervals).to_dict() for _ in dimensions]
+    metrics = {name: next(intervals) for name in macro}
+    ap = [next(intervals) for _ in names]
+    mae = [next(intervals) for _ in dimensions]
     detection = precision_recall_f1(scores, truth, threshold)
     prevalence = truth.mean(axis=0)
     constants = np.median(finite("ratings", ratings, 2), axis=0)
     constant_mae = absolute_errors(np.broadcast_to(constants, errors.shape), ratings).mean(axis=0)
-    return {
-        "task": "emotion",
-        "n": len(scores),
-        "metrics": metrics,
-        "baselines": {"chance_map": _json(100 * mean_where(prevalence, prevalence > 0))}
-        | ({"constant_vad_mae": _json(np.mean(constant_mae))} if dimensions else {}),
-        "per_category": [
-            {
-                "name": name,
-                "ap": ap[c],
-                "precision": _json(100 * detection.precision[c]),
-                "recall": _json(100 * detection.recall[c]),
-                "f1": _json(100 * detection.f1[c]),
-                "threshold": _json(threshold[c]),
-                "prevalence": _json(100 * prevalence[c]),
-            }
+    baselines = {"map": 100 * mean_where(prevalence, prevalence > 0)}
+    if dimensions:
+        baselines["vad_mae"] = constant_mae.mean()
+    return EvaluationRecord(
+        task="emotion",
+        split=config.split,
+        n=len(scores),
+        metrics=metrics,
+        baselines=baselines,
+        per_category=tuple(
+            CategoryFigures(
+                name=name,
+                ap=ap[c],
+                precision=100 * detection.precision[c],
+                recall=100 * detection.recall[c],
+                f1=100 * detection.f1[c],
+                threshold=threshold[c],
+                prevalence=100 * prevalence[c],
+            )
             for c, name in enumerate(names)
-        ],
-        "vad": [
-            {
-                "name": name,
-                "mae": mae[v],
-                "constant": _json(constant_mae[v]),
-                "constant_rating": _json(constants[v]),
-            }
+        ),
+        vad=tuple(
+            DimensionFigures(name=name, mae=mae[v], constant=constant_mae[v], constant_rating=constants[v])
             for v, name in enumerate(dimensions)
-        ],
-    }
+        ),
+    )
 
 
 def evaluate_retrieval(
     image_emb: npt.ArrayLike, text_emb: npt.ArrayLike, text_image: npt.ArrayLike, config: EvaluationConfig
-) -> dict[str, Any]:
-    """Metrics of an image-text model; recalls in percent, median ranks counted from 1.
+) -> EvaluationRecord:
+    """Metrics of an image-text model beside the exact expectation of random ranking; median ranks count from 1.
 
     The resampling unit is the image, and its captions go with it; the gallery stays whole, so the intervals
     say how the figures depend on the queries that were drawn. Images without texts are no queries.
@@ -124,24 +116,20 @@ def evaluate_retrieval(
         text_image: ``(T,)`` row of the image that each text describes.
         config: Resamples, confidence and seed of the intervals.
 
-    Returns:
-        JSON-able: ``task``, ``n_images``, ``n_texts``, ``metrics`` (name -> value, low, high) and
-        ``baselines`` (the same names -> the exact expectation of random ranking).
-
     Raises:
         ValueError: NaN, or shapes that do not fit.
     """
     ranks = similarity_ranks(image_emb, text_emb, text_image)
     owner = np.asarray(text_image, dtype=np.int64)
     texts_per_image = np.bincount(owner, minlength=len(ranks.i2t))
-    intervals = retrieval_intervals(ranks, owner, config)
-    return {
-        "task": "retrieval",
-        "n_images": len(ranks.i2t),
-        "n_texts": len(ranks.t2i),
-        "metrics": {name: interval.to_dict() for name, interval in intervals.items()},
-        "baselines": chance_retrieval(len(ranks.i2t), texts_per_image),
-    }
+    return EvaluationRecord(
+        task="retrieval",
+        split=config.split,
+        n=len(ranks.i2t),
+        n_texts=len(ranks.t2i),
+        metrics=retrieval_intervals(ranks, owner, config),
+        baselines=dict(chance_retrieval(len(ranks.i2t), texts_per_image)),
+    )
 
 
 def retrieval_intervals(
@@ -208,8 +196,3 @@ def _check_names(
         raise ValueError(f"{len(dimensions)} names do not go with {errors.shape[1]} continuous dimensions")
     if len(errors) != len(scores):
         raise ValueError(f"ratings have {len(errors)} rows, but labels have {len(scores)}")
-
-
-def _json(number: float | np.floating[Any] | FloatArray) -> float | None:
-    value = float(number)
-    return None if np.isnan(value) else value

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ from mmer_core.config import EvaluationConfig
 from mmer_core.datasets.vocabulary import words
 from mmer_core.evaluation.arrays import FloatArray, finite
 from mmer_core.evaluation.bootstrap import bootstrap_blocks
+from mmer_core.evaluation.record import WordSimilarity
 
 LEAST_TEXTS = 10
 """A word counts that stands in at least so many texts and is missing from at least so many."""
@@ -26,7 +26,7 @@ def word_similarities(
     *,
     least: int = LEAST_TEXTS,
     most: int = MOST_WORDS,
-) -> list[dict[str, Any]]:
+) -> list[WordSimilarity]:
     """Mean similarity of texts with their own images, for texts that hold a word against texts that do not.
 
     The difference in means says what goes with a word, not what the word does: words come together. Each
@@ -41,8 +41,7 @@ def word_similarities(
         most: Most words, commonest first.
 
     Returns:
-        JSON-able, by falling difference: ``word``, ``texts`` (how many hold it), ``mean`` (of these),
-        ``rest`` (of the others) and ``difference`` (value, low, high).
+        By falling difference.
 
     Raises:
         ValueError: NaN, or lengths that do not fit.
@@ -75,17 +74,17 @@ def word_similarities(
     images = int(owner.max()) + 1
     intervals = bootstrap_blocks(difference, images, config.resamples, config.confidence, config.seed)
     held_mean, rest_mean = (column[:, 0] for column in means(np.ones((len(score), 1))))
-    records = [
-        {
-            "word": word,
-            "texts": counts[word],
-            "mean": float(held_mean[row]),
-            "rest": float(rest_mean[row]),
-            "difference": intervals[row].to_dict(),
-        }
-        for row, word in enumerate(chosen)
+    order = sorted(range(len(chosen)), key=lambda row: (rest_mean[row] - held_mean[row], chosen[row]))
+    return [
+        WordSimilarity(
+            word=chosen[row],
+            texts=counts[chosen[row]],
+            mean=held_mean[row],
+            rest=rest_mean[row],
+            difference=intervals[row],
+        )
+        for row in order
     ]
-    return sorted(records, key=lambda record: (-record["difference"]["value"], record["word"]))
 
 
 def _indicator(held: Sequence[set[str]], chosen: Sequence[str]) -> csr_array:

@@ -1,4 +1,4 @@
-"""Trained models as ONNX files that run without mmer, checked against the model they come from."""
+"""Trained models as ONNX files that run without mmer, verified against the original model."""
 
 from mmer_core.exporting.export import export_model
 

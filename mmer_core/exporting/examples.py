@@ -1,4 +1,4 @@
-"""Inputs on which an exported file must agree with its model: real ones and random ones."""
+"""Inputs for comparing an exported file with its model: real ones and random ones."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +19,7 @@ def cases(
     """For every batch size, samples of the split, and noise: random pixels and shuffled tokens.
 
     Args:
-        seed: Same seed, same inputs.
+        seed: Seed of all random choices.
     """
     generator = np.random.default_rng(seed)
     for size in BATCHES:
@@ -37,7 +37,7 @@ def cases(
 
 
 def texts(split: PreparedSplit, generator: np.random.Generator, size: int) -> list[str]:
-    """Texts of the split, or of a stand-in vocabulary where it has none."""
+    """Texts of the split, or placeholder texts if it has none."""
     pool: Sequence[str] = split.texts or ["a person", "two people in the rain", "a child with a dog"]
     return [pool[row] for row in generator.integers(len(pool), size=size)]
 

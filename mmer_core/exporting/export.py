@@ -1,4 +1,4 @@
-"""A trained model to a folder of ONNX files with a description; whole and checked, or not at all."""
+"""A trained model to a folder of ONNX files with a description; the folder appears only if complete and verified."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from mmer_core.store import ArtifactKey
 DESCRIPTION_FILE = "export.json"
 TOKENIZER_FOLDER = "tokenizer"
 TOLERANCE = 1e-4
-"""Largest difference from PyTorch that a file may have in any output, relative beyond 1."""
+"""Largest allowed difference from PyTorch in any output: absolute up to magnitude 1, relative beyond."""
 _LONG = "word " * 5000
 
 
@@ -32,27 +32,27 @@ def export_model(
 ) -> dict[str, float]:
     """Write a trained model as ONNX files.
 
-    The folder holds a ``.onnx`` file for each tower (see `mmer_core.exporting.towers`), ``tokenizer/`` where
-    the model reads text, and ``export.json``: inputs, outputs, sizes, preprocessing outside of the files,
-    label order, thresholds, and how far ONNX Runtime is from PyTorch.
+    The folder holds a ``.onnx`` file for each tower (see `mmer_core.exporting.towers`), ``tokenizer/`` if
+    the model reads text, and ``export.json``: inputs, outputs, sizes, preprocessing outside the files,
+    label order, thresholds, and the difference between ONNX Runtime and PyTorch.
 
     Args:
-        key: Of a ``model`` artifact.
-        to: The folder to make, which must not exist yet; on any error there is none.
-        tolerance: Largest difference that a file may have.
+        key: Key of a ``model`` artifact.
+        to: The folder to create, which must not exist yet; after any error it does not exist.
+        tolerance: Largest allowed difference of a file.
 
     Returns:
         The largest difference of every file.
 
     Raises:
         ConfigError: A package that export needs is missing, or the folder exists.
-        ExportError: A tower cannot be written, or a file says something else than the model.
-        StoreError: There is no such model, or what it was trained on is gone.
+        ExportError: A tower cannot be written, or a file disagrees with the model.
+        StoreError: The model, or an artifact that it was trained on, is missing.
     """
     require_onnx()
     artifact = context.artifact(key)
     trained = TrainedModel.open(artifact.folder, torch.device("cpu"))
-    # Weights are written from the CPU, whatever the model will run on.
+    # Weights are exported from the CPU, whatever device the model runs on.
     cpu = Context(context.runtime.model_copy(update={"device": "cpu"}))
     encoders = trained.spec.encoders
     image = cpu.image_encoder(encoders.image, encoders.image_size)
@@ -92,7 +92,7 @@ def description(
     text: TextEncoder | None,
     longest: int,
 ) -> dict[str, Any]:
-    """What ``export.json`` says of a model, but for how far the files are from it."""
+    """The contents of ``export.json``, except for the differences of the files."""
     spec = trained.spec
     described: dict[str, Any] = {
         "model": str(key),
@@ -130,7 +130,7 @@ def _interface(tower: Tower, spec: ModelSpec, image: ImageEncoder, longest: int)
 
 
 def _preprocessing(spec: ModelSpec, image: ImageEncoder) -> dict[str, list[str]]:
-    """What is left to do before a file is run, by image stream; normalisation is inside the files."""
+    """The preprocessing steps before a file is run, by image stream; normalisation is inside the files."""
     height, width = image.size
     steps = {}
     for stream, side in spec.sides.items():

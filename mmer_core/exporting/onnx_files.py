@@ -1,4 +1,4 @@
-"""One tower to one ONNX file, and the proof that the file says what the tower says."""
+"""One tower to one ONNX file, and the check that both agree."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from mmer_core.exporting.towers import Tower
 
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 MOST_AT_ONCE = 4096
-"""Largest batch that a file takes."""
+"""Largest supported batch size of a file."""
 
 
 class ExportError(MmerError):
-    """A model cannot be written as ONNX, or the file does not say what the model says."""
+    """A model cannot be written as ONNX, or the file disagrees with the model."""
 
 
 def require_onnx() -> None:
-    """Raises `ConfigError` when a package that export needs is not installed."""
+    """Raise `ConfigError` if a package that export needs is not installed."""
     missing = [package for package in _PACKAGES if find_spec(package) is None]
     if missing:
         raise ConfigError(
@@ -33,15 +33,15 @@ def require_onnx() -> None:
 
 
 def write_onnx(tower: Tower, example: Sequence[Tensor], longest: int, path: Path) -> None:
-    """Write a tower as one self-contained ONNX file with a free batch size (and number of tokens).
+    """Write a tower as one self-contained ONNX file with dynamic batch size (and number of tokens).
 
     Args:
         example: Inputs in order, at least 2 samples.
-        longest: Most tokens of a text; where the example has so many, every text must be padded to them.
+        longest: Maximal number of tokens of a text; if the example has that many, every text must be padded to it.
         path: The file to write.
 
     Raises:
-        ExportError: PyTorch cannot trace the module or ONNX has no word for what it does.
+        ExportError: PyTorch cannot trace the module, or ONNX lacks one of its operations.
     """
     batch = Dim("batch", min=1, max=MOST_AT_ONCE)
     shapes: list[dict[int, object]] = [{0: batch} for _ in tower.images]
@@ -50,7 +50,7 @@ def write_onnx(tower: Tower, example: Sequence[Tensor], longest: int, path: Path
         shapes.append({0: batch, 1: Dim("tokens", min=2, max=longest)} if free else {0: batch})
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that two inputs share the name of a dimension is meant
+            warnings.simplefilter("ignore")  # two inputs share the name of a dimension on purpose
             program = torch.onnx.export(
                 tower.module,
                 tuple(example),
@@ -60,10 +60,10 @@ def write_onnx(tower: Tower, example: Sequence[Tensor], longest: int, path: Path
                 output_names=list(tower.outputs),
                 verbose=False,
             )
-            assert program is not None  # it is None for the other exporter only
+            assert program is not None  # None only for the legacy exporter
             _forget_traces(program.model)
             program.save(path, external_data=False)
-    except Exception as error:  # the exporter raises types of its own and of everything beneath it
+    except Exception as error:  # the exporter raises its own types and those of all underlying libraries
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ExportError(
             f"{tower.name} cannot be written as ONNX ({reason}); export a model on another encoder"
@@ -71,22 +71,22 @@ def write_onnx(tower: Tower, example: Sequence[Tensor], longest: int, path: Path
 
 
 def _forget_traces(model: Any) -> None:
-    """Where in which Python file of this machine every operation was made, which the exporter writes down."""
+    """Remove the source location in Python files of this machine that the exporter records for every operation."""
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         for node in graph.all_nodes():
             node.metadata_props.clear()
 
 
 def largest_difference(tower: Tower, path: Path, cases: Sequence[Sequence[Tensor]]) -> float:
-    """The largest difference between what ONNX Runtime and PyTorch say, over all cases and outputs.
+    """The largest difference between the outputs of ONNX Runtime and PyTorch, over all cases and outputs.
 
-    Absolute for outputs up to 1 in size, relative to PyTorch's beyond; NaN where either says NaN.
+    Absolute for outputs up to 1 in magnitude, relative to PyTorch's beyond; NaN if either output is NaN.
 
     Args:
         cases: Inputs in order, of several batch sizes.
 
     Raises:
-        ExportError: ONNX Runtime cannot load or run the file, or answers in another shape.
+        ExportError: ONNX Runtime cannot load or run the file, or returns another shape.
     """
     import onnxruntime
 
@@ -102,11 +102,11 @@ def largest_difference(tower: Tower, path: Path, cases: Sequence[Sequence[Tensor
                 expected = [output.numpy() for output in tower.module(*case)]
             for one, other in zip(said, expected, strict=True):
                 if one.shape != other.shape:
-                    raise ExportError(f"{path.name} answers in shape {one.shape} instead of {other.shape}")
+                    raise ExportError(f"{path.name} returns shape {one.shape} instead of {other.shape}")
                 worst = float(np.maximum(worst, (np.abs(one - other) / np.maximum(1, np.abs(other))).max()))
     except ExportError:
         raise
-    except Exception as error:  # ONNX Runtime raises one type for each of its status codes
+    except Exception as error:  # ONNX Runtime has one exception type per status code
         raise ExportError(
             f"ONNX Runtime does not run {path.name}: {' '.join(str(error).split())[:300]}"
         ) from error

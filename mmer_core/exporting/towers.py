@@ -1,6 +1,6 @@
-"""Encoder, trained part and calibration composed into one module each: what a deployment runs.
+"""Encoder, trained part and calibration composed into single modules for deployment.
 
-This is the one place that knows how they fit together outside of training.
+Outside of training, only this module knows how they fit together.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,9 @@ class Tower:
     """One file of an export.
 
     Attributes:
-        name: Of the file, without its suffix.
-        module: Takes ``*inputs``: ``images`` as ``(B, H, W, 3)`` uint8 RGB at the encoder's input size, then ``tokens`` as
-            ``(B, L)`` int64, all by position; returns a tuple, one tensor ``(B, …)`` float32 for each output.
+        name: Name of the file, without suffix.
+        module: Takes ``*inputs`` by position: ``images`` as ``(B, H, W, 3)`` uint8 RGB at the encoder's input size, then
+            ``tokens`` as ``(B, L)`` int64; returns a tuple with one ``(B, …)`` float32 tensor per output.
         images: Names of the image inputs.
         tokens: Names of the token inputs.
         outputs: Names of the outputs.
@@ -35,17 +35,17 @@ class Tower:
 
 
 def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None) -> Iterator[Tower]:
-    """What a trained model is deployed as.
+    """The towers of a trained model.
 
-    A retrieval model is two towers, ``image`` and ``text``, whose unit embeddings are compared by inner
-    product. An emotion model is ``emotion``, from all its streams to calibrated probabilities and ratings,
-    and, where it reads text too, ``emotion_image``, which does without.
+    A retrieval model has two, ``image`` and ``text``, whose unit embeddings are compared by inner product. An
+    emotion model has ``emotion``, from all its streams to calibrated probabilities and ratings, and, if it reads
+    text, also ``emotion_image``, which works without it.
     """
     keys = tuple(text.tokens(["a"])) if text is not None else ()
     pixels = ImageFeatures(image)
     if isinstance(trained.model, RetrievalModel):
         assert text is not None
-        # Networks have layers called "embedding", so the outputs must not be.
+        # Networks have layers called "embedding", so outputs cannot use that name.
         yield Tower("image", _ImageTower(pixels, trained.model), ("pixels",), (), ("image_embedding",))
         yield Tower("text", _TextTower(text.module, keys, trained.model), (), keys, ("text_embedding",))
         return
@@ -58,7 +58,7 @@ def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None)
 
 
 class ImageFeatures(nn.Module):
-    """Pixels ``(B, H, W, 3)`` uint8 to features ``(B, D)``, with the encoder's own preprocessing inside."""
+    """Pixels ``(B, H, W, 3)`` uint8 to features ``(B, D)``, including the encoder's own preprocessing."""
 
     mean: Tensor
     std: Tensor

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from mmer_core.reporting import analysis_charts as charts
 from mmer_core.reporting import analysis_tables as tables
-from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
+from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, MetricGuide
 from mmer_core.reporting.tables import Table
 from mmer_core.reporting.view import DatasetView
 
@@ -73,7 +73,7 @@ def analysis_section(dataset: DatasetView, id_: str) -> AnalysisSection:
 
 
 def _contribution(dataset: DatasetView, id_: str) -> ContributionSection | None:
-    families = [family for family in dataset.families if family.analyses.get("contribution")]
+    families = [family for family in dataset.families if family.analyses.contribution]
     if not families:
         return None
     leaders = tables.leaders_table(families)
@@ -100,14 +100,14 @@ def _spaces(dataset: DatasetView) -> SpacesSection | None:
     pairs = tables.pair_table(dataset.families)
     return SpacesSection(
         spaces,
-        tables.readings("spaces", SPACE, dataset.families),
+        tables.shown_spaces(dataset.families),
         pairs if pairs.rows else None,
-        tables.readings("pairs", PAIR, dataset.families),
+        tables.shown_pairs(dataset.families),
     )
 
 
 def _words(dataset: DatasetView, id_: str) -> WordsSection | None:
-    families = [family for family in dataset.families if family.analyses.get("words")]
+    families = [family for family in dataset.families if family.analyses.words]
     if not families:
         return None
     return WordsSection(

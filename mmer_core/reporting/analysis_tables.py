@@ -4,29 +4,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmer_core.evaluation.record import Contribution, Leader, PairFigures, StreamAgreement
+from mmer_core.record import Part
 from mmer_core.reporting.estimates import MISSING, Estimate
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
 from mmer_core.reporting.tables import Cell, Row, Table, cell
-from mmer_core.reporting.view import FamilyView, Record
+from mmer_core.reporting.view import FamilyView
 
 _SPACES = {"own_image": "image, its own space"}
 
 
 def contribution_table(families: Sequence[FamilyView]) -> Table:
     """What each modality adds to the mAP, families side by side."""
-    found = {family.family: family.analyses["contribution"] for family in _with("contribution", families)}
-    streams = dict.fromkeys(stream["name"] for one in found.values() for stream in one["streams"])
+    found = _contributions(families)
+    streams = [{stream.name: stream for stream in one.streams} for one in found.values()]
     rows = []
-    for name in streams:
-        records: list[Record] = [
-            next((stream for stream in one["streams"] if stream["name"] == name), {})
-            for one in found.values()
-        ]
-        cells = tuple(cell(record.get(each.key), each.digits) for record in records for each in CONTRIBUTION)
-        rows.append(Row(name, cells))
+    for name in dict.fromkeys(name for by_name in streams for name in by_name):
+        own = (by_name.get(name) for by_name in streams)
+        rows.append(Row(name, tuple(part for one in own for part in _cells(one, CONTRIBUTION))))
     blank = [Cell("")] * (len(CONTRIBUTION) - 1)
     for label, key in (("all of them", "all"), ("none (guessing)", "none")):
-        rows.append(Row(label, tuple(c for one in found.values() for c in (cell(one[key]), *blank))))
+        rows.append(Row(label, tuple(c for one in found.values() for c in (cell(getattr(one, key)), *blank))))
     return Table(
         "What each modality adds to the mean average precision",
         ("Modality", *[each.label for each in CONTRIBUTION] * len(found)),
@@ -38,13 +36,13 @@ def contribution_table(families: Sequence[FamilyView]) -> Table:
 def leaders_count(families: Sequence[FamilyView]) -> Table:
     """For how many emotions each modality is the best to read, and for how many clearly so."""
     found = _leaders(families)
-    streams = dict.fromkeys(record["best"] for one in found.values() for record in one)
+    streams = dict.fromkeys(leader.best for one in found.values() for leader in one)
     rows = []
     for name in sorted(streams):
         cells = []
         for one in found.values():
-            best = Counter(record["best"] for record in one)
-            clear = Counter(record["best"] for record in one if _clear(record))
+            best = Counter(leader.best for leader in one)
+            clear = Counter(leader.best for leader in one if _clear(leader))
             cells += [Cell(str(best[name])), Cell(str(clear[name]))]
         rows.append(Row(name, tuple(cells)))
     return Table(
@@ -58,14 +56,15 @@ def leaders_count(families: Sequence[FamilyView]) -> Table:
 def leaders_table(families: Sequence[FamilyView]) -> Table:
     """The best modality of every emotion and its lead in AP over the second."""
     found = _leaders(families)
-    names = dict.fromkeys(record["name"] for one in found.values() for record in one)
+    by_family = [{leader.name: leader for leader in one} for one in found.values()]
     rows = []
-    for name in names:
+    for name in dict.fromkeys(name for by_name in by_family for name in by_name):
         cells = []
-        for one in found.values():
-            record = next((record for record in one if record["name"] == name), {})
-            cells += [Cell(record.get("best", MISSING)), Cell(record.get("second", MISSING))]
-            cells.append(cell(record.get("lead")))
+        for leader in (by_name.get(name) for by_name in by_family):
+            cells += [
+                Cell(text or MISSING) for text in ((leader.best, leader.second) if leader else ("", ""))
+            ]
+            cells.append(cell(leader.lead if leader else None))
         rows.append(Row(name, tuple(cells)))
     return Table(
         "Best modality by emotion, and its lead in average precision over the second, in points",
@@ -77,7 +76,14 @@ def leaders_table(families: Sequence[FamilyView]) -> Table:
 
 def agreement_table(families: Sequence[FamilyView]) -> Table:
     """How far each pair of modalities says the same, as a mean over the emotions."""
-    return _paired("agreement", "How far modalities agree", AGREEMENT, families)
+    found = {one.family: one.analyses.agreement for one in families if one.analyses.agreement}
+    by_title = [{_title(pair): pair for pair in pairs} for pairs in found.values()]
+    rows = []
+    for title in dict.fromkeys(title for pairs in by_title for title in pairs):
+        own = (pairs.get(title) for pairs in by_title)
+        rows.append(Row(title, tuple(part for one in own for part in _cells(one, AGREEMENT))))
+    columns = ("Pair", *[each.label for each in AGREEMENT] * len(found))
+    return Table("How far modalities agree", columns, tuple(rows), groups=_groups(found, len(AGREEMENT)))
 
 
 def agreement_by_category(families: Sequence[FamilyView]) -> Table:
@@ -85,44 +91,35 @@ def agreement_by_category(families: Sequence[FamilyView]) -> Table:
     columns: list[str] = []
     groups: list[tuple[str, int]] = [("", 1)]
     by_name: dict[str, list[Cell]] = {}
-    for family in _with("agreement", families):
-        for pair in family.analyses["agreement"]:
+    for family in families:
+        for pair in family.analyses.agreement:
             columns += [each.label for each in AGREEMENT]
             groups.append((f"{family.family}: {_title(pair)}", len(AGREEMENT)))
-            for record in pair["per_category"]:
-                by_name.setdefault(record["name"], []).extend(
-                    cell(record[each.key], each.digits) for each in AGREEMENT
-                )
+            for category in pair.per_category:
+                by_name.setdefault(category.name, []).extend(_cells(category, AGREEMENT))
     rows = [Row(name, tuple(cells)) for name, cells in by_name.items()]
     return Table("Agreement by emotion", ("Emotion", *columns), tuple(rows), groups=tuple(groups))
 
 
 def space_table(families: Sequence[FamilyView]) -> Table:
     """The figures of every space."""
-    rows, shown = [], _shown("spaces", SPACE, families)
-    for family in families:
-        for space in family.analyses.get("spaces", ()):
-            rows.append(
-                Row(
-                    f"{family.family}: {_SPACES.get(space['name'], space['name'])}",
-                    tuple(cell(space.get(each.key), each.digits) for each in shown),
-                )
-            )
+    shown = shown_spaces(families)
+    rows = [
+        Row(f"{family.family}: {_SPACES.get(space.name, space.name)}", _cells(space, shown))
+        for family in families
+        for space in family.analyses.spaces
+    ]
     return Table("Each space", ("Space", *(each.label for each in shown)), tuple(rows))
 
 
 def pair_table(families: Sequence[FamilyView]) -> Table:
     """The figures of every two modalities."""
-    rows, shown = [], _shown("pairs", PAIR, families)
-    for family in families:
-        for pair in family.analyses.get("pairs", ()):
-            cells = []
-            for each in shown:
-                value = pair.get(each.key)
-                if each.key == "own_neighbours" and value is not None:
-                    value = 100 * value
-                cells.append(cell(value, each.digits))
-            rows.append(Row(f"{family.family}: {_title(pair)}", tuple(cells)))
+    shown = shown_pairs(families)
+    rows = [
+        Row(f"{family.family}: {_title(pair)}", _cells(pair, shown))
+        for family in families
+        for pair in family.analyses.pairs
+    ]
     return Table("Two modalities of the same samples", ("Pair", *(each.label for each in shown)), tuple(rows))
 
 
@@ -130,15 +127,10 @@ def word_table(family: FamilyView) -> Table:
     """Similarity of captions that hold a word and of those that do not."""
     rows = [
         Row(
-            record["word"],
-            (
-                Cell(f"{record['texts']:,}"),
-                cell(record["mean"], 3),
-                cell(record["rest"], 3),
-                cell(record["difference"], 3),
-            ),
+            one.word,
+            (Cell(f"{one.texts:,}"), cell(one.mean, 3), cell(one.rest, 3), cell(one.difference, 3)),
         )
-        for record in family.analyses.get("words", ())
+        for one in family.analyses.words
     ]
     return Table(
         f"{family.family} model: mean similarity of captions with their own photo",
@@ -147,48 +139,36 @@ def word_table(family: FamilyView) -> Table:
     )
 
 
-def readings(
-    key: str, among: Sequence[MetricGuide], families: Sequence[FamilyView]
-) -> tuple[MetricGuide, ...]:
-    """How to read the figures that are shown."""
-    return _shown(key, among, families)
+def shown_spaces(families: Sequence[FamilyView]) -> tuple[MetricGuide, ...]:
+    """The figures that some space has."""
+    return _defined(SPACE, [space for family in families for space in family.analyses.spaces])
 
 
-def _paired(key: str, caption: str, among: Sequence[MetricGuide], families: Sequence[FamilyView]) -> Table:
-    found = {family.family: family.analyses[key] for family in _with(key, families)}
-    titles = dict.fromkeys(_title(pair) for one in found.values() for pair in one)
-    rows = []
-    for title in titles:
-        pairs: list[Record] = [
-            next((pair for pair in one if _title(pair) == title), {}) for one in found.values()
-        ]
-        rows.append(
-            Row(title, tuple(cell(pair.get(each.key), each.digits) for pair in pairs for each in among))
-        )
-    columns = ("Pair", *[each.label for each in among] * len(found))
-    return Table(caption, columns, tuple(rows), groups=_groups(found, len(among)))
+def shown_pairs(families: Sequence[FamilyView]) -> tuple[MetricGuide, ...]:
+    """The figures that some pair has."""
+    return _defined(PAIR, [pair for family in families for pair in family.analyses.pairs])
 
 
-def _with(key: str, families: Sequence[FamilyView]) -> list[FamilyView]:
-    return [family for family in families if family.analyses.get(key)]
+def _defined(among: Sequence[MetricGuide], parts: Sequence[Part]) -> tuple[MetricGuide, ...]:
+    return tuple(each for each in among if any(each.value(one) is not None for one in parts))
 
 
-def _shown(key: str, among: Sequence[MetricGuide], families: Sequence[FamilyView]) -> tuple[MetricGuide, ...]:
-    records = [record for family in families for record in family.analyses.get(key, ())]
-    return tuple(each for each in among if any(each.key in record for record in records))
+def _cells(part: Part | None, shown: Sequence[MetricGuide]) -> tuple[Cell, ...]:
+    """The figures of a part; all missing without one."""
+    return tuple(cell(each.value(part) if part else None, each.digits) for each in shown)
 
 
-def _leaders(families: Sequence[FamilyView]) -> dict[str, list[Record]]:
+def _contributions(families: Sequence[FamilyView]) -> dict[str, Contribution]:
+    return {one.family: found for one in families if (found := one.analyses.contribution)}
+
+
+def _leaders(families: Sequence[FamilyView]) -> dict[str, tuple[Leader, ...]]:
     """By family, the leaders of models with several modalities."""
-    return {
-        family.family: family.analyses["contribution"]["leaders"]
-        for family in _with("contribution", families)
-        if len(family.analyses["contribution"]["streams"]) > 1
-    }
+    return {name: one.leaders for name, one in _contributions(families).items() if len(one.streams) > 1}
 
 
-def _clear(record: Record) -> bool:
-    lead = Estimate.of(record.get("lead"))
+def _clear(leader: Leader) -> bool:
+    lead = Estimate.of(leader.lead)
     return lead is not None and lead.low > 0
 
 
@@ -196,5 +176,5 @@ def _groups(found: Mapping[Any, Any], width: int) -> tuple[tuple[str, int], ...]
     return (("", 1), *((f"{family} model", width) for family in found))
 
 
-def _title(pair: Record) -> str:
-    return f"{pair['first']} and {pair['second']}"
+def _title(pair: PairFigures | StreamAgreement) -> str:
+    return f"{pair.first} and {pair.second}"

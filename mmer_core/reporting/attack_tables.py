@@ -2,27 +2,30 @@
 
 from collections.abc import Sequence
 
+from mmer_core.attacks.record import CurvePoint, GroupSuccess
 from mmer_core.reporting.estimates import MISSING, number
 from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.prose import curve_of
 from mmer_core.reporting.tables import Cell, Row, Table, cell, plain
-from mmer_core.reporting.view import FamilyView, Record, Transfer
+from mmer_core.reporting.view import FamilyView, Transfer
 
 
 def attack_table(families: Sequence[FamilyView]) -> Table:
     """Every point of the success curves."""
-    found: dict[tuple[int, str], list[Record | None]] = {}
+    found: dict[tuple[int, str], list[CurvePoint | None]] = {}
     for place, family in enumerate(families):
-        for attack in {record["attack"] for record in family.curves}:
-            for record in curve_of(family, attack):
-                found.setdefault((record["pixels"], attack), [None] * len(families))[place] = record
+        for attack in {point.attack for point in family.curves}:
+            for point in curve_of(family, attack):
+                found.setdefault((point.pixels, attack), [None] * len(families))[place] = point
     rows = []
-    for (k, attack), records in sorted(found.items()):
+    for (k, attack), points in sorted(found.items()):
         cells: list[Cell] = []
-        for record in (found_one or {} for found_one in records):
-            cells += [cell(record.get("success")), cell(record.get("median_queries"), 0)]
-            cells += [Cell(f"{record['n']:,}" if "n" in record else MISSING)]
-            cells += [Cell(f"{record['already']:,}" if "already" in record else MISSING)]
+        for one in points:
+            if one is None:
+                cells += [Cell(MISSING)] * 4
+                continue
+            cells += [cell(one.success), cell(one.median_queries, 0)]
+            cells += [Cell(f"{one.n:,}"), Cell(f"{one.already:,}")]
         rows.append(Row(f"{pixels(k)}: {attack_name(attack)}", tuple(cells)))
     columns = ("fooled, %", "median queries", "attacked", "wrong before")
     return Table(
@@ -35,16 +38,16 @@ def attack_table(families: Sequence[FamilyView]) -> Table:
 
 def transfer_table(transfers: Sequence[Transfer]) -> Table:
     """Share of the successes on one model that fool another too."""
-    found: dict[tuple[int, str], list[Record]] = {}
+    found: dict[tuple[int, str], list[CurvePoint]] = {}
     for transfer in transfers:
-        for record in transfer.curves:
-            found.setdefault((record["pixels"], record["attack"]), []).append(record)
+        for point in transfer.curves:
+            found.setdefault((point.pixels, point.attack), []).append(point)
     rows = [
         Row(
             f"{pixels(k)}: {attack_name(attack)}",
-            tuple(part for one in records for part in (cell(one["success"]), Cell(f"{one['n']:,}"))),
+            tuple(part for one in points for part in (cell(one.success), Cell(f"{one.n:,}"))),
         )
-        for (k, attack), records in sorted(found.items())
+        for (k, attack), points in sorted(found.items())
     ]
     return Table(
         caption="Successes that fool the other model too",
@@ -57,7 +60,7 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
 def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
     """Success of the attacks by the emotion that the clean image was read as."""
     records = [
-        {one["group"]: one for one in family.fragility.emotions} for family in families if family.fragility
+        {one.group: one for one in family.fragility.emotions} for family in families if family.fragility
     ]
     names = dict.fromkeys(name for found in records for name in found)
     rows = []
@@ -75,9 +78,7 @@ def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
 def fragile_regions_table(families: Sequence[FamilyView]) -> Table:
     """Where the changed pixels of successes lie."""
     shown = [family for family in families if family.fragility and family.fragility.regions]
-    records = [
-        {one["region"]: one for one in family.fragility.regions} for family in shown if family.fragility
-    ]
+    records = [{one.region: one for one in family.fragility.regions} for family in shown if family.fragility]
     names = dict.fromkeys(name for found in records for name in found)
     rows = [
         Row(
@@ -86,9 +87,9 @@ def fragile_regions_table(families: Sequence[FamilyView]) -> Table:
                 part
                 for found in records
                 for part in (
-                    cell(found[name]["changed"]),
-                    cell(found[name]["area"]),
-                    Cell(f"{found[name]['pixels']:,}"),
+                    cell(found[name].changed),
+                    cell(found[name].area),
+                    Cell(f"{found[name].pixels:,}"),
                 )
             ),
         )
@@ -106,18 +107,16 @@ def query_table(families: Sequence[FamilyView], most: int = 10) -> Table:
     """Success within so many queries, at no more than ``most`` places of each curve."""
     rows = []
     for family in families:
-        for record in family.by_queries:
-            pairs = list(zip(record["queries"], record["success"], strict=True))
+        for curve in family.by_queries:
+            pairs = list(zip(curve.queries, curve.success, strict=True))
             step = max(1, -(-len(pairs) // most))
             shown = pairs[::-1][::step][::-1]
             text = "   ".join(f"{number(queries, 0)}: {number(success)}" for queries, success in shown)
-            rows.append(
-                (f"{family.family}, {attack_name(record['attack'])}, {pixels(record['pixels'])}", text)
-            )
+            rows.append((f"{family.family}, {attack_name(curve.attack)}, {pixels(curve.pixels)}", text))
     return plain("Images fooled in %, after so many queries", ("Attack", "queries: fooled, %"), rows)
 
 
-def _share(record: Record | None) -> tuple[Cell, Cell]:
-    if record is None:
+def _share(found: GroupSuccess | None) -> tuple[Cell, Cell]:
+    if found is None:
         return Cell(MISSING), Cell("0")
-    return cell(record["success"]), Cell(f"{record['n']:,}")
+    return cell(found.success), Cell(f"{found.n:,}")

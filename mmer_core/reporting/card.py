@@ -14,7 +14,9 @@ from markupsafe import Markup
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.encoders.licences import NOT_STATED
 from mmer_core.escaping import for_code, for_markdown, without_folders
+from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.models import ModelSpec
+from mmer_core.record import Interval
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import HEADLINE, metric
 from mmer_core.store import Manifest
@@ -28,7 +30,7 @@ def card_fields(
     spec: ModelSpec,
     manifest: Manifest,
     data: DatasetSummary,
-    evaluation: Mapping[str, Any],
+    evaluation: EvaluationRecord,
     licences: Mapping[str, str],
 ) -> Fields:
     """Everything that a card says, JSON-able.
@@ -36,10 +38,9 @@ def card_fields(
     Args:
         manifest: Of the model.
         data: The dataset that it was trained on.
-        evaluation: As in an evaluation's ``metrics.json``; the analyses stay there.
+        evaluation: Its analyses are left out.
         licences: By encoder name.
     """
-    measured = {name: value for name, value in evaluation.items() if name != "analyses"}
     return {
         "model": str(manifest.key),
         "task": spec.task,
@@ -60,7 +61,7 @@ def card_fields(
             "text_sources": data.text_provenance,
         },
         "encoders": [{"name": name, "licence": licence} for name, licence in licences.items()],
-        "evaluation": measured,
+        "evaluation": evaluation.model_dump(mode="json", exclude={"analyses"}),
         "uses": uses(spec, data),
         "limits": limits(spec, data, evaluation, licences),
         "config": without_folders(manifest.config),
@@ -86,7 +87,7 @@ def uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
 
 
 def limits(
-    spec: ModelSpec, data: DatasetSummary, evaluation: Mapping[str, Any], licences: Mapping[str, str]
+    spec: ModelSpec, data: DatasetSummary, evaluation: EvaluationRecord, licences: Mapping[str, str]
 ) -> list[str]:
     """What the figures do not carry, most important first."""
     found = []
@@ -98,15 +99,15 @@ def limits(
         found.append(
             f"Measured on {data.name} only; nothing is known about other sources of images and texts."
         )
-    if evaluation["split"] == "val":
+    if evaluation.split == "val":
         found.append("The kept epoch and the thresholds were chosen on the split that is measured here, val, "
                      "so the figures are too high by an unknown amount.")  # fmt: skip
-    if evaluation["split"] == "train":
+    if evaluation.split == "train":
         found.append("Measured on the samples that it was trained on, which says little about any others.")
     found += _against_guessing(spec, evaluation)
     if spec.task == "retrieval":
         found.append(
-            f"Recall was measured among {evaluation['n_images']:,} images and {evaluation['n_texts']:,} texts; "
+            f"Recall was measured among {evaluation.n:,} images and {evaluation.n_texts:,} texts; "
             "among more it is lower."
         )
     if data.text_provenance.get("template") and "text" in spec.streams:
@@ -123,30 +124,25 @@ def limits(
     return found
 
 
-def _against_guessing(spec: ModelSpec, evaluation: Mapping[str, Any]) -> list[str]:
+def _against_guessing(spec: ModelSpec, evaluation: EvaluationRecord) -> list[str]:
     found = []
     name = HEADLINE[spec.task]
-    reached = Estimate.of(evaluation["metrics"].get(name))
-    guess = evaluation["baselines"].get(metric(name).chance)
+    reached = Estimate.of(evaluation.metrics.get(name))
+    guess = evaluation.baselines.get(name)
     if reached and guess is not None and reached.low <= guess:
         found.append(f"Not clearly better than guessing: {reached.sentence(' %')} against {number(guess)} %.")
     weak = [
-        one["name"]
-        for one in evaluation.get("per_category", ())
-        if (ap := Estimate.of(one["ap"])) and ap.low <= one["prevalence"]
+        one.name
+        for one in evaluation.per_category
+        if (ap := Estimate.of(one.ap)) and ap.low <= one.prevalence
     ]
     if weak:
         found.append(f"Not clearly better than guessing at {_listed(weak)}.")
-    total = evaluation.get("n", 0)
-    few = [
-        one["name"]
-        for one in evaluation.get("per_category", ())
-        if round(one["prevalence"] * total / 100) < FEW
-    ]
+    few = [one.name for one in evaluation.per_category if round(one.prevalence * evaluation.n / 100) < FEW]
     if few:
         found.append(f"Fewer than {FEW} people measured here show {_listed(few)}; these figures are coarse.")
-    error = Estimate.of(evaluation["metrics"].get("vad_mae"))
-    constant = evaluation["baselines"].get("constant_vad_mae")
+    error = Estimate.of(evaluation.metrics.get("vad_mae"))
+    constant = evaluation.baselines.get("vad_mae")
     if error and constant is not None and error.high >= constant:
         found.append(
             f"Its ratings are off by {error.sentence(' points', 3)}, not clearly better than always giving the same "
@@ -183,6 +179,6 @@ def _code(value: object) -> Markup:
     return Markup(for_code(value))
 
 
-def _estimate(raw: Mapping[str, Any] | float | None, digits: int = 1) -> str:
-    estimate = Estimate.of(raw)
+def _estimate(interval: Mapping[str, float | None], digits: int = 1) -> str:
+    estimate = Estimate.of(Interval(**interval))
     return estimate.sentence("", digits) if estimate else number(None)

@@ -193,10 +193,10 @@ def success_by_pixels(families: Sequence[FamilyView], name: str) -> Markup:
     figure, axes = _side_by_side(families)
     for axis, family in zip(axes, families, strict=True):
         colour = FAMILY_COLOUR[family.family]
-        for attack in sorted({record["attack"] for record in family.curves}):
+        for attack in sorted({point.attack for point in family.curves}):
             curve = curve_of(family, attack)
-            ks = [record["pixels"] for record in curve]
-            found = [estimate for record in curve if (estimate := Estimate.of(record["success"]))]
+            ks = [point.pixels for point in curve]
+            found = [estimate for point in curve if (estimate := Estimate.of(point.success))]
             low, value, high = ([getattr(one, end) for one in found] for end in ("low", "value", "high"))
             control = attack == CONTROL
             marker, line = _attack_style(attack)
@@ -204,7 +204,7 @@ def success_by_pixels(families: Sequence[FamilyView], name: str) -> Markup:
             axis.vlines(ks, low, high, color=colour, linewidth=0.9, alpha=0.7)
             axis.plot(ks, value, marker=marker, linestyle=line, color=colour,
                       mfc=PAPER if control else colour, label=attack_name(attack))  # fmt: skip
-        ks = sorted({record["pixels"] for record in family.curves})
+        ks = sorted({point.pixels for point in family.curves})
         if len(ks) > 1 and ks[-1] / ks[0] >= 8:
             axis.set_xscale("log")
         axis.xaxis.set_minor_locator(NullLocator())
@@ -221,18 +221,17 @@ def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
     """Share of images fooled within so many queries to the model, a line for each attack and K."""
     figure, axes = _side_by_side(families)
     for axis, family in zip(axes, families, strict=True):
-        ks = sorted({record["pixels"] for record in family.by_queries})
+        ks = sorted({curve.pixels for curve in family.by_queries})
         named = _strongest_of_each_k(family)
-        for record in family.by_queries:
-            width = 1.0 + 1.2 * (ks.index(record["pixels"]) / max(1, len(ks) - 1))
-            queries, success = list(record["queries"]), list(record["success"])
-            axis.plot(queries, success, color=FAMILY_COLOUR[family.family], linewidth=width,
-                      linestyle=_attack_style(record["attack"])[1])  # fmt: skip
-            if queries and named.get(record["pixels"]) == record["attack"]:
-                axis.annotate(pixels(record["pixels"]), (queries[-1], success[-1]), xytext=(-2, 5),
+        for curve in family.by_queries:
+            width = 1.0 + 1.2 * (ks.index(curve.pixels) / max(1, len(ks) - 1))
+            axis.plot(curve.queries, np.array(curve.success, dtype=float), color=FAMILY_COLOUR[family.family], linewidth=width,
+                      linestyle=_attack_style(curve.attack)[1])  # fmt: skip
+            if curve.queries and named.get(curve.pixels) == curve.attack:
+                axis.annotate(pixels(curve.pixels), (curve.queries[-1], curve.success[-1]), xytext=(-2, 5),
                               textcoords="offset points", ha="right", color=MUTED)  # fmt: skip
         axis.set_xlabel("queries to the model")
-    attacks = sorted({record["attack"] for family in families for record in family.by_queries})
+    attacks = sorted({curve.attack for family in families for curve in family.by_queries})
     keys = [Line2D([], [], color=INK, linestyle=_attack_style(attack)[1]) for attack in attacks]
     figure.legend(keys, [attack_name(attack) for attack in attacks], loc="outside upper left", ncols=4)
     return _finish(figure, axes, name, "Share of images fooled by number of queries, attack beside control.")
@@ -240,9 +239,9 @@ def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
 
 def _strongest_of_each_k(family: FamilyView) -> dict[int, str]:
     """By K, the attack that ends highest: one line of each K is named, or the names hide each other."""
-    attacks = [record for record in family.by_queries if record["attack"] != CONTROL and record["queries"]]
-    attacks.sort(key=lambda record: record["success"][-1] or 0.0)
-    return {record["pixels"]: record["attack"] for record in attacks}
+    attacks = [curve for curve in family.by_queries if curve.attack != CONTROL and curve.queries]
+    attacks.sort(key=lambda curve: curve.success[-1] or 0.0)
+    return {curve.pixels: curve.attack for curve in attacks}
 
 
 def _attack_style(attack: str) -> tuple[str, Any]:

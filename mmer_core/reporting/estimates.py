@@ -1,9 +1,9 @@
 """A figure with its interval: reading, comparing and printing it."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from mmer_core.record import Interval
 
 MISSING = "–"
 
@@ -17,10 +17,10 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any] | float | None) -> "Estimate | None":
-        """Read ``{"value", "low", "high"}`` or a bare number; None where there is no finite value."""
-        if isinstance(raw, Mapping):
-            value, low, high = raw.get("value"), raw.get("low"), raw.get("high")
+    def of(cls, raw: Interval | float | None) -> "Estimate | None":
+        """Read an interval or a bare number; None where there is no finite value."""
+        if isinstance(raw, Interval):
+            value, low, high = raw.value, raw.low, raw.high
         else:
             value = low = high = raw
         if value is None or not math.isfinite(value):

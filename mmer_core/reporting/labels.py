@@ -33,35 +33,32 @@ SKILL = {"emotion": "read emotion", "retrieval": "match images to text"}
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is printed: ``chance`` is the key of its baseline in ``evaluation["baselines"]``."""
+    """How a metric is printed."""
 
     label: str
     unit: str = " %"
     digits: int = 1
-    chance: str | None = None
     lower_is_better: bool = False
     hint: str = ""
 
 
 METRICS = {
-    "map": Metric("Mean average precision", chance="chance_map", hint="mAP, %"),
+    "map": Metric("Mean average precision", hint="mAP, %"),
     "vad_mae": Metric(
         "Valence, arousal, dominance error",
         unit=" points",
         digits=3,
-        chance="constant_vad_mae",
         lower_is_better=True,
         hint="mean absolute error, points of 1–10; lower is better",
     ),
     "f1_macro": Metric("F1", hint="mean over categories, thresholds set on val, %"),
     "precision_macro": Metric("Precision", hint="mean over categories, %"),
     "recall_macro": Metric("Recall", hint="mean over categories, %"),
-    "mean_recall": Metric("Mean recall", chance="mean_recall", hint="mean of the six recalls, %"),
+    "mean_recall": Metric("Mean recall", hint="mean of the six recalls, %"),
 } | {
     f"{way}_{short}": Metric(
         f"{direction}, {long}",
         unit=unit,
-        chance=f"{way}_{short}",
         lower_is_better=short == "median_rank",
         hint=hint,
     )

@@ -2,14 +2,22 @@
 
 from typing import NamedTuple
 
+from mmer_core.record import Interval, Part
+
 
 class MetricGuide(NamedTuple):
-    """A figure's key in the records, what it is called on the page, how to read it, and its decimals."""
+    """A figure's field in its record, its name on the page, how to read it, its decimals, and whether in percent."""
 
     key: str
     label: str
     sentence: str
     digits: int = 2
+    percent: bool = False
+
+    def value(self, part: Part) -> Interval | float | None:
+        """The figure of a part, as it is shown."""
+        found: Interval | float | None = getattr(part, self.key)
+        return 100 * found if self.percent and isinstance(found, float) else found
 
 
 SPACE: tuple[MetricGuide, ...] = (
@@ -67,6 +75,7 @@ PAIR: tuple[MetricGuide, ...] = (
         "Share of the ten nearest neighbours that are of the same modality: near 50 the two are mixed, at 100 they "
         "are apart.",
         1,
+        percent=True,
     ),
     MetricGuide(
         "cka",

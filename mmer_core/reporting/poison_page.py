@@ -10,6 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmer_core.record import Interval
 from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.estimates import number
 from mmer_core.reporting.page import render_page
@@ -178,5 +179,5 @@ def modalities_table(modalities: Sequence[Record]) -> Table:
 
 
 def _interval(row: Record, name: str, digits: int = 1) -> str:
-    found = cell({"value": row[name], "low": row[f"{name}_low"], "high": row[f"{name}_high"]}, digits)
+    found = cell(Interval(row[name], row[f"{name}_low"], row[f"{name}_high"]), digits)
     return f"{found.text} ({found.note})" if found.note else found.text

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from mmer_core.attacks.record import CurvePoint
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
     CONTROL,
@@ -9,12 +10,11 @@ from mmer_core.reporting.labels import (
     FOOLED,
     HEADLINE,
     HEADLINE_UNIT,
-    METRICS,
     SKILL,
     WHITE_BOX,
     pixels,
 )
-from mmer_core.reporting.view import DatasetView, FamilyView, Record, ReportView
+from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
 
 _FOOLS = {
     "emotion": "changes the dominant emotion",
@@ -53,13 +53,12 @@ def warnings(view: ReportView) -> list[str]:
 
 def headline(family: FamilyView) -> Estimate | None:
     """The metric by which the task is judged: mAP, or mean recall."""
-    return Estimate.of(family.evaluation["metrics"].get(HEADLINE[family.evaluation["task"]]))
+    return Estimate.of(family.evaluation.metrics.get(HEADLINE[family.evaluation.task]))
 
 
 def chance(family: FamilyView) -> Estimate | None:
     """What guessing scores on the same metric."""
-    key = METRICS[HEADLINE[family.evaluation["task"]]].chance
-    return Estimate.of(family.evaluation.get("baselines", {}).get(key))
+    return Estimate.of(family.evaluation.baselines.get(HEADLINE[family.evaluation.task]))
 
 
 def beats_chance(family: FamilyView) -> bool:
@@ -120,8 +119,8 @@ def _vad(dataset: DatasetView) -> list[str]:
     """Only worth a sentence where a model rates no better than always saying the same."""
     behind = []
     for family in dataset.families:
-        error = Estimate.of(family.evaluation["metrics"].get("vad_mae"))
-        constant = Estimate.of(family.evaluation.get("baselines", {}).get("constant_vad_mae"))
+        error = Estimate.of(family.evaluation.metrics.get("vad_mae"))
+        constant = Estimate.of(family.evaluation.baselines.get("vad_mae"))
         if error and constant and error.high >= constant.low:
             behind.append(f"the {family.family} model is off by {error.sentence(' points', 3)}")
             limit = number(constant.value, 3)
@@ -133,40 +132,38 @@ def _vad(dataset: DatasetView) -> list[str]:
     ]
 
 
-def strongest(family: FamilyView) -> list[Record]:
+def strongest(family: FamilyView) -> list[CurvePoint]:
     """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
     the attack that uses gradients, the control."""
-    attacks = {record["attack"] for record in family.curves}
+    attacks = {point.attack for point in family.curves}
     compared = attacks - {CONTROL} - WHITE_BOX or attacks - {CONTROL} or attacks
     curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 
 
-def curve_of(family: FamilyView, attack: str) -> list[Record]:
-    """An attack's records by rising K."""
-    records = [
-        record for record in family.curves if record["attack"] == attack and Estimate.of(record["success"])
-    ]
-    return sorted(records, key=lambda record: record["pixels"])
+def curve_of(family: FamilyView, attack: str) -> list[CurvePoint]:
+    """An attack's points by rising K."""
+    points = [point for point in family.curves if point.attack == attack and Estimate.of(point.success)]
+    return sorted(points, key=lambda point: point.pixels)
 
 
-def _success(record: Record) -> Estimate:
-    return Estimate.of(record["success"]) or Estimate(0.0, 0.0, 0.0)
+def _success(point: CurvePoint) -> Estimate:
+    return Estimate.of(point.success) or Estimate(0.0, 0.0, 0.0)
 
 
 def _fooled(dataset: DatasetView) -> list[str]:
     """What the largest and the smallest K do beside the control, and who is easier to fool."""
     attacked = [(family, curve) for family in dataset.families if (curve := strongest(family))]
-    budgets = {curve[-1]["pixels"] for _, curve in attacked}
+    budgets = {curve[-1].pixels for _, curve in attacked}
     if len(attacked) == 2 and len(budgets) == 1:
         return [_fooled_at(dataset, attacked), _easier(attacked)]
     return [_fooled_at(dataset, [one]) for one in attacked]
 
 
-def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Record]]]) -> str:
+def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     """One sentence about families that were attacked with the same largest K."""
-    k = attacked[0][1][-1]["pixels"]
-    blind = all(curve[-1]["attack"] == CONTROL for _, curve in attacked)
+    k = attacked[0][1][-1].pixels
+    blind = all(curve[-1].attack == CONTROL for _, curve in attacked)
     shares = _listed(
         f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
         for family, curve in attacked
@@ -176,11 +173,9 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Recor
     text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares}"
     text += _beside_control(attacked)
     smallest = [curve[0] for _, curve in attacked]
-    if smallest[0]["pixels"] < k and len({record["pixels"] for record in smallest}) == 1:
-        text += (
-            f"; changing {pixels(smallest[0]['pixels'])}, in {_listed(_share(record) for record in smallest)}"
-        )
-    medians = [curve[-1].get("median_queries") for _, curve in attacked]
+    if smallest[0].pixels < k and len({point.pixels for point in smallest}) == 1:
+        text += f"; changing {pixels(smallest[0].pixels)}, in {_listed(map(_share, smallest))}"
+    medians = [curve[-1].median_queries for _, curve in attacked]
     if all(median is not None for median in medians):
         text += (
             f". The median success with {pixels(k)} took {_listed(number(one, 0) for one in medians)} queries"
@@ -188,12 +183,12 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Recor
     return text + "."
 
 
-def _beside_control(attacked: list[tuple[FamilyView, list[Record]]]) -> str:
+def _beside_control(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     """What the same number of random pixels does; silent where the control did not run."""
     shares, alike = [], []
     for family, curve in attacked:
-        control = {record["pixels"]: record for record in curve_of(family, CONTROL)}.get(curve[-1]["pixels"])
-        if control is None or curve[-1]["attack"] == CONTROL:
+        control = {point.pixels: point for point in curve_of(family, CONTROL)}.get(curve[-1].pixels)
+        if control is None or curve[-1].attack == CONTROL:
             return ""
         shares.append(_share(control))
         if _success(control).overlaps(_success(curve[-1])):
@@ -202,16 +197,16 @@ def _beside_control(attacked: list[tuple[FamilyView, list[Record]]]) -> str:
     return text + (f" (not to be told apart from the attack on {_listed(alike)})" if alike else "")
 
 
-def _easier(attacked: list[tuple[FamilyView, list[Record]]]) -> str:
+def _easier(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     (first, one), (second, other) = ((family, _success(curve[-1])) for family, curve in attacked)
-    budget = f"With {pixels(attacked[0][1][-1]['pixels'])}"
+    budget = f"With {pixels(attacked[0][1][-1].pixels)}"
     if one.overlaps(other):
         return f"{budget}, the two models cannot be told apart in how easily they are fooled."
     return f"{budget}, the {(first if one.value > other.value else second).family} model is the easier one to fool."
 
 
-def _share(record: Record) -> str:
-    return f"{number(_success(record).value)} %"
+def _share(point: CurvePoint) -> str:
+    return f"{number(_success(point).value)} %"
 
 
 def _listed(parts: Iterable[str]) -> str:

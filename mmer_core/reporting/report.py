@@ -134,10 +134,9 @@ def _streams(dataset: DatasetView, id_: str) -> Markup | None:
     if dataset.streams is None or not dataset.streams.ap:
         return None
     prevalence = {
-        record["name"]: record["prevalence"]
+        category.name: category.prevalence
         for family in dataset.families
-        for record in family.evaluation.get("per_category", ())
-        if record.get("prevalence") is not None
+        for category in family.evaluation.per_category
     }
     return charts.modality_bars(dataset.streams, prevalence, f"{id_}-streams")
 

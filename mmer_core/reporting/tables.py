@@ -1,12 +1,14 @@
 """The report's tables, as rows of finished text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.record import Interval
 from mmer_core.reporting.estimates import MISSING, Estimate, number, significant
 from mmer_core.reporting.labels import HEADLINE, metric
-from mmer_core.reporting.view import DatasetView, FamilyView, Record
+from mmer_core.reporting.view import DatasetView, FamilyView
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
 
 COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
@@ -60,7 +62,7 @@ class Table:
         return frozenset(end - width for end, (name, width) in zip(ends, self.groups, strict=True) if name)
 
 
-def cell(raw: Mapping[str, float] | float | None, digits: int = 1) -> Cell:
+def cell(raw: Interval | float | None, digits: int = 1) -> Cell:
     """An estimate as a cell."""
     estimate = Estimate.of(raw)
     return Cell(number(estimate.value, digits), estimate.interval(digits)) if estimate else Cell(MISSING)
@@ -73,7 +75,7 @@ def plain(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]
 
 def key_table(dataset: DatasetView) -> Table:
     """Every metric of every family with its interval, beside what guessing scores."""
-    names = dict.fromkeys(name for family in dataset.families for name in family.evaluation["metrics"])
+    names = dict.fromkeys(name for family in dataset.families for name in family.evaluation.metrics)
     rows = [_metric_row(dataset, name) for name in names]
     return Table(
         caption=f"{dataset.name}: {_sizes(dataset.families[0].evaluation) if dataset.families else ''}",
@@ -83,18 +85,16 @@ def key_table(dataset: DatasetView) -> Table:
     )
 
 
-def _sizes(evaluation: Record) -> str:
-    if evaluation["task"] == "emotion":
-        return f"{evaluation['split']} split, {evaluation['n']:,} people"
-    return (
-        f"{evaluation['split']} split, {evaluation['n_images']:,} images and {evaluation['n_texts']:,} texts"
-    )
+def _sizes(evaluation: EvaluationRecord) -> str:
+    if evaluation.task == "emotion":
+        return f"{evaluation.split} split, {evaluation.n:,} people"
+    return f"{evaluation.split} split, {evaluation.n:,} images and {evaluation.n_texts:,} texts"
 
 
 def _metric_row(dataset: DatasetView, name: str) -> Row:
     described = metric(name)
-    raws = [family.evaluation["metrics"].get(name) for family in dataset.families]
-    guesses = (family.evaluation.get("baselines", {}).get(described.chance) for family in dataset.families)
+    raws = [family.evaluation.metrics.get(name) for family in dataset.families]
+    guesses = (family.evaluation.baselines.get(name) for family in dataset.families)
     guess = Estimate.of(next((raw for raw in guesses if raw is not None), None))
     found = [
         (family.family, one)
@@ -143,16 +143,15 @@ def provenance_table(dataset: DatasetView) -> Table:
 
 def category_table(families: Sequence[FamilyView]) -> Table:
     """Average precision, precision, recall, F1 and threshold of every category, by family."""
-    measured = {family.family: _by_name(family.evaluation.get("per_category", ())) for family in families}
-    names = dict.fromkeys(name for records in measured.values() for name in records)
+    measured = [{one.name: one for one in family.evaluation.per_category} for family in families]
     rows = []
-    for name in names:
-        first = next(records[name] for records in measured.values() if name in records)
-        cells = [cell(first.get("prevalence"))]
-        for records in measured.values():
-            record = records.get(name, {})
-            cells += [cell(record.get(key)) for key in ("ap", "precision", "recall", "f1")]
-            cells.append(cell(record.get("threshold"), 2))
+    for name in dict.fromkeys(name for categories in measured for name in categories):
+        cells = [cell(next(found[name].prevalence for found in measured if name in found))]
+        for one in (categories.get(name) for categories in measured):
+            cells += [
+                cell(raw) for raw in ((one.ap, one.precision, one.recall, one.f1) if one else [None] * 4)
+            ]
+            cells.append(cell(one.threshold if one else None, 2))
         rows.append(Row(name, tuple(cells)))
     columns = ("AP", "precision", "recall", "F1", "threshold")
     return Table(
@@ -165,12 +164,11 @@ def category_table(families: Sequence[FamilyView]) -> Table:
 
 def vad_table(families: Sequence[FamilyView]) -> Table:
     """Error of each continuous dimension beside the best constant guess."""
-    measured = {family.family: _by_name(family.evaluation.get("vad", ())) for family in families}
-    names = dict.fromkeys(name for records in measured.values() for name in records)
+    measured = [{one.name: one for one in family.evaluation.vad} for family in families]
     rows = []
-    for name in names:
-        constant = next(records[name] for records in measured.values() if name in records).get("constant")
-        cells = [cell(records.get(name, {}).get("mae"), 3) for records in measured.values()]
+    for name in dict.fromkeys(name for dimensions in measured for name in dimensions):
+        constant = next(found[name].constant for found in measured if name in found)
+        cells = [cell(found[name].mae if name in found else None, 3) for found in measured]
         rows.append(Row(name, (*cells, cell(constant, 3))))
     heads = (f"{family.family} model" for family in families)
     return Table("Mean absolute error, points of 1–10", ("Dimension", *heads, "best constant"), tuple(rows))
@@ -178,14 +176,10 @@ def vad_table(families: Sequence[FamilyView]) -> Table:
 
 def stream_table(families: Sequence[FamilyView]) -> Table:
     """Mean average precision from one modality at a time."""
-    streams = dict.fromkeys(name for family in families for name in family.evaluation.get("per_stream", {}))
+    measured = [family.evaluation.per_stream for family in families]
+    streams = dict.fromkeys(name for found in measured for name in found)
     rows = [
-        Row(
-            name,
-            tuple(
-                cell(family.evaluation.get("per_stream", {}).get(name, {}).get("map")) for family in families
-            ),
-        )
+        Row(name, tuple(cell(found[name].map if name in found else None) for found in measured))
         for name in streams
     ]
     heads = (f"{family.family} model" for family in families)
@@ -220,7 +214,3 @@ def published_table(dataset: DatasetView) -> Table | None:
     return Table(
         table.caption, table.columns, table.rows, groups=(("", 1), ("image to text", 3), ("text to image", 3))
     )
-
-
-def _by_name(records: Iterable[Record]) -> dict[str, Record]:
-    return {record["name"]: record for record in records}

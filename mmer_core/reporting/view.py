@@ -1,7 +1,6 @@
 """What a report shows, as plain typed data: everything is computed before it gets here.
 
-An *estimate* in these records is a mapping ``{"value", "low", "high"}`` (a bootstrap interval) or a bare
-number. Shares are in percent, errors of valence/arousal/dominance in points of the 1..10 scale.
+Shares are in percent, errors of valence/arousal/dominance in points of the 1..10 scale.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.evaluation.record import Analyses, EvaluationRecord
 
 Record = Mapping[str, Any]
 Picture = npt.NDArray[np.uint8]
@@ -42,12 +43,21 @@ class Fragility:
     """What attacks on a model found fragile, see `mmer_core.attacks.fragility`.
 
     Attributes:
-        emotions: Records ``{"group", "n", "success"}`` by dominant emotion of the clean image.
-        regions: Records ``{"region", "pixels", "changed", "area"}``.
+        emotions: By dominant emotion of the clean image.
     """
 
-    emotions: Sequence[Record] = ()
-    regions: Sequence[Record] = ()
+    emotions: Sequence[GroupSuccess] = ()
+    regions: Sequence[RegionChanges] = ()
+
+
+@dataclass(frozen=True)
+class QueryCurve:
+    """Percent of the images fooled within so many queries, None where a budget ended before."""
+
+    attack: str
+    pixels: int
+    queries: Sequence[int]
+    success: Sequence[float | None]
 
 
 @dataclass(frozen=True)
@@ -55,33 +65,25 @@ class FamilyView:
     """One trained model on one dataset.
 
     Attributes:
-        evaluation: For emotion ``{"task", "split", "n", "metrics", "baselines", "per_category", "vad",
-            "per_stream"}``, for retrieval ``{"task", "split", "n_images", "n_texts", "metrics",
-            "baselines"}``; ``metrics`` maps a name to an estimate. ``"analyses"``, if there, is as
-            `mmer_core.stages.analysing` makes it.
         history: One record an epoch: ``epoch`` and named figures (``train_*``, ``val_*``).
         best_epoch: The epoch whose weights were kept.
-        curves: One record for each attack and K: ``{"attack", "pixels", "n", "already", "success",
-            "median_queries"}``. ``n`` images were attacked; ``already`` more were fooled before any pixel
-            changed and are not counted; ``success`` is an estimate.
-        by_queries: One record for each attack and K: ``{"attack", "pixels", "queries", "success"}``, the two
-            last of equal length.
+        curves: One point for each attack and K.
+        by_queries: One curve for each attack and K.
     """
 
     family: Family
-    evaluation: Record
+    evaluation: EvaluationRecord
     history: Sequence[Record] = ()
     best_epoch: int = 0
-    curves: Sequence[Record] = ()
-    by_queries: Sequence[Record] = ()
+    curves: Sequence[CurvePoint] = ()
+    by_queries: Sequence[QueryCurve] = ()
     spaces: Sequence[EmbeddingSpace] = ()
     training_seconds: float | None = None
     fragility: Fragility | None = None
 
     @property
-    def analyses(self) -> Record:
-        """Analyses of spaces, modalities and words, by name; empty where none were made."""
-        return self.evaluation.get("analyses", {})
+    def analyses(self) -> Analyses:
+        return self.evaluation.analyses
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,13 @@ class AttackedImage:
 class Transfer:
     """Successes of attacks on the model of one family, shown to that of another.
 
-    ``curves`` holds one record for each attack and K: ``{"attack", "pixels", "n", "already", "success"}``. ``n``
-    successes were shown, ``already`` more fooled the other model without any changed pixel and are not counted.
+    ``curves`` holds one point for each attack and K: ``n`` successes were shown; ``already`` more fooled the other
+    model without any changed pixel and are not counted.
     """
 
     source: Family
     target: Family
-    curves: Sequence[Record]
+    curves: Sequence[CurvePoint]
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Context:
         version: int,
         config: Mapping[str, Any] | BaseModel,
         inputs: Mapping[str, ArtifactKey | str],
-        build: Callable[[Workspace], Mapping[str, Any]],
+        build: Callable[[Workspace], Mapping[str, Any] | BaseModel],
         seed: int | None = None,
     ) -> Artifact:
         """`run_stage` with this context's store and workspace."""

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.curves import success_by_queries
+from mmer_core.attacks.record import CurvePoint, CurvesSummary
 from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.evaluation.embeddings import explained_variance, tsne
+from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.view import (
@@ -21,14 +22,15 @@ from mmer_core.reporting.view import (
     Change,
     EmbeddingSpace,
     FamilyView,
+    QueryCurve,
     RetrievalExample,
     StreamComparison,
 )
 from mmer_core.stages.context import Context
 from mmer_core.stages.criteria import alone, before_and_after
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
-from mmer_core.stages.robustness import load_outcomes
+from mmer_core.stages.robustness import attack_config, load_outcomes
 from mmer_core.stages.training import load_history
 from mmer_core.store import Manifest
 
@@ -43,11 +45,11 @@ class Measured:
     spec: ModelSpec
     trained: Manifest
     history: pd.DataFrame
-    metrics: dict[str, Any]
-    evaluation: Path
+    evaluation: EvaluationRecord
+    evaluation_folder: Path
     prepared: Prepared
     outcomes: pd.DataFrame | None
-    curves: Sequence[dict[str, Any]]
+    curves: Sequence[CurvePoint]
     attack: AttackConfig
 
     @classmethod
@@ -59,35 +61,34 @@ class Measured:
             ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text()),
             trained.manifest,
             load_history(trained.folder),
-            load_metrics(evaluation),
+            load_evaluation(evaluation),
             evaluation,
             Prepared.open(context.folder(models.prepared)),
             load_outcomes(robustness.folder) if robustness else None,
-            robustness.summary["curves"] if robustness else (),
-            AttackConfig(**robustness.manifest.config) if robustness else AttackConfig(),
+            robustness.manifest.summary_as(CurvesSummary).curves if robustness else (),
+            attack_config(robustness.manifest) if robustness else AttackConfig(),
         )
 
     @cached_property
     def split(self) -> PreparedSplit:
         """The split that was evaluated."""
-        return self.prepared.split(self.metrics["split"])
+        return self.prepared.split(self.evaluation.split)
 
     def embedding(self, name: str) -> np.ndarray:
         """``(N, D)`` of one embedding space."""
-        return np.load(self.evaluation / f"embedding_{name}.npy", allow_pickle=False)
+        return np.load(self.evaluation_folder / f"embedding_{name}.npy", allow_pickle=False)
 
     @property
     def spaces(self) -> list[str]:
-        return sorted(
-            file.stem.removeprefix("embedding_") for file in self.evaluation.glob("embedding_*.npy")
-        )
+        files = self.evaluation_folder.glob("embedding_*.npy")
+        return sorted(file.stem.removeprefix("embedding_") for file in files)
 
 
 def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
     """One model's figures, curves and embedding spaces."""
     return FamilyView(
         family=measured.spec.family,
-        evaluation=measured.metrics,
+        evaluation=measured.evaluation,
         history=measured.history.to_dict("records"),
         best_epoch=int(measured.trained.summary["best_epoch"]),
         curves=measured.curves,
@@ -102,7 +103,7 @@ def stream_comparison(measured: Sequence[Measured]) -> StreamComparison:
     return StreamComparison(
         categories=measured[0].spec.labels,
         ap={
-            one.spec.family: {name: stream["ap"] for name, stream in one.metrics["per_stream"].items()}
+            one.spec.family: {name: stream.ap for name, stream in one.evaluation.per_stream.items()}
             for one in measured
         },
     )
@@ -191,19 +192,14 @@ def _column_names(measured: Measured, split: PreparedSplit) -> Sequence[str]:
     ]
 
 
-def _by_queries(outcomes: pd.DataFrame | None) -> list[dict[str, Any]]:
+def _by_queries(outcomes: pd.DataFrame | None) -> list[QueryCurve]:
     if outcomes is None:
         return []
     budget = int(outcomes["budget"].min())
     grid = sorted({round(value) for value in np.geomspace(1, budget, num=24)})
     points = pd.DataFrame(success_by_queries(outcomes, grid))
     return [
-        {
-            "attack": attack,
-            "pixels": int(pixels),
-            "queries": group["queries"].tolist(),
-            "success": group["success"].tolist(),
-        }
+        QueryCurve(attack, int(pixels), group["queries"].tolist(), group["success"].tolist())
         for (attack, pixels), group in points.groupby(["attack", "pixels"], sort=True)
     ]
 
@@ -216,7 +212,7 @@ def _spaces(measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace
     # A sample without a stream is zeros there, which have no direction and stand for nothing.
     complete = np.flatnonzero(np.all([space.any(axis=1) for space in spaces], axis=0))
     chosen = complete[_chosen(len(complete), config)]
-    probabilities = np.load(measured.evaluation / "probabilities.npy", allow_pickle=False)[chosen]
+    probabilities = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False)[chosen]
     dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]
     streams = {
         name: measured.embedding(name)[chosen] for name in measured.spec.streams if name in measured.spaces

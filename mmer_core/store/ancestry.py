@@ -1,4 +1,4 @@
-"""What an artifact was made from, step by step back to the raw data, as a tree and as a graph."""
+"""The ancestry of an artifact, back to the raw data, as a tree and as a graph."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,19 +14,19 @@ from mmer_core.store.lineage_svg import lineage_svg
 from mmer_core.store.manifest import Manifest
 from mmer_core.store.store import Store
 
-_READERS = 8  # manifests read at the same time
-_NAME = 22  # letters of raw data's name in a picture
-_TOLD = 6  # artifacts that a sentence names
-_SHOWN = 3  # inputs of one kind, such as the shards of a merge; more are counted
+_READERS = 8  # manifests read in parallel
+_NAME = 22  # characters of a raw dataset's name in a picture
+_LISTED = 6  # artifacts that an error names
+_SHOWN = 3  # inputs of one kind to show, such as the shards of a merge; the others are only counted
 
 
 @dataclass(frozen=True)
 class Ancestry:
-    """An artifact and all that it was made from.
+    """An artifact and all of its direct and indirect inputs.
 
     Attributes:
         root: Key of the artifact, as text.
-        manifests: By key, for all that the store still has.
+        manifests: Manifests by key, of all artifacts that the store still has.
     """
 
     root: str
@@ -34,17 +34,17 @@ class Ancestry:
 
     @classmethod
     def of(cls, store: Store, key: ArtifactKey) -> "Ancestry":
-        """Read the manifests of an artifact, of its inputs, of theirs, and so on.
+        """Read the manifests of an artifact, its inputs, their inputs, and so on.
 
         Raises:
-            ArtifactNotFound: The artifact itself is not there; an input that is not is shown so.
-            ArtifactCorrupt: A manifest is damaged, or an artifact is said to be made from itself.
+            ArtifactNotFound: The artifact itself does not exist; missing inputs are shown as such.
+            ArtifactCorrupt: A manifest is damaged, or an artifact is its own ancestor.
         """
         manifests = {str(key): store.manifest(key)}
         newest, missing = [str(key)], set[str]()
         with ThreadPoolExecutor(_READERS) as pool:
             while newest:
-                wanted = {name for made in newest for name in manifests[made].inputs.values()}
+                wanted = {name for made in newest for name in manifests[made].sources.values()}
                 asked = sorted(wanted - manifests.keys() - missing)
                 found = dict(zip(asked, pool.map(partial(_manifest_or_none, store), asked), strict=True))
                 missing |= {name for name, manifest in found.items() if manifest is None}
@@ -54,11 +54,11 @@ class Ancestry:
         return cls(str(key), manifests)
 
     def tree(self) -> str:
-        """Lines of text, one an input; what was shown before is not unfolded again."""
+        """Lines of text, one per input; an artifact that was already shown is not expanded again."""
         return "\n".join(map(one_line, [self._line(self.root), *self._branches()]))
 
     def mermaid(self) -> str:
-        """The graph for Mermaid, which GitHub and GitLab draw; arrows go from what was used to what was made."""
+        """The graph for Mermaid, which GitHub and GitLab render; arrows go from input to output."""
         names = {name: f"n{number}" for number, name in enumerate(self._nodes())}
         nodes = [f'  {short}["{for_mermaid(_label(name))}"]' for name, short in names.items()]
         edges = [
@@ -93,16 +93,16 @@ class Ancestry:
         return lineage_svg(captions, edges)
 
     def _boxes(self, members: list[str]) -> dict[str, list[str]]:
-        """What artifacts were made from: shards together, all else in a box of its own."""
+        """Group artifacts into boxes: the shards of a merge share one, every other artifact has its own."""
         boxes: dict[str, list[str]] = {}
         for made in members:
-            for role, source in (self.manifests[made].inputs if made in self.manifests else {}).items():
+            for role, source in (self.manifests[made].sources if made in self.manifests else {}).items():
                 kind = source.partition("/")[0]
                 boxes.setdefault(f"{kind} of {made}" if _is_numbered(role) else source, []).append(source)
         return {name: list(dict.fromkeys(inside)) for name, inside in boxes.items()}
 
     def _caption(self, members: list[str]) -> tuple[str, str]:
-        """What a box says: the kind, and which one or how many, and when it was made."""
+        """The text of a box: the kind, which one or how many, and the creation date."""
         name = members[0]
         kind, slash, digest = name.partition("/")
         if not slash:
@@ -146,12 +146,12 @@ class Ancestry:
         return [(*line, place == len(lines)) for place, line in enumerate(lines, 1)]
 
     def _inputs(self, name: str) -> tuple[list[tuple[str, str]], Counter[str]]:
-        """The (role, key) of the inputs to show, and how many of each kind are not."""
+        """The (role, key) of the inputs to show, and the number of omitted inputs by kind."""
         manifest = self.manifests.get(name)
         shown: list[tuple[str, str]] = []
         kinds, left_out = Counter[str](), Counter[str]()
-        for role, source in (manifest.inputs if manifest else {}).items():
-            # Only what comes by number is alike enough to leave some out: shard0000, shard0001, ...
+        for role, source in (manifest.sources if manifest else {}).items():
+            # Only numbered inputs (shard0000, shard0001, ...) are similar enough to omit some.
             kind = source.partition("/")[0] if _is_numbered(role) else source
             kinds[kind] += 1
             if kinds[kind] <= _SHOWN:
@@ -161,7 +161,7 @@ class Ancestry:
         return shown, left_out
 
     def _edges(self) -> list[tuple[str, str, str]]:
-        """(what was used, its role, what was made), without the shards that the tree leaves out."""
+        """(input, its role, output), without the shards that the tree omits."""
         reached, edges, waiting = {self.root}, [], [self.root]
         while waiting:
             made = waiting.pop()
@@ -184,7 +184,7 @@ def _check_order(manifests: Mapping[str, Manifest]) -> None:
         TopologicalSorter({name: one.inputs.values() for name, one in manifests.items()}).prepare()
     except CycleError as error:
         names = error.args[1]
-        way = " -> ".join(names) if len(names) < _TOLD else f"through {len(names) - 2} others"
+        way = " -> ".join(names) if len(names) < _LISTED else f"through {len(names) - 2} others"
         raise ArtifactCorrupt(
             f"the manifest of {names[0]} or of another artifact is damaged, as {names[0]} would be made from itself "
             f"({way}): delete the damaged one and run its stage again"
@@ -192,12 +192,12 @@ def _check_order(manifests: Mapping[str, Manifest]) -> None:
 
 
 def _is_numbered(role: str) -> bool:
-    """Whether an input is one of many, such as shard0003."""
+    """Whether an input is one of a numbered series, such as shard0003."""
     return role[-1:].isdigit()
 
 
 def _manifest_or_none(store: Store, name: str) -> Manifest | None:
-    """None for raw data, which has no artifact, and for what was deleted."""
+    """None for raw data, which is not an artifact, and for deleted artifacts."""
     try:
         key = ArtifactKey.parse(name)
     except StoreError:

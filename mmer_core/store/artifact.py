@@ -1,4 +1,4 @@
-"""The address of an artifact, and the one spelling of a configuration that it is made from."""
+"""Artifact keys, and the canonical form of the configuration that they are derived from."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ _RULE = "use 1 to 200 letters, digits, '.', '_' or '-', no '..' and no leading '
 
 
 def checked_segment(text: str, what: str) -> str:
-    """The text itself when it is safe as one segment of a path or of an object's key.
+    """Return the text if it is safe as one segment of a path or of an object's key.
 
     Raises:
         StoreError: It is not; ``what`` names it in the message.
@@ -31,7 +31,7 @@ def checked_segment(text: str, what: str) -> str:
 
 
 def checked_path(text: str) -> str:
-    """The text itself when it is a relative path of safe segments joined by ``/``; else `StoreError`."""
+    """Return the text if it is a relative path of safe segments joined by ``/``. Raises `StoreError` otherwise."""
     for segment in text.split("/"):
         checked_segment(segment, f"name for a file of an artifact (in {text[:200]!r})")
     return text
@@ -39,7 +39,7 @@ def checked_path(text: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class ArtifactKey:
-    """Address of an artifact: a kind (``"features"``) and a digest, unique within the kind.
+    """Address of an artifact: a kind (``"features"``) and a digest that is unique within the kind.
 
     Raises:
         StoreError: A part is not a safe path segment.
@@ -69,7 +69,7 @@ class ArtifactKey:
 
 
 def plain(value: Any, *, nan_as_null: bool = False) -> Any:
-    """A value in JSON's own types: pydantic models, tuples, paths, enums and NumPy values are converted.
+    """Convert a value to JSON's own types: pydantic models, tuples, paths, enums and NumPy values.
 
     Raises:
         ConfigError: The value has no faithful JSON form (a set, an object, a non-string key, or NaN and
@@ -107,20 +107,20 @@ def plain(value: Any, *, nan_as_null: bool = False) -> Any:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one spelling of a value: sorted fields, no blanks, ASCII. Raises `ConfigError` as `plain` does."""
+    """The canonical form of a value: sorted fields, no white space, ASCII. Raises `ConfigError` as `plain` does."""
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def stage_key(
     kind: str, config: Mapping[str, Any] | BaseModel, inputs: Mapping[str, ArtifactKey | str], version: int
 ) -> ArtifactKey:
-    """Address of what a stage makes: the same work has the same key everywhere.
+    """Derive the key of a stage's result: the same work has the same key everywhere.
 
     Args:
-        kind: Kind of the artifact, which names the stage too.
-        config: All that can change the result.
+        kind: Kind of the artifact, which also identifies the stage.
+        config: Everything that can change the result.
         inputs: Keys of the input artifacts, by role.
-        version: Raised by the stage's author whenever its code gives another result.
+        version: Increased by the stage's author whenever its code gives another result.
 
     Raises:
         ConfigError: The configuration has no JSON form.

@@ -1,4 +1,4 @@
-"""What a place that keeps bytes must be able to do; everything else is shared logic in `store`."""
+"""The interface of a storage backend; all other logic is shared and lives in `store`."""
 
 import errno
 import hashlib
@@ -16,18 +16,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CHUNK = 1 << 20
-"""Bytes read at a time when hashing or copying."""
+"""Chunk size in bytes for hashing and copying."""
 
-_AT_ONCE = 8  # requests to a server
+_AT_ONCE = 8  # parallel requests to a server
 
 _FULL = "cannot be written because the disk is full: free some space or choose a folder elsewhere"
 _FULL_CODES = (errno.ENOSPC, errno.EDQUOT)
 _NO_ROOM = 64 << 10
-"""Free bytes below which a disk is full to libraries that do not say why they failed."""
+"""Free bytes below which an unexplained failure of a library is attributed to a full disk."""
 
 
 class MissingObjectError(StoreError):
-    """Nothing is stored under this object key."""
+    """No object exists under this key."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class StoredObject:
 
     Attributes:
         size: In bytes.
-        modified: Time of its last write by the clock of whoever keeps it, in seconds since the epoch.
-        placed: Time at which it came to this place by the same clock. It differs from ``modified`` where files are
-            unpacked or copied together with their dates; what is inside cannot be newer.
+        modified: Time of its last write by the backend's clock, in seconds since the epoch.
+        placed: Time of its arrival at this place by the same clock. It is later than ``modified`` for files that were
+            unpacked or copied with their dates; the object's content is never newer.
     """
 
     key: str
@@ -51,74 +51,74 @@ class Backend(Protocol):
     """Bytes by object key (``/``-separated safe segments). All methods raise `StoreError`.
 
     Attributes:
-        url: What `open_store` takes to open the same place.
-        read_attempts: How often a read with wrong bytes is worth repeating (1: never).
+        url: URL for `open_store` to open the same place.
+        read_attempts: How often to try a read that returns wrong bytes (1: no retry).
     """
 
     url: str
     read_attempts: int
 
     def ensure_writable(self) -> None:
-        """Find out before any work is done whether writes will work and can be trusted."""
+        """Check before any work whether writes will succeed and can be trusted."""
 
     def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
-        """Store a file's bytes, durably and all or nothing, over whatever was there.
+        """Store a file's bytes durably and atomically, replacing an existing object.
 
-        With ``adopt`` nobody writes to the file any more, so it may become the object itself, without a copy.
+        With ``adopt`` the caller no longer writes to the file, so it may become the object itself without a copy.
 
-        Raises `StoreError` also when the bytes that arrived do not have this SHA-256.
+        Raises `StoreError` also if the stored bytes do not have this SHA-256.
         """
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        """Store a few bytes, all or nothing, over whatever was there."""
+        """Store a few bytes atomically, replacing an existing object."""
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
-        """Store bytes unless something is there already; False when something is (maybe these bytes).
+        """Store bytes unless an object exists already; return False if one does (possibly with the same bytes).
 
-        Next to the key, below the same last ``/``, there must be no other object.
+        The key's parent (up to the last ``/``) must contain no other object.
         """
 
     def read_bytes(self, key: str) -> bytes:
-        """A small object whole. Raises `MissingObjectError`."""
+        """Read a small object. Raises `MissingObjectError`."""
 
     def materialise(self, key: str, target: Path) -> str:
-        """Put an object's bytes into the new file ``target`` and return their SHA-256.
+        """Write an object's bytes to the new file ``target`` and return their SHA-256.
 
-        Raises `MissingObjectError`, and leaves no file then.
+        Raises `MissingObjectError`, and then leaves no file.
         """
 
     def hash(self, key: str) -> str:
         """SHA-256 of the stored bytes. Raises `MissingObjectError`."""
 
     def exists(self, key: str) -> bool:
-        """Whether something is stored under the key."""
+        """Whether an object exists under the key."""
 
     def stat(self, key: str) -> StoredObject | None:
-        """What is stored under the key, None when nothing is."""
+        """The object under the key, or None."""
 
     def copy(self, source: str, target: str) -> None:
-        """Have an object's bytes under another key as well. Raises `MissingObjectError`."""
+        """Copy an object to another key. Raises `MissingObjectError`."""
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """All objects below a prefix that ends in ``/``, in an order that depends on nothing but their keys."""
+        """All objects below a prefix that ends in ``/``, in an order that depends only on their keys."""
 
     def delete(self, key: str) -> bool:
-        """Remove an object if it is there.
+        """Delete an object if it exists.
 
         Returns:
-            Whether that is over. It is not when a request got no answer and was made again: the first one may still
-            arrive, and remove what is stored under the key by then.
+            Whether the deletion is final. It is not if a request got no answer and was repeated: the first one may
+            still be executed, and delete what is stored under the key by then.
         """
 
     def free_unfinished(self, before: float) -> Iterator[int]:
-        """Remove what killed writers left unfinished and was last written before a time; the bytes of each."""
+        """Remove unfinished writes of killed processes, last modified before a time; yield the bytes of each."""
 
     def checkouts(self, cache: Path) -> Path:
-        """Folder for materialised artifacts: ``cache``, or a better one that the backend has itself."""
+        """Folder for materialised artifacts: ``cache``, or the backend's own if it has a better one."""
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Do the same for several objects at a time; the results in the order of the items."""
+    """Apply ``work`` to several items in parallel; results in the order of the items."""
     todo = list(items)
     if len(todo) < 2:
         return [work(item) for item in todo]
@@ -134,7 +134,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a `StoreError` of one sentence about ``path``."""
+    """Convert an `OSError` into a `StoreError` with one sentence about ``path``."""
     try:
         yield
     except OSError as error:
@@ -142,8 +142,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
-    """Turn whatever a library raises when the disk below ``folder`` is full into a `StoreError` that says so."""
+def full_disk_reported(folder: Path) -> Iterator[None]:
+    """Convert any exception caused by a full disk below ``folder`` into a `StoreError` that says so."""
     try:
         yield
     except MmerError:
@@ -155,7 +155,7 @@ def full_disk_told(folder: Path) -> Iterator[None]:
 
 
 def _was_full(error: BaseException | None) -> bool:
-    """Whether an error says so, or one that it was raised for or while handling."""
+    """Whether an error, its cause or its context reports a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL_CODES:
             return True

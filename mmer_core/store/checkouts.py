@@ -1,4 +1,4 @@
-"""Fetched artifacts: local folders with verified files, kept until their room is needed."""
+"""Fetched artifacts: local folders with verified files, evicted when space is needed."""
 
 import os
 import shutil
@@ -17,29 +17,29 @@ from mmer_core.store.local import TEMPORARY, bytes_below, free_temporaries, remo
 from mmer_core.store.manifest import FileEntry, Manifest
 
 _whole: set[Path] = set()
-"""Checkouts whose bytes this process has checked."""
+"""Checkouts that this process has verified."""
 
 _SPARED = 60.0
-"""Seconds for which an artifact that was asked for is spared, so that a script can use what a command fetched."""
+"""Seconds after its last use for which an artifact is kept, so that a script can use what a command fetched."""
 
 _SPARED_WITHOUT_LOCKS = 7 * 24 * 3600.0
-"""The same where the file system has no locks, and so nobody can tell what is in use."""
+"""The same on file systems without locks, where it is unknown what is in use."""
 
-_CONTENT_DIGITS = 16  # in the name of a checkout
-_ATTEMPTS = 5  # to replace a damaged checkout while others do so as well
-_LOOKS = 20  # how often the size is looked at while as much is fetched as there is room for
+_CONTENT_DIGITS = 16  # hex digits of the content in the name of a checkout
+_ATTEMPTS = 5  # to replace a damaged checkout while other processes do the same
+_LOOKS = 20  # checks of the total size while fetching as many bytes as the limit
 _until_look: dict[Path, float] = {}
-"""Bytes that this process may fetch into a folder before it looks at the size."""
+"""Bytes that this process may fetch into a folder between two checks of its size."""
 
 
 class Checkouts:
-    """A folder of fetched artifacts, ``<kind>/<digest>/<content>/``, which several processes share.
+    """A folder of fetched artifacts, ``<kind>/<digest>/<content>/``, shared by several processes.
 
-    When they take more room than they may, those go first that have not been asked for the longest, and none that a
-    living process uses. Hard links to a store's own files take no room.
+    Over the limit, the least recently used artifacts are removed first, but none that a living process uses. Hard
+    links to a store's own files take no space.
 
     Args:
-        limit: Bytes that fetched artifacts may take.
+        limit: Maximal size of all fetched artifacts in bytes.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -47,12 +47,12 @@ class Checkouts:
         self._limit = limit
 
     def get(self, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> Path:
-        """The folder with an artifact's files, made where it is not there or not as it should be.
+        """The folder with an artifact's files, created or repaired if necessary.
 
         Args:
-            materialise: Puts a file of the artifact to a path, verified.
+            materialise: Writes a file of the artifact to a path, verified.
         """
-        # The content is part of the path: a key that was deleted and made anew elsewhere has another folder.
+        # The content is part of the path, so a key that was deleted and made anew elsewhere gets another folder.
         name = f"{manifest.kind}/{manifest.digest}/{manifest.content[:_CONTENT_DIGITS]}"
         target = self.folder / name
         if target in _whole and _is_complete(target, manifest):
@@ -71,11 +71,11 @@ class Checkouts:
         return target
 
     def discard(self, key: ArtifactKey) -> None:
-        """Remove what was fetched of an artifact."""
+        """Remove an artifact's checkout."""
         shutil.rmtree(self.folder / key.kind / key.digest, ignore_errors=True)
 
     def free(self, older_than: float) -> tuple[list[int], list[int]]:
-        """Remove what killed processes left before so many seconds, and what is beyond the limit; the bytes of each."""
+        """Remove leftovers of killed processes older than this many seconds, and what exceeds the limit; bytes of each."""
         if not self.folder.is_dir():
             return [], []
         with disk_errors(self.folder):
@@ -93,7 +93,7 @@ class Checkouts:
 
     @staticmethod
     def _made(target: Path, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> bool:
-        """Make a checkout; False when a collection took the unfinished one for that of a killed process."""
+        """Make a checkout; False if a collection removed the unfinished one as a killed process's leftover."""
         make_folder(target.parent)
         staging = target.with_name(TEMPORARY + uuid.uuid4().hex)
         mark, whole = staging / TEMPORARY, False
@@ -105,7 +105,7 @@ class Checkouts:
         try:
             for entry in manifest.files:
                 materialise(entry, staging / entry.path)
-            # Files that came after it was taken away are in a new folder of that name, without the mark.
+            # If it was removed meanwhile, later files are in a new folder of that name, which lacks the marker.
             mark.unlink()
             whole = True
             _move_into_place(staging, target, manifest)
@@ -118,7 +118,7 @@ class Checkouts:
             shutil.rmtree(staging, ignore_errors=True)
 
     def _shrink(self) -> Iterator[int]:
-        """Remove artifacts until the rest is within the limit; the bytes of each."""
+        """Remove artifacts until the rest is within the limit; yield the bytes of each."""
         found = sorted(self._taking_room())
         excess = sum(size for _, size, _ in found) - self._limit
         if excess <= 0:
@@ -138,17 +138,17 @@ class Checkouts:
                 yield size
 
     def _taking_room(self) -> Iterator[tuple[float, int, str]]:
-        """When each artifact was last asked for, the bytes that removing it frees where it does free any, its name."""
+        """For each artifact its last use, the bytes that removing it frees (only if any), and its name."""
         for path in self.folder.glob(
             "[!.]*/[!.]*/" + _CONTENT_DIGITS * "[0-9a-f]"
-        ):  # nothing of anybody else's
+        ):  # skip other programs' folders
             with suppress(OSError):
                 if size := bytes_below(path):
                     yield path.stat().st_mtime, size, str(path.relative_to(self.folder))
 
 
 def _is_complete(folder: Path, manifest: Manifest) -> bool:
-    """Whether all files are there in full size."""
+    """Whether all files exist with their full size."""
     try:
         return folder.is_dir() and all(
             (folder / entry.path).stat().st_size == entry.size for entry in manifest.files
@@ -158,7 +158,7 @@ def _is_complete(folder: Path, manifest: Manifest) -> bool:
 
 
 def _is_intact(folder: Path, manifest: Manifest) -> bool:
-    """Whether exactly the artifact's files are there, with their bytes: no link, nothing of another program's."""
+    """Whether the folder holds exactly the artifact's files with the right bytes, and no links or foreign files."""
     try:
         return _is_complete(folder, manifest) and scan(folder, foreign=True) == tuple(
             sorted(manifest.files, key=lambda entry: entry.path)
@@ -168,7 +168,7 @@ def _is_intact(folder: Path, manifest: Manifest) -> bool:
 
 
 def _move_into_place(staging: Path, target: Path, manifest: Manifest) -> None:
-    """Make a finished checkout visible under its name, unless another process was first."""
+    """Rename a finished checkout to its final name, unless another process was first."""
     for _ in range(_ATTEMPTS):
         try:
             staging.rename(target)
@@ -187,7 +187,7 @@ def _discard(checkout: Path) -> None:
 
 
 def _hidden(checkout: Path) -> Path | None:
-    """Take a checkout away, whole or not at all, as others may look for it or remove it as well; None if it was gone."""
+    """Rename a checkout away atomically, since other processes may use or remove it; None if it was already gone."""
     hidden = checkout.with_name(TEMPORARY + uuid.uuid4().hex)
     try:
         checkout.rename(hidden)
@@ -197,7 +197,7 @@ def _hidden(checkout: Path) -> Path | None:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock that dates the files of a folder, which may be another machine's."""
+    """The current time by the clock of the folder's file system, which may be another machine's."""
     trial = folder / f"{TEMPORARY}{uuid.uuid4().hex}"
     trial.touch()
     try:

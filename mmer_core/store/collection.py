@@ -1,22 +1,22 @@
-"""Freeing contents that no artifact uses, while others publish and read.
+"""Garbage collection of unused contents, concurrently with publishers and readers.
 
-Contents are shared: any moment a publisher may come whose artifact has a file that `collect` is about to delete. An
-object store can only delete whatever stands under a name, some time after it was asked to, so nothing can be checked
-and deleted in one step. Nobody is lost nevertheless, whatever the pauses and the clocks:
+Contents are shared: at any moment a publisher may need a file that `collect` is about to delete. An object store
+deletes whatever is stored under a name, some time after the request, so checking and deleting cannot be one atomic
+step. No content is lost nevertheless, whatever the delays and clocks:
 
-- A publisher stores its contents, creates the manifest, and *then* looks whether all contents are (still) there. What
-  is missing it stores again. Only after that has it published.
-- A collection copies a content to the trash, under a name that is used once, before it deletes it. When all is deleted
-  it reads the manifests again and copies back what one of them uses.
-- What a collection put into the trash stays there while its record does, which it removes after that second look.
-- Who reads looks into the trash for what is missing.
+- A publisher stores its contents, creates the manifest, and *then* checks that all contents (still) exist. It stores
+  missing ones again. Only then is the artifact published.
+- A collection copies a content to the trash, under a unique name, before deleting it. After all deletions it reads the
+  manifests again and copies back whatever is used.
+- What a collection put into the trash stays there as long as its record, which it removes after that second check.
+- Readers look into the trash for missing contents.
 
-A deletion that comes before a publisher's look is seen by it. One that comes after that look comes after the manifest
-too, so the second look, which comes later still, finds the manifest; until then the trash holds the bytes. A collection
-that is killed leaves its record, and so its trash; the next one copies back what is used.
+A deletion before a publisher's check is noticed by that check. A deletion after it also comes after the manifest, so
+the second check, which is later still, finds the manifest; until then the trash holds the bytes. A killed collection
+leaves its record and therefore its trash; the next one copies back what is used.
 
-Age does not make this safe. It decides only what is worth deleting, and for how long a publisher may pause between
-storing contents and creating the manifest before a crash right after that can leave an artifact without its bytes.
+Age is not what makes this safe. It only determines what is worth deleting, and how long a publisher may pause between
+storing contents and creating the manifest before a crash right afterwards could leave an artifact without its bytes.
 """
 
 import re
@@ -34,15 +34,15 @@ _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _TRASHED = re.compile(r"trash/([0-9a-f]{2})/(\1[0-9a-f]{62})\.(\d+)\.([0-9a-f]{32})")
 
 _LONGEST = 24 * 3600.0
-"""Seconds after which a collection that is still deleting stops; the next one goes on."""
+"""Seconds after which a collection stops deleting; the next one continues."""
 
 _DEAD = 7 * 24 * 3600.0
-"""Seconds after which a collection whose record is still there counts as killed: nothing of it can be on its way."""
+"""Seconds after which a collection with a remaining record counts as killed: none of its requests can be pending."""
 
 
 @dataclass
 class Tally:
-    """How many things, and their bytes."""
+    """A number of objects, and their bytes."""
 
     count: int = 0
     bytes: int = 0
@@ -55,14 +55,14 @@ class Tally:
 
 @dataclass
 class Freed:
-    """What a collection did.
+    """The result of a collection.
 
     Attributes:
-        contents: Contents that no artifact uses, which are gone.
-        unfinished: What killed processes left: temporary files, half-made checkouts, uploads that were not completed.
+        contents: Unused contents that were deleted.
+        unfinished: Leftovers of killed processes: temporary files, unfinished checkouts, incomplete uploads.
         fetched: Fetched artifacts beyond the limit of the cache.
-        trash: What is in the trash now, and goes with a later collection.
-        restored: Contents that an artifact uses and that were in the trash only.
+        trash: Contents that are now in the trash and will be deleted by a later collection.
+        restored: Used contents that were only in the trash.
     """
 
     contents: Tally = field(default_factory=Tally)
@@ -73,28 +73,28 @@ class Freed:
 
     @property
     def bytes(self) -> int:
-        """All that is free now."""
+        """Bytes freed in total."""
         return self.contents.bytes + self.unfinished.bytes + self.fetched.bytes
 
 
 def blob_object(sha256: str) -> str:
-    """Key of the content with a digest."""
+    """Object key of the content with this digest."""
     return f"blobs/{sha256[:2]}/{sha256}"
 
 
 def trashed_copies(backend: Backend, sha256: str) -> list[str]:
-    """Keys in the trash under which a content lies."""
+    """Object keys of the copies of a content in the trash."""
     prefix = f"trash/{sha256[:2]}/"
     return [stored.key for stored in backend.list(prefix) if stored.key.startswith(f"{prefix}{sha256}.")]
 
 
 def collect(backend: Backend, used: Callable[[], set[str]], older_than: float, freed: Freed) -> None:
-    """Put contents that no artifact uses into the trash, and remove what has been there long enough.
+    """Move unused contents to the trash, and delete what has been there long enough.
 
     Args:
-        used: Reads the manifests anew and says which contents they use; raises when it cannot read one.
-        older_than: Seconds for which contents are spared, in their place and in the trash.
-        freed: To which is added what was done.
+        used: Reads the manifests and returns the digests of all used contents; raises if one cannot be read.
+        older_than: Minimal age in seconds of contents to move, and of trash to delete.
+        freed: The result, which is updated.
     """
     collection = _Collection(backend, used, older_than, freed)
     collection.sweep()
@@ -103,7 +103,7 @@ def collect(backend: Backend, used: Callable[[], set[str]], older_than: float, f
 
 
 class _Collection:
-    """One run. Its record is there from before its first look until nothing that it deletes can be on its way."""
+    """One run. Its record exists from before its first check until none of its deletions can be pending."""
 
     def __init__(
         self, backend: Backend, used: Callable[[], set[str]], older_than: float, freed: Freed
@@ -117,12 +117,12 @@ class _Collection:
         record = backend.stat(self._record(self._run))
         if record is None:
             raise StoreError(f"{backend.url} does not keep what is written there: check the store")
-        # The clock that dates the contents, whatever this machine's says.
+        # The clock that dates the contents, which may differ from this machine's.
         self._now = record.modified
         self._limit = self._now - older_than
 
     def sweep(self) -> None:
-        """Move what is old and unused to the trash, look again, and move back what is used by now."""
+        """Move old unused contents to the trash, check again, and move back those that are used by now."""
         begun = False
         try:
             stored = {}
@@ -147,7 +147,7 @@ class _Collection:
             self._backend.delete(self._record(self._run))
 
     def empty_trash(self) -> None:
-        """Delete what has been in the trash long enough, and whose collection is over."""
+        """Delete what has been in the trash long enough and whose collection has finished."""
         old: list[StoredObject] = []
         left: list[StoredObject] = []
         goes_on = cache(self._goes_on)
@@ -164,11 +164,11 @@ class _Collection:
                 self._backend.delete(record.key)
 
     def free_unfinished(self) -> None:
-        """Remove what killed publishers left unfinished."""
+        """Remove unfinished writes of killed publishers."""
         self._freed.unfinished.add(self._backend.free_unfinished(self._limit))
 
     def _trash(self, sha256: str) -> bool | None:
-        """Move a content to the trash; whether its deletion is over, or None when it was left alone."""
+        """Move a content to the trash; return whether the deletion is final, or None if nothing was moved."""
         if _seconds_since(self._start) > _LONGEST:
             return None
         place = self._trashed(sha256)
@@ -182,11 +182,11 @@ class _Collection:
 
     @staticmethod
     def _is_over(outcomes: Iterable[bool | None]) -> bool:
-        """Whether none of the deletions can still be on its way."""
+        """Whether no deletion can be pending."""
         return all(over is not False for over in outcomes)
 
     def _restore(self, wanted: Iterable[str]) -> None:
-        """Copy contents from the trash back that are not in their place."""
+        """Copy missing contents back from the trash."""
         self._freed.restored += sum(in_parallel(self._restored, sorted(wanted)))
 
     def _restored(self, sha256: str) -> bool:
@@ -211,10 +211,10 @@ class _Collection:
 
 
 def _clocks() -> tuple[float, float]:
-    """The time of day, and the time since the machine started, in which its sleep is counted where that can be."""
+    """Wall-clock time, and time since boot, including sleep where the system reports it."""
     return time.time(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _seconds_since(start: tuple[float, float]) -> float:
-    """The most that any clock says has passed."""
+    """The largest elapsed time of all clocks."""
     return max(now - then for now, then in zip(_clocks(), start, strict=True))

@@ -1,4 +1,4 @@
-"""The files below a folder that is, or becomes, an artifact."""
+"""The files of a folder that is, or becomes, an artifact."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
         foreign: Whether what desktops and file systems put there counts, too.
 
     Raises:
-        StoreError: It is no folder, or it holds a link, a special file, or a name that no artifact may have.
+        StoreError: It is not a folder, or it holds a link, a special file, or a name that artifacts may not have.
     """
     with disk_errors(folder):
         if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Which fetched artifacts living processes use, so that none is removed beneath them."""
+"""Which fetched artifacts living processes use, so that none is removed while in use."""
 
 import atexit
 import fcntl
@@ -14,12 +14,12 @@ from threading import Lock
 from mmer_core.durable import make_folder
 
 _LISTS, _LOCK = ".users", "lock"
-_MOST = 16  # folders of which a process keeps a list open: one or two, but for a test run
+_MOST = 16  # folders with an open list per process; one or two except in test runs
 
 
 @dataclass(frozen=True)
 class _List:
-    """The names that a process uses in a folder: a file, which the process keeps locked."""
+    """The names that a process uses in a folder: a file, locked by the process."""
 
     path: Path
     descriptor: int
@@ -36,10 +36,10 @@ _making = Lock()
 
 
 def claim(folder: Path, name: str) -> None:
-    """Say that this process uses something in a folder, for as long as it or a child that it forks lives.
+    """Mark something in a folder as used by this process, for as long as it or a forked child lives.
 
-    The kernel frees the lock on the list when the last holder dies. Where nothing can be written or locked, nothing is
-    said, and `unclaimed` does not tell either.
+    The kernel releases the lock on the list when its last holder dies. If the folder cannot be written or locked,
+    this does nothing, and `unclaimed` returns None.
     """
     with suppress(OSError):
         make_folder(folder / _LISTS)
@@ -49,9 +49,9 @@ def claim(folder: Path, name: str) -> None:
 
 @contextmanager
 def unclaimed(folder: Path) -> Iterator[set[str] | None]:
-    """Names that are in use; no process claims another one while the block runs.
+    """Names that are in use; no process can claim another one while the block runs.
 
-    None where nobody can tell: the file system has no locks, or a list is another user's and secret.
+    None where this is unknown: the file system has no locks, or a list belongs to another user and cannot be read.
     """
     try:
         make_folder(folder / _LISTS)
@@ -71,7 +71,7 @@ def _all_claimed(folder: Path) -> set[str] | None:
 
 
 def _locked(folder: Path, how: int) -> FileIO:
-    """A lock on a folder, which is free again when the file is closed."""
+    """A lock on a folder, released when the file is closed."""
     file = FileIO(folder / _LISTS / _LOCK, "a")
     try:
         fcntl.flock(file, how)
@@ -85,7 +85,7 @@ def _list_of_this_process(folder: Path) -> _List:
     known = _lists.get(folder)
     if known is not None and os.fstat(known.descriptor).st_nlink:
         return known
-    if known is not None:  # somebody has emptied the whole folder
+    if known is not None:  # another process has emptied the whole folder
         _lists.pop(folder).close()
     elif len(_lists) == _MOST:
         _lists.pop(next(iter(_lists))).close()
@@ -97,10 +97,10 @@ def _list_of_this_process(folder: Path) -> _List:
 
 
 def _claimed(path: Path) -> list[str]:
-    """Names on the list of a process, none when it is dead; then its list goes."""
+    """Names on a process's list; none if the process is dead, in which case its list is removed."""
     if path.name == _LOCK or not path.is_file():
         return []
-    # The list may be another user's. Network file systems lock exclusively only what can be written.
+    # The list may belong to another user. Network file systems grant exclusive locks only on writable files.
     with path.open("r+" if os.access(path, os.W_OK) else "r") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,7 +113,7 @@ def _claimed(path: Path) -> list[str]:
 
 @atexit.register
 def release() -> None:
-    """Give up what this process has claimed, in all folders."""
+    """Release everything that this process has claimed, in all folders."""
     with _making:
         while _lists:
             with suppress(OSError):

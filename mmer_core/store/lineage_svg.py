@@ -1,4 +1,4 @@
-"""A lineage graph as a picture, for places that draw neither Mermaid nor Graphviz."""
+"""A lineage graph as an SVG, for viewers without Mermaid or Graphviz."""
 
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
@@ -9,25 +9,25 @@ from xml.sax.saxutils import escape
 
 from mmer_core.escaping import one_line
 
-_WIDTH, _HEIGHT, _GAP, _ROW = 152, 46, 32, 60  # pixels: a box, the gap between columns, a row
+_WIDTH, _HEIGHT, _GAP, _ROW = 152, 46, 32, 60  # pixels: a box, the gap between columns, the height of a row
 _MARGIN = 12
 _SWEEPS = 8
 
 Edge = tuple[str, str]
-"""(what was used, what was made)"""
-Node = Any  # the name of a box, or (what was used, what was made, column) where an arrow passes a column
+"""(input, output)"""
+Node = Any  # the name of a box, or (input, output, column) where an arrow passes through a column
 Point = tuple[float, float]
 
 
 def lineage_svg(labels: Mapping[str, tuple[str, str]], edges: Iterable[Edge]) -> str:
-    """An SVG with a box of two lines for every node, in columns from what was used first to what was made last.
+    """An SVG with a box of two lines per node, in columns from the first inputs to the last output.
 
-    An arrow that a longer way implies is left out: a report shows its model, and not all that the model shows.
-    The picture has its own white paper, so that it reads on dark pages as well.
+    Arrows implied by a longer path are omitted: a report shows its model, but not the model's own inputs again.
+    The picture has a white background, so it is readable on dark pages.
 
     Args:
-        labels: The two lines by node.
-        edges: Between nodes; without cycles.
+        labels: The two lines of each node.
+        edges: Acyclic edges between nodes.
     """
     before = {node: {source for source, made in edges if made == node} for node in labels}
     reach = _ancestors(before)
@@ -63,7 +63,7 @@ def _ancestors(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def _columns(before: Mapping[str, set[str]]) -> dict[Node, int]:
-    """A column after all that a node was made from."""
+    """The column of each node, after the columns of all its inputs."""
     column: dict[Node, int] = {}
     for node in TopologicalSorter(before).static_order():
         column[node] = 1 + max((column[source] for source in before[node]), default=-1)
@@ -71,13 +71,13 @@ def _columns(before: Mapping[str, set[str]]) -> dict[Node, int]:
 
 
 def _route(edge: Edge, column: Mapping[Node, int]) -> list[Node]:
-    """Both ends, and a stop in every column between them, so that no box stands in the way."""
+    """Both ends, and a waypoint in every column between them, so that the arrow avoids other boxes."""
     source, made = edge
     return [source, *((source, made, at) for at in range(column[source] + 1, column[made])), made]
 
 
 def _rows(column: Mapping[Node, int], routes: list[list[Node]]) -> dict[Node, float]:
-    """A row for every node and stop, near to those that it is joined with."""
+    """A row for every node and waypoint, close to its neighbours."""
     members: dict[int, list[Node]] = {}
     for node, at in column.items():
         members.setdefault(at, []).append(node)
@@ -107,7 +107,7 @@ def _box(corner: Point, title: str, note: str) -> str:
 
 
 def _line(corners: list[Point]) -> str:
-    """From the right side of the first box, straight through the stops, to the left side of the last."""
+    """From the right side of the first box through the waypoints to the left side of the last."""
     middle = _HEIGHT / 2
     (x, y), *rest = corners
     way = f"M{x + _WIDTH:g} {y + middle:g}"
@@ -126,6 +126,6 @@ def _bend(start: Point, end: Point) -> str:
 
 
 def _corner(place: tuple[int, float]) -> Point:
-    """Of a box: the upper left one, in pixels."""
+    """The upper left corner of a box, in pixels."""
     column, row = place
     return _MARGIN + column * (_WIDTH + _GAP), _MARGIN + row * _ROW

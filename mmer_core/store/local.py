@@ -20,30 +20,30 @@ from mmer_core.store.foreign import is_foreign
 T = TypeVar("T")
 
 TEMPORARY = ".tmp-"
-"""Beginning of the name of a file or folder that is not finished; no object's name begins with a dot."""
+"""Prefix of the name of an unfinished file or folder; object names never start with a dot."""
 
 _PLACES = ("blobs", "artifacts", "trash", "gc")
-"""Folders of a store that hold objects; fetched artifacts lie elsewhere."""
+"""Folders of a store that hold objects; fetched artifacts are elsewhere."""
 
 _DEEPEST = 4  # segments of a key
-_PATIENCE = 2.0  # seconds for another writer to take its unfinished file away
+_PATIENCE = 2.0  # seconds to wait for another writer to remove its unfinished file
 
 
 class LocalBackend:
-    """A folder on a file system; several processes may use it at once.
+    """A folder on a file system, which several processes may use at once.
 
     Files are written under a temporary name in their own folder, synced, and then renamed or linked, so
     that a crash at any moment leaves either the whole object or none. Finished objects have mode 0444.
 
-    A file is created exclusively by a hard link, which fails where the name is taken. Where the file system has no hard
-    links (FAT, exFAT, many network shares), a folder with the file in it is renamed, which fails where a folder of that
-    name holds something.
+    Exclusive creation uses a hard link, which fails if the name is taken. On file systems without hard links (FAT,
+    exFAT, many network shares), a folder that contains the file is renamed instead, which fails if a non-empty folder
+    of that name exists.
 
     Args:
         root: Folder of the store, created by the first write.
 
     Raises:
-        StoreError: ``root`` is there and is not a folder.
+        StoreError: ``root`` exists and is not a folder.
     """
 
     read_attempts = 1
@@ -58,10 +58,10 @@ class LocalBackend:
             raise StoreError(f"the store {self.root} is a file: give the path of a folder")
 
     def ensure_writable(self) -> None:
-        """Try to write, and once per process and store find out how files can be created exclusively.
+        """Try to write, and once per process and store determine how files can be created exclusively.
 
         Raises:
-            StoreError: Nothing can be written, or two writers could overwrite each other.
+            StoreError: The store is not writable, or two writers could overwrite each other.
         """
         with disk_errors(self.root):
             trial = _temporary(self.root / "blobs")
@@ -107,7 +107,7 @@ class LocalBackend:
                     return True
                 except FileExistsError:
                     return _taken(target)
-                except FileNotFoundError:  # a collection took it for that of a killed writer
+                except FileNotFoundError:  # a collection removed it as a killed writer's leftover
                     continue
                 except OSError as error:
                     if not no_links(error):
@@ -165,13 +165,13 @@ class LocalBackend:
         return True
 
     def free_unfinished(self, before: float) -> Iterator[int]:
-        """Remove temporary files and folders of writers that were killed."""
+        """Remove temporary files and folders of killed writers."""
         with disk_errors(self.root):
             for place in _PLACES:
                 yield from free_temporaries(self.root / place, before)
 
     def checkouts(self, cache: Path) -> Path:
-        """The store's own ``checkout`` folder, where hard links cost no space, unless it is read-only."""
+        """The store's own ``checkout`` folder, where hard links take no space, unless it is read-only."""
         if not self.root.exists() or os.access(self.root, os.W_OK):
             return self.root / "checkout"
         return cache
@@ -188,12 +188,12 @@ class LocalBackend:
                 raise _missing(path) from None
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[StoredObject]:
-        """Regular files, and those behind symbolic links, as an operator may have moved a part to another disk."""
+        """Regular files, including those behind symbolic links, since an operator may have moved a part to another disk."""
         if prefix.count("/") > _DEEPEST:
             return
         with suppress(FileNotFoundError):
             for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-                # `exists` is false for a link that leads nowhere, or back to itself.
+                # `exists` is false for a dangling or circular link.
                 if entry.name.startswith(".") or (entry.is_symlink() and not os.path.exists(entry)):
                     continue
                 with suppress(FileNotFoundError):  # deleted since the scan
@@ -206,7 +206,7 @@ class LocalBackend:
         """Whether the store's file system has hard links. Raises `StoreError` and `OSError`."""
         with self._probing:
             while self.root not in self._links:
-                # Not found is what a collection took for something of a killed writer.
+                # Not found means that a collection removed the probe as a killed writer's leftover.
                 with suppress(FileNotFoundError):
                     self._links[self.root] = self._probe()
             return self._links[self.root]
@@ -236,16 +236,16 @@ class LocalBackend:
 
 
 def free_temporaries(folder: Path, before: float, depth: int = _DEEPEST) -> Iterator[int]:
-    """Remove what has a temporary name below a folder and was last written before a time; the bytes of each.
+    """Remove entries with temporary names that were last written before a time; yield the bytes of each.
 
     Args:
-        depth: How many folders down a store writes: what lies deeper is somebody else's.
+        depth: Maximal depth at which a store writes; anything deeper belongs to others.
     """
     for path in _temporaries(folder, depth):
         with suppress(FileNotFoundError):
             if last_written(path) < before:
                 size = bytes_below(path)
-                # Away at once, as its owner may be alive and about to give it its name.
+                # Rename it away first: its owner may be alive and about to give it its final name.
                 away = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
                 path.rename(away)
                 remove(away)
@@ -253,7 +253,7 @@ def free_temporaries(folder: Path, before: float, depth: int = _DEEPEST) -> Iter
 
 
 def last_written(path: Path) -> float:
-    """Time of the last write to a file, or to anything in a folder."""
+    """Time of the last write to a file, or to any entry of a folder."""
     times = [path.lstat().st_mtime]
     if path.is_dir() and not path.is_symlink():
         for entry in path.iterdir():
@@ -263,7 +263,7 @@ def last_written(path: Path) -> float:
 
 
 def bytes_below(path: Path) -> int:
-    """Bytes that removing a file or a folder frees: files with another name elsewhere stay."""
+    """Bytes freed by removing a file or a folder, without files that have other hard links."""
     status = path.lstat()
     if path.is_dir() and not path.is_symlink():
         total = 0
@@ -275,7 +275,7 @@ def bytes_below(path: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Take a file, a link or a folder with all that is in it away."""
+    """Remove a file, a link, or a folder with its contents."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -292,9 +292,9 @@ def _temporaries(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _object_file(path: Path) -> Path:
-    """The path itself where a regular file is: to read a pipe would take for ever.
+    """Return the path if it is a regular file, because reading a pipe would block forever.
 
-    Raises `MissingObjectError` when there is none.
+    Raises `MissingObjectError` otherwise.
     """
     if not path.is_file():
         raise _missing(path)
@@ -306,7 +306,7 @@ def _missing(path: Path) -> MissingObjectError:
 
 
 def _taken(path: Path) -> bool:
-    """False, as there is an object where one was to be created. Raises `StoreError` when it is no object."""
+    """Return False, since an object exists where one was to be created. Raises `StoreError` if it is not an object."""
     if os.path.lexists(path) and not path.is_file():
         raise StoreError(f"{path} is a folder, a broken link or a special file, and no object: remove it")
     return False
@@ -317,13 +317,13 @@ def _stored(key: str, status: os.stat_result) -> StoredObject:
 
 
 def _temporary(folder: Path) -> Path:
-    """A fresh unfinished name in a folder, which is created durably when it is not there."""
+    """A new temporary name in a folder, which is created durably if necessary."""
     make_folder(folder)
     return folder / f"{TEMPORARY}{uuid.uuid4().hex}"
 
 
 def _renamed(temporary: Path, target: Path) -> bool:
-    """Give a finished file its name; False when the file is gone, which a gc took for that of a killed writer."""
+    """Rename a finished file; False if it is gone because a collection removed it as a killed writer's leftover."""
     try:
         temporary.rename(target)
     except FileNotFoundError:
@@ -333,10 +333,10 @@ def _renamed(temporary: Path, target: Path) -> bool:
 
 
 def _created_by_rename(target: Path, data: bytes) -> bool | None:
-    """Create a file, which is alone in its folder, by renaming a folder in which it is.
+    """Create a file, alone in its folder, by renaming a folder that contains it.
 
     Returns:
-        False when there is one; None when a collection took the unfinished folder for that of a killed writer.
+        False if the file exists already; None if a collection removed the unfinished folder as a leftover.
     """
     folder = target.parent
     deadline = time.monotonic() + _PATIENCE
@@ -367,7 +367,7 @@ def _created_by_rename(target: Path, data: bytes) -> bool | None:
 
 
 def _cleared(folder: Path) -> list[str]:
-    """Remove what desktops and network file systems put into folders; the names of what is left."""
+    """Remove files that desktops and network file systems add to folders; return the names of all others."""
     left = []
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
@@ -377,7 +377,7 @@ def _cleared(folder: Path) -> list[str]:
                 path.unlink()
             except OSError:
                 left.append(path.name)
-        # Not every file system renames a folder over an empty one.
+        # Not every file system allows renaming a folder over an empty one.
         with suppress(OSError):
             folder.rmdir()
     return left
@@ -392,9 +392,9 @@ def _write_durably(target: Path, data: bytes) -> None:
 
 
 def _copy_durably(source: Path, target: Path) -> str:
-    """Copy into a new read-only file, sync it, and return the SHA-256 of what was copied.
+    """Copy to a new read-only file, sync it, and return the SHA-256 of the copied bytes.
 
-    Raises `MissingObjectError` when there is no such source.
+    Raises `MissingObjectError` if the source does not exist.
     """
     digest = hashlib.sha256()
     try:
@@ -411,9 +411,9 @@ def _copy_durably(source: Path, target: Path) -> str:
 
 
 def _linked(source: Path, target: Path) -> bool:
-    """Give a file a second name; False where that needs a copy.
+    """Hard-link a file; False if it has to be copied instead.
 
-    Raises `MissingObjectError` when there is no such source.
+    Raises `MissingObjectError` if the source does not exist.
     """
     if source.is_symlink():
         return False
@@ -427,9 +427,9 @@ def _linked(source: Path, target: Path) -> bool:
 
 
 def _link_durably(source: Path, target: Path) -> bool:
-    """Give a file a second name, make it read-only and sync it; False where that needs a copy."""
+    """Hard-link a file, make it read-only and sync it; False if it has to be copied instead."""
     try:
-        os.utime(source)  # `Store.gc` spares what is new in the store, however old the file is
+        os.utime(source)  # `Store.gc` spares what is new in the store, even if the file itself is old
     except OSError:
         return False
     if not _linked(source, target):

@@ -1,4 +1,4 @@
-"""From an address to a store."""
+"""Opening a store by its URL."""
 
 import os
 import re
@@ -19,12 +19,12 @@ def open_store(url: str, cache: Path | None = None, cache_bytes: int = CACHE_BYT
     Args:
         url: A folder, ``file:///…``, or ``s3://bucket/prefix`` (endpoint, region and credentials from the
             usual AWS variables).
-        cache: Where artifacts fetched from S3 land; ``$MMER_CACHE`` or ``~/.cache/mmer`` by default. A local
-            store keeps its checkouts itself, as hard links.
-        cache_bytes: What they may take there before those that nobody uses go, least recently used first.
+        cache: Where artifacts fetched from S3 are kept; ``$MMER_CACHE`` or ``~/.cache/mmer`` by default. A local
+            store keeps its own checkouts, as hard links.
+        cache_bytes: Maximal size of that cache; beyond it, the least recently used artifacts not in use are removed.
 
     Raises:
-        StoreError: The URL has no meaning here.
+        StoreError: The URL is not supported.
     """
     if not url.strip():
         raise StoreError("the address of the store is empty: give a folder, file:///… or s3://bucket/prefix")
@@ -41,7 +41,7 @@ def open_store(url: str, cache: Path | None = None, cache_bytes: int = CACHE_BYT
         case "file":
             return Store(LocalBackend(_file_path(url)), cache, cache_bytes)
         case "s3":
-            from mmer_core.store.s3 import S3Backend  # boto3 costs local stores nothing
+            from mmer_core.store.s3 import S3Backend  # local stores need not import boto3
 
             return Store(S3Backend(*_bucket_and_prefix(url)), cache, cache_bytes)
     raise StoreError(
@@ -53,13 +53,13 @@ def _file_path(url: str) -> Path:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost") or parts.path in ("", "/"):
         raise StoreError(f"{url!r} names no folder of this machine: write file:/// and an absolute path")
-    return Path(unquote(parts.path, errors="surrogateescape"))  # names are bytes
+    return Path(unquote(parts.path, errors="surrogateescape"))  # file names are bytes
 
 
 def _bucket_and_prefix(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     if "@" in parts.netloc or parts.query or parts.fragment:
-        # Not quoted back: what stands there may be a secret.
+        # Not quoted in the message, because it may contain a secret.
         raise StoreError(
             "an s3:// address holds a bucket and a prefix only: put credentials into AWS_* variables"
         )

@@ -1,4 +1,4 @@
-"""What is written down about an artifact: the maker's draft, and the manifest that the store keeps."""
+"""The metadata of an artifact: the maker's draft, and the manifest that the store keeps."""
 
 import hashlib
 import json
@@ -8,17 +8,20 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import mmer_core
 from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
+from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
 from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 2
-"""Version of the manifest's own layout; 1 had no usage and is read as well."""
+SCHEMA_VERSION = 3
+"""Version of the manifest's layout. Versions 1 (no usage) and 2 (no shards) can still be read."""
+
+R = TypeVar("R", bound=Record)
 
 _LIBRARIES = (
     "numpy",
@@ -33,11 +36,11 @@ _LIBRARIES = (
 
 
 class UnknownLayout(StoreError):
-    """A manifest was written by a newer mmer."""
+    """The manifest was written by a newer mmer."""
 
 
 class FileEntry(BaseModel):
-    """One file of an artifact: ``/``-separated path inside it, size in bytes, SHA-256 in hex."""
+    """One file of an artifact: ``/``-separated relative path, size in bytes, SHA-256 in hex."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,15 +58,16 @@ class FileEntry(BaseModel):
 
 
 class Draft(BaseModel):
-    """What the maker of an artifact knows about it; the store adds the rest and makes a `Manifest`.
+    """The maker's part of a manifest; the store adds the rest and makes a `Manifest`.
 
     Attributes:
         stage_version: Version of the stage that made it.
         config: The stage's configuration.
-        inputs: Keys (``"kind/digest"``) of the artifacts it was made from, by role.
+        inputs: Keys (``"kind/digest"``) of the input artifacts, by role; they are part of its key.
+        shards: Keys of the shards it was merged from, which are not part of its key: they only say how the work was cut.
         seed: Seed of its randomness, if any.
-        summary: A few JSON figures worth reading without fetching the files; NaN is kept as null.
-        wall_seconds: Time that the making took.
+        summary: A few JSON figures that are useful without fetching the files; NaN is stored as null.
+        wall_seconds: Wall-clock time of making it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +77,7 @@ class Draft(BaseModel):
     stage_version: int = 1
     config: dict[str, Any] = {}
     inputs: dict[str, str] = {}
+    shards: tuple[str, ...] = ()
     seed: int | None = None
     summary: dict[str, Any] = {}
     wall_seconds: float = 0.0
@@ -93,9 +98,18 @@ class Draft(BaseModel):
         return plain(value, nan_as_null=True)
 
     @property
+    def sources(self) -> dict[str, str]:
+        """Inputs by role, and shards by number."""
+        return self.inputs | {f"shard{number:04d}": key for number, key in enumerate(self.shards)}
+
+    @property
     def key(self) -> ArtifactKey:
-        """Raises `StoreError` when kind or digest is not a safe path segment."""
+        """The artifact's key. Raises `StoreError` if kind or digest is not a safe path segment."""
         return ArtifactKey(self.kind, self.digest)
+
+    def summary_as(self, record: type[R]) -> R:
+        """The summary as the record that its stage wrote. Raises `StoreError` when it is another."""
+        return record.parse(self.summary, f"the summary of {self.key}")
 
 
 class Manifest(Draft):
@@ -106,7 +120,7 @@ class Manifest(Draft):
     code_version: str = mmer_core.__version__
     libraries: dict[str, str] = {}
     created: str = Field(description="ISO 8601, UTC.")
-    usage: Usage | None = Field(None, description="What the making and the storing took.")
+    usage: Usage | None = Field(None, description="Cost of making and storing the artifact.")
 
     @field_validator("files")
     @classmethod
@@ -126,13 +140,15 @@ class Manifest(Draft):
         if moment.tzinfo is None:
             raise ValueError(f"{value!r} does not say in which time zone it is")
         try:
-            return moment.astimezone(UTC).isoformat()  # one spelling, by which the newest is found
+            return moment.astimezone(
+                UTC
+            ).isoformat()  # a single spelling, so that the newest can be found by sorting
         except OverflowError:
             raise ValueError(f"{value!r} is beyond all dates") from None
 
     @classmethod
     def of(cls, draft: Draft, files: Sequence[FileEntry], usage: Usage | None = None) -> Self:
-        """Complete a draft with its files, the present versions and the present time."""
+        """Complete a draft with its files, the current versions and the current time."""
         return cls(
             **draft.model_dump(),
             files=tuple(files),
@@ -143,7 +159,7 @@ class Manifest(Draft):
 
     @property
     def content(self) -> str:
-        """SHA-256 over key, paths and file contents: equal for artifacts that are the same work product.
+        """SHA-256 over key, paths and file contents: equal for artifacts with the same content.
 
         Wall time, usage, date, summary and library versions do not count.
         """
@@ -162,7 +178,7 @@ class Manifest(Draft):
 
         Raises:
             ArtifactCorrupt: The bytes are not a manifest, not this artifact's, or were altered.
-            UnknownLayout: The manifest has a newer layout than this mmer knows.
+            UnknownLayout: The manifest has a newer layout than this mmer supports.
         """
         cure = "delete the artifact and run its stage again"
         try:
@@ -170,7 +186,7 @@ class Manifest(Draft):
             checksum = fields.pop("checksum")
             intact = checksum == hashlib.sha256(canonical_json(fields)).hexdigest()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError):
-            # JSON as Python reads it has NaN and infinity, which no manifest holds.
+            # Python's JSON parser accepts NaN and infinity, which no manifest contains.
             intact = False
         if not intact:
             raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")
@@ -194,13 +210,13 @@ class Manifest(Draft):
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return fields
 
 
 @cache
 def _library_versions() -> dict[str, str]:
-    """Versions of the libraries that can change a result, and of Python."""
+    """Versions of Python and of the libraries that can change a result."""
     versions = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:

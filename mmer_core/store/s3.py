@@ -31,31 +31,31 @@ from mmer_core.store.s3_errors import (
 )
 
 _COPIED_WHOLE = 5 << 30
-"""Bytes up to which a server copies an object in one request."""
+"""Size in bytes up to which a server copies an object in one request."""
 
 _LONGEST_PROBE = 3600.0
 
 _NOT_OFFERED = {"NotImplemented", "MethodNotAllowed"}
 
 _FRAMES = {"content-length", "transfer-encoding"}
-"""One of these lines is in every answer that has a body, or the answer's head was cut off."""
+"""Every response with a body has one of these headers; without them, the response's head was cut off."""
 
 
 class S3Backend:
     """Objects below a prefix of a bucket; endpoint, region and credentials as boto3 finds them.
 
-    Uploads carry their SHA-256, which the server checks; downloads are hashed by the caller. Whatever a
-    dropped connection or a busy server interrupts is tried again before it becomes an error.
+    Uploads carry their SHA-256, which the server checks; downloads are hashed by the caller. Requests that fail because
+    of a dropped connection or a busy server are retried before they become an error.
 
     Args:
-        bucket: Name of a bucket that exists.
-        prefix: ``/``-separated segments below which everything is kept; may be empty.
-        attempts: How often a request is made before it counts as failed.
-        part_size: Larger files go up in parts of this many bytes (S3 asks for at least 5 MiB).
-        timeout: Seconds of silence after which a request counts as failed.
+        bucket: Name of an existing bucket.
+        prefix: ``/``-separated segments below which everything is stored; may be empty.
+        attempts: Number of tries before a request counts as failed.
+        part_size: Larger files are uploaded in parts of this many bytes (S3 requires at least 5 MiB).
+        timeout: Seconds without data after which a request counts as failed.
 
     Raises:
-        StoreError: The AWS settings in the environment do not make sense.
+        StoreError: The AWS settings in the environment are invalid.
     """
 
     read_attempts = 3
@@ -87,7 +87,7 @@ class S3Backend:
         """Probe the server once per process and store.
 
         Raises:
-            StoreError: It cannot be written to, or it ignores conditional writes or checksums, so that
+            StoreError: The server is not writable, or ignores conditional writes or checksums, so that
                 two writers or a damaged upload could go unnoticed.
         """
         with self._probing:
@@ -135,7 +135,7 @@ class S3Backend:
             except TakenError:
                 return False
             except StoreError:
-                # The acknowledgement may be what was lost: the caller reads back what is there.
+                # Perhaps only the acknowledgement was lost: the caller reads back the stored bytes.
                 if self.exists(key):
                     return False
                 raise
@@ -187,7 +187,7 @@ class S3Backend:
                 else:
                     self._client.copy(here, **there)
         except StoreError:
-            # Servers differ in what they say of a source that has gone meanwhile.
+            # Servers differ in their answer if the source was deleted meanwhile.
             if not self.exists(source):
                 raise MissingObjectError(f"{source} is missing from {self.url}") from None
             raise
@@ -212,7 +212,7 @@ class S3Backend:
         return answer["ResponseMetadata"].get("RetryAttempts", 0) == 0
 
     def free_unfinished(self, before: float) -> Iterator[int]:
-        """Abort uploads in parts that nobody completed, and remove what probes left."""
+        """Abort incomplete multipart uploads, and remove leftovers of probes."""
         for upload in list(self._uploads()):
             where = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
             with self._errors("aborting an upload"), suppress(self._client.exceptions.NoSuchUpload):
@@ -221,13 +221,13 @@ class S3Backend:
                     self._client.abort_multipart_upload(**where)
                     yield sum(part["Size"] for part in parts)
         for probe in list(self.list("probe/")):
-            # Seconds are enough for a probe, and one that loses its object would blame the server.
+            # A probe takes seconds; deleting one in use would make its process blame the server.
             if probe.modified < before - _LONGEST_PROBE:
                 self.delete(probe.key)
                 yield probe.size
 
     def _uploads(self) -> Iterator[dict[str, Any]]:
-        """Uploads of this store's contents that are not complete."""
+        """Incomplete multipart uploads of this store's contents."""
         where = {"Bucket": self.bucket, "Prefix": self._prefix}
         with self._errors("listing unfinished uploads"):
             while True:
@@ -238,7 +238,7 @@ class S3Backend:
                         return
                     raise
                 for upload in page.get("Uploads", ()):
-                    # In a bucket without a prefix there may be uploads that are not ours.
+                    # A bucket without a prefix may have uploads that are not ours.
                     if upload["Key"].startswith((f"{self._prefix}blobs/", f"{self._prefix}trash/")):
                         yield upload
                 if not page.get("IsTruncated"):
@@ -250,7 +250,7 @@ class S3Backend:
         return cache
 
     def _head(self, key: str) -> dict[str, Any] | None:
-        """What the server says of an object, None when it does not have it."""
+        """The server's metadata of an object, or None if it does not exist."""
         try:
             with self._errors(f"looking for {key}"):
                 return self._ask("head_object", Bucket=self.bucket, Key=self._prefix + key)
@@ -258,10 +258,10 @@ class S3Backend:
             return None
 
     def _ask(self, operation: str, **request: Any) -> dict[str, Any]:
-        """Make a request, again when the answer breaks off before its body.
+        """Make a request, and repeat it if the response is cut off before its body.
 
-        boto3 itself tries again only what it sees break: a head that ends too early is a head to it, in which a
-        date or a listing may be cut in two.
+        boto3 retries only visible failures: it accepts a response head that ends too early, in which a date or a
+        listing may be truncated.
         """
         for attempt in range(self._attempts):
             try:
@@ -299,7 +299,7 @@ class S3Backend:
             raise DamagedUploadError(f"{key} has another size in {self.url} than {source}")
 
     def _chunks(self, key: str) -> Iterator[bytes]:
-        """An object's bytes; a body that breaks off is continued where it stopped."""
+        """An object's bytes; an interrupted body is resumed where it stopped."""
         position, failures = 0, 0
         while True:
             rest = {"Range": f"bytes={position}-"} if position else {}
@@ -342,7 +342,7 @@ class S3Backend:
         return translated(doing, self.url, self.endpoint, self._has_bucket)
 
     def _has_bucket(self) -> bool:
-        """False only when the server says so: a HEAD or GET of a missing object does not tell which is missing."""
+        """False only if the server says so: HEAD or GET of a missing object does not reveal whether the bucket exists."""
         try:
             self._client.head_bucket(Bucket=self.bucket)
         except ClientError as error:
@@ -356,14 +356,14 @@ def _stored(key: str, found: dict[str, Any], size: str) -> StoredObject:
 
 
 def _client(attempts: int, timeout: float) -> Any:
-    # Making a client takes a third of a second and every task opens its store; one client serves all threads.
+    # Making a client takes a third of a second and every task opens its store, so all threads share one.
     settings = frozenset(item for item in os.environ.items() if item[0].startswith("AWS_"))
     return _client_with(settings, attempts, timeout)
 
 
 @lru_cache(maxsize=4)
 def _client_with(settings: frozenset[tuple[str, str]], attempts: int, timeout: float) -> Any:
-    """A client made from the environment; its settings are there to tell one environment from another."""
+    """A client made from the environment; ``settings`` only distinguishes cached clients of different environments."""
     config = Config(
         signature_version="s3v4",
         retries={"mode": "standard", "total_max_attempts": attempts},
@@ -371,11 +371,11 @@ def _client_with(settings: frozenset[tuple[str, str]], attempts: int, timeout: f
         read_timeout=timeout,
         max_pool_connections=64,
         request_checksum_calculation="when_supported",
-        # Whoever reads hashes the bytes anyway, and reports damage in words of this store.
+        # Readers hash the bytes anyway, and report damage in the store's own terms.
         response_checksum_validation="when_required",
     )
     session = boto3.Session()
-    # Other servers than Amazon's seldom have a DNS name per bucket.
+    # Servers other than Amazon's rarely have a DNS name per bucket.
     client = session.client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))
     if (urlsplit(client.meta.endpoint_url).hostname or "").endswith(".amazonaws.com"):
         return session.client("s3", config=config)

@@ -1,4 +1,4 @@
-"""boto3's errors in words of the store: one sentence each, without secrets."""
+"""Translating boto3's errors into the store's: one sentence each, without secrets."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,43 +19,43 @@ from urllib3.exceptions import HTTPError
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import MissingObjectError
 
-# A record of TLS that was altered on the way raises urllib3's own error out of the middle of a body.
+# A TLS record damaged in transit raises urllib3's own error in the middle of a body.
 BROKEN_OFF = (HTTPClientError, ConnectionError, IncompleteReadError, HTTPError)
-"""What boto3 raises when a connection breaks off."""
+"""Exceptions of boto3 for a dropped connection."""
 
-# Raised as a ValueError: a date of which a part is missing.
+# Raised as a ValueError for a truncated date.
 CUT_ANSWER = (ResponseParserError, ValueError)
-"""What boto3 raises when it takes the part of an answer that arrived for all of it."""
+"""Exceptions of boto3 for a truncated response that it mistakes for a complete one."""
 
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _TAKEN = {"PreconditionFailed", "412"}
 _RACING = {"ConditionalRequestConflict", "409"}
 _DAMAGED = {
     "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "IncompleteBody",
-    "NoSuchUpload",  # a collection took an upload in parts for that of a killed writer: it has to begin anew
+    "NoSuchUpload",  # a collection aborted a multipart upload as a killed writer's leftover: start it again
 }  # fmt: skip
 
 
 class TakenError(StoreError):
-    """A conditional create found something there."""
+    """A conditional create failed because an object exists."""
 
 
 class RacingError(StoreError):
-    """A conditional create met another one at the same moment; either may have won."""
+    """A conditional create collided with another one; either may have won."""
 
 
 class DamagedUploadError(StoreError):
-    """The bytes that arrived are not those that were sent."""
+    """The stored bytes differ from the uploaded ones."""
 
 
 @contextmanager
 def translated(doing: str, url: str, endpoint: str, has_bucket: Callable[[], bool]) -> Iterator[None]:
-    """Turn an error of boto3 into a `StoreError`.
+    """Convert an error of boto3 into a `StoreError`.
 
     Args:
-        doing: What was tried (``"reading blobs/…"``).
-        url: The store, and ``endpoint`` the server behind it, both free of secrets.
-        has_bucket: Asked when something is missing, as the answer to a HEAD does not say what.
+        doing: The failed action (``"reading blobs/…"``).
+        url: URL of the store, and ``endpoint`` of its server, both free of secrets.
+        has_bucket: Called if something is missing, because the answer to a HEAD does not say what.
     """
     try:
         yield
@@ -89,7 +89,7 @@ def translated(doing: str, url: str, endpoint: str, has_bucket: Callable[[], boo
 def _refusal(
     error: ClientError, doing: str, url: str, endpoint: str, has_bucket: Callable[[], bool]
 ) -> StoreError:
-    """What an answer of the server means; its own message is left out, as it may quote the request."""
+    """The error for a refusal by the server; omits its own message, which may quote the request."""
     code = str(error.response.get("Error", {}).get("Code", "unknown"))
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "NoSuchBucket" or (code in _MISSING and not has_bucket()):

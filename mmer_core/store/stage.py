@@ -1,9 +1,9 @@
-"""Running one stage: found in the store, or built in a workspace that survives a crash, and published."""
+"""Running one stage: reuse its artifact, or build it in a workspace that survives a crash and publish it."""
 
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from mmer_core.errors import ArtifactConflict
 from mmer_core.escaping import without_folders
 from mmer_core.log import event
 from mmer_core.store.artifact import ArtifactKey, plain, stage_key
-from mmer_core.store.backend import full_disk_told
+from mmer_core.store.backend import full_disk_reported
 from mmer_core.store.manifest import Draft, Manifest
 from mmer_core.store.store import Store
 from mmer_core.store.workspace import Workspace, fresh_workspace, lock_of, only_one, place_of
@@ -27,7 +27,7 @@ class Artifact:
     """An artifact that exists in a store.
 
     Attributes:
-        reused: True when it was there already and nothing was built.
+        reused: Whether it already existed, so that nothing was built.
     """
 
     key: ArtifactKey
@@ -37,17 +37,17 @@ class Artifact:
 
     @classmethod
     def open(cls, store: Store, key: ArtifactKey) -> "Artifact":
-        """Raises `ArtifactNotFound` when the store has no such artifact."""
+        """Raises `ArtifactNotFound` if the store has no such artifact."""
         return cls(key, store.manifest(key), store)
 
     @cached_property
     def folder(self) -> Path:
-        """Verified local folder with the files, fetched on first use; not to be written to."""
+        """Verified local folder with the files, fetched on first use; read-only."""
         return self.store.fetch(self.key)
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The figures that the builder returned."""
+        """The summary that the builder returned."""
         return self.manifest.summary
 
 
@@ -57,46 +57,48 @@ def run_stage(
     version: int,
     config: Mapping[str, Any] | BaseModel,
     inputs: Mapping[str, ArtifactKey | str],
-    build: Callable[[Workspace], Mapping[str, Any]],
+    build: Callable[[Workspace], Mapping[str, Any] | BaseModel],
     *,
     work: Path,
+    shards: Sequence[ArtifactKey] = (),
     seed: int | None = None,
 ) -> Artifact:
-    """The artifact of a stage, built only when the store does not have it.
+    """The artifact of a stage, built only if the store does not have it.
 
-    Of several processes or threads of a machine that want the same artifact, one builds it while the others
-    wait and then find it. Several machines may build it at once; what is published first is what all of them get.
-    When the builder raises or dies, nothing is published.
+    If several processes or threads of a machine want the same artifact, one builds it while the others wait and
+    then reuse it. Several machines may build it at the same time; all of them get the one that is published first.
+    If the builder raises or dies, nothing is published.
 
     Args:
-        kind, version, config, inputs: What makes up the key, see `stage_key`.
+        kind, version, config, inputs: The parts of the key, see `stage_key`.
         build: Writes the files into ``workspace.out`` and returns the summary (a few JSON figures).
         work: Folder for workspaces, shared by all runs on this machine.
-        seed: Recorded in the manifest; to be part of the key it must be in ``config``.
+        shards: Keys of the shards it is merged from; recorded in the manifest, but no part of the key.
+        seed: Recorded in the manifest; to be part of the key it must also be in ``config``.
 
     Raises:
-        StoreError: The store cannot be used, which is noticed before anything is built; or the disk is full.
+        StoreError: The store cannot be used, which is detected before anything is built; or the disk is full.
     """
     key = stage_key(kind, config, inputs, version)
     place = place_of(work, key)
     lock = lock_of(place)
     if store.has(key) and not place.exists() and not lock.exists():
-        return _found(store, key)
+        return found(store, key)
     store.ensure_writable()
     with only_one(lock):
         if store.has(key):
-            # Left, and the lock with it, by a run that was killed between publishing and this.
+            # Left behind, together with its lock, by a run that was killed between publishing and cleaning up.
             shutil.rmtree(place, ignore_errors=True)
-            return _found(store, key)
+            return found(store, key)
         event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
         workspace = fresh_workspace(place)
         start = time.perf_counter()
         with Meter() as meter:
             try:
-                with full_disk_told(place):
+                with full_disk_reported(place):
                     summary = build(workspace)
             except BaseException as error:
-                # Whoever asked for the artifact tells the error: here it is a field, for machines.
+                # The caller reports the error to the user; here it is recorded as a field for machines.
                 why = f"{type(error).__name__}: {error}"
                 event(f"{key} was not made", stage=kind, artifact=str(key), error=why)
                 raise
@@ -106,27 +108,29 @@ def run_stage(
                 stage_version=version,
                 config=plain(without_folders(config)),
                 inputs=plain(inputs),
+                shards=tuple(map(str, shards)),
                 seed=seed,
-                summary=dict(summary),
+                summary=plain(summary, nan_as_null=True),
                 wall_seconds=time.perf_counter() - start,
             )
             try:
                 with leg("write"):
                     manifest, reused = store.publish(workspace.out, draft, adopt=True, meter=meter), False
             except ArtifactConflict:
-                # Another machine was faster, and a report says when it was written: the first one stands for everybody.
+                # Another machine was faster. A report contains its date, so results differ; the first one counts.
                 manifest, reused = store.manifest(key), True
-            _tell(manifest, meter.usage())
+            _log_made(manifest, meter.usage())
         shutil.rmtree(place, ignore_errors=True)
     return Artifact(key, manifest, store, reused)
 
 
-def _found(store: Store, key: ArtifactKey) -> Artifact:
+def found(store: Store, key: ArtifactKey) -> Artifact:
+    """An artifact that is there already, as the log has it."""
     event(f"Found {key}", level=logging.DEBUG, stage=key.kind, artifact=str(key), reused=True)
     return Artifact.open(store, key)
 
 
-def _tell(manifest: Manifest, usage: Usage) -> None:
+def _log_made(manifest: Manifest, usage: Usage) -> None:
     event(
         f"Made and stored {manifest.key} in {usage.wall_seconds:.1f} s: {usage.sentence}",
         stage=manifest.kind,

@@ -1,4 +1,4 @@
-"""The artifact store: what is the same on every backend."""
+"""The artifact store: the logic shared by all backends."""
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,17 +24,17 @@ from mmer_core.usage import Meter, leg
 T = TypeVar("T")
 
 _CURE = "delete the artifact and run its stage again"
-_READERS = 8  # manifests read at the same time when listing
-_LOOKS = 3  # for a content that collections may move meanwhile
-_CLOCK_STEP = 1.0  # seconds to which a server may round the time of an object down
+_READERS = 8  # manifests read in parallel when listing
+_LOOKS = 3  # attempts to find a content that collections may be moving
+_CLOCK_STEP = 1.0  # seconds by which a server may round down the time of an object
 
 CACHE_BYTES = 20_000_000_000
-"""What fetched artifacts may take where nothing else is said."""
+"""Default limit for fetched artifacts, in bytes."""
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """An artifact whose manifest cannot be read, as it is damaged or of a newer mmer, and why."""
+    """An artifact with an unreadable manifest (damaged, or from a newer mmer), and the reason."""
 
     key: ArtifactKey
     error: ArtifactCorrupt | UnknownLayout
@@ -43,13 +43,13 @@ class Damaged:
 class Store:
     """Immutable artifacts by key, on local disk or S3.
 
-    File contents lie at ``blobs/<first 2 hex of the SHA-256>/<SHA-256>``. An artifact exists from the moment
-    when ``artifacts/<kind>/<digest>/manifest.json`` does, which is created last and only once.
+    File contents are stored at ``blobs/<first 2 hex of the SHA-256>/<SHA-256>``. An artifact exists as soon as
+    ``artifacts/<kind>/<digest>/manifest.json`` does, which is created last and only once.
 
     Args:
-        backend: Keeps the bytes.
-        cache: Where fetched artifacts land, unless the backend has a better place itself.
-        cache_bytes: What they may take there; then those that nobody uses go, least recently used first.
+        backend: Stores the bytes.
+        cache: Folder for fetched artifacts, unless the backend has a better one of its own.
+        cache_bytes: Maximal size of that cache; beyond it, the least recently used artifacts not in use are removed.
     """
 
     def __init__(self, backend: Backend, cache: Path, cache_bytes: int = CACHE_BYTES) -> None:
@@ -61,17 +61,17 @@ class Store:
 
     @property
     def url(self) -> str:
-        """What `open_store` takes to open this store."""
+        """URL for `open_store` to open this store."""
         return self._backend.url
 
     @property
     def place(self) -> str:
-        """What people elsewhere may know of where it is: the address, or the last part of a folder's path."""
+        """A location that can be shared: the URL, or only the last component of a local path."""
         scheme, _, path = self.url.partition("://")
         return f"…/{unquote(path).rpartition('/')[2]}" if scheme == "file" else self.url
 
     def ensure_writable(self) -> None:
-        """Raise `StoreError` now rather than after hours of work when publishing cannot succeed."""
+        """Raise `StoreError` now, rather than after hours of work, if publishing cannot succeed."""
         self._backend.ensure_writable()
 
     def has(self, key: ArtifactKey) -> bool:
@@ -84,17 +84,17 @@ class Store:
         """Store all files below a folder as one artifact; empty subfolders are not kept, nor what
         desktops and file systems put there.
 
-        Publishing the same content again, also from several processes at once, is no error: the manifest
-        that was there first is returned, and contents that it lacks are stored again.
+        Publishing the same content again, even concurrently, is not an error: the first manifest is returned, and
+        missing contents are stored again.
 
         Args:
-            adopt: Nobody writes to the files any more: a store on the same file system takes them over, read-only,
-                where it otherwise copies them.
-            meter: Measures the making; what it says when all files are stored becomes part of the manifest.
+            adopt: The caller no longer writes to the files: a store on the same file system takes them over, read-only,
+                instead of copying them.
+            meter: Measures the cost of making; its usage once all files are stored becomes part of the manifest.
 
         Raises:
-            ArtifactConflict: Other files already stand under this key.
-            StoreError: A symbolic link, an unsafe file name, or the store cannot be written.
+            ArtifactConflict: Other files already exist under this key.
+            StoreError: The folder has a symbolic link or an unsafe file name, or the store is not writable.
         """
         key = draft.key
         files = scan(folder)
@@ -103,8 +103,8 @@ class Store:
         if published is None:
             self._store(folder, files, adopt=adopt)
             published = self._created(Manifest.of(draft, files, meter.usage() if meter else None))
-        # Only now is it certain that a collection (`gc`) sees the manifest before it ends: what one has deleted until now
-        # is missing here, and what one deletes from now on it gives back.
+        # Only now is every collection (`gc`) sure to see the manifest before it ends: contents that one has deleted so
+        # far are missing here, and contents that one deletes later it restores.
         self._complete(folder, files, adopt=adopt)
         return published
 
@@ -128,14 +128,14 @@ class Store:
         )
 
     def fetch(self, key: ArtifactKey) -> Path:
-        """A local folder with the artifact's files. Do not write there.
+        """A local folder with the artifact's files. Treat it as read-only.
 
-        Each file is checked against its SHA-256 when it comes, and by every process again when it first asks for the
-        folder: disks forget, and what was made from a damaged file would be published as if it were right.
+        Each file is checked against its SHA-256 when it is fetched, and again by every process that first asks for the
+        folder: disks decay, and results made from a damaged file would be published as valid.
 
         Raises:
             ArtifactNotFound: There is no such artifact.
-            ArtifactCorrupt: A stored file is damaged or gone.
+            ArtifactCorrupt: A stored file is damaged or missing.
         """
         with leg("read"):
             return self._fetched(key)
@@ -147,14 +147,14 @@ class Store:
         return self._checkouts.get(self.manifest(key), materialise)
 
     def keys(self, kind: str | None = None) -> Iterator[ArtifactKey]:
-        """Keys of all artifacts, or of one kind, in order."""
+        """Keys of all artifacts, or of one kind, sorted."""
         return (key for key, _ in self._manifest_objects(kind))
 
     def list(self, kind: str | None = None) -> Iterator[Manifest]:
         """Manifests of all artifacts, or of one kind, in the order of their keys.
 
-        ``created`` is never later than the store itself knows the manifest to be: a clock that is ahead makes nothing
-        the newest.
+        ``created`` is capped at the time at which the store received the manifest, so a fast clock makes nothing the
+        newest.
 
         Raises:
             ArtifactCorrupt: A manifest is damaged.
@@ -165,7 +165,7 @@ class Store:
             yield found
 
     def survey(self, kind: str | None = None) -> Iterator[Manifest | Damaged]:
-        """The same as `list`, with what is damaged in its place."""
+        """The same as `list`, but yields damaged artifacts as `Damaged`."""
         objects = self._manifest_objects(kind)
         with ThreadPoolExecutor(_READERS) as pool:
             while batch := list(islice(objects, 64)):
@@ -176,7 +176,7 @@ class Store:
         for stored in self._backend.list(prefix):
             parts = stored.key.split("/")
             if len(parts) == 4 and parts[3] == "manifest.json":
-                with suppress(StoreError):  # a name that no artifact has: somebody else put it there
+                with suppress(StoreError):  # not an artifact's name, so not written by mmer
                     yield ArtifactKey(parts[1], parts[2]), stored
 
     def _surveyed(self, key: ArtifactKey, stored: StoredObject) -> Manifest | Damaged | None:
@@ -188,11 +188,11 @@ class Store:
             return Damaged(key, error)
 
     def find(self, text: str) -> ArtifactKey:
-        """The artifact a person means by ``kind/digest``, the beginning of a digest, or a kind (its newest).
+        """The artifact meant by ``kind/digest``, a prefix of a digest, or a kind (its newest artifact).
 
         Raises:
-            ArtifactNotFound: Nothing fits.
-            StoreError: Several digests begin so.
+            ArtifactNotFound: Nothing matches.
+            StoreError: Several digests match.
         """
         kind, slash, prefix = text.rpartition("/")
         if slash and self.has(key := ArtifactKey(kind, prefix)):
@@ -217,7 +217,7 @@ class Store:
                 raise StoreError(f"{text!r} fits {len(several)} artifacts ({names}): give more of the digest")
 
     def verify(self, key: ArtifactKey) -> builtins.list[str]:
-        """Read all stored bytes of an artifact again; one sentence a problem, none when it is intact.
+        """Read all stored bytes of an artifact again; one sentence per problem, none if it is intact.
 
         Raises:
             ArtifactNotFound: There is no such artifact.
@@ -230,7 +230,7 @@ class Store:
         return [problem for problem in problems if problem]
 
     def delete(self, key: ArtifactKey) -> None:
-        """Remove an artifact, damaged or not; its file contents stay until `gc`, as others may share them.
+        """Delete an artifact, damaged or not; its file contents stay until `gc`, because others may share them.
 
         Raises:
             ArtifactNotFound: There is no such artifact.
@@ -241,17 +241,17 @@ class Store:
         self._checkouts.discard(key)
 
     def gc(self, *, older_than: float = 24 * 3600.0) -> Freed:
-        """Free contents that no artifact uses, what killed processes left, and fetched artifacts beyond the limit.
+        """Free unused contents, leftovers of killed processes, and fetched artifacts beyond the limit.
 
-        Contents go to the trash first, and from there with a collection that comes ``older_than`` seconds later.
-        Nothing that is published is lost, whoever publishes or collects meanwhile: see `mmer_core.store.collection`.
+        Contents first go to the trash, and are deleted by a collection at least ``older_than`` seconds later. No
+        published content is lost, even with concurrent publishers and collections: see `mmer_core.store.collection`.
 
         Args:
-            older_than: Seconds for which all this is spared, by the clock of the store, as it may belong to somebody who
-                is at work.
+            older_than: Minimal age in seconds, by the store's clock, of everything that is freed, because newer files
+                may belong to a running process.
 
         Raises:
-            ArtifactCorrupt: Manifests cannot be read, so what they use is unknown; nothing is freed.
+            ArtifactCorrupt: Manifests cannot be read, so the contents in use are unknown; nothing is freed.
         """
         freed = Freed()
         collect(self._backend, self._used, older_than, freed)
@@ -261,7 +261,7 @@ class Store:
         return freed
 
     def _used(self) -> set[str]:
-        """Digests of all contents that artifacts use. Raises `ArtifactCorrupt`, which names all that cannot be read."""
+        """Digests of all contents in use. Raises `ArtifactCorrupt`, which names all unreadable manifests."""
         used, unread = set[str](), []
         for found in self.survey():
             if isinstance(found, Damaged):
@@ -283,7 +283,7 @@ class Store:
         in_parallel(put, {entry.sha256: entry for entry in files}.values())
 
     def _complete(self, folder: Path, files: Sequence[FileEntry], *, adopt: bool) -> None:
-        """Store again the contents that are not there, or not whole."""
+        """Store the contents again that are missing or incomplete."""
 
         def is_there(entry: FileEntry) -> bool:
             stored = self._backend.stat(blob_object(entry.sha256))
@@ -293,7 +293,7 @@ class Store:
         self._store(folder, [one for one, found in zip(files, there, strict=True) if not found], adopt=adopt)
 
     def _created(self, manifest: Manifest) -> Manifest:
-        """Create the manifest, or find the same that another publisher created."""
+        """Create the manifest, or return an equal one that another publisher created."""
         data = manifest.to_bytes()
         while True:
             if self._backend.create_exclusive(_manifest_object(manifest.key), data):
@@ -302,7 +302,7 @@ class Store:
                 return stored
 
     def _same(self, manifest: Manifest) -> Manifest | None:
-        """What is stored under the key, None when it has been deleted meanwhile. Raises `ArtifactConflict`."""
+        """The manifest stored under the key, or None if it was deleted meanwhile. Raises `ArtifactConflict`."""
         try:
             stored = self.manifest(manifest.key)
         except ArtifactNotFound:
@@ -350,7 +350,7 @@ class Store:
 
 
 def _dated(manifest: Manifest, placed: float) -> Manifest:
-    """A manifest that is not newer than the object in which it is."""
+    """A manifest whose date is not later than that of its object."""
     if datetime.fromisoformat(manifest.created).timestamp() <= placed + _CLOCK_STEP:
         return manifest
     return manifest.model_copy(update={"created": datetime.fromtimestamp(placed, UTC).isoformat()})

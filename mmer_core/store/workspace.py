@@ -1,4 +1,4 @@
-"""Where an artifact is built: a folder that survives a crash, and that one builder of a machine has at a time."""
+"""Where an artifact is built: a folder that survives a crash, with one builder per machine at a time."""
 
 import errno
 import fcntl
@@ -17,7 +17,7 @@ from mmer_core.store.local import bytes_below, last_written
 from mmer_core.store.store import Store
 
 KEPT_SECONDS = 14 * 24 * 3600.0
-"""For which unfinished work is kept: the next attempt resumes from its checkpoints."""
+"""Seconds for which unfinished work is kept: the next attempt resumes from its checkpoints."""
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _NAME = re.compile(r"([A-Za-z0-9_-]+)-([0-9a-f]{32})")
@@ -29,7 +29,7 @@ class Workspace:
 
     Attributes:
         out: Empty at the start of every attempt; its files become the artifact.
-        scratch: Kept when an attempt dies, for checkpoints that the next attempt resumes from.
+        scratch: Kept if an attempt dies, for checkpoints from which the next attempt resumes.
     """
 
     out: Path
@@ -37,17 +37,17 @@ class Workspace:
 
 
 def place_of(work: Path, key: ArtifactKey) -> Path:
-    """Folder in which an artifact is built."""
+    """The folder in which an artifact is built."""
     return work.expanduser().absolute() / f"{key.kind}-{key.digest}"
 
 
 def lock_of(place: Path) -> Path:
-    """The file that whoever builds there has locked."""
+    """The lock file of the builder in this folder."""
     return place.with_name(f"{place.name}.lock")
 
 
 def fresh_workspace(place: Path) -> Workspace:
-    """A workspace without what an attempt that died had written to be published."""
+    """A workspace without the unpublished output of an attempt that died."""
     workspace = Workspace(place / "out", place / "scratch")
     with disk_errors(place):
         if workspace.out.exists():
@@ -58,9 +58,9 @@ def fresh_workspace(place: Path) -> Workspace:
 
 
 def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
-    """Remove what builds that died have left, and that no attempt will need; the bytes of each.
+    """Remove leftovers of dead builds that no attempt will need; yield the bytes of each.
 
-    That is the work for artifacts that the store has by now, and what nobody has touched for `KEPT_SECONDS`.
+    These are workspaces of artifacts that the store has by now, and those untouched for `KEPT_SECONDS`.
     """
     work = work.expanduser().absolute()
     names = {path.name.removesuffix(".lock") for path in work.iterdir()} if work.is_dir() else set()
@@ -81,7 +81,7 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
 
 
 def _is_workspace(place: Path) -> bool:
-    """Whether a folder is one of ours: another program's may have such a name."""
+    """Whether a folder is a workspace of ours: another program's may have such a name."""
     return (place / "out").is_dir() or (place / "scratch").is_dir()
 
 
@@ -93,12 +93,12 @@ class NoLocksError(StoreError):
 
 
 class _Busy(Exception):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 @contextmanager
 def only_one(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel frees it when its holder dies."""
+    """Hold an exclusive lock on a file; the kernel releases it when its holder dies."""
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -132,11 +132,11 @@ def _locked(path: Path, how: int) -> int:
                 return descriptor
         except FileNotFoundError:
             pass
-        os.close(descriptor)  # the last holder removed the file while we waited for it
+        os.close(descriptor)  # the last holder removed the file while this process waited for it
 
 
 def _forget_locks() -> None:
-    """A forked child shares its parent's lock and would keep it when the parent is killed."""
+    """Close inherited locks in a forked child, which would otherwise keep them when the parent is killed."""
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()

@@ -6,6 +6,7 @@ from scipy import stats
 from mmer_core.attacks.curves import success_by_queries, success_curves
 from mmer_core.attacks.outcomes import Outcome, outcomes_table
 from mmer_core.errors import AttackError
+from mmer_core.record import Interval
 
 
 def table(attack: str, pixels: int, results: list[tuple[str, int]], budget: int = 100) -> pd.DataFrame:
@@ -25,14 +26,14 @@ def test_a_curve_counted_by_hand():
         [table("random", 1, [("resisted", 100)] * 4), table("de", 5, MIXED), table("de", 1, MIXED)]
     )
     rows = success_curves(both)
-    assert [(row["attack"], row["pixels"]) for row in rows] == [("de", 1), ("de", 5), ("random", 1)]
+    assert [(row.attack, row.pixels) for row in rows] == [("de", 1), ("de", 5), ("random", 1)]
     first, _, control = rows
-    assert (first["n"], first["already"]) == (5, 1)
-    assert first["success"]["value"] == 60.0
-    assert first["success"]["low"] <= 60.0 <= first["success"]["high"]
-    assert first["median_queries"] == 30.0
-    assert control["success"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert control["median_queries"] is None
+    assert (first.n, first.already) == (5, 1)
+    assert first.success.value == 60.0
+    assert first.success.low <= 60.0 <= first.success.high
+    assert first.median_queries == 30.0
+    assert control.success == Interval(0.0, 0.0, 0.0)
+    assert control.median_queries is None
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
@@ -49,9 +50,9 @@ def test_intervals_agree_with_scipys_bootstrap(confidence):
         rng=np.random.default_rng(2),
     ).confidence_interval
     # The mean of 80 zeros and ones moves in steps of 1.25 percent.
-    assert row["success"]["low"] == pytest.approx(expected.low, abs=1.3)
-    assert row["success"]["high"] == pytest.approx(expected.high, abs=1.3)
-    assert row["success"]["high"] - row["success"]["low"] > 10
+    assert row.success.low == pytest.approx(expected.low, abs=1.3)
+    assert row.success.high == pytest.approx(expected.high, abs=1.3)
+    assert row.success.high - row.success.low > 10
 
 
 def test_the_seed_fixes_the_interval():
@@ -69,8 +70,8 @@ def test_success_by_queries_counted_by_hand():
 def test_nothing_attacked_gives_no_percentage():
     nothing = table("de", 1, [("already", 0)] * 2)
     (row,) = success_curves(nothing)
-    assert (row["n"], row["already"]) == (0, 2)
-    assert row["success"] == {"value": None, "low": None, "high": None}
+    assert (row.n, row.already) == (0, 2)
+    assert row.success == Interval(None, None, None)
     assert success_by_queries(nothing, [10])[0]["success"] is None
     assert success_curves(outcomes_table([])) == []
     assert success_by_queries(outcomes_table([]), [10]) == []

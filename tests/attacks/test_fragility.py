@@ -37,13 +37,13 @@ def test_a_sample_is_fooled_by_any_search_at_the_most_pixels():
     rows = success_by_group(
         outcomes, dict(zip("abcde", ("joy", "joy", "fear", "fear", "anger"), strict=True))
     )
-    assert [(row["group"], row["n"], row["success"]["value"]) for row in rows] == [
+    assert [(row.group, row.n, row.success.value) for row in rows] == [
         ("fear", 1, 100.0),
         ("joy", 2, 50.0),
         ("anger", 1, 0.0),
     ]
-    assert rows[1]["success"]["low"] == 0.0
-    assert rows[1]["success"]["high"] == 100.0
+    assert rows[1].success.low == 0.0
+    assert rows[1].success.high == 100.0
 
 
 def test_nothing_attacked_is_nothing_fragile():
@@ -63,12 +63,12 @@ def test_regions_counted_by_hand():
         SIZE,
         regions,
     )
-    assert [(row["region"], row["pixels"], row["changed"]) for row in rows] == [
+    assert [(row.region, row.pixels, row.changed) for row in rows] == [
         ("head", 2, 50.0),
         ("person", 1, 25.0),
         ("background", 1, 25.0),
     ]
-    assert [row["area"] for row in rows] == pytest.approx([100 * 4 / 48, 100 * 8 / 48, 100 * 36 / 48])
+    assert [row.area for row in rows] == pytest.approx([100 * 4 / 48, 100 * 8 / 48, 100 * 36 / 48])
 
 
 corner = st.floats(-2, 10, allow_nan=False)
@@ -96,12 +96,12 @@ def test_regions_are_those_of_a_loop_over_pixels(regions, changes):
     touched = [(y, x, of) for of, changed in zip(regions, changes, strict=True) for y, x, *_ in changed]
     assert bool(rows) == bool(touched)
     for row in rows:
-        inside = [where(y, x, of) == row["region"] for y, x, of in touched]
-        assert row["pixels"] == sum(inside)
-        assert row["changed"] == pytest.approx(100 * np.mean(inside))
-        share = [np.mean([where(y, x, of) == row["region"] for y, x in everywhere]) for _, _, of in touched]
-        assert row["area"] == pytest.approx(100 * np.mean(share))
-    assert sum(row["changed"] for row in rows) == pytest.approx(100 if rows else 0)
+        inside = [where(y, x, of) == row.region for y, x, of in touched]
+        assert row.pixels == sum(inside)
+        assert row.changed == pytest.approx(100 * np.mean(inside))
+        share = [np.mean([where(y, x, of) == row.region for y, x in everywhere]) for _, _, of in touched]
+        assert row.area == pytest.approx(100 * np.mean(share))
+    assert sum(row.changed for row in rows) == pytest.approx(100 if rows else 0)
 
 
 def test_the_control_alone_makes_nothing_fragile():

@@ -105,14 +105,12 @@ def test_the_figures_of_an_evaluation_are_theirs():
     )
     tensors = torch.tensor(scores), torch.tensor(labels)
     each = multilabel_average_precision(*tensors, num_labels=4, average="none").tolist()
-    assert [row["ap"]["value"] for row in found["per_category"]] == pytest.approx(
-        [100 * x for x in each], rel=1e-5
-    )
+    assert [row.ap.value for row in found.per_category] == pytest.approx([100 * x for x in each], rel=1e-5)
     claimed = torch.tensor(scores) >= torch.tensor(thresholds)
     f1 = multilabel_f1_score(claimed.int(), tensors[1], 4, average="none").tolist()
-    assert [row["f1"] for row in found["per_category"]] == pytest.approx([100 * x for x in f1], rel=1e-5)
+    assert [row.f1 for row in found.per_category] == pytest.approx([100 * x for x in f1], rel=1e-5)
     mae = mean_absolute_error(torch.tensor(predicted), torch.tensor(rated)).item()
-    assert found["metrics"]["vad_mae"]["value"] == pytest.approx(mae)
+    assert found.metrics["vad_mae"].value == pytest.approx(mae)
 
 
 def test_retrieval_figures_of_an_evaluation_are_those_of_the_ranks():
@@ -125,4 +123,4 @@ def test_retrieval_figures_of_an_evaluation_are_those_of_the_ranks():
         retrieval_hit_rate(row, truth, top_k=5).item()
         for row, truth in zip(torch.tensor(text @ image.T), expected, strict=True)
     ]
-    assert found["metrics"]["t2i_r5"]["value"] == pytest.approx(100 * np.mean(hits))
+    assert found.metrics["t2i_r5"].value == pytest.approx(100 * np.mean(hits))

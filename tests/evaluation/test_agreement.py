@@ -40,20 +40,20 @@ def test_kappa_equals_sklearn(seed, rows, share):
             assert found[c] == pytest.approx(cohen_kappa_score(x[:, c], y[:, c]), abs=1e-12)
 
 
-def test_every_pair_is_told_and_undefined_is_none():
+def test_every_pair_is_compared_and_undefined_is_none():
     generator = np.random.default_rng(0)
     text = generator.random((50, 2))
     said = {"context": generator.random((50, 2)), "body": text**2, "text": text}
     said["context"][:, 1] = 0.3  # says the same of everybody
     pairs = stream_agreement(said, [0.5, 0.99], ["Joy", "Fear"])
-    assert [(pair["first"], pair["second"]) for pair in pairs] == [
+    assert [(pair.first, pair.second) for pair in pairs] == [
         ("context", "body"), ("context", "text"), ("body", "text")
     ]  # fmt: skip
-    assert pairs[2]["spearman"] == pytest.approx(1)
-    assert pairs[2]["per_category"][0]["kappa"] < 1  # the same order, but another threshold in effect
-    assert pairs[0]["per_category"][1]["spearman"] is None
-    assert pairs[0]["spearman"] == pairs[0]["per_category"][0]["spearman"]
-    json.dumps(pairs, allow_nan=False)
+    assert pairs[2].spearman == pytest.approx(1)
+    assert pairs[2].per_category[0].kappa < 1  # the same order, but another threshold in effect
+    assert pairs[0].per_category[1].spearman is None
+    assert pairs[0].spearman == pairs[0].per_category[0].spearman
+    json.dumps([pair.model_dump(mode="json") for pair in pairs], allow_nan=False)
 
 
 @pytest.mark.parametrize(

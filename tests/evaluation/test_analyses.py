@@ -26,8 +26,8 @@ def test_neighbours_separate_what_is_separable():
         label_separability(*labelled(signal=0), CONFIG),
     )
     chance = 100 * labels.mean()
-    assert found["low"] > nothing["high"] > chance > nothing["low"] - 5
-    assert found["low"] < found["value"] < found["high"]
+    assert found.low > nothing.high > chance > nothing.low - 5
+    assert found.low < found.value < found.high
 
 
 def test_a_shared_space_is_compared_in_full_and_others_by_cka_only():
@@ -35,23 +35,23 @@ def test_a_shared_space_is_compared_in_full_and_others_by_cka_only():
     streams = {"context": points, "text": points + 0.1}
     shared = emotion_spaces(streams, labels, CONFIG, shared=True)
     apart = emotion_spaces(streams, labels, CONFIG, shared=False)
-    assert [space["name"] for space in shared["spaces"]] == ["context", "text", "mean of the streams"]
-    assert [space["name"] for space in apart["spaces"]] == ["context", "text"]
-    assert set(apart["pairs"][0]) == {"first", "second", "cka"}
-    pair = shared["pairs"][0]
-    assert pair["cka"] == pytest.approx(1)
-    assert pair["own_neighbours"] < 0.6
-    assert pair["own_neighbours_mixed"] == pytest.approx(199 / 399)
-    json.dumps([shared, apart], allow_nan=False)
+    assert [space.name for space in shared.spaces] == ["context", "text", "mean of the streams"]
+    assert [space.name for space in apart.spaces] == ["context", "text"]
+    assert {field for field, value in apart.pairs[0] if value is not None} == {"first", "second", "cka"}
+    pair = shared.pairs[0]
+    assert pair.cka == pytest.approx(1)
+    assert pair.own_neighbours < 0.6
+    assert pair.own_neighbours_mixed == pytest.approx(199 / 399)
+    json.dumps([one.model_dump(mode="json") for one in (shared, apart)], allow_nan=False)
 
 
-def test_modalities_that_keep_apart_are_told():
+def test_modalities_that_keep_apart_are_found():
     points, _ = labelled()
     pair = pair_figures(("image", points + 30), ("text", points - 30), shared=True)
-    assert pair["own_neighbours"] == 1
-    assert pair["modality_gap"] > 1.5
-    assert pair["alignment"] > 3
-    assert pair["paired_similarity"] < -0.5
+    assert pair.own_neighbours == 1
+    assert pair.modality_gap > 1.5
+    assert pair.alignment > 3
+    assert pair.paired_similarity < -0.5
 
 
 def test_retrieval_pairs_each_image_with_its_first_text():
@@ -61,8 +61,8 @@ def test_retrieval_pairs_each_image_with_its_first_text():
     texts = images[owner].copy()
     texts[[1, 4, 5]] *= -1  # only the first text of each image lies at its image
     found = retrieval_spaces(images, texts, owner, {"own_image": generator.normal(size=(20, 9))})
-    assert [(space["name"], space["n"], space["dimensions"]) for space in found["spaces"]] == [
+    assert [(space.name, space.n, space.dimensions) for space in found.spaces] == [
         ("image", 20, 6), ("text", 7, 6), ("own_image", 20, 9)
     ]  # fmt: skip
-    assert found["pairs"][0]["alignment"] == pytest.approx(0, abs=1e-12)
-    assert found["pairs"][0]["paired_similarity"] == pytest.approx(1)
+    assert found.pairs[0].alignment == pytest.approx(0, abs=1e-12)
+    assert found.pairs[0].paired_similarity == pytest.approx(1)

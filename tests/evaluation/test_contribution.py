@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.contribution import coalitions, shapley, stream_contributions
+from mmer_core.evaluation.record import Leader
 
 CONFIG = EvaluationConfig(resamples=60)
 NAMES = ("Anger", "Fear", "Joy")
@@ -64,40 +65,40 @@ def test_contributions_equal_sklearn():
             return 100 * labels.mean()
         return 100 * average_precision_score(labels, scores[frozenset(members)])
 
-    assert result["all"]["value"] == pytest.approx(worth("context", "body", "text"))
-    assert result["none"]["value"] == pytest.approx(worth())
-    assert [stream["name"] for stream in result["streams"]] == ["context", "body", "text"]
-    body = result["streams"][1]
-    assert body["alone"]["value"] == pytest.approx(worth("body"))
-    assert body["left_out"]["value"] == pytest.approx(result["all"]["value"] - worth("context", "text"))
+    assert result.all.value == pytest.approx(worth("context", "body", "text"))
+    assert result.none.value == pytest.approx(worth())
+    assert [stream.name for stream in result.streams] == ["context", "body", "text"]
+    body = result.streams[1]
+    assert body.alone.value == pytest.approx(worth("body"))
+    assert body.left_out.value == pytest.approx(result.all.value - worth("context", "text"))
     by_hand = (
         (worth("body") - worth()) / 3
         + (worth("body", "text") - worth("text")) / 6
         + (worth("body", "context") - worth("context")) / 6
         + (worth("body", "text", "context") - worth("text", "context")) / 3
     )
-    assert body["shapley"]["value"] == pytest.approx(by_hand)
-    total = sum(stream["shapley"]["value"] for stream in result["streams"])
-    assert total == pytest.approx(result["all"]["value"] - result["none"]["value"])
+    assert body.shapley.value == pytest.approx(by_hand)
+    total = sum(stream.shapley.value for stream in result.streams)
+    assert total == pytest.approx(result.all.value - result.none.value)
 
 
 def test_planted_signals_are_found_and_nothing_else():
     result = stream_contributions(*planted(), NAMES, CONFIG)
-    by_name = {stream["name"]: stream for stream in result["streams"]}
-    assert by_name["body"]["shapley"]["low"] > 0
-    assert by_name["text"]["left_out"]["low"] > 0
-    assert by_name["context"]["left_out"]["high"] < by_name["body"]["left_out"]["low"]
-    leaders = {record["name"]: record for record in result["leaders"]}
-    assert leaders["Anger"]["best"] == "body"
-    assert leaders["Anger"]["lead"]["low"] > 0
-    assert leaders["Fear"]["best"] == "text"
-    assert leaders["Joy"]["lead"]["low"] < 0 < leaders["Joy"]["lead"]["high"]
+    by_name = {stream.name: stream for stream in result.streams}
+    assert by_name["body"].shapley.low > 0
+    assert by_name["text"].left_out.low > 0
+    assert by_name["context"].left_out.high < by_name["body"].left_out.low
+    leaders = {record.name: record for record in result.leaders}
+    assert leaders["Anger"].best == "body"
+    assert leaders["Anger"].lead.low > 0
+    assert leaders["Fear"].best == "text"
+    assert leaders["Joy"].lead.low < 0 < leaders["Joy"].lead.high
 
 
 def test_intervals_equal_resampled_rows():
     scores, labels = planted(size=120)
     config = EvaluationConfig(resamples=1000)
-    found = stream_contributions(scores, labels, NAMES, config)["streams"][1]["left_out"]
+    found = stream_contributions(scores, labels, NAMES, config).streams[1].left_out
     generator = np.random.default_rng(3)
     drawn = []
     for _ in range(300):
@@ -108,16 +109,16 @@ def test_intervals_equal_resampled_rows():
         )
         drawn.append(100 * (with_it - without))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    assert found["low"] == pytest.approx(low, abs=0.2 * (high - low))
-    assert found["high"] == pytest.approx(high, abs=0.2 * (high - low))
+    assert found.low == pytest.approx(low, abs=0.2 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.2 * (high - low))
 
 
 def test_one_stream_leads_alone_and_an_absent_category_has_no_leader():
     scores, labels = planted()
     labels[:, 2] = 0
     result = stream_contributions({frozenset(("body",)): scores[frozenset(("body",))]}, labels, NAMES, CONFIG)
-    assert result["leaders"] == [{"name": "Anger", "best": "body"}, {"name": "Fear", "best": "body"}]
-    assert result["streams"][0]["left_out"] == result["streams"][0]["shapley"]
+    assert result.leaders == (Leader(name="Anger", best="body"), Leader(name="Fear", best="body"))
+    assert result.streams[0].left_out == result.streams[0].shapley
 
 
 def test_a_missing_set_of_streams_raises():

@@ -18,6 +18,7 @@ from mmer_core.evaluation.retrieval_metrics import (
     retrieval_metrics,
     similarity_ranks,
 )
+from mmer_core.record import Interval
 
 CONFIG = EvaluationConfig(resamples=100)
 NAMES = ("Anger", "Fear", "Joy", "Peace")
@@ -40,18 +41,18 @@ def test_emotion_figures_equal_sklearn():
     probabilities, vad, labels, ratings = emotions()
     result = run(probabilities, vad, labels, ratings)
     ap = 100 * average_precision_score(labels, probabilities, average=None)
-    assert [row["ap"]["value"] for row in result["per_category"]] == pytest.approx(ap)
-    assert result["metrics"]["map"]["value"] == pytest.approx(ap.mean())
+    assert [row.ap.value for row in result.per_category] == pytest.approx(ap)
+    assert result.metrics["map"].value == pytest.approx(ap.mean())
     each = 100 * np.array(precision_recall_fscore_support(labels, probabilities >= 0.5, zero_division=0)[:3])
     for name, values in zip(("precision", "recall", "f1"), each, strict=True):
-        assert [row[name] for row in result["per_category"]] == pytest.approx(values)
-        assert result["metrics"][f"{name}_macro"]["value"] == pytest.approx(values.mean())
+        assert [getattr(row, name) for row in result.per_category] == pytest.approx(values)
+        assert result.metrics[f"{name}_macro"].value == pytest.approx(values.mean())
     mae = mean_absolute_error(ratings, vad, multioutput="raw_values")
-    assert [row["mae"]["value"] for row in result["vad"]] == pytest.approx(mae)
-    assert result["metrics"]["vad_mae"]["value"] == pytest.approx(mae.mean())
-    assert [row["name"] for row in result["per_category"]] == list(NAMES)
-    assert [row["name"] for row in result["vad"]] == ["valence", "arousal", "dominance"]
-    assert result["n"] == 200
+    assert [row.mae.value for row in result.vad] == pytest.approx(mae)
+    assert result.metrics["vad_mae"].value == pytest.approx(mae.mean())
+    assert [row.name for row in result.per_category] == list(NAMES)
+    assert [row.name for row in result.vad] == ["valence", "arousal", "dominance"]
+    assert result.n == 200
 
 
 def test_emotion_baselines():
@@ -59,14 +60,14 @@ def test_emotion_baselines():
     result = run(probabilities, vad, labels, ratings)
     constant = np.full_like(probabilities, 0.3)
     expected = 100 * average_precision_score(labels, constant, average="macro")
-    assert result["baselines"]["chance_map"] == pytest.approx(expected)
+    assert result.baselines["map"] == pytest.approx(expected)
     # No constant at all does better than the baseline, and the median does as well.
     for v in range(3):
         errors = [mean_absolute_error(ratings[:, v], np.full(200, c)) for c in np.arange(1, 10.01, 0.25)]
-        assert result["vad"][v]["constant"] <= min(errors) + 1e-9
+        assert result.vad[v].constant <= min(errors) + 1e-9
     dummy = DummyRegressor(strategy="median").fit(vad, ratings).predict(vad)
-    assert result["baselines"]["constant_vad_mae"] == pytest.approx(mean_absolute_error(ratings, dummy))
-    assert [row["constant_rating"] for row in result["vad"]] == pytest.approx(dummy[0])
+    assert result.baselines["vad_mae"] == pytest.approx(mean_absolute_error(ratings, dummy))
+    assert [row.constant_rating for row in result.vad] == pytest.approx(dummy[0])
 
 
 @settings(max_examples=15)
@@ -77,8 +78,8 @@ def test_a_constant_model_never_beats_the_baselines(seed, score):
     result = run(
         np.full(labels.shape, score), np.full(ratings.shape, 10 * score), labels, ratings, config=config
     )
-    assert result["metrics"]["map"]["value"] == pytest.approx(result["baselines"]["chance_map"])
-    assert result["metrics"]["vad_mae"]["value"] >= result["baselines"]["constant_vad_mae"] - 1e-9
+    assert result.metrics["map"].value == pytest.approx(result.baselines["map"])
+    assert result.metrics["vad_mae"].value >= result.baselines["vad_mae"] - 1e-9
 
 
 def test_emotion_intervals_equal_resampled_rows():
@@ -95,42 +96,43 @@ def test_emotion_intervals_equal_resampled_rows():
         )
         drawn["vad_mae"].append(mean_absolute_error(ratings[rows], vad[rows]))
     for name, values in drawn.items():
-        interval, low, high = result["metrics"][name], *np.quantile(values, [0.025, 0.975])
-        assert interval["low"] <= interval["value"] <= interval["high"]
-        assert interval["low"] == pytest.approx(low, abs=0.25 * (high - low))
-        assert interval["high"] == pytest.approx(high, abs=0.25 * (high - low))
+        interval, low, high = result.metrics[name], *np.quantile(values, [0.025, 0.975])
+        assert interval.low <= interval.value <= interval.high
+        assert interval.low == pytest.approx(low, abs=0.25 * (high - low))
+        assert interval.high == pytest.approx(high, abs=0.25 * (high - low))
 
 
 def test_a_category_without_positives_is_none_and_counts_nowhere():
     probabilities, vad, labels, ratings = emotions()
     labels[:, 1] = 0
     result = run(probabilities, vad, labels, ratings)
-    assert result["per_category"][1]["ap"] == {"value": None, "low": None, "high": None}
+    assert result.per_category[1].ap == Interval(None, None, None)
     kept = [0, 2, 3]
     expected = 100 * average_precision_score(labels[:, kept], probabilities[:, kept])
-    assert result["metrics"]["map"]["value"] == pytest.approx(expected)
-    assert result["baselines"]["chance_map"] == pytest.approx(100 * labels[:, kept].mean())
-    f1 = [result["per_category"][c]["f1"] for c in kept]
-    assert result["metrics"]["f1_macro"]["value"] == pytest.approx(np.mean(f1))
+    assert result.metrics["map"].value == pytest.approx(expected)
+    assert result.baselines["map"] == pytest.approx(100 * labels[:, kept].mean())
+    f1 = [result.per_category[c].f1 for c in kept]
+    assert result.metrics["f1_macro"].value == pytest.approx(np.mean(f1))
 
 
 def test_results_are_json_and_repeatable():
     arrays = emotions()
     arrays[2][:, 0] = 0
-    first = json.dumps(run(*arrays), allow_nan=False)
-    assert first == json.dumps(run(*arrays), allow_nan=False)
-    assert first != json.dumps(run(*arrays, config=EvaluationConfig(resamples=100, seed=1)), allow_nan=False)
+    first = run(*arrays)
+    assert first == run(*arrays)
+    assert first != run(*arrays, config=EvaluationConfig(resamples=100, seed=1))
     owner = np.repeat(np.arange(6), 2)
     embeddings = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
-    json.dumps(evaluate_retrieval(embeddings[:6], embeddings, owner, CONFIG), allow_nan=False)
+    for record in (first, evaluate_retrieval(embeddings[:6], embeddings, owner, CONFIG)):
+        json.dumps(record.model_dump(mode="json"), allow_nan=False)
 
 
 def test_other_label_spaces_are_welcome():
     result = evaluate_emotion(
         [[0.9], [0.2]], [[3.0], [4.0]], [[1], [0]], [[3], [3]], [0.5], ["joy"], CONFIG, ["stars"]
     )
-    assert result["metrics"]["map"]["value"] == 100
-    assert result["vad"][0]["name"] == "stars"
+    assert result.metrics["map"].value == 100
+    assert result.vad[0].name == "stars"
 
 
 @pytest.mark.parametrize(
@@ -197,14 +199,14 @@ def test_retrieval_evaluation():
     text = image[owner] + generator.normal(size=(87, 8))
     result = evaluate_retrieval(image, text, owner, CONFIG)
     expected = retrieval_metrics(similarity_ranks(image, text, owner))
-    assert {name: metric["value"] for name, metric in result["metrics"].items()} == expected
-    assert result["baselines"] == chance_retrieval(30, [3] * 29 + [0])
-    assert (result["task"], result["n_images"], result["n_texts"]) == ("retrieval", 30, 87)
-    recall = result["metrics"]["mean_recall"]
-    assert recall["low"] < recall["value"] < recall["high"]
+    assert {name: metric.value for name, metric in result.metrics.items()} == expected
+    assert result.baselines == chance_retrieval(30, [3] * 29 + [0])
+    assert (result.task, result.n, result.n_texts) == ("retrieval", 30, 87)
+    recall = result.metrics["mean_recall"]
+    assert recall.low < recall.value < recall.high
 
 
 def test_a_constant_retrieval_model_scores_nothing():
     owner = np.repeat(np.arange(40), 5)
     result = evaluate_retrieval(np.ones((40, 8)), np.ones((200, 8)), owner, CONFIG)
-    assert result["metrics"]["mean_recall"] == {"value": 0, "low": 0, "high": 0}
+    assert result.metrics["mean_recall"] == Interval(0, 0, 0)

@@ -31,32 +31,32 @@ def case(seed=0, images=60, effect=0.3):
 def test_means_equal_plain_loops(seed):
     similarity, texts, owner = case(seed)
     records = word_similarities(similarity, texts, owner, EvaluationConfig(resamples=10))
-    assert {"snow", "dog"} <= {record["word"] for record in records}
+    assert {"snow", "dog"} <= {record.word for record in records}
     for record in records:
         holds = np.array(
-            [record["word"] in text.lower().replace(",", "").replace(".", "").split() for text in texts]
+            [record.word in text.lower().replace(",", "").replace(".", "").split() for text in texts]
         )
-        assert record["texts"] == holds.sum() >= 10
+        assert record.texts == holds.sum() >= 10
         assert (~holds).sum() >= 10
-        assert record["mean"] == pytest.approx(similarity[holds].mean())
-        assert record["rest"] == pytest.approx(similarity[~holds].mean())
-        assert record["difference"]["value"] == pytest.approx(record["mean"] - record["rest"])
+        assert record.mean == pytest.approx(similarity[holds].mean())
+        assert record.rest == pytest.approx(similarity[~holds].mean())
+        assert record.difference.value == pytest.approx(record.mean - record.rest)
 
 
 def test_the_planted_word_stands_first_and_clear_of_zero():
     records = word_similarities(*case(), CONFIG)
     # 'in' stands in the same captions: what goes with a word is told, not what the word does.
-    assert {record["word"] for record in records[:2]} == {"snow", "in"}
-    assert records[0]["difference"]["low"] > 0.2
-    plain = next(record for record in records if record["word"] == "red")
-    assert plain["difference"]["low"] < 0 < plain["difference"]["high"]
-    json.dumps(records, allow_nan=False)
+    assert {record.word for record in records[:2]} == {"snow", "in"}
+    assert records[0].difference.low > 0.2
+    plain = next(record for record in records if record.word == "red")
+    assert plain.difference.low < 0 < plain.difference.high
+    json.dumps([record.model_dump(mode="json") for record in records], allow_nan=False)
 
 
 def test_intervals_equal_resampled_images():
     similarity, texts, owner = case(images=80)
     config = EvaluationConfig(resamples=2000)
-    record = next(one for one in word_similarities(similarity, texts, owner, config) if one["word"] == "dog")
+    record = next(one for one in word_similarities(similarity, texts, owner, config) if one.word == "dog")
     generator = np.random.default_rng(5)
     holds = np.array(["Dog," in text for text in texts])
     drawn = []
@@ -64,15 +64,15 @@ def test_intervals_equal_resampled_images():
         rows = np.concatenate([2 * (i := generator.integers(80, size=80)), 2 * i + 1])
         drawn.append(similarity[rows][holds[rows]].mean() - similarity[rows][~holds[rows]].mean())
     low, high = np.quantile(drawn, [0.025, 0.975])
-    assert record["difference"]["low"] == pytest.approx(low, abs=0.12 * (high - low))
-    assert record["difference"]["high"] == pytest.approx(high, abs=0.12 * (high - low))
+    assert record.difference.low == pytest.approx(low, abs=0.12 * (high - low))
+    assert record.difference.high == pytest.approx(high, abs=0.12 * (high - low))
 
 
 def test_rare_and_constant_words_are_left_out():
     similarity, texts, owner = case()
     texts = [f"the {text}" for text in texts]
     texts[0] += " unicorn"
-    found = {record["word"] for record in word_similarities(similarity, texts, owner, CONFIG)}
+    found = {record.word for record in word_similarities(similarity, texts, owner, CONFIG)}
     assert not {"the", "unicorn"} & found
     assert len(word_similarities(similarity, texts, owner, CONFIG, most=3)) == 3
     assert word_similarities([0.1, 0.2], ["a", "b"], [0, 1], CONFIG) == []

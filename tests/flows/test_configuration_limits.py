@@ -36,8 +36,8 @@ _BOMBS = {
     "word.json": ('"a"', "holds no fields"),
     "null for a name.yaml": ("~: a\n", "a name is not text"),
     "bytes.toml": ("a = '\udcff'", "not valid TOML: line 1 holds bytes .*: save the file as UTF-8"),
-    "twice.json": ('{"epochs": 1, "epochs": 2}', "the name 'epochs' stands twice"),
-    "twice.yaml": ("epochs: 1\nepochs: 2\n", "the name 'epochs' stands twice"),
+    "twice.json": ('{"epochs": 1, "epochs": 2}', "the name 'epochs' occurs twice"),
+    "twice.yaml": ("epochs: 1\nepochs: 2\n", "the name 'epochs' occurs twice"),
 }  # fmt: skip
 
 

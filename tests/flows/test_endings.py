@@ -80,7 +80,7 @@ def test_what_a_terminal_cannot_show_is_shown_with_backslashes(env: dict[str, st
     code, out, error = around(command, **{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **env})
     assert code == 1
     assert "\\u2026 \\ud800 \\U0001f600" in out
-    assert error.startswith("mmer: ValueError: \\u2014; this is a fault of mmer")
+    assert error.startswith("mmer: ValueError: \\u2014; this is a bug in mmer")
     assert len(error.splitlines()) == 1
 
 

@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.models import load_model
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.store import ArtifactKey, Manifest, Store, open_store
 
 SMALL = ["--context-size", 32, "--evaluation.resamples", 20]
@@ -60,13 +60,13 @@ def towers(folder: Path, images: np.ndarray, texts: list[str]) -> tuple[np.ndarr
 def test_zero_shot_retrieval_is_the_cosine_of_the_towers(mmer, store, clip):
     code, out, err = mmer("evaluate", *FLICKR, "--zero-shot", f"hf:{clip}")
     assert code == 0, err
-    metrics = load_metrics(store.fetch(printed(out)))["metrics"]
+    metrics = load_evaluation(store.fetch(printed(out))).metrics
     split = split_of(store, "test")
     images, texts = towers(clip, split.images("context"), split.texts)
     scores = images @ texts.T
     rank = [(scores[:, t] > scores[owner, t]).sum() for t, owner in enumerate(split.text_sample)]
-    assert metrics["t2i_r1"]["value"] == pytest.approx(100 * np.mean(np.array(rank) < 1), abs=1e-6)
-    assert metrics["t2i_r5"]["value"] == pytest.approx(100 * np.mean(np.array(rank) < 5), abs=1e-6)
+    assert metrics["t2i_r1"].value == pytest.approx(100 * np.mean(np.array(rank) < 1), abs=1e-6)
+    assert metrics["t2i_r5"].value == pytest.approx(100 * np.mean(np.array(rank) < 5), abs=1e-6)
     assert "zero-shot model on test" in out
     assert only(store, "model").summary["family"] == "zero-shot"
     # Nobody needs the features of train.
@@ -78,7 +78,7 @@ def test_zero_shot_emotions_are_ranked_by_their_prompts(mmer, store, clip, score
     flags = ["--prompts.template", "someone {label}", "--prompts.scores", scores]
     code, out, err = mmer("evaluate", *EMOTIC, "--zero-shot", f"hf:{clip}", *flags)
     assert code == 0, err
-    result = load_metrics(store.fetch(printed(out)))
+    result = load_evaluation(store.fetch(printed(out)))
     split = split_of(store, "test")
     prompts = [f"someone {label.lower()}" for label in split.card.labels]
     scale = CLIPModel.from_pretrained(clip).logit_scale.exp().item()
@@ -90,11 +90,11 @@ def test_zero_shot_emotions_are_ranked_by_their_prompts(mmer, store, clip, score
             share = logits.softmax(dim=1)
             logits = share.log() - (1 - share).log()
         expected.append(logits.numpy())
-        ap = [entry for entry in result["per_stream"][stream]["ap"] if entry is not None]
+        ap = [entry for entry in result.per_stream[stream].ap if entry is not None]
         assert ap == pytest.approx(aps(split.labels, expected[-1]), abs=1e-4)
-    found = [one["ap"]["value"] for one in result["per_category"] if one["ap"]["value"] is not None]
+    found = [one.ap.value for one in result.per_category if one.ap.value is not None]
     assert found == pytest.approx(aps(split.labels, np.mean(expected, axis=0)), abs=1e-4)
-    assert "vad_mae" not in result["metrics"]
+    assert "vad_mae" not in result.metrics
 
 
 def aps(labels: np.ndarray, logits: np.ndarray) -> list[float]:
@@ -232,21 +232,21 @@ def test_labels_of_another_dataset_are_matched_by_name(mmer, store, tmp_path):
     assert code == 0, err
     assert "the dataset has: Boredom" in out
     folder = store.fetch(printed(out))
-    result = load_metrics(folder)
+    result = load_evaluation(folder)
     model = only(store, "model")
     _, spec = load_model(store.fetch(model.key))
     probabilities = np.load(folder / "probabilities.npy")
     truth = {"Sadness": [1, 0, 0] * 4, "Anger": [0, 0, 1] * 4}
     expected = []
-    for category in result["per_category"]:
-        name = category["name"]
+    for category in result.per_category:
+        name = category.name
         if name in truth:
             column = probabilities[:, spec.labels.index(name)]
             expected.append(100 * average_precision_score(truth[name], column))
-            assert category["ap"]["value"] == pytest.approx(expected[-1], abs=1e-6)
+            assert category.ap.value == pytest.approx(expected[-1], abs=1e-6)
         else:
-            assert category["ap"]["value"] is None
-    assert result["metrics"]["map"]["value"] == pytest.approx(np.mean(expected), abs=1e-6)
+            assert category.ap.value is None
+    assert result.metrics["map"].value == pytest.approx(np.mean(expected), abs=1e-6)
     # A report on the model shows what was measured on its own dataset.
     code, _, err = mmer("report", "--report.points", 50)
     assert code == 0, err

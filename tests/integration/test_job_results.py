@@ -13,24 +13,24 @@ ELSEWHERE = {"finetune", "poison"}
 @pytest.fixture(scope="module")
 def results(study: Study) -> dict[str, object]:
     """What the flows return, by name."""
-    evaluation = study.only("evaluation", task="retrieval", family="joint")
-    inputs = evaluation.inputs
-    trained = Trained(inputs["prepared"], inputs["features"], inputs["model"], str(evaluation.key))
-    card = next(
-        one for one in study.store.list("dataset-card") if one.inputs["prepared"] == inputs["prepared"]
+    model = study.only("model", task="retrieval", family="joint")
+    prepared, features = (model.inputs[role] for role in ("prepared", "features"))
+    evaluation, index, robustness = (
+        str(study.made_from(kind, "model", model).key) for kind in ("evaluation", "index", "robustness")
     )
-    model = study.store.manifest(study.store.find(inputs["model"]))
-    index, robustness = (str(study.made_from(kind, "model", model).key) for kind in ("index", "robustness"))
+    trained = Trained(prepared, features, str(model.key), evaluation)
+    (card,) = (one.key for one in study.store.list("dataset-card") if one.inputs["prepared"] == prepared)
     return {
         "pipeline": str(study.report),
         "report": str(study.report),
-        "ingest": Ingested(inputs["prepared"], str(card.key)),
+        "ingest": Ingested(prepared, str(card)),
         "train": trained,
         "seeds": [trained, trained],
         "evaluate": trained.evaluation,
         "index": index,
         "update-index": index,
         "robustness": robustness,
+        "transfer": [str(one.key) for one in study.store.list("transfer")],
     }
 
 

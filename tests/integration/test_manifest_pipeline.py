@@ -14,7 +14,7 @@ from flows import jobs
 from mmer_core.config import PipelineJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.store import ArtifactKey
 
 GUIDE = Path(__file__).parents[2] / "docs" / "manifest.md"
@@ -109,10 +109,10 @@ def test_manifests_run_to_the_report_with_their_own_labels_and_without_ratings(
     evaluations = list(context.store.list("evaluation"))
     assert len(evaluations) == 4
     for evaluation in evaluations:
-        metrics = load_metrics(context.folder(evaluation.key))
+        metrics = load_evaluation(context.folder(evaluation.key))
         texts = evaluation.inputs["prepared"] == str(by_labels["sunny", "windy", "wet"].key)
-        assert set(metrics["per_stream"]) == ({"context", "text"} if texts else {"context"})
-        assert metrics["metrics"]["map"]["value"] > 0
-        assert "vad_mae" not in metrics["metrics"]
-        assert metrics["vad"] == []
+        assert set(metrics.per_stream) == ({"context", "text"} if texts else {"context"})
+        assert metrics.metrics["map"].value > 0
+        assert "vad_mae" not in metrics.metrics
+        assert metrics.vad == ()
     assert len(list(context.store.list("robustness"))) == 4

@@ -99,7 +99,7 @@ def test_search_from_a_file_keeps_its_order(study, gallery, mmer, tmp_path: Path
     assert second["hits"][0]["id"] == gallery.ids[0]
     assert "no photo with the id 'nobody'" in third["error"]
     assert fourth["hits"][0]["id"] == gallery.ids[1]
-    assert "1 of 4 could not be asked" in answer.err
+    assert "1 of 4 queries failed" in answer.err
     table = mmer("search", "--queries", tmp_path / "queries.csv", "--k", 1, *study.flags()).out
     assert [line.split()[0] for line in table.splitlines()[2:4]] == [gallery.ids[0], "nobody"]
 
@@ -197,7 +197,7 @@ def test_train_prints_the_stored_metrics(study: Study, matcher: Manifest, mmer: 
     answer = mmer("train", "--config", settings_file(tmp_path, study.train_job("flickr8k")))
     assert answer.code == 0, answer.err
     assert str(matcher.key) in answer.out
-    value = study.made_from("evaluation", "model", matcher).summary["mean_recall"]
+    value = study.made_from("evaluation", "model", matcher).summary["metrics"]["mean_recall"]
     assert f"{value:.2f}" in next(line for line in answer.out.splitlines() if "mean_recall" in line)
     assert created(study.store) == before
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_pipeline import Study, created, settings_file
 
-from mmer_core.stages.evaluating import load_metrics
+from mmer_core.stages.evaluation import load_evaluation
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
 
@@ -27,12 +27,12 @@ def test_several_seeds_in_one_command(study: Study, mmer, tmp_path: Path) -> Non
         == 3
     )
     figures = [
-        load_metrics(study.context.folder(study.made_from("evaluation", "model", model).key))["metrics"]
+        load_evaluation(study.context.folder(study.made_from("evaluation", "model", model).key)).metrics
         for model in models
     ]
     assert set(figures[0]) >= {"map", "vad_mae"}
     for name in figures[0]:
-        values = [one[name]["value"] for one in figures]
+        values = [one[name].value for one in figures]
         assert re.search(
             rf"^ *{name} +{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} ", answer.out, re.M
         ), name

@@ -92,7 +92,7 @@ def test_analyses_are_stored_with_the_metrics(study: Study) -> None:
         if metrics["task"] == "emotion":
             contribution = analyses["contribution"]
             assert contribution["all"]["value"] == pytest.approx(metrics["metrics"]["map"]["value"])
-            assert contribution["none"]["value"] == pytest.approx(metrics["baselines"]["chance_map"])
+            assert contribution["none"]["value"] == pytest.approx(metrics["baselines"]["map"])
             for stream in contribution["streams"]:
                 alone = metrics["per_stream"][stream["name"]]["map"]["value"]
                 assert stream["alone"]["value"] == pytest.approx(alone, abs=1e-6)

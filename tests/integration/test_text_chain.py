@@ -187,7 +187,7 @@ def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
     assert set(outcomes["sample"]) <= {row["id"] for row in rows if row["split"] == "test"}
     fragile = fragility(context, Measured.open(context, replace(trained.artifacts(), robustness=key)))
     assert fragile is not None
-    assert {one["group"] for one in fragile.emotions} <= set(AWKWARD)
+    assert {one.group for one in fragile.emotions} <= set(AWKWARD)
 
     listing = tmp_path / "list.csv"
     write_table(listing, ["photo", "text"], [(row["image"], row["id"]) for row in rows])

@@ -5,13 +5,17 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
 from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.record import Interval
 from mmer_core.reporting.view import (
     AttackedImage,
     DatasetView,
     EmbeddingSpace,
     FamilyView,
     Fragility,
+    QueryCurve,
     ReportView,
     RetrievalExample,
     StreamComparison,
@@ -20,8 +24,12 @@ from mmer_core.reporting.view import (
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 
-def estimate(value: float, half: float = 2.0) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
+def estimate(value: float, half: float = 2.0) -> Interval:
+    return Interval(value, value - half, value + half)
+
+
+def record(evaluation: dict) -> EvaluationRecord:
+    return EvaluationRecord.model_validate(evaluation)
 
 
 def picture(seed: int, side: int = 64) -> npt.NDArray[np.uint8]:
@@ -59,16 +67,16 @@ def attacked(seed: int, family: str, count: int = 1, side: int = 64) -> Attacked
     )
 
 
-def curves(strength: float) -> list[dict]:
+def curves(strength: float) -> list[CurvePoint]:
     return [
-        {
-            "attack": attack,
-            "pixels": k,
-            "n": 88,
-            "already": 12,
-            "success": estimate(share * strength, 3.5),
-            "median_queries": 151.0 + k,
-        }
+        CurvePoint(
+            attack=attack,
+            pixels=k,
+            n=88,
+            already=12,
+            success=estimate(share * strength, 3.5),
+            median_queries=151.0 + k,
+        )
         for attack, shares in (("de", (11.0, 23.0, 37.0)), ("random", (4.0, 6.0, 9.0)))
         for k, share in zip((1, 3, 5), shares, strict=True)
     ]
@@ -80,7 +88,7 @@ def transfers(families: list[FamilyView]) -> list[Transfer]:
             source.family,
             target.family,
             [
-                one | {"n": 41 + one["pixels"], "success": estimate(17.1 + one["pixels"])}
+                one.model_copy(update={"n": 41 + one.pixels, "success": estimate(17.1 + one.pixels)})
                 for one in source.curves
             ],
         )
@@ -90,21 +98,20 @@ def transfers(families: list[FamilyView]) -> list[Transfer]:
 
 def fragile(strength: float) -> Fragility:
     emotions = [
-        {"group": name, "n": 7 + place, "success": estimate(strength * (41.3 - 5 * place))}
+        GroupSuccess(group=name, n=7 + place, success=estimate(strength * (41.3 - 5 * place)))
         for place, name in enumerate(EMOTIC_CATEGORIES[:5])
     ]
     places = (("head", 31.4, 6.2), ("background", 68.6, 93.8))
     regions = [
-        {"region": name, "pixels": 1234, "changed": changed, "area": area} for name, changed, area in places
+        RegionChanges(region=name, pixels=1234, changed=changed, area=area) for name, changed, area in places
     ]
     return Fragility(emotions, regions)
 
 
-def by_queries(strength: float) -> list[dict]:
+def by_queries(strength: float) -> list[QueryCurve]:
     grid = list(range(50, 401, 50))
     return [
-        {"attack": one["attack"], "pixels": one["pixels"], "queries": grid,
-         "success": [one["success"]["value"] * (1 - np.exp(-query / 120)) for query in grid]}
+        QueryCurve(one.attack, one.pixels, grid, [one.success.value * (1 - np.exp(-query / 120)) for query in grid])
         for one in curves(strength)
     ]  # fmt: skip
 
@@ -201,23 +208,24 @@ def retrieval_analyses() -> dict:
 def emotion_evaluation(score: float, half: float = 2.0) -> dict:
     rng = np.random.default_rng(int(score))
     return {
+        "version": 2,
         "task": "emotion",
         "split": "test",
         "n": 1234,
         "metrics": {
             "map": estimate(score, half),
-            "vad_mae": {"value": 0.912, "low": 0.887, "high": 0.934},
+            "vad_mae": Interval(0.912, 0.887, 0.934),
             "f1_macro": estimate(33.3),
             "precision_macro": estimate(29.9),
             "recall_macro": estimate(51.7),
         },
-        "baselines": {"chance_map": 16.98, "constant_vad_mae": 1.009},
+        "baselines": {"map": 16.98, "vad_mae": 1.009},
         "per_category": [
             {"name": name, "ap": estimate(float(rng.uniform(10, 80)), 4), "precision": 31.5, "recall": 62.4,
              "f1": 41.8, "threshold": 0.27, "prevalence": 2.1 + 1.3 * place}
             for place, name in enumerate(EMOTIC_CATEGORIES)
         ],
-        "vad": [{"name": name, "mae": estimate(0.876, 0.02), "constant": 1.013} for name in VAD],
+        "vad": [{"name": name, "mae": estimate(0.876, 0.02), "constant": 1.013, "constant_rating": 5.0} for name in VAD],
         "per_stream": {
             stream: {"map": estimate(score - 3), "ap": [float(one) for one in rng.uniform(8, 70, 26)]}
             for stream in ("context", "body", "text")
@@ -236,7 +244,7 @@ def retrieval_evaluation(score: float) -> dict:
         "i2t_median_rank": 501,
         "t2i_median_rank": 501,
     }
-    return {"task": "retrieval", "split": "test", "n_images": 1000, "n_texts": 5000, "metrics": figures,
+    return {"version": 2, "task": "retrieval", "split": "test", "n": 1000, "n_texts": 5000, "metrics": figures,
             "baselines": baselines, "analyses": retrieval_analyses()}  # fmt: skip
 
 
@@ -248,7 +256,7 @@ def family(
     names = ("shared: image + text",) if name == "joint" else ("context", "body")
     return FamilyView(
         name,  # type: ignore[arg-type]
-        evaluation,
+        record(evaluation),
         history(12, "map" if evaluation["task"] == "emotion" else "mean_recall"),
         best_epoch=9,
         curves=curves(strength) if attacks else [],
@@ -281,7 +289,7 @@ def emotion_dataset(
         gallery=[attacked(place, families[place % len(families)].family, 1 + 4 * (place % 2)) for place in range(gallery)],
         streams=StreamComparison(
             EMOTIC_CATEGORIES,
-            {one.family: {stream: by["ap"] for stream, by in one.evaluation["per_stream"].items()} for one in families},
+            {one.family: {stream: by.ap for stream, by in one.evaluation.per_stream.items()} for one in families},
         ),
         transfers=transfers(families),
     )  # fmt: skip

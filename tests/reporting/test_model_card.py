@@ -41,7 +41,8 @@ def strong() -> dict:
 
 
 def said(evaluation: dict, task="emotion", card=None, licences=LICENCES) -> str:
-    return " ".join(limits(spec(task), card or make.card(task, synthetic=False), evaluation, licences))
+    card = card or make.card(task, synthetic=False)
+    return " ".join(limits(spec(task), card, make.record(evaluation), licences))
 
 
 def test_a_strong_model_on_real_photos_has_the_general_limits_only():
@@ -58,7 +59,7 @@ def test_a_strong_model_on_real_photos_has_the_general_limits_only():
     [
         ({"split": "val"}, "chosen on the split that is measured here"),
         ({"split": "train"}, "Measured on the samples that it was trained on"),
-        ({"metrics": {"map": {"value": 18.0, "low": 16.0, "high": 20.0}}}, "Not clearly better than guessing: 18.0 % (16.0–20.0) against 17.0 %."),
+        ({"metrics": {"map": make.estimate(18.0)}}, "Not clearly better than guessing: 18.0 % (16.0–20.0) against 17.0 %."),
         ({"metrics": {"vad_mae": make.estimate(1.0, 0.1)}}, "off by 1.000 points (0.900–1.100), not clearly better"),
         ({"n": 80}, "Fewer than 20 people measured here show Affection, Anger"),
     ],
@@ -97,7 +98,7 @@ def test_use_is_told_from_the_labels():
 @pytest.mark.parametrize("task", ["emotion", "retrieval"])
 def test_the_markdown_holds_the_figures(task):
     evaluation = strong() if task == "emotion" else make.retrieval_evaluation(20.0)
-    fields = card_fields(spec(task), manifest(), make.card(task), evaluation, LICENCES)
+    fields = card_fields(spec(task), manifest(), make.card(task), make.record(evaluation), LICENCES)
     assert "analyses" not in json.loads(json.dumps(fields, allow_nan=False))["evaluation"]
     text = to_markdown(fields)
     assert text == to_markdown(fields)
@@ -113,7 +114,7 @@ def test_the_markdown_holds_the_figures(task):
     ):
         assert part in text, part
     for raw in evaluation["metrics"].values():
-        assert f"{raw['low']:.1f}" in text
+        assert f"{raw.low:.1f}" in text
     for record in evaluation.get("per_category", ()):
         assert f"| {record['name']} | 60.0 (56.0–64.0) | 20.0 |" in text
     assert "| hf\\:b\\|c |" in text

@@ -7,6 +7,7 @@ import report_factory as make
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmer_core.record import Interval
 from mmer_core.reporting import prose
 from mmer_core.reporting.estimates import Estimate, number, significant
 from mmer_core.reporting.view import DatasetView
@@ -81,7 +82,7 @@ def test_attack_stands_beside_the_control_at_the_largest_and_smallest_k():
 
 def test_an_attack_no_better_than_its_control_is_said_to_be_so():
     family = make.family("joint", make.emotion_evaluation(42.0))
-    weak = [{**one, "success": make.estimate(9.0)} for one in family.curves]
+    weak = [one.model_copy(update={"success": make.estimate(9.0)}) for one in family.curves]
     text = told(make.emotion_dataset([replace(family, curves=weak)], gallery=0))
     assert "random pixels manage 9.0 % (not to be told apart from the attack on the joint model)" in text
 
@@ -92,7 +93,7 @@ def test_equal_attacks_name_no_easier_model():
 
 def test_control_alone_is_not_sold_as_an_attack():
     family = make.family("joint", make.emotion_evaluation(42.0))
-    control = [one for one in family.curves if one["attack"] == "random"]
+    control = [one for one in family.curves if one.attack == "random"]
     text = told(make.emotion_dataset([replace(family, curves=control)], gallery=0))
     assert "Changing 5 pixels at random changes the dominant emotion in 9.0 %" in text
     assert "as many random pixels" not in text
@@ -115,7 +116,7 @@ def test_a_model_not_clearly_above_chance_is_warned_about(score, expected):
 
 def test_vad_that_does_not_beat_the_constant_is_named():
     evaluation = make.emotion_evaluation(42.0)
-    evaluation["metrics"]["vad_mae"] = {"value": 1.0, "low": 0.98, "high": 1.02}
+    evaluation["metrics"]["vad_mae"] = Interval(1.0, 0.98, 1.02)
     text = told(make.emotion_dataset([make.family("joint", evaluation)], gallery=0))
     assert "the joint model is off by 1.000 points (0.980–1.020), which is not clearly better" in text
     assert "valence" not in told(emotion(31.0, 42.0)).lower()
@@ -131,9 +132,9 @@ def test_synthetic_data_is_said_aloud_and_real_data_is_not_called_synthetic():
 
 def test_estimate_reads_numbers_and_refuses_what_is_not_finite():
     assert Estimate.of(3) == Estimate(3.0, 3.0, 3.0)
-    assert Estimate.of({"value": 3.0, "low": float("nan"), "high": None}) == Estimate(3.0, 3.0, 3.0)
+    assert Estimate.of(Interval(3.0, float("nan"), None)) == Estimate(3.0, 3.0, 3.0)
     assert Estimate.of(None) is None
-    assert Estimate.of({"value": float("nan"), "low": 0.0, "high": 1.0}) is None
+    assert Estimate.of(Interval(float("nan"), 0.0, 1.0)) is None
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4))

@@ -73,7 +73,7 @@ def bare():
     """No attack, gallery, history, space, stream or example."""
     family = replace(
         make.family("separate", make.emotion_evaluation(31.0), attacks=False),
-        evaluation={key: value for key, value in make.emotion_evaluation(31.0).items() if key != "analyses"},
+        evaluation=make.record(make.emotion_evaluation(31.0) | {"analyses": {}}),
         history=[],
         spaces=[],
         training_seconds=None,
@@ -140,38 +140,38 @@ def test_every_figure_is_in_the_text(full):
     view = both()
     for dataset in view.datasets:
         for family in dataset.families:
-            for name, raw in family.evaluation["metrics"].items():
+            for name, raw in family.evaluation.metrics.items():
                 digits = 3 if name == "vad_mae" else 1
-                for end in raw.values():
+                for end in (raw.low, raw.value, raw.high):
                     assert f"{end:.{digits}f}" in text, name
-            for record in family.evaluation.get("per_category", ()):
-                for end in (*record["ap"].values(), record["prevalence"]):
-                    assert f"{end:.1f}".replace("-", "−") in text, record["name"]
+            for record in family.evaluation.per_category:
+                for end in (record.ap.low, record.ap.value, record.ap.high, record.prevalence):
+                    assert f"{end:.1f}".replace("-", "−") in text, record.name
             for record in family.curves:
-                assert f"{record['success']['high']:.1f}" in text
+                assert f"{record.success.high:.1f}" in text
             for record in family.fragility.emotions if family.fragility else ():
-                assert f"{record['success']['low']:.1f}" in text, record["group"]
+                assert f"{record.success.low:.1f}" in text, record.group
             for record in family.fragility.regions if family.fragility else ():
-                assert f"{record['changed']:.1f}" in text, record["region"]
-                assert f"{record['area']:.1f}" in text
+                assert f"{record.changed:.1f}" in text, record.region
+                assert f"{record.area:.1f}" in text
             for record in family.history:
                 assert f"{record['train_loss']:.4g}" in text
-            for space in family.analyses["spaces"]:
-                assert f"{space['effective_dimensionality']:.0f}" in text
-                assert f"{space['uniformity']:.2f}".replace("-", "−") in text
-            for pair in family.analyses["pairs"]:
-                assert f"{pair['cka']:.2f}" in text
-                assert f"{100 * pair.get('own_neighbours', 0.8123):.1f}" in text
-            for stream in family.analyses.get("contribution", {}).get("streams", ()):
-                for part in ("alone", "left_out", "shapley"):
-                    assert number(stream[part]["high"]) in text
-            for record in family.analyses["words"]:
-                assert record["word"] in text
-                assert f"{record['difference']['value']:.3f}".replace("-", "−") in text
+            for space in family.analyses.spaces:
+                assert f"{space.effective_dimensionality:.0f}" in text
+                assert f"{space.uniformity:.2f}".replace("-", "−") in text
+            for pair in family.analyses.pairs:
+                assert f"{pair.cka:.2f}" in text
+                assert f"{100 * (pair.own_neighbours or 0.8123):.1f}" in text
+            for stream in family.analyses.contribution.streams if family.analyses.contribution else ():
+                for part in (stream.alone, stream.left_out, stream.shapley):
+                    assert number(part.high) in text
+            for record in family.analyses.words:
+                assert record.word in text
+                assert f"{record.difference.value:.3f}".replace("-", "−") in text
         for transfer in dataset.transfers:
             assert f"{transfer.source} to {transfer.target}" in text
             for record in transfer.curves:
-                assert f"{record['success']['value']:.1f}" in text
+                assert f"{record.success.value:.1f}" in text
         for item in dataset.gallery:
             assert f"{item.queries} queries · sample {item.sample}" in text
         assert f"{dataset.card.inputs:,} inputs found" in text

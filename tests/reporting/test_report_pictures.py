@@ -88,7 +88,7 @@ def test_charts_use_the_page_colours_and_prefixed_ids():
 
 
 def test_missing_figures_leave_gaps_and_do_not_stop_the_chart():
-    evaluation = make.emotion_evaluation(31.0)
+    evaluation = make.record(make.emotion_evaluation(31.0))
     history = [{"epoch": 1, "train_loss": 1.0}, {"epoch": 2, "train_loss": 0.5, "val_map": None}]
     family = make.FamilyView("joint", evaluation, history, 2)
     assert "joint, training" in charts.training_curves([family], "h")

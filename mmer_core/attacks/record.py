@@ -1,0 +1,47 @@
+"""What attacks leave in summaries."""
+
+from typing import Literal
+
+from mmer_core.record import Interval, Number, Part, Record
+
+
+class CurvePoint(Part):
+    """Success of one attack with one ``K``.
+
+    Attributes:
+        n: Attacked images.
+        already: Further images that met the criterion unattacked; they are not counted.
+        success: Percent of ``n``.
+        median_queries: Of the successes; None without one.
+    """
+
+    attack: str
+    pixels: int
+    n: int
+    already: int
+    success: Interval
+    median_queries: Number = None
+
+
+class GroupSuccess(Part):
+    """Success on the ``n`` attacked images of one group, in percent."""
+
+    group: str
+    n: int
+    success: Interval
+
+
+class RegionChanges(Part):
+    """Changed pixels of successes in one region; ``changed`` is their share and ``area`` the region's, in percent."""
+
+    region: str
+    pixels: int
+    changed: float
+    area: float
+
+
+class CurvesSummary(Record):
+    """The summary of ``robustness`` and ``transfer`` artifacts."""
+
+    version: Literal[1] = 1
+    curves: tuple[CurvePoint, ...]

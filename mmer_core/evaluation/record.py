@@ -1,0 +1,188 @@
+"""What an evaluation leaves in its ``metrics.json``, of a model for any task; what a task lacks is empty.
+
+Shares and recalls are in percent, errors in the ratings' unit, thresholds are probabilities.
+"""
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from mmer_core.config import Family, Split
+from mmer_core.record import Interval, Number, Part, Record
+
+
+class CategoryFigures(Part):
+    """One category; ``prevalence`` is the average precision of a constant score."""
+
+    name: str
+    ap: Interval
+    precision: Number
+    recall: Number
+    f1: Number
+    threshold: Number
+    prevalence: float
+
+
+class DimensionFigures(Part):
+    """Mean absolute error of one continuous dimension, beside that of the best constant and its rating."""
+
+    name: str
+    mae: Interval
+    constant: Number
+    constant_rating: Number
+
+
+class StreamFigures(Part):
+    """The model read from one stream alone; ``ap`` has one figure for each category."""
+
+    map: Interval
+    vad_mae: Interval | None = None
+    ap: tuple[Number, ...]
+
+
+class SpaceFigures(Part):
+    """One embedding space; see `mmer_core.evaluation.embeddings` for each figure.
+
+    Attributes:
+        knn_map: mAP of the labels of each row's nearest neighbours, where there are labels.
+    """
+
+    name: str
+    n: int
+    dimensions: int
+    effective_dimensionality: int
+    variance: float
+    mean_similarity: float
+    uniformity: float
+    knn_map: Interval | None = None
+
+
+class PairFigures(Part):
+    """Two modalities of the same samples; in different spaces only ``cka`` is defined."""
+
+    first: str
+    second: str
+    cka: Number
+    paired_similarity: Number = None
+    alignment: Number = None
+    modality_gap: Number = None
+    own_neighbours: Number = None
+    own_neighbours_mixed: Number = None
+
+
+class StreamContribution(Part):
+    """What one stream adds to the mAP.
+
+    Attributes:
+        alone: mAP of this stream only.
+        left_out: How far the mAP falls without it: its unique part.
+        shapley: Its fair share, shared knowledge divided among the streams that hold it.
+    """
+
+    name: str
+    alone: Interval
+    left_out: Interval
+    shapley: Interval
+
+
+class Leader(Part):
+    """The stream that ranks a category best and, of two or more, the second best and the lead in AP between them."""
+
+    name: str
+    best: str
+    second: str | None = None
+    lead: Interval | None = None
+
+
+class Contribution(Part):
+    """mAP of all streams and of none (the mean prevalence), and what each stream adds."""
+
+    all: Interval
+    none: Interval
+    streams: tuple[StreamContribution, ...]
+    leaders: tuple[Leader, ...]
+
+
+class CategoryAgreement(Part):
+    """Agreement on one category; None where it is not defined."""
+
+    name: str
+    spearman: Number
+    kappa: Number
+
+
+class StreamAgreement(Part):
+    """How far two streams, each read alone, predict the same; means over the categories where it is defined."""
+
+    first: str
+    second: str
+    spearman: Number
+    kappa: Number
+    per_category: tuple[CategoryAgreement, ...]
+
+
+class WordSimilarity(Part):
+    """Mean similarity of captions with a word to their own images, and of all other captions (``rest``)."""
+
+    word: str
+    texts: int
+    mean: float
+    rest: float
+    difference: Interval
+
+
+class Analyses(Part):
+    """Figures of a model's spaces, modalities and words."""
+
+    spaces: tuple[SpaceFigures, ...] = ()
+    pairs: tuple[PairFigures, ...] = ()
+    contribution: Contribution | None = None
+    agreement: tuple[StreamAgreement, ...] = ()
+    words: tuple[WordSimilarity, ...] = ()
+
+
+class UnmatchedLabels(Part):
+    """Labels that only the model, or only the dataset, has."""
+
+    only_model: tuple[str, ...] = ()
+    only_dataset: tuple[str, ...] = ()
+
+
+class EvaluationRecord(Record):
+    """One model on one split.
+
+    Attributes:
+        n: Samples: people, or images.
+        n_texts: Texts, where they are queries of their own.
+        metrics: By name.
+        baselines: What no skill scores, by the name of the metric: chance, or the best constant.
+        per_stream: By stream.
+    """
+
+    version: Literal[2] = 2
+    task: str
+    split: Split
+    n: int
+    n_texts: int | None = None
+    unmatched_labels: UnmatchedLabels = UnmatchedLabels()
+    metrics: dict[str, Interval]
+    baselines: dict[str, Number]
+    per_category: tuple[CategoryFigures, ...] = ()
+    vad: tuple[DimensionFigures, ...] = ()
+    per_stream: dict[str, StreamFigures] = Field(default_factory=dict)
+    analyses: Analyses = Analyses()
+
+
+class EvaluationSummary(Record):
+    """The summary of an evaluation: each metric's value, without intervals."""
+
+    version: Literal[2] = 2
+    split: Split
+    family: Family
+    dataset: str
+    metrics: dict[str, Number]
+
+    @classmethod
+    def of(cls, record: EvaluationRecord, family: Family, dataset: str) -> Self:
+        values = {name: interval.value for name, interval in record.metrics.items()}
+        return cls(split=record.split, family=family, dataset=dataset, metrics=values)
