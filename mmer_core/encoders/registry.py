@@ -1,4 +1,4 @@
-"""Encoders by name: ``<source>:<what>``; some sources, as ``mirror:`` and ``meanmax:``, stand before another encoder.
+"""Encoders by name: ``<source>:<spec>``; some sources, such as ``mirror:`` and ``meanmax:``, wrap another encoder.
 
 A new source is a new module of this package, with a subclass of `ImageSource`, `TextSource` or one of each.
 """
@@ -26,7 +26,7 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 
     Args:
-        name: ``<source>:<what>``, by `IMAGE_SOURCES`.
+        name: ``<source>:<spec>``, by `IMAGE_SOURCES`.
         size: Input side in pixels; the weights' native side if None.
 
     Raises:
@@ -37,7 +37,7 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
 
 def load_text_encoder(name: str) -> TextEncoder:
-    """Load a frozen text encoder, on the CPU; ``<source>:<what>``, by `TEXT_SOURCES`.
+    """Load a frozen text encoder, on the CPU; ``<source>:<spec>``, by `TEXT_SOURCES`.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.
