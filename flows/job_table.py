@@ -93,6 +93,12 @@ JOBS = (
         help="Attack a model with changed pixels and print how often it was fooled.",
     ),
     Job(
+        "transfer",
+        flow="flows.transfer:transfer",
+        show="flows.transfer:print_transfer",
+        help="Show the successful attacks on each model to the others, and print how many those fall for.",
+    ),
+    Job(
         "poison",
         flow="flows.poisoning:poison",
         show="flows.results:print_poison",

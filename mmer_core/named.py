@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -22,53 +21,42 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from mmer_core.base_config import Config
 from mmer_core.errors import MmerError
 
 
-def _number(schema: dict[str, Any]) -> None:
-    """Say in which order forms show the fields: PostgreSQL does not keep that of a schema."""
-    for position, field in enumerate(schema.get("properties", {}).values()):
-        field["position"] = position
-
-
-class Options(BaseModel):
-    """Base of options and configurations: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_number)
-
-
 class Named:
-    """Something that is chosen by name: a subclass declares it, and its options as a nested ``Config``.
+    """Something that is chosen by name: a subclass declares it, and its options as a nested class ``Options``.
 
     Attributes:
         name: In configurations and tables.
         summary: What it is, in one line of ``--help``.
         refusal: The error for options that cannot work.
-        config: The options of this object.
+        options: Those of this object.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     refusal: ClassVar[type[MmerError]]
-    Config: ClassVar[type[Options]] = Options
-    config: Options
+    Options: ClassVar[type[Config]] = Config
+    options: Config
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         try:
-            self.config = self.Config(**options)
+            self.options = self.Options(**options)
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(map(str, fault['loc'])) or 'options'} is {fault['input']}: {fault['msg']}"
                 for fault in error.errors()
             )
-            known = ", ".join(self.Config.model_fields) or "none"
+            known = ", ".join(self.Options.model_fields) or "none"
             raise self.refusal(
                 f"{type(self).__name__} cannot work: {faults}; its options are {known}"
             ) from None
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in self.config)
+        options = ", ".join(f"{name}={value!r}" for name, value in self.options)
         return f"{type(self).__name__}({options})"
 
 
@@ -151,14 +139,14 @@ def chosen_from(**registries: Registry[Any]) -> Callable[[type[C]], type[C]]:
             fields[field] = (info.annotation, info)
         for registry in registries.values():
             for name, entry in registry.items():
-                if not entry.Config.model_fields:
+                if not entry.Options.model_fields:
                     continue
                 if (field := option_field(name)) in config.model_fields or field in fields:
                     raise TypeError(
                         f"{config.__name__} has a field {field} already; rename the {registry.kind}"
                     )
                 about = f"Options of the {registry.kind} {name!r}."
-                fields[field] = (entry.Config, Field(default=entry.Config(), description=about))
+                fields[field] = (entry.Options, Field(default=entry.Options(), description=about))
 
         def only_chosen(self: BaseModel, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
             return _without_unchosen(handler(self), self, registries)

@@ -6,7 +6,7 @@ from pydantic import Field
 from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import CORNERS
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 
 _GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
 
@@ -29,7 +29,7 @@ class CornerSearch(BlackBoxAttack):
     title = "Corner search"
     summary = "the best single pixels combined (Croce & Hein 2019)"
 
-    class Config(Options):
+    class Options(Config):
         ranking: float = Field(
             0.5, gt=0, lt=1, description="Share of the budget that tries pixels one by one; at least K."
         )
@@ -37,7 +37,7 @@ class CornerSearch(BlackBoxAttack):
             100, ge=1, description="How many of the best single changes are combined; at least K are."
         )
 
-    config: Config
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _Corners(self, image.shape[:2], pixels, rng, budget)
@@ -52,10 +52,10 @@ class _Corners(Search):
         super().__init__(budget)
         self._width, self._pixels, self._rng = size[1], pixels, rng
         changes = len(CORNERS) * size[0] * size[1]
-        singles = budget if pixels == 1 else max(int(attack.config.ranking * budget), pixels)
+        singles = budget if pixels == 1 else max(int(attack.options.ranking * budget), pixels)
         self._tried = rng.choice(changes, min(singles, budget, changes), replace=False)
         self._singles: list[float] = []
-        self._best = max(attack.config.best, pixels)
+        self._best = max(attack.options.best, pixels)
         self._ranked: np.ndarray | None = None
 
     def propose(self) -> Candidates | None:

@@ -5,7 +5,7 @@ from pydantic import Field
 
 from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 
 
 class DifferentialEvolution(BlackBoxAttack):
@@ -27,7 +27,7 @@ class DifferentialEvolution(BlackBoxAttack):
     title = "Differential evolution"
     summary = "differential evolution (Su et al. 2019)"
 
-    class Config(Options):
+    class Options(Config):
         population: int = Field(50, ge=4, description="Members of a generation; 400 in the paper.")
         weight: float = Field(
             0.5, gt=0, le=2, description="Weight F of the difference between two members; 0.5 in the paper."
@@ -38,10 +38,10 @@ class DifferentialEvolution(BlackBoxAttack):
             description="Most generations of children, 100 in the paper; by default what the budget pays.",
         )
 
-    config: Config
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Evolution(image.shape[:2], pixels, rng, budget, self.config)
+        return _Evolution(image.shape[:2], pixels, rng, budget, self.options)
 
 
 class _Evolution(Search):
@@ -53,7 +53,7 @@ class _Evolution(Search):
         pixels: int,
         rng: np.random.Generator,
         budget: int,
-        options: DifferentialEvolution.Config,
+        options: DifferentialEvolution.Options,
     ) -> None:
         super().__init__(budget)
         self._rng, self._weight, population = rng, options.weight, options.population

@@ -6,7 +6,7 @@ from pydantic import Field
 from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import CORNERS
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 
 
 class ExhaustiveOnePixel(BlackBoxAttack):
@@ -21,18 +21,18 @@ class ExhaustiveOnePixel(BlackBoxAttack):
     title = "One pixel, exhaustively"
     summary = "one pixel, every place and corner colour that the budget pays"
 
-    class Config(Options):
+    class Options(Config):
         stride: int | None = Field(
             None,
             ge=1,
             description="Try every so many rows and columns; by default the finest grid that the budget pays.",
         )
 
-    config: Config
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         stride = (
-            affordable_stride(image.shape[:2], budget) if self.config.stride is None else self.config.stride
+            affordable_stride(image.shape[:2], budget) if self.options.stride is None else self.options.stride
         )
         return _Sweep(image.shape[:2], pixels, budget, stride)
 

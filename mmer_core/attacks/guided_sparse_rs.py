@@ -9,7 +9,7 @@ from mmer_core.attacks.corner_search import rank_probabilities
 from mmer_core.attacks.corners import draw_corners
 from mmer_core.attacks.sparse_rs import SparseRS
 from mmer_core.attacks.victims import Screen
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 
 _GENERATION = 8  # candidates judged between two looks at what was learnt
 
@@ -32,19 +32,19 @@ class GradientGuidedSparseRS(WhiteBoxAttack):
     title = "GradientGuidedSparseRS (uses gradients)"
     summary = "random search over pixels that the model's gradient picks, so no black box"
 
-    class Config(Options):
+    class Options(Config):
         draws: int = Field(1000, ge=1, description="Single pixels estimated at a time.")
         best: int = Field(32, ge=1, description="How many of those may be tried; at least K are.")
         alpha: float = Field(
             0.3, gt=0, le=1, description="Share of the pixels exchanged to begin with, as of sparse-rs."
         )
 
-    config: Config
+    options: Options
 
     def _search(
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
     ) -> Search:
-        return _Screening(self.config, screen, image, pixels, rng, budget)
+        return _Screening(self.options, screen, image, pixels, rng, budget)
 
 
 class _Screening(Search):
@@ -52,7 +52,7 @@ class _Screening(Search):
 
     def __init__(
         self,
-        options: GradientGuidedSparseRS.Config,
+        options: GradientGuidedSparseRS.Options,
         screen: Screen,
         image: np.ndarray,
         pixels: int,

@@ -5,7 +5,7 @@ from pydantic import Field
 
 from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 
 _GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
 
@@ -29,13 +29,13 @@ class Pixle(BlackBoxAttack):
     title = "Pixle (copied pixels)"
     summary = "copies of the image's own pixels (Pomponi et al. 2022)"
 
-    class Config(Options):
+    class Options(Config):
         stages: int = Field(
             5, ge=1, description="Stages that share budget and pixels; 20 restarts in the paper."
         )
         side: int = Field(10, ge=1, description="Longest side of a copied patch in pixels; 10 in the paper.")
 
-    config: Config
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _Rearrangement(self, image, pixels, rng, budget)
@@ -48,9 +48,9 @@ class _Rearrangement(Search):
         self, attack: Pixle, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int
     ) -> None:
         super().__init__(budget)
-        self._image, self._pixels, self._rng, self._side = image, pixels, rng, attack.config.side
+        self._image, self._pixels, self._rng, self._side = image, pixels, rng, attack.options.side
         # A stage without a query could keep nothing.
-        self._stages, self._stage = max(min(attack.config.stages, pixels, budget), 1), 0
+        self._stages, self._stage = max(min(attack.options.stages, pixels, budget), 1), 0
         self._places = self._sources = np.empty(0, dtype=np.int64)
         self._kept = self._lowest = np.inf
         self._leader = (self._places, self._sources)

@@ -6,7 +6,7 @@ from pydantic import Field
 from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import draw_corners
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 
 _SPAN = 10_000  # queries that the published schedule was written for
 _UNTIL = np.array([0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
@@ -34,7 +34,7 @@ class SparseRS(BlackBoxAttack):
     title = "Sparse-RS"
     summary = "random search over sets of pixels (Croce et al. 2022)"
 
-    class Config(Options):
+    class Options(Config):
         alpha: float = Field(
             0.3,
             gt=0,
@@ -45,13 +45,13 @@ class SparseRS(BlackBoxAttack):
             True, description="Stretch the schedule, written for 10,000 queries, to the budget."
         )
 
-    config: Config
+    options: Options
 
     def exchanged(self, query: int, pixels: int, budget: int) -> int:
         """How many of ``K`` pixels the query of that number, from 1, exchanges; 1 to ``K``."""
-        place = query * _SPAN // budget if self.config.rescale else query
+        place = query * _SPAN // budget if self.options.rescale else query
         divisor = _DIVISORS[np.searchsorted(_UNTIL, place)]
-        return max(int(self.config.alpha / divisor * pixels), 1)
+        return max(int(self.options.alpha / divisor * pixels), 1)
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _RandomSearch(self, image.shape[:2], pixels, rng, budget)

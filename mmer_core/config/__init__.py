@@ -5,10 +5,8 @@ One field here is one flag of the command line, one box of the form in the Prefe
 artifact's key, so settings that only say *where* and *how fast* live apart, in `RuntimeConfig`.
 """
 
+from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig, EmotionCriterion, MatchCriterion, SearchConfig
-from mmer_core.config.base import Config, Split
-from mmer_core.config.datasets import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
-from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
 from mmer_core.config.jobs import (
     EvaluateJob,
     FinetuneJob,
@@ -25,10 +23,12 @@ from mmer_core.config.jobs import (
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
-from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import RuntimeConfig
-from mmer_core.config.training import FinetuneConfig, TaskTraining, TrainingConfig
+from mmer_core.config.training import TaskTraining, TrainingConfig
+from mmer_core.datasets.config import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
+from mmer_core.encoders.config import WRAPPERS, EncoderConfig, FinetuneConfig, bare_name
+from mmer_core.paths import Place
 
 __all__ = [
     "FAMILIES",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from mmer_core.attacks.registry import ATTACKS
-from mmer_core.config.base import Config, Split
+from mmer_core.base_config import Config, Split
 from mmer_core.named import chosen_from, option_field
 
 EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]

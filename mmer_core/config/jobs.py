@@ -4,16 +4,16 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig
-from mmer_core.config.base import Config, Split
-from mmer_core.config.datasets import DatasetCardConfig, IngestConfig
-from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
-from mmer_core.config.paths import Place
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import RuntimeConfig
 from mmer_core.config.training import FinetuneConfig, TrainingConfig
+from mmer_core.datasets.config import DatasetCardConfig, IngestConfig
+from mmer_core.encoders.config import EncoderConfig
+from mmer_core.paths import Place
 
 
 class IngestJob(Config):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.base_config import Config
 from mmer_core.named import chosen_from
 from mmer_core.poisoning.registry import CONTROLS, DETECTORS, POISON_ATTACKS, TRIGGERS
 

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmer_core.config.base import Config
-from mmer_core.config.paths import Place, given
+from mmer_core.base_config import Config
+from mmer_core.paths import Place, given
 
 
 class RuntimeConfig(Config):

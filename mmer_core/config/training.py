@@ -1,10 +1,11 @@
-"""Training the heads, and adapting encoders."""
+"""Training the heads."""
 
-from typing import Any, Literal
+from typing import Any, Self
 
 from pydantic import Field
 
-from mmer_core.config.base import Config
+from mmer_core.base_config import Config
+from mmer_core.encoders.config import FinetuneConfig
 from mmer_core.named import chosen_from
 from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 
@@ -100,6 +101,12 @@ class TaskTraining(TrainingConfig):
     learning_rate: float
     contrastive: str = "infonce"
 
+    @classmethod
+    def of_finetuning(cls, config: FinetuneConfig) -> Self:
+        """The loop that adapts encoders."""
+        shared = {"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
+        return cls(**config.model_dump(include=shared), patience=config.epochs)
+
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "emotion": {
@@ -117,39 +124,3 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "contrastive": "grouped_infonce",
     },
 }
-
-
-class FinetuneConfig(Config):
-    """Adapting an encoder's own weights to a dataset, before its features are cached."""
-
-    method: Literal["lora", "last"] = Field(
-        "lora",
-        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and what "
-        "comes after it.",
-    )
-    towers: Literal["both", "image", "text"] = Field(
-        "both", description="Encoders to adapt; the other stays as it is."
-    )
-    rank: int = Field(8, ge=1, description="Rank of the additions of lora.")
-    alpha: float = Field(16.0, gt=0, description="The additions of lora are scaled by alpha / rank.")
-    targets: tuple[str, ...] = Field(
-        (),
-        description="Names of the linear layers that lora adds to; by default an attention's queries and values.",
-    )
-    epochs: int = Field(
-        3, ge=1, description="Passes over the training split; the best by validation is kept."
-    )
-    batch_size: int = Field(64, ge=2, description="Samples a step.")
-    learning_rate: float = Field(
-        1e-4, gt=0, le=1e6, description="Peak learning rate of AdamW (cosine decay)."
-    )
-    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
-    seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
-
-    def training(self) -> TaskTraining:
-        """The same as parameters of the training loop."""
-        fields = self.model_dump(
-            include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
-        )
-        return TaskTraining(**fields, patience=self.epochs)

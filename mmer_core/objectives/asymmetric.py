@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import CategoryObjective
 
 
@@ -26,14 +26,14 @@ class AsymmetricLoss(CategoryObjective):
     name = "asymmetric"
     summary = "fades easy negatives faster than positives (Ridnik et al. 2021)"
 
-    class Config(Options):
+    class Options(Config):
         gamma_neg: float = Field(4.0, ge=0, description="How fast easy negatives fade.")
         gamma_pos: float = Field(1.0, ge=0, description="How fast easy positives fade.")
         margin: float = Field(
             0.05, ge=0, lt=1, description="Probability below which a negative costs nothing."
         )
 
-    config: Config
+    options: Options
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of ``logits (B, C)`` against 0/1 ``targets (B, C)``; a scalar."""
@@ -41,8 +41,8 @@ class AsymmetricLoss(CategoryObjective):
         # A floor instead of 0 keeps log, and the gradient of a power below 1, finite.
         floor = torch.finfo(logits.dtype).tiny
         miss = torch.sigmoid(-logits).clamp(min=floor)  # (B, C), 1 - p
-        positive = -(miss**self.config.gamma_pos) * functional.logsigmoid(logits)
-        shifted = (torch.sigmoid(logits) - self.config.margin).clamp(min=floor)  # (B, C), q
+        positive = -(miss**self.options.gamma_pos) * functional.logsigmoid(logits)
+        shifted = (torch.sigmoid(logits) - self.options.margin).clamp(min=floor)  # (B, C), q
         # 1 - q = (1 - p) + margin where q is above 0, else 1.
-        negative = -(shifted**self.config.gamma_neg) * torch.log((miss + self.config.margin).clamp(max=1))
+        negative = -(shifted**self.options.gamma_neg) * torch.log((miss + self.options.margin).clamp(max=1))
         return (targets * positive + (1 - targets) * negative).mean()

@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import ContrastiveObjective
 from mmer_core.objectives.pairs import negatives
 
@@ -27,12 +27,12 @@ class CosineMarginLoss(ContrastiveObjective):
     name = "cosine_margin"
     summary = "matches pulled together, negatives pushed below a margin"
 
-    class Config(Options):
+    class Options(Config):
         margin: float = Field(
             0.2, ge=-1, le=1, description="Cosine similarity that negatives may keep for free."
         )
 
-    config: Config
+    options: Options
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.
@@ -43,5 +43,5 @@ class CosineMarginLoss(ContrastiveObjective):
         """
         similarity = image @ text.T  # (B, B)
         negative = negatives(image_id)
-        pushed = torch.where(negative, (similarity - self.config.margin).clamp(min=0), 0)
+        pushed = torch.where(negative, (similarity - self.options.margin).clamp(min=0), 0)
         return (1 - similarity.diagonal()).mean() + pushed.sum() / negative.sum().clamp(min=1)

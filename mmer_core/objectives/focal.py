@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import CategoryObjective
 
 
@@ -23,13 +23,13 @@ class FocalLoss(CategoryObjective):
     name = "focal"
     summary = "fades easy samples (Lin et al. 2017)"
 
-    class Config(Options):
+    class Options(Config):
         gamma: float = Field(2.0, ge=0, description="How fast easy samples fade; 0 gives cross-entropy.")
         alpha: float | None = Field(
             0.25, ge=0, le=1, description="Weight of positives; negatives get 1 - alpha."
         )
 
-    config: Config
+    options: Options
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of ``logits (B, C)`` against 0/1 ``targets (B, C)``; a scalar."""
@@ -39,7 +39,7 @@ class FocalLoss(CategoryObjective):
         # The floor keeps the gradient of the power finite for gamma below 1.
         floor = torch.finfo(logits.dtype).tiny
         miss = torch.sigmoid(logits * (1 - 2 * targets)).clamp(min=floor)  # (B, C)
-        loss = miss**self.config.gamma * cross_entropy
-        if self.config.alpha is not None:
-            loss = loss * (self.config.alpha * targets + (1 - self.config.alpha) * (1 - targets))
+        loss = miss**self.options.gamma * cross_entropy
+        if self.options.alpha is not None:
+            loss = loss * (self.options.alpha * targets + (1 - self.options.alpha) * (1 - targets))
         return loss.mean()

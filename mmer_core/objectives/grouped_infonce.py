@@ -5,7 +5,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import ContrastiveObjective
 
 
@@ -35,14 +35,14 @@ class GroupedInfoNCE(ContrastiveObjective):
     summary = "the same with all captions of an image at once, for captioned datasets"
     grouped = True
 
-    class Config(Options):
+    class Options(Config):
         hardness: float = Field(
             0.0,
             ge=0,
             description="The closer a negative, the more it counts, by the power of this; 0 for all the same.",
         )
 
-    config: Config
+    options: Options
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (P, D)``; a scalar.
@@ -62,8 +62,8 @@ class GroupedInfoNCE(ContrastiveObjective):
 
     def _weighted(self, logits: Tensor, own: Tensor, dim: int) -> Tensor:
         """Logits ``(P, B)`` plus the logarithm of each negative's weight among those along a dimension."""
-        if not self.config.hardness or bool(own.all()):
+        if not self.options.hardness or bool(own.all()):
             return logits
-        weight = (self.config.hardness * logits).masked_fill(own, -torch.inf)
+        weight = (self.options.hardness * logits).masked_fill(own, -torch.inf)
         mean = weight.logsumexp(dim, keepdim=True) - (~own).sum(dim, keepdim=True).log()
-        return torch.where(own, logits, logits + self.config.hardness * logits - mean)
+        return torch.where(own, logits, logits + self.options.hardness * logits - mean)

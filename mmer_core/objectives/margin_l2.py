@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import ContinuousObjective
 
 
@@ -22,14 +22,14 @@ class MarginL2(ContinuousObjective):
     name = "margin_l2"
     summary = "squared, but free within a margin (Kosti et al. 2020)"
 
-    class Config(Options):
+    class Options(Config):
         margin: float = Field(
             1.0, ge=0, description="Largest error that costs nothing, in points of the rating."
         )
 
-    config: Config
+    options: Options
 
     def forward(self, predictions: Tensor, ratings: Tensor) -> Tensor:
         """Loss of ``predictions (B, V)`` against ``ratings (B, V)``; a scalar."""
         error = predictions - ratings.to(predictions.dtype)
-        return torch.where(error.abs() > self.config.margin, error**2, 0).mean()
+        return torch.where(error.abs() > self.options.margin, error**2, 0).mean()

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import ContrastiveObjective
 from mmer_core.objectives.pairs import negatives, same_image
 
@@ -34,16 +34,16 @@ class SigmoidLoss(ContrastiveObjective):
     name = "siglip"
     summary = "every pair is a binary question (Zhai et al. 2023)"
 
-    class Config(Options):
+    class Options(Config):
         bias: float = Field(
             -10.0, description="Start of the learned bias; -10 in the paper, for the many negatives."
         )
 
-    config: Config
+    options: Options
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.bias = nn.Parameter(torch.tensor(self.config.bias))
+        self.bias = nn.Parameter(torch.tensor(self.options.bias))
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.

@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import ContinuousObjective
 
 
@@ -24,13 +24,13 @@ class SmoothL1(ContinuousObjective):
     name = "smooth_l1"
     summary = "squared near the truth, linear far from it (Huber)"
 
-    class Config(Options):
+    class Options(Config):
         beta: float = Field(
             1.0, gt=0, description="Error, in points of the rating, from which the loss is linear."
         )
 
-    config: Config
+    options: Options
 
     def forward(self, predictions: Tensor, ratings: Tensor) -> Tensor:
         """Loss of ``predictions (B, V)`` against ``ratings (B, V)``; a scalar."""
-        return functional.smooth_l1_loss(predictions, ratings.to(predictions.dtype), beta=self.config.beta)
+        return functional.smooth_l1_loss(predictions, ratings.to(predictions.dtype), beta=self.options.beta)

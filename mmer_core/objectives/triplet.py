@@ -4,7 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmer_core.named import Options
+from mmer_core.base_config import Config
 from mmer_core.objectives.base import ContrastiveObjective
 from mmer_core.objectives.pairs import negatives
 
@@ -26,12 +26,12 @@ class TripletLoss(ContrastiveObjective):
     name = "triplet"
     summary = "hinge on the hardest negative (Faghri et al. 2018)"
 
-    class Config(Options):
+    class Options(Config):
         margin: float = Field(
             0.2, ge=0, description="By how much a match must beat the hardest negative, in cosine similarity."
         )
 
-    config: Config
+    options: Options
 
     def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
         """Loss of unit rows ``image (B, D)`` and ``text (B, D)``; a scalar.
@@ -45,6 +45,6 @@ class TripletLoss(ContrastiveObjective):
         others = similarity.masked_fill(~negatives(image_id), -torch.inf)
         hardest_text, hardest_image = others.amax(dim=1), others.amax(dim=0)  # (B,), -inf without a negative
         hinges = [
-            (self.config.margin + hardest - match).clamp(min=0) for hardest in (hardest_text, hardest_image)
+            (self.options.margin + hardest - match).clamp(min=0) for hardest in (hardest_text, hardest_image)
         ]
         return sum(hinges, torch.zeros_like(match)).mean()

@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmer_core.base_config import Config
 from mmer_core.errors import ConfigError
-from mmer_core.named import Options
 from mmer_core.objectives.base import CategoryObjective
 
 
@@ -26,7 +26,7 @@ class WeightedMSE(CategoryObjective):
     name = "weighted_mse"
     summary = "squared error of probabilities, rare categories weigh more (Kosti et al. 2020)"
 
-    class Config(Options):
+    class Options(Config):
         weights: Literal["mean", "static", "dynamic"] = Field(
             "dynamic",
             description="Weights of the categories: all the same (mean), or more for the rare ones of the training split "
@@ -36,7 +36,7 @@ class WeightedMSE(CategoryObjective):
             1.2, gt=1, description="The paper's c: the larger, the less rare categories stand out."
         )
 
-    config: Config
+    options: Options
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -45,7 +45,7 @@ class WeightedMSE(CategoryObjective):
         self.register_buffer("prevalence", None, persistent=False)
 
     def fit(self, labels: Tensor) -> None:
-        if self.config.weights == "static":
+        if self.options.weights == "static":
             self.prevalence = labels.float().mean(dim=0)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -55,9 +55,9 @@ class WeightedMSE(CategoryObjective):
         return (error * self._category_weights(targets)).sum(dim=1).mean()
 
     def _category_weights(self, targets: Tensor) -> Tensor:
-        if self.config.weights == "mean":
+        if self.options.weights == "mean":
             return targets.new_full((targets.shape[1],), 1 / targets.shape[1])
-        if self.config.weights == "dynamic":
+        if self.options.weights == "dynamic":
             share = targets.mean(dim=0)
         elif self.prevalence is None:
             raise ConfigError(
@@ -65,4 +65,4 @@ class WeightedMSE(CategoryObjective):
             )
         else:
             share = self.prevalence.to(targets.dtype)
-        return 1 / torch.log(self.config.offset + share)  # (C,)
+        return 1 / torch.log(self.options.offset + share)  # (C,)

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.named import Options
 from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.plans import Mode, PoisonPlan, clean_label
 from mmer_core.poisoning.poison import PoisonAttack, TrainingSet
@@ -94,7 +94,7 @@ class Batch:
     groups: Tensor
 
 
-class CraftingOptions(Options):
+class CraftingOptions(Config):
     """Options of every crafted attack."""
 
     iterations: int = Field(200, ge=1, description="Gradient steps.")
@@ -113,7 +113,7 @@ class CraftedAttack(PoisonAttack):
     """
 
     divisible: ClassVar[bool] = True
-    config: CraftingOptions
+    options: CraftingOptions
 
     def plan(self, train: TrainingSet, count: int, mode: Mode, seed: int) -> PoisonPlan:
         plan = clean_label(train.carriers, 1, count, mode=mode, seed=seed)
@@ -202,10 +202,10 @@ class CraftedAttack(PoisonAttack):
     ) -> Batch:
         device = encoders[0].device
         noise = np.zeros(bases.shape, np.float32)
-        if self.config.noise:
+        if self.options.noise:
             for at, name in enumerate(ids):
                 stream = random_stream(seed, self.name, name)
-                noise[at] = stream.uniform(-self.config.noise, self.config.noise, bases[at].shape)
+                noise[at] = stream.uniform(-self.options.noise, self.options.noise, bases[at].shape)
         clean = _as_float(bases, device)
         of = torch.from_numpy(rows).to(device)
         return Batch(

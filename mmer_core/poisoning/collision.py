@@ -39,7 +39,7 @@ class FeatureCollision(CraftedAttack):
         "images of the target, crafted so that the encoder takes them for other images (Shafahi et al. 2018)"
     )
 
-    class Config(CraftingOptions):
+    class Options(CraftingOptions):
         beta: float = Field(
             0.25, ge=0, description="Weight of looking like the base; 0.25 in the paper, 0 for none."
         )
@@ -57,18 +57,18 @@ class FeatureCollision(CraftedAttack):
         )
         step: float = Field(4.0, gt=0, description="Size of the first step in gray levels.")
 
-    config: Config
+    options: Options
 
     def scaled_beta(self, width: float, size: tuple[int, int]) -> float:
         """``beta`` for ``D`` = ``width`` features of ``(H, W)`` images."""
-        return self.config.beta * (width / (3 * size[0] * size[1])) ** 2
+        return self.options.beta * (width / (3 * size[0] * size[1])) ** 2
 
     def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
-        marked = (1 - self.config.opacity) * batch.bases + self.config.opacity * batch.targets
+        marked = (1 - self.options.opacity) * batch.bases + self.options.opacity * batch.targets
         width = sum(encoder.width for encoder in encoders) / len(encoders)
         beta = self.scaled_beta(width, encoders[0].size)
         splitting = _Splitting(self, encoders, batch, marked, beta)
-        for _ in range(self.config.iterations):
+        for _ in range(self.options.iterations):
             splitting.advance()
         return splitting.best
 
@@ -85,11 +85,11 @@ class _Splitting:
         beta: float,
     ) -> None:
         self._attack, self._encoders, self._batch = attack, encoders, batch
-        self._beta, self._anchor = beta, project(marked, batch.bases, attack.config.eps)
+        self._beta, self._anchor = beta, project(marked, batch.bases, attack.options.eps)
         # The mean over the encoders is taken of what they are asked, which is smaller than what they answer.
         self._weight = 1 / len(encoders)
         self._mix = 2 * self._weight * torch.eye(len(marked), device=marked.device)
-        start = project(self._anchor + batch.start - batch.bases, batch.bases, attack.config.eps)
+        start = project(self._anchor + batch.start - batch.bases, batch.bases, attack.options.eps)
         self._trial = start
         self._kept = self._gradient = start  # both are set by the first pass, which is always kept
         self.best = start
@@ -138,7 +138,7 @@ class _Splitting:
 
     def _first_lambda(self, gradient: Tensor) -> Tensor:
         rms = gradient.square().mean(dim=(1, 2, 3)).sqrt()
-        return self._attack.config.step / rms.clamp(min=torch.finfo(rms.dtype).tiny)
+        return self._attack.options.step / rms.clamp(min=torch.finfo(rms.dtype).tiny)
 
     def _step(self) -> Tensor:
         assert self._lambda is not None
@@ -147,7 +147,7 @@ class _Splitting:
         # The proximal point of lambda * beta * ||x - b||^2 / 2, as the paper writes it.
         weight = size * self._beta
         backward = torch.addcmul(forward, weight, self._anchor).div_(1 + weight)
-        return project(backward, self._batch.bases, self._attack.config.eps)
+        return project(backward, self._batch.bases, self._attack.options.eps)
 
 
 def project(pixels: Tensor, bases: Tensor, eps: int | None) -> Tensor:

@@ -29,25 +29,25 @@ class BullseyePolytope(CraftedAttack):
     summary = "the same, by the mean of several poisons (Aghakhani et al. 2021)"
     divisible = False
 
-    class Config(CraftingOptions):
+    class Options(CraftingOptions):
         eps: int = Field(
             25, ge=1, le=255, description="Largest change of a value in gray levels; 25 in the paper."
         )
         rate: float = Field(2.0, gt=0, description="Learning rate of Adam in gray levels; 2 in the paper.")
 
-    config: Config
+    options: Options
 
     def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
-        poisons = project(batch.start, batch.bases, self.config.eps).clone()
-        optimiser = torch.optim.Adam([poisons], lr=self.config.rate)
+        poisons = project(batch.start, batch.bases, self.options.eps).clone()
+        optimiser = torch.optim.Adam([poisons], lr=self.options.rate)
         terms = [_term(batch.groups, target) for target in batch.features]
-        for _ in range(self.config.iterations):
+        for _ in range(self.options.iterations):
             gradients = [
                 pull(encoder, poisons, *term)[1] for encoder, term in zip(encoders, terms, strict=True)
             ]
             poisons.grad = torch.stack(gradients).mean(dim=0)
             optimiser.step()
-            poisons.copy_(project(poisons, batch.bases, self.config.eps))
+            poisons.copy_(project(poisons, batch.bases, self.options.eps))
         return poisons
 
 

@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.named import Named, Options
+from mmer_core.named import Named
 from mmer_core.seeding import random_stream
 
 Level = Annotated[int, Field(ge=0, le=255)]
 
 
-class TriggerOptions(Options):
+class TriggerOptions(Config):
     """Options of every trigger."""
 
     opacity: float = Field(1.0, gt=0, le=1, description="How much of the image it covers; 1 for all.")
@@ -28,7 +29,7 @@ class Trigger(Named, ABC):
     """
 
     refusal = PoisonError
-    config: TriggerOptions
+    options: TriggerOptions
 
     @abstractmethod
     def pattern(self, size: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
@@ -49,7 +50,7 @@ class Trigger(Named, ABC):
         places, colours = self.pattern((images.shape[1], images.shape[2]))
         triggered = np.array(images)
         below = triggered[:, places[:, 0], places[:, 1]].astype(np.float64)  # (B, K, 3)
-        blend = (1 - self.config.opacity) * below + self.config.opacity * colours
+        blend = (1 - self.options.opacity) * below + self.options.opacity * colours
         triggered[:, places[:, 0], places[:, 1]] = np.rint(blend).astype(np.uint8)
         return triggered
 
@@ -60,17 +61,17 @@ class PixelTrigger(Trigger):
     name = "pixels"
     summary = "a few single pixels at drawn places"
 
-    class Config(TriggerOptions):
+    class Options(TriggerOptions):
         pixels: int = Field(16, ge=1, description="How many pixels.")
 
-    config: Config
+    options: Options
 
     def pattern(self, size: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        if self.config.pixels > size[0] * size[1]:
-            raise PoisonError(f"{self.config.pixels} pixels do not fit into an image of {size}; give fewer")
-        stream = random_stream(self.config.seed, self.name, self.config.pixels, *size)
-        flat = stream.choice(size[0] * size[1], self.config.pixels, replace=False)
-        colours = 255 * stream.integers(0, 2, (self.config.pixels, 3), dtype=np.uint8)
+        if self.options.pixels > size[0] * size[1]:
+            raise PoisonError(f"{self.options.pixels} pixels do not fit into an image of {size}; give fewer")
+        stream = random_stream(self.options.seed, self.name, self.options.pixels, *size)
+        flat = stream.choice(size[0] * size[1], self.options.pixels, replace=False)
+        colours = 255 * stream.integers(0, 2, (self.options.pixels, 3), dtype=np.uint8)
         return np.stack(np.divmod(flat, size[1]), axis=1).astype(np.int64), colours
 
 
@@ -80,7 +81,7 @@ class PatchTrigger(Trigger):
     name = "patch"
     summary = "a square, checkerboard or solid, in a corner or at a drawn place"
 
-    class Config(TriggerOptions):
+    class Options(TriggerOptions):
         side: int = Field(16, ge=1, description="Side of the square in pixels.")
         look: Literal["checkerboard", "solid"] = Field(
             "checkerboard", description="Black and white pixels, or one colour."
@@ -92,23 +93,23 @@ class PatchTrigger(Trigger):
             (255, 0, 255), description="Of a solid patch: red, green, blue in 0..255."
         )
 
-    config: Config
+    options: Options
 
     def pattern(self, size: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        if self.config.side > min(size):
+        if self.options.side > min(size):
             raise PoisonError(
-                f"a patch of {self.config.side} pixels does not fit into an image of {size}; give a smaller"
+                f"a patch of {self.options.side} pixels does not fit into an image of {size}; give a smaller"
             )
-        y, x = (axis.ravel() for axis in np.indices((self.config.side, self.config.side)))
+        y, x = (axis.ravel() for axis in np.indices((self.options.side, self.options.side)))
         top, left = self._corner(size)
-        colours = np.empty((self.config.side**2, 3), np.uint8)
-        colours[:] = self.config.colour if self.config.look == "solid" else 255 * ((y + x) % 2)[:, None]
+        colours = np.empty((self.options.side**2, 3), np.uint8)
+        colours[:] = self.options.colour if self.options.look == "solid" else 255 * ((y + x) % 2)[:, None]
         return np.stack([top + y, left + x], axis=1).astype(np.int64), colours
 
     def _corner(self, size: tuple[int, int]) -> tuple[int, int]:
-        free = (size[0] - self.config.side, size[1] - self.config.side)
-        if self.config.place == "random":
-            stream = random_stream(self.config.seed, self.name, self.config.side, *size)
+        free = (size[0] - self.options.side, size[1] - self.options.side)
+        if self.options.place == "random":
+            stream = random_stream(self.options.seed, self.name, self.options.side, *size)
             return int(stream.integers(free[0] + 1)), int(stream.integers(free[1] + 1))
-        vertical, horizontal = self.config.place.split("-")
+        vertical, horizontal = self.options.place.split("-")
         return free[0] * (vertical == "bottom"), free[1] * (horizontal == "right")

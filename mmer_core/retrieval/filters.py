@@ -1,4 +1,4 @@
-"""Which rows of an index a search may find."""
+"""Filters: which rows of an index a search may return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that a result meets, all of them.
+    """Conditions that a result must all meet.
 
     Attributes:
-        splits: It stands in one of these, where any is named.
-        labels: It has every one of these.
-        ratings: By dimension (`RATINGS`), the least and the largest rating, both included.
+        splits: Its split is one of these, if any are given.
+        labels: It has all of these labels.
+        ratings: Lower and upper bound by dimension (`RATINGS`), both inclusive.
     """
 
     splits: Sequence[str] = ()
@@ -33,16 +33,16 @@ class Filter:
         return bool(self.splits or self.labels or self.ratings)
 
     def mask(self, table: SideTable, live: Mask | None = None) -> Mask:
-        """``(N,)`` rows that meet all conditions.
+        """``(N,)`` bool: the rows that meet all conditions.
 
         Args:
-            live: ``(N,)`` rows that are still there; None when all of them are.
+            live: ``(N,)`` bool: the rows that are not deleted; None if all are live.
 
         Raises:
-            ConfigError: Nothing of what is there has what a condition asks about, or no such split or label.
+            ConfigError: The remaining rows lack the data for a condition, or have no such split or label.
         """
         if live is not None and not live.any():
-            return live  # in an empty index nothing is found, whatever is asked for
+            return live  # an empty index has no results, whatever the filter
         allowed = np.ones(len(table), dtype=bool) if live is None else live.copy()
         if self.splits:
             allowed &= _in_splits(table, self.splits, live)
@@ -54,16 +54,16 @@ class Filter:
 
 
 def choices(table: SideTable, live: Mask | None = None) -> dict[str, list[str]]:
-    """What a filter may ask for, by its kind: the names that rows of the table have, sorted.
+    """The values that a filter can use, by kind: the names that occur in the table's rows, sorted.
 
     Args:
-        live: ``(N,)`` rows that are still there; None when all of them are.
+        live: ``(N,)`` bool: the rows that are not deleted; None if all are live.
     """
     found: dict[str, list[str]] = {"splits": [], "labels": [], "ratings": []}
     if "split" in table.columns:
-        found["splits"] = _names(_there(table.column("split"), live))
+        found["splits"] = _names(_live_rows(table.column("split"), live))
     if "labels" in table.columns:
-        found["labels"] = _names(_there(table.column("labels"), live).combine_chunks().flatten())
+        found["labels"] = _names(_live_rows(table.column("labels"), live).combine_chunks().flatten())
     found["ratings"] = [
         name for name in RATINGS if name in table.columns and _is_rated(_ratings(table, name), live)
     ]
@@ -76,7 +76,7 @@ def _names(column: pa.ChunkedArray | pa.Array) -> list[str]:
 
 def _in_splits(table: SideTable, splits: Sequence[str], live: Mask | None) -> Mask:
     column = _column(table, "split")
-    known = set(_names(_there(column, live)))
+    known = set(_names(_live_rows(column, live)))
     for split in splits:
         if split not in known:
             raise ConfigError(f"the index has no split {split!r}; it has {_listed(known)}")
@@ -109,8 +109,8 @@ def _rated(table: SideTable, name: str, interval: Interval, live: Mask | None) -
     return (values >= low) & (values <= high)
 
 
-def _there(column: pa.ChunkedArray, live: Mask | None) -> pa.ChunkedArray:
-    """The rows of a column that are there."""
+def _live_rows(column: pa.ChunkedArray, live: Mask | None) -> pa.ChunkedArray:
+    """The live rows of a column."""
     return column if live is None else column.filter(live)
 
 
@@ -119,7 +119,7 @@ def _is_rated(values: npt.NDArray[np.float64], live: Mask | None) -> bool:
 
 
 def _ratings(table: SideTable, name: str) -> npt.NDArray[np.float64]:
-    """``(N,)``, NaN where nothing was rated."""
+    """``(N,)`` float64, NaN if not rated."""
     return _column(table, name).to_numpy().astype(float)
 
 

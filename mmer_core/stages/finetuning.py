@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mmer_core.config import EncoderConfig, FinetuneConfig
+from mmer_core.config import EncoderConfig, FinetuneConfig, TaskTraining
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import (
     ImageEncoder,
@@ -50,7 +50,7 @@ def finetune(
             learner = _learner(dataset, config, encoders, loaded)
         progression = fit(
             learner,
-            config.training(),
+            TaskTraining.of_finetuning(config),
             device=context.device,
             precision=context.runtime.precision,
             checkpoints=workspace.scratch,

@@ -171,7 +171,7 @@ def test_an_attack_is_found_by_its_name():
     for name, attack in ATTACKS.items():
         assert attack.name == name
         assert type(ATTACKS.make(name)) is attack
-    assert ATTACKS.make("de", population=7).config.population == 7
+    assert ATTACKS.make("de", population=7).options.population == 7
     with pytest.raises(AttackError, match="sparse-rs"):
         ATTACKS.make("gradient")
 

@@ -51,9 +51,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _of_the_project(root: Path) -> list[str]:
     """Imported modules of a copy of the project, those of its tests included."""
     places = tuple(f"{root / name}/" for name in (*OURS, "tests"))
-    return [
-        name for name, one in sys.modules.items() if (getattr(one, "__file__", None) or "").startswith(places)
-    ]
+    files = {name: vars(module).get("__file__") or "" for name, module in sys.modules.copy().items()}
+    return [name for name, file in files.items() if file.startswith(places)]
 
 
 @pytest.mark.parametrize("name", TESTS)

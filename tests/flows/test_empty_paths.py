@@ -54,8 +54,8 @@ def test_an_empty_path_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "--config", ""], "--config wants a file"),
-        (["train", "--config= "], "--config wants a file"),
+        (["train", "--config", ""], "--config needs a file"),
+        (["train", "--config= "], "--config needs a file"),
         (["artifacts", "verify", ""], "'' is no kind of artifact"),
         (["artifacts", "gc", "--cache-gb", "1e300"], "--cache-gb 1e300: input should be less than or equal"),
         (["evaluate", "--zero-shot", "hf:"], "'hf:'"),

@@ -30,6 +30,7 @@ def results(study: Study) -> dict[str, object]:
         "index": index,
         "update-index": index,
         "robustness": robustness,
+        "transfer": [str(one.key) for one in study.store.list("transfer")],
     }
 
 

@@ -33,18 +33,18 @@ def slow_collision(
 ) -> np.ndarray:
     b, t = torch.tensor(base).float(), torch.tensor(target).float()
     goal = features(encoder, t)
-    beta = attack.config.beta * WIDTH**2 / (3 * SIDE * SIDE) ** 2
+    beta = attack.options.beta * WIDTH**2 / (3 * SIDE * SIDE) ** 2
 
     def within(image: torch.Tensor) -> torch.Tensor:
-        if attack.config.eps is not None:
-            image = torch.minimum(torch.maximum(image, b - attack.config.eps), b + attack.config.eps)
+        if attack.options.eps is not None:
+            image = torch.minimum(torch.maximum(image, b - attack.options.eps), b + attack.options.eps)
         return image.clamp(0, 255)
 
-    marked = within((1 - attack.config.opacity) * b + attack.config.opacity * t)
+    marked = within((1 - attack.options.opacity) * b + attack.options.opacity * t)
     x, before, gradient, size = marked, marked, None, None
     last_forty: list[float] = []
     best, lowest = marked, np.inf
-    for number in range(attack.config.iterations):
+    for number in range(attack.options.iterations):
         leaf = x.clone().requires_grad_()
         square = (features(encoder, leaf) - goal).square().sum()
         square.backward()
@@ -57,7 +57,7 @@ def slow_collision(
             before, gradient = x, leaf.grad
             last_forty = [*last_forty, objective][-40:]
         if size is None:
-            size = attack.config.step / float(gradient.square().mean().sqrt())
+            size = attack.options.step / float(gradient.square().mean().sqrt())
         x = within((before - size * gradient + size * beta * marked) / (1 + size * beta))
     return best.round().numpy().astype(np.uint8)
 
@@ -67,8 +67,8 @@ def slow_bullseye(
 ) -> np.ndarray:
     b, t = torch.tensor(bases).float(), torch.tensor(target).float()
     poisons = b.clone().requires_grad_()
-    adam = torch.optim.Adam([poisons], lr=attack.config.rate)
-    for _ in range(attack.config.iterations):
+    adam = torch.optim.Adam([poisons], lr=attack.options.rate)
+    for _ in range(attack.options.iterations):
         adam.zero_grad()
         loss = torch.tensor(0.0)
         for encoder in encoders:
@@ -78,7 +78,7 @@ def slow_bullseye(
         loss.backward()
         adam.step()
         with torch.no_grad():
-            poisons.copy_((b + (poisons - b).clamp(-attack.config.eps, attack.config.eps)).clamp(0, 255))
+            poisons.copy_((b + (poisons - b).clamp(-attack.options.eps, attack.options.eps)).clamp(0, 255))
     return poisons.detach().round().numpy().astype(np.uint8)
 
 
@@ -143,7 +143,7 @@ def test_the_same_seed_crafts_the_same_poisons(attack):
         attack.craft(ENCODERS, bases, targets, names(2), seed=seed).images for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
-    assert (first != other).any() == bool(attack.config.noise)
+    assert (first != other).any() == bool(attack.options.noise)
 
 
 @settings(max_examples=25)

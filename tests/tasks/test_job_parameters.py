@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from flows.job_table import JOBS as TABLE
 from mmer_core import config
-from mmer_core.config import Config, IndexJob, ModelConfig, PipelineJob, RobustnessJob, TaskTraining
+from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, TaskTraining
 
 MODELS = [
     model
@@ -16,7 +17,8 @@ MODELS = [
     # TaskTraining is what is made of a TrainingConfig; nobody gives one.
     if issubclass(model, Config) and model not in (Config, TaskTraining)
 ]
-JOBS = [model for model in MODELS if model.__name__.endswith("Job")] + [PipelineJob]
+MODELS += [job.config for job in TABLE if job.config not in MODELS]
+JOBS = [model for model in MODELS if model.__name__.endswith("Job")]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
 

@@ -9,8 +9,8 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.named import Options
 from mmer_core.poisoning.detectors.checks import (
     Flags,
     Floats,
@@ -95,10 +95,10 @@ class ActivationClustering(Detector):
     name = "clustering"
     summary = "the smaller of two clusters (Chen et al. 2018)"
 
-    class Config(Options):
+    class Options(Config):
         components: int = Field(COMPONENTS, ge=1, description="Independent components; 10 in the paper.")
 
-    config: Config
+    options: Options
 
     def scores(self, inspected: Inspected) -> Floats:
-        return activation_clustering(inspected.images, inspected.labels, self.config.components)
+        return activation_clustering(inspected.images, inspected.labels, self.options.components)

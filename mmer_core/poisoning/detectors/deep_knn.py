@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.named import Options
 from mmer_core.poisoning.detectors.checks import Floats, checked_features, checked_labels
 from mmer_core.poisoning.detectors.detector import Detector, Inspected
 from mmer_core.poisoning.detectors.neighbours import nearest
@@ -89,17 +89,17 @@ class DeepKNN(Detector):
     name = "deep-knn"
     summary = "neighbours disagree (Peri et al. 2020)"
 
-    class Config(Options):
+    class Options(Config):
         neighbours: int | None = Field(
             None,
             ge=1,
             description="Neighbours that vote; by default more than twice the poisons, as the paper advises.",
         )
 
-    config: Config
+    options: Options
 
     def scores(self, inspected: Inspected) -> Floats:
-        k = self.config.neighbours or 2 * inspected.poisons + 1
+        k = self.options.neighbours or 2 * inspected.poisons + 1
         if not inspected.captioned:
             return deep_knn(inspected.images, inspected.labels, k)
         assert inspected.texts is not None

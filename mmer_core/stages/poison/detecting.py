@@ -62,7 +62,7 @@ def detect(
         return {**asdict(arm), "family": trained.spec.family, "detector": detector, **found}
 
     key_config = {
-        "detector": {"name": detector, **method.config.model_dump(mode="json")},
+        "detector": {"name": detector, **method.options.model_dump(mode="json")},
         "concept": concept.name,
         "flagged": config.flagged,
         "poisons": max(config.counts),

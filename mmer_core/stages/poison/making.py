@@ -75,7 +75,7 @@ def craft_shard(
         }
 
     key_config = {
-        "attack": {"name": attack.name, **attack.config.model_dump(mode="json")},
+        "attack": {"name": attack.name, **attack.options.model_dump(mode="json")},
         "shard": asdict(shard),
         "split": split,
         "encoder": encoder_key_config(context, surrogate, "image"),

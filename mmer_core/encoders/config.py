@@ -1,10 +1,10 @@
-"""Frozen encoders, by name."""
+"""Frozen encoders, by name, and how they are adapted."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.base_config import Config
 
 WRAPPERS = ("mirror", "meanmax", "regions", "tokens")
 """What may stand in front of an encoder's name: other views or another pooling, with the same weights."""
@@ -55,3 +55,32 @@ class EncoderConfig(Config):
     def bare(self) -> "EncoderConfig":
         """The same encoders without what stands in front of their names."""
         return self.model_copy(update={"image": bare_name(self.image), "text": bare_name(self.text)})
+
+
+class FinetuneConfig(Config):
+    """Adapting an encoder's own weights to a dataset, before its features are cached."""
+
+    method: Literal["lora", "last"] = Field(
+        "lora",
+        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and what "
+        "comes after it.",
+    )
+    towers: Literal["both", "image", "text"] = Field(
+        "both", description="Encoders to adapt; the other stays as it is."
+    )
+    rank: int = Field(8, ge=1, description="Rank of the additions of lora.")
+    alpha: float = Field(16.0, gt=0, description="The additions of lora are scaled by alpha / rank.")
+    targets: tuple[str, ...] = Field(
+        (),
+        description="Names of the linear layers that lora adds to; by default an attention's queries and values.",
+    )
+    epochs: int = Field(
+        3, ge=1, description="Passes over the training split; the best by validation is kept."
+    )
+    batch_size: int = Field(64, ge=2, description="Samples a step.")
+    learning_rate: float = Field(
+        1e-4, gt=0, le=1e6, description="Peak learning rate of AdamW (cosine decay)."
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
+    seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")

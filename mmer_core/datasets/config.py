@@ -4,8 +4,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
-from mmer_core.config.paths import Place
+from mmer_core.base_config import Config
+from mmer_core.paths import Place
 
 
 class SyntheticConfig(Config):

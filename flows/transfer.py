@@ -1,0 +1,55 @@
+"""The job `transfer`: do attacks on one model fool the others, too?"""
+
+from collections.abc import Sequence
+
+from prefect import flow
+from pydantic import Field
+
+from flows.terminal import say_table
+from mmer_core.config import Config, RuntimeConfig
+from mmer_core.errors import ConfigError
+from mmer_core.reporting.estimates import MISSING, Estimate, number
+from mmer_core.stages import Context, newest_models, report_inputs, transfer_pairs
+from mmer_core.store import ArtifactKey
+from tasks import stages
+from tasks.running import call
+
+
+class TransferJob(Config):
+    """Show the successful attacks on each model to the other models of its dataset."""
+
+    models: tuple[str, ...] = Field(
+        (), description="Keys of attacked models; the newest of every dataset and family when empty."
+    )
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+@flow(name="transfer")
+def transfer(job: TransferJob) -> list[str]:
+    """Show the successful attacks on each model to the others that were attacked with the same criterion."""
+    context = Context(job.runtime)
+    datasets = report_inputs(context, newest_models(context.store, job.models))
+    pairs = [pair for dataset in datasets for pair in transfer_pairs(context, dataset.models)]
+    if not pairs:
+        raise ConfigError(
+            "no two models of one dataset were attacked with the same criterion; run mmer robustness on each first"
+        )
+    return [str(call(stages.transfer, job.runtime, source, target)) for source, target in pairs]
+
+
+def print_transfer(context: Context, keys: Sequence[str]) -> None:
+    """How many successes on one model fool another, by attack and number of changed pixels."""
+    rows = []
+    for made in (context.artifact(ArtifactKey.parse(key)).manifest for key in keys):
+        source, target = (
+            context.artifact(ArtifactKey.parse(made.inputs[role])).summary for role in ("source", "target")
+        )
+        for curve in made.summary["curves"]:
+            success = Estimate.of(curve["success"])
+            figures = (number(success.value), success.interval()) if success else (MISSING, "")
+            models = (source["dataset"], source["family"], target["family"])
+            rows.append((*models, curve["attack"], curve["pixels"], curve["n"], *figures))
+    say_table(
+        ("dataset", "attacked", "shown to", "attack", "pixels", "successes", "fooled too %", "95 % interval"),
+        rows,
+    )
