@@ -56,16 +56,17 @@ def _of_the_project(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", TESTS)
-def test_a_section(name: str, extended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend((extended / name).parent)
-    monkeypatch.syspath_prepend(ROOT / Path(name).parent)
+def test_a_section(
+    name: str, extended: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    for root in (ROOT, extended):
+        monkeypatch.syspath_prepend((root / name).parent)
     module = importlib.import_module(Path(name).stem)
     tests = [value for key, value in vars(module).items() if key.startswith("test_")]
     assert tests
-    for number, test in enumerate(tests):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        test(**{"tmp_path": folder} if "tmp_path" in inspect.signature(test).parameters else {})
+    for test in tests:
+        test(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(test).parameters})
 
 
 def test_every_section_has_its_test() -> None:
