@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mmer_core.stages import ModelArtifacts, newest_models
 from mmer_core.stages.evaluating import load_metrics
+
+from mmer_core.stages import ModelArtifacts, newest_models
 from mmer_core.store import Store, open_store
 
 

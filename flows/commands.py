@@ -96,7 +96,7 @@ def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
         return flow(job)
-    if log.wanted():
+    if log.requested_format():
         return flow.fn(job)
     with progress_bars():
         return flow.fn(job)

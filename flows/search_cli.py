@@ -20,8 +20,8 @@ from mmer_core.querying import (
     PreparedPictures,
     Query,
     Searcher,
-    ask_all,
     read_queries,
+    search_all,
 )
 from mmer_core.querying.search_page import render_search
 from mmer_core.querying.searcher import checked_target
@@ -108,7 +108,7 @@ def search(
             hits = searcher.search(searcher.vector_of(listed[0]), wanted, k, only)
             answers = [Answer(listed[0], tuple(hits[0]))]
         else:
-            answers = ask_all(searcher, listed, wanted, k, only, progress_for("search"))
+            answers = search_all(searcher, listed, wanted, k, only, progress_for("search"))
     if html is not None and pictures is not None:
         write_page(render_search(answers, pictures, searcher.key, wanted), html)
         say(html)

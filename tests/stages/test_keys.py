@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from mmer_core.stages.identity import field_marks
 from pydantic import BaseModel, ValidationError
 
 from mmer_core.config import (
@@ -28,6 +27,7 @@ from mmer_core.config import (
 )
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.stages import STAGES, AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts, Shards
+from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
@@ -81,7 +81,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "prepared": PREPARED,
         "features": FEATURES,
     },
-    "finetune": {"config": FinetuneConfig(), "encoders": ENCODERS.bare(), "prepared": PREPARED},
+    "finetune": {"config": FinetuneConfig(), "encoders": ENCODERS, "prepared": PREPARED},
     "evaluate": {"config": EvaluationConfig(), **MEASURED},
     "plan index": {**INDEX, "index": key("index")},
     "index shard": {
@@ -91,6 +91,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "shard": IndexShard("image", 0, 9),
     },
     "merge index": {**INDEX, "plan": key("index-plan"), "index": key("index"), "shards": CUT},
+    "merge index part": {**INDEX, "plan": key("index-plan"), "index": None, "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
     "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, (3, 4))},
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
@@ -135,16 +136,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 _IMAGE = {"image", "image_size"}
-_CRAFTING, _TRIGGER = (
-    {"iterations", "eps", "opacity", "surrogate"},
-    {"trigger", "trigger_size", "trigger_opacity"},
-)
+_CRAFTING, _TRIGGER = {"collision", "surrogate"}, {"trigger", "patch"}
 DECIDING: dict[tuple[str, str], set[str]] = {
     ("plan captions", "config"): {"dataset", "protocol"},
     ("caption shard", "config"): set(),
     ("encode shard", "encoders"): _IMAGE,
-    ("attack shard", "config"): AttackConfig.model_fields.keys()
+    ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size"},
+    ("finetune", "encoders"): _IMAGE,  # what stands in front of the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
     ("craft shard", "config"): _CRAFTING,
@@ -156,7 +155,8 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("judge poisons", "config"): {"top", "targets"},
     ("detect poisons", "config"): {"flagged", "counts"},
 }
-"""What decides where only a part of an argument concerns a stage; elsewhere every field that is not marked does."""
+"""What decides where only a part of an argument concerns a stage. Elsewhere every field does that is not marked, but for
+the options of what is not chosen."""
 
 OTHERS: dict[tuple[type, str], Any] = {
     (EncoderConfig, "image"): "packaged:efficientnet_lite0",
@@ -164,6 +164,8 @@ OTHERS: dict[tuple[type, str], Any] = {
     (PoisonConfig, "surrogate"): "packaged:efficientnet_lite0",
     (PoisonConfig, "counts"): (1, 3),
     (PoisonConfig, "attacks"): ("bullseye",),
+    (PoisonConfig, "controls"): ("shuffle",),
+    (PoisonConfig, "detectors"): ("spectral",),
     (AttackConfig, "attacks"): ("pixle",),
     (AttackConfig, "criterion"): "shift",
     (AttackConfig, "match_criterion"): "both",
@@ -232,7 +234,7 @@ def candidates(now: Any, annotation: Any, moved: IngestConfig) -> Iterator[Any]:
         yield from (now + 1, now / 2)
     elif isinstance(now, tuple):
         yield from ((*now, 9), ("other",), now[:1])
-    yield from ("other", 64, 0.5)
+    yield from ("other", 64, 0.9)
 
 
 def other(value: Any) -> Any:
@@ -253,6 +255,12 @@ def other(value: Any) -> Any:
             return names.get(value, f"other {value}")
         case dict():
             return {"weights": "b"}
+        case None:
+            return 7
+        case (ReportInput() as first, *rest):
+            return (replace(first, name="other"), *rest)
+        case (str(), *_):
+            return (*value, "other")
     return (*value, value[-1])
 
 
@@ -265,7 +273,8 @@ def arguments_of(name: str, raw: Path) -> dict[str, Any]:
 def decides(name: str, argument: str, value: Any) -> dict[str, bool]:
     """For every field of an argument whether it decides."""
     marks = field_marks(type(value))
-    deciding = DECIDING.get((name, argument), {field for field, mark in marks.items() if mark is None})
+    chosen = value.model_dump() if isinstance(value, BaseModel) else marks
+    deciding = DECIDING.get((name, argument), {field for field in chosen if marks[field] is None})
     if isinstance(value, IngestConfig):
         deciding = deciding - {"synthetic"}  # nothing is drawn where there is a dataset
     tried = marks.keys() - ({"prepared"} if isinstance(value, ModelArtifacts) else set())  # the same in both
