@@ -10,7 +10,7 @@ from flows.terminal import say_table
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE
-from mmer_core.stages.evaluating import load_evaluation
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.reporting import REPORT_FILE

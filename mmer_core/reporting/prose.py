@@ -8,10 +8,10 @@ from mmer_core.reporting.labels import (
     CONTROL,
     CRITERION,
     FOOLED,
-    GRADIENTS,
     HEADLINE,
     HEADLINE_UNIT,
     SKILL,
+    WHITE_BOX,
     pixels,
 )
 from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
@@ -136,7 +136,7 @@ def strongest(family: FamilyView) -> list[CurvePoint]:
     """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
     the attack that uses gradients, the control."""
     attacks = {point.attack for point in family.curves}
-    compared = attacks - {CONTROL, GRADIENTS} or attacks - {CONTROL} or attacks
+    compared = attacks - {CONTROL} - WHITE_BOX or attacks - {CONTROL} or attacks
     curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 

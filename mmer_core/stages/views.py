@@ -28,9 +28,9 @@ from mmer_core.reporting.view import (
 )
 from mmer_core.stages.context import Context
 from mmer_core.stages.criteria import alone, before_and_after
-from mmer_core.stages.evaluating import load_evaluation
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
-from mmer_core.stages.robustness import load_outcomes
+from mmer_core.stages.robustness import attack_config, load_outcomes
 from mmer_core.stages.training import load_history
 from mmer_core.store import Manifest
 
@@ -66,7 +66,7 @@ class Measured:
             Prepared.open(context.folder(models.prepared)),
             load_outcomes(robustness.folder) if robustness else None,
             robustness.manifest.summary_as(CurvesSummary).curves if robustness else (),
-            AttackConfig(**robustness.manifest.config) if robustness else AttackConfig(),
+            attack_config(robustness.manifest) if robustness else AttackConfig(),
         )
 
     @cached_property

@@ -14,7 +14,8 @@ from mmer_core.stages.criteria import before_and_after
 
 
 def test_every_attack_and_criterion_has_its_name():
-    assert set(labels.ATTACKS) == set(ATTACKS)
+    assert len({labels.attack_name(name) for name in ATTACKS} - set(ATTACKS)) == len(ATTACKS)
+    assert set(ATTACKS) > labels.WHITE_BOX == {"screened"}
     assert set(labels.FOOLED) == {*get_args(EmotionCriterion), *get_args(MatchCriterion)}
     assert set(labels.CRITERION) == set(labels.HEADLINE)
     parameters = AttackConfig(category="Peace").model_dump()

@@ -16,21 +16,23 @@ from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec, SeparateRetrievalModel
 from mmer_core.stages.analysing import analyse_emotions, analyse_retrieval
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData
 
-VERSION = 3
 METRICS_FILE = "metrics.json"
 
 
+@stage("evaluation", version=3, title="evaluate on {config.split}")
 def evaluate(
     context: Context,
+    workspace: Workspace,
     config: EvaluationConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
-) -> Artifact:
-    """Metrics with intervals beside chance and the best constant, and the analyses (kind ``evaluation``).
+) -> Summary:
+    """Metrics with intervals beside chance and the best constant, and the analyses.
 
     Files: ``metrics.json``, an `EvaluationRecord`;
     ``embedding_<name>.npy`` ``(N, D)`` of every embedding space; for emotion models ``probabilities.npy``
@@ -41,20 +43,15 @@ def evaluate(
         ConfigError: The model is for another task than the dataset.
         DatasetError: The dataset has no such split, or its labels are not the model's.
     """
-
-    def build(workspace: Workspace) -> EvaluationSummary:
-        split = Prepared.open(context.folder(prepared)).split(config.split)
-        trained = TrainedModel.open(context.folder(model), context.device)
-        split, unmatched = _matched(split, trained.spec, config)
-        stored = Features(context.folder(features))
-        read = _emotion if trained.spec.task == "emotion" else _retrieval
-        record = read(trained, split, stored, config, workspace.out)
-        record = record.model_copy(update={"unmatched_labels": unmatched})
-        record.write(workspace.out / METRICS_FILE)
-        return EvaluationSummary.of(record, trained.spec.family, split.card.name)
-
-    inputs = {"prepared": prepared, "features": features, "model": model}
-    return context.run("evaluation", VERSION, config, inputs, build, seed=config.seed)
+    split = Prepared.open(context.folder(prepared)).split(config.split)
+    trained = TrainedModel.open(context.folder(model), context.device)
+    split, unmatched = _matched(split, trained.spec, config)
+    stored = Features(context.folder(features))
+    read = _emotion if trained.spec.task == "emotion" else _retrieval
+    record = read(trained, split, stored, config, workspace.out)
+    record = record.model_copy(update={"unmatched_labels": unmatched})
+    record.write(workspace.out / METRICS_FILE)
+    return EvaluationSummary.of(record, trained.spec.family, split.card.name)
 
 
 def _matched(
