@@ -79,9 +79,8 @@ def test_only_cuda_casts_and_only_float16_scales_its_gradients(monkeypatch, devi
     asked = {}
     monkeypatch.setattr(torch.amp, "GradScaler", lambda where, enabled: asked.update({where: enabled}))
     monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
-    trainer = _Trainer(
-        learner("emotion", "joint", config()), config(), torch.device(device), precision, False
-    )
+    settings = config(precision=precision)
+    trainer = _Trainer(learner("emotion", "joint", settings), settings, torch.device(device), False)
     halved = device == "cuda" and precision != "float32"
     assert asked == ({"cuda": True} if halved and precision == "float16" else {"cpu": False})
     if halved:
