@@ -195,9 +195,9 @@ def test_of_several_at_once_one_builds_and_the_others_find(store: Store, work: P
 def test_problems_are_noticed_before_the_build(tmp_path: Path, store: Store, work: Path) -> None:
     build = Builder()
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="file stands where a folder must be"):
+    with pytest.raises(StoreError, match="file is where a folder must be"):
         run_stage(open_store(str(tmp_path / "file" / "store")), "model", 1, {}, {}, build, work=work)
-    with pytest.raises(StoreError, match="file stands where a folder must be"):
+    with pytest.raises(StoreError, match="file is where a folder must be"):
         run_stage(store, "model", 1, {}, {}, build, work=tmp_path / "file")
     with pytest.raises(ConfigError):
         run_stage(store, "model", 1, {"x": float("nan")}, {}, build, work=work)
