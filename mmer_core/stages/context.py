@@ -1,14 +1,11 @@
 """What every stage needs besides its own configuration: store, device, workspace, progress."""
 
 import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import BaseModel
 
 from mmer_core.captioning import Captioner, load_captioner
 from mmer_core.config import RuntimeConfig, bare_name
@@ -16,7 +13,7 @@ from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
-from mmer_core.store import Artifact, ArtifactKey, Store, Workspace, open_store, run_stage
+from mmer_core.store import Artifact, ArtifactKey, Store, open_store
 
 _LOADING = threading.Lock()
 
@@ -48,18 +45,6 @@ class Context:
     def folder_of(self, key: str) -> Path:
         """The same, by the key as manifests of others write it."""
         return self.folder(ArtifactKey.parse(key))
-
-    def run(
-        self,
-        kind: str,
-        version: int,
-        config: Mapping[str, Any] | BaseModel,
-        inputs: Mapping[str, ArtifactKey | str],
-        build: Callable[[Workspace], Mapping[str, Any] | BaseModel],
-        seed: int | None = None,
-    ) -> Artifact:
-        """`run_stage` with this context's store and workspace."""
-        return run_stage(self.store, kind, version, config, inputs, build, work=self.runtime.work, seed=seed)
 
     def image_encoder(self, name: str, size: int | None) -> ImageEncoder:
         """The encoder on this context's device; one copy serves all threads of the process."""

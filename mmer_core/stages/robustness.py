@@ -18,7 +18,6 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
-from mmer_core.named import option_field
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.identity import key_config
@@ -38,10 +37,6 @@ class AttackShard:
     attack: str
     pixels: int
     rows: tuple[int, ...]
-
-
-# Hyper-parameters are those of the shard's own attack; which other attacks there are changes nothing in it.
-_OF_OTHER_SHARDS = {"attacks", "pixels", "images", *map(option_field, ATTACKS)}
 
 
 def plan_attack(
@@ -68,12 +63,9 @@ def plan_attack(
 
 
 def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, Any]:
-    own = {name: value for name, value in key_config(config).items() if name not in _OF_OTHER_SHARDS}
-    return {"config": own, "attack": ATTACKS.configured(shard.attack, config)}
-
-
-def _identity(config: AttackConfig) -> Mapping[str, Any]:
-    return {"attacks": [ATTACKS.configured(name, config) for name in config.attacks]}
+    """What concerns this shard: of the options those of its own attack, and not which other shards there are."""
+    own = key_config(config.model_copy(update={"attacks": (shard.attack,)}))
+    return {"config": {name: own[name] for name in own if name not in ("attacks", "pixels", "images")}}
 
 
 @stage("attack-shard", version=5, title="{shard.attack} K={shard.pixels}", gpu=True, identity=_shard_identity)
@@ -126,7 +118,7 @@ def attack_shard(
     }
 
 
-@stage("robustness", version=5, identity=_identity)
+@stage("robustness", version=5)
 def merge_robustness(
     context: Context,
     workspace: Workspace,

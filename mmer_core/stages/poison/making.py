@@ -23,6 +23,7 @@ from mmer_core.stages.poison.planning import (
     crafting_attack,
     in_order,
     plan_crafting,
+    planned_attack,
     poison_plan,
 )
 from mmer_core.store import ArtifactKey, Workspace
@@ -35,11 +36,6 @@ RECORDS_FILE = "poisons.csv"
 Images = npt.NDArray[np.uint8]
 
 
-def _crafting(context: Context, config: PoisonConfig, encoders: EncoderConfig, attack: str) -> dict[str, Any]:
-    surrogate = encoder_key_config(context, _surrogate(config, encoders), "image")
-    return {"attack": crafting_attack(attack, config), "surrogate": surrogate}
-
-
 def _surrogate(config: PoisonConfig, encoders: EncoderConfig) -> EncoderConfig:
     return encoders.model_copy(update={"image": config.surrogate or encoders.image})
 
@@ -47,7 +43,8 @@ def _surrogate(config: PoisonConfig, encoders: EncoderConfig) -> EncoderConfig:
 def _shard_identity(
     context: Context, config: PoisonConfig, encoders: EncoderConfig, shard: CraftShard
 ) -> dict[str, Any]:
-    return {"config": None, "encoders": None, **_crafting(context, config, encoders, shard.attack)}
+    surrogate = encoder_key_config(context, _surrogate(config, encoders), "image")
+    return {"config": None, "encoders": surrogate, "attack": crafting_attack(shard.attack, config)}
 
 
 @stage(
@@ -102,15 +99,16 @@ def _identity(
     context: Context, config: PoisonConfig, encoders: EncoderConfig, split: str, arm: Arm
 ) -> dict[str, Any]:
     """Poisons that are crafted depend on the images that they are for; others on nothing of the evaluated split."""
-    crafted: dict[str, Any] = {"split": None}
+    targets: dict[str, Any] = {"split": None}
     if arm.crafted:
-        crafted = _crafting(context, config, encoders, arm.attack)
-        crafted |= {"split": split, "targets": config.targets}
+        surrogate = encoder_key_config(context, _surrogate(config, encoders), "image")
+        targets = {"split": split, "targets": config.targets, "surrogate": surrogate}
     return {
         "config": some_fields(config, "mode"),
+        "attack": planned_attack(arm, config),
         "trigger": TRIGGERS.configured(config.trigger, config),
         "encoders": encoder_key_config(context, encoders, "image"),
-        **crafted,
+        **targets,
     }
 
 

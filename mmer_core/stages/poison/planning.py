@@ -9,6 +9,7 @@ from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning import CONTROLS, POISON_ATTACKS, CraftedAttack, PoisonPlan, TrainingSet, is_crafted
+from mmer_core.poisoning.poison import Poison
 from mmer_core.seeding import random_stream
 from mmer_core.stages.context import Context
 from mmer_core.stages.poison.concept import Concept, grouped_texts
@@ -81,11 +82,16 @@ def poison_plan(arm: Arm, config: PoisonConfig, dataset: Prepared, concept: Conc
         column=concept.column,
         texts=tuple(grouped_texts(split)),
     )
-    known = CONTROLS if arm.attack in CONTROLS else POISON_ATTACKS
     try:
-        return known.configured(arm.attack, config).plan(train, arm.count, config.mode, arm.seed)
+        return planned_attack(arm, config).plan(train, arm.count, config.mode, arm.seed)
     except PoisonError as error:
         raise PoisonError(f"{arm.attack} for {concept.name!r}: {error}") from None
+
+
+def planned_attack(arm: Arm, config: PoisonConfig) -> Poison:
+    """The attack or control of an arm with its options."""
+    known = CONTROLS if arm.attack in CONTROLS else POISON_ATTACKS
+    return known.configured(arm.attack, config)
 
 
 def target_rows(config: PoisonConfig, split: PreparedSplit, concept: Concept, seed: int) -> list[int]:
