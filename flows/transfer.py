@@ -7,6 +7,7 @@ from pydantic import Field
 
 from flows.terminal import say_table
 from mmer_core import stages
+from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import Config, Runtime, RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.reporting.estimates import MISSING, Estimate, number
@@ -44,11 +45,11 @@ def print_transfer(context: Context, keys: Sequence[str]) -> None:
         source, target = (
             context.artifact(ArtifactKey.parse(made.inputs[role])).summary for role in ("source", "target")
         )
-        for curve in made.summary["curves"]:
-            success = Estimate.of(curve["success"])
+        for point in made.summary_as(CurvesSummary).curves:
+            success = Estimate.of(point.success)
             figures = (number(success.value), success.interval()) if success else (MISSING, "")
             models = (source["dataset"], source["family"], target["family"])
-            rows.append((*models, curve["attack"], curve["pixels"], curve["n"], *figures))
+            rows.append((*models, point.attack, point.pixels, point.n, *figures))
     say_table(
         ("dataset", "attacked", "shown to", "attack", "pixels", "successes", "fooled too %", "95 % interval"),
         rows,
