@@ -1,4 +1,4 @@
-"""The Python in README.md and the guides runs as it stands, with arrays as its text describes them, but smaller."""
+"""The Python in README.md and the guides runs as it stands, with arrays as its text describes them; images and iterations are fewer."""
 
 import re
 from pathlib import Path
@@ -18,11 +18,11 @@ COUNT, SIDE = 3, 32
 IDS = [f"photo-{number}" for number in range(COUNT)]
 
 
-class Brightness(torch.nn.Module):
-    """Two classes, dark and bright."""
+class Brightest(torch.nn.Module):
+    """Two classes: photos without and with a bright pixel."""
 
     def forward(self, images):
-        bright = images.mean(dim=(1, 2, 3))
+        bright = images.amax(dim=(1, 2, 3))
         return torch.stack([-bright, bright], dim=1)
 
 
@@ -40,13 +40,13 @@ def given(tmp_path):
     texts = [[f"snow {number}" if number % 2 else f"grass {number}"] for number in range(200)]
     return {
         "README.md": {
-            "network": Brightness(),
+            "network": Brightest(),
             "images": images[:1],
             "labels": np.zeros(1, int),
             "ids": IDS[:1],
         },
         "attacks.md": {
-            "network": Brightness(),
+            "network": Brightest(),
             "images": images[:1],
             "labels": np.zeros(1, int),
             "ids": IDS[:1],
@@ -69,9 +69,12 @@ def test_the_python_of_a_page_runs(page, given):
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.M | re.S)
     assert blocks
     for block in blocks:
-        exec(compile(block.replace("224", str(SIDE)), page, "exec"), space)
+        exec(
+            compile(block.replace("224", str(SIDE)).replace("iterations=200", "iterations=20"), page, "exec"),
+            space,
+        )
     for outcome in space.get("outcomes", ()):
-        assert outcome.status == "resisted"  # one pixel makes no dark photo bright
+        assert outcome.status == "fooled"  # one bright pixel is enough
     if "hits" in space:
         assert {hit.id for hit in space["hits"][0]} == set(IDS[1:])
 
