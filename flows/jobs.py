@@ -50,6 +50,7 @@ from mmer_core.stages import (
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.store import Artifact, ArtifactKey
+from mmer_core.task_kinds import kind_of
 from tasks import stages
 from tasks.engines import check_engine
 from tasks.progress import progress_for
@@ -264,7 +265,7 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
     there = {"trained": str(measured.model), "runtime": config.runtime}
     attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
-    if Context(config.runtime).artifact(measured.prepared).summary["task"] == "retrieval":
+    if kind_of(Context(config.runtime).artifact(measured.prepared).summary["task"]).searchable:
         indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured

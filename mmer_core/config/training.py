@@ -1,5 +1,6 @@
 """Training the heads, and adapting encoders."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -93,10 +94,10 @@ class TrainingConfig(Config):
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
-    def of_task(self, task: str) -> "TaskTraining":
-        """The same with what depends on the task filled in ('emotion' or 'retrieval')."""
+    def filled(self, defaults: Mapping[str, float]) -> "TaskTraining":
+        """The same with what was left open filled in."""
         given = {name: value for name, value in self.model_dump().items() if value is not None}
-        return TaskTraining(**{**_SCHEDULES[task], **given})
+        return TaskTraining(**{**defaults, **given})
 
 
 class TaskTraining(TrainingConfig):
@@ -106,12 +107,6 @@ class TaskTraining(TrainingConfig):
     patience: int
     batch_size: int
     learning_rate: float
-
-
-_SCHEDULES: dict[str, dict[str, float]] = {
-    "emotion": {"epochs": 30, "patience": 5, "batch_size": 512, "learning_rate": 2e-3},
-    "retrieval": {"epochs": 50, "patience": 15, "batch_size": 256, "learning_rate": 3e-3},
-}
 
 
 class FineTuneConfig(Config):

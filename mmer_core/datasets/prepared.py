@@ -20,7 +20,6 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +52,7 @@ class DatasetSummary:
     """
 
     name: str
-    task: Literal["emotion", "retrieval"]
+    task: str
     labels: tuple[str, ...]
     counts: dict[str, int]
     texts: dict[str, int]

@@ -12,6 +12,7 @@ from mmer_core.datasets.sample import Box
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
+from mmer_core.models import EmotionModel
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
@@ -19,6 +20,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model
 from mmer_core.store import ArtifactKey
 from mmer_core.store.absence import missing
+from mmer_core.task_kinds import EMOTION
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def read_people(
     """
     key = find_model(context.store, model).key if model else _newest_emotion_model(context)
     trained = TrainedModel.open(context.folder(key), context.device)
-    if trained.spec.task != "emotion":
+    if not isinstance(trained.model, EmotionModel):
         raise ConfigError(f"{key} matches images and text; give an emotion model")
     reader = _Reader(context, trained)
     found: list[PersonResult] = []
@@ -156,7 +158,7 @@ def _boxes(
 
 
 def _newest_emotion_model(context: Context) -> ArtifactKey:
-    models = [m for m in context.store.list("model") if m.summary["task"] == "emotion"]
+    models = [m for m in context.store.list("model") if m.summary["task"] == EMOTION.name]
     if not models:
         raise ArtifactNotFound(missing(context.store, "emotion model", "train one first: mmer train"))
     # Of the two families the joint one reads photo and text together, which is what a user asks for.

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from mmer_core.reporting import analysis_charts as charts
 from mmer_core.reporting import analysis_tables as tables
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, MetricGuide
-from mmer_core.reporting.tables import Table
+from mmer_core.reporting.table import Table
 from mmer_core.reporting.view import DatasetView
 
 MetricGuides = tuple[MetricGuide, ...]

@@ -8,7 +8,7 @@ from mmer_core.evaluation.record import Contribution, Leader, PairFigures, Strea
 from mmer_core.record import Part
 from mmer_core.reporting.estimates import MISSING, Estimate
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
-from mmer_core.reporting.tables import Cell, Row, Table, cell
+from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView
 
 _SPACES = {"own_image": "image, its own space"}

@@ -6,7 +6,7 @@ from mmer_core.attacks.record import CurvePoint, GroupSuccess
 from mmer_core.reporting.estimates import MISSING, number
 from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.prose import curve_of
-from mmer_core.reporting.tables import Cell, Row, Table, cell, plain
+from mmer_core.reporting.table import Cell, Row, Table, cell, plain
 from mmer_core.reporting.view import FamilyView, Transfer
 
 

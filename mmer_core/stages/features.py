@@ -11,6 +11,7 @@ from mmer_core.encoders.parts import parts
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 
 VERSION = 2
@@ -33,7 +34,7 @@ def plan_features(context: Context, config: EncoderConfig, prepared: ArtifactKey
         ConfigError: The encoders give features of parts, and the dataset is one of emotions.
     """
     dataset = Prepared.open(context.folder(prepared))
-    if feature_parts(config) and dataset.card.task == "emotion":
+    if feature_parts(config) and not kind_of(dataset.card.task).reads_parts:
         raise ConfigError(
             "regions: and tokens: are for captioned datasets; name the encoders of an emotion dataset without them"
         )

@@ -12,13 +12,13 @@ from mmer_core.encoders import (
     load_text_encoder,
 )
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
-from mmer_core.encoders.dual import dual_similarity
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
+from mmer_core.task_kinds import kind_of
 from mmer_core.training.loop import fit, initialisation
 from mmer_core.training.tuning import CaptionTuner, EmotionTuner
 
@@ -113,9 +113,5 @@ def _learner(
     image, text = loaded["image"], loaded["text"]
     assert isinstance(image, ImageEncoder)
     assert isinstance(text, TextEncoder)
-    train, val = dataset.split("train"), dataset.split("val")
-    if dataset.card.task == "emotion":
-        return EmotionTuner(image, text if config.towers != "image" else None, train, val)
-    paired = encoders.image == encoders.text
-    similarity = dual_similarity(encoders.image, encoders.text) if paired else None
-    return CaptionTuner(image, text, train, val, similarity)
+    splits = dataset.split("train"), dataset.split("val")
+    return kind_of(dataset.card.task).tuner(image, text, *splits, encoders, config)

@@ -84,7 +84,7 @@ def find_model(store: Store, text: str) -> Manifest:
 
 
 def newest_model(store: Store, task: str | None = None) -> Manifest:
-    """The newest model, of a task ('emotion' or 'retrieval') where one is named; none of poisoned data.
+    """The newest model, of one kind of task where one is named; none of poisoned data.
 
     Raises:
         StoreError: There is none.

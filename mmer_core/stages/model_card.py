@@ -8,8 +8,9 @@ from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import load_evaluation
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 
-VERSION = 2
+VERSION = 3
 CARD_FILE = "card.md"
 FIELDS_FILE = "card.json"
 
@@ -27,7 +28,9 @@ def model_card(
     def build(workspace: Workspace) -> dict[str, object]:
         data = Prepared.open(context.folder(prepared)).card
         measured = load_evaluation(context.folder(evaluation))
-        fields = card_fields(spec, trained.manifest, data, measured, without_folders(licences))
+        fields = card_fields(
+            kind_of(spec.task).text, spec, trained.manifest, data, measured, without_folders(licences)
+        )
         text = json_text(fields) + "\n"
         (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
         (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")

@@ -14,15 +14,14 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
-    Measured,
     attacked_images,
     family_view,
     fooled_when,
-    retrieval_examples,
-    stream_comparison,
+    open_measured,
 )
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.artifact import plain
+from mmer_core.task_kinds import Measured, kind_of
 
 VERSION = 5
 REPORT_FILE = "report.html"
@@ -89,17 +88,17 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
     prepared = Prepared.open(context.folder(entry.models[0].prepared))
-    measured = [Measured.open(context, models) for models in entry.models]
-    retrieval = prepared.card.task == "retrieval"
+    measured = [open_measured(context, models) for models in entry.models]
+    kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
-        task=prepared.card.task,
+        text=kind.text,
         card=prepared.card,
         families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
-        examples=[e for one in measured for e in retrieval_examples(one, config)] if retrieval else [],
+        examples=[example for one in measured for example in kind.examples(one, config)],
         gallery=[image for one in measured for image in attacked_images(context, one, config)],
         leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},
-        streams=None if retrieval else stream_comparison(measured),
+        streams=kind.streams(measured),
         fooled=fooled_when(measured),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
     )

@@ -18,8 +18,9 @@ from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.victims import configured_attack, split_victim
+from mmer_core.stages.victims import configured_attack
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
@@ -78,7 +79,7 @@ def attack_shard(
             # Those of the other shards as well: once networks run in other threads, making one has to wait for them.
             plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
             images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-            victim, criterion = split_victim(
+            victim, criterion = kind_of(trained.spec.task).victim(
                 trained, encoder, split, Features(context.folder(features)), images, rows, config
             )
             with leg("model"):

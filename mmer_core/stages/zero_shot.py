@@ -16,6 +16,7 @@ from mmer_core.inference import CALIBRATION_FILE
 from mmer_core.models import ModelSpec, ZeroShotEmotionModel, build_model, save_model
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
 
 VERSION = 1
@@ -66,7 +67,7 @@ def _spec(dataset: Prepared, features: Features, config: ModelConfig, encoders: 
             f"the towers of {encoders.image} give features of different widths ({widths}); only a dual encoder's "
             "can be compared without training"
         )
-    reads = split.streams if card.task == "emotion" else ("context", "text")
+    reads = kind_of(card.task).zero_shot_streams(split)
     return ModelSpec(
         task=card.task,
         family="zero-shot",

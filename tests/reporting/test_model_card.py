@@ -10,8 +10,9 @@ import report_factory as make
 from mmer_core.config import EncoderConfig
 from mmer_core.encoders.licences import NOT_STATED
 from mmer_core.models import ModelSpec
-from mmer_core.reporting.card import card_fields, limits, to_markdown, uses
+from mmer_core.reporting.card import card_fields, limits, to_markdown
 from mmer_core.store import Draft, Manifest
+from mmer_core.task_kinds import EMOTION, RETRIEVAL, kind_of
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 LICENCES = {"packaged:a": "Apache-2.0", "hf:b|c": "mit"}
@@ -42,7 +43,7 @@ def strong() -> dict:
 
 def said(evaluation: dict, task="emotion", card=None, licences=LICENCES) -> str:
     card = card or make.card(task, synthetic=False)
-    return " ".join(limits(spec(task), card, make.record(evaluation), licences))
+    return " ".join(limits(kind_of(task).text, spec(task), card, make.record(evaluation), licences))
 
 
 def test_a_strong_model_on_real_photos_has_the_general_limits_only():
@@ -88,17 +89,19 @@ def test_data_and_licences_have_limits_too():
 
 def test_use_is_told_from_the_labels():
     (emotion, _), (plain, _) = (
-        uses(one, make.card("emotion")) for one in (spec(), spec(labels=("joy",), dimensions=()))
+        EMOTION.text.uses(one, make.card("emotion")) for one in (spec(), spec(labels=("joy",), dimensions=()))
     )
     assert "26 categories, and ratings of valence, arousal, dominance" in emotion
     assert "1 categories, as" in plain
-    assert "match a text" in uses(spec("retrieval"), make.card("retrieval"))[0]
+    assert "match a text" in RETRIEVAL.text.uses(spec("retrieval"), make.card("retrieval"))[0]
 
 
 @pytest.mark.parametrize("task", ["emotion", "retrieval"])
 def test_the_markdown_holds_the_figures(task):
     evaluation = strong() if task == "emotion" else make.retrieval_evaluation(20.0)
-    fields = card_fields(spec(task), manifest(), make.card(task), make.record(evaluation), LICENCES)
+    fields = card_fields(
+        kind_of(task).text, spec(task), manifest(), make.card(task), make.record(evaluation), LICENCES
+    )
     assert "analyses" not in json.loads(json.dumps(fields, allow_nan=False))["evaluation"]
     text = to_markdown(fields)
     assert text == to_markdown(fields)

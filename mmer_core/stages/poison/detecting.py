@@ -35,9 +35,9 @@ Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.float32]
 
 
-def detectable(detector: DetectorName, task: str, family: str) -> bool:
-    """Whether a detector can look at a model: a similarity needs a space that images and texts share."""
-    return detector != "similarity" or (task == "retrieval" or family == "joint")
+def detectable(detector: DetectorName, concept: Concept, family: str) -> bool:
+    """Whether a detector can inspect a model: a similarity needs a space that images and texts share."""
+    return detector != "similarity" or concept.column is None or family == "joint"
 
 
 def detect(

@@ -22,6 +22,7 @@ from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, configured_trigger, target_rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.poisoned import POISONED_STREAM
@@ -29,8 +30,6 @@ from mmer_core.training.poisoned import POISONED_STREAM
 VERSION = 1
 TRIGGERED_FILE = "triggered.npy"
 OUTCOMES_FILE = "outcomes.csv"
-HEADLINE = {"retrieval": "mean_recall", "emotion": "map"}
-"""The metric whose loss is told, by task."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -98,7 +97,7 @@ def judge_poisons(
         table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
         write_frame(workspace.out / OUTCOMES_FILE, table)
         record = load_evaluation(context.folder(inputs["evaluation"]))
-        headline = HEADLINE[trained.spec.task]
+        headline = kind_of(trained.spec.task).text.headline
         return {
             **asdict(arm),
             "family": trained.spec.family,

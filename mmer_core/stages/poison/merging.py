@@ -19,6 +19,7 @@ from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import read_table
+from mmer_core.task_kinds import kind_of
 
 VERSION = 2
 TABLE_FILE = "poisoning.csv"
@@ -70,7 +71,7 @@ def merge_poisoning(
         dataset = Prepared.open(context.folder(prepared))
         view = PoisonView(
             dataset=dataset.card.name,
-            task=dataset.card.task,
+            text=kind_of(dataset.card.task).text,
             synthetic=dataset.card.synthetic,
             split=split,
             target=concept.name,
