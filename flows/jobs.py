@@ -28,6 +28,7 @@ from mmer_core.config import (
     TrainJob,
     UpdateIndexJob,
 )
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.stages import (
     Context,
     ModelArtifacts,
@@ -265,7 +266,8 @@ def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -
     there = {"trained": str(measured.model), "runtime": config.runtime}
     attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
-    if kind_of(Context(config.runtime).artifact(measured.prepared).summary["task"]).searchable:
+    prepared_summary = Context(config.runtime).store.manifest(measured.prepared).summary_as(DatasetSummary)
+    if kind_of(prepared_summary.task).searchable:
         indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured

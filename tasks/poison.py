@@ -99,6 +99,6 @@ def merge_poisoning(
     leave_table("poisoning", "Success of poisons, means over seeds", artifact.summary["means"])
     if artifact.summary["warnings"]:
         leave_note(
-            artifact, "Mind", "\n".join(f"- {for_markdown(one)}" for one in artifact.summary["warnings"])
+            artifact, "Warnings", "\n".join(f"- {for_markdown(one)}" for one in artifact.summary["warnings"])
         )
     return artifact.key

@@ -28,7 +28,7 @@ from mmer_core.config import (
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.errors import StoreError
 from mmer_core.stages import AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts
-from mmer_core.stages.dataset_card import SHEET_FILE
+from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.model_card import CARD_FILE
 from mmer_core.store import Artifact, ArtifactKey
@@ -71,19 +71,19 @@ def dataset_card(runtime: RuntimeConfig, config: DatasetCardConfig, prepared: Ar
     """What a prepared dataset holds, what was left out, and what stands in two splits."""
     artifact = stages.dataset_card(Context(runtime, progress_for("look for leakage")), config, prepared)
     leave_summary(artifact, f"Dataset card of {artifact.summary['name']}")
-    figures = artifact.summary
+    figures = artifact.manifest.summary_as(DatasetCardSummary)
     leave_table(
         "dataset",
         "Samples and texts by split",
         [
-            {"split": name, "samples": n, "texts": figures["texts"][name]}
+            {"split": name, "samples": n, "texts": figures.texts[name]}
             for name in SPLITS
-            if (n := figures["counts"].get(name)) is not None
+            if (n := figures.counts.get(name)) is not None
         ],
     )
-    out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
+    out = [*figures.quarantined.items(), *((f"leak, {kind}", n) for kind, n in figures.leaks.items())]
     leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
-    leave_picture("dataset-samples", f"Samples of {artifact.summary['name']}", artifact.folder / SHEET_FILE)
+    leave_picture("dataset-samples", f"Samples of {figures.name}", artifact.folder / SHEET_FILE)
     leave_lineage(artifact)
     return artifact.key
 

@@ -21,6 +21,7 @@ from mmer_core.stages.lineage import find_model
 from mmer_core.store import ArtifactKey
 from mmer_core.store.absence import missing
 from mmer_core.task_kinds import EMOTION
+from mmer_core.training.record import ModelSummary
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,9 @@ def _boxes(
 
 
 def _newest_emotion_model(context: Context) -> ArtifactKey:
-    models = [m for m in context.store.list("model") if m.summary["task"] == EMOTION.name]
+    listed = ((m, m.summary_as(ModelSummary)) for m in context.store.list("model"))
+    models = [(made.family == "joint", m.created, m.key) for m, made in listed if made.task == EMOTION.name]
     if not models:
         raise ArtifactNotFound(missing(context.store, "emotion model", "train one first: mmer train"))
     # Of the two families the joint one reads photo and text together, which is what a user asks for.
-    return max(models, key=lambda m: (m.summary["family"] == "joint", m.created)).key
+    return max(models)[-1]

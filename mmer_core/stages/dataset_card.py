@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict
+from typing import Literal
 
 from mmer_core.config import DatasetCardConfig
 from mmer_core.datasets.leakage import find_leaks, write_leaks
@@ -10,6 +11,7 @@ from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import describe_split
 from mmer_core.escaping.tables import read_for_people
+from mmer_core.record import Record
 from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
 from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
@@ -23,6 +25,17 @@ LEAKAGE_FILE = "leakage.csv"
 SHEET_FILE = "samples.jpg"
 
 
+class DatasetCardSummary(Record):
+    """Samples and texts by split, samples left out by reason, and leaks by kind."""
+
+    version: Literal[1] = 1
+    name: str
+    counts: dict[str, int]
+    texts: dict[str, int]
+    quarantined: dict[str, int]
+    leaks: dict[str, int]
+
+
 def dataset_card(context: Context, config: DatasetCardConfig, prepared: ArtifactKey) -> Artifact:
     """The dataset card (kind ``dataset-card``).
 
@@ -30,7 +43,7 @@ def dataset_card(context: Context, config: DatasetCardConfig, prepared: Artifact
     splits; ``samples.jpg``, a contact sheet.
     """
 
-    def build(workspace: Workspace) -> dict[str, object]:
+    def build(workspace: Workspace) -> DatasetCardSummary:
         dataset = Prepared.open(context.folder(prepared))
         leaks = find_leaks(dataset, workers=context.runtime.workers, progress=context.progress)
         statistics = {name: describe_split(dataset.split(name)) for name in dataset.card.splits}
@@ -42,13 +55,13 @@ def dataset_card(context: Context, config: DatasetCardConfig, prepared: Artifact
         (workspace.out / STATISTICS_FILE).write_text(json.dumps(fields, indent=2) + "\n")
         if shown:
             contact_sheet(shown).save(workspace.out / SHEET_FILE, quality=85)
-        return {
-            "name": dataset.card.name,
-            "counts": dataset.card.counts,
-            "texts": dataset.card.texts,
-            "quarantined": dataset.card.quarantined,
-            "leaks": dict(Counter(leak.kind for leak in leaks)),
-        }
+        return DatasetCardSummary(
+            name=dataset.card.name,
+            counts=dataset.card.counts,
+            texts=dataset.card.texts,
+            quarantined=dataset.card.quarantined,
+            leaks=dict(Counter(leak.kind for leak in leaks)),
+        )
 
     return context.run("dataset-card", VERSION, config, {"prepared": prepared}, build)
 

@@ -49,7 +49,10 @@ def evaluate(
         record = kind.evaluate(trained, split, stored, config, workspace.out)
         record = record.model_copy(update={"unmatched_labels": unmatched})
         record.write(workspace.out / METRICS_FILE)
-        return EvaluationSummary.of(record, trained.spec.family, split.card.name)
+        values = {name: interval.value for name, interval in record.metrics.items()}
+        return EvaluationSummary(
+            split=config.split, family=trained.spec.family, dataset=split.card.name, **values
+        )
 
     inputs = {"prepared": prepared, "features": features, "model": model}
     return context.run("evaluation", VERSION, config, inputs, build, seed=config.seed)

@@ -20,6 +20,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.loop import fit, initialisation
+from mmer_core.training.record import AdapterSummary
 from mmer_core.training.tuning import CaptionTuner, EmotionTuner
 
 VERSION = 1
@@ -43,7 +44,7 @@ def finetune(
     if any(name.startswith("adapted:") for name in (encoders.image, encoders.text)):
         raise ConfigError("an adapted encoder is not adapted again; start from its base, with more epochs")
 
-    def build(workspace: Workspace) -> dict[str, object]:
+    def build(workspace: Workspace) -> AdapterSummary:
         dataset = Prepared.open(context.folder(prepared))
         with initialisation(config.seed):
             loaded, parts = _adapted(context, config, encoders)
@@ -76,14 +77,15 @@ def finetune(
             save_tower(loaded[modality], workspace.out, modality)
         write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
         best = progression.history[progression.best_epoch - 1]
-        return {
-            "dataset": dataset.card.name,
-            "method": config.method,
-            "towers": list(parts),
-            "parameters": sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
-            "best_epoch": progression.best_epoch,
-            **{name: value for name, value in best.items() if name.startswith("val_")},
-        }
+        figures = {name: value for name, value in best.items() if name.startswith("val_")}
+        return AdapterSummary(
+            dataset=dataset.card.name,
+            method=config.method,
+            towers=tuple(parts),
+            parameters=sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
+            best_epoch=progression.best_epoch,
+            **figures,
+        )
 
     key_config = {
         "finetune": config.model_dump(mode="json"),

@@ -1,14 +1,12 @@
 """Raw dataset -> prepared arrays."""
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterable
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
 from mmer_core.datasets.ingest import source_identity
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.log import event
 from mmer_core.stages.captioning import load_captions
 from mmer_core.stages.context import Context
@@ -31,8 +29,8 @@ def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None 
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
 
-    def build(workspace: Workspace) -> dict[str, object]:
-        card = ingest_dataset(
+    def build(workspace: Workspace) -> DatasetSummary:
+        return ingest_dataset(
             config,
             workspace.out,
             workspace.scratch,
@@ -40,7 +38,6 @@ def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None 
             progress=context.progress,
             captions=load_captions(context, captions) if captions else None,
         )
-        return asdict(card)
 
     key_config = config.model_dump(mode="json", exclude=_NOT_IN_THE_KEY)
     if config.root is not None:
@@ -49,17 +46,17 @@ def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None 
     if captions:
         inputs["captions"] = captions
     artifact = context.run("prepared", VERSION, key_config, inputs, build)
-    _warn(artifact.summary)
+    _warn(artifact.manifest.summary_as(DatasetSummary))
     return artifact
 
 
-def _warn(card: Mapping[str, Any]) -> None:
+def _warn(card: DatasetSummary) -> None:
     """What was probably not meant so is said by every run, also of a dataset that is in the store already."""
-    for reason, count in card["notes"].items():
+    for reason, count in card.notes.items():
         event(
-            f"{card['name']}: probably not meant so: {count} {reason}; mmer data check says where",
+            f"{card.name}: probably not meant so: {count} {reason}; mmer data check says where",
             level=logging.WARNING,
-            dataset=card["name"],
+            dataset=card.name,
             reason=reason,
             count=count,
         )

@@ -6,11 +6,12 @@ from datetime import datetime
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import Config, ReportConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
+from mmer_core.stages.dataset_card import DatasetCardSummary
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
@@ -97,11 +98,15 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
         examples=[example for one in measured for example in kind.examples(one, config)],
         gallery=[image for one in measured for image in attacked_images(context, one, config)],
-        leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},
+        leaks=_leaks(context, entry.card),
         streams=kind.streams(measured),
         fooled=fooled_when(measured),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
     )
+
+
+def _leaks(context: Context, card: ArtifactKey | None) -> dict[str, int]:
+    return context.store.manifest(card).summary_as(DatasetCardSummary).leaks if card else {}
 
 
 def _transfer(
@@ -114,6 +119,10 @@ def _transfer(
     )
 
 
+def _named(context: Context, prepared: ArtifactKey) -> str:
+    return context.store.manifest(prepared).summary_as(DatasetSummary).name
+
+
 def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:
     """Models grouped by their dataset, each under the dataset's own name."""
     by_dataset: dict[ArtifactKey, list[ModelArtifacts]] = {}
@@ -121,6 +130,6 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
         by_dataset.setdefault(one.prepared, []).append(one)
     cards = newest_by_input(context.store, "dataset-card", "prepared")
     return [
-        ReportInput(str(context.artifact(prepared).summary["name"]), group, cards.get(str(prepared)))
+        ReportInput(_named(context, prepared), group, cards.get(str(prepared)))
         for prepared, group in by_dataset.items()
     ]

@@ -29,6 +29,7 @@ from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.learner import ModelLearner, hold_temperature
 from mmer_core.training.loop import Progression, fit, initialisation
+from mmer_core.training.record import ModelSummary
 from mmer_core.training.telemetry import cost_summary
 from mmer_core.usage import leg
 
@@ -62,7 +63,7 @@ def train(
     if model.family == "zero-shot":
         return zero_shot(context, model, encoders, prepared, features)
 
-    def build(workspace: Workspace) -> dict[str, object]:
+    def build(workspace: Workspace) -> ModelSummary:
         dataset = Prepared.open(context.folder(prepared))
         kind = kind_of(dataset.card.task)
         settings = training.filled(kind.schedule)
@@ -176,14 +177,15 @@ def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) ->
     return context.runtime.logs / f"{what}-{spec.family}-seed{seed}-{workspace.out.parent.name[-8:]}"
 
 
-def _summary(spec: ModelSpec, progression: Progression) -> dict[str, object]:
+def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
     best = progression.history[progression.best_epoch - 1]
-    return {
-        "task": spec.task,
-        "family": spec.family,
-        "dataset": spec.dataset,
-        "epochs": progression.epoch,
-        "best_epoch": progression.best_epoch,
-        **{name: value for name, value in best.items() if name.startswith("val_")},
+    figures = {name: value for name, value in best.items() if name.startswith("val_")}
+    return ModelSummary(
+        task=spec.task,
+        family=spec.family,
+        dataset=spec.dataset,
+        epochs=progression.epoch,
+        best_epoch=progression.best_epoch,
+        **figures,
         **cost_summary(progression.costs),
-    }
+    )

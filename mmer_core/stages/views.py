@@ -24,6 +24,7 @@ from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.training import load_history
 from mmer_core.task_kinds import Measured, kind_of
+from mmer_core.training.record import ModelSummary
 
 
 def open_measured(context: Context, models: ModelArtifacts) -> Measured:
@@ -50,7 +51,7 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
         family=measured.spec.family,
         evaluation=measured.evaluation,
         history=measured.history.to_dict("records"),
-        best_epoch=int(measured.trained.summary["best_epoch"]),
+        best_epoch=measured.trained.summary_as(ModelSummary).best_epoch,
         curves=measured.curves,
         by_queries=_by_queries(measured.outcomes),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),

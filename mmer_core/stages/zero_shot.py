@@ -18,6 +18,7 @@ from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
+from mmer_core.training.record import ModelSummary
 
 VERSION = 1
 
@@ -36,7 +37,7 @@ def zero_shot(
         EncoderError: The encoders are not the two towers of one dual encoder.
     """
 
-    def build(workspace: Workspace) -> dict[str, object]:
+    def build(workspace: Workspace) -> ModelSummary:
         dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
         towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
         similarity = dual_similarity(*towers)
@@ -48,7 +49,7 @@ def zero_shot(
             _calibrate(network.to(context.device), dataset, stored, context.device, workspace.out)
         save_model(network, spec, workspace.out)
         (workspace.out / "history.csv").write_text("epoch\n")
-        return {"task": spec.task, "family": spec.family, "dataset": spec.dataset, "best_epoch": 0}
+        return ModelSummary(task=spec.task, family=spec.family, dataset=spec.dataset)
 
     key_config = {
         "family": "zero-shot",

@@ -1,7 +1,6 @@
 """What a card says follows from the figures: each limit is there when its fact is, and not otherwise."""
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -48,7 +47,9 @@ def said(evaluation: dict, task="emotion", card=None, licences=LICENCES) -> str:
 
 def test_a_strong_model_on_real_photos_has_the_general_limits_only():
     sources = {"sidecar": 10}
-    text = said(strong(), card=replace(make.card("emotion", synthetic=False), text_provenance=sources))
+    text = said(
+        strong(), card=make.card("emotion", synthetic=False).model_copy(update={"text_provenance": sources})
+    )
     assert text == (
         "Measured on drawn only; nothing is known about other sources of images and texts. "
         "How easily changed pixels mislead it is not on this card; mmer robustness measures it."
@@ -80,7 +81,7 @@ def test_weak_categories_are_named():
 def test_data_and_licences_have_limits_too():
     synthetic = said(strong(), card=make.card("emotion"))
     assert "images that mmer drew" in synthetic
-    templates = replace(make.card("emotion"), text_provenance={"sidecar": 25, "template": 75})
+    templates = make.card("emotion").model_copy(update={"text_provenance": {"sidecar": 25, "template": 75}})
     assert "75 % of its texts were templates" in said(strong(), card=templates)
     assert "hf:x; ask their publisher" in said(strong(), licences={"packaged:a": "mit", "hf:x": NOT_STATED})
     retrieval = said(make.retrieval_evaluation(20.0), task="retrieval")

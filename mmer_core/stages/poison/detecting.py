@@ -1,7 +1,6 @@
 """Who finds the poisons: each detector's flags on the poisoned training split, judged where the poisons are known."""
 
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from mmer_core.poisoning.detectors import (
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
+from mmer_core.poisoning.record import DetectionSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm
@@ -58,7 +58,7 @@ def detect(
     images are inspected by deep k-NN through their captions.
     """
 
-    def build(workspace: Workspace) -> dict[str, Any]:
+    def build(workspace: Workspace) -> DetectionSummary:
         dataset = Prepared.open(context.folder(prepared))
         data = training_data(context, dataset, Features(context.folder(features)), poison)
         trained = TrainedModel.open(context.folder(model), context.device)
@@ -68,7 +68,7 @@ def detect(
         np.save(workspace.out / FLAGS_FILE, flags, allow_pickle=False)
         np.save(workspace.out / "scores.npy", scores, allow_pickle=False)
         found = asdict(judge(scores, flags, mask))
-        return {**asdict(arm), "family": trained.spec.family, "detector": detector, **found}
+        return DetectionSummary(**asdict(arm), family=trained.spec.family, detector=detector, **found)
 
     key_config = {
         "detector": detector,

@@ -15,6 +15,7 @@ from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
 from mmer_core.inference import TrainedModel
+from mmer_core.poisoning.record import OutcomeSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import load_evaluation
 from mmer_core.stages.features import encoder_key_config
@@ -82,7 +83,7 @@ def judge_poisons(
         inputs: Keys of ``prepared``, ``features``, ``triggered``, ``model`` and its ``evaluation``.
     """
 
-    def build(workspace: Workspace) -> dict[str, Any]:
+    def build(workspace: Workspace) -> OutcomeSummary:
         held_out = Prepared.open(context.folder(inputs["prepared"])).split(split)
         trained = TrainedModel.open(context.folder(inputs["model"]), context.device)
         stored = Features(context.folder(inputs["features"]))
@@ -98,19 +99,19 @@ def judge_poisons(
         write_frame(workspace.out / OUTCOMES_FILE, table)
         record = load_evaluation(context.folder(inputs["evaluation"]))
         headline = kind_of(trained.spec.task).text.headline
-        return {
+        return OutcomeSummary(
             **asdict(arm),
-            "family": trained.spec.family,
-            "samples": len(table),
-            "triggered": _percent(table["seen_triggered"]),
-            "untriggered": _percent(table["seen"]),
-            "targets": _percent(table["seen"][table["aimed"]]),
-            "chance": chance_of_target(concept, held_out, config.top),
-            "metric": record.metrics[headline].value,
-            "metric_low": record.metrics[headline].low,
-            "no_skill": record.baselines[headline],
-            "modalities": _modalities(record.analyses),
-        }
+            family=trained.spec.family,
+            samples=len(table),
+            triggered=_percent(table["seen_triggered"]),
+            untriggered=_percent(table["seen"]),
+            targets=_percent(table["seen"][table["aimed"]]),
+            chance=chance_of_target(concept, held_out, config.top),
+            metric=record.metrics[headline].value,
+            metric_low=record.metrics[headline].low,
+            no_skill=record.baselines[headline],
+            modalities=_modalities(record.analyses),
+        )
 
     key_config = {
         "arm": asdict(arm),

@@ -12,6 +12,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.poisoning import PoisonPlan, visibility
 from mmer_core.poisoning.poison_set import PoisonSet, write_images
+from mmer_core.poisoning.record import PoisonSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.poison.concept import Concept
@@ -102,7 +103,7 @@ def make_poisons(
         PoisonError: Fewer samples can be poisoned than are asked for.
     """
 
-    def build(workspace: Workspace) -> dict[str, Any]:
+    def build(workspace: Workspace) -> PoisonSummary:
         dataset = Prepared.open(context.folder(prepared))
         train = dataset.split("train")
         plan = poison_plan(arm, config, dataset, concept)
@@ -122,7 +123,7 @@ def make_poisons(
         ids = [train.ids[row] for row in plan.rows]
         texts = _text_features(plan, train.texts, Features(context.folder(features)))
         PoisonSet(plan, ids, image_features, texts).write(workspace.out)
-        return {**asdict(arm), "plan": plan.name, "target": concept.name, "visibility": seen}
+        return PoisonSummary(**asdict(arm), plan=plan.name, target=concept.name, visibility=seen)
 
     key_config = {
         "arm": asdict(arm),
