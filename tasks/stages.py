@@ -68,7 +68,7 @@ def ingest(runtime: RuntimeConfig, config: IngestConfig, captions: ArtifactKey |
 
 @task(name="dataset card", task_run_name="dataset card", **COMMON)
 def dataset_card(runtime: RuntimeConfig, config: DatasetCardConfig, prepared: ArtifactKey) -> ArtifactKey:
-    """What a prepared dataset holds, what was left out, and what stands in two splits."""
+    """What a prepared dataset holds, what was left out, and what occurs in two splits."""
     artifact = stages.dataset_card(Context(runtime, progress_for("look for leakage")), config, prepared)
     leave_summary(artifact, f"Dataset card of {artifact.summary['name']}")
     figures = artifact.manifest.summary_as(DatasetCardSummary)

@@ -26,7 +26,7 @@ class ContributionSection:
 
 @dataclass(frozen=True)
 class AgreementSection:
-    """How far modalities say the same."""
+    """How far modalities agree."""
 
     table: Table
     by_category: Table

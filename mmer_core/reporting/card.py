@@ -38,7 +38,7 @@ def card_fields(
     """Everything that a card says, JSON-able.
 
     Args:
-        text: What is said of the model's kind of task.
+        text: The words of the model's kind of task.
         manifest: Of the model.
         data: The dataset that it was trained on.
         evaluation: Its analyses are left out.
@@ -96,8 +96,8 @@ def limits(
         found.append("The kept epoch and the thresholds were chosen on the split that is measured here, val, "
                      "so the figures are too high by an unknown amount.")  # fmt: skip
     if evaluation.split == "train":
-        found.append("Measured on the samples that it was trained on, which says little about any others.")
-    found += _against_guessing(text, evaluation)
+        found.append("Measured on the samples that it was trained on, which shows little about any others.")
+    found += _against_chance(text, evaluation)
     found += text.limits(evaluation)
     if data.text_provenance.get("template") and "text" in spec.streams:
         share = 100 * data.text_provenance["template"] / sum(data.text_provenance.values())
@@ -113,19 +113,19 @@ def limits(
     return found
 
 
-def _against_guessing(text: TaskText, evaluation: EvaluationRecord) -> list[str]:
+def _against_chance(text: TaskText, evaluation: EvaluationRecord) -> list[str]:
     found = []
     reached = Estimate.of(evaluation.metrics.get(text.headline))
-    guess = evaluation.baselines.get(text.headline)
-    if reached and guess is not None and reached.low <= guess:
-        found.append(f"Not clearly better than guessing: {reached.sentence(' %')} against {number(guess)} %.")
+    level = evaluation.baselines.get(text.headline)
+    if reached and level is not None and reached.low <= level:
+        found.append(f"Not clearly better than chance: {reached.sentence(' %')} against {number(level)} %.")
     weak = [
         one.name
         for one in evaluation.per_category
         if (ap := Estimate.of(one.ap)) and ap.low <= one.prevalence
     ]
     if weak:
-        found.append(f"Not clearly better than guessing at {_listed(weak)}.")
+        found.append(f"Not clearly better than chance at {_listed(weak)}.")
     few = [one.name for one in evaluation.per_category if round(one.prevalence * evaluation.n / 100) < FEW]
     if few:
         found.append(f"Fewer than {FEW} people measured here show {_listed(few)}; these figures are coarse.")

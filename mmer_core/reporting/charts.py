@@ -1,6 +1,6 @@
 """One function a chart; each returns inline SVG.
 
-Colour tells the family, line style the attack from its control (or training from validation).
+Colour shows the family, line style the attack from its control (or training from validation).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ GROUP_STYLES = (
     ("#4477aa", "o", "●"), ("#ee6677", "s", "■"), ("#228833", "^", "▲"),
     ("#b8a534", "D", "◆"), ("#39a9d6", "v", "▼"), ("#aa3377", "p", "⬟"),
 )  # fmt: skip
-"""Colour (Tol's 'bright'), matplotlib marker and its printed sign: told apart without colour too."""
+"""Colour (Tol's 'bright'), matplotlib marker and its printed sign: distinguishable without colour too."""
 OTHER_STYLE = ("#8d8d8d", "x", "×")
 
 _SOLID: Any = "-"
@@ -45,7 +45,7 @@ _ATTACK_STYLES: dict[str, tuple[str, Any]] = {
     "exhaustive": ("v", (0, (4, 1.2, 1, 1.2, 1, 1.2))),
     GRADIENTS: ("*", (0, (9, 1.2, 3, 1.2))),
 }
-"""Marker and line of an attack, so that several attacks on one model are told apart; the others are solid."""
+"""Marker and line of an attack, so that several attacks on one model are distinguishable; the others are solid."""
 
 
 @mpl.rc_context(STYLE)
@@ -95,7 +95,7 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     """Average precision of every category from each modality, families side by side; a tick marks chance."""
     families = list(streams.ap)
     names = list(dict.fromkeys(stream for ap in streams.ap.values() for stream in ap))
-    # None for a category that nobody on the split shows.
+    # None for a category without a positive in the split.
     best = [max([ap[place] or 0.0 for by in streams.ap.values() for ap in by.values()], default=0.0)
             for place in range(len(streams.categories))]  # fmt: skip
     order = np.argsort(best, kind="stable")
@@ -214,7 +214,7 @@ def success_by_pixels(families: Sequence[FamilyView], name: str) -> Markup:
 
 @mpl.rc_context(STYLE)
 def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
-    """Share of images fooled within so many queries to the model, a line for each attack and K."""
+    """Share of images fooled by number of queries to the model, a line for each attack and K."""
     figure, axes = _side_by_side(families)
     for axis, family in zip(axes, families, strict=True):
         ks = sorted({curve.pixels for curve in family.by_queries})

@@ -52,33 +52,33 @@ def headline(dataset: DatasetView, family: FamilyView) -> Estimate | None:
 
 
 def chance(dataset: DatasetView, family: FamilyView) -> Estimate | None:
-    """What guessing scores on the same metric."""
+    """The chance level of the same metric."""
     return Estimate.of(family.evaluation.baselines.get(dataset.text.headline))
 
 
 def beats_chance(dataset: DatasetView, family: FamilyView) -> bool:
     """True when the interval of the headline metric lies wholly above chance (or chance is unknown)."""
-    reached, guessing = headline(dataset, family), chance(dataset, family)
-    return reached is None or guessing is None or reached.low > guessing.high
+    reached, expected = headline(dataset, family), chance(dataset, family)
+    return reached is None or expected is None or reached.low > expected.high
 
 
 def _leakage_warning(dataset: DatasetView) -> str:
     listed = ", ".join(f"{count:,} {kind}" for kind, count in dataset.leaks.items())
     return (
-        f"{dataset.name} holds images or groups that stand in two splits ({listed}); what was learnt by heart in "
+        f"{dataset.name} holds images or groups that occur in two splits ({listed}); what was memorised from "
         "one counts as skill in the other. The dataset card lists them."
     )
 
 
 def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:
-    reached, guessing = headline(dataset, family), chance(dataset, family)
+    reached, expected = headline(dataset, family), chance(dataset, family)
     assert reached is not None
-    assert guessing is not None
+    assert expected is not None
     unit = dataset.text.unit
     return (
         f"On {dataset.name} the {family.family} model is not clearly above chance: {reached.sentence(unit)}, "
-        f"where guessing scores {number(guessing.value)} %. Its robustness figures mean little: "
-        "a model that has learnt nothing cannot be fooled out of anything."
+        f"where the chance level is {number(expected.value)} %. Its robustness figures mean little: "
+        "a model without skill has nothing to lose."
     )
 
 
@@ -93,8 +93,8 @@ def _skill(dataset: DatasetView) -> str:
     ]
     if not scored:
         return ""
-    guessing = next((guess for family in dataset.families if (guess := chance(dataset, family))), None)
-    tail = f"; guessing scores {number(guessing.value)} %." if guessing else "."
+    expected = next((found for family in dataset.families if (found := chance(dataset, family))), None)
+    tail = f"; the chance level is {number(expected.value)} %." if expected else "."
     does, verb = dataset.text.skill
     if len(scored) == 1:
         ((name, estimate),) = scored
@@ -102,9 +102,7 @@ def _skill(dataset: DatasetView) -> str:
     (name, best), (other, second) = sorted(scored, key=lambda pair: -pair[1].value)
     if best.overlaps(second):
         listed = " and ".join(f"{family} {estimate.sentence(unit)}" for family, estimate in scored)
-        return (
-            f"{_where(dataset)} the two models cannot be told apart in how well they {does}: {listed}{tail}"
-        )
+        return f"{_where(dataset)} the two models are not distinguishable in how well they {does}: {listed}{tail}"
     return (
         f"{_where(dataset)} the {name} model {verb} better than the {other} one: "
         f"{best.sentence(unit)} against {second.sentence(unit)}{tail}"
@@ -190,14 +188,14 @@ def _beside_control(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
         if _success(control).overlaps(_success(curve[-1])):
             alike.append(f"the {family.family} model")
     text = f", where as many random pixels manage {_listed(shares)}"
-    return text + (f" (not to be told apart from the attack on {_listed(alike)})" if alike else "")
+    return text + (f" (not distinguishable from the attack on {_listed(alike)})" if alike else "")
 
 
 def _easier(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     (first, one), (second, other) = ((family, _success(curve[-1])) for family, curve in attacked)
     budget = f"With {pixels(attacked[0][1][-1].pixels)}"
     if one.overlaps(other):
-        return f"{budget}, the two models cannot be told apart in how easily they are fooled."
+        return f"{budget}, the two models are not distinguishable in how easily they are fooled."
     return f"{budget}, the {(first if one.value > other.value else second).family} model is the easier one to fool."
 
 

@@ -12,12 +12,12 @@ COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
 
 
 def key_table(dataset: DatasetView) -> Table:
-    """Every metric of every family with its interval, beside what guessing scores."""
+    """Every metric of every family with its interval, beside the chance level."""
     names = dict.fromkeys(name for family in dataset.families for name in family.evaluation.metrics)
     rows = [_metric_row(dataset, name) for name in names]
     return Table(
         caption=f"{dataset.name}: {_sizes(dataset) if dataset.families else ''}",
-        columns=("Metric", *(f"{family.family} model" for family in dataset.families), "by guessing"),
+        columns=("Metric", *(f"{family.family} model" for family in dataset.families), "chance"),
         rows=tuple(rows),
         drawn=True,
     )
@@ -31,26 +31,26 @@ def _sizes(dataset: DatasetView) -> str:
 def _metric_row(dataset: DatasetView, name: str) -> Row:
     described = metric(name)
     raws = [family.evaluation.metrics.get(name) for family in dataset.families]
-    guesses = (family.evaluation.baselines.get(name) for family in dataset.families)
-    guess = Estimate.of(next((raw for raw in guesses if raw is not None), None))
+    levels = (family.evaluation.baselines.get(name) for family in dataset.families)
+    level = Estimate.of(next((raw for raw in levels if raw is not None), None))
     found = [
         (family.family, one)
         for family, raw in zip(dataset.families, raws, strict=True)
         if (one := Estimate.of(raw))
     ]
-    top = max([one.high for _, one in found] + ([guess.value] if guess else []), default=0.0) or 1.0
+    top = max([one.high for _, one in found] + ([level.value] if level else []), default=0.0) or 1.0
     return Row(
         head=described.label,
         hint=described.hint,
         cells=(
             *(cell(raw, described.digits) for raw in raws),
-            cell(guess.value if guess else None, described.digits),
+            cell(level.value if level else None, described.digits),
         ),
         whiskers=tuple(
             Whisker(family, *(round(96 * end / top, 2) for end in (one.low, one.value, one.high)))
             for family, one in found
         ),
-        baseline=round(96 * guess.value / top, 2) if guess else None,
+        baseline=round(96 * level.value / top, 2) if level else None,
         strong=name == dataset.text.headline,
     )
 
@@ -91,7 +91,7 @@ def category_table(families: Sequence[FamilyView]) -> Table:
         rows.append(Row(name, tuple(cells)))
     columns = ("AP", "precision", "recall", "F1", "threshold")
     return Table(
-        caption="Every emotion, in %; prevalence is what guessing scores as AP",
+        caption="Every emotion, in %; prevalence is the chance level of AP",
         columns=("Emotion", "prevalence", *columns * len(families)),
         rows=tuple(rows),
         groups=(("", 2), *((f"{family.family} model", len(columns)) for family in families)),
@@ -99,7 +99,7 @@ def category_table(families: Sequence[FamilyView]) -> Table:
 
 
 def vad_table(families: Sequence[FamilyView]) -> Table:
-    """Error of each continuous dimension beside the best constant guess."""
+    """Error of each continuous dimension beside the best constant."""
     measured = [{one.name: one for one in family.evaluation.vad} for family in families]
     rows = []
     for name in dict.fromkeys(name for dimensions in measured for name in dimensions):

@@ -1,4 +1,4 @@
-"""What pages and cards say about one kind of task."""
+"""The words of pages and cards for one kind of task."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -53,7 +53,7 @@ class Fragility:
 
 @dataclass(frozen=True)
 class QueryCurve:
-    """Percent of the images fooled within so many queries, None where a budget ended before."""
+    """Percent of the images fooled by number of queries, None where a budget ended before."""
 
     attack: str
     pixels: int
@@ -145,8 +145,8 @@ class DatasetView:
     """Everything about one dataset.
 
     Attributes:
-        text: What is said of its kind of task.
-        leaks: How many images or groups stand in two splits, by kind (see `mmer_core.datasets.leakage`).
+        text: The words of its kind of task.
+        leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
     """
 

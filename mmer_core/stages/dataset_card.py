@@ -18,7 +18,7 @@ from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 2
+VERSION = 3
 CARD_PAGE = "card.html"
 STATISTICS_FILE = "statistics.json"
 LEAKAGE_FILE = "leakage.csv"
@@ -39,7 +39,7 @@ class DatasetCardSummary(Record):
 def dataset_card(context: Context, config: DatasetCardConfig, prepared: ArtifactKey) -> Artifact:
     """The dataset card (kind ``dataset-card``).
 
-    Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what stands in two
+    Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what occurs in two
     splits; ``samples.jpg``, a contact sheet.
     """
 

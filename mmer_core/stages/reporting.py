@@ -24,7 +24,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
-VERSION = 5
+VERSION = 6
 REPORT_FILE = "report.html"
 
 

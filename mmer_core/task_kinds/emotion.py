@@ -190,7 +190,7 @@ class EmotionKind(TaskKind[EmotionData]):
 
     def spaces(self, measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace]:
         spaces = [measured.embedding(name) for name in measured.spec.streams if name in measured.spaces]
-        # A sample without a stream is zeros there, which have no direction and stand for nothing.
+        # A sample without a stream is zeros there, which have no direction and mean nothing.
         complete = np.flatnonzero(np.all([space.any(axis=1) for space in spaces], axis=0))
         chosen = complete[chosen_rows(len(complete), config)]
         probabilities = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False)[chosen]

@@ -53,7 +53,7 @@ def emotion_victim(
 def emotion_scores(
     trained: TrainedModel, data: EmotionData, config: SearchConfig
 ) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
-    """What an emotion model says of the samples ``(B,)`` of ``data`` when some streams ``(B, D)`` are others."""
+    """Scores of the samples ``(B,)`` of ``data`` with some streams ``(B, D)`` replaced."""
     scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
 
     def read(attacked: dict[str, Tensor], which: Tensor) -> Tensor:

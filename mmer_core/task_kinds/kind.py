@@ -1,4 +1,4 @@
-"""What a kind of task must say of itself, so that stages need not know which kinds there are."""
+"""What a kind of task must define, so that stages need not know which kinds exist."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class TaskKind(ABC, Generic[D]):
 
     @abstractmethod
     def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
-        """The streams that a model reads which nobody trained."""
+        """The streams that an untrained model reads."""
 
     @abstractmethod
     def tuner(

@@ -65,6 +65,6 @@ def shown_space(
 
 
 def chosen_rows(count: int, config: ReportConfig) -> np.ndarray:
-    """Rows to show of so many."""
+    """A random sample of ``count`` rows to show."""
     generator = np.random.default_rng(config.seed)
     return np.sort(generator.choice(count, size=min(config.points, count), replace=False))

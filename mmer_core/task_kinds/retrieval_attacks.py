@@ -45,7 +45,7 @@ def match_criterion(
         config: Says which, and its parameters.
         split: Knows which caption belongs to which sample.
         rows: ``(n,)`` the attacked samples.
-        images: Embeds all clean images, ``(N, D)``; asked only where images are ranked.
+        images: Embeds all clean images, ``(N, D)``; called only where images are ranked.
         texts: ``(T, D)`` embeddings of all captions; the victim's columns.
 
     Raises:

@@ -61,7 +61,7 @@ def test_a_strong_model_on_real_photos_has_the_general_limits_only():
     [
         ({"split": "val"}, "chosen on the split that is measured here"),
         ({"split": "train"}, "Measured on the samples that it was trained on"),
-        ({"metrics": {"map": make.estimate(18.0)}}, "Not clearly better than guessing: 18.0 % (16.0–20.0) against 17.0 %."),
+        ({"metrics": {"map": make.estimate(18.0)}}, "Not clearly better than chance: 18.0 % (16.0–20.0) against 17.0 %."),
         ({"metrics": {"vad_mae": make.estimate(1.0, 0.1)}}, "off by 1.000 points (0.900–1.100), not clearly better"),
         ({"n": 80}, "Fewer than 20 people measured here show Affection, Anger"),
     ],
@@ -75,7 +75,7 @@ def test_weak_categories_are_named():
     evaluation = strong()
     evaluation["per_category"][1]["ap"] = make.estimate(21.0, 2)
     evaluation["per_category"][4]["ap"] = make.estimate(22.0, 2)
-    assert "Not clearly better than guessing at Anger and Aversion." in said(evaluation)
+    assert "Not clearly better than chance at Anger and Aversion." in said(evaluation)
 
 
 def test_data_and_licences_have_limits_too():

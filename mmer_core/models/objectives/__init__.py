@@ -1,6 +1,6 @@
 """Training objectives by name: one loss a file, each an ``nn.Module``.
 
-Three kinds, told apart by what they compare:
+Three kinds, by what they compare:
 
 * category: ``forward(logits (B, C), targets (B, C)) -> ()``
 * continuous: ``forward(predictions (B, V), ratings (B, V)) -> ()``

@@ -30,7 +30,7 @@ from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import read_table
 from mmer_core.task_kinds import kind_of
 
-VERSION = 2
+VERSION = 3
 TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
 VULNERABILITY_FILE = "vulnerability.csv"
