@@ -174,10 +174,9 @@ def _confirmed(text: str, found: ArtifactKey) -> bool:
 
 
 def _figures(manifest: Manifest) -> str:
-    figures = manifest.summary | manifest.summary.get("metrics", {})
     plain = {
         name: value
-        for name, value in figures.items()
+        for name, value in manifest.summary.items()
         if isinstance(value, int | float | str) and name != "version"
     }
     shown = [

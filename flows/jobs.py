@@ -28,7 +28,7 @@ from mmer_core.config import (
     TrainJob,
     UpdateIndexJob,
 )
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.stages import (
     ATTACKING,
     CAPTIONING,
@@ -55,6 +55,7 @@ from mmer_core.stages import (
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.store import Artifact, ArtifactKey
+from mmer_core.task_kinds import kind_of
 from tasks.engines import check_engine
 from tasks.running import call_flow
 from tasks.stages import make, make_each, make_sharded
@@ -255,7 +256,8 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> M
     there = {"trained": str(measured.model), "runtime": config.runtime}
     attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
     measured = replace(measured, robustness=ArtifactKey.parse(attacked))
-    if Context(config.runtime).artifact(measured.prepared).summary["task"] == "retrieval":
+    prepared_summary = Context(config.runtime).store.manifest(measured.prepared).summary_as(DatasetSummary)
+    if kind_of(prepared_summary.task).searchable:
         indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")
         measured = replace(measured, index=ArtifactKey.parse(indexed))
     return measured

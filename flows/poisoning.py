@@ -70,7 +70,7 @@ def poison_arm(job: ArmJob) -> list[Outcome]:
         if poisons is None or job.arm.count < max(job.poison.counts):
             continue
         for detector in job.poison.detectors:
-            if detectable(detector, _task(job), family):
+            if detectable(detector, job.concept, family):
                 outcomes.append(_filtered(job, family, poisons, model, detector))
     return outcomes
 
@@ -134,10 +134,6 @@ def _filtered(
 def _prepared(job: ArmJob) -> ArtifactKey:
     assert job.prepared is not None
     return ArtifactKey.parse(job.prepared)
-
-
-def _task(job: ArmJob) -> str:
-    return "retrieval" if job.concept.column is None else "emotion"
 
 
 def _key(text: str | None) -> ArtifactKey | None:

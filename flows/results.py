@@ -8,15 +8,19 @@ from flows.jobs import Ingested, Trained
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.attacks.record import CurvesSummary
+from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.evaluation.record import EvaluationSummary
+from mmer_core.poisoning.record import PoisoningSummary
 from mmer_core.stages import Context
-from mmer_core.stages.dataset_card import CARD_PAGE
+from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
 from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.reporting import REPORT_FILE
 from mmer_core.stages.training import load_history
-from mmer_core.store import ArtifactKey
+from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.taxonomy import SPLITS
+from mmer_core.training.record import AdapterSummary, ModelSummary
 
 
 def print_report(context: Context, key: str) -> None:
@@ -27,19 +31,19 @@ def print_report(context: Context, key: str) -> None:
 def print_ingest(context: Context, made: Ingested) -> None:
     """A prepared dataset in figures, the page that shows more, and the folder of its arrays."""
     artifact, page = (context.artifact(ArtifactKey.parse(key)) for key in made)
-    card = artifact.summary
-    sources = list(card["text_provenance"])
+    card = artifact.manifest.summary_as(DatasetSummary)
+    sources = list(card.text_provenance)
     rows = []
     for split in SPLITS:
-        count = card["counts"][split]
-        found = [card["text_coverage"][split].get(source, 0) for source in sources]
-        rows.append((split, count, card["texts"][split], *found))
-    say(f"{card['name']}, protocol {card['protocol']}: {card['inputs']} samples found")
+        count = card.counts[split]
+        found = [card.text_coverage[split].get(source, 0) for source in sources]
+        rows.append((split, count, card.texts[split], *found))
+    say(f"{card.name}, protocol {card.protocol}: {card.inputs} samples found")
     say_table(("split", "samples", "texts", *(f"from {source}" for source in sources)), rows)
-    for what, reasons in (("samples", card["quarantined"]), ("captions", card["texts_quarantined"])):
+    for what, reasons in (("samples", card.quarantined), ("captions", card.texts_quarantined)):
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         say(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
-    leaks = page.summary["leaks"]
+    leaks = page.manifest.summary_as(DatasetCardSummary).leaks
     listed = ", ".join(f"{count} {kind}" for kind, count in leaks.items())
     say(f"in two splits: {listed or 'no image'}")
     say(page.folder / CARD_PAGE, artifact.folder)
@@ -70,7 +74,7 @@ def _print_metrics(context: Context, evaluation: str) -> None:
         )
         for name, one in record.metrics.items()
     ]
-    say(f"{artifact.summary['family']} model on {record.split}")
+    say(f"{artifact.manifest.summary_as(EvaluationSummary).family} model on {record.split}")
     say_table(("metric", "value", "95 % interval", "no skill"), rows)
     for side, labels in record.unmatched_labels:
         if labels:
@@ -81,12 +85,19 @@ def print_finetune(context: Context, key: str) -> None:
     """The figures of every epoch, the kept one marked, and the encoders' name."""
     artifact = context.artifact(ArtifactKey.parse(key))
     history = load_history(artifact.folder)
+    kept_epoch = _kept_epoch(artifact)
     rows = []
     for row in history.to_dict("records"):
-        kept = "kept" if row["epoch"] == artifact.summary["best_epoch"] else ""
+        kept = "kept" if row["epoch"] == kept_epoch else ""
         rows.append((int(row.pop("epoch")), *map(_number, row.values()), kept))
     say_table((*(name.replace("_", " ") for name in history.columns), ""), rows)
     say(f"adapted:{key}")
+
+
+def _kept_epoch(artifact: Artifact) -> int:
+    if artifact.key.kind == "adapter":
+        return artifact.manifest.summary_as(AdapterSummary).best_epoch
+    return artifact.manifest.summary_as(ModelSummary).best_epoch
 
 
 def print_seeds(context: Context, made: Sequence[Trained]) -> None:
@@ -97,7 +108,7 @@ def print_seeds(context: Context, made: Sequence[Trained]) -> None:
     for name in records[0].metrics:
         values = [one.metrics[name].value for one in records]
         rows.append((name, _spread(values), _number(records[0].baselines.get(name))))
-    say(f"{artifacts[0].summary['family']} model on {records[0].split}")
+    say(f"{artifacts[0].manifest.summary_as(EvaluationSummary).family} model on {records[0].split}")
     say_table(("metric", f"mean ± std of {len(records)} seeds", "no skill"), rows)
     say(*(f"model {one.model}" for one in made))
 
@@ -150,13 +161,14 @@ def print_robustness(context: Context, key: str) -> None:
 def print_poison(context: Context, key: str) -> None:
     """Warnings, what poisons did, and the page that shows more."""
     artifact = context.artifact(ArtifactKey.parse(key))
-    say(*(f"warning: {warning}" for warning in artifact.summary["warnings"]))
+    summary = artifact.manifest.summary_as(PoisoningSummary)
+    say(*(f"warning: {warning}" for warning in summary.warnings))
     columns = ("model", "attack", "poisons", "filtered by", "success %", "no poison %", "metric", "lost")
     rows = []
-    for row in artifact.summary["means"]:
-        figures = (row[name] for name in ("success", "reference", "metric", "metric_loss"))
-        rows.append((row["family"], row["attack"], row["count"], row["filtered"], *map(_number, figures)))
-    say(f"{artifact.summary['dataset']}: poisons for {artifact.summary['target']}")
+    for row in summary.means:
+        figures = (row.success, row.reference, row.metric, row.metric_loss)
+        rows.append((row.family, row.attack, row.count, row.filtered, *map(_number, figures)))
+    say(f"{summary.dataset}: poisons for {summary.target}")
     say_table(columns, rows)
     say(artifact.folder / PAGE_FILE)
 

@@ -13,16 +13,16 @@ from pydantic.dataclasses import dataclass
 from mmer_core.errors import StoreError
 
 
-def _nan_is_none(value: object) -> object:
-    """JSON knows no NaN."""
+def _finite_or_none(value: object) -> object:
+    """JSON knows neither NaN nor infinity."""
     if isinstance(value, float | np.floating) or (isinstance(value, np.ndarray) and not value.ndim):
         number = float(value)
-        return None if math.isnan(number) else number
+        return number if math.isfinite(number) else None
     return value
 
 
-Number = Annotated[float | None, BeforeValidator(_nan_is_none)]
-"""A figure, None where it is not defined; NaN becomes None."""
+Number = Annotated[float | None, BeforeValidator(_finite_or_none)]
+"""A figure, None where it is not defined; NaN and infinity become None."""
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -83,3 +83,10 @@ class Record(Part):
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(self.model_dump(mode="json"), indent=2) + "\n", "utf-8")
+
+
+class Figures(Record):
+    """A record with further figures, under names that follow from what was trained or measured."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Number]

@@ -12,13 +12,17 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.attacks.record import CurvesSummary
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.escaping import for_code, for_markdown
-from mmer_core.stages.dataset_card import SHEET_FILE
+from mmer_core.evaluation.record import EvaluationSummary
+from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
 from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.model_card import CARD_FILE
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.taxonomy import SPLITS
+from mmer_core.training.record import ModelSummary
 
 _LONG = 200  # letters of a figure that is cut
 
@@ -138,32 +142,32 @@ def _shown(value: Any) -> Any:
 
 
 def _prepared(artifact: Artifact) -> None:
-    leave_summary(artifact, f"Prepared {artifact.summary['name']}")
+    leave_summary(artifact, f"Prepared {artifact.manifest.summary_as(DatasetSummary).name}")
 
 
 def _dataset_card(artifact: Artifact) -> None:
-    figures = artifact.summary
-    leave_summary(artifact, f"Dataset card of {figures['name']}")
-    counts = {name: figures["counts"][name] for name in SPLITS if name in figures["counts"]}
+    figures = artifact.manifest.summary_as(DatasetCardSummary)
+    leave_summary(artifact, f"Dataset card of {figures.name}")
+    counts = {name: figures.counts[name] for name in SPLITS if name in figures.counts}
     leave_table(
         "dataset",
         "Samples and texts by split",
-        [{"split": name, "samples": n, "texts": figures["texts"][name]} for name, n in counts.items()],
+        [{"split": name, "samples": n, "texts": figures.texts[name]} for name, n in counts.items()],
     )
-    out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
+    out = [*figures.quarantined.items(), *((f"leak, {kind}", n) for kind, n in figures.leaks.items())]
     leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
-    leave_picture("dataset-samples", f"Samples of {figures['name']}", artifact.folder / SHEET_FILE)
+    leave_picture("dataset-samples", f"Samples of {figures.name}", artifact.folder / SHEET_FILE)
     leave_lineage(artifact)
 
 
 def _model(artifact: Artifact) -> None:
-    leave_summary(
-        artifact, f"{artifact.summary['family'].capitalize()} model of {artifact.summary['dataset']}"
-    )
+    made = artifact.manifest.summary_as(ModelSummary)
+    leave_summary(artifact, f"{made.family.capitalize()} model of {made.dataset}")
 
 
 def _evaluation(artifact: Artifact) -> None:
-    leave_summary(artifact, f"{artifact.summary['family'].capitalize()} model on {artifact.summary['split']}")
+    measured = artifact.manifest.summary_as(EvaluationSummary)
+    leave_summary(artifact, f"{measured.family.capitalize()} model on {measured.split}")
 
 
 def _model_card(artifact: Artifact) -> None:
@@ -183,10 +187,11 @@ def _report(artifact: Artifact) -> None:
 
 
 def _poisoning(artifact: Artifact) -> None:
-    leave_summary(artifact, f"Poisoning {artifact.summary['dataset']}")
-    leave_table("poisoning", "Success of poisons, means over seeds", artifact.summary["means"])
-    if warnings := artifact.summary["warnings"]:
-        leave_note(artifact, "Warnings", "\n".join(f"- {for_markdown(one)}" for one in warnings))
+    found = artifact.manifest.summary_as(PoisoningSummary)
+    leave_summary(artifact, f"Poisoning {found.dataset}")
+    leave_table("poisoning", "Success of poisons, means over seeds", [dict(row) for row in found.means])
+    if found.warnings:
+        leave_note(artifact, "Warnings", "\n".join(f"- {for_markdown(one)}" for one in found.warnings))
 
 
 def _curves(artifact: Artifact) -> list[dict[str, Any]]:

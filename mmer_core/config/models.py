@@ -86,21 +86,13 @@ class ModelConfig(Config):
             raise ValueError("a start from zero-shot has the width of the towers; leave out the embedding")
         return self
 
-    def width(self, task: str) -> int:
-        """Embedding width for a task ('emotion' or 'retrieval'): ``D``, or that of one of its heads."""
+    def width(self, joint: int) -> int:
+        """Embedding width, that of one head where there are several; ``joint`` is the joint model's by default."""
         if self.embedding is not None:
             return self.embedding
-        if self.family == "separate":
-            return 256
-        return 128 if task == "emotion" else 512
+        return 256 if self.family == "separate" else joint
 
-    def head_count(self, task: str) -> int:
-        """Heads of the embedding for a task; only joint retrieval has several, and not in the towers' own space."""
-        several = task == "retrieval" and self.family == "joint" and self.start == "random"
-        return self.heads if several else 1
-
-    def dropout_rate(self, task: str) -> float:
-        """Dropout for a task ('emotion' or 'retrieval')."""
-        if self.dropout is not None:
-            return self.dropout
-        return 0.4 if task == "emotion" else 0.5
+    @property
+    def head_count(self) -> int:
+        """Heads of the embedding, where a kind of task has several; only the joint model has, outside the towers' space."""
+        return self.heads if self.family == "joint" and self.start == "random" else 1

@@ -1,5 +1,6 @@
 """Training the heads."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -89,10 +90,10 @@ class TrainingConfig(Config):
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
-    def of_task(self, task: str) -> "TaskTraining":
-        """The same with what depends on the task filled in ('emotion' or 'retrieval')."""
+    def filled(self, defaults: Mapping[str, Any]) -> "TaskTraining":
+        """The same with what was left open filled in."""
         given = {name: value for name, value in self if value is not None}
-        return TaskTraining(**{**_DEFAULTS[task], **given})
+        return TaskTraining(**{**defaults, **given})
 
 
 class TaskTraining(TrainingConfig):
@@ -109,21 +110,3 @@ class TaskTraining(TrainingConfig):
         """The loop that adapts encoders."""
         shared = {"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
         return cls(**config.model_dump(include=shared), patience=config.epochs)
-
-
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "emotion": {
-        "epochs": 30,
-        "patience": 5,
-        "batch_size": 512,
-        "learning_rate": 2e-3,
-        "contrastive": "infonce",
-    },
-    "retrieval": {
-        "epochs": 50,
-        "patience": 15,
-        "batch_size": 256,
-        "learning_rate": 3e-3,
-        "contrastive": "grouped_infonce",
-    },
-}

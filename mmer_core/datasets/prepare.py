@@ -17,7 +17,7 @@ from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
-from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
@@ -174,7 +174,7 @@ def _write_tables(
         fields = {"dataset": raw.name, "split": note.split, "sample": note.id, "reason": note.reason}
         event(f"{note.reason}: {note.detail}", level=logging.INFO, **fields)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
-    card.write(folder)
+    card.write(folder / CARD_FILE)
     return card
 
 

@@ -16,8 +16,7 @@ captioned datasets, the vocabulary of the training captions as ``vocab.json`` (w
 (``Index, Word, Count``).
 """
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -25,8 +24,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import Field
 
 from mmer_core.errors import DatasetError
+from mmer_core.record import Record
 from mmer_core.tabular import read_table
 from mmer_core.taxonomy import SPLITS
 
@@ -34,8 +35,7 @@ CARD_FILE = "dataset.json"
 QUARANTINE_FILE = "quarantine.csv"
 
 
-@dataclass(frozen=True)
-class DatasetSummary:
+class DatasetSummary(Record):
     """A prepared dataset in figures.
 
     Attributes:
@@ -52,8 +52,9 @@ class DatasetSummary:
         synthetic: Whether mmer drew the photos itself.
     """
 
+    version: Literal[1] = 1
     name: str
-    task: Literal["emotion", "retrieval"]
+    task: str
     labels: tuple[str, ...]
     counts: dict[str, int]
     texts: dict[str, int]
@@ -61,27 +62,16 @@ class DatasetSummary:
     inputs: int
     protocol: str
     synthetic: bool
-    text_provenance: dict[str, int] = field(default_factory=dict)
-    text_coverage: dict[str, dict[str, int]] = field(default_factory=dict)
+    text_provenance: dict[str, int] = Field(default_factory=dict)
+    text_coverage: dict[str, dict[str, int]] = Field(default_factory=dict)
     texts_found: int = 0
-    texts_quarantined: dict[str, int] = field(default_factory=dict)
-    notes: dict[str, int] = field(default_factory=dict)
+    texts_quarantined: dict[str, int] = Field(default_factory=dict)
+    notes: dict[str, int] = Field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The non-empty splits, in the order train, val, test."""
         return tuple(split for split in SPLITS if self.counts.get(split))
-
-    def write(self, folder: Path) -> None:
-        (folder / CARD_FILE).write_text(json.dumps(asdict(self), indent=2, sort_keys=True) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> "DatasetSummary":
-        try:
-            fields = json.loads((folder / CARD_FILE).read_text())
-        except FileNotFoundError:
-            raise DatasetError(f"{folder} is not a prepared dataset: it has no {CARD_FILE}") from None
-        return cls(**{**fields, "labels": tuple(fields["labels"])})
 
 
 @dataclass(frozen=True)
@@ -159,8 +149,11 @@ class Prepared:
 
         Raises:
             DatasetError: The folder holds no ``dataset.json``.
+            StoreError: It was written by another version of mmer.
         """
-        return cls(folder, DatasetSummary.read(folder))
+        if not (folder / CARD_FILE).exists():
+            raise DatasetError(f"{folder} is not a prepared dataset: it has no {CARD_FILE}")
+        return cls(folder, DatasetSummary.read(folder / CARD_FILE))
 
     def split(self, name: str) -> PreparedSplit:
         """Raises `DatasetError` when the split has no samples."""

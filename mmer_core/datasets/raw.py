@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.taxonomy import SPLITS
@@ -31,7 +30,7 @@ class RawDataset:
     """
 
     name: str
-    task: Literal["emotion", "retrieval"]
+    task: str
     labels: tuple[str, ...]
     samples: list[Sample]
     quarantined: list[Quarantined]

@@ -48,7 +48,7 @@ def label_separability(
 ) -> Interval:
     """mAP in percent, with its interval, of the labels of each row's nearest neighbours.
 
-    Neighbours are found once, among all rows; the interval is over the rows that are asked.
+    Neighbours are found once, among all rows; the interval is over the query rows.
 
     Args:
         embeddings: ``(N, D)``.

@@ -7,7 +7,7 @@ from mmer_core.evaluation.arrays import FloatArray, finite
 from mmer_core.evaluation.embeddings import PAIRS_AT_ONCE, unit_rows
 
 NEIGHBOURS = 10
-"""How many neighbours are asked, unless there are fewer."""
+"""How many neighbours count, unless there are fewer."""
 
 
 def nearest(embeddings: npt.ArrayLike, k: int = NEIGHBOURS) -> npt.NDArray[np.int64]:

@@ -3,12 +3,12 @@
 Shares and recalls are in percent, errors in the ratings' unit, thresholds are probabilities.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field
 
 from mmer_core.config import Family, Split
-from mmer_core.record import Interval, Number, Part, Record
+from mmer_core.record import Figures, Interval, Number, Part, Record
 
 
 class CategoryFigures(Part):
@@ -173,16 +173,10 @@ class EvaluationRecord(Record):
     analyses: Analyses = Analyses()
 
 
-class EvaluationSummary(Record):
-    """The summary of an evaluation: each metric's value, without intervals."""
+class EvaluationSummary(Figures):
+    """The summary of an evaluation; its figures are the values of the metrics."""
 
-    version: Literal[2] = 2
+    version: Literal[1] = 1
     split: Split
     family: Family
     dataset: str
-    metrics: dict[str, Number]
-
-    @classmethod
-    def of(cls, record: EvaluationRecord, family: Family, dataset: str) -> Self:
-        values = {name: interval.value for name, interval in record.metrics.items()}
-        return cls(split=record.split, family=family, dataset=dataset, metrics=values)

@@ -42,7 +42,7 @@ class Ranks:
 def similarity_ranks(
     image: npt.ArrayLike, text: npt.ArrayLike, text_image: npt.ArrayLike, chunk: int | None = None
 ) -> Ranks:
-    """Ranks by inner product, in chunks of images: the full matrix never stands in memory.
+    """Ranks by inner product, in chunks of images: the full matrix is never in memory.
 
     Products are taken in float64, and two that differ by less than their rounding error are a tie: the order
     in which a matrix product adds up must not decide between equal scores.
@@ -70,7 +70,7 @@ def similarity_ranks(
     for start in range(0, len(images), chunk):
         scores = images[start : start + chunk] @ texts.T  # (chunk, T)
         here = np.flatnonzero((owner >= start) & (owner < start + chunk))
-        scores[owner[here] - start, here] = -np.inf  # own pairs never stand in each other's way
+        scores[owner[here] - start, here] = -np.inf  # own pairs do not compete with each other
         t2i += (scores >= own - slack).sum(axis=0)
         ahead = (scores >= best[start : start + chunk, None] - slack).sum(axis=1)
         i2t[start : start + chunk] = np.where(np.isfinite(best[start : start + chunk]), ahead, -1)

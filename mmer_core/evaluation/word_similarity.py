@@ -14,7 +14,7 @@ from mmer_core.evaluation.bootstrap import bootstrap_blocks
 from mmer_core.evaluation.record import WordSimilarity
 
 LEAST_TEXTS = 10
-"""A word counts that stands in at least so many texts and is missing from at least so many."""
+"""A word counts if it occurs in at least this many texts and is missing from at least this many."""
 MOST_WORDS = 500
 
 
@@ -29,8 +29,8 @@ def word_similarities(
 ) -> list[WordSimilarity]:
     """Mean similarity of texts with their own images, for texts that hold a word against texts that do not.
 
-    The difference in means says what goes with a word, not what the word does: words come together. Each
-    interval stands for itself; of many words, a share of 1 less the confidence lies beyond theirs by chance.
+    The difference in means is an association, not an effect of the word: words co-occur. Intervals are not corrected
+    for multiple comparisons: of many words, a share of 1 - confidence lies outside theirs by chance.
 
     Args:
         similarity: ``(T,)`` cosine of each text with its own image.

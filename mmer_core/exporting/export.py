@@ -105,7 +105,7 @@ def description(
     }
     if text is not None:
         described["tokenizer"] = {"folder": TOKENIZER_FOLDER, "longest": longest, "normalise": False}
-    if spec.task == "emotion":
+    if spec.labels:
         described |= {
             "labels": spec.labels,
             "thresholds": trained.thresholds.tolist(),

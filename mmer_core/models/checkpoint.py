@@ -14,13 +14,20 @@ from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalMo
 WEIGHTS_FILE = "model.safetensors"
 
 
+_ARCHITECTURES: dict[tuple[str, str], type[EmotionModel | RetrievalModel]] = {
+    ("emotion", "separate"): SeparateEmotionModel,
+    ("emotion", "joint"): JointEmotionModel,
+    ("emotion", "zero-shot"): ZeroShotEmotionModel,
+    ("retrieval", "separate"): SeparateRetrievalModel,
+    ("retrieval", "joint"): JointRetrievalModel,
+    ("retrieval", "zero-shot"): ZeroShotRetrievalModel,
+}
+"""By kind of task and family."""
+
+
 def build_model(spec: ModelSpec) -> EmotionModel | RetrievalModel:
     """A freshly initialised model; the initial weights follow torch's global random state."""
-    if spec.family == "zero-shot":
-        return ZeroShotEmotionModel(spec) if spec.task == "emotion" else ZeroShotRetrievalModel(spec)
-    if spec.task == "emotion":
-        return JointEmotionModel(spec) if spec.family == "joint" else SeparateEmotionModel(spec)
-    return JointRetrievalModel(spec) if spec.family == "joint" else SeparateRetrievalModel(spec)
+    return _ARCHITECTURES[spec.task, spec.family](spec)
 
 
 def save_model(model: EmotionModel | RetrievalModel, spec: ModelSpec, folder: Path) -> None:

@@ -12,20 +12,20 @@ from mmer_core.models.spec import ModelSpec
 
 IMAGE_STREAMS = ("context", "body")
 Presence = dict[str, Tensor]
-"""By stream, ``(B,)`` bool: which samples have it; a stream that is not named is there for all."""
+"""By stream, ``(B,)`` bool: which samples have it; all samples have a stream that is not named."""
 
 
 @dataclass(frozen=True)
 class EmotionOutput:
-    """What an emotion model says of a batch.
+    """The predictions of an emotion model for a batch.
 
     Attributes:
         logits: ``(B, C)`` category logits of the model as a whole.
         ratings: ``(B, V)`` valence, arousal, dominance on the 1..10 scale; ``V`` is 0 for a dataset
             without ratings.
         embeddings: By stream, ``(B, D)``; zeros for a sample that does not have the stream.
-        stream_logits: By stream, ``(B, C)``: what that stream alone says, which for a sample that does not have
-            it is the same for all such samples.
+        stream_logits: By stream, ``(B, C)``: the prediction from that stream alone; all samples without it have
+            the same one.
         stream_ratings: By stream, ``(B, V)``.
     """
 
@@ -39,8 +39,8 @@ class EmotionOutput:
 class EmotionModel(nn.Module):
     """Base of both families: a projection per stream.
 
-    ``forward`` takes features by stream, each ``(B, D_stream)``; a stream that is left out is done without, and
-    so is one that ``present`` denies a single sample, whatever its features there.
+    ``forward`` takes features by stream, each ``(B, D_stream)``. Streams may be missing for the whole batch (no key)
+    or for single samples (``present`` is False; their features are ignored).
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -62,8 +62,8 @@ class EmotionModel(nn.Module):
     ) -> None:
         """Set everything that is estimated rather than learned, from the training split."""
         for name, projection in self.projections.items():
-            there = (present or {}).get(name)
-            known = features[name] if there is None else features[name][there]
+            has_stream = (present or {}).get(name)
+            known = features[name] if has_stream is None else features[name][has_stream]
             projection.standardise.fit(known)  # type: ignore[operator, union-attr]
         for module in self.modules():
             if isinstance(module, EmotionHead):
@@ -76,10 +76,10 @@ class EmotionModel(nn.Module):
         """``(B, S)`` bool, in the order of ``self.streams``: which sample has which stream."""
         some = next(iter(features.values()))
         # Not len(): an export to ONNX would take it for a constant.
-        everybody = torch.ones(some.shape[0], dtype=torch.bool, device=some.device)
+        every_sample = torch.ones(some.shape[0], dtype=torch.bool, device=some.device)
         return torch.stack(
             [
-                (present or {}).get(name, everybody) if name in features else ~everybody
+                (present or {}).get(name, every_sample) if name in features else ~every_sample
                 for name in self.streams
             ],
             dim=1,
@@ -89,7 +89,7 @@ class EmotionModel(nn.Module):
 class SeparateEmotionModel(EmotionModel):
     """The baseline: every stream has its own embedding space and its own predictions.
 
-    The model as a whole says the mean of what the streams that are there say (late fusion).
+    The model as a whole predicts the mean of the predictions from the streams that are present (late fusion).
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -103,7 +103,7 @@ class SeparateEmotionModel(EmotionModel):
         self.late = MeanFusion()
 
     def forward(self, features: dict[str, Tensor], present: Presence | None = None) -> EmotionOutput:
-        there = self.presence(features, present)  # (B, S)
+        mask = self.presence(features, present)  # (B, S)
         embeddings: dict[str, Tensor] = {}
         logits: dict[str, Tensor] = {}
         ratings: dict[str, Tensor] = {}
@@ -111,25 +111,23 @@ class SeparateEmotionModel(EmotionModel):
             if name not in features:
                 continue
             embedding = F.gelu(self.projections[name](features[name]))
-            embeddings[name] = _only(embedding, there[:, column])
+            embeddings[name] = _only(embedding, mask[:, column])
             logits[name], ratings[name] = self.heads[name](embeddings[name])
-        return EmotionOutput(
-            self._mean(logits, there), self._mean(ratings, there), embeddings, logits, ratings
-        )
+        return EmotionOutput(self._mean(logits, mask), self._mean(ratings, mask), embeddings, logits, ratings)
 
-    def _mean(self, said: dict[str, Tensor], there: Tensor) -> Tensor:
-        columns = [column for column, name in enumerate(self.streams) if name in said]
-        voiced = there[:, columns]
-        stacked = torch.stack(list(said.values()), dim=1)  # (B, streams given, C or V)
-        # A sample without any stream gets what each of them says of nothing.
-        voiced = voiced | ~voiced.any(dim=1, keepdim=True)
-        return self.late(_only(stacked, voiced), voiced)
+    def _mean(self, outputs: dict[str, Tensor], mask: Tensor) -> Tensor:
+        columns = [column for column, name in enumerate(self.streams) if name in outputs]
+        counted = mask[:, columns]
+        stacked = torch.stack(list(outputs.values()), dim=1)  # (B, streams given, C or V)
+        # A sample without any stream gets the mean of the predictions from zeros.
+        counted = counted | ~counted.any(dim=1, keepdim=True)
+        return self.late(_only(stacked, counted), counted)
 
 
 class JointEmotionModel(EmotionModel):
-    """All streams in one L2-normalised latent space, fused there, with one head for all.
+    """All streams in one L2-normalised latent space, fused mask, with one head for all.
 
-    What a stream alone says is the same head on the same fusion when all other streams are absent.
+    The prediction from one stream is that of the same head on the same fusion with all other streams absent.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -140,10 +138,10 @@ class JointEmotionModel(EmotionModel):
         self.fusion = FUSIONS[spec.fusion](len(self.streams), spec.embedding)
 
     def forward(self, features: dict[str, Tensor], present: Presence | None = None) -> EmotionOutput:
-        there = self.presence(features, present)
-        embeddings = self.embed(features, there)
-        logits, ratings = self.read(embeddings, there)
-        alone = {name: self.read(embeddings, self._only_stream(there, name)) for name in embeddings}
+        mask = self.presence(features, present)
+        embeddings = self.embed(features, mask)
+        logits, ratings = self.predict(embeddings, mask)
+        alone = {name: self.predict(embeddings, self._only_stream(mask, name)) for name in embeddings}
         return EmotionOutput(
             logits,
             ratings,
@@ -152,31 +150,31 @@ class JointEmotionModel(EmotionModel):
             {name: pair[1] for name, pair in alone.items()},
         )
 
-    def embed(self, features: dict[str, Tensor], there: Tensor) -> dict[str, Tensor]:
-        """Unit embeddings ``(B, D)`` by stream; zeros where ``there (B, S)`` denies a sample the stream."""
+    def embed(self, features: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """Unit embeddings ``(B, D)`` by stream; zeros where ``mask (B, S)`` is False."""
         return {
-            name: _only(F.normalize(self.projections[name](features[name]), dim=-1), there[:, column])
+            name: _only(F.normalize(self.projections[name](features[name]), dim=-1), mask[:, column])
             for column, name in enumerate(self.streams)
             if name in features
         }
 
-    def read(self, embeddings: dict[str, Tensor], heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``(B, C)`` and ratings ``(B, V)`` from the streams that ``heard (B, S)`` lets through."""
+    def predict(self, embeddings: dict[str, Tensor], mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``(B, C)`` and ratings ``(B, V)`` from the streams where ``mask (B, S)`` is True."""
         absent = torch.zeros_like(next(iter(embeddings.values())))
         streams = torch.stack([embeddings.get(name, absent) for name in self.streams], dim=1)  # (B, S, D)
         # Unit vectors have coordinates of about 1/sqrt(D); fusion and head are initialised for about 1.
-        return self.head(self.fusion(_only(self.scale * streams, heard), heard))
+        return self.head(self.fusion(_only(self.scale * streams, mask), mask))
 
     def image_and_text(self, embeddings: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The image's and the text's unit embeddings ``(B, D)``, as the alignment objective compares them."""
         image = [embeddings[name] for name in IMAGE_STREAMS if name in embeddings]
         return F.normalize(torch.stack(image).mean(dim=0), dim=-1), embeddings["text"]
 
-    def _only_stream(self, there: Tensor, name: str) -> Tensor:
-        mine = torch.tensor([other == name for other in self.streams], device=there.device)
-        return there & mine
+    def _only_stream(self, mask: Tensor, name: str) -> Tensor:
+        only_this = torch.tensor([other == name for other in self.streams], device=mask.device)
+        return mask & only_this
 
 
-def _only(values: Tensor, there: Tensor) -> Tensor:
-    """``values (..., D)`` with zeros where ``there (...)`` is False, whatever stood there."""
-    return torch.where(there[..., None], values, torch.zeros((), dtype=values.dtype, device=values.device))
+def _only(values: Tensor, mask: Tensor) -> Tensor:
+    """``values (..., D)`` with zeros where ``mask (...)`` is False."""
+    return torch.where(mask[..., None], values, torch.zeros((), dtype=values.dtype, device=values.device))

@@ -1,4 +1,4 @@
-"""Fusions: the embeddings of a sample's streams to one vector, whichever of the streams are there.
+"""Fusions: the embeddings of a sample's streams to one vector, whichever of the streams are present.
 
 Each takes ``streams (B, S, D)``, with coordinates of about 1 and zeros where a stream is absent, and
 ``present (B, S)`` bool, and gives ``(B, D)``. An absent stream never changes the result, and where all are absent
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class MeanFusion(nn.Module):
-    """The mean of the streams that are there."""
+    """The mean of the streams that are present."""
 
     def forward(self, streams: Tensor, present: Tensor) -> Tensor:
         """``(B, S, D)`` and ``(B, S)`` to ``(B, D)``."""
@@ -22,7 +22,7 @@ class MeanFusion(nn.Module):
 class WeightedFusion(nn.Module):
     """A weighted mean with one learned weight a stream, the same for every sample; it starts as the mean.
 
-    The weights are a softmax over the streams that are there, so they sum to 1 in every sample.
+    The weights are a softmax over the streams that are present, so they sum to 1 in every sample.
     """
 
     def __init__(self, streams: int, embedding: int) -> None:
@@ -37,7 +37,7 @@ class WeightedFusion(nn.Module):
 class GatedFusion(nn.Module):
     """A weighted mean whose weights each sample's own embeddings decide.
 
-    ``softmax_s(w . e_s + b_s)`` over the streams that are there: the gate of Arevalo et al. 2017, *Gated
+    ``softmax_s(w . e_s + b_s)`` over the streams that are present: the gate of Arevalo et al. 2017, *Gated
     Multimodal Units for Information Fusion*, https://arxiv.org/abs/1702.01992, with one weight a stream instead
     of one a coordinate.
     """
@@ -53,9 +53,9 @@ class GatedFusion(nn.Module):
 
 
 class ConcatFusion(nn.Module):
-    """A linear map of all streams side by side; an absent one is zeros, with a learned stand-in for what is lost.
+    """A linear map of all streams side by side; an absent one is zeros, with a learned vector in its place.
 
-    ``sum_s W_s e_s`` over the streams that are there, ``+ a_s`` for those that are not.
+    ``sum_s W_s e_s`` over the streams that are present, ``+ a_s`` for those that are not.
     """
 
     def __init__(self, streams: int, embedding: int) -> None:
@@ -69,10 +69,10 @@ class ConcatFusion(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """The mean of the streams that are there, plus what a learned query gathers from them by attention.
+    """The mean of the streams that are present, plus what a learned query gathers from them by attention.
 
     Vaswani et al. 2017, *Attention Is All You Need*, https://arxiv.org/abs/1706.03762: one layer over a token a
-    stream (its embedding plus a learned vector that says which stream it is) and the query, of which only the
+    stream (its embedding plus a learned vector for its stream) and the query, of which only the
     query's output is read. The last map starts at zero, so training starts from the mean.
     """
 
@@ -92,7 +92,7 @@ class AttentionFusion(nn.Module):
         """``(B, S, D)`` and ``(B, S)`` to ``(B, D)``."""
         query = self.query.expand(streams.shape[0], 1, -1)
         tokens = torch.cat([query, streams + self.stream], dim=1)  # (B, 1 + S, D)
-        # The query always hears itself, so that a sample without any stream is no NaN.
+        # The query always attends to itself, so that a sample without any stream gives no NaN.
         ignored = torch.cat([torch.zeros_like(present[:, :1]), ~present], dim=1)
         gathered, _ = self.attention(query, tokens, tokens, key_padding_mask=ignored, need_weights=False)
         return self.mean(streams, present) + self.feed((query + gathered)[:, 0])

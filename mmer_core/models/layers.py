@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LIMIT = 10.0
-"""Standard deviations beyond which a feature says no more."""
+"""Standard deviations beyond which a feature is clipped."""
 
 
 def _spread(values: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """The architecture of a trained model, and what it reads."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from mmer_core.config import Config, EncoderConfig, Family, Fusion, PromptConfig
@@ -13,7 +11,7 @@ SPEC_FILE = "model.json"
 class ModelSpec(Config):
     """Architecture of a trained model and the encoders whose features it reads."""
 
-    task: Literal["emotion", "retrieval"]
+    task: str = Field(description="The kind of task, see `mmer_core.task_kinds`.")
     family: Family
     streams: dict[str, int] = Field(description="Feature width of every stream the model reads.")
     sides: dict[str, int] = Field(

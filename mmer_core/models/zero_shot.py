@@ -58,10 +58,12 @@ class ZeroShotEmotionModel(EmotionModel):
         embeddings = {name: F.normalize(features[name], dim=-1) for name in self.streams if name in features}
         logits = {name: self._logits(embedding) for name, embedding in embeddings.items()}
         stacked = torch.stack(list(logits.values()))  # (S, B, C)
-        everybody = torch.ones(stacked.shape[1], dtype=torch.bool, device=stacked.device)
-        there = torch.stack([(present or {}).get(name, everybody) for name in logits])[..., None]  # (S, B, 1)
-        there = there | ~there.any(dim=0)
-        whole = (stacked * there).sum(dim=0) / there.sum(dim=0)
+        every_sample = torch.ones(stacked.shape[1], dtype=torch.bool, device=stacked.device)
+        mask = torch.stack([(present or {}).get(name, every_sample) for name in logits])[
+            ..., None
+        ]  # (S, B, 1)
+        mask = mask | ~mask.any(dim=0)
+        whole = (stacked * mask).sum(dim=0) / mask.sum(dim=0)
         none = whole[:, :0]
         return EmotionOutput(whole, none, embeddings, logits, dict.fromkeys(logits, none))
 
@@ -76,7 +78,7 @@ class ZeroShotEmotionModel(EmotionModel):
 
 @torch.no_grad()
 def start_from_towers(model: JointRetrievalModel, scale: float) -> None:
-    """Let a fresh joint model say what its dual encoder says, until training adds to it.
+    """Let a fresh joint model embed as its dual encoder does, until training adds to it.
 
     Each linear map undoes the standardisation in front of it, and each branch ends in zeros. To be called when the
     standardisation is fitted.

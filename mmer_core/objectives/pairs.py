@@ -1,6 +1,6 @@
 """Which pairs of a contrastive batch are matches, which are negatives, and which say nothing.
 
-Row ``i`` of the images and row ``i`` of the texts are a pair. When an image stands in several rows (once
+Row ``i`` of the images and row ``i`` of the texts are a pair. When an image occurs in several rows (once
 for each of its captions), an off-diagonal pair of the same image is a true match as well: counting it as
 a negative would push an image from its own caption. Every contrastive objective here leaves these pairs
 out, so that each row has one match and only real negatives.

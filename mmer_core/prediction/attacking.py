@@ -21,14 +21,16 @@ from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
+from mmer_core.models import EmotionModel
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
 from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
-from mmer_core.stages.criteria import before_and_after, emotion_criterion
 from mmer_core.stages.lineage import find_model, newest_model
-from mmer_core.stages.victims import emotion_scores, emotion_victim, match_victim
 from mmer_core.store import Manifest
+from mmer_core.task_kinds import EMOTION, RETRIEVAL, TaskKind
+from mmer_core.task_kinds.emotion_attacks import emotion_criterion, emotion_scores, emotion_victim
+from mmer_core.task_kinds.retrieval_attacks import match_victim
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.data import EmotionData
 
@@ -64,7 +66,7 @@ class PhotoTarget:
         victim, criterion: The model, and the definition of success.
         image: ``(H, W, 3)`` uint8, the image to attack: an input of the model, or the photo.
         names: Meaning of the victim's columns.
-        task: Task of the model.
+        kind: Kind of the model's task.
     """
 
     name: str
@@ -72,7 +74,7 @@ class PhotoTarget:
     criterion: Criterion
     image: np.ndarray
     names: list[str]
-    task: str
+    kind: TaskKind[Any]
 
     def attacks(self, config: SearchConfig, batch_size: int) -> Iterator[PhotoAttack]:
         """Run every attack with every ``K``, one after another."""
@@ -97,11 +99,11 @@ class PhotoTarget:
         return max(1, min(most, _BATCH_BYTES // self.image.nbytes))
 
     def _words(self, config: SearchConfig, outcome: Outcome, attacked: np.ndarray) -> tuple[str, str]:
-        if self.task == "emotion" and config.criterion == "top":
+        if self.kind.criterion(config, self.names) == "top":
             # The dominant emotion alone would not show the change.
             count = config.top_emotions
             return self._strongest(self.image, count), self._strongest(attacked, count)
-        return before_and_after(config, asdict(outcome), self.names, self.task)
+        return self.kind.before_and_after(config, asdict(outcome), self.names)
 
     def _strongest(self, image: np.ndarray, count: int) -> str:
         scores = self.victim.scores(torch.from_numpy(image[None].copy()), torch.zeros(1, dtype=torch.int64))
@@ -137,12 +139,12 @@ def photo_target(
         ConfigError: The model does not read the stream to attack, or does not support this attack.
     """
     store = context.store
-    task = None if request.text else "emotion"
+    task = None if request.text else EMOTION.name
     manifest = find_model(store, model) if model else newest_model(store, task)
     trained = TrainedModel.open(context.folder(manifest.key), context.device)
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
-    prepare = _emotion_target if trained.spec.task == "emotion" else _match_target
+    prepare = _emotion_target if isinstance(trained.model, EmotionModel) else _match_target
     return prepare(context, request, config, trained, encoder, manifest)
 
 
@@ -186,7 +188,7 @@ def _emotion_target(
         victim, criterion = emotion_victim(trained, encoder, data, image[None], np.zeros(1, int), config)
     else:
         raise ConfigError(f"the model reads {', '.join(inputs)} and no {config.stream}; attack one of these")
-    return PhotoTarget(request.name, victim, criterion, image, list(spec.labels), "emotion")
+    return PhotoTarget(request.name, victim, criterion, image, list(spec.labels), EMOTION)
 
 
 def _match_target(
@@ -228,4 +230,4 @@ def _match_target(
     else:
         image, victim = squares(picture)["context"], match_victim(trained, encoder, gallery)
     criterion = RankDrop([np.zeros(1, int)], config.top)
-    return PhotoTarget(request.name, victim, criterion, image, [request.text, *split.texts], "retrieval")
+    return PhotoTarget(request.name, victim, criterion, image, [request.text, *split.texts], RETRIEVAL)

@@ -18,7 +18,7 @@ WORDS_AT_EACH_END = 12
 
 @mpl.rc_context(STYLE)
 def contribution_bars(families: Sequence[FamilyView], name: str) -> Markup:
-    """Shapley values laid end to end from guessing to the whole model's mAP, a bar a family."""
+    """Shapley values laid end to end from the chance level to the whole model's mAP, a bar a family."""
     contributions = [(family, found) for family in families if (found := family.analyses.contribution)]
     figure = Figure(figsize=(WIDE, 0.75 + 0.42 * len(contributions)))
     axis = figure.subplots()
@@ -45,7 +45,7 @@ def contribution_bars(families: Sequence[FamilyView], name: str) -> Markup:
     return to_svg(
         figure,
         name,
-        "Shapley value of each modality, from guessing up to the model; the table holds the figures.",
+        "Shapley value of each modality, from the chance level up to the model; the table holds the figures.",
     )
 
 

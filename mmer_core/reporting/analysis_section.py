@@ -7,7 +7,7 @@ from markupsafe import Markup
 from mmer_core.reporting import analysis_charts as charts
 from mmer_core.reporting import analysis_tables as tables
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, MetricGuide
-from mmer_core.reporting.tables import Table
+from mmer_core.reporting.table import Table
 from mmer_core.reporting.view import DatasetView
 
 MetricGuides = tuple[MetricGuide, ...]
@@ -26,7 +26,7 @@ class ContributionSection:
 
 @dataclass(frozen=True)
 class AgreementSection:
-    """How far modalities say the same."""
+    """How far modalities agree."""
 
     table: Table
     by_category: Table

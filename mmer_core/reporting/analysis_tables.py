@@ -8,7 +8,7 @@ from mmer_core.evaluation.record import Contribution, Leader, PairFigures, Strea
 from mmer_core.record import Part
 from mmer_core.reporting.estimates import MISSING, Estimate
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
-from mmer_core.reporting.tables import Cell, Row, Table, cell
+from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView
 
 _SPACES = {"own_image": "image, its own space"}
@@ -23,7 +23,7 @@ def contribution_table(families: Sequence[FamilyView]) -> Table:
         own = (by_name.get(name) for by_name in streams)
         rows.append(Row(name, tuple(part for one in own for part in _cells(one, CONTRIBUTION))))
     blank = [Cell("")] * (len(CONTRIBUTION) - 1)
-    for label, key in (("all of them", "all"), ("none (guessing)", "none")):
+    for label, key in (("all of them", "all"), ("none (chance)", "none")):
         rows.append(Row(label, tuple(c for one in found.values() for c in (cell(getattr(one, key)), *blank))))
     return Table(
         "What each modality adds to the mean average precision",
@@ -75,7 +75,7 @@ def leaders_table(families: Sequence[FamilyView]) -> Table:
 
 
 def agreement_table(families: Sequence[FamilyView]) -> Table:
-    """How far each pair of modalities says the same, as a mean over the emotions."""
+    """How far each pair of modalities agrees, as a mean over the emotions."""
     found = {one.family: one.analyses.agreement for one in families if one.analyses.agreement}
     by_title = [{_title(pair): pair for pair in pairs} for pairs in found.values()]
     rows = []

@@ -6,7 +6,7 @@ from mmer_core.attacks.record import CurvePoint, GroupSuccess
 from mmer_core.reporting.estimates import MISSING, number
 from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.prose import curve_of
-from mmer_core.reporting.tables import Cell, Row, Table, cell, plain
+from mmer_core.reporting.table import Cell, Row, Table, cell, plain
 from mmer_core.reporting.view import FamilyView, Transfer
 
 
@@ -104,7 +104,7 @@ def fragile_regions_table(families: Sequence[FamilyView]) -> Table:
 
 
 def query_table(families: Sequence[FamilyView], most: int = 10) -> Table:
-    """Success within so many queries, at no more than ``most`` places of each curve."""
+    """Success by number of queries, at no more than ``most`` points of each curve."""
     rows = []
     for family in families:
         for curve in family.by_queries:
@@ -113,7 +113,7 @@ def query_table(families: Sequence[FamilyView], most: int = 10) -> Table:
             shown = pairs[::-1][::step][::-1]
             text = "   ".join(f"{number(queries, 0)}: {number(success)}" for queries, success in shown)
             rows.append((f"{family.family}, {attack_name(curve.attack)}, {pixels(curve.pixels)}", text))
-    return plain("Images fooled in %, after so many queries", ("Attack", "queries: fooled, %"), rows)
+    return plain("Images fooled in %, by number of queries", ("Attack", "queries: fooled, %"), rows)
 
 
 def _share(found: GroupSuccess | None) -> tuple[Cell, Cell]:

@@ -18,7 +18,8 @@ from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.models import ModelSpec
 from mmer_core.record import Interval
 from mmer_core.reporting.estimates import Estimate, number
-from mmer_core.reporting.labels import HEADLINE, metric
+from mmer_core.reporting.labels import metric
+from mmer_core.reporting.task_text import TaskText
 from mmer_core.store import Manifest
 
 Fields = dict[str, Any]
@@ -27,6 +28,7 @@ FEW = 20
 
 
 def card_fields(
+    text: TaskText,
     spec: ModelSpec,
     manifest: Manifest,
     data: DatasetSummary,
@@ -36,6 +38,7 @@ def card_fields(
     """Everything that a card says, JSON-able.
 
     Args:
+        text: The words of the model's kind of task.
         manifest: Of the model.
         data: The dataset that it was trained on.
         evaluation: Its analyses are left out.
@@ -43,6 +46,7 @@ def card_fields(
     """
     return {
         "model": str(manifest.key),
+        "title": f"{spec.family.capitalize()} {text.model} model on {data.name}",
         "task": spec.task,
         "family": spec.family,
         "streams": spec.streams,
@@ -62,32 +66,21 @@ def card_fields(
         },
         "encoders": [{"name": name, "licence": licence} for name, licence in licences.items()],
         "evaluation": evaluation.model_dump(mode="json", exclude={"analyses"}),
-        "uses": uses(spec, data),
-        "limits": limits(spec, data, evaluation, licences),
+        "measured_on": f"the {evaluation.split} split, {text.measured_on(evaluation)}",
+        "uses": text.uses(spec, data),
+        "limits": limits(text, spec, data, evaluation, licences),
         "config": without_folders(manifest.config),
         "code_version": manifest.code_version,
         "libraries": manifest.libraries,
     }
 
 
-def uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
-    """What the model was made for."""
-    if spec.task == "retrieval":
-        return [
-            f"Orders images by how well they match a text, and texts by how well they match an image, "
-            f"as the captions of {data.name} do.",
-            f"Comparing model families and measuring robustness on {data.name}.",
-        ]
-    rated = f", and ratings of {', '.join(spec.dimensions)} from 1 to 10" if spec.dimensions else ""
-    return [
-        f"Gives, for a person in an image, calibrated probabilities of {len(spec.labels)} categories{rated}, "
-        f"as the annotators of {data.name} assigned them: what others see in a person, not what the person feels.",
-        f"Comparing modalities and model families, and measuring robustness, on {data.name}.",
-    ]
-
-
 def limits(
-    spec: ModelSpec, data: DatasetSummary, evaluation: EvaluationRecord, licences: Mapping[str, str]
+    text: TaskText,
+    spec: ModelSpec,
+    data: DatasetSummary,
+    evaluation: EvaluationRecord,
+    licences: Mapping[str, str],
 ) -> list[str]:
     """What the figures do not carry, most important first."""
     found = []
@@ -103,13 +96,9 @@ def limits(
         found.append("The kept epoch and the thresholds were chosen on the split that is measured here, val, "
                      "so the figures are too high by an unknown amount.")  # fmt: skip
     if evaluation.split == "train":
-        found.append("Measured on the samples that it was trained on, which says little about any others.")
-    found += _against_guessing(spec, evaluation)
-    if spec.task == "retrieval":
-        found.append(
-            f"Recall was measured among {evaluation.n:,} images and {evaluation.n_texts:,} texts; "
-            "among more it is lower."
-        )
+        found.append("Measured on the samples that it was trained on, which shows little about any others.")
+    found += _against_chance(text, evaluation)
+    found += text.limits(evaluation)
     if data.text_provenance.get("template") and "text" in spec.streams:
         share = 100 * data.text_provenance["template"] / sum(data.text_provenance.values())
         found.append(
@@ -124,20 +113,19 @@ def limits(
     return found
 
 
-def _against_guessing(spec: ModelSpec, evaluation: EvaluationRecord) -> list[str]:
+def _against_chance(text: TaskText, evaluation: EvaluationRecord) -> list[str]:
     found = []
-    name = HEADLINE[spec.task]
-    reached = Estimate.of(evaluation.metrics.get(name))
-    guess = evaluation.baselines.get(name)
-    if reached and guess is not None and reached.low <= guess:
-        found.append(f"Not clearly better than guessing: {reached.sentence(' %')} against {number(guess)} %.")
+    reached = Estimate.of(evaluation.metrics.get(text.headline))
+    level = evaluation.baselines.get(text.headline)
+    if reached and level is not None and reached.low <= level:
+        found.append(f"Not clearly better than chance: {reached.sentence(' %')} against {number(level)} %.")
     weak = [
         one.name
         for one in evaluation.per_category
         if (ap := Estimate.of(one.ap)) and ap.low <= one.prevalence
     ]
     if weak:
-        found.append(f"Not clearly better than guessing at {_listed(weak)}.")
+        found.append(f"Not clearly better than chance at {_listed(weak)}.")
     few = [one.name for one in evaluation.per_category if round(one.prevalence * evaluation.n / 100) < FEW]
     if few:
         found.append(f"Fewer than {FEW} people measured here show {_listed(few)}; these figures are coarse.")

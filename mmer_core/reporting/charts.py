@@ -1,6 +1,6 @@
 """One function a chart; each returns inline SVG.
 
-Colour tells the family, line style the attack from its control (or training from validation).
+Colour shows the family, line style the attack from its control (or training from validation).
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ GROUP_STYLES = (
     ("#4477aa", "o", "●"), ("#ee6677", "s", "■"), ("#228833", "^", "▲"),
     ("#b8a534", "D", "◆"), ("#39a9d6", "v", "▼"), ("#aa3377", "p", "⬟"),
 )  # fmt: skip
-"""Colour (Tol's 'bright'), matplotlib marker and its printed sign: told apart without colour too."""
+"""Colour (Tol's 'bright'), matplotlib marker and its printed sign: distinguishable without colour too."""
 OTHER_STYLE = ("#8d8d8d", "x", "×")
 
 _SOLID: Any = "-"
@@ -49,7 +49,8 @@ _ATTACK_STYLES: dict[str, tuple[str, Any]] = {
 }
 _SPARE_STYLES = (("P", (0, (2, 1))), ("X", (0, (6, 1, 2, 1))), ("p", (0, (3, 3))), ("h", (0, (8, 3))))
 _ATTACK_STYLES |= zip([name for name in ATTACKS if name not in _ATTACK_STYLES], _SPARE_STYLES, strict=False)
-"""Marker and line of an attack, so that several attacks on one model are told apart; new ones take spare styles."""
+"""Marker and line of an attack, so that several attacks on one model are distinguishable; new ones take spare
+styles."""
 
 
 @mpl.rc_context(STYLE)
@@ -99,7 +100,7 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     """Average precision of every category from each modality, families side by side; a tick marks chance."""
     families = list(streams.ap)
     names = list(dict.fromkeys(stream for ap in streams.ap.values() for stream in ap))
-    # None for a category that nobody on the split shows.
+    # None for a category without a positive in the split.
     best = [max([ap[place] or 0.0 for by in streams.ap.values() for ap in by.values()], default=0.0)
             for place in range(len(streams.categories))]  # fmt: skip
     order = np.argsort(best, kind="stable")
@@ -218,7 +219,7 @@ def success_by_pixels(families: Sequence[FamilyView], name: str) -> Markup:
 
 @mpl.rc_context(STYLE)
 def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
-    """Share of images fooled within so many queries to the model, a line for each attack and K."""
+    """Share of images fooled by number of queries to the model, a line for each attack and K."""
     figure, axes = _side_by_side(families)
     for axis, family in zip(axes, families, strict=True):
         ks = sorted({curve.pixels for curve in family.by_queries})

@@ -1,4 +1,4 @@
-"""A prepared dataset on one page: what is in it, what was left out and why, and what stands in two splits."""
+"""A prepared dataset on one page: what is in it, what was left out and why, and what occurs in two splits."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from mmer_core.datasets.leakage import NEAR_BITS, Leak
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import RATING_EDGES, SplitStatistics
-from mmer_core.reporting import tables
+from mmer_core.reporting import table as tables
 from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.contact_sheet import Shown
 from mmer_core.reporting.page import render_page

@@ -29,7 +29,7 @@ class Estimate:
         return cls(float(value), float(low), float(high))
 
     def overlaps(self, other: "Estimate") -> bool:
-        """True when the intervals share a point, so that the two cannot be told apart."""
+        """True when the intervals share a point, so that the two are not distinguishable."""
         return self.low <= other.high and other.low <= self.high
 
     def interval(self, digits: int = 1) -> str:

@@ -25,11 +25,6 @@ FOOLED = {
 }
 """By criterion of the attack: an image counts as fooled when ...; in braces, parameters of the attack."""
 
-CRITERION = {"emotion": "dominant", "retrieval": "image-to-text"}
-"""By task: the criterion where none was named."""
-
-SKILL = {"emotion": "read emotion", "retrieval": "match images to text"}
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -70,11 +65,6 @@ METRICS = {
         ("median_rank", "median rank", "", "1 is perfect; lower is better"),
     )
 }
-
-HEADLINE = {"emotion": "map", "retrieval": "mean_recall"}
-"""The metric that decides which model is better at a task."""
-
-HEADLINE_UNIT = {"emotion": " % mAP", "retrieval": " % mean recall"}
 
 
 def attack_name(attack: str) -> str:

@@ -36,7 +36,7 @@ SPACE: tuple[MetricGuide, ...] = (
     MetricGuide(
         "mean_similarity",
         "average similarity",
-        "Mean cosine between two embeddings of different samples: the nearer to 1, the less the space tells apart.",
+        "Mean cosine between two embeddings of different samples: the nearer to 1, the less the space distinguishes.",
     ),
     MetricGuide(
         "uniformity",
@@ -46,7 +46,7 @@ SPACE: tuple[MetricGuide, ...] = (
     MetricGuide(
         "knn_map",
         "neighbours’ mAP, %",
-        "How well the ten nearest neighbours’ emotions rank a person’s own, beside guessing in the first table: "
+        "How well the ten nearest neighbours’ emotions rank a person’s own, beside chance in the first table: "
         "what the space separates without any head.",
         1,
     ),
@@ -80,7 +80,7 @@ PAIR: tuple[MetricGuide, ...] = (
     MetricGuide(
         "cka",
         "CKA",
-        "How alike both modalities arrange the samples, 0 to 1; it needs no common space, so it is there for "
+        "How alike both modalities arrange the samples, 0 to 1; it needs no common space, so it is defined for "
         "separate spaces too.",
     ),
 )
@@ -99,8 +99,8 @@ CONTRIBUTION: tuple[MetricGuide, ...] = (
     MetricGuide(
         "shapley",
         "Shapley value",
-        "Its fair share of the points above guessing, what several modalities know divided among them; the shares add "
-        "up to what the whole model gains over guessing.",
+        "Its fair share of the points above chance, what several modalities know divided among them; the shares add "
+        "up to what the whole model gains over chance.",
         1,
     ),
 )

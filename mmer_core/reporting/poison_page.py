@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -15,12 +15,12 @@ from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.estimates import number
 from mmer_core.reporting.page import render_page
 from mmer_core.reporting.svg import FAMILY_COLOUR, MUTED, STYLE, to_svg
-from mmer_core.reporting.tables import Table, cell, plain
+from mmer_core.reporting.table import Table, cell, plain
+from mmer_core.reporting.task_text import TaskText
 
 Record = Mapping[str, Any]
 _MOST_VULNERABLE = 12
 _DOTTED = (0, (1, 1.4))
-_METRIC = {"retrieval": "mean recall", "emotion": "mAP"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PoisonView:
     """
 
     dataset: str
-    task: Literal["emotion", "retrieval"]
+    text: TaskText
     synthetic: bool
     split: str
     target: str
@@ -59,9 +59,9 @@ def render_poison_page(view: PoisonView) -> str:
         "poisoning.html",
         {},
         view=view,
-        metric=_METRIC[view.task],
+        metric=view.text.headline_label,
         success=curves(view, "success", "success (%)", "success"),
-        loss=curves(view, "metric_loss", f"{_METRIC[view.task]} lost (points)", "loss"),
+        loss=curves(view, "metric_loss", f"{view.text.headline_label} lost (points)", "loss"),
         outcomes=outcomes_table(view),
         detections=detections_table(view.detections) if view.detections else None,
         vulnerable=vulnerability_table(view.vulnerability),
@@ -130,7 +130,7 @@ def outcomes_table(view: PoisonView) -> Table:
         "poisons",
         "success %",
         "without poison %",
-        _METRIC[view.task],
+        view.text.headline_label,
         "lost",
         "PSNR dB",
         "SSIM",

@@ -6,20 +6,11 @@ from mmer_core.attacks.record import CurvePoint
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
     CONTROL,
-    CRITERION,
     FOOLED,
-    HEADLINE,
-    HEADLINE_UNIT,
-    SKILL,
     WHITE_BOX,
     pixels,
 )
 from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
-
-_FOOLS = {
-    "emotion": "changes the dominant emotion",
-    "retrieval": "drives every true caption out of the top results",
-}
 
 
 def answer(view: ReportView) -> str:
@@ -47,43 +38,47 @@ def warnings(view: ReportView) -> list[str]:
     for dataset in view.datasets:
         if dataset.leaks:
             found.append(_leakage_warning(dataset))
-        found += [_chance_warning(dataset, family) for family in dataset.families if not beats_chance(family)]
+        found += [
+            _chance_warning(dataset, family)
+            for family in dataset.families
+            if not beats_chance(dataset, family)
+        ]
     return found
 
 
-def headline(family: FamilyView) -> Estimate | None:
+def headline(dataset: DatasetView, family: FamilyView) -> Estimate | None:
     """The metric by which the task is judged: mAP, or mean recall."""
-    return Estimate.of(family.evaluation.metrics.get(HEADLINE[family.evaluation.task]))
+    return Estimate.of(family.evaluation.metrics.get(dataset.text.headline))
 
 
-def chance(family: FamilyView) -> Estimate | None:
-    """What guessing scores on the same metric."""
-    return Estimate.of(family.evaluation.baselines.get(HEADLINE[family.evaluation.task]))
+def chance(dataset: DatasetView, family: FamilyView) -> Estimate | None:
+    """The chance level of the same metric."""
+    return Estimate.of(family.evaluation.baselines.get(dataset.text.headline))
 
 
-def beats_chance(family: FamilyView) -> bool:
+def beats_chance(dataset: DatasetView, family: FamilyView) -> bool:
     """True when the interval of the headline metric lies wholly above chance (or chance is unknown)."""
-    reached, guessing = headline(family), chance(family)
-    return reached is None or guessing is None or reached.low > guessing.high
+    reached, expected = headline(dataset, family), chance(dataset, family)
+    return reached is None or expected is None or reached.low > expected.high
 
 
 def _leakage_warning(dataset: DatasetView) -> str:
     listed = ", ".join(f"{count:,} {kind}" for kind, count in dataset.leaks.items())
     return (
-        f"{dataset.name} holds images or groups that stand in two splits ({listed}); what was learnt by heart in "
+        f"{dataset.name} holds images or groups that occur in two splits ({listed}); what was memorised from "
         "one counts as skill in the other. The dataset card lists them."
     )
 
 
 def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:
-    reached, guessing = headline(family), chance(family)
+    reached, expected = headline(dataset, family), chance(dataset, family)
     assert reached is not None
-    assert guessing is not None
-    unit = HEADLINE_UNIT[dataset.task]
+    assert expected is not None
+    unit = dataset.text.unit
     return (
         f"On {dataset.name} the {family.family} model is not clearly above chance: {reached.sentence(unit)}, "
-        f"where guessing scores {number(guessing.value)} %. Its robustness figures mean little: "
-        "a model that has learnt nothing cannot be fooled out of anything."
+        f"where the chance level is {number(expected.value)} %. Its robustness figures mean little: "
+        "a model without skill has nothing to lose."
     )
 
 
@@ -92,23 +87,22 @@ def _where(dataset: DatasetView) -> str:
 
 
 def _skill(dataset: DatasetView) -> str:
-    unit = HEADLINE_UNIT[dataset.task]
-    scored = [(family.family, estimate) for family in dataset.families if (estimate := headline(family))]
+    unit = dataset.text.unit
+    scored = [
+        (family.family, estimate) for family in dataset.families if (estimate := headline(dataset, family))
+    ]
     if not scored:
         return ""
-    guessing = next((guess for family in dataset.families if (guess := chance(family))), None)
-    tail = f"; guessing scores {number(guessing.value)} %." if guessing else "."
-    does = SKILL[dataset.task]
+    expected = next((found for family in dataset.families if (found := chance(dataset, family))), None)
+    tail = f"; the chance level is {number(expected.value)} %." if expected else "."
+    does, verb = dataset.text.skill
     if len(scored) == 1:
         ((name, estimate),) = scored
         return f"{_where(dataset)}, asked to {does}, the {name} model reaches {estimate.sentence(unit)}{tail}"
     (name, best), (other, second) = sorted(scored, key=lambda pair: -pair[1].value)
     if best.overlaps(second):
         listed = " and ".join(f"{family} {estimate.sentence(unit)}" for family, estimate in scored)
-        return (
-            f"{_where(dataset)} the two models cannot be told apart in how well they {does}: {listed}{tail}"
-        )
-    verb = does.replace("read", "reads", 1).replace("match", "matches", 1)
+        return f"{_where(dataset)} the two models are not distinguishable in how well they {does}: {listed}{tail}"
     return (
         f"{_where(dataset)} the {name} model {verb} better than the {other} one: "
         f"{best.sentence(unit)} against {second.sentence(unit)}{tail}"
@@ -168,8 +162,8 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Curve
         f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
         for family, curve in attacked
     )
-    usual = dataset.fooled in ("", FOOLED[CRITERION[dataset.task]])
-    does = _FOOLS[dataset.task] if usual else f"fools the model ({dataset.fooled})"
+    usual = dataset.fooled in ("", FOOLED[dataset.text.criterion])
+    does = dataset.text.fools if usual else f"fools the model ({dataset.fooled})"
     text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares}"
     text += _beside_control(attacked)
     smallest = [curve[0] for _, curve in attacked]
@@ -194,14 +188,14 @@ def _beside_control(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
         if _success(control).overlaps(_success(curve[-1])):
             alike.append(f"the {family.family} model")
     text = f", where as many random pixels manage {_listed(shares)}"
-    return text + (f" (not to be told apart from the attack on {_listed(alike)})" if alike else "")
+    return text + (f" (not distinguishable from the attack on {_listed(alike)})" if alike else "")
 
 
 def _easier(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     (first, one), (second, other) = ((family, _success(curve[-1])) for family, curve in attacked)
     budget = f"With {pixels(attacked[0][1][-1].pixels)}"
     if one.overlaps(other):
-        return f"{budget}, the two models cannot be told apart in how easily they are fooled."
+        return f"{budget}, the two models are not distinguishable in how easily they are fooled."
     return f"{budget}, the {(first if one.value > other.value else second).family} model is the easier one to fool."
 
 

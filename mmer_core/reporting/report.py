@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from mmer_core.reporting import attack_tables, charts, pictures, prose, tables
 from mmer_core.reporting.analysis_section import AnalysisSection, analysis_section
-from mmer_core.reporting.labels import CRITERION, FOOLED, attack_name, pixels
+from mmer_core.reporting.labels import FOOLED, attack_name, pixels
 from mmer_core.reporting.page import render_page, write_page
+from mmer_core.reporting.table import Table, plain
 from mmer_core.reporting.view import AttackedImage, DatasetView, EmbeddingSpace, Picture, ReportView
 
 _THUMBNAIL = 160
@@ -33,25 +34,25 @@ class DatasetSection:
 
     id: str
     view: DatasetView
-    key: tables.Table
-    data: tuple[tables.Table, ...]
+    key: Table
+    data: tuple[Table, ...]
     training: Markup | None
-    histories: tuple[tables.Table, ...]
-    results: tuple[tables.Table, ...]
-    categories: tables.Table | None
+    histories: tuple[Table, ...]
+    results: tuple[Table, ...]
+    categories: Table | None
     streams: Markup | None
     spaces: tuple[SpaceSection, ...]
     variance: Markup | None
     analyses: AnalysisSection
-    attacks: tables.Table | None
-    transfers: tables.Table | None
-    fragile: tuple[tables.Table, ...]
+    attacks: Table | None
+    transfers: Table | None
+    fragile: tuple[Table, ...]
     by_pixels: Markup | None
     by_queries: Markup | None
-    query_figures: tables.Table | None
+    query_figures: Table | None
     gallery: tuple[tuple[AttackedImage, pictures.MarkedPicture], ...]
     fooled: str
-    published: tables.Table | None
+    published: Table | None
 
 
 def render(view: ReportView, path: Path) -> None:
@@ -81,8 +82,8 @@ def to_html(view: ReportView) -> str:
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=[_section(dataset, f"d{place}") for place, dataset in enumerate(view.datasets, 1)],
-        lineage=tables.plain("Artifacts", ("What", "key"), view.lineage),
-        versions=tables.plain("Versions", ("Library", "version"), view.versions.items()),
+        lineage=plain("Artifacts", ("What", "key"), view.lineage),
+        versions=plain("Versions", ("Library", "version"), view.versions.items()),
     )
 
 
@@ -93,7 +94,6 @@ def _thumbnail(image: Picture) -> str:
 def _section(dataset: DatasetView, id_: str) -> DatasetSection:
     families = dataset.families
     spaces = _spaces(dataset, id_)
-    emotion = dataset.task == "emotion"
     trained = [family for family in families if family.history]
     attacked = [family for family in families if family.curves]
     queried = [family for family in families if family.by_queries]
@@ -106,8 +106,8 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         ),
         training=charts.training_curves(trained, f"{id_}-training") if trained else None,
         histories=tuple(tables.history_table(family) for family in trained),
-        results=_filled(tables.vad_table(families), tables.stream_table(families)) if emotion else (),
-        categories=next(iter(_filled(tables.category_table(families))), None) if emotion else None,
+        results=_filled(tables.vad_table(families), tables.stream_table(families)),
+        categories=next(iter(_filled(tables.category_table(families))), None),
         streams=_streams(dataset, id_),
         spaces=spaces,
         variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
@@ -121,12 +121,12 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
         query_figures=attack_tables.query_table(queried) if queried else None,
         gallery=tuple((item, pictures.marked(item)) for item in dataset.gallery),
-        fooled=dataset.fooled or FOOLED[CRITERION[dataset.task]],
+        fooled=dataset.fooled or FOOLED[dataset.text.criterion],
         published=tables.published_table(dataset),
     )
 
 
-def _filled(*candidates: tables.Table) -> tuple[tables.Table, ...]:
+def _filled(*candidates: Table) -> tuple[Table, ...]:
     return tuple(table for table in candidates if table.rows)
 
 

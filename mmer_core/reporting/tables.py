@@ -1,120 +1,57 @@
 """The report's tables, as rows of finished text."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from collections.abc import Sequence
 
-from mmer_core.evaluation.record import EvaluationRecord
-from mmer_core.record import Interval
-from mmer_core.reporting.estimates import MISSING, Estimate, number, significant
-from mmer_core.reporting.labels import HEADLINE, metric
+from mmer_core.reporting.estimates import Estimate, significant
+from mmer_core.reporting.labels import metric
+from mmer_core.reporting.table import Cell, Row, Table, Whisker, cell, plain
 from mmer_core.reporting.view import DatasetView, FamilyView
-from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP, PUBLISHED_FLICKR8K
 
 COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
 """Protocols of EMOTIC and Flickr8k; beside figures of another dataset published ones would mislead."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A figure and, smaller beside it, its interval."""
-
-    text: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Whisker:
-    """An interval drawn in a row, in percent of the row's scale."""
-
-    family: str
-    low: float
-    value: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row: its heading, a hint below the heading, and its cells; ``whiskers`` draw the same figures."""
-
-    head: str
-    cells: tuple[Cell, ...]
-    hint: str = ""
-    whiskers: tuple[Whisker, ...] = ()
-    baseline: float | None = None
-    strong: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: ``columns`` includes the heading of the row headings; ``groups`` spans columns: (name, width)."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    groups: tuple[tuple[str, int], ...] = ()
-    drawn: bool = False
-
-    @property
-    def starts(self) -> frozenset[int]:
-        """Columns at which a named group begins."""
-        ends = list(accumulate(width for _, width in self.groups))
-        return frozenset(end - width for end, (name, width) in zip(ends, self.groups, strict=True) if name)
-
-
-def cell(raw: Interval | float | None, digits: int = 1) -> Cell:
-    """An estimate as a cell."""
-    estimate = Estimate.of(raw)
-    return Cell(number(estimate.value, digits), estimate.interval(digits)) if estimate else Cell(MISSING)
-
-
-def plain(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
-    """A table of ready texts."""
-    return Table(caption, columns, tuple(Row(row[0], tuple(map(Cell, row[1:]))) for row in rows))
-
-
 def key_table(dataset: DatasetView) -> Table:
-    """Every metric of every family with its interval, beside what guessing scores."""
+    """Every metric of every family with its interval, beside the chance level."""
     names = dict.fromkeys(name for family in dataset.families for name in family.evaluation.metrics)
     rows = [_metric_row(dataset, name) for name in names]
     return Table(
-        caption=f"{dataset.name}: {_sizes(dataset.families[0].evaluation) if dataset.families else ''}",
-        columns=("Metric", *(f"{family.family} model" for family in dataset.families), "by guessing"),
+        caption=f"{dataset.name}: {_sizes(dataset) if dataset.families else ''}",
+        columns=("Metric", *(f"{family.family} model" for family in dataset.families), "chance"),
         rows=tuple(rows),
         drawn=True,
     )
 
 
-def _sizes(evaluation: EvaluationRecord) -> str:
-    if evaluation.task == "emotion":
-        return f"{evaluation.split} split, {evaluation.n:,} people"
-    return f"{evaluation.split} split, {evaluation.n:,} images and {evaluation.n_texts:,} texts"
+def _sizes(dataset: DatasetView) -> str:
+    evaluation = dataset.families[0].evaluation
+    return f"{evaluation.split} split, {dataset.text.measured_on(evaluation)}"
 
 
 def _metric_row(dataset: DatasetView, name: str) -> Row:
     described = metric(name)
     raws = [family.evaluation.metrics.get(name) for family in dataset.families]
-    guesses = (family.evaluation.baselines.get(name) for family in dataset.families)
-    guess = Estimate.of(next((raw for raw in guesses if raw is not None), None))
+    levels = (family.evaluation.baselines.get(name) for family in dataset.families)
+    level = Estimate.of(next((raw for raw in levels if raw is not None), None))
     found = [
         (family.family, one)
         for family, raw in zip(dataset.families, raws, strict=True)
         if (one := Estimate.of(raw))
     ]
-    top = max([one.high for _, one in found] + ([guess.value] if guess else []), default=0.0) or 1.0
+    top = max([one.high for _, one in found] + ([level.value] if level else []), default=0.0) or 1.0
     return Row(
         head=described.label,
         hint=described.hint,
         cells=(
             *(cell(raw, described.digits) for raw in raws),
-            cell(guess.value if guess else None, described.digits),
+            cell(level.value if level else None, described.digits),
         ),
         whiskers=tuple(
             Whisker(family, *(round(96 * end / top, 2) for end in (one.low, one.value, one.high)))
             for family, one in found
         ),
-        baseline=round(96 * guess.value / top, 2) if guess else None,
-        strong=name == HEADLINE[dataset.task],
+        baseline=round(96 * level.value / top, 2) if level else None,
+        strong=name == dataset.text.headline,
     )
 
 
@@ -123,8 +60,7 @@ def counts_table(dataset: DatasetView) -> Table:
     card = dataset.card
     rows = [(split, f"{count:,}", f"{card.texts.get(split, 0):,}") for split, count in card.counts.items()]
     total = ("all", f"{sum(card.counts.values()):,}", f"{sum(card.texts.values()):,}")
-    noun = "people" if dataset.task == "emotion" else "photos"
-    return plain("Kept", ("Split", noun, "texts"), [*rows, total])
+    return plain("Kept", ("Split", dataset.text.samples, "texts"), [*rows, total])
 
 
 def quarantine_table(dataset: DatasetView) -> Table:
@@ -155,7 +91,7 @@ def category_table(families: Sequence[FamilyView]) -> Table:
         rows.append(Row(name, tuple(cells)))
     columns = ("AP", "precision", "recall", "F1", "threshold")
     return Table(
-        caption="Every emotion, in %; prevalence is what guessing scores as AP",
+        caption="Every emotion, in %; prevalence is the chance level of AP",
         columns=("Emotion", "prevalence", *columns * len(families)),
         rows=tuple(rows),
         groups=(("", 2), *((f"{family.family} model", len(columns)) for family in families)),
@@ -163,7 +99,7 @@ def category_table(families: Sequence[FamilyView]) -> Table:
 
 
 def vad_table(families: Sequence[FamilyView]) -> Table:
-    """Error of each continuous dimension beside the best constant guess."""
+    """Error of each continuous dimension beside the best constant."""
     measured = [{one.name: one for one in family.evaluation.vad} for family in families]
     rows = []
     for name in dict.fromkeys(name for dimensions in measured for name in dimensions):
@@ -206,11 +142,4 @@ def published_table(dataset: DatasetView) -> Table | None:
     """Published figures on the real test splits of EMOTIC and Flickr8k; nothing for any other dataset."""
     if dataset.card.protocol not in COMPARABLE:
         return None
-    if dataset.task == "emotion":
-        rows = [(name, number(score, 2)) for name, score in PUBLISHED_EMOTIC_MAP.items()]
-        return plain("EMOTIC, test split", ("Work", "mAP, %"), rows)
-    scores = [(name, *map(number, figures)) for name, figures in PUBLISHED_FLICKR8K.items()]
-    table = plain("Flickr8k, test split, 1,000 images, %", ("Work", *("R@1", "R@5", "R@10") * 2), scores)
-    return Table(
-        table.caption, table.columns, table.rows, groups=(("", 1), ("image to text", 3), ("text to image", 3))
-    )
+    return dataset.text.published

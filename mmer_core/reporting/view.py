@@ -5,7 +5,7 @@ Shares are in percent, errors of valence/arousal/dominance in points of the 1..1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
+from mmer_core.reporting.task_text import TaskText
 
 Record = Mapping[str, Any]
 Picture = npt.NDArray[np.uint8]
@@ -52,7 +53,7 @@ class Fragility:
 
 @dataclass(frozen=True)
 class QueryCurve:
-    """Percent of the images fooled within so many queries, None where a budget ended before."""
+    """Percent of the images fooled by number of queries, None where a budget ended before."""
 
     attack: str
     pixels: int
@@ -144,12 +145,13 @@ class DatasetView:
     """Everything about one dataset.
 
     Attributes:
-        leaks: How many images or groups stand in two splits, by kind (see `mmer_core.datasets.leakage`).
+        text: The words of its kind of task.
+        leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
     """
 
     name: str
-    task: Literal["emotion", "retrieval"]
+    text: TaskText
     card: DatasetSummary
     families: Sequence[FamilyView]
     examples: Sequence[RetrievalExample] = ()

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict
+from typing import Literal
 
 from mmer_core.config import DatasetCardConfig
 from mmer_core.datasets.leakage import find_leaks, write_leaks
@@ -10,6 +11,7 @@ from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import describe_split
 from mmer_core.escaping.tables import read_for_people
+from mmer_core.record import Record
 from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
 from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
@@ -23,13 +25,24 @@ LEAKAGE_FILE = "leakage.csv"
 SHEET_FILE = "samples.jpg"
 
 
-@stage("dataset-card", version=3)
+class DatasetCardSummary(Record):
+    """Samples and texts by split, samples left out by reason, and leaks by kind."""
+
+    version: Literal[1] = 1
+    name: str
+    counts: dict[str, int]
+    texts: dict[str, int]
+    quarantined: dict[str, int]
+    leaks: dict[str, int]
+
+
+@stage("dataset-card", version=4)
 def dataset_card(
     context: Context, workspace: Workspace, config: DatasetCardConfig, prepared: ArtifactKey
 ) -> Summary:
     """The dataset card.
 
-    Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what stands in two
+    Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what occurs in two
     splits; ``samples.jpg``, a contact sheet.
     """
     dataset = Prepared.open(context.folder(prepared))
@@ -43,13 +56,13 @@ def dataset_card(
     (workspace.out / STATISTICS_FILE).write_text(json.dumps(fields, indent=2) + "\n")
     if shown:
         contact_sheet(shown).save(workspace.out / SHEET_FILE, quality=85)
-    return {
-        "name": dataset.card.name,
-        "counts": dataset.card.counts,
-        "texts": dataset.card.texts,
-        "quarantined": dataset.card.quarantined,
-        "leaks": dict(Counter(leak.kind for leak in leaks)),
-    }
+    return DatasetCardSummary(
+        name=dataset.card.name,
+        counts=dataset.card.counts,
+        texts=dataset.card.texts,
+        quarantined=dataset.card.quarantined,
+        leaks=dict(Counter(leak.kind for leak in leaks)),
+    )
 
 
 def _quarantined(dataset: Prepared) -> list[Quarantined]:

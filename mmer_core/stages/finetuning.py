@@ -15,7 +15,6 @@ from mmer_core.encoders import (
     load_text_encoder,
 )
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
-from mmer_core.encoders.dual import dual_similarity
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
@@ -23,7 +22,9 @@ from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.training import HISTORY_FILE
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
+from mmer_core.task_kinds import kind_of
 from mmer_core.training.loop import fit, initialisation
+from mmer_core.training.record import AdapterSummary
 from mmer_core.training.tuning import CaptionTuner, EmotionTuner
 
 Encoders = dict[Modality, ImageEncoder | TextEncoder]
@@ -93,14 +94,15 @@ def finetune(
         save_tower(loaded[modality], workspace.out, modality)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
     best = progression.history[progression.best_epoch - 1]
-    return {
-        "dataset": dataset.card.name,
-        "method": config.method,
-        "towers": list(parts),
-        "parameters": sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
-        "best_epoch": progression.best_epoch,
-        **{name: value for name, value in best.items() if name.startswith("val_")},
-    }
+    figures = {name: value for name, value in best.items() if name.startswith("val_")}
+    return AdapterSummary(
+        dataset=dataset.card.name,
+        method=config.method,
+        towers=tuple(parts),
+        parameters=sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
+        best_epoch=progression.best_epoch,
+        **figures,
+    )
 
 
 def _adapted(
@@ -121,9 +123,5 @@ def _learner(
     image, text = loaded["image"], loaded["text"]
     assert isinstance(image, ImageEncoder)
     assert isinstance(text, TextEncoder)
-    train, val = dataset.split("train"), dataset.split("val")
-    if dataset.card.task == "emotion":
-        return EmotionTuner(image, text if config.towers != "image" else None, train, val)
-    paired = encoders.image == encoders.text
-    similarity = dual_similarity(encoders.image, encoders.text) if paired else None
-    return CaptionTuner(image, text, train, val, similarity)
+    splits = dataset.split("train"), dataset.split("val")
+    return kind_of(dataset.card.task).tuner(image, text, *splits, encoders, config)

@@ -8,16 +8,16 @@ from mmer_core.attacks.fragility import Region, changes_by_region, success_by_gr
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.reporting.view import Fragility
 from mmer_core.stages.context import Context
-from mmer_core.stages.views import Measured
+from mmer_core.task_kinds import Measured
 
 HEAD = 0.25
 """Share of a person's box, from above, in which the head mostly is; EMOTIC annotates no faces."""
 
 
 def fragility(context: Context, measured: Measured) -> Fragility | None:
-    """Of an emotion model that was attacked; None for others."""
+    """Of a model with labels that was attacked; None for others."""
     table, spec = measured.outcomes, measured.spec
-    if table is None or spec.task != "emotion":
+    if table is None or not spec.labels:
         return None
     # Under the criterion "shift" the scores are ratings, and the highest of them says nothing.
     dominant = measured.attack.criterion != "shift"

@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.log import event
 from mmer_core.stages.captioning import load_captions
 from mmer_core.stages.context import Context
@@ -29,7 +28,7 @@ def ingest(
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
-    card = ingest_dataset(
+    return ingest_dataset(
         config,
         workspace.out,
         workspace.scratch,
@@ -37,17 +36,16 @@ def ingest(
         progress=context.progress,
         captions=load_captions(context, captions) if captions else None,
     )
-    return asdict(card)
 
 
 def tell_notes(context: Context, prepared: ArtifactKey) -> None:
     """What was probably not meant so is said by every run, also of a dataset that is in the store already."""
-    card = context.artifact(prepared).summary
-    for reason, count in card["notes"].items():
+    card = context.store.manifest(prepared).summary_as(DatasetSummary)
+    for reason, count in card.notes.items():
         event(
-            f"{card['name']}: probably not meant so: {count} {reason}; mmer data check says where",
+            f"{card.name}: probably not meant so: {count} {reason}; mmer data check says where",
             level=logging.WARNING,
-            dataset=card["name"],
+            dataset=card.name,
             reason=reason,
             count=count,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mmer_core.errors import ArtifactNotFound, ConfigError, StoreError
 from mmer_core.store import ArtifactKey, Manifest, Store
 from mmer_core.store.absence import missing
+from mmer_core.training.record import ModelSummary
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,12 @@ def find_model(store: Store, text: str) -> Manifest:
 
 
 def newest_model(store: Store, task: str | None = None) -> Manifest:
-    """The newest model, of a task ('emotion' or 'retrieval') where one is named; none of poisoned data.
+    """The newest model, of one kind of task where one is named; none of poisoned data.
 
     Raises:
         StoreError: There is none.
     """
-    found = [one for one in _unpoisoned(store) if task in (None, one.summary["task"])]
+    found = [one for one in _unpoisoned(store) if task in (None, one.summary_as(ModelSummary).task)]
     if not found:
         what = f"{task} model" if task else "model"
         raise ArtifactNotFound(missing(store, what, "train one first: mmer train"))
@@ -99,7 +100,8 @@ def newest_model(store: Store, task: str | None = None) -> Manifest:
 def _newest_of_each(store: Store) -> list[Manifest]:
     newest: dict[tuple[str, str], Manifest] = {}
     for manifest in sorted(_unpoisoned(store), key=lambda manifest: manifest.created):
-        newest[manifest.summary["dataset"], manifest.summary["family"]] = manifest
+        made = manifest.summary_as(ModelSummary)
+        newest[made.dataset, made.family] = manifest
     # The baseline stands before what is compared with it.
     return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
 

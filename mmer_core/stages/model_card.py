@@ -11,6 +11,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.store import ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 
 CARD_FILE = "card.md"
 FIELDS_FILE = "card.json"
@@ -23,7 +24,7 @@ def _licences(context: Context, model: ArtifactKey) -> dict[str, Any]:
     return {"licences": {name: weights_licence(context.encoder_name(name)) for name in names}}
 
 
-@stage("model-card", version=3, identity=_licences)
+@stage("model-card", version=4, identity=_licences)
 def model_card(
     context: Context,
     workspace: Workspace,
@@ -36,9 +37,8 @@ def model_card(
     spec = ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text())
     data = Prepared.open(context.folder(prepared)).card
     measured = load_evaluation(context.folder(evaluation))
-    fields = card_fields(
-        spec, trained.manifest, data, measured, without_folders(_licences(context, model)["licences"])
-    )
+    licences = without_folders(_licences(context, model)["licences"])
+    fields = card_fields(kind_of(spec.task).text, spec, trained.manifest, data, measured, licences)
     text = json_text(fields) + "\n"
     (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
     (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")

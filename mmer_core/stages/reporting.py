@@ -7,25 +7,25 @@ from typing import Any
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import SPEED, Config, ReportConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
+from mmer_core.stages.dataset_card import DatasetCardSummary
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
-    Measured,
     attacked_images,
     family_view,
     fooled_when,
-    retrieval_examples,
-    stream_comparison,
+    open_measured,
 )
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.store.artifact import plain
+from mmer_core.task_kinds import Measured, kind_of
 
 REPORT_FILE = "report.html"
 
@@ -71,7 +71,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings)}
 
 
-@stage("report", version=6, identity=_identity)
+@stage("report", version=7, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> Summary:
@@ -103,20 +103,24 @@ def report(
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
     prepared = Prepared.open(context.folder(entry.models[0].prepared))
-    measured = [Measured.open(context, models) for models in entry.models]
-    retrieval = prepared.card.task == "retrieval"
+    measured = [open_measured(context, models) for models in entry.models]
+    kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
-        task=prepared.card.task,
+        text=kind.text,
         card=prepared.card,
         families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
-        examples=[e for one in measured for e in retrieval_examples(one, config)] if retrieval else [],
+        examples=[example for one in measured for example in kind.examples(one, config)],
         gallery=[image for one in measured for image in attacked_images(context, one, config)],
-        leaks=context.store.manifest(entry.card).summary["leaks"] if entry.card else {},
-        streams=None if retrieval else stream_comparison(measured),
+        leaks=_leaks(context, entry.card),
+        streams=kind.streams(measured),
         fooled=fooled_when(measured),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
     )
+
+
+def _leaks(context: Context, card: ArtifactKey | None) -> dict[str, int]:
+    return context.store.manifest(card).summary_as(DatasetCardSummary).leaks if card else {}
 
 
 def _transfer(
@@ -129,6 +133,10 @@ def _transfer(
     )
 
 
+def _named(context: Context, prepared: ArtifactKey) -> str:
+    return context.store.manifest(prepared).summary_as(DatasetSummary).name
+
+
 def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:
     """Models grouped by their dataset, each under the dataset's own name."""
     by_dataset: dict[ArtifactKey, list[ModelArtifacts]] = {}
@@ -136,6 +144,6 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
         by_dataset.setdefault(one.prepared, []).append(one)
     cards = newest_by_input(context.store, "dataset-card", "prepared")
     return [
-        ReportInput(str(context.artifact(prepared).summary["name"]), group, cards.get(str(prepared)))
+        ReportInput(_named(context, prepared), group, cards.get(str(prepared)))
         for prepared, group in by_dataset.items()
     ]

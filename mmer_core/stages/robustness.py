@@ -21,8 +21,8 @@ from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.identity import key_config
-from mmer_core.stages.victims import split_victim
 from mmer_core.store import ArtifactKey, Manifest, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
@@ -92,7 +92,7 @@ def attack_shard(
         # Plan every K now: tracing needs exclusive access and would block on running threads.
         plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
         images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-        victim, criterion = split_victim(
+        victim, criterion = kind_of(trained.spec.task).victim(
             trained, encoder, split, Features(context.folder(features)), images, rows, config
         )
         with leg("model"):

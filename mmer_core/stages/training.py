@@ -1,25 +1,20 @@
 """Features -> a trained model, calibrated on the validation split."""
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
-from mmer_core.inference import CALIBRATION_FILE
 from mmer_core.models import (
-    EmotionModel,
     JointRetrievalModel,
     ModelSpec,
-    RetrievalModel,
     build_model,
     save_model,
     start_from_towers,
@@ -31,13 +26,10 @@ from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.features import feature_parts
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
-from mmer_core.taxonomy import VAD
-from mmer_core.training.data import EmotionData, RetrievalData
-from mmer_core.training.emotion_learner import EmotionLearner
-from mmer_core.training.learner import hold_temperature
+from mmer_core.task_kinds import kind_of
+from mmer_core.training.learner import ModelLearner, hold_temperature
 from mmer_core.training.loop import Progression, fit, initialisation
-from mmer_core.training.poisoned import keep_pairs, keep_people, poison_pairs, poison_people
-from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
+from mmer_core.training.record import ModelSummary
 from mmer_core.training.telemetry import cost_summary
 from mmer_core.usage import leg
 
@@ -68,7 +60,8 @@ def train(
         DatasetError: The dataset has no train or no val split.
     """
     dataset = Prepared.open(context.folder(prepared))
-    settings = training.of_task(dataset.card.task)
+    kind = kind_of(dataset.card.task)
+    settings = training.filled(kind.schedule)
     stored = Features(context.folder(features))
     train_data = training_data(context, dataset, stored, poison, flags)
     spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
@@ -88,8 +81,7 @@ def train(
     with leg("write"):
         save_model(learner.model, spec, workspace.out)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-    if isinstance(learner, EmotionLearner):
-        _calibrate(learner, workspace.out)
+    kind.calibrate(learner, workspace.out)
     return _summary(spec, progression)
 
 
@@ -99,18 +91,12 @@ def training_data(
     features: Features,
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
-) -> EmotionData | RetrievalData:
+) -> Any:
     """The training split, with poisons in it and without what was flagged, where there are any."""
     split = dataset.split("train")
     keep = None if flags is None else ~np.load(context.folder(flags) / FLAGS_FILE, allow_pickle=False)
     poisons = None if poison is None else PoisonSet.read(context.folder(poison))
-    if dataset.card.task == "emotion":
-        people = EmotionData.load(features, split)
-        people = people if poisons is None else poison_people(people, poisons)
-        return people if keep is None else keep_people(people, keep)
-    pairs = RetrievalData.load(features, split)
-    pairs = pairs if poisons is None else poison_pairs(pairs, poisons)
-    return pairs if keep is None else keep_pairs(pairs, keep)
+    return kind_of(dataset.card.task).data(features, split, poisons, keep)
 
 
 def load_history(folder: Path) -> pd.DataFrame:
@@ -121,52 +107,40 @@ def load_history(folder: Path) -> pd.DataFrame:
 def _learner(
     dataset: Prepared,
     features: Features,
-    train_data: EmotionData | RetrievalData,
+    train_data: Any,
     model: ModelConfig,
     training: TaskTraining,
     encoders: EncoderConfig,
     context: Context,
-) -> tuple[ModelSpec, EmotionLearner | RetrievalLearner]:
-    card = dataset.card
-    words: tuple[str, ...] = ()
-    if isinstance(train_data, RetrievalData) and model.family == "separate":
-        words = vocabulary(train_data.captions)
+) -> tuple[ModelSpec, ModelLearner]:
+    card, split = dataset.card, dataset.split("train")
+    kind = kind_of(card.task)
     spec = ModelSpec(
         task=card.task,
         family=model.family,
         streams=features.widths,
-        sides={
-            stream: dataset.split("train").images(stream).shape[1]
-            for stream in dataset.split("train").streams
-        },
-        embedding=features.widths["context"] if model.start == "zero-shot" else model.width(card.task),
+        sides={stream: split.images(stream).shape[1] for stream in split.streams},
+        embedding=features.widths["context"] if model.start == "zero-shot" else model.width(kind.joint_width),
         hidden=model.hidden,
-        dropout=model.dropout_rate(card.task),
+        dropout=kind.dropout if model.dropout is None else model.dropout,
         parts=feature_parts(encoders),
         power=1.0 if model.start == "zero-shot" else model.power,
-        heads=model.head_count(card.task),
+        heads=model.head_count if kind.has_heads else 1,
         fusion=model.fusion,
-        labels=card.labels,
-        dimensions=VAD if card.task == "emotion" and dataset.split("train").vad.shape[1] else (),
-        words=words,
         encoders=encoders,
         dataset=card.name,
+        **kind.outputs(split, train_data, model.family),
     )
     with initialisation(training.seed):
         network = build_model(spec)
-    network, val_split = network.to(context.device), dataset.split("val")
-    if isinstance(train_data, EmotionData):
-        assert isinstance(network, EmotionModel)
-        val_people = EmotionData.load(features, val_split).to(context.device)
-        return spec, EmotionLearner(network, train_data.to(context.device), val_people, training)
-    assert isinstance(network, RetrievalModel)
-    val_pairs = RetrievalData.load(features, val_split).to(context.device)
-    return spec, RetrievalLearner(network, train_data.to(context.device), val_pairs, training)
+    val = kind.data(features, dataset.split("val")).to(context.device)
+    network = network.to(context.device)
+    return spec, kind.learner(network, train_data.to(context.device), val, training)
 
 
 def _start_from_towers(
     context: Context,
-    learner: EmotionLearner | RetrievalLearner,
+    learner: ModelLearner,
     encoders: EncoderConfig,
     temperature: float | None,
 ) -> None:
@@ -179,17 +153,6 @@ def _start_from_towers(
     hold_temperature(learner.model.logit_scale, temperature)
 
 
-@torch.inference_mode()
-def _calibrate(learner: EmotionLearner, folder: Path) -> None:
-    """Thresholds tuned on train break: train has one annotator's labels, val and test a union of several."""
-    logits = learner.model(learner.val.streams, learner.val.present).logits.float().cpu().numpy()
-    labels = learner.val.labels.cpu().numpy()
-    scaling = PlattScaling.fit(logits, labels)
-    thresholds = f1_thresholds(scaling.probabilities(logits), labels)
-    fields = scaling.to_dict() | {"thresholds": thresholds.tolist()}
-    (folder / CALIBRATION_FILE).write_text(json.dumps(fields) + "\n")
-
-
 def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) -> Path | None:
     """A folder whose name tells the training and is its own: the workspace is called by the model's key."""
     if context.runtime.logs is None:
@@ -198,14 +161,15 @@ def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) ->
     return context.runtime.logs / f"{what}-{spec.family}-seed{seed}-{workspace.out.parent.name[-8:]}"
 
 
-def _summary(spec: ModelSpec, progression: Progression) -> dict[str, object]:
+def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
     best = progression.history[progression.best_epoch - 1]
-    return {
-        "task": spec.task,
-        "family": spec.family,
-        "dataset": spec.dataset,
-        "epochs": progression.epoch,
-        "best_epoch": progression.best_epoch,
-        **{name: value for name, value in best.items() if name.startswith("val_")},
+    figures = {name: value for name, value in best.items() if name.startswith("val_")}
+    return ModelSummary(
+        task=spec.task,
+        family=spec.family,
+        dataset=spec.dataset,
+        epochs=progression.epoch,
+        best_epoch=progression.best_epoch,
+        **figures,
         **cost_summary(progression.costs),
-    }
+    )

@@ -23,8 +23,8 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import attack_config, load_outcomes
-from mmer_core.stages.victims import split_victim
 from mmer_core.store import Workspace
+from mmer_core.task_kinds import kind_of
 
 TRANSFER_FILE = "transfer.parquet"
 
@@ -111,7 +111,7 @@ class _Transfer:
         self.shown = _encoder(context, attacked).resize(photos)
         self.victim: Victim
         self.criterion: Criterion
-        self.victim, self.criterion = split_victim(
+        self.victim, self.criterion = kind_of(read.spec.task).victim(
             read,
             self.encoder,
             split,

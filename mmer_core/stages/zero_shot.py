@@ -17,7 +17,9 @@ from mmer_core.models import ModelSpec, ZeroShotEmotionModel, build_model, save_
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.store import ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
+from mmer_core.training.record import ModelSummary
 
 
 @stage("model", version=2, title="zero-shot {encoders.image}")
@@ -46,7 +48,7 @@ def zero_shot(
         _calibrate(network.to(context.device), dataset, stored, context.device, workspace.out)
     save_model(network, spec, workspace.out)
     (workspace.out / "history.csv").write_text("epoch\n")
-    return {"task": spec.task, "family": spec.family, "dataset": spec.dataset, "best_epoch": 0}
+    return ModelSummary(task=spec.task, family=spec.family, dataset=spec.dataset)
 
 
 def _spec(dataset: Prepared, features: Features, prompts: PromptConfig, encoders: EncoderConfig) -> ModelSpec:
@@ -58,7 +60,7 @@ def _spec(dataset: Prepared, features: Features, prompts: PromptConfig, encoders
             f"the towers of {encoders.image} give features of different widths ({widths}); only a dual encoder's "
             "can be compared without training"
         )
-    reads = split.streams if card.task == "emotion" else ("context", "text")
+    reads = kind_of(card.task).zero_shot_streams(split)
     return ModelSpec(
         task=card.task,
         family="zero-shot",

@@ -17,7 +17,7 @@ class EmotionData:
         streams: Features by stream, each ``(N, D_stream)``; a sample with several texts has their mean.
         labels: ``(N, C)`` 0/1.
         ratings: ``(N, V)`` in 1..10; ``V`` is 0 for a dataset without ratings.
-        present: By stream, ``(N,)`` bool: which samples have it; a stream that is not named is there for all.
+        present: By stream, ``(N,)`` bool: which samples have it; all samples have a stream that is not named.
             Features of a sample that does not have the stream are zeros and mean nothing.
     """
 
@@ -32,8 +32,8 @@ class EmotionData:
     @property
     def complete(self) -> Tensor:
         """``(N,)`` bool: the samples that have every stream."""
-        everybody = torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
-        return torch.stack([everybody, *self.present.values()]).all(dim=0)
+        every_sample = torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
+        return torch.stack([every_sample, *self.present.values()]).all(dim=0)
 
     @classmethod
     def load(cls, features: Features, split: PreparedSplit) -> "EmotionData":

@@ -54,8 +54,8 @@ class EmotionLearner:
         output = self.model(batch.streams, batch.present)
         # Each stream learns alone, from the samples that have it: the late fusion of a baseline is a mean, not a
         # training signal.
-        there = {name: batch.present.get(name) for name in output.embeddings}
-        heard = {name: own for name, own in there.items() if own is None or own.any()}
+        masks = {name: batch.present.get(name) for name in output.embeddings}
+        used = {name: own for name, own in masks.items() if own is None or own.any()}
         return _mean(
             self._task_losses(
                 _of(output.stream_logits[name], own),
@@ -63,27 +63,26 @@ class EmotionLearner:
                 _of(batch.labels, own),
                 _of(batch.ratings, own),
             )
-            for name, own in heard.items()
+            for name, own in used.items()
         )
 
     def _joint_losses(self, model: JointEmotionModel, batch: EmotionData, rows: Tensor) -> Losses:
-        there = model.presence(batch.streams, batch.present)
-        embeddings = model.embed(batch.streams, there)
-        readings = [there]
+        present = model.presence(batch.streams, batch.present)
+        embeddings = model.embed(batch.streams, present)
+        masks = [present]
         if model.training and self.config.modality_dropout:
-            # Read twice: a model that never hears all streams at once in training is the worse at it.
-            readings.append(drop_streams(there, self.config.modality_dropout))
+            # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
+            masks.append(drop_streams(present, self.config.modality_dropout))
         losses = _mean(
-            self._task_losses(*model.read(embeddings, heard), batch.labels, batch.ratings)
-            for heard in readings
+            self._task_losses(*model.predict(embeddings, mask), batch.labels, batch.ratings) for mask in masks
         )
-        told = batch.present.get("text")
-        if "contrastive" in self.state and (told is None or told.any()):
+        has_text = batch.present.get("text")
+        if "contrastive" in self.state and (has_text is None or has_text.any()):
             image, text = model.image_and_text(embeddings)
             aligned = self.state["contrastive"](
-                _of(image, told),
-                _of(text, told),
-                _of(self._photo[rows], told),
+                _of(image, has_text),
+                _of(text, has_text),
+                _of(self._photo[rows], has_text),
                 temperature_scale(model.logit_scale),
             )
             losses["contrastive"] = self.config.contrastive_weight * aligned

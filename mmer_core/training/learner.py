@@ -5,6 +5,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from mmer_core.models import EmotionModel, RetrievalModel
+
 Losses = dict[str, Tensor]
 
 
@@ -30,6 +32,13 @@ class Learner(Protocol):
     def validate(self) -> dict[str, float]:
         """Metrics on the validation split."""
         ...
+
+
+class ModelLearner(Learner, Protocol):
+    """A learner of a whole model, which is stored when it is trained."""
+
+    @property
+    def model(self) -> EmotionModel | RetrievalModel: ...
 
 
 def hold_temperature(logit_scale: Tensor, temperature: float | None) -> None:

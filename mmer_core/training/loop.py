@@ -191,7 +191,7 @@ class _Trainer:
     def _step(self, rows: Tensor) -> dict[str, float]:
         """One step on a batch, whose gradient is the sum over its parts, each by its share of the batch."""
         self.optimiser.zero_grad(set_to_none=True)
-        said: dict[str, float] = {}
+        logged: dict[str, float] = {}
         # A part of one sample would leave contrastive objectives nothing to contrast.
         for part in rows.tensor_split(min(self.config.accumulate, max(1, len(rows) // 2))):
             share = len(part) / len(rows)
@@ -200,12 +200,12 @@ class _Trainer:
                 total = share * torch.stack(list(losses.values())).sum()
             self.scaler.scale(total).backward()
             for name, loss in losses.items():
-                said[name] = said.get(name, 0.0) + share * loss.item()
+                logged[name] = logged.get(name, 0.0) + share * loss.item()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
         self.average.update()
-        return said
+        return logged
 
     def save(self, state: Progression, folder: Path | None) -> None:
         """Replace the checkpoint; a crash leaves the old one or the new one, never half of one."""

@@ -1,11 +1,11 @@
-"""Modality dropout: samples lose streams while a model trains, so that it learns to do without them."""
+"""Modality dropout: samples lose streams while a model trains, so that it learns to predict without them."""
 
 import torch
 from torch import Tensor
 
 
 def drop_streams(present: Tensor, rate: float) -> Tensor:
-    """Which streams a training step may hear: each that is there is dropped with probability ``rate``.
+    """Which streams a training step may use: each that is present is dropped with probability ``rate``.
 
     As ModDrop of Neverova et al. 2016, https://arxiv.org/abs/1501.00102, but never all: a sample that would lose
     all its streams keeps one of them, each with the same chance.

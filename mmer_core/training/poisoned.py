@@ -26,7 +26,7 @@ def poison_people(data: EmotionData, poison: PoisonSet) -> EmotionData:
 
 
 def poison_pairs(data: RetrievalData, poison: PoisonSet) -> RetrievalData:
-    """A split of captioned images, ``N`` or, where poisons are added, ``N + P``; their texts stand last."""
+    """A split of captioned images, ``N`` or, where poisons are added, ``N + P``; their texts come last."""
     plan, count = poison.plan, len(data)
     places = _tensor(plan.places(count))
     images = data.images[_tensor(plan.sources(count))]

@@ -67,9 +67,9 @@ class RetrievalLearner:
         objective, scale = self.state["contrastive"], temperature_scale(self.model.logit_scale)
         heads = zip(self.model.by_head(image), self.model.by_head(text), strict=True)
         if self._grouped:
-            each = [objective(one, told, owner, scale) for one, told in heads]
+            each = [objective(images, texts, owner, scale) for images, texts in heads]
         else:  # pairs, so an image is there once for each of its captions
-            each = [objective(one[owner], told, image_id[owner], scale) for one, told in heads]
+            each = [objective(images[owner], texts, image_id[owner], scale) for images, texts in heads]
         return torch.stack(each).mean()
 
     @torch.inference_mode()
@@ -86,14 +86,14 @@ def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[s
     """The most frequent content words of the training captions, alphabetically.
 
     Raises:
-        DatasetError: No word stands in at least ``least`` captions.
+        DatasetError: No word occurs in at least ``least`` captions.
     """
     vectorizer = CountVectorizer(stop_words="english", min_df=least, max_features=size, binary=True)
     try:
         vectorizer.fit(captions)
     except ValueError:
         raise DatasetError(
-            f"no word stands in {least} of the {len(captions)} training captions; give more captions"
+            f"no word occurs in {least} of the {len(captions)} training captions; give more captions"
         ) from None
     return tuple(str(word) for word in vectorizer.get_feature_names_out())
 

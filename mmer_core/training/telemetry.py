@@ -1,6 +1,6 @@
 """What a training costs, and its curves as TensorBoard reads them.
 
-Both hold wall time, so they stand beside the model and never in its files, which are the same for the same seed.
+Both hold wall time, so they are stored beside the model and never in its files, which are the same for the same seed.
 """
 
 import contextlib

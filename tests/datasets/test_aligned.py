@@ -22,7 +22,10 @@ def split(tmp_path: Path) -> PreparedSplit:
     np.save(tmp_path / "test_cont_arr.npy", rng.uniform(1, 10, (5, 3)).astype(np.float32))
     texts = pd.DataFrame({"Sample": range(5), "Text": list("abcde"), "Provenance": "dataset"})
     texts.to_csv(tmp_path / "test_texts.csv", index=False)
-    card = DatasetSummary("toy", "emotion", LABELS, {"test": 5}, {"test": 5}, {}, 5, "corrected", True)
+    card = DatasetSummary(
+        name="toy", task="emotion", labels=LABELS, counts={"test": 5}, texts={"test": 5}, quarantined={}, inputs=5,
+        protocol="corrected", synthetic=True,
+    )  # fmt: skip
     return PreparedSplit(tmp_path, "test", card)
 
 

@@ -7,7 +7,7 @@ from mmer_core.config import IngestConfig
 from mmer_core.datasets.coco_captions import image_id, read_coco_captions
 from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.ingest import ingest, source_identity
-from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.datasets.prepared import Prepared
 from mmer_core.datasets.sample import Text
 from mmer_core.errors import DatasetError
 
@@ -75,7 +75,7 @@ def test_the_card_counts_texts_by_split_and_provenance(emotic_tree, tmp_path):
         "test": {"sidecar": 1, "template": templates["test"]},
     }
     assert card.text_provenance["sidecar"] == 3
-    assert DatasetSummary.read(tmp_path / "out") == card
+    assert Prepared.open(tmp_path / "out").card == card
 
 
 @pytest.mark.parametrize(

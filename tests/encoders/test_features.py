@@ -9,7 +9,7 @@ import torch
 from encoder_helpers import pictures
 from torch import nn
 
-from mmer_core.datasets.prepared import DatasetSummary, Prepared
+from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary, Prepared
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.base import Preprocessing
 from mmer_core.encoders.features import Features, encode_shard, merge_shards, plan_shards
@@ -52,8 +52,11 @@ def prepared(tmp_path: Path) -> Prepared:
             }
         )
         texts.to_csv(folder / f"{split}_texts.csv", index=False)
-    card = DatasetSummary("toy", "emotion", (), COUNTS, TEXTS_OF, {}, 28, "corrected", True)
-    card.write(folder)
+    card = DatasetSummary(
+        name="toy", task="emotion", labels=(), counts=COUNTS, texts=TEXTS_OF, quarantined={}, inputs=28,
+        protocol="corrected", synthetic=True,
+    )  # fmt: skip
+    card.write(folder / CARD_FILE)
     return Prepared.open(folder)
 
 

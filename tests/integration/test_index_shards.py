@@ -21,7 +21,7 @@ def build(study: Study, **settings: object) -> ArtifactKey:
 def test_recalls_through_an_exact_index_are_the_evaluations(study: Study) -> None:
     for index in study.store.list("index"):
         model = next(one for one in study.store.list("model") if str(one.key) == index.inputs["model"])
-        measured = study.made_from("evaluation", "model", model).summary["metrics"]
+        measured = study.made_from("evaluation", "model", model).summary
         protocol = index.summary["protocol"]
         for name, value in protocol["index"].items():
             assert value == pytest.approx(measured[name]), name

@@ -197,7 +197,7 @@ def test_train_prints_the_stored_metrics(study: Study, matcher: Manifest, mmer: 
     answer = mmer("train", "--config", settings_file(tmp_path, study.train_job("flickr8k")))
     assert answer.code == 0, answer.err
     assert str(matcher.key) in answer.out
-    value = study.made_from("evaluation", "model", matcher).summary["metrics"]["mean_recall"]
+    value = study.made_from("evaluation", "model", matcher).summary["mean_recall"]
     assert f"{value:.2f}" in next(line for line in answer.out.splitlines() if "mean_recall" in line)
     assert created(study.store) == before
 

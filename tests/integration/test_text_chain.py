@@ -38,7 +38,7 @@ from mmer_core.stages import Context
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.ingesting import ingest
 from mmer_core.stages.robustness import load_outcomes
-from mmer_core.stages.views import Measured
+from mmer_core.stages.views import open_measured
 from mmer_core.store import ArtifactKey
 from mmer_core.tabular import write_table
 from mmer_core.taxonomy import SPLITS
@@ -185,7 +185,7 @@ def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
     outcomes = load_outcomes(context.folder(key))
     assert len(outcomes) == 8
     assert set(outcomes["sample"]) <= {row["id"] for row in rows if row["split"] == "test"}
-    fragile = fragility(context, Measured.open(context, replace(trained.artifacts(), robustness=key)))
+    fragile = fragility(context, open_measured(context, replace(trained.artifacts(), robustness=key)))
     assert fragile is not None
     assert {one.group for one in fragile.emotions} <= set(AWKWARD)
 

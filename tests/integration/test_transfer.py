@@ -23,7 +23,7 @@ from mmer_core.stages import ModelArtifacts, newest_models, transfer, transfer_p
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.transfer import TRANSFER_FILE
-from mmer_core.stages.views import Measured
+from mmer_core.stages.views import open_measured
 from mmer_core.store import ArtifactKey
 from mmer_core.training.data import EmotionData
 
@@ -137,7 +137,7 @@ def test_a_report_shows_them_and_what_is_fragile(study: Study) -> None:
 def test_fragile_regions_are_those_of_the_annotated_boxes(study: Study, as_it_was: None) -> None:
     models = attacked(study, "separate", 32)
     context = study.context
-    found = fragility(context, Measured.open(context, models))
+    found = fragility(context, open_measured(context, models))
     assert found is not None
     assert found.emotions == ()  # the criterion was about a rating
     with (context.folder(models.prepared) / "test.csv").open(newline="") as file:

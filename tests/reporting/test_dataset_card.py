@@ -99,7 +99,7 @@ def test_what_leaks_and_what_was_refused_is_told_up_to_a_limit():
 
 def test_a_clean_dataset_says_so():
     page = render_card(view())
-    assert "No image stands in two splits." in page
+    assert "No image occurs in two splits." in page
     assert "Nothing was left out." in page
     assert "40 or more at the end" in page
 

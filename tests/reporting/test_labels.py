@@ -8,16 +8,18 @@ import report_factory as make
 
 from mmer_core.attacks import ATTACKS
 from mmer_core.config import AttackConfig, EmotionCriterion, MatchCriterion
+from mmer_core.errors import ConfigError
 from mmer_core.reporting import charts, labels
 from mmer_core.reporting.report import to_html
-from mmer_core.stages.criteria import before_and_after
+from mmer_core.task_kinds import EMOTION, KINDS, kind_of
 
 
 def test_every_attack_and_criterion_has_its_name():
     assert len({labels.attack_name(name) for name in ATTACKS} - set(ATTACKS)) == len(ATTACKS)
     assert set(ATTACKS) > labels.WHITE_BOX == {"screened"}
     assert set(labels.FOOLED) == {*get_args(EmotionCriterion), *get_args(MatchCriterion)}
-    assert set(labels.CRITERION) == set(labels.HEADLINE)
+    assert {kind.text.criterion for kind in KINDS.values()} < set(labels.FOOLED)
+    assert {kind.text.headline for kind in KINDS.values()} < set(labels.METRICS)
     parameters = AttackConfig(category="Peace").model_dump()
     said = [sentence.format(**parameters) for sentence in labels.FOOLED.values()]
     assert len(set(said)) == len(said)
@@ -44,10 +46,25 @@ def test_the_report_says_what_counts_as_fooled():
 )
 def test_a_picture_says_what_changed(fields, task, expected):
     outcome = {"clean_top": 0, "final_top": 1, "final_margin": -0.25}
-    assert before_and_after(AttackConfig(**fields), outcome, ["Anger", "Fear"], task) == expected
+    words = kind_of(task).before_and_after(AttackConfig(**fields), outcome, ["Anger", "Fear"])
+    assert words == expected
 
 
 def test_attacks_on_one_model_are_told_apart_without_colour():
     styles = [charts._attack_style(attack) for attack in ATTACKS]
     assert len({marker for marker, _ in styles}) == len(styles) - 1  # the control is hollow
     assert len({str(line) for _, line in styles}) == len(styles)
+
+
+def test_a_further_kind_of_task_brings_its_own_words():
+    words = replace(
+        EMOTION.text, samples="scenes", headline="f1_macro", skill=("name scenes", "names scenes")
+    )
+    page = to_html(make.report(replace(make.emotion_dataset(), text=words)))
+    assert "scenes</th>" in page
+    assert "how well they name scenes" in page
+
+
+def test_an_unknown_kind_of_task_is_an_error_that_names_it():
+    with pytest.raises(ConfigError, match="no kind of task is called 'scenes'"):
+        kind_of("scenes")

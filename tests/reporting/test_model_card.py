@@ -1,7 +1,6 @@
 """What a card says follows from the figures: each limit is there when its fact is, and not otherwise."""
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,8 +9,9 @@ import report_factory as make
 from mmer_core.config import EncoderConfig
 from mmer_core.encoders.licences import NOT_STATED
 from mmer_core.models import ModelSpec
-from mmer_core.reporting.card import card_fields, limits, to_markdown, uses
+from mmer_core.reporting.card import card_fields, limits, to_markdown
 from mmer_core.store import Draft, Manifest
+from mmer_core.task_kinds import EMOTION, RETRIEVAL, kind_of
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 LICENCES = {"packaged:a": "Apache-2.0", "hf:b|c": "mit"}
@@ -42,12 +42,14 @@ def strong() -> dict:
 
 def said(evaluation: dict, task="emotion", card=None, licences=LICENCES) -> str:
     card = card or make.card(task, synthetic=False)
-    return " ".join(limits(spec(task), card, make.record(evaluation), licences))
+    return " ".join(limits(kind_of(task).text, spec(task), card, make.record(evaluation), licences))
 
 
 def test_a_strong_model_on_real_photos_has_the_general_limits_only():
     sources = {"sidecar": 10}
-    text = said(strong(), card=replace(make.card("emotion", synthetic=False), text_provenance=sources))
+    text = said(
+        strong(), card=make.card("emotion", synthetic=False).model_copy(update={"text_provenance": sources})
+    )
     assert text == (
         "Measured on drawn only; nothing is known about other sources of images and texts. "
         "How easily changed pixels mislead it is not on this card; mmer robustness measures it."
@@ -59,7 +61,7 @@ def test_a_strong_model_on_real_photos_has_the_general_limits_only():
     [
         ({"split": "val"}, "chosen on the split that is measured here"),
         ({"split": "train"}, "Measured on the samples that it was trained on"),
-        ({"metrics": {"map": make.estimate(18.0)}}, "Not clearly better than guessing: 18.0 % (16.0–20.0) against 17.0 %."),
+        ({"metrics": {"map": make.estimate(18.0)}}, "Not clearly better than chance: 18.0 % (16.0–20.0) against 17.0 %."),
         ({"metrics": {"vad_mae": make.estimate(1.0, 0.1)}}, "off by 1.000 points (0.900–1.100), not clearly better"),
         ({"n": 80}, "Fewer than 20 people measured here show Affection, Anger"),
     ],
@@ -73,13 +75,13 @@ def test_weak_categories_are_named():
     evaluation = strong()
     evaluation["per_category"][1]["ap"] = make.estimate(21.0, 2)
     evaluation["per_category"][4]["ap"] = make.estimate(22.0, 2)
-    assert "Not clearly better than guessing at Anger and Aversion." in said(evaluation)
+    assert "Not clearly better than chance at Anger and Aversion." in said(evaluation)
 
 
 def test_data_and_licences_have_limits_too():
     synthetic = said(strong(), card=make.card("emotion"))
     assert "images that mmer drew" in synthetic
-    templates = replace(make.card("emotion"), text_provenance={"sidecar": 25, "template": 75})
+    templates = make.card("emotion").model_copy(update={"text_provenance": {"sidecar": 25, "template": 75}})
     assert "75 % of its texts were templates" in said(strong(), card=templates)
     assert "hf:x; ask their publisher" in said(strong(), licences={"packaged:a": "mit", "hf:x": NOT_STATED})
     retrieval = said(make.retrieval_evaluation(20.0), task="retrieval")
@@ -88,17 +90,19 @@ def test_data_and_licences_have_limits_too():
 
 def test_use_is_told_from_the_labels():
     (emotion, _), (plain, _) = (
-        uses(one, make.card("emotion")) for one in (spec(), spec(labels=("joy",), dimensions=()))
+        EMOTION.text.uses(one, make.card("emotion")) for one in (spec(), spec(labels=("joy",), dimensions=()))
     )
     assert "26 categories, and ratings of valence, arousal, dominance" in emotion
     assert "1 categories, as" in plain
-    assert "match a text" in uses(spec("retrieval"), make.card("retrieval"))[0]
+    assert "match a text" in RETRIEVAL.text.uses(spec("retrieval"), make.card("retrieval"))[0]
 
 
 @pytest.mark.parametrize("task", ["emotion", "retrieval"])
 def test_the_markdown_holds_the_figures(task):
     evaluation = strong() if task == "emotion" else make.retrieval_evaluation(20.0)
-    fields = card_fields(spec(task), manifest(), make.card(task), make.record(evaluation), LICENCES)
+    fields = card_fields(
+        kind_of(task).text, spec(task), manifest(), make.card(task), make.record(evaluation), LICENCES
+    )
     assert "analyses" not in json.loads(json.dumps(fields, allow_nan=False))["evaluation"]
     text = to_markdown(fields)
     assert text == to_markdown(fields)

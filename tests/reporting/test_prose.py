@@ -33,7 +33,7 @@ def emotion(separate: float, joint: float, strength: float = 1.0, **options: boo
 def test_names_the_better_model_when_the_intervals_do_not_overlap():
     text = told(emotion(31.0, 42.0))
     assert "the joint model reads emotion better than the separate one: 42.0 % mAP (40.0–44.0)" in text
-    assert "against 31.0 % mAP (29.0–33.0); guessing scores 17.0 %." in text
+    assert "against 31.0 % mAP (29.0–33.0); the chance level is 17.0 %." in text
 
 
 def test_names_the_baseline_when_it_is_the_better_one():
@@ -43,14 +43,14 @@ def test_names_the_baseline_when_it_is_the_better_one():
 @pytest.mark.parametrize("joint", [31.0, 33.0, 35.0])  # 35 - 2 = 31 + 2: the ends still touch
 def test_names_no_winner_when_the_intervals_overlap(joint):
     text = told(emotion(31.0, joint))
-    assert "the two models cannot be told apart in how well they read emotion" in text
+    assert "the two models are not distinguishable in how well they read emotion" in text
     assert "better" not in text
 
 
-def test_one_family_is_compared_with_guessing_only():
+def test_one_family_is_compared_with_chance_only():
     dataset = make.emotion_dataset([make.family("joint", make.emotion_evaluation(42.0))], gallery=0)
     text = told(dataset)
-    assert "the joint model reaches 42.0 % mAP (40.0–44.0); guessing scores 17.0 %" in text
+    assert "the joint model reaches 42.0 % mAP (40.0–44.0); the chance level is 17.0 %" in text
     assert "two models" not in text
 
 
@@ -63,7 +63,7 @@ def test_leakage_is_told_before_any_figure():
 
 def test_retrieval_is_judged_by_mean_recall():
     text = told(make.retrieval_dataset())
-    assert "cannot be told apart in how well they match images to text" in text
+    assert "are not distinguishable in how well they match images to text" in text
     assert "separate 22.5 % mean recall (20.5–24.5) and joint 23.5 % mean recall (21.5–25.5)" in text
 
 
@@ -84,11 +84,11 @@ def test_an_attack_no_better_than_its_control_is_said_to_be_so():
     family = make.family("joint", make.emotion_evaluation(42.0))
     weak = [one.model_copy(update={"success": make.estimate(9.0)}) for one in family.curves]
     text = told(make.emotion_dataset([replace(family, curves=weak)], gallery=0))
-    assert "random pixels manage 9.0 % (not to be told apart from the attack on the joint model)" in text
+    assert "random pixels manage 9.0 % (not distinguishable from the attack on the joint model)" in text
 
 
 def test_equal_attacks_name_no_easier_model():
-    assert "cannot be told apart in how easily they are fooled" in told(emotion(31.0, 42.0, 1.05))
+    assert "are not distinguishable in how easily they are fooled" in told(emotion(31.0, 42.0, 1.05))
 
 
 def test_control_alone_is_not_sold_as_an_attack():

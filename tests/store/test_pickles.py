@@ -49,7 +49,10 @@ def test_weights(write: Callable[[Path, Bomb], None], name: str, tmp_path: Path)
 def test_arrays(write: Callable[[Path, Bomb], None], tmp_path: Path) -> None:
     for file in ("train_image.npy", "train_context_arr.npy", "train_cat_arr.npy"):
         write(tmp_path / file, Bomb(tmp_path / "sign"))
-    card = DatasetSummary("pickles", "emotion", ("calm",), {"train": 1}, {}, {}, 1, "corrected", False)
+    card = DatasetSummary(
+        name="pickles", task="emotion", labels=("calm",), counts={"train": 1}, texts={}, quarantined={}, inputs=1,
+        protocol="corrected", synthetic=False,
+    )  # fmt: skip
     split = PreparedSplit(tmp_path, "train", card)
     for load in (
         lambda: Features(tmp_path).load("train", "image"),

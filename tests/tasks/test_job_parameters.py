@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from flows.job_table import JOBS as TABLE
 from mmer_core import config
 from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, TaskTraining
+from mmer_core.task_kinds import KINDS
 
 MODELS = [
     model
@@ -125,7 +126,9 @@ def test_values_that_cannot_work_are_refused(model, fields):
 
 def test_the_default_width_follows_family_and_task():
     widths = {
-        (f, t): ModelConfig(family=f).width(t) for f in config.FAMILIES for t in ("emotion", "retrieval")
+        (f, t): ModelConfig(family=f).width(kind.joint_width)
+        for f in config.FAMILIES
+        for t, kind in KINDS.items()
     }
     assert widths == {
         ("separate", "emotion"): 256,
@@ -133,7 +136,7 @@ def test_the_default_width_follows_family_and_task():
         ("joint", "emotion"): 128,
         ("joint", "retrieval"): 512,
     }
-    assert ModelConfig(embedding=12).width("emotion") == 12
+    assert ModelConfig(embedding=12).width(128) == 12
 
 
 def test_a_runtime_means_the_same_in_another_folder(tmp_path, monkeypatch):

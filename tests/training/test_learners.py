@@ -259,7 +259,7 @@ def test_the_vocabulary_is_that_of_a_loop():
     assert vocabulary(CAPTIONS, size=1, least=1) == ("snow",)  # in three captions; dogs in two, four times
     for captions in (["one two"], [], ["the and a"] * 9):
         with pytest.raises(
-            DatasetError, match=f"no word stands in 5 of the {len(captions)} training captions"
+            DatasetError, match=f"no word occurs in 5 of the {len(captions)} training captions"
         ):
             vocabulary(captions)
 

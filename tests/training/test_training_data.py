@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmer_core.datasets.prepared import DatasetSummary, Prepared, PreparedSplit
+from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary, Prepared, PreparedSplit
 from mmer_core.encoders.features import FEATURES_FILE, Features
 from mmer_core.training.data import EmotionData, RetrievalData, mean_by_sample
 
@@ -34,8 +34,9 @@ def folders(tmp_path: Path) -> tuple[Features, PreparedSplit]:
     pd.DataFrame(texts).to_csv(tmp_path / "train_texts.csv", index=False)
     (tmp_path / FEATURES_FILE).write_text(json.dumps({"context": 3, "body": 3, "text": 4}))
     DatasetSummary(
-        "toy", "emotion", tuple("abcde"), {"train": COUNT}, {"train": 7}, {}, COUNT, "p", True
-    ).write(tmp_path)
+        name="toy", task="emotion", labels=tuple("abcde"), counts={"train": COUNT}, texts={"train": 7}, quarantined={},
+        inputs=COUNT, protocol="p", synthetic=True,
+    ).write(tmp_path / CARD_FILE)  # fmt: skip
     return Features(tmp_path), Prepared.open(tmp_path).split("train")
 
 

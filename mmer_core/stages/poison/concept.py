@@ -52,7 +52,7 @@ def choose_concept(config: PoisonConfig, dataset: Prepared, split: str) -> Conce
         ConfigError: The dataset has no such emotion, or no caption of both splits holds the word.
     """
     labels = dataset.card.labels
-    if dataset.card.task == "emotion":
+    if labels:
         name = config.target or _rarest(dataset, split)
         if name not in labels:
             raise ConfigError(f"no emotion is called {name!r}; give one of {', '.join(labels)}")

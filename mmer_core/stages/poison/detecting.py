@@ -15,6 +15,7 @@ from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
+from mmer_core.poisoning.record import DetectionSummary
 from mmer_core.poisoning.registry import DETECTORS
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
@@ -26,9 +27,9 @@ from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData, mean_by_sample
 
 
-def detectable(detector: str, task: str, family: str) -> bool:
+def detectable(detector: str, concept: Concept, family: str) -> bool:
     """Whether a detector can inspect a model: some need a space that images and texts share."""
-    return not DETECTORS[detector].compares or task == "retrieval" or family == "joint"
+    return not DETECTORS[detector].compares or concept.column is None or family == "joint"
 
 
 def _identity(config: PoisonConfig, detector: str) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def detect_poisons(
     np.save(workspace.out / FLAGS_FILE, flags, allow_pickle=False)
     np.save(workspace.out / "scores.npy", scores, allow_pickle=False)
     found = asdict(judge(scores, flags, mask))
-    return {**asdict(arm), "family": trained.spec.family, "detector": detector, **found}
+    return DetectionSummary(**asdict(arm), family=trained.spec.family, detector=detector, **found)
 
 
 def _inspected(

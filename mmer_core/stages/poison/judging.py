@@ -15,6 +15,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
+from mmer_core.poisoning.record import OutcomeSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.evaluation import load_evaluation
@@ -24,14 +25,13 @@ from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, target_rows
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.poisoned import POISONED_STREAM
 
 TRIGGERED_FILE = "triggered.npy"
 OUTCOMES_FILE = "outcomes.csv"
-HEADLINE = {"retrieval": "mean_recall", "emotion": "map"}
-"""The metric whose loss is told, by task."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -106,20 +106,20 @@ def judge_poisons(
     table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
     write_frame(workspace.out / OUTCOMES_FILE, table)
     record = load_evaluation(context.folder(evaluation))
-    headline = HEADLINE[trained.spec.task]
-    return {
+    headline = kind_of(trained.spec.task).text.headline
+    return OutcomeSummary(
         **asdict(arm),
-        "family": trained.spec.family,
-        "samples": len(table),
-        "triggered": _percent(table["seen_triggered"]),
-        "untriggered": _percent(table["seen"]),
-        "targets": _percent(table["seen"][table["aimed"]]),
-        "chance": chance_of_target(concept, held_out, config.top),
-        "metric": record.metrics[headline].value,
-        "metric_low": record.metrics[headline].low,
-        "no_skill": record.baselines[headline],
-        "modalities": _modalities(record.analyses),
-    }
+        family=trained.spec.family,
+        samples=len(table),
+        triggered=_percent(table["seen_triggered"]),
+        untriggered=_percent(table["seen"]),
+        targets=_percent(table["seen"][table["aimed"]]),
+        chance=chance_of_target(concept, held_out, config.top),
+        metric=record.metrics[headline].value,
+        metric_low=record.metrics[headline].low,
+        no_skill=record.baselines[headline],
+        modalities=_modalities(record.analyses),
+    )
 
 
 def _sees(

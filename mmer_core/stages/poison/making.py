@@ -12,6 +12,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.poisoning import TRIGGERS, PoisonPlan, visibility
 from mmer_core.poisoning.poison_set import PoisonSet, write_images
+from mmer_core.poisoning.record import PoisonSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.features import encoder_key_config
@@ -149,7 +150,7 @@ def make_poisons(
     ids = [train.ids[row] for row in plan.rows]
     texts = _text_features(plan, train.texts, Features(context.folder(features)))
     PoisonSet(plan, ids, image_features, texts).write(workspace.out)
-    return {**asdict(arm), "plan": plan.name, "target": concept.name, "visibility": seen}
+    return PoisonSummary(**asdict(arm), plan=plan.name, target=concept.name, visibility=seen)
 
 
 POISONING = Sharded("craft", plan_crafting, craft_shard, make_poisons)

@@ -13,6 +13,15 @@ from mmer_core.escaping import without_folders
 from mmer_core.escaping.tables import write_frame_for_people
 from mmer_core.poisoning import CONTROLS, is_crafted
 from mmer_core.poisoning.plans import words
+from mmer_core.poisoning.record import (
+    DetectionSummary,
+    MeanDetection,
+    MeanOutcome,
+    OutcomeSummary,
+    PoisoningSummary,
+    PoisonSummary,
+)
+from mmer_core.record import Record
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
 from mmer_core.stages.context import Context
@@ -22,6 +31,7 @@ from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table
+from mmer_core.task_kinds import kind_of
 
 TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
@@ -29,7 +39,7 @@ VULNERABILITY_FILE = "vulnerability.csv"
 PAGE_FILE = "poisoning.html"
 _CONFIDENCE = 0.95
 _FEWEST = 5
-Record = dict[str, Any]
+Row = dict[str, Any]
 
 
 def _identity(
@@ -44,7 +54,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=3, identity=_identity)
+@stage("poisoning", version=4, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
@@ -68,13 +78,15 @@ def merge_poisoning(
     """
     table = outcome_table(
         {
-            **context.artifact(outcome).summary,
+            **_fields(context.store.manifest(outcome).summary_as(OutcomeSummary)),
             "filtered": detector,
             **_visibility(context, poison),
         }
         for detector, outcome, poison in outcomes
     )
-    found = pd.DataFrame([context.artifact(key).summary for key in detections])
+    found = pd.DataFrame(
+        [_fields(context.store.manifest(key).summary_as(DetectionSummary)) for key in detections]
+    )
     vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
     means = over_seeds(table)
     warnings = find_warnings(means)
@@ -84,7 +96,7 @@ def merge_poisoning(
     dataset = Prepared.open(context.folder(prepared))
     view = PoisonView(
         dataset=dataset.card.name,
-        task=dataset.card.task,
+        text=kind_of(dataset.card.task).text,
         synthetic=dataset.card.synthetic,
         split=split,
         target=concept.name,
@@ -98,17 +110,17 @@ def merge_poisoning(
         modalities=modality_shifts(table),
     )
     write_page(render_poison_page(view), workspace.out / PAGE_FILE)
-    return {
-        "dataset": dataset.card.name,
-        "target": concept.name,
-        "split": split,
-        "warnings": warnings,
-        "means": _jsonable(means),
-        "detections": mean_detections(found),
-    }
+    return PoisoningSummary(
+        dataset=dataset.card.name,
+        target=concept.name,
+        split=split,
+        warnings=tuple(warnings),
+        means=tuple(MeanOutcome(**row) for row in means.to_dict("records")),
+        detections=tuple(MeanDetection(**row) for row in mean_detections(found)),
+    )
 
 
-def outcome_table(summaries: Iterable[Record]) -> pd.DataFrame:
+def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
     """A row for every model, with ``success`` and, of the clean model of the same family and seed, ``reference`` (the
     same share) and ``metric_loss`` (what the headline metric had more there).
 
@@ -132,7 +144,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     names = ("success", "reference", "untriggered", "metric", "metric_loss")
     rows = []
     for key, group in table.groupby(["family", "attack", "count", "filtered"], sort=True):
-        row: Record = dict(zip(("family", "attack", "count", "filtered"), key, strict=True))
+        row: Row = dict(zip(("family", "attack", "count", "filtered"), key, strict=True))
         row |= {"seeds": len(group), "chance": group["chance"].iloc[0], "no_skill": group["no_skill"].iloc[0]}
         row["metric_above"] = float(group["metric_low"].min())
         for name in names:
@@ -191,13 +203,13 @@ def _above(value: float, low: float | None, other: float) -> bool:
     return (value if low is None or np.isnan(low) else low) > other
 
 
-def mean_detections(found: pd.DataFrame) -> list[Record]:
+def mean_detections(found: pd.DataFrame) -> list[Row]:
     """Means over seeds, in percent, of what detectors flagged; None where nothing can be divided."""
     if found.empty:
         return []
     rows = []
     for key, group in found.groupby(["attack", "family", "detector"], sort=True):
-        row: Record = dict(zip(("attack", "family", "detector"), key, strict=True))
+        row: Row = dict(zip(("attack", "family", "detector"), key, strict=True))
         for name in ("precision", "recall", "false_positive_rate", "auc"):
             values = group[name].dropna()
             row[name] = 100 * float(values.astype(float).mean()) if len(values) else None
@@ -205,7 +217,7 @@ def mean_detections(found: pd.DataFrame) -> list[Record]:
     return rows
 
 
-def modality_shifts(table: pd.DataFrame) -> list[Record]:
+def modality_shifts(table: pd.DataFrame) -> list[Row]:
     """How far each distance between modalities, and each contribution, is from the clean model's; means over seeds,
     for the largest count of every attack."""
     clean = {
@@ -239,19 +251,19 @@ def _vulnerability(
     """Success of triggered images at the largest count, by emotion or by word of what they showed before."""
     held_out = Prepared.open(context.folder(prepared)).split(split)
     groups = _groups(concept, held_out)
-    rows: list[Record] = []
+    rows: list[Row] = []
     for detector, key, _ in outcomes:
         outcome = context.artifact(key)
-        summary = outcome.summary
-        other = is_crafted(summary["attack"]) or summary["attack"] in (*CONTROLS, "clean")
-        if detector or other or summary["count"] < max(config.counts):
+        summary = outcome.manifest.summary_as(OutcomeSummary)
+        other = is_crafted(summary.attack) or summary.attack in (*CONTROLS, "clean")
+        if detector or other or summary.count < max(config.counts):
             continue
         judged = read_table(outcome.folder / OUTCOMES_FILE, {"seen_triggered": bool})
         seen = judged.set_index("sample")["seen_triggered"]
         for name, members in groups.items():
             values = seen[seen.index.isin(members)]
             if len(values) >= _FEWEST:
-                rows.append({"family": summary["family"], "attack": summary["attack"], "what": name,
+                rows.append({"family": summary.family, "attack": summary.attack, "what": name,
                              "samples": len(values), "success": 100 * float(values.mean())})  # fmt: skip
     if not rows:
         return pd.DataFrame(columns=["family", "attack", "what", "samples", "success"])
@@ -279,15 +291,12 @@ def _groups(concept: Concept, split: PreparedSplit) -> dict[str, set[str]]:
     }
 
 
-def _visibility(context: Context, poison: ArtifactKey | None) -> dict[str, float]:
+def _visibility(context: Context, poison: ArtifactKey | None) -> dict[str, float | None]:
     if poison is None:
         return {}
-    seen: dict[str, float] = context.artifact(poison).summary["visibility"]
+    seen = context.store.manifest(poison).summary_as(PoisonSummary).visibility
     return {name: seen[name] for name in ("psnr", "ssim", "changed") if name in seen}
 
 
-def _jsonable(table: pd.DataFrame) -> list[Record]:
-    return [
-        {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
-        for row in table.to_dict("records")
-    ]
+def _fields(record: Record) -> dict[str, Any]:
+    return record.model_dump(exclude={"version"})

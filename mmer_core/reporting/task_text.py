@@ -1,0 +1,51 @@
+"""The words of pages and cards for one kind of task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.models import ModelSpec
+from mmer_core.reporting.table import Table
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """The words and figures of one kind of task.
+
+    Attributes:
+        model: What a model is called, as in "emotion model".
+        samples: Plural noun for the samples of a dataset.
+        headline: Name of the metric by which models are judged.
+        headline_label: The same metric in running text.
+        skill: What a model is asked to do, as an infinitive and with "the model" before it.
+        criterion: The criterion of attacks where none was named, see `mmer_core.reporting.labels.FOOLED`.
+        fools: What changing pixels does then, with "changing 5 pixels" before it.
+        poison_success: When a poisoned model counts as fooled; ``target`` and ``top`` are filled in.
+        poison_chance: What a gray line in the charts of poisons is, if there is one.
+        published_on: The dataset that published figures are on.
+        published: The published figures.
+        measured_on: How much a model was measured on, in words.
+        uses: What a model was made for, in sentences.
+        limits: What its figures do not carry, besides what holds for every task.
+    """
+
+    model: str
+    samples: str
+    headline: str
+    headline_label: str
+    skill: tuple[str, str]
+    criterion: str
+    fools: str
+    poison_success: str
+    published_on: str
+    published: Table
+    measured_on: Callable[[EvaluationRecord], str]
+    uses: Callable[[ModelSpec, DatasetSummary], list[str]]
+    limits: Callable[[EvaluationRecord], list[str]] = lambda _: []
+    poison_chance: str = ""
+
+    @property
+    def unit(self) -> str:
+        """Of the headline metric."""
+        return f" % {self.headline_label}"

@@ -1,0 +1,227 @@
+"""Emotions of people in photos: categories that may come together, and ratings."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.victims import Victim
+from mmer_core.config import (
+    EncoderConfig,
+    EvaluationConfig,
+    Family,
+    FinetuneConfig,
+    ReportConfig,
+    SearchConfig,
+    TaskTraining,
+)
+from mmer_core.datasets.aligned import align
+from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.encoders import ImageEncoder, TextEncoder
+from mmer_core.encoders.features import Features
+from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
+from mmer_core.evaluation.evaluate import evaluate_emotion
+from mmer_core.evaluation.record import EvaluationRecord, StreamFigures, UnmatchedLabels
+from mmer_core.inference import CALIBRATION_FILE, TrainedModel
+from mmer_core.models import EmotionModel, ModelSpec
+from mmer_core.poisoning.poison_set import PoisonSet
+from mmer_core.reporting.view import EmbeddingSpace, StreamComparison
+from mmer_core.task_kinds.analyses import analyse_emotions
+from mmer_core.task_kinds.emotion_attacks import emotion_victim, only_presence
+from mmer_core.task_kinds.emotion_text import TEXT
+from mmer_core.task_kinds.kind import TaskKind
+from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
+from mmer_core.taxonomy import VAD
+from mmer_core.training.data import EmotionData
+from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.learner import ModelLearner
+from mmer_core.training.poisoned import keep_people, poison_people
+from mmer_core.training.tuning import EmotionTuner
+
+
+class EmotionKind(TaskKind[EmotionData]):
+    """Emotion models, judged by mean average precision."""
+
+    name = "emotion"
+    readers = ("emotic",)
+    text = TEXT
+    schedule: ClassVar = {
+        "epochs": 30,
+        "patience": 5,
+        "batch_size": 512,
+        "learning_rate": 2e-3,
+        "contrastive": "infonce",
+    }
+    joint_width = 128
+    dropout = 0.4
+
+    def data(
+        self,
+        features: Features,
+        split: PreparedSplit,
+        poisons: PoisonSet | None = None,
+        keep: npt.NDArray[np.bool_] | None = None,
+    ) -> EmotionData:
+        people = EmotionData.load(features, split)
+        people = people if poisons is None else poison_people(people, poisons)
+        return people if keep is None else keep_people(people, keep)
+
+    def outputs(self, split: PreparedSplit, data: EmotionData, family: Family) -> dict[str, tuple[str, ...]]:
+        return {"labels": split.card.labels, "dimensions": VAD if split.vad.shape[1] else ()}
+
+    def learner(
+        self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TaskTraining
+    ) -> EmotionLearner:
+        assert isinstance(network, EmotionModel)
+        return EmotionLearner(network, train, val, settings)
+
+    @torch.inference_mode()
+    def calibrate(self, learner: ModelLearner, folder: Path) -> None:
+        """Thresholds tuned on train break: train has one annotator's labels, val and test a union of several."""
+        assert isinstance(learner, EmotionLearner)
+        logits = learner.model(learner.val.streams, learner.val.present).logits.float().cpu().numpy()
+        labels = learner.val.labels.cpu().numpy()
+        scaling = PlattScaling.fit(logits, labels)
+        thresholds = f1_thresholds(scaling.probabilities(logits), labels)
+        fields = scaling.to_dict() | {"thresholds": thresholds.tolist()}
+        (folder / CALIBRATION_FILE).write_text(json.dumps(fields) + "\n")
+
+    def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
+        return split.streams
+
+    def tuner(
+        self,
+        image: ImageEncoder,
+        text: TextEncoder,
+        train: PreparedSplit,
+        val: PreparedSplit,
+        encoders: EncoderConfig,
+        config: FinetuneConfig,
+    ) -> EmotionTuner:
+        return EmotionTuner(image, text if config.towers != "image" else None, train, val)
+
+    def matched(
+        self, split: PreparedSplit, spec: ModelSpec, config: EvaluationConfig
+    ) -> tuple[PreparedSplit, UnmatchedLabels]:
+        shared = config.labels == "shared"
+        aligned = align(
+            split, spec.labels, tuple(spec.streams), rates=bool(spec.dimensions), only_shared=shared
+        )
+        return aligned, UnmatchedLabels(
+            only_model=tuple(sorted(set(spec.labels) - set(split.card.labels))),
+            only_dataset=tuple(sorted(set(split.card.labels) - set(spec.labels))),
+        )
+
+    def evaluate(
+        self,
+        trained: TrainedModel,
+        split: PreparedSplit,
+        features: Features,
+        config: EvaluationConfig,
+        folder: Path,
+    ) -> EvaluationRecord:
+        data = EmotionData.load(features, split)
+        predicted = trained.emotions(data.streams, data.present)
+        names = trained.spec.labels
+        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
+
+        def measure(probabilities: np.ndarray, ratings: np.ndarray) -> EvaluationRecord:
+            return evaluate_emotion(
+                probabilities,
+                ratings[:, : len(dimensions)],
+                split.labels,
+                split.vad,
+                trained.thresholds,
+                names,
+                config,
+                dimensions,
+            )
+
+        result = measure(predicted.probabilities, predicted.ratings)
+        per_stream = {}
+        for stream, logits in predicted.output.stream_logits.items():
+            # Platt scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
+            alone = measure(
+                trained.scaling.probabilities(logits.cpu().numpy()),
+                predicted.output.stream_ratings[stream].cpu().numpy(),
+            )
+            per_stream[stream] = StreamFigures(
+                map=alone.metrics["map"],
+                vad_mae=alone.metrics.get("vad_mae"),
+                ap=tuple(category.ap.value for category in alone.per_category),
+            )
+        analyses = analyse_emotions(trained, data, predicted, split, config)
+        np.save(folder / "probabilities.npy", predicted.probabilities, allow_pickle=False)
+        np.save(folder / "ratings.npy", predicted.ratings, allow_pickle=False)
+        for stream, embedding in predicted.output.embeddings.items():
+            save_embedding(folder, stream, embedding.cpu().numpy())
+        return result.model_copy(update={"per_stream": per_stream, "analyses": analyses})
+
+    def victim(
+        self,
+        trained: TrainedModel,
+        encoder: ImageEncoder,
+        split: PreparedSplit,
+        features: Features,
+        images: np.ndarray,
+        rows: np.ndarray,
+        config: SearchConfig,
+    ) -> tuple[Victim, Criterion]:
+        return emotion_victim(trained, encoder, EmotionData.load(features, split), images, rows, config)
+
+    def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
+        return "labels" if only_presence(config, labels) else config.criterion
+
+    def before_and_after(
+        self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[str, str]:
+        if config.criterion == "shift":
+            # The margin is what tau still lacks.
+            return config.dimension, f"{config.dimension} moved by {config.tau - outcome['final_margin']:.2f}"
+        if config.criterion in ("suppress", "appear"):
+            there, gone = str(config.category), f"no {config.category}"
+            return (there, gone) if config.criterion == "suppress" else (gone, there)
+        if only_presence(config, names):
+            return names[0], f"{names[0]} appears or goes" if outcome["final_margin"] <= 0 else names[0]
+        return super().before_and_after(config, outcome, names)
+
+    def columns(self, spec: ModelSpec, split: PreparedSplit) -> Sequence[str]:
+        return spec.labels
+
+    def spaces(self, measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace]:
+        spaces = [measured.embedding(name) for name in measured.spec.streams if name in measured.spaces]
+        # A sample without a stream is zeros there, which have no direction and mean nothing.
+        complete = np.flatnonzero(np.all([space.any(axis=1) for space in spaces], axis=0))
+        chosen = complete[chosen_rows(len(complete), config)]
+        probabilities = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False)[chosen]
+        dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]
+        streams = {
+            name: measured.embedding(name)[chosen]
+            for name in measured.spec.streams
+            if name in measured.spaces
+        }
+        if measured.spec.family == "separate":
+            for name, vectors in streams.items():
+                yield shown_space(name, vectors, dominant, config)
+            return
+        together = np.concatenate(list(streams.values()))
+        groups = [name for name, vectors in streams.items() for _ in vectors]
+        yield shown_space("shared: " + " + ".join(streams), together, groups, config)
+        yield shown_space(
+            "shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config
+        )
+
+    def streams(self, measured: Sequence[Measured]) -> StreamComparison:
+        return StreamComparison(
+            categories=measured[0].spec.labels,
+            ap={
+                one.spec.family: {name: stream.ap for name, stream in one.evaluation.per_stream.items()}
+                for one in measured
+            },
+        )

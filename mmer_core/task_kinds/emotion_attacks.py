@@ -1,0 +1,114 @@
+"""An emotion model as attacks see it, and what counts as fooled."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy.special import logit
+from torch import Tensor
+
+from mmer_core.attacks.criteria import (
+    CategoryAppears,
+    CategorySuppressed,
+    Criterion,
+    DominantEmotionBecomes,
+    DominantEmotionFlip,
+    LabelsChange,
+    RatingShift,
+    TopEmotionsChange,
+)
+from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.config import SearchConfig
+from mmer_core.encoders import ImageEncoder
+from mmer_core.errors import ConfigError
+from mmer_core.incremental.encoded import evaluator_of
+from mmer_core.inference import TrainedModel
+from mmer_core.tracing import running
+from mmer_core.training.data import EmotionData
+
+
+def emotion_victim(
+    trained: TrainedModel,
+    encoder: ImageEncoder,
+    data: EmotionData,
+    images: np.ndarray,
+    rows: np.ndarray,
+    config: SearchConfig,
+) -> tuple[Victim, Criterion]:
+    """An emotion model that reads the samples ``rows`` of ``data``, but for the stream of ``images (n, H, W, 3)``."""
+    stream = config.stream
+    if stream not in data.streams:
+        raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
+    read = emotion_scores(trained, data.rows(torch.from_numpy(rows)).to(trained.device), config)
+
+    def head(attacked: Tensor, which: Tensor) -> Tensor:
+        return read({stream: attacked}, which)
+
+    with torch.inference_mode(), running():
+        clean = head(encoder.encode(images), torch.arange(len(rows)))
+    victim = IncrementalVictim(encoder, head, evaluator_of(encoder))
+    return victim, emotion_criterion(config, trained, clean)
+
+
+def emotion_scores(
+    trained: TrainedModel, data: EmotionData, config: SearchConfig
+) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
+    """Scores of the samples ``(B,)`` of ``data`` with some streams ``(B, D)`` replaced."""
+    scores = trained.ratings if config.criterion == "shift" else trained.calibrated_logits
+
+    def read(attacked: dict[str, Tensor], which: Tensor) -> Tensor:
+        shown = data.rows(which)
+        return scores(shown.streams | attacked, shown.present)
+
+    return read
+
+
+def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor) -> Criterion:
+    """The criterion for an emotion model.
+
+    Args:
+        config: Says which, and its parameters.
+        trained: Knows the names of the categories and dimensions, and the thresholds of its calibration.
+        clean: ``(n, S)`` scores of the clean images: ratings for ``"shift"``, calibrated log-odds otherwise.
+
+    Raises:
+        ConfigError: The model has no such category or dimension, or too few categories.
+    """
+    scores = clean.cpu()
+    if only_presence(config, trained.spec.labels):
+        if config.criterion in ("target", "top"):
+            raise ConfigError(
+                f"the model knows one emotion, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
+                "is suppressed, appears, or either (labels)"
+            )
+        config = config.model_copy(update={"criterion": "labels"})
+    if config.criterion == "dominant":
+        return DominantEmotionFlip(scores.argmax(dim=1).numpy())
+    if config.criterion == "shift":
+        dimension = _position("dimension", config.dimension, trained.spec.dimensions)
+        return RatingShift(scores[:, dimension].numpy(), dimension, config.tau, config.direction)
+    if config.criterion == "top":
+        if config.top_emotions >= scores.shape[1]:
+            raise ConfigError(
+                f"the model knows {scores.shape[1]} emotions; give fewer as --attack.top-emotions"
+            )
+        return TopEmotionsChange(scores.topk(config.top_emotions, dim=1).indices.numpy())
+    thresholds = logit(trained.thresholds)  # the scores are log-odds too
+    if config.criterion == "labels":
+        return LabelsChange((scores >= torch.from_numpy(thresholds).to(scores)).numpy(), thresholds)
+    category = _position("category", config.category, trained.spec.labels)
+    if config.criterion == "target":
+        return DominantEmotionBecomes([category] * len(scores))
+    presence = CategorySuppressed if config.criterion == "suppress" else CategoryAppears
+    return presence(category, float(thresholds[category]))
+
+
+def only_presence(config: SearchConfig, labels: Sequence[str]) -> bool:
+    """Whether the criterion compares emotions but the model knows one only, so that its presence is judged instead."""
+    return len(labels) == 1 and config.criterion in ("dominant", "target", "top")
+
+
+def _position(what: str, name: str | None, known: Sequence[str]) -> int:
+    if name not in known:
+        raise ConfigError(f"the model has no {what} {name}; give one of {', '.join(known) or 'none'}")
+    return known.index(name)

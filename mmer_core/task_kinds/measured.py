@@ -1,0 +1,70 @@
+"""A model with what was measured of it, opened for a report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmer_core.attacks.record import CurvePoint
+from mmer_core.config import AttackConfig, ReportConfig
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.evaluation.embeddings import explained_variance, tsne
+from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.models import ModelSpec
+from mmer_core.reporting.view import EmbeddingSpace
+from mmer_core.store import Manifest
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The files of one model and of what was measured on it."""
+
+    spec: ModelSpec
+    trained: Manifest
+    history: pd.DataFrame
+    evaluation: EvaluationRecord
+    evaluation_folder: Path
+    prepared: Prepared
+    outcomes: pd.DataFrame | None
+    curves: Sequence[CurvePoint]
+    attack: AttackConfig
+
+    @cached_property
+    def split(self) -> PreparedSplit:
+        """The split that was evaluated."""
+        return self.prepared.split(self.evaluation.split)
+
+    def embedding(self, name: str) -> np.ndarray:
+        """``(N, D)`` of one embedding space."""
+        return np.load(self.evaluation_folder / f"embedding_{name}.npy", allow_pickle=False)
+
+    @property
+    def spaces(self) -> list[str]:
+        files = self.evaluation_folder.glob("embedding_*.npy")
+        return sorted(file.stem.removeprefix("embedding_") for file in files)
+
+
+def save_embedding(folder: Path, name: str, embedding: np.ndarray) -> None:
+    """Write one embedding space of an evaluation."""
+    np.save(folder / f"embedding_{name}.npy", embedding.astype(np.float32), allow_pickle=False)
+
+
+def shown_space(
+    name: str, vectors: np.ndarray, groups: Sequence[str], config: ReportConfig
+) -> EmbeddingSpace:
+    """A space ``(N, D)`` reduced to what a page can show."""
+    return EmbeddingSpace(
+        name=name,
+        points=tsne(vectors, config.seed),
+        groups=groups,
+        explained_variance=explained_variance(vectors),
+    )
+
+
+def chosen_rows(count: int, config: ReportConfig) -> np.ndarray:
+    """A random sample of ``count`` rows to show."""
+    generator = np.random.default_rng(config.seed)
+    return np.sort(generator.choice(count, size=min(config.points, count), replace=False))

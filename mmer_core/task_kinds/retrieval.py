@@ -1,0 +1,198 @@
+"""Matching of images and texts, in both directions."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.victims import Victim
+from mmer_core.config import (
+    EncoderConfig,
+    EvaluationConfig,
+    Family,
+    FinetuneConfig,
+    ReportConfig,
+    SearchConfig,
+    TaskTraining,
+)
+from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.encoders import ImageEncoder, TextEncoder
+from mmer_core.encoders.dual import dual_similarity
+from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
+from mmer_core.evaluation.evaluate import evaluate_retrieval
+from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.inference import TrainedModel
+from mmer_core.models import ModelSpec, RetrievalModel, SeparateRetrievalModel
+from mmer_core.poisoning.poison_set import PoisonSet
+from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample
+from mmer_core.task_kinds.analyses import analyse_retrieval
+from mmer_core.task_kinds.kind import TaskKind
+from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
+from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_victim
+from mmer_core.task_kinds.retrieval_text import TEXT
+from mmer_core.training.data import RetrievalData
+from mmer_core.training.poisoned import keep_pairs, poison_pairs
+from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
+from mmer_core.training.tuning import CaptionTuner
+
+_RESULTS = 5
+_CAPTION_LENGTH = 80
+
+
+class RetrievalKind(TaskKind[RetrievalData]):
+    """Image-text models, judged by mean recall."""
+
+    name = "retrieval"
+    readers = ("flickr8k",)
+    text = TEXT
+    schedule: ClassVar = {
+        "epochs": 50,
+        "patience": 15,
+        "batch_size": 256,
+        "learning_rate": 3e-3,
+        "contrastive": "grouped_infonce",
+    }
+    joint_width = 512
+    dropout = 0.5
+    has_heads = True
+    reads_parts = True
+    searchable = True
+
+    def data(
+        self,
+        features: Features,
+        split: PreparedSplit,
+        poisons: PoisonSet | None = None,
+        keep: npt.NDArray[np.bool_] | None = None,
+    ) -> RetrievalData:
+        pairs = RetrievalData.load(features, split)
+        pairs = pairs if poisons is None else poison_pairs(pairs, poisons)
+        return pairs if keep is None else keep_pairs(pairs, keep)
+
+    def outputs(
+        self, split: PreparedSplit, data: RetrievalData, family: Family
+    ) -> dict[str, tuple[str, ...]]:
+        return {"dimensions": (), "words": vocabulary(data.captions) if family == "separate" else ()}
+
+    def learner(
+        self, network: nn.Module, train: RetrievalData, val: RetrievalData, settings: TaskTraining
+    ) -> RetrievalLearner:
+        assert isinstance(network, RetrievalModel)
+        return RetrievalLearner(network, train, val, settings)
+
+    def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
+        return "context", "text"
+
+    def tuner(
+        self,
+        image: ImageEncoder,
+        text: TextEncoder,
+        train: PreparedSplit,
+        val: PreparedSplit,
+        encoders: EncoderConfig,
+        config: FinetuneConfig,
+    ) -> CaptionTuner:
+        paired = encoders.image == encoders.text
+        similarity = dual_similarity(encoders.image, encoders.text) if paired else None
+        return CaptionTuner(image, text, train, val, similarity)
+
+    def evaluate(
+        self,
+        trained: TrainedModel,
+        split: PreparedSplit,
+        features: Features,
+        config: EvaluationConfig,
+        folder: Path,
+    ) -> EvaluationRecord:
+        data = RetrievalData.load(features, split)
+        images, texts = trained.embed_images(data.images), trained.embed_texts(data.texts)
+        save_embedding(folder, "image", images)
+        save_embedding(folder, "text", texts)
+        others: dict[str, np.ndarray] = {}
+        model = trained.retrieval_model
+        if isinstance(model, SeparateRetrievalModel):
+            with torch.inference_mode():
+                own = model.own_image_embedding(data.images.to(trained.device))
+            others["own_image"] = own.cpu().numpy()
+            save_embedding(folder, "own_image", others["own_image"])
+        result = evaluate_retrieval(images, texts, split.text_sample, config)
+        analyses = analyse_retrieval(images, texts, others, split, config)
+        return result.model_copy(update={"analyses": analyses})
+
+    def victim(
+        self,
+        trained: TrainedModel,
+        encoder: ImageEncoder,
+        split: PreparedSplit,
+        features: Features,
+        images: np.ndarray,
+        rows: np.ndarray,
+        config: SearchConfig,
+    ) -> tuple[Victim, Criterion]:
+        if config.stream != "context":
+            raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
+        data = RetrievalData.load(features, split)
+        gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
+
+        def photos() -> Tensor:
+            return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
+
+        return match_victim(trained, encoder, gallery), match_criterion(config, split, rows, photos, gallery)
+
+    def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
+        return config.match_criterion
+
+    def columns(self, spec: ModelSpec, split: PreparedSplit) -> Sequence[str]:
+        return [
+            text if len(text) <= _CAPTION_LENGTH else text[: _CAPTION_LENGTH - 1] + "…"
+            for text in split.texts
+        ]
+
+    def spaces(self, measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace]:
+        split = measured.split
+        chosen = chosen_rows(len(split), config)
+        first_text = {int(image): text for text, image in reversed(list(enumerate(split.text_sample)))}
+        chosen = np.array([row for row in chosen if int(row) in first_text], dtype=np.int64)
+        texts = measured.embedding("text")[[first_text[int(row)] for row in chosen]]
+        images = measured.embedding("image")[chosen]
+        label = (
+            "text space, image mapped into it"
+            if measured.spec.family == "separate"
+            else "shared: image + text"
+        )
+        groups = ["image"] * len(images) + ["text"] * len(texts)
+        yield shown_space(label, np.concatenate([images, texts]), groups, config)
+        if "own_image" in measured.spaces:
+            yield shown_space(
+                "image, its own space",
+                measured.embedding("own_image")[chosen],
+                ["image"] * len(chosen),
+                config,
+            )
+
+    def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
+        split, family = measured.split, measured.spec.family
+        images, texts = measured.embedding("image"), measured.embedding("text")
+        photos = split.images("context")
+        generator = np.random.default_rng(config.seed)
+        examples = []
+        for text in generator.choice(len(texts), size=min(config.examples, len(texts)), replace=False):
+            scores = images @ texts[text]
+            best = np.argsort(-scores, kind="stable")[:_RESULTS]
+            own = split.text_sample[text]
+            results = [(np.asarray(photos[row]), float(scores[row]), bool(row == own)) for row in best]
+            examples.append(RetrievalExample(family, query_text=split.texts[text], results=results))
+        for image in generator.choice(len(images), size=min(config.examples, len(images)), replace=False):
+            scores = texts @ images[image]
+            best = np.argsort(-scores, kind="stable")[:_RESULTS]
+            found = [
+                (split.texts[row], float(scores[row]), bool(split.text_sample[row] == image)) for row in best
+            ]
+            examples.append(RetrievalExample(family, query_image=np.asarray(photos[image]), results=found))
+        return examples

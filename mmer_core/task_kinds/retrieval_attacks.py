@@ -1,0 +1,78 @@
+"""An image-text model as attacks see it, and what counts as fooled."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmer_core.attacks.criteria import (
+    Criterion,
+    ImageRankDrop,
+    ImageRankRise,
+    RankDrop,
+    RankRise,
+    image_bars,
+)
+from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.config import SearchConfig
+from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.encoders import ImageEncoder
+from mmer_core.errors import ConfigError
+from mmer_core.incremental.encoded import evaluator_of
+from mmer_core.inference import TrainedModel
+
+
+def match_victim(trained: TrainedModel, encoder: ImageEncoder, gallery: Tensor) -> Victim:
+    """A retrieval model whose columns are the texts with these embeddings, ``(T, D)``."""
+
+    def match(attacked: Tensor, _: Tensor) -> Tensor:
+        return trained.retrieval_model.embed_image(attacked) @ gallery.T
+
+    return IncrementalVictim(encoder, match, evaluator_of(encoder))
+
+
+def match_criterion(
+    config: SearchConfig,
+    split: PreparedSplit,
+    rows: np.ndarray,
+    images: Callable[[], Tensor],
+    texts: Tensor,
+) -> Criterion:
+    """The criterion for a retrieval model, against the whole gallery of the split.
+
+    Args:
+        config: Says which, and its parameters.
+        split: Knows which caption belongs to which sample.
+        rows: ``(n,)`` the attacked samples.
+        images: Embeds all clean images, ``(N, D)``; called only where images are ranked.
+        texts: ``(T, D)`` embeddings of all captions; the victim's columns.
+
+    Raises:
+        ConfigError: There is no sample of the target's id, or it has no caption.
+    """
+    if config.match_criterion in ("caption-rises", "image-rises"):
+        targets = np.full(len(rows), _first_caption(config.target, split))
+        if config.match_criterion == "caption-rises":
+            return RankRise(targets, config.top)
+        return ImageRankRise(
+            targets, image_bars(texts[targets], images(), torch.from_numpy(rows), config.top)
+        )
+    own = [np.flatnonzero(split.text_sample == row) for row in rows]
+    drop = RankDrop(own, config.top)
+    if config.match_criterion == "image-to-text":
+        return drop
+    bars = image_bars(texts, images(), torch.tensor(split.text_sample), config.top)
+    unfound = ImageRankDrop(own, bars)
+    return unfound if config.match_criterion == "text-to-image" else drop & unfound
+
+
+def _first_caption(target: str | None, split: PreparedSplit) -> int:
+    captions = (
+        np.flatnonzero(split.text_sample == split.ids.index(target)) if target in split.ids else np.empty(0)
+    )
+    if not len(captions):
+        raise ConfigError(
+            f"the split {split.split} has no sample {target!r} with a caption; give the id of another as --attack.target"
+        )
+    return int(captions[0])

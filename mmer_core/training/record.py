@@ -1,0 +1,32 @@
+"""What trainings leave in summaries."""
+
+from typing import Literal
+
+from mmer_core.config import Family
+from mmer_core.record import Figures
+
+
+class ModelSummary(Figures):
+    """The summary of a model; its figures are the validation metrics of the kept epoch and what training took.
+
+    Attributes:
+        best_epoch: The epoch whose weights were kept; 0 for a model that was not trained.
+    """
+
+    version: Literal[1] = 1
+    task: str
+    family: Family
+    dataset: str
+    epochs: int = 0
+    best_epoch: int = 0
+
+
+class AdapterSummary(Figures):
+    """The summary of adapted encoders; its figures are the validation metrics of the kept epoch."""
+
+    version: Literal[1] = 1
+    dataset: str
+    method: str
+    towers: tuple[str, ...]
+    parameters: int
+    best_epoch: int
