@@ -9,7 +9,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format type-check layers audit check bench chaos fuzz watch clean
+.PHONY: help demo test test-fast lint format type-check layers docs audit check bench chaos fuzz watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,10 +38,13 @@ type-check: $(READY)  ## mypy
 layers: $(READY)  ## flows -> tasks -> mmer_core, never upward
 	$(BIN)/lint-imports
 
+docs: $(READY)  ## the documentation site, into site/; a broken link or an unknown reference fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 audit: $(READY)  ## known vulnerabilities of what is installed; says so where OSV.dev cannot be reached
 	$(BIN)/python .ci/audit.py
 
-check: lint type-check layers audit test  ## everything CI runs
+check: lint type-check layers docs audit test  ## everything CI runs
 
 bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.quality --quick
@@ -65,7 +68,7 @@ watch: $(READY)  ## the automations of a Prefect server, watched while they fire
 	PYTHONPATH=tests $(BIN)/python -m watching
 
 clean:  ## remove the virtual environment and everything made by runs in this folder
-	rm -rf $(VENV) .mmer build *.egg-info
+	rm -rf $(VENV) .mmer build site *.egg-info
 
 # The text encoder's package declares a dependency that only its own helper needs; mmer reads its files.
 $(READY): pyproject.toml

@@ -1,1 +1,1 @@
-"""Our speed and quality against named peers, as ratios in one run: ``python -m benchmarks.<name> --help``."""
+"""Speed and quality compared with named peers, as ratios within one run: ``python -m benchmarks.<name> --help``."""

@@ -1,8 +1,8 @@
-"""What does each ingredient of joint retrieval buy? Trains the default, the default without each, and with others.
+"""Ablation of joint retrieval: trains the default, the default without each ingredient, and with additional ones.
 
     python -m benchmarks.ablation --flickr8k DIR --eval val --seeds 1
 
-Without a folder (or with ``--quick``) the dataset is drawn by mmer and the figures only say that it runs.
+Without a folder (or with ``--quick``) mmer draws the dataset, and the figures only show that it runs.
 """
 
 import statistics
@@ -25,6 +25,7 @@ from mmer_core.config import (
     TrainJob,
     bare_name,
 )
+from mmer_core.objectives.grouped_infonce import GroupedInfoNCE
 
 app = App(name="benchmarks.ablation", help=__doc__)
 DEFAULT = "the default"
@@ -35,7 +36,7 @@ def _changed(job: TrainJob, part: str, **fields: Any) -> TrainJob:
 
 
 def without(job: TrainJob) -> dict[str, TrainJob]:
-    """The job with one ingredient left out at a time, by what is left out."""
+    """Variants of the job with one ingredient removed, by the name of that ingredient."""
     less = partial(_changed, job)
     return {
         "mirror image": less("encoders", image=job.encoders.image.removeprefix("mirror:")),
@@ -63,10 +64,10 @@ def without(job: TrainJob) -> dict[str, TrainJob]:
 
 
 def added(job: TrainJob) -> dict[str, TrainJob]:
-    """The job with one ingredient more that the default does not have, by what is added."""
+    """Variants of the job with one ingredient that the default lacks, by the name of that ingredient."""
     more = partial(_changed, job)
     return {
-        "hard negatives": more("training", hardness=0.5),
+        "hard negatives": more("training", grouped_infonce=GroupedInfoNCE.Options(hardness=0.5)),
         "attention over regions": more("encoders", image=f"regions:{job.encoders.image}"),
         "attention over tokens (in place of mean and maximum)": more(
             "encoders", text=f"tokens:{bare_name(job.encoders.text)}"
@@ -88,7 +89,7 @@ def main(
     training: TrainingConfig = TrainingConfig(),
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
-    """Train the default, less and more one ingredient at a time, and print the retrieval protocol's figures.
+    """Train the default and its variants, and print the retrieval metrics.
 
     Parameters
     ----------
@@ -97,11 +98,11 @@ def main(
     eval:
         Split to evaluate.
     seeds:
-        Trainings of each row; the table shows mean and standard deviation.
+        Number of trainings per row; the table shows mean and standard deviation.
     more:
-        Train with what the default does not have, too; regions and tokens are features to be computed anew.
+        Also train with ingredients that the default lacks; regions and tokens require new features.
     quick:
-        One seed of a few epochs on a drawn miniature with a small encoder: does it run?
+        A smoke test: one seed of a few epochs on a drawn miniature with a small encoder.
     json:
         File for the figures.
     """

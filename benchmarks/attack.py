@@ -1,11 +1,11 @@
-"""How many few-pixel candidates are judged in a second of one core? mmer, other libraries, and a bare forward pass.
+"""Throughput of few-pixel candidates on one core: mmer, other libraries, and a bare forward pass.
 
     pip install --no-deps adversarial-robustness-toolbox torchattacks
     python -m benchmarks.attack --json attack.json
 
-Everybody attacks the same classifier (EfficientNet-Lite0 at 224 x 224 with a head of drawn weights) on the
-same drawn photos, on one thread. Time is the processor's (of the process), not the wall's; contestants take
-turns and each one's best turn counts. A query is an image that the classifier is asked about.
+All attack the same classifier (EfficientNet-Lite0 at 224 x 224 with a randomly initialised head) on the same drawn
+photos, on one thread. Time is the CPU time of the process; contestants alternate, and the best round of each counts. A
+query is one image that the classifier evaluates.
 """
 
 import time
@@ -34,7 +34,7 @@ from mmer_core.incremental.planning import BATCH, Method
 from mmer_core.runtimes import RUNTIMES, Runtime, compile_network
 
 app = App(name="benchmarks.attack", help=__doc__)
-Turn = Callable[[], int]  # does some queries and returns how many
+Turn = Callable[[], int]  # performs some queries and returns their number
 
 CLASSES = 26
 SIZE = (224, 224)
@@ -48,14 +48,14 @@ _KINDS: dict[str, tuple[Method, Runtime]] = {
 
 @app.default
 def main(*, pixels: Sequence[int] = (1, 3, 5, 20), quick: bool = False, json: Path | None = None) -> None:
-    """Print queries per second of processor time, and ratios.
+    """Print queries per second of CPU time, and ratios.
 
     Parameters
     ----------
     pixels:
         Numbers of changed pixels (K).
     quick:
-        K = 1 and one short turn each: does it run?
+        A smoke test: K = 1 and one short round each.
     json:
         File for the figures.
     """
@@ -99,7 +99,7 @@ def main(*, pixels: Sequence[int] = (1, 3, 5, 20), quick: bool = False, json: Pa
 
 
 def _rates(turns: dict[str, Turn], rounds: int) -> dict[str, float]:
-    """Queries per second of each one's best turn; they alternate, so that all see the same machine."""
+    """Queries per second of the best round of each; rounds alternate, so that all run under the same conditions."""
     rates = dict.fromkeys(turns, 0.0)
     for _ in range(rounds):
         for name, turn in turns.items():
@@ -110,7 +110,7 @@ def _rates(turns: dict[str, Turn], rounds: int) -> dict[str, float]:
 
 
 def _forward_passes(module: nn.Module, images: np.ndarray) -> dict[str, Turn]:
-    """Bare float32 passes, ready-made input: what no dense evaluation can exceed."""
+    """Bare float32 passes on prepared input, an upper bound of dense evaluation."""
     batch = torch.from_numpy(images).permute(0, 3, 1, 2).float().repeat(BATCH // len(images), 1, 1, 1)
     turns: dict[str, Turn] = {}
     for runtime in RUNTIMES:
@@ -172,7 +172,7 @@ def _other_turns(module: nn.Module, images: np.ndarray, pixels: int, queries: in
 
 
 def _choice(victim: ClassifierVictim, images: np.ndarray, pixels: int, rounds: int) -> float:
-    """Speed of the cut that was chosen, relative to the fastest of it, its neighbours and no cut."""
+    """Speed of the chosen cut, relative to the fastest of it, its neighbours and no cut."""
     chosen, known = victim.planner.plan(pixels).cut, victim.planner.cuts
     near = known.index(chosen) if chosen else 0
     cuts = {chosen, None, *known[max(0, near - 6) : near : 3], *known[near + 3 : near + 7 : 3]}
@@ -192,7 +192,7 @@ def _choice(victim: ClassifierVictim, images: np.ndarray, pixels: int, rounds: i
 
 
 def _error(victim: ClassifierVictim, images: np.ndarray, pixels: int) -> float:
-    """Largest difference from plain PyTorch, relative to the largest score; it also makes the plan."""
+    """Largest difference from plain PyTorch, relative to the largest score; also makes the plan."""
     rows, candidates = _candidates(pixels, 2 * BATCH, len(images))
     clean = torch.from_numpy(images)
     expected = victim.scores(apply(clean[rows], candidates), rows)
@@ -215,7 +215,7 @@ def classifier() -> nn.Module:
 
 
 def photos(count: int) -> np.ndarray:
-    """``(n, 224, 224, 3)`` uint8, smooth patches of colour with grain."""
+    """``(n, 224, 224, 3)`` uint8, smooth patches of colour with noise."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 7, 7)))
     smooth = nn.functional.interpolate(coarse, SIZE, mode="bicubic").permute(0, 2, 3, 1).numpy()

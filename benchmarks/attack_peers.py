@@ -1,7 +1,7 @@
-"""The few-pixel attacks of other libraries, each asked for a number of queries on one image.
+"""The few-pixel attacks of other libraries, each run with a number of queries on one image.
 
-They are installed by ``pip install --no-deps adversarial-robustness-toolbox torchattacks``: what torchattacks
-pins is too old to live beside anything else, and neither needs it here.
+Install them by ``pip install --no-deps adversarial-robustness-toolbox torchattacks``: the versions that torchattacks
+pins are too old for everything else, and are not needed here.
 """
 
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 Peer = Callable[[np.ndarray, int, int, int], np.ndarray]
 """``peer(image (H, W, 3) uint8, label, pixels, queries)`` to its adversarial image, ``(H, W, 3)`` float in 0..255; the
-queries are a target, not a limit."""
+number of queries is a target rather than a limit."""
 
 _POPULATION = 100
 
 
 class CountedClassifier(nn.Module):
-    """Pixels in 0..1 to logits, counting the images it is asked about."""
+    """Pixels in 0..1 to logits; counts the images it evaluates."""
 
     mean: Tensor
     std: Tensor
@@ -56,7 +56,7 @@ def peers(victim: CountedClassifier, classes: int) -> dict[str, Peer]:
         classifier = PyTorchClassifier(
             _On255(victim), nn.CrossEntropyLoss(), shape, classes, clip_values=(0, 255)
         )
-        generations = max(0, queries // 400 - 1)  # behind a first population of about 400, whatever K
+        generations = max(0, queries // 400 - 1)  # after a first population of about 400, whatever K
         attack = PixelAttack(classifier, th=pixels, es=1, max_iter=generations)
         found = attack.generate(image.transpose(2, 0, 1)[None].astype(np.float32), np.array([label]))
         return found[0].transpose(1, 2, 0)
@@ -81,7 +81,7 @@ def peers(victim: CountedClassifier, classes: int) -> dict[str, Peer]:
 
 
 class _On255(nn.Module):
-    """The victim for pixels in 0..255, which is what PixelAttack writes."""
+    """The victim for pixels in 0..255, as PixelAttack outputs them."""
 
     def __init__(self, victim: nn.Module) -> None:
         super().__init__()

@@ -1,14 +1,14 @@
-"""How many images does a few-pixel attack fool: mmer, other libraries, and mmer with the victim's gradients?
+"""Success rate of few-pixel attacks: mmer, other libraries, and mmer with the victim's gradients.
 
     pip install --no-deps adversarial-robustness-toolbox torchattacks
     python -m benchmarks.attack_success --json success.json
 
-Everybody attacks the classifier of `benchmarks.attack` on one thread; time is the processor's. Two comparisons:
+All attack the classifier of `benchmarks.attack` on one thread; time is CPU time. There are two comparisons:
 
-- beside the libraries, on the first few images: with as many queries, and with three times as many, which take mmer
-  about as long as them (the table tells the time). What each claims is judged by the plain model: the adversarial image as it
-  was returned, rounded to the uint8 image that a file can hold, and only if that changes at most K pixels;
-- screened by gradients beside the black box, on all images: half of its queries, and what the estimates take.
+- with the libraries, on the first few images: with the same number of queries, and with three times as many, which take
+  mmer about as long (the table shows the time). Success is judged by the plain model: for the adversarial image as
+  returned, rounded to uint8 as in a file, and only if it changes at most K pixels;
+- gradient-screened and black-box search, on all images: half of the queries, plus the cost of the estimates.
 """
 
 import time
@@ -37,7 +37,7 @@ from mmer_core.attacks import (
 
 app = App(name="benchmarks.attack_success", help=__doc__)
 
-_LONGER = 3  # mmer's queries in the time of one of a library: less than it is faster by
+_LONGER = 3  # mmer's number of queries per query of a library; fewer than its speed advantage
 
 
 @app.default
@@ -63,7 +63,7 @@ def main(
     budget:
         Queries for each image.
     quick:
-        K = 5 on a few images: does it run?
+        A smoke test: K = 5 on a few images.
     json:
         File for the figures.
     """
@@ -102,13 +102,13 @@ def main(
 
 
 def _over(success: float, other: float, images: int) -> float:
-    """Their ratio; a contestant that fools nothing counts as if it fooled one image."""
+    """The ratio of two success rates; zero successes count as one image."""
     return success / max(other, 1 / images)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What an attack returned for the first images: ``(n, H, W, 3)`` in 0..255, uint8 or float."""
+    """An attack's results for the first images: ``(n, H, W, 3)`` in 0..255, uint8 or float."""
 
     name: str
     adversarial: np.ndarray
@@ -118,7 +118,7 @@ class _Run:
 
 
 class _Case:
-    """A classifier, images, and what it says of them."""
+    """A classifier, images, and its predictions for them."""
 
     def __init__(self, count: int) -> None:
         module = classifier()
@@ -128,7 +128,7 @@ class _Case:
         self._labels = self._read(self._images)
 
     def attack(self, name: str, attack: Attack, count: int, pixels: int, budget: int) -> _Run:
-        """Run one of mmer's attacks; the time is without that of making the plan."""
+        """Run one of mmer's attacks; the time excludes planning."""
         self._victim.planner.plan(pixels)
         images, ids = self._images[:count], [str(number) for number in range(count)]
         criterion = DominantEmotionFlip(self._labels)
@@ -140,7 +140,7 @@ class _Case:
         return _Run(name, np.stack(made), seconds, queries, queries + sum(o.screened for o in outcomes))
 
     def libraries(self, count: int, pixels: int, budget: int) -> list[_Run]:
-        """Run the attacks of other libraries, as far as these are installed."""
+        """Run the attacks of other libraries, if installed."""
         try:
             known = peers(self._plain, CLASSES)
         except ImportError as error:
@@ -166,7 +166,7 @@ class _Case:
         return float((self._fooled(_rounded(run)) & self._within(pixels, run)).mean())
 
     def row(self, pixels: int, run: _Run) -> dict[str, Any]:
-        """A row of the table, printed at once as well: the whole takes an hour."""
+        """A row of the table, also printed immediately, because the whole run takes an hour."""
         count = len(run.adversarial)
         shares = {
             "as returned": self._fooled(run.adversarial).mean(),
@@ -193,7 +193,7 @@ class _Case:
         return np.array([changed_pixels(clean, made) <= pixels for clean, made in pairs])
 
     def _read(self, images: np.ndarray) -> np.ndarray:
-        """The label of each image, alone in its batch, by the plain model."""
+        """The plain model's label for each image, with batch size 1."""
         with torch.inference_mode():
             tensors = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
             return np.array([int(self._plain(one).argmax()) for one in tensors.split(1)])

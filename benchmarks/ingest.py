@@ -1,12 +1,12 @@
-"""How fast do photos become arrays, and in how much memory? mmer against the straightforward single loop.
+"""Speed and memory of ingestion: mmer against a straightforward single loop.
 
     python -m benchmarks.ingest --flickr8k DIR
 
-Both convert the same trees, at two sizes, in turn, each in a process of its own. mmer's time is the whole stage:
+Both convert the same trees, at two sizes, alternately, each in a process of its own. mmer's time covers the whole stage:
 fingerprint of the files, annotations, arrays, CSV, quarantine, and publishing in the store, synced to the disk. The
-loop reads a photo again for every person or caption, and its files are only handed to the operating system.
-EMOTIC is drawn (640x480 pixels, with noise); so is Flickr8k where no folder is given. Under the protocol mat2py
-the arrays of both must be equal, byte for byte.
+loop decodes a photo again for every person or caption, and does not sync its files.
+EMOTIC is drawn (640x480 pixels, with noise); so is Flickr8k if no folder is given. Under the protocol mat2py
+the arrays of both must be identical, byte for byte.
 """
 
 import json as json_lines
@@ -51,13 +51,13 @@ def main(
     Parameters
     ----------
     flickr8k:
-        Folder of a Flickr8k download, of which some photos are taken; without it a miniature is drawn.
+        Folder of a Flickr8k download, of which a sample is used; without it a miniature is drawn.
     photos:
         Photos of the smaller trees; the larger have four times as many.
     repeats:
-        Conversions of every kind, in turn; the table shows medians.
+        Number of conversions of each kind, alternating; the table shows medians.
     quick:
-        200 photos, once: does it run?
+        A smoke test: 200 photos, once.
     json:
         File for the figures.
     """

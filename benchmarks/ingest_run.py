@@ -1,4 +1,4 @@
-"""One conversion in a process of its own, so that its peak memory is its own: prints one line of JSON."""
+"""One conversion in a separate process, to measure its peak memory: prints one line of JSON."""
 
 import hashlib
 import json

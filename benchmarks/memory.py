@@ -1,16 +1,16 @@
-"""How much memory a process has taken."""
+"""Peak memory of the process."""
 
 import resource
 import sys
 from pathlib import Path
 
-_UNIT = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, in a MiB
+_UNIT = 2**20 if sys.platform == "darwin" else 2**10  # units of ru_maxrss per MiB
 
 
 def peak() -> float:
-    """Most resident memory so far, in MiB.
+    """Peak resident memory so far, in MiB.
 
-    Linux counts that of the process that started this one in ``ru_maxrss``, but not in ``VmHWM``.
+    On Linux, ``ru_maxrss`` includes that of the parent process before exec; ``VmHWM`` does not.
     """
     status = Path("/proc/self/status")
     if status.exists():

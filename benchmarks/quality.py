@@ -1,8 +1,8 @@
-"""How well do the models match images to text? Trains both families and prints the retrieval protocol's figures.
+"""Quality of image-text matching: trains both families and prints the retrieval metrics.
 
     python -m benchmarks.quality --flickr8k DIR --eval val --seeds 3
 
-Without a folder (or with ``--quick``) the dataset is drawn by mmer and the figures only say that it runs.
+Without a folder (or with ``--quick``) mmer draws the dataset, and the figures only show that it runs.
 """
 
 import statistics
@@ -43,7 +43,7 @@ def main(
     training: TrainingConfig = TrainingConfig(),
     runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),
 ) -> None:
-    """Train both families and print the retrieval protocol's figures.
+    """Train both families and print the retrieval metrics.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ def main(
     eval:
         Split to evaluate.
     seeds:
-        Trainings of each family; the table shows mean and standard deviation.
+        Number of trainings per family; the table shows mean and standard deviation.
     quick:
-        One seed on a drawn miniature with a small encoder: does it run?
+        A smoke test: one seed on a drawn miniature with a small encoder.
     json:
         File for the figures.
     """

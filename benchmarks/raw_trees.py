@@ -1,4 +1,4 @@
-"""Raw datasets of any number of photos, in the layouts that users download."""
+"""Raw datasets with any number of photos, in the layouts of the downloads."""
 
 import csv
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from mmer_core.datasets.synthetic.emotions import rate
 from mmer_core.datasets.synthetic.shares import draw_photo, generator, split_sizes
 
 SCENES = 40
-"""Drawings that the photos of `natural_emotic` go back to."""
+"""Number of drawings that the photos of `natural_emotic` are derived from."""
 SIZE = (640, 480)
 NOISE = 8.0
-"""Standard deviation in 0..255: at this JPEG files have the size of camera photos, and decode as slowly."""
+"""Standard deviation of the noise in 0..255, for which JPEG files are as large, and as slow to decode, as those of cameras."""
 ANNOTATORS = {"train": 1, "val": 4, "test": 3}
 
 
 def flickr8k_tree(root: Path, photos: int, source: Path | None) -> Path:
-    """Flickr8k with this many photos: linked from a real download where one is given, else drawn by mmer."""
+    """Flickr8k with this many photos: linked from a real download if given, otherwise drawn by mmer."""
     if source is None:
         return write_flickr8k(root, SyntheticConfig(images=photos))
     samples = read_flickr8k(source.absolute(), splits="official").samples
@@ -42,10 +42,10 @@ def flickr8k_tree(root: Path, photos: int, source: Path | None) -> Path:
 
 
 def natural_emotic(root: Path, photos: int) -> Path:
-    """EMOTIC with this many photos of 640x480 pixels and one to three people, without traps.
+    """EMOTIC with this many photos of 640x480 pixels and one to three people, without pitfalls.
 
-    mmer's drawings are smaller and smoother than photos, so they are enlarged and get noise: decoding is the
-    work here.
+    mmer's drawings are smaller and smoother than photos, so they are enlarged and get noise, because this benchmark
+    is dominated by decoding.
     """
     config = SyntheticConfig(images=photos)
     noise = np.random.default_rng(0).normal(0, NOISE, (2 * SIZE[1], 2 * SIZE[0], 3)).astype(np.int16)

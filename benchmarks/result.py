@@ -1,4 +1,4 @@
-"""What every benchmark prints and writes."""
+"""The common output of all benchmarks."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from flows.saying import say
+from flows.output import say
 from flows.terminal import say_table
 
 
 def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
 ) -> None:
-    """Print the rows and ratios as tables and, when asked, write them as JSON."""
+    """Print the rows and ratios as tables and, if a file is given, write them as JSON."""
     show(f"benchmarks.{name} on {machine()}", rows)
     for what, ratio in ratios.items():
         say(f"{what}: {ratio:.2f}")
@@ -26,7 +26,7 @@ def finish(
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that have the same columns as a table."""
+    """Print rows with the same columns as a table."""
     say(title)
     say_table(rows[0], [[*map(_figure, row.values())] for row in rows])
 
@@ -38,6 +38,6 @@ def _figure(value: object) -> str:
 
 
 def machine() -> str:
-    """Processor, cores and accelerator, as far as they can be told."""
+    """Processor, cores and accelerator, as far as they can be determined."""
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{platform.machine()}, {os.cpu_count()} cores, {accelerator}, torch {torch.__version__}"

@@ -1,20 +1,20 @@
-"""How fast, how small and how right is mmer's automatic choice of an index, beside others, in one run?
+"""Speed, size and recall of mmer's automatically chosen index, compared with other engines in one run.
 
     python -m benchmarks.retrieval --flickr8k DIR --json FILE
 
-Compared on the same vectors of width 256 (`benchmarks.retrieval_data` says how they are made), with two threads to
-build: mmer's choice by the functions of its stages; brute force in FAISS; hnswlib with M 16 and ef_construction 200;
-autofaiss by its defaults. Each builds and is searched in a process of its own.
+All are compared on the same vectors of width 256 (see `benchmarks.retrieval_data`), with two threads for building:
+mmer's choice by the functions of its stages; brute force in FAISS; hnswlib with M 16 and ef_construction 200;
+autofaiss with its defaults. Each builds and searches in a process of its own.
 
-For every recall@10 asked for, each engine's one search parameter is tuned by the same procedure, on half of the
-queries, and measured on the other half. The queries are timed in rounds, engine by engine (A B C D A B C D …), and
-medians are told. The main figure is one query at a time in one thread, as a service answers; batches in one thread
-and in two stand beside it. Memory is the growth of the process's proportional set size through opening the index and
-searching it, with the pages of mapped files that the searches touched.
+For every required recall@10, the single search parameter of each engine is tuned by the same procedure on half of the
+queries, and measured on the other half. Queries are timed in rounds, engine by engine (A B C D A B C D …), and medians
+are reported. The main figure is for single queries in one thread, as in a service; batches in one and two threads are
+reported as well. Memory is the growth of the process's proportional set size from opening the index and searching it,
+including the pages of mapped files that the searches touched.
 
 Without a folder of Flickr8k, the vectors are made from photos and captions that mmer draws. hnswlib is in the extra
-``peers``; autofaiss asks for numpy below 2, which it does without:
-``pip install --no-deps autofaiss embedding-reader fire termcolor``. One that is missing is left out.
+``peers``; autofaiss requires numpy below 2, but works without:
+``pip install --no-deps autofaiss embedding-reader fire termcolor``. Missing engines are skipped.
 """
 
 import statistics
@@ -35,7 +35,7 @@ app = App(name="benchmarks.retrieval", help=__doc__)
 MAIN = 0.95
 RECALLS = (0.9, MAIN, 0.99)
 TIMINGS = {"1 by 1": ("single", 1), "batch": ("batch", 1), "batch, 2 threads": ("batch", 2)}
-_EQUAL = 1.05  # memory up to so much larger counts as equal
+_EQUAL = 1.05  # memory up to this factor larger counts as equal
 
 
 @app.default
@@ -55,15 +55,15 @@ def main(
     Parameters
     ----------
     flickr8k:
-        Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
+        Folder of a Flickr8k download from which the vectors are made; without it photos are drawn.
     images:
         Photos to draw.
     kept:
-        File (.npz) to keep their embeddings in; where it is there, they are read from it.
+        File (.npz) for their embeddings; if it exists, they are read from it.
     vectors:
-        Vectors to index.
+        Number of vectors to index.
     rounds:
-        Turns of every engine.
+        Rounds of every engine.
     quick:
         30,000 vectors from 300 drawn photos, and two rounds.
     json:
@@ -103,7 +103,7 @@ def _build(setting: Setting, count: int) -> tuple[dict[str, dict[str, Any]], dic
 
 
 def _tune(running: dict[str, Running]) -> dict[tuple[str, float | None], dict[str, Any]]:
-    """By engine and recall, effort and recall; None stands for the effort that an engine tuned itself to."""
+    """Effort and recall by engine and required recall; None for the effort that an engine chose itself."""
     tuned: dict[tuple[str, float | None], dict[str, Any]] = {}
     for engine, one in running.items():
         for target in RECALLS:
@@ -152,7 +152,7 @@ def _rows(
 
 
 def _verdict(rows: list[dict[str, Any]]) -> list[str]:
-    """Whether another engine is as right, as fast and as small as mmer at each recall, or faster with more memory."""
+    """Whether another engine is as accurate, fast and small as mmer at each recall, or faster with more memory."""
     said = []
     for target in map(str, RECALLS):
         mine = next((row for row in rows if row["engine"] == "mmer" and row["recall asked"] == target), None)
@@ -187,8 +187,8 @@ def _ratios(rows: list[dict[str, Any]], what: str) -> dict[str, float]:
         if mine is None or engine == "mmer":
             continue
         for name in TIMINGS:
-            told = f"queries a second at recall@10 {MAIN}, {name}, mmer / {engine}, {what}"
-            ratios[told] = mine[f"{name} 1/s"] / row[f"{name} 1/s"]
+            title = f"queries a second at recall@10 {MAIN}, {name}, mmer / {engine}, {what}"
+            ratios[title] = mine[f"{name} 1/s"] / row[f"{name} 1/s"]
         for name in ("memory MiB", "disk MiB", "build s", "build CPU s", "peak MiB"):
             ratios[f"{name}, mmer / {engine}"] = mine[name] / row[name]
     return ratios

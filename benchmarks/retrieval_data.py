@@ -1,11 +1,11 @@
-"""Vectors by the million that are spread as real embeddings are, and queries to search them with.
+"""Millions of vectors distributed like real embeddings, and queries to search them with.
 
-The real ones are the photos and captions of a dataset in the shared space of a joint model that mmer trains on it. A
-made-up vector is a real one, drawn at random, plus normal noise with the covariance of its nearest real neighbours
-(a locally adaptive kernel density estimate), brought back to unit length. The noise is as wide as it takes for as many
-made-up vectors as there are real ones to have the same local intrinsic dimension: it decides how hard neighbours
-are to find. Base vectors are made from photos and queries from captions, so that queries are, as in real use, not of
-the base's distribution.
+The real ones are photos and captions of a dataset in the shared space of a joint model that mmer trains on it. A
+synthetic vector is a randomly drawn real one plus normal noise with the covariance of its nearest real neighbours
+(a locally adaptive kernel density estimate), normalised to unit length. The scale of the noise is chosen so that a
+synthetic set of the same size has the same local intrinsic dimension, which determines how hard neighbours are to find.
+Base vectors are made from photos and queries from captions, so that, as in real use, queries are out of the base's
+distribution.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from mmer_core.stages.gallery import Gallery, Source
 Vectors = npt.NDArray[np.float32]
 
 WIDTH = 256
-_NEIGHBOURS = 64  # of a real vector, whose covariance its noise has
+_NEIGHBOURS = 64  # neighbours of a real vector whose covariance its noise has
 _LID_NEIGHBOURS = 20
 _LID_VECTORS = 2000
 _AT_ONCE = 65_536
@@ -50,7 +50,7 @@ class Real:
 
 
 class Spread:
-    """Unlimited vectors that are spread as the ``(N, D)`` real ones are."""
+    """An unlimited supply of vectors distributed like the ``(N, D)`` real ones."""
 
     def __init__(self, real: Vectors) -> None:
         self._real = real
@@ -59,7 +59,7 @@ class Spread:
         self.width = self._width()
 
     def blocks(self, count: int, seed: int) -> Iterator[Vectors]:
-        """``count`` vectors, some at a time; the first of a longer series are those of a shorter one."""
+        """``count`` vectors in blocks; a shorter series is a prefix of a longer one."""
         for number, start in enumerate(range(0, count, _AT_ONCE)):
             block = self._draw(_AT_ONCE, self.width, np.random.default_rng((seed, number)))
             yield block[: count - start]
@@ -69,7 +69,7 @@ class Spread:
         return np.concatenate(list(self.blocks(count, seed)))
 
     def write(self, file: Path, count: int, seed: int) -> None:
-        """``count`` vectors as a ``.npy`` file that need not fit into memory."""
+        """Write ``count`` vectors as a ``.npy`` file that need not fit into memory."""
         out = open_memmap(file, mode="w+", dtype=np.float32, shape=(count, self._real.shape[1]))
         start = 0
         for block in self.blocks(count, seed):
@@ -103,7 +103,7 @@ def embeddings(flickr8k: Path | None, images: int, runtime: RuntimeConfig, kept:
     """Train a joint model of width `WIDTH` on a Flickr8k folder, or on ``images`` drawn photos, and embed them all.
 
     Args:
-        kept: File that they are read from when it is there, and else written to.
+        kept: File to read them from if it exists; otherwise they are written to it.
     """
     if kept is None or not kept.exists():
         real = _embedded(flickr8k, images, runtime)
@@ -140,7 +140,7 @@ def local_dimension(vectors: Vectors) -> float:
 
 
 def _nearest(queries: Vectors, vectors: Vectors, k: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
-    """``(Q, k)`` cosines and rows of the nearest, nearest first."""
+    """``(Q, k)`` cosines and rows of the nearest vectors, nearest first."""
     parts = []
     for start in range(0, len(queries), 1024):
         scores = queries[start : start + 1024] @ vectors.T

@@ -1,4 +1,4 @@
-"""The engines that are compared: each builds an index of a file of vectors into a folder, and searches it."""
+"""The compared engines: each builds an index of a file of vectors in a folder, and searches it."""
 
 import json
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ GIB = 4.0
 
 
 class Vault:
-    """A ``.npy`` file of float32 vectors that is read, not mapped, so that memory can be told from disk."""
+    """A ``.npy`` file of float32 vectors that is read rather than mapped, to separate memory from disk."""
 
     def __init__(self, file: Path, count: int | None = None) -> None:
         mapped = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -39,7 +39,7 @@ class Vault:
         return flat.reshape(-1, self.width)
 
     def blocks(self, size: int) -> Iterator[tuple[int, Vectors]]:
-        """All rows, ``size`` at a time, each block with its first row's number."""
+        """All rows in blocks of ``size``, each with the number of its first row."""
         for start in range(0, self.count, size):
             yield start, self.read(start, start + size)
 
@@ -53,7 +53,7 @@ class Vault:
 
 
 class Engine(ABC):
-    """One way to search."""
+    """A search engine."""
 
     parameter: str | None = None
     largest = 1
@@ -64,22 +64,22 @@ class Engine(ABC):
 
     @abstractmethod
     def open(self, folder: Path) -> None:
-        """Read it, as a service does when it starts."""
+        """Open the index, as a service does when it starts."""
 
     @abstractmethod
     def search(self, queries: Vectors, effort: int, recall: float) -> Found:
         """``(Q, K)`` rows for ``(Q, D)`` queries.
 
         Args:
-            recall: What the effort was tuned to.
+            recall: The recall that the effort was tuned for.
         """
 
     def threads(self, count: int) -> None:
-        """How many a batch of queries may take."""
+        """Set the number of threads for a batch of queries."""
         faiss.omp_set_num_threads(count)
 
     def own_effort(self) -> int | None:
-        """What the engine itself tuned its effort to, where it does."""
+        """The effort that the engine chose itself, if it does."""
         return None
 
     def size(self, folder: Path) -> int:
@@ -125,7 +125,7 @@ class Mmer(Engine):
 
     def search(self, queries: Vectors, effort: int, recall: float) -> Found:
         if self.name != "Flat":
-            # The index is the same for every recall; how many candidates are scored again is not.
+            # The index is the same for every recall; only the number of re-ranked candidates differs.
             self._index.settings = Settings(effort, self._choice(self._count, self._width, recall).refine)
         return self._index.search(queries, K, effort=effort).rows
 
@@ -134,7 +134,7 @@ class Mmer(Engine):
 
 
 class Flat(Engine):
-    """FAISS by brute force."""
+    """Brute force in FAISS."""
 
     name = "Flat"
 
@@ -182,14 +182,14 @@ class Hnswlib(Engine):
 
 
 class Autofaiss(Engine):
-    """What autofaiss builds and tunes by its defaults, with inner products."""
+    """The index that autofaiss builds and tunes with its defaults, for inner products."""
 
     def build(self, vault: Vault, folder: Path, recall: float) -> None:
         from autofaiss import build_index
 
         index, infos = build_index(
             vault.read(0, vault.count),
-            save_on_disk=False,  # it writes numpy's floats as JSON, which numpy 2 no longer takes
+            save_on_disk=False,  # it would write numpy floats as JSON, which fails with numpy 2
             metric_type="ip",
             current_memory_available="20G",
             nb_cores=faiss.omp_get_max_threads(),

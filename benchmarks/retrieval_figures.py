@@ -13,7 +13,7 @@ from mmer_core.store import ArtifactKey
 
 
 def measure(job: TrainJob, seeds: int) -> list[EvaluationRecord]:
-    """The evaluation of a job run with ``seeds`` seeds, from its own on; what is in the store is reused."""
+    """The evaluation of a job for ``seeds`` seeds, starting with its own; results in the store are reused."""
     results = []
     for seed in range(job.training.seed, job.training.seed + seeds):
         training = job.training.model_copy(update={"seed": seed})
@@ -24,12 +24,12 @@ def measure(job: TrainJob, seeds: int) -> list[EvaluationRecord]:
 
 
 def figures(results: list[EvaluationRecord]) -> dict[str, list[float]]:
-    """By metric, its value for every seed."""
+    """The values of each metric for all seeds."""
     return {name: [float(result.metrics[name].value or 0) for result in results] for name in METRICS}
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation over the seeds, as a table shows them."""
+    """Mean and standard deviation over the seeds, formatted for a table."""
     if len(values) == 1:
         return f"{values[0]:.1f}"
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"

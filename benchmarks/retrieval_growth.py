@@ -1,15 +1,15 @@
-"""How does the automatically chosen index grow from ten thousand to ten million vectors?
+"""Growth of the automatically chosen index from ten thousand to ten million vectors.
 
     python -m benchmarks.retrieval_growth --flickr8k DIR --json FILE --plot FILE
 
 Vectors and queries are those of `benchmarks.retrieval`. For every count an index is built by the functions of mmer's
-stages, in a process of its own with two threads, tuned to recall@10 0.95 and searched in another. The peak of memory
-is what the building process held for itself; pages of files, which the kernel drops when it needs room, stand beside
-it. Ten million vectors take some 25 GB of disk in the temporary folder while they are built.
+stages, in a process of its own with two threads, tuned to recall@10 0.95 and searched in another process. The peak
+memory is the anonymous memory of the building process; pages of files, which the kernel drops under memory pressure, are
+listed separately. Building ten million vectors takes some 25 GB of disk in the temporary folder.
 
-A second table goes on with it on paper, to a thousand million: on how many machines an index fits, by the sizes that
-the choice of an index goes by, and what building costs, if assigning vectors to lists goes on to take most of it, so
-that it grows with vectors times lists.
+A second table extrapolates to a thousand million vectors: the number of machines that an index needs, by the same size
+estimates as the choice of an index, and the cost of building, assuming that it remains dominated by the assignment of
+vectors to lists and so grows with vectors times lists.
 """
 
 import itertools
@@ -39,7 +39,7 @@ app = App(name="benchmarks.retrieval_growth", help=__doc__)
 
 PAPER = (10**7, 10**8, 10**9)
 GIB = 16
-"""Of a machine of 24 GiB, what an index may take."""
+"""Memory that an index may take on a machine with 24 GiB."""
 
 PLOTTED = {
     "build s": "building, seconds",
@@ -69,15 +69,15 @@ def main(
     Parameters
     ----------
     flickr8k:
-        Folder of a Flickr8k download that the vectors are made from; without it photos are drawn.
+        Folder of a Flickr8k download from which the vectors are made; without it photos are drawn.
     images:
         Photos to draw.
     kept:
-        File (.npz) to keep their embeddings in; where it is there, they are read from it.
+        File (.npz) for their embeddings; if it exists, they are read from it.
     vectors:
-        Counts.
+        Numbers of vectors.
     rounds:
-        Timings, of which the median is told.
+        Number of timings, of which the median is reported.
     quick:
         Up to 40,000 vectors from 300 drawn photos.
     json:
@@ -140,7 +140,7 @@ def _measured(setting: Setting, count: int, rounds: int) -> dict[str, Any]:
 
 
 def _on_paper(measured: dict[str, Any], count: int, components: int) -> dict[str, Any]:
-    """An index that is split over machines, each with lists of its own; all of them answer every query."""
+    """An index that is split over machines, each with its own lists; every query goes to all of them."""
     codes = -(-WIDTH // components)
 
     def size(vectors: int) -> int:

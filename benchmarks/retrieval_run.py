@@ -1,9 +1,9 @@
-"""One engine in a process of its own, so that its time and memory can be told from the others'.
+"""One engine in a separate process, to measure its time and memory separately.
 
     python -m benchmarks.retrieval_run build ENGINE VECTORS FOLDER COUNT
     python -m benchmarks.retrieval_run serve ENGINE FOLDER QUERIES EXACT
 
-``build`` prints what it took as one line of JSON; ``serve`` reads requests and prints answers, a line of JSON each.
+``build`` prints its cost as one line of JSON; ``serve`` reads requests and prints answers, one line of JSON each.
 """
 
 import json
@@ -22,11 +22,11 @@ from benchmarks.retrieval_engines import ENGINES, Engine, Vault, Vectors
 from mmer_core.retrieval.ranking import Neighbours, recall
 from mmer_core.retrieval.tuning import least_effort
 
-_SECONDS = 3.0  # of one timing, at most some
+_SECONDS = 3.0  # approximate upper bound of one timing
 
 
 def build(engine: str, vectors: Path, folder: Path, count: int, target: float) -> dict[str, Any]:
-    """Build an index; seconds, CPU seconds, the peak of memory that cannot be given back, and bytes on disk."""
+    """Build an index; report seconds, CPU seconds, peak anonymous memory, and bytes on disk."""
     watch = _Watch()
     vault = Vault(vectors, count)
     watch.start()
@@ -44,7 +44,7 @@ def build(engine: str, vectors: Path, folder: Path, count: int, target: float) -
 
 
 class Server:
-    """An opened index that is asked for figures; queries at even places are tuned on, the others measured with."""
+    """An opened index that answers requests; even-numbered queries are for tuning, odd-numbered ones for measuring."""
 
     def __init__(self, engine: str, folder: Path, queries: Path, exact: Path) -> None:
         self._queries: Vectors = np.load(queries, allow_pickle=False)
@@ -58,7 +58,7 @@ class Server:
         self._before = before
 
     def about(self) -> dict[str, Any]:
-        """What it is, how long it took to open, and the effort it tuned by itself."""
+        """The index, its opening time, and the effort that the engine chose itself."""
         engine = self._engine
         return {
             "index": engine.name,  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ class Server:
         }
 
     def tune(self, target: float) -> dict[str, Any]:
-        """The least effort that reaches a recall, and the recall of the other queries."""
+        """The smallest effort that reaches a recall on the tuning queries, and the recall on the others."""
         rows = np.arange(0, len(self._queries), 2)
 
         def enough(effort: int) -> bool:
@@ -81,12 +81,12 @@ class Server:
         return {"effort": effort, "reached": reached} | self.recall(effort, target)
 
     def recall(self, effort: int, target: float) -> dict[str, Any]:
-        """Of the queries at odd places."""
+        """Recall on the odd-numbered queries."""
         rows = np.arange(1, len(self._queries), 2)
         return {"recall": recall(self._engine.search(self._queries[rows], effort, target), self._of(rows))}
 
     def time(self, effort: int, target: float, how: str, threads: int) -> dict[str, Any]:
-        """Queries a second, given one by one or all at once."""
+        """Queries per second, one by one or as one batch."""
         self._engine.threads(threads)
         queries = self._queries[1::2]
         step = 1 if how == "single" else len(queries)
@@ -100,7 +100,7 @@ class Server:
         return {"per second": rate}
 
     def memory(self) -> dict[str, Any]:
-        """Growth of the process's proportional set size since before it opened the index, mapped files included."""
+        """Growth of the process's proportional set size since before opening the index, including mapped files."""
         return {"memory MiB": (_proportional() - self._before) / 2**20}
 
     def _of(self, rows: np.ndarray) -> Neighbours:
@@ -108,7 +108,7 @@ class Server:
 
 
 class _Watch(threading.Thread):
-    """The largest anonymous memory seen; pages of files are the kernel's to drop."""
+    """Tracks the peak anonymous memory; the kernel can drop pages of files."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -139,7 +139,7 @@ def _bytes(file: Path, name: str) -> int:
 
 def _main(what: str, engine: str, *rest: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever an engine prints is no answer
+    os.dup2(2, 1)  # output printed by an engine must not be mistaken for an answer
     if what == "build":
         vectors, folder, count, target = rest
         print(

@@ -1,4 +1,4 @@
-"""The vectors, queries and true neighbours of a retrieval benchmark, and the processes of its engines."""
+"""The vectors, queries and exact neighbours of a retrieval benchmark, and the processes of its engines."""
 
 import importlib.util
 import json
@@ -17,13 +17,13 @@ from benchmarks.retrieval_engines import NEEDS, Vault
 from mmer_core.retrieval.ranking import Neighbours, merge
 
 QUERIES = 2000
-_EXACT = 20  # true neighbours kept, so that ties with the tenth are seen
+_EXACT = 20  # exact neighbours to keep, so that ties with the tenth are included
 _AT_ONCE = 250_000
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A folder with ``base.npy`` (``(N, D)``) and ``queries.npy``; the first rows are the base of smaller counts."""
+    """A folder with ``base.npy`` (``(N, D)``) and ``queries.npy``; smaller counts use the first rows of the base."""
 
     folder: Path
     about: str
@@ -37,12 +37,12 @@ class Setting:
         return self.folder / "queries.npy"
 
     def exact(self, count: int) -> Path:
-        """True neighbours among the first ``count``."""
+        """File of the exact neighbours among the first ``count`` vectors."""
         return self.folder / f"exact_{count}.npz"
 
 
 def make(folder: Path, real: Real, counts: Sequence[int]) -> Setting:
-    """Write vectors, queries, and the true neighbours among the first of every count."""
+    """Write vectors, queries, and the exact neighbours among the first ``count`` vectors for every count."""
     images, texts = Spread(real.images), Spread(real.texts)
     about = (
         f"from {len(real.images)} photos (local dimension {images.dimension:.1f}, noise x {images.width:.2f}) and "
@@ -66,7 +66,7 @@ def make(folder: Path, real: Real, counts: Sequence[int]) -> Setting:
 
 
 class Running:
-    """A served index in a process of its own."""
+    """An engine that serves its index in a separate process."""
 
     def __init__(self, engine: str, folder: Path, setting: Setting, count: int) -> None:
         command = _command("serve", engine, folder, setting.queries, setting.exact(count))
@@ -74,7 +74,7 @@ class Running:
         self.engine, self.folder = engine, folder
 
     def ask(self, name: str, **arguments: Any) -> dict[str, Any]:
-        """One of the requests of `benchmarks.retrieval_run.Server`."""
+        """Send one of the requests of `benchmarks.retrieval_run.Server`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps([name, arguments]), file=self._process.stdin, flush=True)
@@ -91,14 +91,14 @@ class Running:
 
 
 def build(engine: str, setting: Setting, folder: Path, count: int, recall: float) -> dict[str, Any]:
-    """Build in a process of its own."""
+    """Build in a separate process."""
     folder.mkdir()
     command = _command("build", engine, setting.base, folder, count, recall)
     return dict(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
 
 
 def missing(engine: str) -> str | None:
-    """The package that an engine lacks."""
+    """The package that an engine requires and that is not installed, if any."""
     return next((name for name in NEEDS.get(engine, ()) if importlib.util.find_spec(name) is None), None)
 
 

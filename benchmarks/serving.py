@@ -1,13 +1,13 @@
-"""How fast does the service answer, and does it under load?
+"""Latency and throughput of the service under load.
 
     python -m benchmarks.serving
 
-The real `mmer serve` in a process of its own, asked over loopback by Locust (pip install 'mmer[bench]') with more and
-more visitors at a time, each of whom asks as soon as he is answered. The index is of drawn photos, all splits of them;
-a text is a caption of one, so that each question is embedded and searched, and its 20 results are looked up. Locust runs on
-the same cores as the service: on a machine of its own, the service would answer more.
+The real `mmer serve` runs in a process of its own, and is queried over loopback by Locust (pip install 'mmer[bench]')
+with an increasing number of concurrent users, each of whom sends the next query as soon as the previous one is answered.
+The index is of all splits of drawn photos; a text query is the caption of one of them, so each query is embedded and
+searched, and its 20 results are looked up. Locust shares the cores with the service, which alone would be faster.
 
-It ends with an error when a single request fails, or when the service does not end cleanly at SIGTERM.
+The benchmark fails if a single request fails, or if the service does not end cleanly on SIGTERM.
 """
 
 import json as json_format
@@ -61,16 +61,16 @@ def main(
     json: Path | None = None,
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
-    """Put load on the service and print how fast it answers.
+    """Put load on the service and print how fast it responds.
 
     Parameters
     ----------
     images:
         Photos to draw for the index.
     seconds:
-        How long each number of visitors asks.
+        Duration of the load for each number of users.
     quick:
-        100 photos, three numbers of visitors, three seconds each.
+        100 photos, three numbers of users, three seconds each.
     json:
         File for the figures.
     """
@@ -82,9 +82,7 @@ def main(
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, _service(key, runtime) as service:
         for kind, addresses in questions.items():
-            _load(
-                Path(folder), service.url, addresses, visitors=2, seconds=2
-            )  # the first questions are slower
+            _load(Path(folder), service.url, addresses, visitors=2, seconds=2)  # the first queries are slower
             for visitors in _VISITORS[::2] if quick else _VISITORS:
                 load = _load(Path(folder), service.url, addresses, visitors, seconds)
                 rows.append({"asked by": kind, "visitors": visitors} | load | {"MiB": service.memory()})
@@ -98,7 +96,7 @@ def main(
 
 
 def _index(images: int, runtime: RuntimeConfig) -> ArtifactKey:
-    """An index of all splits of a drawn dataset; what is in the store is reused."""
+    """An index of all splits of a drawn dataset; reused if it is in the store."""
     job = IndexJob(
         dataset=IngestConfig(dataset="flickr8k", synthetic=SyntheticConfig(images=images)),
         encoders=EncoderConfig(image="packaged:efficientnet_lite0", image_size=112),
@@ -111,7 +109,7 @@ def _index(images: int, runtime: RuntimeConfig) -> ArtifactKey:
 
 
 def _questions(index: Path) -> dict[str, list[str]]:
-    """Addresses to ask, by what they ask with."""
+    """URLs to request, by kind of query."""
     table = pq.read_table(index / "texts.parquet", columns=["id", "caption"]).to_pydict()
     asked = {"text": table["caption"], "id": sorted(set(table["id"]))}
     return {
@@ -126,13 +124,13 @@ class _Service:
     url: str
 
     def memory(self) -> float:
-        """Resident MiB, as the service's own metrics say."""
+        """Resident memory in MiB, from the service's own metrics."""
         with urlopen(f"{self.url}/metrics", timeout=30) as answer:
             found = re.search(r"^process_resident_memory_bytes (\S+)$", answer.read().decode(), re.M)
         return float(found[1]) / 2**20 if found else float("nan")
 
     def code(self) -> int:
-        """Exit code, once it was asked to end."""
+        """Exit code after SIGTERM."""
         return int(self.process.wait(_STOP_SECONDS))
 
 
@@ -156,7 +154,7 @@ def _service(key: ArtifactKey, runtime: RuntimeConfig) -> Iterator[_Service]:
 
 
 def _load(folder: Path, url: str, addresses: Sequence[str], visitors: int, seconds: int) -> dict[str, Any]:
-    """What so many visitors see in so many seconds, after a second in which they arrive."""
+    """Load by this many users for this many seconds, after one second for ramping up."""
     asked, report = folder / "asked.json", folder / "report"
     asked.write_text(json_format.dumps(list(addresses)))
     command = [sys.executable, "-m", "locust", "-f", str(_LOAD), "--headless", "--host", url, "--skip-log"]
@@ -185,7 +183,7 @@ def _load(folder: Path, url: str, addresses: Sequence[str], visitors: int, secon
 
 
 def _times(counts: Mapping[str, int]) -> np.ndarray:
-    """Milliseconds of every request; Locust keeps them rounded to two digits from 100 ms on."""
+    """Response times in milliseconds; Locust rounds them to two digits from 100 ms on."""
     return np.repeat([float(time) for time in counts], list(counts.values()))
 
 

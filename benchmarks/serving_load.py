@@ -1,6 +1,6 @@
-"""The visitors of `benchmarks.serving`, as Locust runs them: one question after another, without a pause.
+"""The users of `benchmarks.serving`, as run by Locust: one query after another, without a pause.
 
-``MMER_LOAD`` names a JSON file with a list of addresses to ask, each below the service's.
+``MMER_LOAD`` names a JSON file with a list of request paths.
 """
 
 import json
@@ -12,7 +12,7 @@ from locust import FastHttpUser, task
 
 
 class Visitor(FastHttpUser):
-    """Asks at random, and takes nothing for an answer but a search result."""
+    """Sends random queries; any response other than a search result counts as a failure."""
 
     addresses = json.loads(Path(os.environ["MMER_LOAD"]).read_text())
 

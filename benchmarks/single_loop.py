@@ -1,7 +1,7 @@
-"""The straightforward conversion: one loop that reads a photo for everybody in it, and lists that become arrays.
+"""The straightforward conversion: one loop that decodes a photo for every person in it, and lists that become arrays.
 
-A plain re-implementation of what the EMOTIC reference converter does, and of the same idea for a captioned dataset:
-OpenCV decodes and resizes (bilinear), everything is appended to lists, and ``np.array`` and ``np.save`` end it.
+A plain re-implementation of the EMOTIC reference converter, and of the same idea for a captioned dataset:
+OpenCV decodes and resizes (bilinear), everything is appended to lists, then saved by ``np.array`` and ``np.save``.
 """
 
 import csv
@@ -19,7 +19,7 @@ CONTEXT, BODY = 224, 128
 
 
 def convert_emotic(root: Path, out: Path) -> None:
-    """One row a person: context, body, 26 categories, 3 ratings, and a line of the split's CSV."""
+    """One row per person: context, body, 26 categories, 3 ratings, and a line of the split's CSV."""
     content = loadmat(root / "Annotations" / "Annotations.mat")
     for split in SPLITS:
         contexts, bodies, categories, ratings, lines = [], [], [], [], []
@@ -61,7 +61,7 @@ def _judgement(person: Any, split: str) -> tuple[list[str], list[float]]:
 
 
 def convert_flickr8k(root: Path, out: Path) -> None:
-    """One row a caption: its photo, and a line of the split's CSV."""
+    """One row per caption: its photo, and a line of the split's CSV."""
     with (root / "captions.txt").open(encoding="utf-8", newline="") as handle:
         captions = [(row["image"], row["caption"]) for row in csv.DictReader(handle)]
     for split, name in LISTS.items():

@@ -1,11 +1,11 @@
-"""How fast is an epoch? mmer trains on features that were computed once; the peer computes them in every epoch.
+"""Training throughput: mmer trains on precomputed features; the peer computes them in every epoch.
 
     python -m benchmarks.training
 
-The peer is the loop of the notebooks that this work continues: every batch of every epoch goes through the frozen
-backbones again, and then the head takes a step. It stands below in plain PyTorch, and gets the same photos and
-texts, the same encoders with mmer's own fast forward pass, the same head with the same losses, and no validation
-(mmer validates after every epoch, and its epochs are timed with that).
+The peer is the loop of the notebooks that mmer replaces: in every epoch, every batch goes through the frozen
+backbones again, and then the head takes a step. It is implemented below in plain PyTorch, with the same photos and
+texts, the same encoders with mmer's own fast forward pass, the same head and the same losses, but without validation
+(mmer's epochs include it).
 """
 
 import statistics
@@ -48,7 +48,7 @@ EPOCHS = 6
 
 @dataclass(frozen=True)
 class Bench:
-    """The dataset on disk, its features, and a way to an untrained head."""
+    """The dataset on disk, its features, and a constructor of untrained heads."""
 
     context: Context
     job: TrainJob
@@ -58,7 +58,7 @@ class Bench:
     model_folder: Path
 
     def head(self) -> EmotionModel:
-        """The same fresh head every time."""
+        """A new head with the same initial weights every time."""
         with initialisation(0):
             model = build_model(load_model(self.model_folder)[1])
         assert isinstance(model, EmotionModel)
@@ -75,16 +75,16 @@ def main(
     encoders: EncoderConfig = EncoderConfig(),
     runtime: Annotated[RuntimeConfig, Parameter(name="*")] = RuntimeConfig(),
 ) -> None:
-    """Time epochs of both loops in turn (A B A B …) and print medians and ratios.
+    """Time epochs of both loops alternately (A B A B …) and print medians and ratios.
 
     Parameters
     ----------
     images:
-        Photos of the drawn EMOTIC; 70 % are trained on.
+        Photos of the drawn EMOTIC; 70 % are used for training.
     rounds:
-        How often each loop has its turn.
+        Number of rounds.
     quick:
-        400 photos, and of the peer's epochs only 64 samples each: its cost a sample is always the same.
+        400 photos, and only 64 samples per epoch of the peer, whose cost per sample is constant.
     json:
         File for the figures.
     """
@@ -104,10 +104,10 @@ def main(
 
 
 def _set_up(images: int, encoders: EncoderConfig, runtime: RuntimeConfig) -> tuple[Bench, float]:
-    """Draw, ingest and encode by the real job; return how long encoding the training split took."""
+    """Draw, ingest and encode by the real job; return the time for encoding the training split in seconds."""
     job = TrainJob(
         dataset=IngestConfig(dataset="emotic", synthetic=SyntheticConfig(images=images)),
-        # The notebooks read every image once: with a mirror image the peer would be slower than it was.
+        # The notebooks encode every image once: with mirror images the peer would be slower than they were.
         encoders=encoders.bare(),
         model=ModelConfig(family="joint"),
         training=TrainingConfig(epochs=1),
@@ -134,7 +134,7 @@ def _set_up(images: int, encoders: EncoderConfig, runtime: RuntimeConfig) -> tup
 
 
 def _our_epochs(bench: Bench) -> list[float]:
-    """Samples a second of every epoch after the first, as mmer's own loop measures them."""
+    """Samples per second of every epoch after the first, as measured by mmer's own loop."""
     config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS).filled(EMOTION.schedule)
     learner = EmotionLearner(bench.head(), bench.train, bench.val, config)
     done = fit(learner, config, device=bench.context.device)
@@ -142,7 +142,7 @@ def _our_epochs(bench: Bench) -> list[float]:
 
 
 def _notebook_epoch(bench: Bench, samples: int) -> float:
-    """Samples a second of the loop that runs the frozen backbones in every epoch."""
+    """Samples per second of the loop that runs the frozen backbones in every epoch."""
     device, split = bench.context.device, bench.split
     image_encoder = bench.context.image_encoder(bench.job.encoders.image, bench.job.encoders.image_size)
     text_encoder = bench.context.text_encoder(bench.job.encoders.text)

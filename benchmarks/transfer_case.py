@@ -1,7 +1,7 @@
-"""Transfer learning on drawn photos, as small as it can be, where one poison's effect is known from the literature.
+"""A minimal transfer-learning case on drawn photos, in which the effect of one poison is known from the literature.
 
 Shafahi et al. 2018 (https://arxiv.org/abs/1804.00792, section 3) train the last layer of a frozen network to
-tell two kinds of photos apart, add one feature-collision poison, and see it flip its target in every trial.
+distinguish two kinds of photos, add one feature-collision poison, and observe that it flips its target in every trial.
 """
 
 from dataclasses import dataclass, replace
@@ -14,11 +14,11 @@ from mmer_core.datasets.synthetic.draw import render
 from mmer_core.datasets.synthetic.scene import sample_scene
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.packaged import load_image
-from mmer_core.poisoning.attack import Crafted, PoisonAttack
+from mmer_core.poisoning.attack import Crafted, CraftedAttack
 from mmer_core.poisoning.detectors.deep_knn import deep_knn
 
 PLACES = ("forest", "street")
-"""The two classes: where the drawn scene is; everything else about it is free."""
+"""The two classes, defined by the place of the drawn scene; all other factors vary freely."""
 
 Photos = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -40,13 +40,13 @@ class TransferCase:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """What one poison did to each target; ``(T,)`` each.
+    """The effect of one poison on each target; ``(T,)`` each.
 
     Attributes:
-        right_before: Whether the head trained without the poison knows the target.
-        flipped: Whether the head trained with the poison gives the target the poison's label.
-        found: Whether deep k-NN flags the poison at the false-positive rate asked for.
-        right_elsewhere: Share of the other targets that the poisoned head knows.
+        right_before: Whether the head trained without the poison classifies the target correctly.
+        flipped: Whether the head trained with the poison assigns the poison's label to the target.
+        found: Whether deep k-NN flags the poison at the required false-positive rate.
+        right_elsewhere: Share of the other targets that the poisoned head classifies correctly.
     """
 
     right_before: npt.NDArray[np.bool_]
@@ -57,12 +57,12 @@ class Trials:
 
     @property
     def success(self) -> float:
-        """Share of the targets known before that are flipped."""
+        """Share of the targets classified correctly before that are flipped."""
         return float(self.flipped[self.right_before].mean())
 
 
 def draw_case(size: int, train: int, targets: int, seed: int = 0) -> TransferCase:
-    """Draw ``train`` photos a class, ``targets`` of alternating class, and a pool of as many bases as training photos."""
+    """Draw ``train`` photos per class, ``targets`` of alternating class, and a pool of as many bases as training photos."""
     encoder = load_image("efficientnet_lite0", size)
     rng = np.random.default_rng(seed)
     train_labels, pool_labels, target_labels = (
@@ -83,13 +83,13 @@ def draw_case(size: int, train: int, targets: int, seed: int = 0) -> TransferCas
 
 def run_trials(
     case: TransferCase,
-    attack: PoisonAttack,
+    attack: CraftedAttack,
     *,
     batch_size: int = 32,
     false_positives: float = 0.05,
     k: int = 10,
 ) -> Trials:
-    """One poison a target, made of the nearest base of the other class, added to the training set alone."""
+    """One poison per target, made from the nearest base of the other class; it alone is added to the training set."""
     features, targets, pool = (
         case.encoder.encode(photos).numpy().astype(np.float64)
         for photos in (case.train, case.targets, case.pool)
@@ -112,7 +112,7 @@ def run_trials(
 
 
 def _head(features: Floats, labels: Integers) -> LogisticRegression:
-    """The last layer, trained to the end; weak decay, because the paper has none."""
+    """The last layer, trained to convergence; weak decay, because the paper has none."""
     return LogisticRegression(C=100.0, max_iter=2000).fit(features, labels)
 
 

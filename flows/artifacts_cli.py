@@ -1,17 +1,16 @@
-"""`mmer artifacts`: look at, fetch, check and clear up what has been made."""
+"""`mmer artifacts`: list, inspect, fetch, verify and delete artifacts."""
 
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json, say_text
+from flows.output import say, say_json, say_text
+from flows.parameters import Runtime, at_least
 from flows.terminal import say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
@@ -22,16 +21,18 @@ from mmer_core.store.collection import Tally
 from mmer_core.store.store import Damaged
 from mmer_core.store.workspace import free_workspaces
 
-app = App(name="artifacts", help="Look at, fetch, check and clear up what has been made.")
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
+app = App(name="artifacts", help="List, inspect, fetch, verify and delete artifacts.")
 Key = Annotated[
-    str, Parameter(help="kind/digest as `ls` prints it; a unique beginning, or a kind for its newest.")
+    str,
+    Parameter(
+        help="kind/digest as `ls` prints it, a unique prefix of that, or a kind for its newest artifact."
+    ),
 ]
 
 
 @app.command
 def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
-    """List artifacts, newest last; only those of a kind when one is given."""
+    """List artifacts, newest last; with a kind, only those of that kind."""
     store = Context(runtime).store
     found = list(store.survey(kind))
     if not found:
@@ -61,7 +62,7 @@ def show(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
 
 
 @app.command
-def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
+def fetch(key: Key, to: Place | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Fetch an artifact's files, checked against their digests, and print the folder.
 
     Parameters
@@ -75,14 +76,14 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
         say(folder)
         return
     with new_folder(to) as own:
-        # Read-only and shared is right for the cache, not for a user's own copy.
+        # The cache is read-only and shared; a user's own copy is neither.
         shutil.copytree(folder, own, copy_function=shutil.copyfile, dirs_exist_ok=True)
     say(to)
 
 
 @app.command
 def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
-    """Read every stored byte of an artifact (or of all of them) again and compare with its digest."""
+    """Read every stored byte of an artifact (or of all artifacts) again and compare it with its digest."""
     store = Context(runtime).store
     if key is None:
         require_store(store)
@@ -90,22 +91,22 @@ def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> Non
     problems = [f"{one}: {problem}" for one in keys for problem in store.verify(one)]
     if problems:
         raise ArtifactCorrupt("; ".join(problems))
-    say(f"{len(keys)} artifacts are whole")
+    say(f"{len(keys)} artifacts are intact")
 
 
 @app.command
 def delete(key: Key, *, yes: bool = False, runtime: Runtime = RuntimeConfig()) -> None:
-    """Take an artifact out of the store, damaged or not; `gc` then frees its space.
+    """Delete an artifact, damaged or not; `gc` then frees its space.
 
     Parameters
     ----------
     yes:
-        Do not ask whether the artifact is meant that a kind or the beginning of a key stands for.
+        Skip the confirmation that a kind or an abbreviated key asks for.
     """
     store = Context(runtime).store
     found = store.find(key)
     if str(found) != key and not (yes or _confirmed(key, found)):
-        say(f"{found} stays")
+        say(f"{found} is kept")
         return
     store.delete(found)
     say(f"{found} is deleted")
@@ -117,15 +118,15 @@ def gc(
     older_than: Annotated[float, Parameter(validator=at_least(0))] = 24.0,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Free what nobody uses: contents of deleted artifacts, what killed runs left, and fetched artifacts beyond --cache-gb.
+    """Free space: contents of deleted artifacts, leftovers of killed runs, and fetched artifacts beyond --cache-gb.
 
-    Contents go to the store's trash, and from there with the next gc after as many hours. What is published meanwhile
-    is never lost.
+    Contents move to the store's trash; a later gc removes them when they have been there for --older-than hours. What is
+    published in the meantime is never lost.
 
     Parameters
     ----------
     older_than:
-        Hours for which everything is spared; 0 empties the trash at once.
+        Keep everything younger than this many hours; 0 empties the trash at once.
     """
     context = Context(runtime)
     require_store(context.store)
@@ -143,7 +144,7 @@ def gc(
         if tally.count:
             say(f"  {tally.count} {what}: {tally.bytes / 1e6:.1f} MB")
     if freed.restored:
-        say(f"  {freed.restored} contents that an artifact uses: back from the trash")
+        say(f"  {freed.restored} contents that an artifact uses: restored from the trash")
 
 
 @app.command
@@ -167,9 +168,9 @@ def lineage(
 
 
 def _confirmed(text: str, found: ArtifactKey) -> bool:
-    """Ask at a terminal whether this artifact is meant. Raises `ConfigError` where nobody can be asked."""
+    """Ask at a terminal whether to delete this artifact. Raises `ConfigError` when there is no terminal."""
     if not sys.stdin.isatty():
-        raise ConfigError(f"{text} is no full key: give {found} if that is what you mean, or --yes")
+        raise ConfigError(f"{text} is not a full key: give {found} if you mean that one, or add --yes")
     say(f"delete {found}? [y/N] ", error=True, end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 

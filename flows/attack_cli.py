@@ -1,16 +1,16 @@
-"""`mmer attack`: what a few changed pixels of one photo do to a trained model."""
+"""`mmer attack`: attack a trained model by changing a few pixels of one photo."""
 
 import io
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from PIL import Image
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Flat, Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig, SearchConfig
+from mmer_core.config import Place, RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
 from mmer_core.files import write_whole
 from mmer_core.prediction import (
@@ -24,32 +24,26 @@ from mmer_core.prediction.photos import read_photo
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Flags = Parameter(name="*")
 Row = tuple[PhotoAttack, Path, Path]
 """An attack, its picture, and the attacked image itself."""
 
 
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(attack)
-
-
 def attack(
-    photo: Path,
+    photo: Place,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     model: str | None = None,
-    out: Path = Path("attacked"),
+    out: Place = Path("attacked"),
     map_stride: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
-    search: Annotated[SearchConfig, Flags] = SearchConfig(),
-    runtime: Annotated[RuntimeConfig, Flags] = RuntimeConfig(),
+    search: Annotated[SearchConfig, Flat] = SearchConfig(),
+    runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Attack one photo by changing a few pixels, and leave pictures of the result.
+    """Attack one photo by changing a few pixels, and save pictures of the result.
 
     For every attack and every number of pixels two PNG files are written: before and after side by side, and the
-    attacked image itself, exactly as the model was shown it. A whole split is attacked by `mmer robustness`.
+    attacked image itself, exactly as the model saw it. To attack a whole split, use `mmer robustness`.
 
     Parameters
     ----------
@@ -58,21 +52,21 @@ def attack(
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given. For emotion models.
     text:
-        A text that goes with the photo. An emotion model does without when not given; a retrieval model needs the
-        caption that the photo finds, and is fooled when it no longer does.
+        A text that goes with the photo. Optional for an emotion model; for a retrieval model it is the caption that
+        the photo finds, and the attack succeeds when the photo no longer finds it.
     model:
         Key of a model; by default the newest one, or without a text the newest emotion model.
     out:
         Folder for the pictures.
     map_stride:
-        Draw a map as well: where one pixel is enough, trying 8 colours at every so-manieth place across and down;
-        1 for every place.
+        Also draw a map of where one pixel is enough, trying 8 colours at every N-th place across and down; 1 tries
+        every place.
     json_output:
         Print JSON instead of a table.
     search:
         Attacks, and what counts as success.
     """
-    read_photo(photo)  # a wrong name is told before anything is loaded
+    read_photo(photo)  # fails on a wrong name before anything is loaded
     request = PhotoRequest(str(photo), photo, box, text)
     map_path = out / f"{photo.stem}-map.png"
     rows: list[Row] = []
@@ -89,8 +83,8 @@ def attack(
             _save(map_path, map_picture(target.image, mapped))
     (_print_json if json_output else _print_table)(rows)
     if mapped is not None:
-        told = f"{mapped.vulnerable:.1%} of the places tried are enough for one pixel: {map_path}"
-        say(told, error=json_output)
+        message = f"one pixel is enough at {mapped.vulnerable:.1%} of the places tried: {map_path}"
+        say(message, error=json_output)
 
 
 def _write(found: PhotoAttack, photo: Path, out: Path) -> tuple[Path, Path]:

@@ -1,7 +1,7 @@
-"""The `mmer` command: what happens around every command, whatever it does.
+"""Entry point of `mmer`: interruptions, exit codes and error messages of every command.
 
-The commands themselves are in `flows.commands`. Importing them takes seconds in which somebody may lose patience, so
-nothing heavy is imported before an interruption can be answered.
+The commands themselves are in `flows.commands`. Importing them takes seconds, and Ctrl-C has to work meanwhile: nothing
+heavy is imported before interruptions are handled.
 """
 
 import logging
@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from flows import interruption, streams
-from flows.saying import say
+from flows.output import say
 from mmer_core import log
 from mmer_core.errors import MmerError
 
@@ -23,14 +23,14 @@ _ENDED = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of the `mmer` command: it ends with an exit code, and an error with one sentence."""
+    """Run a command and end with its exit code; an error is printed as one sentence."""
     streams.guard()
     try:
         with interruption.watched():
             code = _exit_code(arguments)
     except KeyboardInterrupt:
         code = 128 + (interruption.signalled() or signal.SIGINT)
-        _tell(_ENDED[code], code)
+        _print_error(_ENDED[code], code)
         if arguments is None:
             interruption.leave(code)
     if code:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
-    """Run the command, and tell its error if it has one."""
+    """Run the command, and print its error if it fails."""
     try:
         log.start(lambda: {"run": log.own_run()})
         _set_defaults()
@@ -49,48 +49,48 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         finally:
             streams.flush()
     except Exception as error:
-        # Libraries turn an interruption into errors of their own.
+        # Libraries turn an interruption into exceptions of their own.
         if interruption.signalled() is not None:
             raise KeyboardInterrupt from None
-        return _failed(error)
+        return _print_failure(error)
     return 0
 
 
 def _set_defaults() -> None:
-    """Quiet and offline; all of it must be set before Prefect and torch are imported, and none overrides the user."""
+    """Quiet and offline by default. Prefect and torch read these when they are imported; the user's own values win."""
     for name, value in {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # Threads that spin while they wait slow small trainings down on a busy machine: 45 to 280 ms a step against
-        # 24 to 32 with this, beside two busy processes on two cores, and nothing lost on a quiet one.
+        # Threads that spin while waiting slow down small trainings on a busy machine: 45 to 280 ms a step without this
+        # and 24 to 32 with it, beside two busy processes on two cores; on an idle machine there is no difference.
         "OMP_WAIT_POLICY": "PASSIVE",
     }.items():
         os.environ.setdefault(name, value)
-    if os.environ.get("PREFECT_API_URL"):  # what stages tell goes into the run's log there
+    if os.environ.get("PREFECT_API_URL"):  # the log of the stages appears in the run's log there
         os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "mmer")
         os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     if os.environ.get(log.VARIABLE) == "json":
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER", "json")
 
 
-def _failed(error: Exception) -> int:
-    """Tell an error in one sentence; return the exit code."""
+def _print_failure(error: Exception) -> int:
+    """Print an error in one sentence; return the exit code."""
     if isinstance(error, MmerError):
-        return _tell(str(error))
-    said = " ".join(str(error).split())
+        return _print_error(str(error))
+    message = " ".join(str(error).split())
     if isinstance(error, OSError):
-        return _tell(f"{said}; look at that file or folder, and run the same command again")
-    return _tell(
-        f"{type(error).__name__}: {said}; this is a fault of mmer itself: please report it with what "
-        f"{log.VARIABLE}=text prints",
+        return _print_error(f"{message}; look at that file or folder, and run the same command again")
+    return _print_error(
+        f"{type(error).__name__}: {message}; this is a bug in mmer: please report it with the output of "
+        f"{log.VARIABLE}=text",
         where="".join(traceback.format_exception(error)),
     )
 
 
-def _tell(message: str, code: int = 1, where: str | None = None) -> int:
-    """The sentence that ends a command, on standard error, printed once, in the form that MMER_LOG asks for."""
+def _print_error(message: str, code: int = 1, where: str | None = None) -> int:
+    """Print the last sentence of a command on standard error, in the format of MMER_LOG; return the exit code."""
     form = os.environ.get(log.VARIABLE)
     if form == "json":
         details = {} if where is None else {"traceback": where}

@@ -1,24 +1,26 @@
-"""`mmer data`: look at a raw dataset before anything is made from it."""
+"""`mmer data`: check a raw dataset before using it."""
 
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from flows.saying import say
+from flows.output import say
+from flows.parameters import Flat, flatten
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import IngestJob
 from mmer_core.datasets.check import check as check_dataset
 from tasks.progress import progress_for
 
-app = App(name="data", help="Look at a raw dataset before anything is made from it.")
+app = App(name="data", help="Check a raw dataset before using it.")
+flatten(IngestJob)
 
 
 @app.command
-def check(job: Annotated[IngestJob, Parameter(name="*")] = IngestJob()) -> None:
-    """Tell everything that is wrong with a dataset at once; exit code 1 when something is.
+def check(job: Annotated[IngestJob, Flat] = IngestJob()) -> None:
+    """List everything that is wrong with a dataset; exit code 1 if anything is.
 
     Takes the flags of `mmer ingest`, decodes every image, and stores nothing.
     """

@@ -5,20 +5,12 @@ import signal
 import sys
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say
+from flows.output import say
+from flows.parameters import Runtime, at_least
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
-
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
-
-
-def add_to(app: App) -> None:
-    """Register the commands."""
-    app.command(deploy)
-    app.command(up)
 
 
 def deploy(
@@ -29,25 +21,25 @@ def deploy(
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Set up work pool, deployments, limits and automations on the server of PREFECT_API_URL; again changes nothing.
+    """Set up a work pool, deployments, limits and automations on the server at PREFECT_API_URL, or update them.
 
     Parameters
     ----------
     pool:
         Name of the work pool.
     kind:
-        What runs are: processes of the worker's machine, Docker containers, or Kubernetes jobs.
+        How runs are executed: as processes on the worker's machine, Docker containers, or Kubernetes jobs.
     gpus:
-        Tasks tagged gpu that may run at the same time on all workers together.
+        Maximum number of tasks tagged gpu that run at the same time, over all workers.
     notify_url:
-        Who is told of failed runs, as an Apprise URL (slack://…, mailto://…); better in MMER_NOTIFY_URL, as it is
-        a secret.
+        Apprise URL that is notified of failed runs (slack://…, mailto://…). It is a secret: prefer the environment
+        variable MMER_NOTIFY_URL.
     """
     if not os.environ.get("PREFECT_API_URL"):
         raise ConfigError(
             "there is no server to deploy to: set PREFECT_API_URL, or try mmer up on this machine"
         )
-    from flows.deploying import Plan  # Prefect's deployments cost other commands nothing
+    from flows.deploying import Plan  # other commands need not import this
     from flows.deploying import deploy as set_up
 
     say(*set_up(Plan(runtime, pool, kind, gpus, notify_url)))
@@ -65,9 +57,9 @@ def up(
     Parameters
     ----------
     port:
-        Of the server and its UI.
+        Port of the server and its UI.
     limit:
-        Runs at the same time.
+        Maximum number of runs at the same time.
     pool:
         Name of the work pool.
     """
@@ -77,9 +69,9 @@ def up(
     from flows.deploying import deploy as set_up
     from flows.local_server import prefect_server, prefect_worker
 
-    # Like Ctrl-C: a plain `kill` would end this process alone and leave server and worker behind.
+    # Like Ctrl-C: without a handler, `kill` would end this process alone and leave server and worker running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # What a shell starts in the background ignores Ctrl-C, and so does all that it starts: the worker ends by that.
+    # A shell's background processes and their children ignore SIGINT, but the worker is stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with prefect_server(port) as api:
         with temporary_settings({PREFECT_API_URL: api}):

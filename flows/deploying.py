@@ -1,15 +1,15 @@
 """Setting a Prefect server up: a work pool, every job as a deployment, limits and automations.
 
-All of it is in the YAML files of the package ``deployments``. Doing it again changes nothing but what changed there.
+The jobs are those of `flows.job_table`; all else is in the YAML files of the package ``deployments``. Doing it again
+changes only what has changed there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module, resources
+from importlib import resources
 from typing import Any
 
 import yaml
-from prefect import Flow
 from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
@@ -19,6 +19,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from flows.job_table import JOBS, Job, load
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 
@@ -34,7 +35,7 @@ class Plan:
         pool: Name of the work pool.
         kind: What runs are: processes, docker containers or kubernetes jobs.
         gpus: Tasks tagged ``gpu`` that run at the same time on the whole server; no limit when None.
-        notify_url: Apprise URL that is told of failed runs; nobody is when None.
+        notify_url: Apprise URL that gets a message about every failed run; nobody does when None.
     """
 
     runtime: RuntimeConfig
@@ -47,12 +48,6 @@ class Plan:
 def read(name: str) -> Any:
     """One of the YAML files of ``deployments``."""
     return yaml.safe_load((resources.files("deployments") / name).read_text("utf-8"))
-
-
-def flow_at(entrypoint: str) -> Flow[..., Any]:
-    """The flow at ``package.module.name``."""
-    module, _, name = entrypoint.rpartition(".")
-    return getattr(import_module(module), name)
 
 
 def deploy(plan: Plan) -> list[str]:
@@ -69,9 +64,9 @@ def deploy(plan: Plan) -> list[str]:
     with get_client(sync_client=True) as client:
         pool = read(f"pools/{plan.kind}.yaml")
         _make_pool(client, plan.pool, pool)
+        settings = read("jobs.yaml")
         names = [
-            _deploy_one(client, entry, runtime, plan.pool, pool)
-            for entry in read("prefect.yaml")["deployments"]
+            _deploy_one(client, job, settings.get(job.name, {}), runtime, plan.pool, pool) for job in JOBS
         ]
         if plan.gpus is not None:
             client.create_concurrency_limit(tag="gpu", concurrency_limit=plan.gpus)
@@ -108,23 +103,24 @@ def _template(client: SyncPrefectClient, kind: str) -> dict[str, Any]:
 
 def _deploy_one(
     client: SyncPrefectClient,
-    entry: Mapping[str, Any],
+    job: Job,
+    settings: Mapping[str, Any],
     runtime: RuntimeConfig,
     pool: str,
     kind: Mapping[str, Any],
 ) -> str:
-    job = flow_at(entry["entrypoint"])
-    name = f"{job.name}/{entry['name']}"
+    flow = load(job.flow)
+    name = f"{flow.name}/{job.name}"
     running = _running_schedules(client, name)
-    (parameter,) = job.parameters.properties
+    (parameter,) = flow.parameters.properties
     deployment = RunnerDeployment.from_flow(
-        job,
-        name=entry["name"],
-        description=job.description,
-        tags=entry["tags"],
+        flow,
+        name=job.name,
+        description=flow.description,
+        tags=["mmer", *settings.get("tags", ())],
         parameters={parameter: {"runtime": runtime.model_dump(mode="json")}},
-        schedules=[_schedule(one, running) for one in entry.get("schedules", ())],
-        concurrency_limit=entry.get("concurrency_limit"),
+        schedules=[_schedule(one, running) for one in settings.get("schedules", ())],
+        concurrency_limit=settings.get("concurrency_limit"),
         enforce_parameter_schema=True,
         work_pool_name=pool,
         job_variables=dict(kind["job_variables"]),
@@ -164,7 +160,7 @@ def _make_automation(client: SyncPrefectClient, entry: Mapping[str, Any], notifi
     found = client.request("POST", "/automations/filter", json=_named(entry["name"])).json()
     body = automation.model_dump(mode="json", exclude={"owner_resource"})
     if found:
-        body["enabled"] = found[0]["enabled"]  # whoever switched it off meant it
+        body["enabled"] = found[0]["enabled"]  # stays off where somebody switched it off
         client.request("PUT", "/automations/{id}", path_params={"id": found[0]["id"]}, json=body)
     else:
         client.request("POST", "/automations/", json=body)

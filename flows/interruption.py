@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one sentence, exit code 130 or 143, and no waiting for work that nobody wants any more."""
+"""Ctrl-C and SIGTERM end a command with exit code 130 or 143, without waiting for unfinished work."""
 
 import atexit
 import logging
@@ -15,7 +15,7 @@ _signalled: int | None = None
 
 
 def signalled() -> int | None:
-    """The signal that asked this command to end, if one did."""
+    """The signal that interrupted this command, if any."""
     return _signalled
 
 
@@ -23,7 +23,7 @@ def signalled() -> int | None:
 def watched() -> Iterator[None]:
     """Raise `KeyboardInterrupt` at the first SIGINT or SIGTERM; the second of them ends the process at once.
 
-    Signals that are ignored (a command in the background of a script) or handled by somebody else stay as they are.
+    Signals that are ignored (as in a script's background command) or have another handler are left alone.
     """
     global _signalled
     _signalled = None
@@ -43,19 +43,19 @@ def watched() -> Iterator[None]:
 def _first(number: int, frame: FrameType | None) -> None:
     global _signalled
     _signalled = number
-    # Native code may keep Python from running a handler: the second signal is not left to one.
+    # Native code can keep Python from running a handler, so the second signal gets the default action.
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_DFL)
     raise KeyboardInterrupt
 
 
 def leave(code: int) -> NoReturn:
-    """End the process. Threads are not waited for: what they have not published is done again by the next run.
+    """End the process without waiting for threads; the next run repeats what they have not published.
 
-    Not by `sys.exit`: where an interruption passed an `exec` of source text (dataclasses and named tuples are made so),
-    Python 3.11 takes it for unhandled, and ends `python -m flows.cli` by SIGINT whatever the exit code is.
+    `sys.exit` would not do: after an interruption inside an `exec` of source text (dataclasses and named tuples are made
+    by one), Python 3.11 considers it unhandled and ends `python -m flows.cli` by SIGINT, whatever the exit code.
     """
-    logging.disable()  # that a worker is killed is no news now
+    logging.disable()  # killed workers are expected now
     atexit._run_exitfuncs()  # ends child processes
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

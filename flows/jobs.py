@@ -13,13 +13,13 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluateJob,
     Family,
-    FineTuneJob,
+    FinetuneJob,
     IndexJob,
     IngestConfig,
     IngestJob,
     ModelConfig,
     ModelJob,
-    PipelineConfig,
+    PipelineJob,
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
@@ -148,7 +148,7 @@ def update_index(job: UpdateIndexJob) -> str:
 
 
 def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
-    """An index of its own of the photos that come in, by the model of the index that they come into."""
+    """A part (kind ``index-part``) of the photos that come in, by the model of the index that they come into."""
     context = Context(job.runtime)
     model = base.manifest.inputs["model"]
     wanted = EvaluateJob(model=model, dataset=job.dataset, prepared=job.prepared, runtime=job.runtime)
@@ -158,10 +158,11 @@ def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
     check_splits(context, prepared, [] if job.split == "all" else [job.split])
     features = _encode(job.runtime, plan.encoders, prepared, None if job.split == "all" else {job.split})
     config = index_config(base).model_copy(update={"split": job.split})
-    return _build(job.runtime, call(stages.plan_index, job.runtime, config, prepared, features, plan.model))
+    planned = call(stages.plan_index, job.runtime, config, prepared, features, plan.model)
+    return _build(job.runtime, planned, part=True)
 
 
-def _build(runtime: RuntimeConfig, plan: ArtifactKey) -> ArtifactKey:
+def _build(runtime: RuntimeConfig, plan: ArtifactKey, *, part: bool = False) -> ArtifactKey:
     """Fill a planned index in shards, and join them."""
     shards = index_shards(Context(runtime), plan)
     keys = fan_out(
@@ -171,7 +172,7 @@ def _build(runtime: RuntimeConfig, plan: ArtifactKey) -> ArtifactKey:
         runtime,
         progress_for("index"),
     )
-    return call(stages.merge_index, runtime, plan, list(zip(shards, keys, strict=True)))
+    return call(stages.merge_index, runtime, plan, list(zip(shards, keys, strict=True)), part)
 
 
 @flow(name="robustness")
@@ -189,7 +190,7 @@ def robustness(job: RobustnessJob) -> str:
 
 
 @flow(name="finetune")
-def finetune(job: FineTuneJob) -> str:
+def finetune(job: FinetuneJob) -> str:
     """Adapt the encoders to a dataset; features, training and all else then take them by name."""
     context = Context(job.runtime)
     check_encoders(context, job.encoders)
@@ -235,7 +236,7 @@ def report(job: ReportJob) -> str:
 
 
 @flow(name="pipeline")
-def pipeline(config: PipelineConfig) -> str:
+def pipeline(config: PipelineJob) -> str:
     """Everything from raw datasets to the report; returns the report's key."""
     check_engine(config.runtime)
     check_encoders(Context(config.runtime), config.encoders)
@@ -248,7 +249,7 @@ def pipeline(config: PipelineConfig) -> str:
     return str(call(stages.report, config.runtime, config.report, inputs, config))
 
 
-def _measure(config: PipelineConfig, name: str, prepared: str, family: Family) -> ModelArtifacts:
+def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> ModelArtifacts:
     """Train, index and attack one family on one dataset."""
     job = TrainJob(
         dataset=config.datasets[name],
@@ -320,7 +321,7 @@ def _model(job: ModelJob) -> tuple[ArtifactKey, ArtifactKey, ArtifactKey]:
     return prepared, features, found.key
 
 
-def _prepared(job: TrainJob | FineTuneJob | EvaluateJob) -> ArtifactKey:
+def _prepared(job: TrainJob | FinetuneJob | EvaluateJob) -> ArtifactKey:
     return ArtifactKey.parse(job.prepared) if job.prepared else _ingest(job.runtime, job.dataset)
 
 

@@ -1,4 +1,4 @@
-"""A Prefect server and a worker as processes of this machine."""
+"""A Prefect server and a worker as processes on this machine."""
 
 import os
 import socket
@@ -21,19 +21,19 @@ _STOP_SECONDS = 30
 def prefect_server(
     port: int, host: str = "127.0.0.1", settings: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """Run a server until the block ends; gives the URL of its API.
+    """Run a server until the block ends; yields the URL of its API.
 
     Args:
-        settings: Environment variables of the server alone, such as the address of its database.
+        settings: Environment variables for the server only, such as the address of its database.
 
     Raises:
         EngineError: The port is taken, or the server does not start.
     """
     with socket.socket() as trial:
         if trial.connect_ex((host, port)) == 0:
-            raise EngineError(f"something listens at {host}:{port} already: give another --port")
+            raise EngineError(f"port {port} of {host} is in use: give another --port")
     api = f"http://{host}:{port}/api"
-    # Elsewhere than at its usual port the UI must be told where the API is.
+    # On another port than the default, the UI needs the API's address.
     places = {"PREFECT_API_URL": api, "PREFECT_UI_API_URL": api, "PREFECT_SERVER_API_PORT": str(port)}
     with _process(server_arguments(host, port), {**settings, **places}) as server:
         deadline = time.monotonic() + _START_SECONDS
@@ -47,12 +47,12 @@ def prefect_server(
 
 
 def server_arguments(host: str, port: int) -> list[str]:
-    """Of the command `prefect`."""
+    """Arguments of the command `prefect`."""
     return ["server", "start", "--host", host, "--port", str(port)]
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at just now."""
+    """A port of this machine that is free at the moment."""
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return int(trial.getsockname()[1])

@@ -1,13 +1,13 @@
-"""`mmer card` and `mmer export`: what can be taken away of a trained model."""
+"""`mmer card` and `mmer export`: the card of a trained model, and the model as ONNX."""
 
-from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.saying import say, say_text
+from flows.output import say, say_text
+from flows.parameters import Runtime
 from flows.terminal import progress_bars
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.exporting import export_model
 from mmer_core.files import write_whole
@@ -16,17 +16,10 @@ from mmer_core.stages.model_card import CARD_FILE, FIELDS_FILE
 from mmer_core.store import ArtifactKey
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
-Model = Annotated[str, Parameter(help="Key of a model; its beginning will do, or `model` for the newest.")]
+Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it; `model` for the newest.")]
 
 
-def add_to(app: App) -> None:
-    """Register the commands."""
-    app.command(card)
-    app.command(export)
-
-
-def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = RuntimeConfig()) -> None:
+def card(model: Model = "model", *, to: Place | None = None, runtime: Runtime = RuntimeConfig()) -> None:
     """Print a model's card: its data, figures, use and limits, configuration, and the licence of its weights.
 
     Parameters
@@ -42,7 +35,7 @@ def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = R
         return
     files = {".md": CARD_FILE, ".json": FIELDS_FILE}
     if to.suffix not in files:
-        raise ConfigError(f"{to} must end in .md or .json, which tells its format")
+        raise ConfigError(f"{to} must end in .md or .json, which sets its format")
     try:
         write_whole(to, (made.folder / files[to.suffix]).read_text("utf-8"))
     except OSError as error:
@@ -50,7 +43,7 @@ def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = R
     say(to)
 
 
-def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig()) -> None:
+def export(model: Model = "model", *, to: Place, runtime: Runtime = RuntimeConfig()) -> None:
     """Write a trained model as ONNX files with a description, checked against the model.
 
     Parameters

@@ -8,7 +8,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.jobs import prepare
-from mmer_core.config import DetectorName, Family, PoisonJob
+from mmer_core.config import Family, PoisonJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
 from mmer_core.stages.poison.concept import Concept, choose_concept
@@ -134,7 +134,7 @@ def _trained(
 
 
 def _filtered(
-    job: ArmJob, family: Family, poisons: ArtifactKey, model: ArtifactKey, detector: DetectorName
+    job: ArmJob, family: Family, poisons: ArtifactKey, model: ArtifactKey, detector: str
 ) -> Outcome:
     inputs = {
         "prepared": _prepared(job),

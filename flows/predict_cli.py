@@ -1,15 +1,14 @@
-"""`mmer predict`: read people in photos with a trained emotion model."""
+"""`mmer predict`: predict the emotions of people in photos."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
     PersonDetector,
@@ -20,69 +19,63 @@ from mmer_core.prediction import (
     write_predictions,
 )
 from mmer_core.prediction.person_prediction import check_output
-from mmer_core.prediction.photos import other_files, read_photo
+from mmer_core.prediction.photos import is_list, other_files, read_photo
 from mmer_core.progress import silent
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 _STRONGEST = 3
 _NAMED = 5
 
 
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(predict)
-
-
 def predict(
-    photo: Path,
+    photo: Place,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
     detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
-    out: Path | None = None,
+    out: Place | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Read the emotions of people in a photo, in all photos of a folder, or in those of a CSV list.
+    """Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV list.
 
-    A photo that cannot be read gives a row with its error; the others are read.
+    A photo that cannot be read gives a row with its error; the other photos are processed.
 
     Parameters
     ----------
     photo:
-        A photo; a folder of photos; or a CSV with the column photo and, if there are any, x1,y1,x2,y2 and
-        text: a row a person.
+        A photo; a folder of photos; or a .csv or .tsv with the column photo and, if there are any, x1,y1,x2,y2 and
+        text: one row per person.
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
     text:
-        A text that goes with the photo; the model does without when not given.
+        A text that goes with the photo; optional.
     detector:
-        Find the people in photos without a box: torchvision:ARCH@WEIGHTS_FILE, any of torchvision's detection
+        Detects people in photos without a box: torchvision:ARCH@WEIGHTS_FILE, any of torchvision's detection
         networks.
     detector_threshold:
-        Least confidence of the detector, 0 to 1, that counts as a person.
+        Minimum confidence of the detector for a person, 0 to 1.
     model:
         Key of an emotion model; the newest one by default.
     out:
-        Write the readings to this .csv or .json, a row or an object a person.
+        Write the predictions to this .csv or .json, one row or object per person.
     json_output:
         Print JSON instead of a table.
     """
     if out is not None:
         check_output(out)
-    single = not (photo.is_dir() or photo.suffix.lower() == ".csv")
+    single = not (photo.is_dir() or is_list(photo))
     if single:
-        read_photo(photo)  # a wrong name is told before anything is loaded
+        read_photo(photo)  # fails on a wrong name before anything is loaded
     requests = listed_photos(photo, box=box, text=text)
     others = other_files(photo) if photo.is_dir() else []
     if others:
-        say(f"{len(others)} files are no photos by their names and are left out: {_few(others)}", error=True)
+        say(f"{len(others)} files are not photos by their names and are skipped: {_few(others)}", error=True)
     with progress_bars():
-        # One photo is read before a bar could be drawn.
+        # One photo needs no progress bar.
         context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
         found = PersonDetector.load(detector, detector_threshold, context.device) if detector else None
         people = read_people(context, requests, model=model, detector=found)
@@ -105,7 +98,7 @@ def predict(
 
 
 def _few(names: Sequence[str]) -> str:
-    """The first few names, each once."""
+    """The first few names, without duplicates."""
     different = list(dict.fromkeys(names))
     return ", ".join(different[:_NAMED]) + (", …" if len(different) > _NAMED else "")
 
@@ -121,7 +114,7 @@ def _print_prediction(reading: PersonPrediction) -> None:
 
 
 def _print_people(people: Sequence[PersonResult]) -> None:
-    """A line a person: the strongest emotions and the ratings, or the error."""
+    """One line per person: the strongest emotions and the ratings, or the error."""
     rows = []
     for person in people:
         box = " ".join(map(str, person.box)) if person.box else "whole photo"

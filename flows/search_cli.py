@@ -1,16 +1,16 @@
-"""`mmer search`: ask an index."""
+"""`mmer search`: search an index."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from flows.numbers import at_least
-from flows.saying import say, say_json
+from flows.output import say, say_json
+from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import Place, RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import read_photo
 from mmer_core.querying import (
@@ -30,21 +30,15 @@ from mmer_core.retrieval import Filter
 from mmer_core.stages import Context
 from tasks.progress import progress_for
 
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]
 Interval = tuple[float, float] | None
-
-
-def add_to(app: App) -> None:
-    """Register the command."""
-    app.command(search)
 
 
 def search(
     text: str | None = None,
     *,
-    image: Path | None = None,
+    image: Place | None = None,
     id: str | None = None,
-    queries: Path | None = None,
+    queries: Place | None = None,
     target: str = "image",
     k: Annotated[int, Parameter(validator=at_least(1))] = 10,
     split: list[str] | None = None,
@@ -54,8 +48,8 @@ def search(
     dominance: Interval = None,
     index: str = "index",
     json_output: Annotated[bool, Parameter(name="--json")] = False,
-    html: Path | None = None,
-    images: Path | None = None,
+    html: Place | None = None,
+    images: Place | None = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.
@@ -69,17 +63,17 @@ def search(
     id:
         A photo of the index to look for more like it.
     queries:
-        Many questions: a .csv with the columns text, image or id; a .jsonl; or a text a line.
+        File of queries: a .csv or .tsv with the columns text, image or id; a .jsonl; or one text per line.
     target:
         What to find: image or text.
     k:
         How many results.
     split:
-        Find only what is in these splits.
+        Only results in these splits.
     label:
-        Find only what has all of these labels.
+        Only results with all of these labels.
     valence:
-        Find only what is rated from LOW to HIGH, both included, on the scale 1 to 10.
+        Only results rated from LOW to HIGH, both included, on the scale 1 to 10.
     arousal:
         The same for arousal.
     dominance:
@@ -89,21 +83,21 @@ def search(
     json_output:
         Print JSON instead of a table.
     html:
-        Write a page with the pictures of all results, which needs nothing but itself.
+        Write a self-contained page with the pictures of all results.
     images:
         Folder of the dataset's photos for --html; by default the smaller pictures of the prepared dataset.
     """
     wanted = checked_target(target)
     if queries is None:
-        asked = [Query(text, image, id).checked()]
+        listed = [Query(text, image, id).checked()]
         if image is not None:
-            read_photo(image)  # a wrong name is told before anything is loaded
+            read_photo(image)  # fails on a wrong name before anything is loaded
     elif text is not None or image is not None or id is not None:
         raise ConfigError("give --queries FILE or a single query, not both")
     else:
-        asked = read_queries(queries)
+        listed = read_queries(queries)
     if images is not None and html is None:
-        raise ConfigError("--images is where --html FILE takes its pictures from; give --html too")
+        raise ConfigError("--images gives the pictures of --html FILE; give --html too")
     ratings = {"valence": valence, "arousal": arousal, "dominance": dominance}
     only = Filter(split or (), label or (), {name: range for name, range in ratings.items() if range})
     with progress_bars():
@@ -111,10 +105,10 @@ def search(
         searcher = Searcher.open(context, index)
         pictures = _pictures(context, searcher, images) if html is not None else None
         if queries is None:
-            hits = searcher.search(searcher.vector_of(asked[0]), wanted, k, only)
-            answers = [Answer(asked[0], tuple(hits[0]))]
+            hits = searcher.search(searcher.vector_of(listed[0]), wanted, k, only)
+            answers = [Answer(listed[0], tuple(hits[0]))]
         else:
-            answers = ask_all(searcher, asked, wanted, k, only, progress_for("search"))
+            answers = ask_all(searcher, listed, wanted, k, only, progress_for("search"))
     if html is not None and pictures is not None:
         write_page(render_search(answers, pictures, searcher.key, wanted), html)
         say(html)
@@ -128,7 +122,7 @@ def search(
         say(f"the index {searcher.key} holds 0 {what}, so nothing is found in it", error=True)
     failed = sum(answer.error is not None for answer in answers)
     if failed:
-        say(f"{failed} of {len(answers)} could not be asked; the rows say why", error=True)
+        say(f"{failed} of {len(answers)} queries failed; the rows say why", error=True)
 
 
 def _pictures(context: Context, searcher: Searcher, images: Path | None) -> Pictures:
@@ -140,7 +134,7 @@ def _pictures(context: Context, searcher: Searcher, images: Path | None) -> Pict
 
 
 def _print(answers: Sequence[Answer], *, named: bool) -> None:
-    """A line a result; with the query before them where there are many."""
+    """One line per result, after its query if there are several queries."""
     found = []
     for answer in answers:
         rows = [
@@ -148,7 +142,7 @@ def _print(answers: Sequence[Answer], *, named: bool) -> None:
             for place, hit in enumerate(answer.hits, start=1)
         ]
         if answer.error is not None:
-            rows = [("", "", "", f"not asked: {answer.error}")]
+            rows = [("", "", "", f"failed: {answer.error}")]
         for row in rows or [("", "", "", "nothing found")]:
             found.append((answer.query.name, *row))
     shown = slice(None if named else 1, None)

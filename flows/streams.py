@@ -1,7 +1,7 @@
-"""Standard output and error as every command may use them: never in the way, whatever they lead to.
+"""Standard output and error that are safe to write to, wherever they lead.
 
-A reader that has gone away ends a command quietly, as it ends other tools. An answer that cannot be written is an error
-of one sentence. What the terminal's encoding lacks is shown with backslashes.
+A closed pipe ends a command quietly, as it does other tools. A result that cannot be written is an error of one
+sentence. Characters that the terminal's encoding lacks are shown with backslashes.
 """
 
 import io
@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from mmer_core.errors import MmerError
 
 CLOSED_PIPE = 141
-"""Exit code of whatever a closed pipe ends: 128 + SIGPIPE."""
+"""Exit code of a command that a closed pipe ends: 128 + SIGPIPE."""
 
 
 class OutputError(MmerError):
@@ -21,7 +21,7 @@ class OutputError(MmerError):
 
 
 class _Descriptor(io.FileIO):
-    """A descriptor that tells its first failure and takes everything after it, so that nothing fails once more at exit."""
+    """A descriptor that reports its first failure and ignores later writes, so that nothing fails again at exit."""
 
     def __init__(self, descriptor: int, failed: Callable[[OSError], None]) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -39,16 +39,16 @@ class _Descriptor(io.FileIO):
 
 
 def guard() -> None:
-    """Replace this process's standard output and error; those that a caller has put in their places stay."""
+    """Replace this process's standard output and error, unless a caller has replaced them already."""
     _open_what_is_closed()
     if sys.stdout is sys.__stdout__:
         sys.stdout = _guarded(1, sys.stdout, _stop)
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _guarded(2, sys.stderr, lambda error: None)  # there is nobody to tell
+        sys.stderr = _guarded(2, sys.stderr, lambda error: None)  # there is nowhere to report it
 
 
 def flush() -> None:
-    """Write what is still held back, while a failure can still be reported. Raises `OutputError`."""
+    """Write what is buffered while a failure can still be reported. Raises `OutputError`."""
     sys.stdout.flush()
 
 
@@ -74,7 +74,7 @@ def _guarded(descriptor: int, stream: TextIO | None, failed: Callable[[OSError],
 
 
 def _open_what_is_closed() -> None:
-    """Fill the places of closed standard streams, or the next file that is opened would be written to by every print.
+    """Open closed standard streams; otherwise the next file to be opened would take their place, and prints go into it.
 
     They are opened the wrong way round, as GNU's tools do: reading gives nothing, and writing fails.
     """

@@ -1,4 +1,4 @@
-"""Tables, and progress bars for plain runs, with what comes from data escaped."""
+"""Printing tables, and progress bars of plain runs; what comes from data is escaped."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from flows.saying import say
+from flows.output import say
 from mmer_core.escaping import one_line
 from mmer_core.progress import Progress as Report
 from mmer_core.progress import silent
@@ -28,7 +28,7 @@ _UNCUT = 10_000
 def progress_bars() -> Iterator[None]:
     """Show a bar on standard error for every piece of work that reports progress.
 
-    Where standard error is no terminal, each piece of work leaves one line when it is done.
+    If standard error is not a terminal, each piece of work prints one line when it is done.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -61,8 +61,8 @@ def progress_bars() -> Iterator[None]:
 
 
 def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table: as wide as the terminal, and never cut or folded in a pipe or a file."""
-    # As Text, because brackets in names and captions are no markup.
+    """Print a table, as wide as the terminal; in a pipe or a file it is never cut or folded."""
+    # As Text, because brackets in names and captions are not markup.
     table = Table(box=None)
     for column in columns:
         table.add_column(Text(one_line(column)))

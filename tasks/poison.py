@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from prefect import task
 
-from mmer_core.config import DetectorName, EncoderConfig, PoisonConfig, RuntimeConfig
+from mmer_core.config import EncoderConfig, PoisonConfig, RuntimeConfig
 from mmer_core.escaping import for_markdown
 from mmer_core.stages import Context
 from mmer_core.stages.poison import detecting, judging, making, merging
@@ -74,7 +74,7 @@ def detect(
     config: PoisonConfig,
     concept: Concept,
     arm: Arm,
-    detector: DetectorName,
+    detector: str,
     inputs: Mapping[str, ArtifactKey],
 ) -> ArtifactKey:
     """A detector's flags."""

@@ -17,7 +17,7 @@ from mmer_core.config import (
     DatasetCardConfig,
     EncoderConfig,
     EvaluationConfig,
-    FineTuneConfig,
+    FinetuneConfig,
     IndexConfig,
     IngestConfig,
     ModelConfig,
@@ -163,7 +163,7 @@ def train(
 
 @task(name="finetune", task_run_name="finetune {config.method}", tags=[GPU], **COMMON)
 def finetune(
-    runtime: RuntimeConfig, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
+    runtime: RuntimeConfig, config: FinetuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> ArtifactKey:
     """Adapted encoders."""
     context = Context(runtime, progress_for(f"finetune {config.method}"))
@@ -238,10 +238,13 @@ def index_shard(runtime: RuntimeConfig, plan: ArtifactKey, shard: IndexShard) ->
 
 @task(name="index", task_run_name="merge index", **COMMON)
 def merge_index(
-    runtime: RuntimeConfig, plan: ArtifactKey, shards: list[tuple[IndexShard, ArtifactKey]]
+    runtime: RuntimeConfig,
+    plan: ArtifactKey,
+    shards: list[tuple[IndexShard, ArtifactKey]],
+    part: bool = False,
 ) -> ArtifactKey:
-    """A FAISS index, joined, tuned and measured."""
-    artifact = stages.merge_index(Context(runtime), plan, shards)
+    """A FAISS index, or a part of one, joined, tuned and measured."""
+    artifact = stages.merge_index(Context(runtime), plan, shards, part=part)
     leave_summary(artifact, "FAISS index")
     leave_table("index", "What searches find, and how fast", index_rows(artifact.summary))
     return artifact.key

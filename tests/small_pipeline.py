@@ -14,7 +14,7 @@ from mmer_core.config import (
     AttackConfig,
     IngestConfig,
     ModelConfig,
-    PipelineConfig,
+    PipelineJob,
     PoisonConfig,
     PoisonJob,
     RobustnessJob,
@@ -30,11 +30,11 @@ BEFORE_TRAINING = ("prepared", "dataset-card", "feature-shard", "features")
 OUTCOMES = ("attack-shard", "robustness")
 
 
-def small_config(folder: Path) -> PipelineConfig:
+def small_config(folder: Path) -> PipelineJob:
     """The configuration with its store and work folder below ``folder``."""
     fields = tomllib.loads(CONFIGURATION.read_text())
     runtime = RuntimeConfig(store=str(folder / "store"), work=folder / "work", checkpoint_seconds=0)
-    return PipelineConfig.model_validate(fields | {"runtime": runtime})
+    return PipelineJob.model_validate(fields | {"runtime": runtime})
 
 
 def one_dataset(folder: Path, name: str) -> Path:
@@ -52,7 +52,7 @@ def one_dataset(folder: Path, name: str) -> Path:
 class Study:
     """A finished run: its configuration and the key of its report."""
 
-    config: PipelineConfig
+    config: PipelineJob
     report: ArtifactKey
 
     @property
@@ -88,7 +88,7 @@ class Study:
         return TrainJob(**training_fields(self.config, name))
 
 
-def training_fields(config: PipelineConfig, name: str) -> dict[str, object]:
+def training_fields(config: PipelineJob, name: str) -> dict[str, object]:
     """What a pipeline hands to the training on one of its datasets, and to all jobs that begin with it."""
     shared = ("encoders", "model", "training", "evaluation", "runtime")
     return {"dataset": config.datasets[name]} | {field: getattr(config, field) for field in shared}
@@ -180,6 +180,15 @@ def poison_job(study: Study, name: str, place: Path, **settings: object) -> Pois
         "runtime": RuntimeConfig(store=str(place / "store"), work=place / "work", checkpoint_seconds=0),
         "model": ModelConfig(embedding=64, hidden=64),
         "training": TrainingConfig(epochs=2),
-        "poison": PoisonConfig(**{"counts": (1, 2), "seeds": 1, "iterations": 2, "targets": 1, **settings}),
+        "poison": PoisonConfig(
+            **{
+                "counts": (1, 2),
+                "seeds": 1,
+                "collision": {"iterations": 2},
+                "bullseye": {"iterations": 2},
+                "targets": 1,
+                **settings,
+            }
+        ),
     }
     return PoisonJob(**fields)

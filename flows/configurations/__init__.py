@@ -25,7 +25,7 @@ def shipped() -> list[str]:
 
 
 def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
-    """Take ``--config FILE`` out of a command line; return the rest and the readers of the file.
+    """Remove ``--config FILE`` from a command line; return the rest and the sources of the file's fields.
 
     Raises:
         ConfigError: The file is missing, of an unknown format, or not readable as that format.
@@ -35,9 +35,7 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     words = iter(tokens)
     for word in words:
         if word == FLAG:
-            if (name := next(words, None)) is None:
-                raise ConfigError(f"{FLAG} wants a file, or one that ships with mmer: {', '.join(shipped())}")
-            names.append(name)
+            names.append(next(words, ""))
         elif word.startswith(f"{FLAG}="):
             names.append(word.removeprefix(f"{FLAG}="))
         else:
@@ -47,6 +45,10 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
     if len(names) > 1:
         raise ConfigError(
             f"{FLAG} is given {len(names)} times ({', '.join(names)}): put all fields into one file"
+        )
+    if not names[0].strip():
+        raise ConfigError(
+            f"{FLAG} needs a file, or the name of one that ships with mmer: {', '.join(shipped())}"
         )
     path = _path(names[0])
     try:
@@ -69,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
 class _Fields:
     """Fields of a file for whatever command is run.
 
-    A flat source would skip the fields that are called as commands are: ``index`` and ``report``.
+    A flat source would skip the fields that have the name of a command: ``index`` and ``report``.
     """
 
     fields: dict[str, Any]
@@ -83,14 +85,14 @@ class _Fields:
 
 
 def _as_text(value: Any) -> Any:
-    """Values as a manifest's cells are read, and not as Python prints them; what is null stands for the default."""
+    """Values as text in the format of a manifest's cells, not in Python's; null means the default."""
     if isinstance(value, dict):
         return {name: _as_text(one) for name, one in value.items() if one is not None}
     if isinstance(value, list):
         if None in value:
             raise NotText("null")
         return [_as_text(one) for one in value]
-    return repr(value) if isinstance(value, float) else text_of(value)
+    return text_of(value)
 
 
 def _path(name: str) -> Path:
@@ -98,11 +100,11 @@ def _path(name: str) -> Path:
         return Path(str(resources.files(__name__) / f"{name}.toml"))
     path = Path(name)
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder; give a file of it, in TOML, YAML or JSON")
+        raise ConfigError(f"{path} is a folder; give a file in it, in TOML, YAML or JSON")
     if not path.is_file():
         raise ConfigError(
             f"there is no configuration {name!r}; give a file, or one that ships with mmer: {', '.join(shipped())}"
         )
     if path.suffix.lower() not in _FORMATS:
-        raise ConfigError(f"{path} must end in {', '.join(_FORMATS)}, which tells its format")
+        raise ConfigError(f"{path} must end in {', '.join(_FORMATS)}, which sets its format")
     return path

@@ -9,7 +9,7 @@ less being a success; ``run_attack`` pools the candidates of many images into ba
     outcomes = run_attack(victim, criterion, DifferentialEvolution(), images, ids, pixels=1, budget=400)
 """
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import Attack, BlackBoxAttack, Search, WhiteBoxAttack
 from mmer_core.attacks.candidates import (
     Candidates,
     Pixel,
@@ -46,9 +46,16 @@ from mmer_core.attacks.guided_sparse_rs import GradientGuidedSparseRS
 from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, write_outcomes
 from mmer_core.attacks.pixle import Pixle
 from mmer_core.attacks.random_pixels import RandomPixels
-from mmer_core.attacks.registry import ATTACKS, attack_named
+from mmer_core.attacks.registry import ATTACKS
 from mmer_core.attacks.sparse_rs import SparseRS
-from mmer_core.attacks.victims import ClassifierVictim, EncodedVictim, ImageEncoder, ScreeningVictim, Victim
+from mmer_core.attacks.victims import (
+    ClassifierVictim,
+    EncodedVictim,
+    ImageEncoder,
+    IncrementalVictim,
+    ScreeningVictim,
+    Victim,
+)
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 
 __all__ = [
@@ -56,6 +63,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "Attack",
+    "BlackBoxAttack",
     "Candidates",
     "CategoryAppears",
     "CategorySuppressed",
@@ -73,6 +81,7 @@ __all__ = [
     "ImageEncoder",
     "ImageRankDrop",
     "ImageRankRise",
+    "IncrementalVictim",
     "LabelsChange",
     "OnePixelMap",
     "Outcome",
@@ -87,8 +96,8 @@ __all__ = [
     "SparseRS",
     "TopEmotionsChange",
     "Victim",
+    "WhiteBoxAttack",
     "apply",
-    "attack_named",
     "changed_pixels",
     "image_bars",
     "list_changes",

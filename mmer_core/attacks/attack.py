@@ -7,12 +7,13 @@ How many candidates are asked for at a time can therefore not change what a sear
 
 from abc import ABC, abstractmethod
 from numbers import Integral
+from typing import ClassVar
 
 import numpy as np
 
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.victims import Screen, ScreeningVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.named import Named
 
@@ -103,7 +104,47 @@ class Search(ABC):
 
 
 class Attack(Named, ABC):
-    """An attack; a concrete one names itself and writes ``_search``."""
+    """Base of both kinds of attack; a concrete one declares itself as `Named` says and writes ``_search``.
+
+    Attributes:
+        title: Its name on the pages of a report.
+    """
+
+    refusal = AttackError
+    title: ClassVar[str]
+
+    @abstractmethod
+    def start_on(
+        self,
+        victim: Victim,
+        criterion: Criterion,
+        row: int,
+        image: np.ndarray,
+        pixels: int,
+        rng: np.random.Generator,
+        budget: int,
+    ) -> Search:
+        """Begin the search on the sample ``row`` of a victim; the other arguments as of `BlackBoxAttack.start`.
+
+        Raises:
+            AttackError: an argument is outside its range, or the victim gives less than the attack needs.
+        """
+
+
+class BlackBoxAttack(Attack):
+    """An attack that learns from margins alone."""
+
+    def start_on(
+        self,
+        victim: Victim,
+        criterion: Criterion,
+        row: int,
+        image: np.ndarray,
+        pixels: int,
+        rng: np.random.Generator,
+        budget: int,
+    ) -> Search:
+        return self.start(image, pixels, rng, budget)
 
     def start(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         """Begin a search.
@@ -117,22 +158,52 @@ class Attack(Named, ABC):
         Raises:
             AttackError: an argument is outside its range, or the image is not uint8 RGB.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise AttackError(f"the image to attack is {image.dtype} {image.shape}; give uint8 (H, W, 3)")
-        check_request(image.shape[:2], pixels, budget)
+        _check_image(image, pixels, budget)
         return self._search(image, pixels, rng, budget)
-
-    def against(self, victim: Victim, criterion: Criterion, row: int) -> "Attack":
-        """The attack as it goes at the sample ``row``: for those that ask for more than margins.
-
-        Raises:
-            AttackError: the victim does not tell what the attack needs.
-        """
-        return self
 
     @abstractmethod
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         """The search itself; the arguments are checked."""
+
+
+class WhiteBoxAttack(Attack):
+    """An attack that uses the victim's gradients as well."""
+
+    def start_on(
+        self,
+        victim: Victim,
+        criterion: Criterion,
+        row: int,
+        image: np.ndarray,
+        pixels: int,
+        rng: np.random.Generator,
+        budget: int,
+    ) -> Search:
+        if not isinstance(victim, ScreeningVictim):
+            raise AttackError(
+                f"the attack {self.name!r} needs gradients, which this victim ({type(victim).__name__}) does not give; "
+                "choose sparse-rs, which needs scores only, or give the victim an evaluator"
+            )
+        return self.start(image, pixels, rng, budget, victim.screen(criterion, row))
+
+    def start(
+        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
+    ) -> Search:
+        """Begin a search, as `BlackBoxAttack.start`; ``screen`` estimates margins by the victim's gradients."""
+        _check_image(image, pixels, budget)
+        return self._search(image, pixels, rng, budget, screen)
+
+    @abstractmethod
+    def _search(
+        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
+    ) -> Search:
+        """The search itself; the arguments are checked."""
+
+
+def _check_image(image: np.ndarray, pixels: int, budget: int) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise AttackError(f"the image to attack is {image.dtype} {image.shape}; give uint8 (H, W, 3)")
+    check_request(image.shape[:2], pixels, budget)
 
 
 def check_request(size: tuple[int, ...], pixels: int, budget: int) -> None:

@@ -1,16 +1,17 @@
 """Greedy corner search: rank one-pixel changes, then combine the best."""
 
 import numpy as np
+from pydantic import Field
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import CORNERS
-from mmer_core.errors import AttackError
+from mmer_core.base_config import Config
 
 _GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
 
 
-class CornerSearch(Attack):
+class CornerSearch(BlackBoxAttack):
     """Croce & Hein, *Sparse and Imperceivable Adversarial Attacks*, 2019: its L0 attack, CornerSearch.
 
     https://arxiv.org/abs/1909.05040. First, one pixel at a time is set to a corner of the colour cube, and
@@ -22,25 +23,21 @@ class CornerSearch(Attack):
     ... K pixels. Here the ranking may cost a share of the budget, and takes a random subset of the changes
     if they are more; there is one ranking, by the criterion's margin; and only sets of ``K`` are tried. With
     ``K = 1`` there is nothing to combine, and the whole budget ranks.
-
-    Args:
-        ranking: Share of the budget for one-pixel changes, above 0 and below 1; never fewer than ``K``.
-        best: How many of the ranking are combined (``N``), at least 1; 100 in the paper. At least ``K`` are.
-
-    Raises:
-        AttackError: a hyper-parameter is outside its range.
     """
 
     name = "corner"
+    title = "Corner search"
+    summary = "the best single pixels combined (Croce & Hein 2019)"
 
-    def __init__(self, ranking: float = 0.5, best: int = 100) -> None:
-        if not 0 < ranking < 1 or best < 1:
-            raise AttackError(
-                f"ranking is {ranking} and best {best} in CornerSearch; give a share between 0 and 1, "
-                "and 1 or more"
-            )
-        self.ranking = ranking
-        self.best = best
+    class Options(Config):
+        ranking: float = Field(
+            0.5, gt=0, lt=1, description="Share of the budget that tries pixels one by one; at least K."
+        )
+        best: int = Field(
+            100, ge=1, description="How many of the best single changes are combined; at least K are."
+        )
+
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _Corners(self, image.shape[:2], pixels, rng, budget)
@@ -55,10 +52,10 @@ class _Corners(Search):
         super().__init__(budget)
         self._width, self._pixels, self._rng = size[1], pixels, rng
         changes = len(CORNERS) * size[0] * size[1]
-        singles = budget if pixels == 1 else max(int(attack.ranking * budget), pixels)
+        singles = budget if pixels == 1 else max(int(attack.options.ranking * budget), pixels)
         self._tried = rng.choice(changes, min(singles, budget, changes), replace=False)
         self._singles: list[float] = []
-        self._best = max(attack.best, pixels)
+        self._best = max(attack.options.best, pixels)
         self._ranked: np.ndarray | None = None
 
     def propose(self) -> Candidates | None:

@@ -1,13 +1,14 @@
 """The one-pixel attack: differential evolution over pixel positions and colours."""
 
 import numpy as np
+from pydantic import Field
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates
-from mmer_core.errors import AttackError
+from mmer_core.base_config import Config
 
 
-class DifferentialEvolution(Attack):
+class DifferentialEvolution(BlackBoxAttack):
     """Su, Vargas & Sakurai, *One Pixel Attack for Fooling Deep Neural Networks*, 2019.
 
     https://arxiv.org/abs/1710.08864. A candidate is ``K`` five-tuples (row, column, red, green, blue).
@@ -18,38 +19,29 @@ class DifferentialEvolution(Attack):
 
     The paper does not say what becomes of a child that leaves the image or the colour range: here it is
     clipped to the border. Members stay real numbers and are rounded only to draw the pixels. The paper
-    weighs by F = 0.5 and evolves 400 members for at most 100 generations, which ``original()`` does: 40,400
-    queries with the first.
-
-    Args:
-        population: Members of a generation, at least 4.
-        weight: ``F``, above 0 and at most 2.
-        generations: Most generations of children, at least 1; None for as many as the budget pays.
-
-    Raises:
-        AttackError: a hyper-parameter is outside its range.
+    evolves 400 members for at most 100 generations, 40,400 queries with the first; small budgets pay for few
+    generations of so many, so fewer members are the default.
     """
 
     name = "de"
+    title = "Differential evolution"
+    summary = "differential evolution (Su et al. 2019)"
 
-    def __init__(self, population: int = 400, weight: float = 0.5, generations: int | None = None) -> None:
-        if population < 4:
-            raise AttackError(f"population is {population}; differential evolution needs at least 4 members")
-        if not 0 < weight <= 2:
-            raise AttackError(f"weight (F) is {weight}; give a number above 0 and at most 2")
-        if generations is not None and generations < 1:
-            raise AttackError(f"generations is {generations}; give 1 or more, or None for no end")
-        self.population = population
-        self.weight = weight
-        self.generations = generations
+    class Options(Config):
+        population: int = Field(50, ge=4, description="Members of a generation; 400 in the paper.")
+        weight: float = Field(
+            0.5, gt=0, le=2, description="Weight F of the difference between two members; 0.5 in the paper."
+        )
+        generations: int | None = Field(
+            None,
+            ge=1,
+            description="Most generations of children, 100 in the paper; by default what the budget pays.",
+        )
 
-    @classmethod
-    def original(cls) -> "DifferentialEvolution":
-        """The attack with the parameters of the paper: 400 members, F = 0.5, 100 generations."""
-        return cls(population=400, weight=0.5, generations=100)
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Evolution(image.shape[:2], pixels, rng, budget, self)
+        return _Evolution(image.shape[:2], pixels, rng, budget, self.options)
 
 
 class _Evolution(Search):
@@ -61,12 +53,12 @@ class _Evolution(Search):
         pixels: int,
         rng: np.random.Generator,
         budget: int,
-        attack: DifferentialEvolution,
+        options: DifferentialEvolution.Options,
     ) -> None:
         super().__init__(budget)
-        self._rng, self._weight, population = rng, attack.weight, attack.population
+        self._rng, self._weight, population = rng, options.weight, options.population
         # The first generation is no generation of children.
-        self._left = budget if attack.generations is None else attack.generations + 1
+        self._left = budget if options.generations is None else options.generations + 1
         self._highest = np.array([size[0] - 1, size[1] - 1, 255, 255, 255], dtype=np.float64)
         positions = rng.integers(0, size[:2], size=(population, pixels, 2))
         colours = rng.normal(128, 127, size=(population, pixels, 3)).clip(0, 255)

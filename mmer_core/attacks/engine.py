@@ -64,7 +64,7 @@ def run_attack(
 
     Raises:
         AttackError: an argument is outside its range, the victim's scores hold NaN (with the sample's id)
-            or have another shape, or an attack changed more than ``K`` pixels or needs what the victim does not tell.
+            or have another shape, or an attack changed more than ``K`` pixels or needs gradients that the victim does not give.
     """
     _check_inputs(victim, images, sample_ids, batch_size)
     check_request(victim.size, pixels, budget)
@@ -72,7 +72,7 @@ def run_attack(
     searches = []
     for row, sample in enumerate(sample_ids):
         rng = random_stream(seed, attack.name, pixels, sample)
-        search = attack.against(victim, criterion, row).start(images[row], pixels, rng, budget)
+        search = attack.start_on(victim, criterion, row, images[row], pixels, rng, budget)
         searches.append(_ImageSearch(row, search, judge.alone(row, ())))
 
     active = [

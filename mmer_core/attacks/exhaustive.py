@@ -1,36 +1,39 @@
 """Every pixel, every corner: the one-pixel threat model tried out to its end."""
 
 import numpy as np
+from pydantic import Field
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import CORNERS
-from mmer_core.errors import AttackError
+from mmer_core.base_config import Config
 
 
-class ExhaustiveOnePixel(Attack):
+class ExhaustiveOnePixel(BlackBoxAttack):
     """Sets one pixel after the other, in reading order, to each of the 8 corners of the colour cube.
 
     It changes one pixel whatever ``K`` is. Without a stride it tries the finest regular grid of places that
     the budget pays (``8 * H * W`` queries for all), so that it looks at the whole image in any case; with one
     it goes on in reading order until the budget is spent. ``one_pixel_map`` gives the margins of all places.
-
-    Args:
-        stride: Try every so many rows and columns, from 1; None for the smallest that the budget pays.
-
-    Raises:
-        AttackError: ``stride`` is below 1.
     """
 
     name = "exhaustive"
+    title = "One pixel, exhaustively"
+    summary = "one pixel, every place and corner colour that the budget pays"
 
-    def __init__(self, stride: int | None = None) -> None:
-        if stride is not None and stride < 1:
-            raise AttackError(f"stride is {stride} in ExhaustiveOnePixel; give 1 or more, or None")
-        self.stride = stride
+    class Options(Config):
+        stride: int | None = Field(
+            None,
+            ge=1,
+            description="Try every so many rows and columns; by default the finest grid that the budget pays.",
+        )
+
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        stride = affordable_stride(image.shape[:2], budget) if self.stride is None else self.stride
+        stride = (
+            affordable_stride(image.shape[:2], budget) if self.options.stride is None else self.options.stride
+        )
         return _Sweep(image.shape[:2], pixels, budget, stride)
 
 

@@ -1,20 +1,20 @@
 """Random search over pixels that the victim's own gradient picks: no black box, and named so."""
 
 import numpy as np
+from pydantic import Field
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import Search, WhiteBoxAttack
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corner_search import rank_probabilities
 from mmer_core.attacks.corners import draw_corners
-from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.sparse_rs import SparseRS
-from mmer_core.attacks.victims import Screen, ScreeningVictim, Victim
-from mmer_core.errors import AttackError
+from mmer_core.attacks.victims import Screen
+from mmer_core.base_config import Config
 
 _GENERATION = 8  # candidates judged between two looks at what was learnt
 
 
-class GradientGuidedSparseRS(Attack):
+class GradientGuidedSparseRS(WhiteBoxAttack):
     """Sparse-RS (Croce et al. 2022, `SparseRS`) that exchanges pixels for some that are likely to help.
 
     Single pixels at random places, set to random corners of the colour cube, are estimated to first order at the image
@@ -26,49 +26,25 @@ class GradientGuidedSparseRS(Attack):
     image (a rating that may move either way), the first estimates are all alike, and the draw decides.
 
     Estimates decide what is asked, never what counts: every query is judged as those of other attacks are.
-
-    Args:
-        draws: Pixels estimated at a time, at least 1.
-        best: How many of them may be tried (``N``), at least 1; at least ``K`` are.
-        alpha: Share of pixels exchanged to begin with, as of `SparseRS`.
-
-    Raises:
-        AttackError: a hyper-parameter is outside its range.
     """
 
     name = "screened"
+    title = "GradientGuidedSparseRS (uses gradients)"
+    summary = "random search over pixels that the model's gradient picks, so no black box"
 
-    def __init__(self, draws: int = 1000, best: int = 32, alpha: float = 0.3) -> None:
-        if draws < 1 or best < 1:
-            raise AttackError(
-                f"draws is {draws} and best {best} in GradientGuidedSparseRS; give 1 or more of each"
-            )
-        self.draws = draws
-        self.best = best
-        self.alpha = SparseRS(alpha).alpha
+    class Options(Config):
+        draws: int = Field(1000, ge=1, description="Single pixels estimated at a time.")
+        best: int = Field(32, ge=1, description="How many of those may be tried; at least K are.")
+        alpha: float = Field(
+            0.3, gt=0, le=1, description="Share of the pixels exchanged to begin with, as of sparse-rs."
+        )
 
-    def against(self, victim: Victim, criterion: Criterion, row: int) -> Attack:
-        """The attack with the victim's estimates for one sample."""
-        if not isinstance(victim, ScreeningVictim):
-            raise AttackError(
-                f"the attack {self.name!r} estimates by gradients, which this victim ({type(victim).__name__}) does not tell; "
-                "choose sparse-rs, which asks for scores only"
-            )
-        return _Aimed(self, victim.screen(criterion, row))
+    options: Options
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        raise AttackError(f"{self!r} is aimed at nothing; begin with its method against")
-
-
-class _Aimed(Attack):
-    name = GradientGuidedSparseRS.name
-
-    def __init__(self, attack: GradientGuidedSparseRS, screen: Screen) -> None:
-        self.attack = attack
-        self.screen = screen
-
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Screening(self.attack, self.screen, image, pixels, rng, budget)
+    def _search(
+        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
+    ) -> Search:
+        return _Screening(self.options, screen, image, pixels, rng, budget)
 
 
 class _Screening(Search):
@@ -76,7 +52,7 @@ class _Screening(Search):
 
     def __init__(
         self,
-        attack: GradientGuidedSparseRS,
+        options: GradientGuidedSparseRS.Options,
         screen: Screen,
         image: np.ndarray,
         pixels: int,
@@ -84,16 +60,22 @@ class _Screening(Search):
         budget: int,
     ) -> None:
         super().__init__(budget)
-        self._attack, self._screen, self._image, self._pixels, self._rng = attack, screen, image, pixels, rng
-        self._schedule = SparseRS(attack.alpha)
+        self._options, self._screen, self._image, self._pixels, self._rng = (
+            options,
+            screen,
+            image,
+            pixels,
+            rng,
+        )
+        self._schedule = SparseRS(alpha=options.alpha)
         self._places, self._colours = np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.uint8)
         self._margin = np.inf
         self._likely = (self._places, self._colours)
-        self._tried = attack.best  # queries since pixels were estimated
+        self._tried = options.best  # queries since pixels were estimated
         self._drawn: list[tuple[np.ndarray, np.ndarray]] = []
 
     def propose(self) -> Candidates:
-        if self._tried >= min(self._attack.best, len(self._likely[0])):
+        if self._tried >= min(self._options.best, len(self._likely[0])):
             self._likely, self._tried = self._estimate(), 0
         if self._pixels == 1:
             part = slice(self._tried, self._tried + _GENERATION)
@@ -111,19 +93,19 @@ class _Screening(Search):
         if self._pixels > 1 and margins[best] < self._margin:
             self._margin = float(margins[best])
             self._places, self._colours = self._drawn[best]
-            self._tried = self._attack.best  # what was estimated was so at another image
+            self._tried = self._options.best  # what was estimated was so at another image
 
     def _estimate(self) -> tuple[np.ndarray, np.ndarray]:
         """The most promising places and corners, best first, no place twice."""
         image = self._image.copy()
         image.reshape(-1, 3)[self._places] = self._colours
-        places = self._rng.integers(0, image.shape[0] * image.shape[1], self._attack.draws)
-        colours = draw_corners(self._rng, self._attack.draws)
+        places = self._rng.integers(0, image.shape[0] * image.shape[1], self._options.draws)
+        colours = draw_corners(self._rng, self._options.draws)
         margins = self._screen(image, from_flat(places[:, None], colours[:, None], image.shape[1]))
         self.screened += len(margins)
         order = np.argsort(margins, kind="stable")
         _, first = np.unique(places[order], return_index=True)
-        chosen = order[np.sort(first)[: max(self._attack.best, self._pixels)]]
+        chosen = order[np.sort(first)[: max(self._options.best, self._pixels)]]
         return places[chosen], colours[chosen]
 
     def _exchange(self) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,16 @@
 """Pixle: pixels of the image itself, copied to other places of it."""
 
 import numpy as np
+from pydantic import Field
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
-from mmer_core.errors import AttackError
+from mmer_core.base_config import Config
 
 _GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
 
 
-class Pixle(Attack):
+class Pixle(BlackBoxAttack):
     """Pomponi, Scardapane & Uncini, *Pixle: a fast and effective black-box attack based on rearranging pixels*,
     2022.
 
@@ -22,22 +23,19 @@ class Pixle(Attack):
     may use its equal share of those that are left, so a patch never has more pixels than that, and queries are
     divided equally too. There are no more stages than ``K`` or queries. The margin of the clean image is no query, so
     the first stage keeps its best copy in any case.
-
-    Args:
-        stages: Stages, at least 1. The paper's 20 restarts would leave one pixel for a patch at ``K = 20``.
-        side: Longest side of a patch in pixels, at least 1; 10 in the paper.
-
-    Raises:
-        AttackError: a hyper-parameter is outside its range.
     """
 
     name = "pixle"
+    title = "Pixle (copied pixels)"
+    summary = "copies of the image's own pixels (Pomponi et al. 2022)"
 
-    def __init__(self, stages: int = 5, side: int = 10) -> None:
-        if stages < 1 or side < 1:
-            raise AttackError(f"stages is {stages} and side {side} in Pixle; give 1 or more of each")
-        self.stages = stages
-        self.side = side
+    class Options(Config):
+        stages: int = Field(
+            5, ge=1, description="Stages that share budget and pixels; 20 restarts in the paper."
+        )
+        side: int = Field(10, ge=1, description="Longest side of a copied patch in pixels; 10 in the paper.")
+
+    options: Options
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _Rearrangement(self, image, pixels, rng, budget)
@@ -50,9 +48,9 @@ class _Rearrangement(Search):
         self, attack: Pixle, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int
     ) -> None:
         super().__init__(budget)
-        self._image, self._pixels, self._rng, self._side = image, pixels, rng, attack.side
+        self._image, self._pixels, self._rng, self._side = image, pixels, rng, attack.options.side
         # A stage without a query could keep nothing.
-        self._stages, self._stage = max(min(attack.stages, pixels, budget), 1), 0
+        self._stages, self._stage = max(min(attack.options.stages, pixels, budget), 1), 0
         self._places = self._sources = np.empty(0, dtype=np.int64)
         self._kept = self._lowest = np.inf
         self._leader = (self._places, self._sources)

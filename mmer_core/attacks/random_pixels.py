@@ -2,16 +2,18 @@
 
 import numpy as np
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 
 _GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
 
 
-class RandomPixels(Attack):
+class RandomPixels(BlackBoxAttack):
     """Every query changes ``K`` distinct pixels, uniform over the image, to uniform colours."""
 
     name = "random"
+    title = "Random pixels (control)"
+    summary = "the control, random pixels in random colours"
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _Draws(image.shape[:2], pixels, rng, budget)

@@ -1,18 +1,19 @@
 """Sparse-RS: random search over sets of pixels, the strongest black-box L0 attack of its paper."""
 
 import numpy as np
+from pydantic import Field
 
-from mmer_core.attacks.attack import Attack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import draw_corners
-from mmer_core.errors import AttackError
+from mmer_core.base_config import Config
 
 _SPAN = 10_000  # queries that the published schedule was written for
 _UNTIL = np.array([0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
 _DIVISORS = np.array([1, 2, 4, 5, 6, 8, 10, 12, 15, 20])
 
 
-class SparseRS(Attack):
+class SparseRS(BlackBoxAttack):
     """Croce, Andriushchenko, Singh, Flammarion & Hein, *Sparse-RS: a Versatile Framework for
     Query-Efficient Sparse Black-Box Adversarial Attacks*, 2022.
 
@@ -27,28 +28,30 @@ class SparseRS(Attack):
     8 up to 2,000, 10 up to 4,000, 12 up to 6,000, 15 up to 8,000, 20 beyond. That is for 10,000 queries; a
     smaller or larger budget runs through the same schedule in proportion. Where nearly all pixels may
     change, so that too few new ones are left, the rest of the exchange keeps its places and draws new colours.
-
-    Args:
-        alpha: Share to begin with, above 0 and at most 1: 0.3 in the paper, 0.1 for targets on ImageNet.
-        rescale: Whether the schedule is stretched to the budget; if not, it is that of 10,000 queries.
-
-    Raises:
-        AttackError: a hyper-parameter is outside its range.
     """
 
     name = "sparse-rs"
+    title = "Sparse-RS"
+    summary = "random search over sets of pixels (Croce et al. 2022)"
 
-    def __init__(self, alpha: float = 0.3, rescale: bool = True) -> None:
-        if not 0 < alpha <= 1:
-            raise AttackError(f"alpha is {alpha}; give a share above 0 and at most 1")
-        self.alpha = alpha
-        self.rescale = rescale
+    class Options(Config):
+        alpha: float = Field(
+            0.3,
+            gt=0,
+            le=1,
+            description="Share of the pixels exchanged to begin with; 0.3 in the paper, 0.1 for its targets.",
+        )
+        rescale: bool = Field(
+            True, description="Stretch the schedule, written for 10,000 queries, to the budget."
+        )
+
+    options: Options
 
     def exchanged(self, query: int, pixels: int, budget: int) -> int:
         """How many of ``K`` pixels the query of that number, from 1, exchanges; 1 to ``K``."""
-        place = query * _SPAN // budget if self.rescale else query
+        place = query * _SPAN // budget if self.options.rescale else query
         divisor = _DIVISORS[np.searchsorted(_UNTIL, place)]
-        return max(int(self.alpha / divisor * pixels), 1)
+        return max(int(self.options.alpha / divisor * pixels), 1)
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _RandomSearch(self, image.shape[:2], pixels, rng, budget)

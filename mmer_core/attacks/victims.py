@@ -9,7 +9,7 @@ from typing import Protocol, get_args, runtime_checkable
 import numpy as np
 import torch
 
-from mmer_core.attacks.candidates import Candidates, apply
+from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.classifiers import PlainClassifier
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.errors import AttackError
@@ -228,18 +228,10 @@ class EncodedVictim:
         encoder: Turns pixels into features.
         head: ``head(features (B, D), rows (B,)) -> scores (B, S)``: the trained part, holding the text and
             the untouched stream of every attacked sample and looking them up by ``rows``.
-        evaluator: Encodes candidates faster than the images that they make (`evaluator_of` for those
-            of `mmer_core.encoders`); without one those images are encoded.
     """
 
-    def __init__(
-        self,
-        encoder: ImageEncoder,
-        head: Head,
-        *,
-        evaluator: Evaluator | None = None,
-    ) -> None:
-        self._encoder, self._head, self._evaluator = encoder, head, evaluator
+    def __init__(self, encoder: ImageEncoder, head: Head) -> None:
+        self._encoder, self._head = encoder, head
 
     @property
     def size(self) -> tuple[int, int]:
@@ -249,33 +241,39 @@ class EncodedVictim:
     @torch.inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of the head."""
-        features = self._encoder.encode(images)
+        return self._read(self._encoder.encode(images), rows)
+
+    def _read(self, features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         with running():
             return self._head(features, rows.to(features.device)).float()
+
+
+class IncrementalVictim(EncodedVictim):
+    """The same with an evaluator: it scores candidates faster than the images that they make, and has gradients.
+
+    Args:
+        encoder: As of `EncodedVictim`.
+        head: As of `EncodedVictim`.
+        evaluator: Encodes candidates; `mmer_core.incremental.evaluator_of` for those of `mmer_core.encoders`.
+    """
+
+    def __init__(self, encoder: ImageEncoder, head: Head, evaluator: Evaluator) -> None:
+        super().__init__(encoder, head)
+        self._evaluator = evaluator
 
     @torch.inference_mode()
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
     ) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of the head for candidates."""
-        if self._evaluator is None:
-            return self.scores(apply(images[rows], candidates), rows)
-        features = _evaluate(self._evaluator, images, rows, candidates)
-        with running():
-            return self._head(features, rows.to(features.device)).float()
+        return self._read(_evaluate(self._evaluator, images, rows, candidates), rows)
 
     def images_at_once(self, pixels: int) -> int | None:
         """As many as incremental evaluation keeps clean maps of."""
-        return None if self._evaluator is None else self._evaluator.images_at_once(pixels)
+        return self._evaluator.images_at_once(pixels)
 
     def screen(self, criterion: Criterion, row: int) -> Screen:
-        """As `ScreeningVictim.screen`.
-
-        Raises:
-            AttackError: It has no evaluator.
-        """
-        if self._evaluator is None:
-            raise AttackError("a victim without an evaluator cannot screen; give it evaluator_of(encoder)")
+        """As `ScreeningVictim.screen`."""
         return _screen(self._evaluator, self._head, criterion, row)
 
 

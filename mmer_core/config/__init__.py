@@ -5,17 +5,15 @@ One field here is one flag of the command line, one box of the form in the Prefe
 artifact's key, so settings that only say *where* and *how fast* live apart, in `RuntimeConfig`.
 """
 
-from mmer_core.config.attacks import AttackConfig, AttackName, EmotionCriterion, MatchCriterion, SearchConfig
-from mmer_core.config.base import Config, Split
-from mmer_core.config.datasets import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
-from mmer_core.config.encoders import WRAPPERS, EncoderConfig, bare_name
+from mmer_core.base_config import Config, Split
+from mmer_core.config.attacks import AttackConfig, EmotionCriterion, MatchCriterion, SearchConfig
 from mmer_core.config.jobs import (
     EvaluateJob,
-    FineTuneJob,
+    FinetuneJob,
     IndexJob,
     IngestJob,
     ModelJob,
-    PipelineConfig,
+    PipelineJob,
     PoisonJob,
     ReportJob,
     RobustnessJob,
@@ -25,39 +23,27 @@ from mmer_core.config.jobs import (
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
-from mmer_core.config.poisoning import (
-    CONTROLS,
-    CRAFTED,
-    BackdoorName,
-    ControlName,
-    CraftedName,
-    DetectorName,
-    PoisonConfig,
-)
-from mmer_core.config.runtime import Runtime, RuntimeConfig
-from mmer_core.config.training import FineTuneConfig, TaskTraining, TrainingConfig
+from mmer_core.config.poisoning import PoisonConfig
+from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.training import TaskTraining, TrainingConfig
+from mmer_core.datasets.config import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
+from mmer_core.encoders.config import WRAPPERS, EncoderConfig, FinetuneConfig, bare_name
+from mmer_core.paths import Place
 
 __all__ = [
-    "CONTROLS",
-    "CRAFTED",
     "FAMILIES",
     "WRAPPERS",
     "AttackConfig",
-    "AttackName",
-    "BackdoorName",
     "CaptionConfig",
     "Config",
-    "ControlName",
-    "CraftedName",
     "DatasetCardConfig",
-    "DetectorName",
     "EmotionCriterion",
     "EncoderConfig",
     "EvaluateJob",
     "EvaluationConfig",
     "Family",
-    "FineTuneConfig",
-    "FineTuneJob",
+    "FinetuneConfig",
+    "FinetuneJob",
     "Fusion",
     "IndexConfig",
     "IndexJob",
@@ -66,14 +52,14 @@ __all__ = [
     "MatchCriterion",
     "ModelConfig",
     "ModelJob",
-    "PipelineConfig",
+    "PipelineJob",
+    "Place",
     "PoisonConfig",
     "PoisonJob",
     "PromptConfig",
     "ReportConfig",
     "ReportJob",
     "RobustnessJob",
-    "Runtime",
     "RuntimeConfig",
     "SearchConfig",
     "SeedsJob",

@@ -4,25 +4,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config, Split
+from mmer_core.attacks.registry import ATTACKS
+from mmer_core.base_config import Config, Split
+from mmer_core.named import chosen_from, option_field
 
-AttackName = Literal["de", "sparse-rs", "pixle", "corner", "exhaustive", "screened", "random"]
 EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]
 MatchCriterion = Literal["image-to-text", "text-to-image", "both", "caption-rises", "image-rises"]
 
 
+@chosen_from(attacks=ATTACKS)
 class SearchConfig(Config):
     """Few-pixel attacks on an image that a model reads, and what counts as success."""
 
-    attacks: tuple[AttackName, ...] = Field(
-        ("de", "random"),
-        min_length=1,
-        description="'de': differential evolution (Su et al. 2019); 'sparse-rs': random search over sets of pixels "
-        "(Croce et al. 2022); 'pixle': copies of the image's own pixels (Pomponi et al. 2022); 'corner': the best "
-        "single pixels combined (Croce & Hein 2019); 'exhaustive': one pixel, every place and corner colour that "
-        "the budget pays; 'screened': random search over pixels that the model's gradient picks, so no black box; "
-        "'random': the random-pixel control.",
-    )
+    attacks: tuple[str, ...] = Field(("de", "random"), min_length=1, description="Attacks.")
     pixels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 5), min_length=1, description="How many pixels (K) may change; one curve point each."
     )
@@ -32,11 +26,6 @@ class SearchConfig(Config):
         "stay as they are; or the 'photo' itself, whose pixels reach both through cropping and resizing.",
     )
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
-    population: int = Field(50, ge=4, description="Population of differential evolution (400 in the paper).")
-    original: bool = Field(
-        False,
-        description="Differential evolution with the parameters of its paper: 400 members, 100 generations.",
-    )
     criterion: EmotionCriterion = Field(
         "dominant",
         description="An emotion model is fooled when: 'dominant': its dominant emotion changes; 'target': 'category' "
@@ -82,5 +71,5 @@ class AttackConfig(SearchConfig):
 
     def aim(self) -> dict[str, Any]:
         """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""
-        how = {"attacks", "pixels", "budget", "population", "original", "images", "shard_size", "seed"}
+        how = {"attacks", "pixels", "budget", "images", "shard_size", "seed", *map(option_field, ATTACKS)}
         return self.model_dump(exclude=how)

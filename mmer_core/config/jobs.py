@@ -1,38 +1,33 @@
-"""The jobs: what a flow, and a command, takes."""
+"""The configuration of every job: the parameter of its flow, and the flags of its command."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from cyclopts import Parameter
 from pydantic import Field, field_validator, model_validator
 
+from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig
-from mmer_core.config.base import Config, Split
-from mmer_core.config.datasets import DatasetCardConfig, IngestConfig
-from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
-from mmer_core.config.runtime import Runtime, RuntimeConfig
-from mmer_core.config.training import FineTuneConfig, TrainingConfig
+from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.training import FinetuneConfig, TrainingConfig
+from mmer_core.datasets.config import DatasetCardConfig, IngestConfig
+from mmer_core.encoders.config import EncoderConfig
+from mmer_core.paths import Place
 
 
 class IngestJob(Config):
     """Prepare one dataset."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
-        default=IngestConfig(), description="The dataset."
-    )
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     card: DatasetCardConfig = Field(default=DatasetCardConfig(), description="Dataset card.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class TrainJob(Config):
-    """Prepare and encode one dataset, train one model on it and evaluate it; what is there is reused."""
+    """Prepare and encode one dataset, train one model on it and evaluate it; existing artifacts are reused."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
-        default=IngestConfig(), description="The dataset."
-    )
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     prepared: str | None = Field(
         None, description="Key of prepared arrays in the store, instead of the dataset."
     )
@@ -40,31 +35,31 @@ class TrainJob(Config):
     model: ModelConfig = Field(default=ModelConfig(), description="Trained part.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     def splits(self) -> set[Split]:
-        """The splits that this job cannot do without."""
+        """The splits that this job needs."""
         if self.model.family == "zero-shot":
             return {self.evaluation.split}
         return {"train", "val", self.evaluation.split}
 
 
 class SeedsJob(TrainJob):
-    """Train and evaluate with one or several seeds; all else is the same."""
+    """Train and evaluate with one or several seeds; everything else is the same."""
 
     seeds: int = Field(
         1,
         ge=1,
-        description="Trainings, with the seeds from training.seed on; several print mean and standard deviation.",
+        description="Number of trainings, with seeds from training.seed on; several print mean and standard deviation.",
     )
 
 
 class ModelJob(TrainJob):
-    """Measure a model: one that is there, or one that is trained first where it is not."""
+    """Measure a model from the store, or one that is trained first."""
 
     trained: str | None = Field(
         None,
-        description="Key of a model that is there, instead of all that describes one and its dataset.",
+        description="Key of a model in the store, instead of the settings of a model and its dataset.",
     )
 
     @model_validator(mode="after")
@@ -84,7 +79,7 @@ class ModelJob(TrainJob):
 
 
 class IndexJob(ModelJob):
-    """Index a dataset's embeddings, training the model first where it is not there."""
+    """Index a dataset's embeddings; the model is trained first if it does not exist."""
 
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
 
@@ -93,27 +88,27 @@ class IndexJob(ModelJob):
 
 
 class UpdateIndexJob(Config):
-    """Add photos of a dataset to an index that is there, delete some, or both, as a new version of it."""
+    """Add photos of a dataset to an index, delete photos from it, or both, as a new version of the index."""
 
     index: str = Field("index", description="Key of the index; the newest one by default.")
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+    dataset: IngestConfig = Field(
         default=IngestConfig(),
-        description="Photos to add; one with an id that is in the index replaces it. None when nothing is said of it.",
+        description="Photos to add; a photo whose id is in the index replaces the old one. Nothing is added by default.",
     )
     prepared: str | None = Field(
         None, description="Key of prepared arrays in the store to add, instead of a dataset."
     )
     split: Split | Literal["all"] = Field("all", description="Split of the dataset to add, or all of them.")
     delete: tuple[str, ...] = Field((), description="Ids of photos to delete, with their captions.")
-    delete_from: Path | None = Field(
-        None, description="File of ids of photos to delete, one a line; in a .jsonl each as a JSON string."
+    delete_from: Place | None = Field(
+        None, description="File of ids of photos to delete, one per line; in a .jsonl each as a JSON string."
     )
     compact: Literal["auto", "yes", "no"] = Field(
         "auto",
-        description="Build the index again from what is left: auto does when it is of more than 8 parts, or more than a "
-        "quarter of its photos are gone.",
+        description="Rebuild the index from what is left; auto rebuilds it when it has more than 8 parts or lost more than "
+        "a quarter of its photos.",
     )
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @field_validator("delete", mode="before")
     @classmethod
@@ -125,12 +120,12 @@ class UpdateIndexJob(Config):
 
     @property
     def adds(self) -> bool:
-        """Whether there is something to add."""
+        """Whether there are photos to add."""
         return self.prepared is not None or self.dataset != IngestConfig()
 
 
 class RobustnessJob(ModelJob):
-    """Attack a model, training it first where it is not there."""
+    """Attack a model; it is trained first if it does not exist."""
 
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
 
@@ -139,7 +134,7 @@ class RobustnessJob(ModelJob):
 
 
 class PoisonJob(TrainJob):
-    """Poison the training split, train every family on it again and again, and tell what it did."""
+    """Poison the training split, train every family on it repeatedly, and measure the effect."""
 
     families: tuple[Family, ...] = Field(FAMILIES, min_length=1, description="Model families to compare.")
     poison: PoisonConfig = Field(default=PoisonConfig(), description="Poisons and controls.")
@@ -153,24 +148,22 @@ class PoisonJob(TrainJob):
         return self
 
 
-class FineTuneJob(Config):
+class FinetuneJob(Config):
     """Adapt the encoders to one dataset; the result is an encoder by the name ``adapted:KEY``."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
-        default=IngestConfig(), description="The dataset."
-    )
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     prepared: str | None = Field(
         None, description="Key of prepared arrays in the store, instead of the dataset."
     )
     encoders: EncoderConfig = Field(default=EncoderConfig(), description="Encoders to adapt.")
-    finetune: FineTuneConfig = Field(default=FineTuneConfig(), description="How to adapt them.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    finetune: FinetuneConfig = Field(default=FinetuneConfig(), description="How to adapt them.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class EvaluateJob(Config):
-    """Evaluate a model that is there on any split of any dataset, or a dual encoder without training."""
+    """Evaluate a trained model on any split of any dataset, or a dual encoder without training."""
 
-    dataset: Annotated[IngestConfig, Parameter(name="*")] = Field(
+    dataset: IngestConfig = Field(
         default=IngestConfig(),
         description="The dataset; when none is given, the one that the model was trained on.",
     )
@@ -186,7 +179,7 @@ class EvaluateJob(Config):
     )
     prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @model_validator(mode="after")
     def _one_thing_is_evaluated(self) -> Self:
@@ -196,16 +189,16 @@ class EvaluateJob(Config):
 
 
 class ReportJob(Config):
-    """Write the report from artifacts that are there."""
+    """Write the report from existing artifacts."""
 
     models: tuple[str, ...] = Field(
         (), description="Keys of the models to report; the newest of every dataset and family when empty."
     )
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
-class PipelineConfig(Config):
+class PipelineJob(Config):
     """Everything from raw datasets to the report."""
 
     datasets: dict[str, IngestConfig] = Field(
@@ -223,7 +216,7 @@ class PipelineConfig(Config):
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @model_validator(mode="after")
     def _names_are_path_safe(self) -> Self:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mmer_core.config.base import Config, Split
+from mmer_core.base_config import Config, Split
 
 
 class EvaluationConfig(Config):

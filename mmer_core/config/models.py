@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.base_config import Config
 
 Family = Literal["separate", "joint", "zero-shot"]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")

@@ -1,35 +1,22 @@
 """Data poisoning: what is done to the training set, how often, and who looks for it."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.config.base import Config
-
-BackdoorName = Literal["backdoor", "clean-label"]
-CraftedName = Literal["collision", "bullseye"]
-ControlName = Literal["trigger-only", "shuffle"]
-DetectorName = Literal["deep-knn", "spectral", "clustering", "similarity"]
-CRAFTED: tuple[CraftedName, ...] = get_args(CraftedName)
-CONTROLS: tuple[ControlName, ...] = get_args(ControlName)
+from mmer_core.base_config import Config
+from mmer_core.named import chosen_from
+from mmer_core.poisoning.registry import CONTROLS, DETECTORS, POISON_ATTACKS, TRIGGERS
 
 
+@chosen_from(attacks=POISON_ATTACKS, controls=CONTROLS, trigger=TRIGGERS, detectors=DETECTORS)
 class PoisonConfig(Config):
     """Poisons that should make a model see one thing where there is another."""
 
-    attacks: tuple[BackdoorName | CraftedName, ...] = Field(
-        ("backdoor",),
-        min_length=1,
-        description="'backdoor': images with a trigger, labelled with the target (Gu et al. 2017) or captioned with it "
-        "(Carlini & Terzis 2022); 'clean-label': the trigger on images of the target, whose labels stay; 'collision': "
-        "images of the target, crafted so that the encoder takes them for other images (Shafahi et al. 2018); "
-        "'bullseye': the same, by the mean of several (Aghakhani et al. 2021).",
-    )
-    controls: tuple[ControlName, ...] = Field(
+    attacks: tuple[str, ...] = Field(("backdoor",), min_length=1, description="Attacks.")
+    controls: tuple[str, ...] = Field(
         ("trigger-only",),
-        description="What no attack may claim as its own, with as many poisons as the largest count: 'trigger-only': "
-        "the images of the backdoor under their own labels and captions; 'shuffle': flipped labels, or captions of "
-        "other images, without a trigger.",
+        description="What no attack may claim as its own, with as many poisons as the largest count.",
     )
     target: str | None = Field(
         None,
@@ -49,13 +36,7 @@ class PoisonConfig(Config):
         ge=1,
         description="Trainings of everything, with the seeds from training.seed on; they also draw the poisons.",
     )
-    trigger: Literal["pixels", "patch"] = Field(
-        "patch", description="Few single pixels at drawn places, or a checkerboard in the lower right corner."
-    )
-    trigger_size: int = Field(16, ge=1, description="Number of pixels, or side of the patch in pixels.")
-    trigger_opacity: float = Field(
-        1.0, gt=0, le=1, description="How much of the image the trigger covers; 1 for all."
-    )
+    trigger: str = Field("patch", description="Trigger of backdoors.")
     top: int = Field(
         10,
         ge=1,
@@ -69,21 +50,11 @@ class PoisonConfig(Config):
         description="Crafted poisons: image encoder to craft with, at the models' input size; the models' own by "
         "default, another one to see what transfers.",
     )
-    iterations: int = Field(200, ge=1, description="Crafted poisons: gradient steps.")
-    eps: int | None = Field(
-        None, ge=1, le=255, description="Crafted poisons: largest change of a value in gray levels; none by default "
-        "for 'collision' (as in its paper), 25 for 'bullseye'.",
-    )  # fmt: skip
-    opacity: float = Field(
-        0.0, ge=0, lt=1, description="'collision': opacity of the target as a watermark on its poisons."
-    )
     shard_size: int = Field(16, ge=1, description="Poisons crafted in one shard (resume unit).")
-    detectors: tuple[DetectorName, ...] = Field(
+    detectors: tuple[str, ...] = Field(
         (),
         description="Who looks for the poisons of the largest count; what is flagged is left out and the models are "
-        "trained once more. 'deep-knn': neighbours disagree (Peri et al. 2020); 'spectral': direction of largest "
-        "variance (Tran et al. 2018); 'clustering': the smaller of two clusters (Chen et al. 2018); 'similarity': image "
-        "and text do not match.",
+        "trained once more.",
     )
     flagged: float = Field(
         0.05, gt=0, lt=1, description="Share of the training set that a detector may flag at most."

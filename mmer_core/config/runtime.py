@@ -3,25 +3,25 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from cyclopts import Parameter
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from mmer_core.config.base import Config
+from mmer_core.base_config import Config
+from mmer_core.paths import Place, given
 
 
 class RuntimeConfig(Config):
     """Where and how fast; nothing here changes a result beyond floating-point rounding."""
 
-    store: str = Field(
+    store: Annotated[str, BeforeValidator(given)] = Field(
         ".mmer/store", description="Artifact store: a folder, file:///…, or s3://bucket/prefix."
     )
-    work: Path = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
+    work: Place = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
     cache_gb: float = Field(
         20.0,
         ge=0,
         le=1e9,
-        description="Room for artifacts fetched from S3, in GB; beyond it those that no process uses are removed, "
-        "least recently used first.",
+        description="Space for artifacts fetched from S3, in GB; beyond it unused ones are removed, least recently used "
+        "first.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
@@ -40,17 +40,17 @@ class RuntimeConfig(Config):
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
     compile: bool = Field(
         False,
-        description="Compile training steps with torch.compile; without a compiler mmer says so and goes on.",
+        description="Compile training steps with torch.compile; without a compiler a warning is printed and training continues.",
     )
-    logs: Path | None = Field(
+    logs: Place | None = Field(
         None,
-        description="Folder for training curves and throughput as TensorBoard reads them, one folder in it a "
-        "training; none are kept without it (history.csv in the model has the curves in any case).",
+        description="Folder for training curves and throughput in TensorBoard's format, one subfolder per training; not "
+        "written by default (history.csv in the model always has the curves).",
     )
     checkpoint_seconds: float = Field(
         10.0,
         ge=0,
-        description="Least time between two checkpoints of a training; 0 for one after every epoch.",
+        description="Minimum time between two checkpoints of a training; 0 writes one after every epoch.",
     )
 
     @model_validator(mode="after")
@@ -69,7 +69,7 @@ class RuntimeConfig(Config):
         return self
 
     def for_worker(self, sharing: int) -> Self:
-        """The same for a shard in another process, of which ``sharing`` run in that process at a time.
+        """The settings for a shard in another process, where ``sharing`` shards run at the same time.
 
         Local paths are absolute, since that process may work in another folder.
         """
@@ -80,9 +80,3 @@ class RuntimeConfig(Config):
         }
         store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
         return self.model_copy(update={"store": store, "workers": sharing, **here})
-
-
-# On the command line these are --store, --device, ...: not worth a prefix.
-
-
-Runtime = Annotated[RuntimeConfig, Parameter(name="*")]

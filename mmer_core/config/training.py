@@ -1,13 +1,19 @@
-"""Training the heads, and adapting encoders."""
+"""Training the heads."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Self
 
 from pydantic import Field
 
-from mmer_core.config.base import Config
+from mmer_core.base_config import Config
+from mmer_core.encoders.config import FinetuneConfig
+from mmer_core.named import chosen_from
+from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 
 
+@chosen_from(
+    categories=CATEGORY_OBJECTIVES, continuous=CONTINUOUS_OBJECTIVES, contrastive=CONTRASTIVE_OBJECTIVES
+)
 class TrainingConfig(Config):
     """The training loop."""
 
@@ -50,30 +56,17 @@ class TrainingConfig(Config):
         description="Decay of the exponential moving average of the weights, which is what is validated and kept; "
         "0 for the weights as they are.",
     )
-    categories: Literal["bce", "focal", "asymmetric", "weighted_mse"] = Field(
-        "bce", description="Objective of the emotion categories."
-    )
-    continuous: Literal["smooth_l1", "margin_l2"] = Field(
-        "smooth_l1", description="Objective of valence, arousal and dominance."
-    )
-    category_weights: Literal["mean", "static", "dynamic"] = Field(
-        "dynamic",
-        description="Weights of the categories in weighted_mse: all the same, or more for the rare ones of "
-        "the training split (static) or of the batch (dynamic).",
-    )
-    contrastive: Literal["infonce", "siglip", "triplet", "cosine_margin"] = Field(
-        "infonce", description="Objective that aligns image and text."
+    categories: str = Field("bce", description="Objective of the emotion categories.")
+    continuous: str = Field("smooth_l1", description="Objective of valence, arousal and dominance.")
+    contrastive: str | None = Field(
+        None,
+        description="Objective that aligns image and text; infonce for emotion datasets, grouped_infonce for captioned "
+        "ones.",
     )
     temperature: float | None = Field(
         None,
         ge=0.01,
         description="Temperature of the contrastive objective, held all through training; learned when not given.",
-    )
-    hardness: float = Field(
-        0.0,
-        ge=0,
-        description="Captioned datasets, infonce: the closer a negative, the more it counts, by the power of this; "
-        "0 for all the same.",
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(
@@ -94,9 +87,9 @@ class TrainingConfig(Config):
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 
-    def filled(self, defaults: Mapping[str, float]) -> "TaskTraining":
+    def filled(self, defaults: Mapping[str, Any]) -> "TaskTraining":
         """The same with what was left open filled in."""
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        given = {name: value for name, value in self if value is not None}
         return TaskTraining(**{**defaults, **given})
 
 
@@ -107,39 +100,10 @@ class TaskTraining(TrainingConfig):
     patience: int
     batch_size: int
     learning_rate: float
+    contrastive: str = "infonce"
 
-
-class FineTuneConfig(Config):
-    """Adapting an encoder's own weights to a dataset, before its features are cached."""
-
-    method: Literal["lora", "last"] = Field(
-        "lora",
-        description="'lora': low-rank additions to the attention (Hu et al. 2021); 'last': the last block and what "
-        "comes after it.",
-    )
-    towers: Literal["both", "image", "text"] = Field(
-        "both", description="Encoders to adapt; the other stays as it is."
-    )
-    rank: int = Field(8, ge=1, description="Rank of the additions of lora.")
-    alpha: float = Field(16.0, gt=0, description="The additions of lora are scaled by alpha / rank.")
-    targets: tuple[str, ...] = Field(
-        (),
-        description="Names of the linear layers that lora adds to; by default an attention's queries and values.",
-    )
-    epochs: int = Field(
-        3, ge=1, description="Passes over the training split; the best by validation is kept."
-    )
-    batch_size: int = Field(64, ge=2, description="Samples a step.")
-    learning_rate: float = Field(
-        1e-4, gt=0, le=1e6, description="Peak learning rate of AdamW (cosine decay)."
-    )
-    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
-    seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
-
-    def training(self) -> TaskTraining:
-        """The same as parameters of the training loop."""
-        fields = self.model_dump(
-            include={"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
-        )
-        return TaskTraining(**fields, patience=self.epochs)
+    @classmethod
+    def of_finetuning(cls, config: FinetuneConfig) -> Self:
+        """The loop that adapts encoders."""
+        shared = {"epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "seed"}
+        return cls(**config.model_dump(include=shared), patience=config.epochs)

@@ -1,12 +1,16 @@
 """TOML, YAML and JSON to plain fields in a child process, with bounded size, depth and alias expansion.
 
+The command decides whether a field is a number: numbers, dates and words such as ``no`` are kept as written, so that a
+name like ``003`` stays a name.
+
 The parsers are pure Python and do not crash, but some 64 kB inputs cost `tomllib` gigabytes and PyYAML minutes.
 """
 
+import json
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -36,7 +40,7 @@ def fields(path: Path) -> Iterator[dict[str, Any]]:
     except RecursionError:
         raise ValueError("lists or tables lie too deep inside each other") from None
     _bound(found)
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not found:
         raise ValueError("it holds no fields; write name: value or the like")
     yield found
 
@@ -48,8 +52,17 @@ def _text(content: bytes) -> str:
     return "".join(text.lines)
 
 
+_RESOLVED = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+"""What a plain word may be besides text."""
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML that rejects duplicate keys, of which PyYAML would silently keep the last."""
+    """YAML that rejects duplicate keys (PyYAML silently keeps the last) and reads plain words as text or null."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, form) for tag, form in resolvers if tag in _RESOLVED]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -64,6 +77,15 @@ class _Loader(yaml.SafeLoader):
 
 def _yaml(text: str) -> Any:
     return yaml.load(text, _Loader)  # safe: the loader derives from SafeLoader
+
+
+def _toml(text: str) -> Any:
+    return tomllib.loads(text, parse_float=str)
+
+
+def _json(text: str) -> Any:
+    strict_json.parse(text)
+    return json.loads(text, parse_float=str, parse_int=str)
 
 
 def _bound(content: Any) -> None:
@@ -85,8 +107,8 @@ def _bound(content: Any) -> None:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    ".toml": tomllib.loads,
+    ".toml": _toml,
     ".yaml": _yaml,
     ".yml": _yaml,
-    ".json": strict_json.parse,
+    ".json": _json,
 }

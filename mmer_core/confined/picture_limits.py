@@ -1,6 +1,17 @@
 """Limits on external pictures and on the cost of decoding them, shared by parent and child."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
+}
+"""File suffixes of each format, by which photos are found in a folder; the content decides how a file is read."""
+
+FORMATS = tuple(SUFFIXES)
 """The only formats that are opened, by Pillow's names; some of the others (EPS, WMF) start external programs."""
 
 MAX_PIXELS = 2**26

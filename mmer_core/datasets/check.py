@@ -7,9 +7,9 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from mmer_core.config import IngestConfig
 from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets.cells import printable
+from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.flickr_captions import read_captions
 from mmer_core.datasets.flickr_splits import assign

@@ -17,16 +17,22 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
+from mmer_core.confined.picture_limits import SUFFIXES
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.errors import DatasetError
 from mmer_core.text_lines import Text, read_lines
 
+TABLES = (".csv", ".tsv")
+"""Suffixes of tables, where files of plain text are accepted too."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _HEADER_LINES = 20
 _SEEN = 80
 _EXCEL = re.compile(r"sep=.\s*", re.IGNORECASE)
 """A first line that spreadsheets write to declare the delimiter; the header shows the same."""
-_PICTURE = re.compile(r"\.(jpe?g|png|webp|bmp|gif|tiff?)\s*$", re.IGNORECASE)
+_PICTURE = re.compile(
+    rf"({'|'.join(re.escape(suffix) for suffixes in SUFFIXES.values() for suffix in suffixes)})\s*$",
+    re.IGNORECASE,
+)
 
 
 class Record(NamedTuple):
@@ -66,19 +72,21 @@ def read_table(
     usable: Callable[[Collection[str]], bool],
     *,
     start: int = 0,
+    name: str = "",
     files: str = "",
     joined_to: str = "",
 ) -> Table:
     """Read a table with the delimiter under which its header is usable.
 
     Args:
+        name: File name; in a ``.tsv`` tabs come first, otherwise the delimiter that gives the most columns.
         usable: Whether a header with these names (in lower case) has all required columns.
         start: Number of lines before the header.
         files: Name of the column with picture names, if any; a line with a picture name there is taken as a row.
         joined_to: If this is the last column, surplus cells are joined to it, because caption files without quotes
             are common.
     """
-    names, delimiter, first, fits = _header(text.lines, start, usable)
+    names, delimiter, first, fits = _header(text.lines, start, usable, tabs=name.lower().endswith(".tsv"))
     if not fits:
         return Table(names, usable=False, seen=_seen(text.lines, start), records=iter(()))
     lowered = [name.lower() for name in names]
@@ -149,7 +157,7 @@ class _Shape:
 
 
 def _header(
-    lines: list[str], start: int, usable: Callable[[Collection[str]], bool]
+    lines: list[str], start: int, usable: Callable[[Collection[str]], bool], *, tabs: bool
 ) -> tuple[tuple[str, ...], str, int, bool]:
     """The header's names, the delimiter, the index of the first line below it, and whether it is usable."""
     while start < len(lines) and (not lines[start].strip() or _EXCEL.fullmatch(lines[start])):
@@ -162,7 +170,7 @@ def _header(
         except csv.Error:
             continue
         fits = usable([name.lower() for name in names])
-        if (fits, len(names)) > (best[3], len(best[0])):
+        if (fits, tabs and delimiter == "\t", len(names)) > (best[3], tabs and best[1] == "\t", len(best[0])):
             best = names, delimiter, start + reader.line_num, fits
     return best
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmer_core.config import IngestConfig
 from mmer_core.datasets.archives import unpacked
+from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import read_flickr8k

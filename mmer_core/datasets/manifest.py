@@ -39,6 +39,11 @@ from mmer_core.text_lines import DAMAGED
 _RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
 """Column names that a manifest cannot add to ``<split>.csv``."""
 
+_NO_LABELS = (
+    "there is no sound row of train, from which labels are taken: mark rows as train in the column split, or declare the "
+    'labels in a first line such as # {"labels": ["happy", "sad"]}'
+)
+
 Problem = tuple[str, str]
 
 
@@ -59,8 +64,6 @@ def read_manifest(path: Path) -> RawDataset:
     places = ImagePlaces(path.parent)
     splits = generated_splits(places, rows) if generated else [given_split(row) for row in rows]
     reader = _Reader(places, rows, splits, declaration, labelled=labelled)
-    for row, split in zip(rows, splits, strict=True):
-        reader.read(row, split)
     reader.drop_texts_unseen_in_train()
     source = "labels declared" if declaration.labels else "labels from train"
     protocol = ("splits generated" if generated else "splits given") + (f", {source}" if labelled else "")
@@ -108,27 +111,25 @@ class _Reader:
         self.places, self.declaration = places, declaration
         self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
-        self.labels = declaration.labels or ()
-        if labelled and not declaration.labels:
-            named = (self._named(row) for row, split in zip(rows, splits, strict=True) if split == "train")
-            self.labels = tuple(sorted({label for labels in named for label in labels}))
-        if not labelled:
-            self.labels = ()
+        self.places_of_ids: dict[str, str] = {}
+        # Found before the label set is known: what is refused gives no labels.
+        self.problems = [list(self._problems(row, split)) for row, split in zip(rows, splits, strict=True)]
+        self.labels = (declaration.labels or self._labels_of_train(rows, splits)) if labelled else ()
         self.known = KnownLabels(self.labels, declaration.separator)
         alike = [] if declaration.labels else self.known.alike()
         self.notes = [Quarantined("", "", SIMILAR_LABELS, detail) for detail in alike]
         self.notes += _reserved(rows)
-        self.seen: dict[str, str] = {}
         self.samples: list[Sample] = []
         self.quarantined: list[Quarantined] = []
+        for row, split, problems in zip(rows, splits, self.problems, strict=True):
+            self._read(row, split, [*problems, *self._unknown_labels(row, split)])
 
-    def read(self, row: Row, split: str) -> None:
+    def _read(self, row: Row, split: str, problems: list[Problem]) -> None:
         identity = row.fields.get("id", "")
         texts = [text for text in row.texts if is_given(text)]
         if len(texts) < len(row.texts):
             empty = Quarantined(split, identity, "caption_empty", f"{row.where}: an empty text")
             self.quarantined += [empty] * (len(row.texts) - len(texts))
-        problems = list(self._problems(row, identity, split))
         if problems:
             detail = f"{row.where}: " + "; ".join(detail for _, detail in problems)
             self.quarantined.append(Quarantined(split, identity or row.where, problems[0][0], detail))
@@ -162,14 +163,20 @@ class _Reader:
                 self.quarantined.append(Quarantined(sample.split, sample.id, "caption_not_in_train", detail))
             self.samples[place] = Sample(**(vars(sample) | {"texts": ()}))
 
-    def _problems(self, row: Row, identity: str, split: str) -> Iterator[Problem]:
+    def _labels_of_train(self, rows: list[Row], splits: list[str]) -> tuple[str, ...]:
+        found = zip(rows, splits, self.problems, strict=True)
+        kept = (self._named(row) for row, split, problems in found if split == "train" and not problems)
+        return tuple(sorted({label for labels in kept for label in labels}))
+
+    def _problems(self, row: Row, split: str) -> Iterator[Problem]:
+        """What is wrong with a row, apart from labels that are not in the set."""
         if row.problem:
             yield "malformed_row", row.problem
             return
-        if not identity:
+        if not (identity := row.fields.get("id", "")):
             yield "no_id", "no id"
-        elif self.seen.setdefault(identity, row.where) != row.where:
-            yield "duplicate_id", f"id {identity!r} stands in {self.seen[identity]} already"
+        elif (first := self.places_of_ids.setdefault(identity, row.where)) != row.where:
+            yield "duplicate_id", f"id {identity!r} stands in {first} already"
         if split not in SPLITS:
             yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
         place = self.places.find(image_of(row))
@@ -187,11 +194,21 @@ class _Reader:
         named = self._named(row)
         if not named:
             yield "no_label", "no label"
-        known = "the declared labels" if self.declaration.labels else "the labels of train"
-        if unknown := self.known.unknown(named, known):
-            yield "unknown_label", unknown
         if len(named) > 1 and not self.declaration.multi_label:
             yield "several_labels", f"{len(named)} labels in a single-label dataset"
+
+    def _unknown_labels(self, row: Row, split: str) -> Iterator[Problem]:
+        declared = bool(self.declaration.labels)
+        # Of a row of train that is kept the labels are in the set, and of another one they are not what is wrong.
+        if self.task == "retrieval" or row.problem or (split == "train" and not declared):
+            return
+        named = self._named(row)
+        if named and not self.labels:
+            yield "unknown_label", _NO_LABELS
+        elif unknown := self.known.unknown(
+            named, "the declared labels" if declared else "the labels of train"
+        ):
+            yield "unknown_label", unknown
 
     def _rating_problems(self, row: Row) -> Iterator[Problem]:
         if not self.rated:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from mmer_core.config import Config
+from mmer_core.base_config import Config
 from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.cells import CELL_LIMIT, flaws
 from mmer_core.datasets.delimited import Record, read_table

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import torch
 
-from mmer_core.config import IngestConfig
 from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
+from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader

@@ -159,5 +159,9 @@ class Prepared:
         """Raises `DatasetError` when the split has no samples."""
         if not self.card.counts.get(name):
             present = ", ".join(split for split, count in self.card.counts.items() if count)
-            raise DatasetError(f"dataset {self.card.name} has no split {name!r}; it has {present}")
+            raise DatasetError(
+                f"dataset {self.card.name} has no split {name!r}; it has {present}: mark samples as {name} (in a manifest "
+                "in the column split), or ask for another split where one can be chosen (--evaluation.split, --attack.split, "
+                "--index.split)"
+            )
         return PreparedSplit(self.folder, name, self.card)

@@ -1,4 +1,4 @@
-"""Frozen image and text encoders by name, each with the preprocessing its weights were trained with."""
+"""Frozen image and text encoders by name, each with the preprocessing that its weights were trained with."""
 
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.registry import encoder_identity, load_image_encoder, load_text_encoder

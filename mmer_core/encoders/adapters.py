@@ -1,9 +1,9 @@
-"""Adapters: the few weights of an encoder that were tuned on a dataset, kept apart from all that were not.
+"""Adapters: the few weights of an encoder that were tuned on a dataset, stored apart from the unchanged ones.
 
 Low-rank adaptation is that of Hu et al. 2021, https://arxiv.org/abs/2106.09685, by the library peft: a linear layer
-``W`` becomes ``W + alpha / rank * B A`` with ``B`` zero at the start, so an encoder starts as it was.
+``W`` becomes ``W + alpha / rank * B A`` with ``B`` initialised to zero, so tuning starts from the original encoder.
 
-An adapter folder holds ``adapter.json`` (an `AdapterSpec`) and ``<modality>.safetensors`` of every adapted tower.
+An adapter folder holds ``adapter.json`` (an `AdapterSpec`) and ``<modality>.safetensors`` for every adapted tower.
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mmer_core.config import Config, EncoderConfig, FineTuneConfig
+from mmer_core.base_config import Config
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.config import EncoderConfig, FinetuneConfig
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 
@@ -26,7 +27,7 @@ _ATTENTION = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin", "qkv")
 
 
 class AdapterSpec(Config):
-    """What is needed to apply an adapter to its encoders again."""
+    """What is needed to apply an adapter to its encoders."""
 
     method: Literal["lora", "last"]
     rank: int
@@ -34,15 +35,15 @@ class AdapterSpec(Config):
     parts: dict[Modality, tuple[str, ...]] = Field(
         description="By adapted tower: the linear layers with low-rank additions, or the tuned parameters."
     )
-    encoders: EncoderConfig = Field(description="The encoders as they were.")
-    identities: dict[Modality, dict[str, str]] = Field(description="What decides their features.")
+    encoders: EncoderConfig = Field(description="The original encoders.")
+    identities: dict[Modality, dict[str, str]] = Field(description="Identity of the encoders, by modality.")
     similarity: tuple[float, float] | None = Field(
         None, description="Logarithm of the learned scale, and bias, of a dual encoder."
     )
 
     @classmethod
     def read(cls, folder: Path) -> "AdapterSpec":
-        """Raises `EncoderError` when the folder is no adapter."""
+        """Raises `EncoderError` if the folder is not an adapter."""
         try:
             return cls.model_validate_json((folder / ADAPTER_FILE).read_text())
         except (OSError, ValidationError):
@@ -51,7 +52,7 @@ class AdapterSpec(Config):
             ) from None
 
     def identity(self, folder: Path, modality: Modality) -> dict[str, str]:
-        """What decides the features of a tower: its base's identity and the digest of the tuned weights."""
+        """What determines a tower's features: its base's identity and the digest of the tuned weights."""
         if modality not in self.parts:
             return self.identities[modality]
         base = {f"base.{name}": value for name, value in self.identities[modality].items()}
@@ -64,11 +65,11 @@ class AdapterSpec(Config):
         }
 
 
-def adapt(encoder: ImageEncoder | TextEncoder, config: FineTuneConfig) -> tuple[str, ...]:
-    """Open an encoder for tuning: only the adapted parameters require gradients; returns `AdapterSpec.parts`.
+def adapt(encoder: ImageEncoder | TextEncoder, config: FinetuneConfig) -> tuple[str, ...]:
+    """Make an encoder tunable: only the adapted parameters require gradients; returns `AdapterSpec.parts`.
 
     Raises:
-        EncoderError: The encoder has nothing that the method could adapt, or peft is not installed.
+        EncoderError: The encoder has no layer that the method can adapt, or peft is not installed.
     """
     used = _used_parameters(encoder)
     if config.method == "last":
@@ -126,7 +127,7 @@ def apply_tower(
 
 
 def _open(module: nn.Module, method: str, parts: Iterable[str], rank: int, alpha: float) -> None:
-    """Require gradients of exactly the adapted parameters, adding those of lora."""
+    """Require gradients of exactly the adapted parameters; adds low-rank layers for lora."""
     module.requires_grad_(False)
     if method == "last":
         names = set(parts)
@@ -144,7 +145,7 @@ def _open(module: nn.Module, method: str, parts: Iterable[str], rank: int, alpha
 
 
 def _used_parameters(encoder: ImageEncoder | TextEncoder) -> list[str]:
-    """The parameters that features depend on; a dual encoder's other tower lies in the same module."""
+    """The parameters that influence the features; a dual encoder's other tower is part of the same module."""
     module = encoder.module.requires_grad_(True)
     if isinstance(encoder, ImageEncoder):
         output: Tensor = module(torch.zeros(1, 3, *encoder.size, device=encoder.device))
@@ -157,7 +158,7 @@ def _used_parameters(encoder: ImageEncoder | TextEncoder) -> list[str]:
 
 
 def _last_block(encoder: ImageEncoder | TextEncoder, used: list[str]) -> tuple[str, ...]:
-    """The used parameters from the last block of the longest stack of blocks on."""
+    """The used parameters from the last block of the longest stack of blocks onwards."""
     stacks = {
         name: len(module)
         for name, module in encoder.module.named_modules()

@@ -1,4 +1,4 @@
-"""What differs between the architectures of transformers: which class to load and where its features are.
+"""Differences between the architectures of transformers: which class to load, and how to get its features.
 
 CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020), SigLIP (Zhai et al. 2023,
 https://arxiv.org/abs/2303.15343), SigLIP 2 (Tschannen et al. 2025, https://arxiv.org/abs/2502.14786), BLIP (Li et
@@ -12,15 +12,15 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-# Read their answer off the last position, and were trained on texts padded to full length, unmasked.
+# Their output is that of the last position, and they were trained on texts padded to full length without a mask.
 _PADDED = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
-# Text towers on their own, with one trained answer a text; a mean of their tokens was never trained.
+# Single text towers with one trained output per text; the mean of their tokens was never trained.
 _POOLED_TEXT = ("clip_text_model", "siglip_text_model", "siglip2_text_model")
 _NAFLEX = ("siglip2", "siglip2_vision_model")
 
 
 def model_class(config: Any) -> Any:
-    """The class to load: `AutoModel` would drop a single tower's projection, and BLIP's retrieval heads."""
+    """The class to load: `AutoModel` would drop the projection of a single tower, and BLIP's retrieval heads."""
     name = str(next(iter(getattr(config, "architectures", None) or ()), ""))
     if name.endswith("ModelWithProjection") or name == "BlipForImageTextRetrieval":
         return getattr(transformers, name, transformers.AutoModel)
@@ -28,8 +28,8 @@ def model_class(config: Any) -> Any:
 
 
 def image_features(model: Any, pixels: Tensor) -> Tensor:
-    """``(B, 3, H, W)`` normalised pixels to ``(B, D)``: projected by a dual encoder, else pooled, else the class token."""
-    if hasattr(model, "vision_proj"):  # BLIP for retrieval, which has no method of its own for this
+    """``(B, 3, H, W)`` normalised pixels to ``(B, D)``: a dual encoder's projection, or pooled, or the class token."""
+    if hasattr(model, "vision_proj"):  # BLIP for retrieval has no method for this
         return model.vision_proj(model.vision_model(pixel_values=pixels).last_hidden_state[:, 0])
     inputs: dict[str, Tensor] = {"pixel_values": pixels}
     if model.config.model_type in _NAFLEX:
@@ -62,12 +62,12 @@ def patch_states(model: Any, pixels: Tensor) -> Tensor:
     rows, columns = pixels.shape[-2] // patch, pixels.shape[-1] // patch
     if states.shape[1] < rows * columns:
         raise ValueError(f"{type(tower).__name__} has fewer states than patches")
-    # The class token and what registers there are stand first.
+    # The class token and register tokens, if any, come first.
     return states[:, -rows * columns :].transpose(1, 2).unflatten(2, (rows, columns))
 
 
 def text_features(model: Any, tokens: dict[str, Tensor]) -> Tensor:
-    """Tokens to ``(B, D)``: projected by a dual encoder, else pooled by a dual encoder's tower, else the mean token."""
+    """Tokens to ``(B, D)``: a dual encoder's projection, or its tower's pooled output, or the mean token."""
     if hasattr(model, "text_proj"):  # BLIP for retrieval
         return model.text_proj(model.text_encoder(**tokens).last_hidden_state[:, 0])
     if hasattr(model, "get_text_features"):
@@ -83,12 +83,12 @@ def text_features(model: Any, tokens: dict[str, Tensor]) -> Tensor:
 
 
 def reads_padding(config: Any) -> bool:
-    """Whether texts must be padded to full length, without a mask."""
+    """Whether texts must be padded to full length without a mask."""
     return config.model_type in _PADDED
 
 
 def positions(model: nn.Module) -> int:
-    """The longest text in tokens. RoBERTa-like models count positions from behind their padding index."""
+    """Maximal length of a text in tokens. RoBERTa-like models count positions from after their padding index."""
     config: Any = model.config
     config = getattr(config, "text_config", config)
     skipped = [
@@ -102,8 +102,8 @@ def positions(model: nn.Module) -> int:
 
 
 def native_side(processor: Any) -> int | None:
-    """Side in pixels of the square that a processor ends with, where it names one."""
-    if getattr(processor, "max_num_patches", None):  # SigLIP 2 of any aspect ratio, given a square
+    """Side in pixels of the square that a processor outputs, if it has one."""
+    if getattr(processor, "max_num_patches", None):  # SigLIP 2 for any aspect ratio, here used with a square
         return int(processor.patch_size * math.isqrt(processor.max_num_patches))
     size = (processor.crop_size if getattr(processor, "do_center_crop", False) else None) or processor.size
     for key in ("height", "shortest_edge"):
@@ -122,7 +122,7 @@ def _vision(config: Any) -> Any:
 
 
 def _patches(pixels: Tensor, patch: int) -> dict[str, Tensor]:
-    """``(B, 3, H, W)`` to the ``(B, P, patch * patch * 3)`` patches that SigLIP 2 takes in place of pixels."""
+    """``(B, 3, H, W)`` to the ``(B, P, patch * patch * 3)`` patches that SigLIP 2 reads instead of pixels."""
     batch, channels, height, width = pixels.shape
     if height % patch or width % patch:
         raise ValueError(f"the side must be a multiple of {patch}")

@@ -1,4 +1,4 @@
-"""What an encoder is: frozen weights that never travel without their preprocessing."""
+"""Encoders: frozen weights, always together with their preprocessing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ Tokenize = Callable[[list[str]], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels in 0..255 become the numbers that the weights were trained on: ``(x - mean) / std``.
+    """Normalisation of pixels in 0..255 to the range that the weights were trained on: ``(x - mean) / std``.
 
     Attributes:
         size: Side of the square input, in pixels.
         mean, std: Per channel (RGB), on the 0..255 scale.
-        interpolation: How other images are resized to the input.
+        interpolation: How images of other sizes are resized to the input.
     """
 
     size: int
@@ -47,9 +47,9 @@ class ImageEncoder:
     """A frozen network that maps pixels to features.
 
     Args:
-        name: The name it was loaded by.
+        name: The name under which it was loaded.
         module: Maps normalised ``(B, 3, H, W)`` float32 to ``(B, D)``.
-        preprocessing: Belongs to the weights of ``module``.
+        preprocessing: The preprocessing that belongs to the weights of ``module``.
         width: ``D``.
 
     Attributes:
@@ -79,7 +79,7 @@ class ImageEncoder:
         """Resize ``(B, H', W', 3)`` uint8 to this encoder's input, as uint8 (antialiased)."""
         if images.shape[1:3] == self.size:
             return images
-        # A copy, because torch refuses to look at read-only memory maps without a warning.
+        # Copy, because torch warns about read-only memory maps.
         chw = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
         small = resize(chw, list(self.size), interpolation=self.preprocessing.interpolation, antialias=True)
         return small.permute(0, 2, 3, 1).contiguous().numpy()
@@ -95,14 +95,14 @@ class ImageEncoder:
             return self.module(self.normalise(images)).float()
 
     def normalise(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
-        """``(B, H, W, 3)`` uint8 to what ``module`` takes, on the device; raises as `encode` does."""
+        """``(B, H, W, 3)`` uint8 to the input of ``module`` on the device; raises as `encode` does."""
         pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
         if pixels.dtype != torch.uint8 or pixels.shape[1:] != (*self.size, 3):
             raise ValueError(
                 f"{self.name} encodes uint8 images of shape {(*self.size, 3)}, "
                 f"but got {pixels.dtype} of shape {tuple(pixels.shape[1:])}"
             )
-        # NHWC memory seen as NCHW is exactly the channels-last layout: no copy is made.
+        # NHWC memory viewed as NCHW is exactly the channels-last layout, so nothing is copied.
         return self.scale(pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float())
 
 
@@ -110,7 +110,7 @@ class TextEncoder:
     """A frozen network that maps texts to features.
 
     Args:
-        name: The name it was loaded by.
+        name: The name under which it was loaded.
         module: Maps the tokenizer's tensors to ``(B, D)``.
         tokenize: Texts to padded, truncated tensors.
         width: ``D``.
@@ -129,9 +129,9 @@ class TextEncoder:
         return self
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """The tensors ``(len(texts), L)`` that ``module`` takes, padded and truncated, on the device.
+        """The input tensors ``(len(texts), L)`` of ``module``, padded and truncated, on the device.
 
-        Texts are read as one line with single blanks: some tokenizers have tokens for line breaks and more blanks.
+        White space is collapsed to single blanks first, because some tokenizers have tokens for line breaks and runs.
         """
         lines = [tidy(text) for text in texts]
         return {name: tensor.to(self.device) for name, tensor in self.tokenize(lines).items()}
@@ -140,8 +140,8 @@ class TextEncoder:
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
         """Encode texts to ``(len(texts), D)`` float32 on the CPU.
 
-        Texts are batched by length, because padding is paid for like text, and a text that stands there
-        several times is read once; the order of the result is that of the input.
+        Texts are batched by length, because padding costs as much as text, and repeated texts are encoded
+        once; the result is in the order of the input.
         """
         texts = [tidy(text) for text in texts]
         distinct = sorted(set(texts), key=lambda text: (len(text), text))

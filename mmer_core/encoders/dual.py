@@ -1,4 +1,4 @@
-"""Dual encoders: an image tower and a text tower whose features were pre-trained to be compared."""
+"""Dual encoders: an image tower and a text tower that were pre-trained jointly for comparable features."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from mmer_core.encoders import huggingface
 from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.errors import EncoderError
 
-# Where a dual encoder keeps no temperature of its own, that which CLIP's training starts from.
+# For dual encoders without a temperature: the initial value of CLIP's training.
 _START = 1 / 0.07
 
 
@@ -23,7 +23,7 @@ class Similarity:
 
 
 def dual_similarity(image: str, text: str) -> Similarity:
-    """The similarity of two towers of one dual encoder, from its weights; CLIP's initial one where it has none.
+    """The similarity of the two towers of a dual encoder, from its weights; CLIP's initial one if it has none.
 
     Args:
         image, text: Names of the encoders.

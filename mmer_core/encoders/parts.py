@@ -1,7 +1,7 @@
-"""``regions:<image encoder>`` and ``tokens:<text encoder>``: what an encoder says of parts, before it pools them.
+"""``regions:<image encoder>`` and ``tokens:<text encoder>``: features of parts, before the encoder pools them.
 
 A model that reads them pools by learned attention, see `mmer_core.models.layers.AttentionPool`. The parts of one
-input lie side by side in one row ``(parts * D)``, so that features stay matrices; a part that is not there is zeros.
+input are concatenated in one row ``(parts * D)``, so that features stay matrices; missing parts are zeros.
 """
 
 from typing import Any
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmer_core.config import bare_name
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.config import bare_name
 from mmer_core.errors import EncoderError
 
 GRID = 4
-"""Rows and columns of the regions that an image is divided into."""
+"""Rows and columns of the grid of regions."""
 TOKENS = 32
-"""Tokens of a text that are kept, from its beginning; a caption of Flickr8k has 14 on average."""
+"""Number of leading tokens to keep; a caption of Flickr8k has 14 on average."""
 
 
 class Regions(nn.Module):
@@ -38,7 +38,7 @@ class Regions(nn.Module):
 
 
 class Tokens(nn.Module):
-    """A transformer's token states to ``(B, TOKENS * D)``: longer texts are cut, padding is zeros."""
+    """A transformer's token states to ``(B, TOKENS * D)``: longer texts are truncated, padding is zeros."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -51,10 +51,10 @@ class Tokens(nn.Module):
 
 
 def by_region(encoder: ImageEncoder) -> ImageEncoder:
-    """The encoder with `Regions` in place of its pooling; ``GRID * GRID`` times as wide.
+    """The encoder with `Regions` instead of its pooling; ``GRID * GRID`` times as wide.
 
     Raises:
-        EncoderError: The encoder has no feature map that mmer knows of.
+        EncoderError: The encoder has no accessible feature map.
     """
     side = encoder.preprocessing.size
     try:
@@ -70,10 +70,10 @@ def by_region(encoder: ImageEncoder) -> ImageEncoder:
 
 
 def by_token(encoder: TextEncoder) -> TextEncoder:
-    """The encoder with `Tokens` in place of its pooling; ``TOKENS`` times as wide.
+    """The encoder with `Tokens` instead of its pooling; ``TOKENS`` times as wide.
 
     Raises:
-        EncoderError: The encoder gives no states of single tokens, as the text tower of a dual encoder.
+        EncoderError: The encoder has no token states, as the text tower of a dual encoder.
     """
     model = transformer(encoder)
     if model is None:
@@ -82,17 +82,17 @@ def by_token(encoder: TextEncoder) -> TextEncoder:
 
 
 def token_states(model: Any, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """A transformer's last states ``(B, L, D)``, and ``(B, L, 1)`` bool: which of them are no padding."""
+    """A transformer's last states ``(B, L, D)``, and ``(B, L, 1)`` bool: True for tokens that are not padding."""
     return model(**tokens).last_hidden_state, tokens["attention_mask"][..., None].bool()
 
 
 def transformer(encoder: TextEncoder) -> nn.Module | None:
-    """The network that gives states of single tokens; None when there is none, as in a dual encoder's tower."""
+    """The network that outputs token states; None if there is none, as in a dual encoder's tower."""
     model = getattr(encoder.module, "model", None)
     pooled = hasattr(model, "get_text_features") or bare_name(encoder.name) != encoder.name
     return None if pooled or "attention_mask" not in encoder.tokenize(["width"]) else model
 
 
 def parts(name: str) -> int:
-    """Parts that the features of an encoder of this name consist of."""
+    """Number of parts in the features of an encoder of this name."""
     return {"regions": GRID * GRID, "tokens": TOKENS}.get(name.partition(":")[0], 1)

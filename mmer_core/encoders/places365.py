@@ -1,10 +1,10 @@
-"""Scene networks in the checkpoint format of Places365, cut before their 365 scenes.
+"""Scene networks in the checkpoint format of Places365, without their last layer.
 
 Zhou et al. 2018, *Places: A 10 million image database for scene recognition*,
 https://doi.org/10.1109/TPAMI.2017.2723009. Its authors publish ``resnet18_places365.pth.tar`` and others at
-https://github.com/CSAILVision/places365: files of ``torch.save`` with ``arch``, ``state_dict`` (names with the
-prefix ``module.``) and what the training left there (``epoch``, ``best_prec1``). EMOTIC's own baseline reads the
-context with such a network.
+https://github.com/CSAILVision/places365: files of ``torch.save`` with ``arch``, ``state_dict`` (names prefixed with
+``module.``) and leftovers of the training (``epoch``, ``best_prec1``). EMOTIC's own baseline reads the context with
+such a network.
 """
 
 from pathlib import Path
@@ -18,21 +18,21 @@ from mmer_core.errors import EncoderError
 
 SCENES = 365
 _SIDE = 224
-# The ImageNet statistics, with which these networks were trained too.
+# The ImageNet statistics, which were also used to train these networks.
 _MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 _STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
 
 
 def identity(file: str) -> dict[str, str]:
-    """A checkpoint to what decides its features: the digest of the file."""
+    """What determines the features of a checkpoint: the digest of the file."""
     return {"name": "places365", "sha256": file_digest(Path(file).expanduser())}
 
 
 def load_image(file: str, size: int | None) -> ImageEncoder:
-    """Load a Places365 checkpoint; the architecture is the one it names, ResNet-18 where it names none.
+    """Load a Places365 checkpoint; its architecture is in the file, with ResNet-18 as the default.
 
     Raises:
-        EncoderError: The file is missing, unreadable, or holds no torchvision network for 365 scenes.
+        EncoderError: The file is missing, unreadable, or does not hold a torchvision network for 365 scenes.
     """
     path = Path(file).expanduser()
     checkpoint = read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""The one door to `transformers`' ``from_pretrained``: no code that comes with a model is ever run, or asked about."""
+"""The only use of `transformers`' ``from_pretrained``: code that comes with a model is never run."""
 
 import json
 from collections.abc import Iterator
@@ -13,20 +13,18 @@ _KERNELS = ("attn_implementation", "experts_implementation")
 
 
 def from_folder(kind: Any, folder: Path, fault: str, cure: str, **options: Any) -> Any:
-    """What an (automatic) class of `transformers` loads from a local folder.
+    """Load a local folder with an (auto) class of `transformers`.
 
     Args:
-        fault, cure: The error's words before and behind the loader's own.
+        fault, cure: The error message before and after the loader's own.
 
     Raises:
-        EncoderError: The folder needs code of its own, or cannot be loaded.
+        EncoderError: The folder requires code of its own, or cannot be loaded.
     """
     _refuse_kernels(folder)
     try:
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
-    except (
-        BaseException
-    ) as error:  # foreign files make loaders raise anything; tokenizers' panics are no Exception
+    except BaseException as error:  # malformed files make loaders raise anything; panics of tokenizers do not derive from Exception
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         file = next((name for name, fields in _settings(folder) if _CODE in fields), None)
@@ -40,7 +38,7 @@ def from_folder(kind: Any, folder: Path, fault: str, cure: str, **options: Any) 
 
 
 def refuse_adapters(folder: Path) -> None:
-    """Raises `EncoderError` for a folder with an adapter, which loading would or would not apply: as peft is there."""
+    """Raise `EncoderError` for a folder with an adapter, which would be applied only if peft is installed."""
     if (folder / ADAPTER_FILE).exists():
         raise EncoderError(
             f"{folder} holds an adapter ({ADAPTER_FILE}), which mmer does not apply: merge it into its model (peft's "
@@ -49,7 +47,7 @@ def refuse_adapters(folder: Path) -> None:
 
 
 def _refuse_kernels(folder: Path) -> None:
-    """A configuration may name a repository of the hub whose native code computes attention."""
+    """Refuse configurations that name a hub repository with native attention kernels."""
     for name, fields in _settings(folder):
         for key, value in _leaves(fields):
             if key.lstrip("_") in _KERNELS and isinstance(value, str) and "/" in value:
@@ -65,7 +63,7 @@ def _settings(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             fields = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
-            continue  # for the loader to say
+            continue  # the loader reports it
         if isinstance(fields, dict):
             yield file.name, fields
 

@@ -1,13 +1,13 @@
-"""Encoders by name: ``<source>:<what>``; ``mirror:``, ``meanmax:``, ``regions:`` and ``tokens:`` stand in front of one."""
+"""Encoders by name: ``<source>:<spec>``, optionally prefixed with ``mirror:``, ``meanmax:``, ``regions:`` or ``tokens:``."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from mmer_core.config import bare_name
 from mmer_core.encoders import huggingface, packaged, places365, torchvision_models
 from mmer_core.encoders.adapters import AdapterSpec, Modality, apply_tower
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.config import bare_name
 from mmer_core.encoders.meanmax import mean_and_max
 from mmer_core.encoders.mirror import mirrored
 from mmer_core.encoders.parts import GRID, TOKENS, by_region, by_token
@@ -70,9 +70,9 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 
     Args:
         name: ``packaged:<name>``, ``torchvision:<arch>@<weights file>``, ``places365:<file>``,
-            ``hf:<model id or folder>`` or ``adapted:<adapter folder>``; with ``mirror:`` in front, the mean over an
-            image and its mirror image; with ``regions:``, its last feature map by region.
-        size: Input side in pixels; the weights' native side when None.
+            ``hf:<model id or folder>`` or ``adapted:<adapter folder>``; the prefix ``mirror:`` averages an
+            image and its mirror image; ``regions:`` keeps its last feature map by region.
+        size: Input side in pixels; the weights' native side if None.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.
@@ -84,8 +84,8 @@ def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
 def load_text_encoder(name: str) -> TextEncoder:
     """Load a frozen text encoder, on the CPU; ``packaged:<name>``, ``hf:<id or folder>`` or ``adapted:<folder>``.
 
-    With ``meanmax:`` in front, mean and maximum of its token states in place of its own pooling; with ``tokens:``, the
-    states themselves.
+    The prefix ``meanmax:`` uses the mean and maximum of its token states instead of its own pooling; ``tokens:`` keeps
+    the states themselves.
 
     Raises:
         EncoderError: The name is unknown, or weights are missing or do not fit.
@@ -98,7 +98,7 @@ def text_folder(name: str) -> Path:
     """The local folder that holds a text encoder's tokenizer.
 
     Raises:
-        EncoderError: The name is unknown, or the folder is not there.
+        EncoderError: The name is unknown, or the folder does not exist.
     """
     source, spec = _split(bare_name(name), "text")
     if source == "adapted":
@@ -107,7 +107,7 @@ def text_folder(name: str) -> Path:
 
 
 def encoder_identity(name: str, modality: Modality) -> dict[str, str]:
-    """What decides an encoder's features (versions, digests of weights), without loading it."""
+    """What determines an encoder's features (versions, digests of weights), without loading it."""
     source, spec = _split(name, modality)
     return (_IMAGE if modality == "image" else _TEXT)[source].identity(spec)
 

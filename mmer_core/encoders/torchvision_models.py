@@ -1,4 +1,4 @@
-"""Any torchvision classification architecture, cut before its last linear layer."""
+"""Any torchvision classification architecture, without its last linear layer."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _HEADS = ("fc", "classifier", "head", "heads")
 
 
 def image_identity(spec: str) -> dict[str, str]:
-    """``<arch>@<weights file>`` to what decides its features: the architecture and the file's digest."""
+    """What determines the features of ``<arch>@<weights file>``: the architecture and the file's digest."""
     architecture, file = _parse(spec)
     if file is None:
         return {
@@ -39,7 +39,7 @@ def load_image(spec: str, size: int | None) -> ImageEncoder:
         load_state(network, file)
     else:
         try:
-            # The hash is checked after a download only, and not of what lies in the cache.
+            # The hash is checked only after a download, and not for files in the cache.
             state = default.get_state_dict(progress=False, check_hash=True, weights_only=True)
             network.load_state_dict(state)
         except OSError as error:
@@ -47,7 +47,7 @@ def load_image(spec: str, size: int | None) -> ImageEncoder:
                 f"cannot download the weights of torchvision:{architecture} ({error}); fetch {default.url} "
                 f"elsewhere and name the file: torchvision:{architecture}@<file>"
             ) from None
-        except Exception as error:  # foreign bytes make an unpickler raise anything
+        except Exception as error:  # malformed bytes make an unpickler raise anything
             file = Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise EncoderError(f"{file} is not a file of plain tensors ({reason}); delete it") from None

@@ -1,4 +1,4 @@
-"""Weight files from disk: nothing in them is ever run, and weights of another architecture are refused."""
+"""Weight files from disk: no code in them is ever run, and weights of another architecture are refused."""
 
 import hashlib
 import warnings
@@ -15,11 +15,11 @@ from mmer_core.errors import EncoderError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a weights file holds.
+    """The contents of a weights file.
 
     Attributes:
         state: Tensors by name, without the prefix of ``DataParallel``.
-        architecture: The architecture's name, where a training wrote it down (``arch``).
+        architecture: Name of the architecture, if the training recorded it (``arch``).
     """
 
     state: dict[str, Tensor]
@@ -36,9 +36,9 @@ def load_state(module: nn.Module, path: Path) -> None:
 
 
 def fit_state(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load tensors into a module; raises `EncoderError` that names ``path`` when they do not fit."""
+    """Load tensors into a module. Raises `EncoderError`, which names ``path``, if they do not fit."""
     expected = module.state_dict()
-    # Batch norms before PyTorch 0.4 did not count their batches, and nothing reads the count.
+    # Batch norms before PyTorch 0.4 had no batch counter, and nothing reads it.
     needed = {name for name in expected if not name.endswith(".num_batches_tracked")}
     missing, unexpected = sorted(needed - state.keys()), sorted(state.keys() - expected.keys())
     misshapen = [name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape]
@@ -63,10 +63,10 @@ def file_digest(path: Path) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a ``.safetensors`` file or a file of ``torch.save``: a state_dict, bare or in a training's checkpoint.
+    """Read a ``.safetensors`` file or a file of ``torch.save``: a state_dict, bare or within a checkpoint.
 
     Raises:
-        EncoderError: The file is missing, unreadable, or holds more than tensors, texts and numbers.
+        EncoderError: The file is missing, unreadable, or holds anything other than tensors, strings and numbers.
     """
     if not path.is_file():
         raise EncoderError(f"there is no weights file {path}; give the path of a .safetensors or .pth file")
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             return Checkpoint(load_file(path), None)
         saved = _plain_objects(path)
-    except Exception as error:  # foreign bytes make an unpickler raise anything
+    except Exception as error:  # malformed bytes make an unpickler raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise EncoderError(f"{path} is not a file of plain tensors ({reason}); save a state_dict") from None
     nested = isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict)
@@ -89,17 +89,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 def _plain_objects(path: Path) -> Any:
     with torch.serialization.safe_globals(_NUMPY), warnings.catch_warnings():
-        # That a file is old, or was not written by torch: what cannot be read is an error, and the rest is right.
+        # Torch warns about old files and files not written by itself; unreadable content is an error anyway.
         warnings.simplefilter("ignore", UserWarning)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except UnicodeDecodeError:
-            # Python 2 wrote its bytes as text. Torch warns that it ignores an encoding here, and obeys it.
+            # Python 2 wrote bytes as text. Torch warns that it ignores the encoding here, but uses it.
             return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
 
 
 class _Ignored:
-    """Stands for a NumPy number beside the weights (``best_prec1``): read over, and no code of its own is run."""
+    """Replaces a NumPy number beside the weights (``best_prec1``): it is skipped, and none of its code is run."""
 
     def __init__(self, *_: object) -> None:
         pass

@@ -2,7 +2,7 @@
 
 Names, labels, captions, ids and file names come from others. Wherever people read them they must be inert text: they
 move no cursor, start no line, form no link and compute nothing. Files that mmer reads back, and JSON, hold them
-verbatim. `mmer_core.errors` and `mmer_core.log` escape their own sentences, `flows.saying` and `flows.terminal` everything
+verbatim. `mmer_core.errors` and `mmer_core.log` escape their own sentences, `flows.output` and `flows.terminal` everything
 that a command prints, and `mmer_core.reporting.page` everything on a page.
 """
 

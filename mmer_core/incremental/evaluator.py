@@ -1,4 +1,4 @@
-"""Scoring sparse candidates with a network, by the fastest way that is exact to float rounding."""
+"""Scoring sparse candidates with a network, by the fastest method that is exact up to float rounding."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,28 +16,28 @@ from mmer_core.tracing import running
 
 
 class Evaluator(Protocol):
-    """Scores images that differ from clean ones in ``K`` pixels; for one thread at a time."""
+    """Scores images that differ from clean ones in ``K`` pixels; not thread-safe."""
 
     def images_at_once(self, pixels: int) -> int | None:
-        """Clean images kept at a time; more of them in turn are computed again and again. None: no limit."""
+        """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
         ...
 
     def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
-        """Score ``B`` candidates to ``(B, S)`` float32; arguments as of `CandidateEvaluator`."""
+        """Score ``B`` candidates to ``(B, S)`` float32; arguments as for `CandidateEvaluator`."""
         ...
 
     @property
     def first_order(self) -> FirstOrder:
-        """Estimates instead of scores."""
+        """First-order estimates instead of scores."""
         ...
 
 
 class CandidateEvaluator:
-    """Scores images that differ from clean ones in ``K`` pixels; for one thread at a time.
+    """Scores images that differ from clean ones in ``K`` pixels; not thread-safe.
 
     Args:
-        planner: Says how.
-        memory: Bytes for the clean maps that incremental evaluation keeps; those of 16 images are kept in
+        planner: Determines the method.
+        memory: Bytes for the clean maps kept by incremental evaluation; those of 16 images are kept in
             any case.
     """
 
@@ -48,12 +48,12 @@ class CandidateEvaluator:
         self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
 
     def images_at_once(self, pixels: int) -> int | None:
-        """Clean images kept at a time; more of them in turn are computed again and again. None: no limit."""
+        """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
         return self._capacity_of(self._planner.plan(pixels))
 
     @cached_property
     def first_order(self) -> FirstOrder:
-        """Estimates instead of scores."""
+        """First-order estimates instead of scores."""
         return FirstOrder(self._planner)
 
     def _capacity_of(self, plan: Plan) -> int | None:
@@ -66,21 +66,23 @@ class CandidateEvaluator:
         Args:
             clean: ``(n, H, W, 3)`` uint8, all images under attack.
             rows: ``B`` indices into ``clean``.
-            pixels: ``(B, K, 2)`` int64, ``(y, x)``; the later of two that coincide wins.
+            pixels: ``(B, K, 2)`` int64, ``(y, x)``; of two equal positions, the later one wins.
             colours: ``(B, K, 3)`` uint8.
 
         Returns:
             ``(B, S)`` float32 on the device.
 
         Raises:
-            AttackError: A position lies outside of the images.
+            AttackError: A position is outside the image.
         """
         limits = torch.tensor(self._planner.size)
         if bool(((pixels < 0) | (pixels >= limits)).any()):
             raise AttackError(
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
             )
-        plan = self._planner.plan(pixels.shape[1])  # may trace the network, so before anything runs
+        plan = self._planner.plan(
+            pixels.shape[1]
+        )  # may trace the network, so it comes before any network runs
         scores = []
         with running():
             self._follow(plan)
@@ -91,7 +93,7 @@ class CandidateEvaluator:
         return torch.cat(scores)[: len(rows)].float()
 
     def _follow(self, plan: Plan) -> None:
-        """Take up a plan; what was kept for another one goes."""
+        """Switch to a plan, and drop what was kept for another one."""
         if plan is not self._plan:
             self._kept.clear()
             self._capacity = self._capacity_of(plan) or 0
@@ -107,7 +109,7 @@ class CandidateEvaluator:
         return self._network(slots, pixels.to(self._planner.device), values[:, :, 0])
 
     def _slot(self, row: int, image: Tensor) -> int:
-        """Where the clean maps of this image are; computed now if they are not kept."""
+        """The slot with the clean maps of this image, which are computed now if necessary."""
         assert self._network is not None
         known = self._kept.get(row)
         if known is None or not torch.equal(known[1], image):
@@ -118,7 +120,7 @@ class CandidateEvaluator:
         return self._kept[row][0]
 
     def _free_slot(self) -> int:
-        """An unused slot, or that of the image that was not asked for the longest."""
+        """An unused slot, or that of the least recently used image."""
         if len(self._kept) < self._capacity:
             return len(self._kept)
         return self._kept.popitem(last=False)[1][0]
@@ -128,7 +130,7 @@ class MirroredEvaluator:
     """Mean of a network's scores of an image and of its mirror image, each by a `CandidateEvaluator`.
 
     Args:
-        planner: Of the network for one view.
+        planner: Planner of the network for a single view.
         memory: Bytes for the clean maps of both views.
     """
 
@@ -166,7 +168,7 @@ def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:
 
 
 def _last_of_each(pixels: Tensor, colours: Tensor) -> Tensor:
-    """``(B, K, 3)``: what stands at each pixel in the end, where the later of two that coincide wins."""
+    """``(B, K, 3)``: the final colour at each pixel, where the later of two equal positions wins."""
     same = (pixels[:, :, None] == pixels[:, None, :]).all(-1)  # (B, K, K)
     last = (same * torch.arange(1, pixels.shape[1] + 1)).argmax(2)
     return colours.gather(1, last[..., None].expand(-1, -1, 3))

@@ -1,7 +1,7 @@
-"""What one changed pixel does to a network, to first order: thousands of changes for the price of a gradient.
+"""First-order estimates of the effect of one changed pixel: thousands of changes for the cost of one gradient.
 
-The early layers are computed as they are, in windows; what lies behind them is replaced by its gradient at the image.
-So the answer of the first layers to a glaring pixel is exact, and the rest is a scalar product.
+The early layers are computed exactly, in windows; the rest of the network is replaced by its gradient at the image.
+So the response of the early layers to an extreme pixel is exact, and the rest is a scalar product.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from mmer_core.incremental.planning import Planner
 from mmer_core.tracing import running
 
 Value = Callable[[Tensor], Tensor]
-"""``(1, D)`` features to a number, ``(1,)``; differentiable."""
+"""Features ``(1, D)`` to a number ``(1,)``; differentiable."""
 
-_BATCH = 256  # windows at a time: they stay in the cache
+_BATCH = 256  # windows at a time, so that they fit into the cache
 
 
 class FirstOrder:
-    """Estimates a function of the features of images that differ from one in one pixel; for one thread at a time.
+    """Estimates a function of the features of images that differ from a clean one in a single pixel; not thread-safe.
 
     Args:
-        planner: Of the network. Where none of its layers is local, the gradient is that of the pixels.
-        mirrored: Whether the features are the mean of those of the image and of its mirror image.
+        planner: Planner of the network. If none of its layers is local, the gradient is that of the pixels.
+        mirrored: Whether the features are the mean over the image and its mirror image.
     """
 
     def __init__(self, planner: Planner, mirrored: bool = False) -> None:
@@ -39,11 +39,11 @@ class FirstOrder:
         Args:
             image: ``(H, W, 3)`` uint8.
             pixels: ``(B, 2)`` int64, ``(y, x)``.
-            colours: ``(B, 3)`` uint8, what stands there then.
+            colours: ``(B, 3)`` uint8, the new colours of these pixels.
             value: What to estimate.
 
         Returns:
-            ``(B,)`` float32: the value of ``image`` plus its gradient behind the early layers times their change.
+            ``(B,)`` float32: the value of ``image`` plus its gradient after the early layers times their change.
 
         Raises:
             AttackError: The network cannot be differentiated.
@@ -60,7 +60,7 @@ class FirstOrder:
         return estimates.cpu()
 
     def _linearise(self, views: list[Tensor], value: Value) -> tuple[Tensor, list[Tensor]]:
-        """The value ``(1,)``, and its gradient ``(H * W, C)`` by the map behind the early layers of each view."""
+        """The value ``(1,)``, and its gradient ``(H * W, C)`` by the map after the early layers of each view."""
         late, maps = self._planner.split.late, []
         for network, view in zip(self._networks, views, strict=False):
             with torch.inference_mode():
@@ -69,14 +69,16 @@ class FirstOrder:
             maps.append(network.clean_map(0).view(1, height, width, -1).permute(0, 3, 1, 2))
         with torch.inference_mode(False), torch.enable_grad():
             maps = [each.clone().requires_grad_() for each in maps]
-            # Copies, because a layer that works in place is not allowed on what gradients are asked for.
+            # Copies, because in-place layers are not allowed on leaf tensors that require gradients.
             features = torch.stack([late(each.clone()) for each in maps]).mean(dim=0)
             at_image = value(features.float())
             try:
                 slopes = torch.autograd.grad(at_image.sum(), maps)
             except torch.OutOfMemoryError:
                 raise
-            except RuntimeError as error:  # it overwrites in place what its gradient needs, or cuts it off
+            except (
+                RuntimeError
+            ) as error:  # an in-place operation destroys what the gradient needs, or detaches it
                 raise AttackError(
                     f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"
                 ) from error

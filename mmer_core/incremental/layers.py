@@ -1,4 +1,4 @@
-"""Which layers are local, and what each reads."""
+"""Which layers are local, and the window that each reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,10 +12,10 @@ from mmer_core.incremental.spans import Reach
 
 
 class IsNotLocal(Exception):
-    """Incremental evaluation ends here; the message names what is in the way."""
+    """Incremental evaluation must stop here; the message names the obstacle."""
 
 
-# Functions of one position, without state. In-place forms are in the module's own attribute.
+# Stateless functions of a single position. Whether they work in place is an attribute of the module.
 POINTWISE: frozenset[Any] = frozenset(
     {
         *(nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh),
@@ -28,7 +28,7 @@ POINTWISE: frozenset[Any] = frozenset(
 
 @dataclass(frozen=True)
 class Window:
-    """What a layer reads along both axes, and the value that stands outside the map."""
+    """The window that a layer reads along both axes, and the value outside the map."""
 
     rows: Reach
     columns: Reach
@@ -45,18 +45,18 @@ class Window:
 
     @property
     def positions(self) -> int:
-        """Positions that one output reads."""
+        """Number of positions that one output reads."""
         return self.rows.kernel * self.columns.kernel
 
     @property
     def pointwise(self) -> bool:
-        """Whether it reads its own position only."""
+        """Whether it reads only its own position."""
         return self.unpadded and all(
             (reach.kernel, reach.stride) == (1, 1) for reach in (self.rows, self.columns)
         )
 
     def padded(self, top: int, bottom: int, left: int, right: int, fill: float) -> "Window":
-        """This window behind more padding."""
+        """This window with additional padding."""
         rows = replace(self.rows, before=self.rows.before + top, after=self.rows.after + bottom)
         columns = replace(self.columns, before=self.columns.before + left, after=self.columns.after + right)
         return Window(rows, columns, fill)
@@ -67,9 +67,9 @@ class Layer:
     """A convolution or pooling.
 
     Attributes:
-        window: What it reads.
-        apply: Its operation on maps that are padded already.
-        multiply_adds: For each number of the output.
+        window: The window that it reads.
+        apply: Its operation on maps that are already padded.
+        multiply_adds: Per number of the output.
     """
 
     window: Window
@@ -78,10 +78,10 @@ class Layer:
 
 
 def read_window(node: fx.Node, module: nn.Module | None, constant: Callable[[Any], Any]) -> Layer | None:
-    """A convolution or pooling; None for other layers.
+    """Read a convolution or pooling; None for other layers.
 
     Raises:
-        IsNotLocal: It is one, with settings that are not supported.
+        IsNotLocal: It is one, but with unsupported settings.
     """
     if type(module) is nn.Conv2d and module.padding_mode == "zeros":
         return _convolution(

@@ -1,4 +1,4 @@
-"""Which windows of which maps every step of a network needs, for one size of image."""
+"""The windows of every map that the steps of a network need, for one image size."""
 
 from torch import device
 
@@ -13,13 +13,13 @@ class Layout:
 
     Attributes:
         areas: For each map, the rectangle that a pixel can influence.
-        cuttings: For each step and number of its input, how the windows to read are cut; an input that is
-            not named here is read as it is.
+        gathers: For each step and input number, how to gather the windows to read; an input without an entry
+            is read unchanged.
     """
 
     def __init__(self, program: Program, size: tuple[int, int], where: device) -> None:
         self.areas = {program.source: Area(whole(size[0], where), whole(size[1], where))}
-        self.cuttings: dict[tuple[str, int], WindowGather] = {}
+        self.gathers: dict[tuple[str, int], WindowGather] = {}
         for step in program.steps:
             self._plan(step)
 
@@ -33,4 +33,4 @@ class Layout:
         self.areas[step.name] = area
         for number, (name, source) in enumerate(zip(step.inputs, sources, strict=True)):
             if step.window is not None or not source.same(area):
-                self.cuttings[step.name, number] = WindowGather.for_outputs(name, window, source, area)
+                self.gathers[step.name, number] = WindowGather.for_outputs(name, window, source, area)

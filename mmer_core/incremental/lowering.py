@@ -1,7 +1,7 @@
-"""A torch module, as the list of its steps that are local: each output depends on a neighbourhood only.
+"""A torch module as a list of local steps: each output depends only on a neighbourhood of the input.
 
 The module is traced symbolically (``torch.fx``), batch norms are folded into the convolutions before them,
-and the nodes are read in order until one is not local. What comes from there on is never looked into.
+and the nodes are read in order until one is not local. The nodes after that one are not analysed.
 """
 
 import copy
@@ -36,11 +36,11 @@ class Step:
     """One local operation.
 
     Attributes:
-        name: Name of its output, the traced node's.
-        inputs: Names of the maps it reads; more than one for sums and the like.
-        window: What it reads along both axes; None where an output depends on its own position only.
-        apply: The operation on ``(B, C, h, w)`` maps; the padding of ``window`` is already there.
-        multiply_adds: For each number of the output.
+        name: Name of its output, that of the traced node.
+        inputs: Names of the maps that it reads; several for sums and the like.
+        window: The window that it reads along both axes; None if an output depends only on its own position.
+        apply: The operation on ``(B, C, h, w)`` maps, which already include the padding of ``window``.
+        multiply_adds: Per number of the output.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Program:
     """The local beginning of a network.
 
     Attributes:
-        graph: The traced network, evaluation mode, batch norms folded.
+        graph: The traced network, in evaluation mode, with batch norms folded.
         source: Name of the input.
         steps: In the order of execution.
-        cuts: Names of the steps through which everything goes: the network may be split behind each.
-        stopped: What ended the list, as a sentence's object: "linear (Linear)".
+        cuts: Names of the steps that all data pass through: the network may be split after each.
+        stopped: The node that ended the list, for messages: "linear (Linear)".
     """
 
     graph: fx.GraphModule
@@ -70,15 +70,15 @@ class Program:
 
 
 def lower(module: nn.Module) -> Program:
-    """Trace ``module``, one ``(B, C, H, W)`` map to one tensor, and read its local steps.
+    """Trace ``module``, from one ``(B, C, H, W)`` map to one tensor, and read its local steps.
 
     Raises:
         IsNotLocal: It cannot be traced; the message says why.
     """
     try:
-        # fuse() traces what it returns again, so it is a GraphModule whatever its signature says.
+        # fuse() traces its result again, so it is a GraphModule despite its signature.
         graph = cast(fx.GraphModule, fuse(fx.symbolic_trace(copy.deepcopy(module).eval())))
-    except Exception as error:  # whatever a stranger's forward may raise when it is traced
+    except Exception as error:  # an arbitrary forward may raise anything when it is traced
         raise IsNotLocal(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
     nodes = [node for node in graph.graph.nodes if node.op != "get_attr"]
     if [node.op for node in nodes].count("placeholder") != 1:
@@ -115,7 +115,7 @@ def behind(program: Program, cut: str) -> fx.GraphModule:
 
 
 def _articulations(nodes: Sequence[fx.Node]) -> list[str]:
-    """Nodes that no edge passes by."""
+    """Nodes that no edge bypasses (articulation points)."""
     order = {node: position for position, node in enumerate(nodes)}
     farthest, found = 0, []
     for position, node in enumerate(nodes):
@@ -130,11 +130,11 @@ class _Reader:
         self.steps: dict[str, Step] = {}
         self._modules = dict(graph.named_modules())
         self._graph = graph
-        self._same = {source: source}  # every local map, under the name of the map that it equals
+        self._same = {source: source}  # every local map to the name of an equal map
         self._pads: dict[str, tuple[str, tuple[int, int, int, int], float]] = {}
 
     def read(self, node: fx.Node) -> None:
-        """Append the node's step."""
+        """Append the step of this node."""
         module = self._modules.get(str(node.target)) if node.op == "call_module" else None
         self._refuse_shared_in_place(node, module)
         if isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d):
@@ -160,7 +160,7 @@ class _Reader:
         return self._same[argument.name]
 
     def _constant(self, argument: Any) -> Any:
-        """A parameter or a plain value; IsNotLocal if it is computed."""
+        """A parameter or a plain value; raises IsNotLocal if it is computed."""
         if not isinstance(argument, fx.Node):
             return argument
         if argument.op != "get_attr":
@@ -227,7 +227,7 @@ class _Reader:
         return None
 
     def _refuse_shared_in_place(self, node: fx.Node, module: nn.Module | None) -> None:
-        """An in-place layer also changes its input for others who read it; only sole readers are safe."""
+        """In-place layers change their input for all its readers, so they are safe only as its sole reader."""
         in_place = getattr(module, "inplace", False) or node.kwargs.get("inplace", False)
         if not (in_place or node.target in (operator.iadd, operator.imul)):
             return

@@ -1,7 +1,7 @@
-"""A network that is given what changed, and computes what that changes.
+"""A network that recomputes only what a change influences.
 
-Exact to float rounding: a window holds every position that a changed pixel can influence, so whatever lies
-outside all windows of a candidate is what it is for the clean image.
+Exact up to float rounding: a window contains every position that a changed pixel can influence, so everything
+outside a candidate's windows is as in the clean image.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from mmer_core.incremental.patches import Area, WindowGather, lay_over
 
 
 class IncrementalNetwork:
-    """A lowered network, computed in windows as far as ``cut`` and densely behind it.
+    """A lowered network, computed in windows up to ``cut`` and densely after it.
 
     Args:
         program: The lowered network.
         layout: Its windows.
-        cut: The last step that is computed in windows, one of ``program.cuts``; or the input itself, ``program.source``.
-        rest: The network behind the cut, ``(B, C, H, W)`` to ``(B, S)``.
-        images: How many clean images are kept at a time.
+        cut: The last step to compute in windows, one of ``program.cuts``; or the input itself, ``program.source``.
+        rest: The network after the cut, ``(B, C, H, W)`` to ``(B, S)``.
+        images: Number of clean images to keep.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class IncrementalNetwork:
         self._clean: dict[object, Tensor] = {}
 
     def remember(self, slot: int, image: Tensor) -> None:
-        """Keep the clean maps of ``image`` ``(1, 3, H, W)`` as number ``slot``, below ``images``."""
+        """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
         maps = {self._source: image.contiguous(memory_format=torch.channels_last)}
         for step in self._steps:
             for number, name in enumerate(step.inputs):
-                if cutting := self._layout.cuttings.get((step.name, number)):
-                    self._keep(_kept_as(cutting), slot, pad(maps[name], cutting.window))
+                if gather := self._layout.gathers.get((step.name, number)):
+                    self._keep(_kept_as(gather), slot, pad(maps[name], gather.window))
             maps[step.name] = run_densely(step, maps)
             self._forget(maps, step)
         self._keep(self._cut, slot, maps[self._cut])
@@ -52,41 +52,41 @@ class IncrementalNetwork:
         """Evaluate candidates.
 
         Args:
-            slots: ``(B,)`` int64, the remembered image of each.
-            pixels: ``(B, K, 2)`` int64, ``(y, x)`` of what changed.
-            values: ``(B, K, 3)``, what the image holds there now, normalised.
+            slots: ``(B,)`` int64, the slot of each candidate's image.
+            pixels: ``(B, K, 2)`` int64, ``(y, x)`` of the changed pixels.
+            values: ``(B, K, 3)``, the new values of these pixels, normalised.
 
         Returns:
-            ``(B, S)``, what the network says of the changed images.
+            ``(B, S)``, the network's output for the changed images.
         """
         changed = self.windows(slots, pixels, values)
         return self._rest(lay_over(self._clean[self._cut], self.area, slots, pixels, changed))
 
     def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
-        """``(B * K, C, h, w)``, channels-last: what every pixel of the candidates can influence at the cut.
+        """``(B * K, C, h, w)``, channels-last: everything that each changed pixel can influence at the cut.
 
-        Windows of one candidate that overlap agree where they do. Arguments as of `__call__`.
+        Overlapping windows of one candidate agree where they overlap. Arguments as for `__call__`.
         """
         maps = {self._source: values.reshape(-1, values.shape[2], 1, 1)}
         for step in self._steps:
             inputs = []
             for number, name in enumerate(step.inputs):
-                cutting = self._layout.cuttings.get((step.name, number))
-                if cutting is None:
+                gather = self._layout.gathers.get((step.name, number))
+                if gather is None:
                     inputs.append(maps[name])
                 else:
-                    inputs.append(cutting(self._clean[_kept_as(cutting)], slots, pixels, maps[name]))
+                    inputs.append(gather(self._clean[_kept_as(gather)], slots, pixels, maps[name]))
             maps[step.name] = step.apply(*inputs)
             self._forget(maps, step)
         return maps[self._cut]
 
     @property
     def area(self) -> Area:
-        """Where the windows at the cut lie."""
+        """The positions of the windows at the cut."""
         return self._layout.areas[self._cut]
 
     def clean_map(self, slot: int) -> Tensor:
-        """``(H * W, C)``, the map at the cut of a remembered image."""
+        """``(H * W, C)``, the map at the cut of an image in a slot."""
         return self._clean[self._cut][slot]
 
     def _forget(self, maps: dict[str, Tensor], step: Step) -> None:
@@ -102,13 +102,13 @@ class IncrementalNetwork:
 
 
 def run_densely(step: Step, maps: dict[str, Tensor]) -> Tensor:
-    """The step's whole output, from whole ``maps``."""
+    """The step's complete output, from complete ``maps``."""
     inputs = [maps[name] for name in step.inputs]
     return step.apply(pad(inputs[0], step.window) if step.window is not None else inputs[0], *inputs[1:])
 
 
 def pad(maps: Tensor, window: Window) -> Tensor:
-    """``maps`` with the padding of ``window`` around them."""
+    """``maps`` padded as ``window`` requires."""
     if window.unpadded:
         return maps
     rows, columns = window.rows, window.columns
@@ -116,20 +116,20 @@ def pad(maps: Tensor, window: Window) -> Tensor:
 
 
 def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tensor]) -> int:
-    """Memory of the clean maps of one image, in bytes; ``clean`` holds the map of the input and of each step."""
+    """Memory of the clean maps of one image, in bytes; ``clean`` has the map of the input and of each step."""
     kept: dict[object, int] = {cut: clean[cut].nbytes}
     for step in program.steps:
         for number, name in enumerate(step.inputs):
-            if cutting := layout.cuttings.get((step.name, number)):
-                height, width = cutting.target.map_shape
-                kept[_kept_as(cutting)] = height * width * clean[name].shape[1] * clean[name].itemsize
+            if gather := layout.gathers.get((step.name, number)):
+                height, width = gather.target.map_shape
+                kept[_kept_as(gather)] = height * width * clean[name].shape[1] * clean[name].itemsize
         if step.name == cut:
             break
     return sum(kept.values())
 
 
-def _kept_as(cutting: WindowGather) -> object:
-    """Clean maps are kept once for all steps that read them with the same padding."""
-    rows, columns = cutting.window.rows, cutting.window.columns
+def _kept_as(gather: WindowGather) -> object:
+    """Key of the clean maps; steps that read a map with the same padding share one copy."""
+    rows, columns = gather.window.rows, gather.window.columns
     padding = (rows.before, rows.after, columns.before, columns.after)
-    return cutting.name, padding, cutting.window.fill
+    return gather.name, padding, gather.window.fill

@@ -1,7 +1,7 @@
-"""Windows of feature maps: cut out of the clean maps, with everything that changed pasted in.
+"""Windows of feature maps: gathered from the clean maps, with all changes pasted in.
 
-Maps are kept as rows: ``(images, H * W, C)``, one row a position, so that cutting and pasting windows is
-copying whole rows.
+Maps are kept as rows ``(images, H * W, C)``, one per position, so that gathering and pasting windows copies
+whole rows.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Area:
         return self.rows.extent, self.columns.extent
 
     def same(self, other: "Area") -> bool:
-        """Whether the rectangles are the same for every pixel."""
+        """Whether the rectangles are equal for every pixel."""
         return all(
             mine.size == theirs.size and bool((mine.origins == theirs.origins).all())
             for mine, theirs in ((self.rows, other.rows), (self.columns, other.columns))
@@ -44,13 +44,13 @@ class Area:
 
 @dataclass(frozen=True)
 class WindowGather:
-    """How the windows that a step reads are made out of its input's windows.
+    """How the windows that a step reads are assembled from its input's windows.
 
     Attributes:
         name: The input.
-        window: What the step reads; its padding is part of the clean map that is cut.
-        source: Where the input's windows lie.
-        target: Where the windows to cut lie, in the coordinates of the padded map.
+        window: The window that the step reads; its padding is part of the clean map.
+        source: The positions of the input's windows.
+        target: The positions of the windows to gather, in the coordinates of the padded map.
     """
 
     name: str
@@ -60,7 +60,7 @@ class WindowGather:
 
     @staticmethod
     def for_outputs(name: str, window: Window, source: Area, outputs: Area) -> "WindowGather":
-        """Cut what a step needs to compute the rectangles ``outputs``."""
+        """Gather what a step needs to compute the rectangles ``outputs``."""
         spans = []
         for reach, span, out in (
             (window.rows, source.rows, outputs.rows),
@@ -71,7 +71,7 @@ class WindowGather:
         return WindowGather(name, window, source, Area(*spans))
 
     def __call__(self, clean: Tensor, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
-        """Cut one window for each pixel.
+        """Gather one window for each pixel.
 
         Args:
             clean: ``(images, H' * W', C)`` padded clean maps.
@@ -81,7 +81,7 @@ class WindowGather:
 
         Returns:
             ``(B * K, C, h', w')``, channels-last. Every pixel of the same candidate is pasted into every
-            window that it reaches, so windows may overlap.
+            window that it influences, so windows may overlap.
         """
         batch, several = pixels.shape[:2]
         (height, width), channels = self.target.shape, clean.shape[2]
@@ -89,7 +89,7 @@ class WindowGather:
         cells = cells_of(corners, (height, width), self.target.columns.extent)
         cells += slots.view(-1, 1, 1, 1) * clean.shape[1]
         count = cells.numel()
-        rows = clean.new_empty(count + 1, channels)  # the last row takes what falls outside of its window
+        rows = clean.new_empty(count + 1, channels)  # the last row receives what falls outside its window
         torch.index_select(clean.flatten(0, 1), 0, cells.view(-1), out=rows[:count])
 
         padding = torch.tensor([self.window.rows.before, self.window.columns.before], device=corners.device)
@@ -112,7 +112,7 @@ class WindowGather:
 
 
 def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
-    """Whole maps ``(B, C, H, W)``, channels-last: the clean ones with every window of a candidate pasted in.
+    """Complete maps ``(B, C, H, W)``, channels-last: the clean ones with every window of a candidate pasted in.
 
     ``clean``, ``slots``, ``pixels`` and ``changed`` are those of `WindowGather`, without padding.
     """
@@ -125,7 +125,7 @@ def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: 
 
 
 def cells_of(corners: Tensor, shape: tuple[int, int], row_length: int) -> Tensor:
-    """``(B, K, h, w)`` positions in a flat map, of the rectangles at ``corners`` ``(B, K, 2)``."""
+    """``(B, K, h, w)`` positions in a flat map of the rectangles at ``corners`` ``(B, K, 2)``."""
     down = corners[..., 0, None] + torch.arange(shape[0], device=corners.device)
     right = corners[..., 1, None] + torch.arange(shape[1], device=corners.device)
     return down[..., :, None] * row_length + right[..., None, :]
@@ -134,9 +134,9 @@ def cells_of(corners: Tensor, shape: tuple[int, int], row_length: int) -> Tensor
 def _inside(
     offsets: Tensor, shape: tuple[int, int], target: tuple[int, int], into: Tensor, outside: int
 ) -> Tensor:
-    """Where rectangles of ``shape`` at ``offsets`` ``(M, 2)`` land in windows number ``into`` ``(M,)``.
+    """Where rectangles of ``shape`` at ``offsets`` ``(M, 2)`` fall in the windows numbered ``into`` ``(M,)``.
 
-    Returns ``(M * h * w,)`` positions in the flat windows, ``outside`` for what lands beside its window.
+    Returns ``(M * h * w,)`` positions in the flat windows, ``outside`` for those beside their window.
     """
     height, width = target
     down = offsets[:, 0, None] + torch.arange(shape[0], device=offsets.device)  # (M, h)

@@ -1,4 +1,4 @@
-"""How a network scores sparse candidates: where it is computed in windows, and by what densely."""
+"""How a network scores sparse candidates: which part is computed in windows, and what computes the dense part."""
 
 import threading
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
 BATCH = 16
-"""Candidates in one pass, always: kernels that depend on the batch cannot make results depend on who shares it."""
-_EARLY = 100  # a pixel's windows in the early layers cost at most this part of a dense pass
+"""Constant batch size: kernels may depend on it, and results must not depend on which candidates share a batch."""
+_EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,11 @@ class Plan:
     """How candidates of one ``K`` are scored.
 
     Attributes:
-        cut: The step behind which the network is computed densely; None for densely throughout.
-        dense: What computes the dense part.
-        start: Begins to compute the windows, with room for the clean maps of so many images; None for
-            densely throughout.
+        cut: The step after which the network is computed densely; None: densely throughout.
+        dense: The compiled dense part.
+        start: Makes the windowed part, with slots for this many clean images; None: densely throughout.
         bytes_per_image: Memory of the clean maps of one image.
-        sentence: All of it for people.
+        sentence: A description for people.
     """
 
     cut: str | None
@@ -45,11 +44,11 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A network in two: early layers of which one pixel changes little, and the rest.
+    """A network in two parts: early layers, in which one pixel influences little, and the rest.
 
     Attributes:
-        start: Begins to compute the early layers in windows, with room for the clean map of one image.
-        late: The map behind them, ``(B, C, H, W)``, to what the network returns; differentiable.
+        start: Makes the windowed early layers, with a slot for one clean image.
+        late: The map after them, ``(B, C, H, W)``, to the network's output; differentiable.
     """
 
     start: Callable[[], IncrementalNetwork]
@@ -57,19 +56,19 @@ class Split:
 
 
 class Planner:
-    """Plans for one network, shared by everything that evaluates it, in any thread.
+    """Plans for one network, shared by all of its evaluators; thread-safe.
 
-    Densely, or incrementally: recomputing only what the changed pixels can influence, until that is most of
-    the map. Which of them, and how far, follows from the network and ``K`` alone.
+    A plan is dense or incremental: recomputing only what the changed pixels can influence, until that is most of
+    the map. The choice depends only on the network and ``K``.
 
     Args:
-        module: ``(B, 3, H, W)`` normalised floats to ``(B, S)``; it is copied as it is now, in evaluation
+        module: ``(B, 3, H, W)`` normalised floats to ``(B, S)``; its current state is copied, in evaluation
             mode.
-        normalise: ``(B, 3, h, w)`` floats in 0..255 to normalised ones, position by position.
+        normalise: ``(B, 3, h, w)`` floats in 0..255 to normalised ones, applied to each position independently.
         size: ``(H, W)``.
-        device: Where the module is.
-        method: ``auto`` estimates what is faster; ``incremental`` computes in windows wherever it can.
-        runtime: What computes the dense part.
+        device: The module's device.
+        method: ``auto`` chooses by estimated cost; ``incremental`` computes in windows wherever possible.
+        runtime: The runtime of the dense part.
 
     Attributes:
         reason: Why nothing can be computed incrementally, as a sentence, or None.
@@ -99,11 +98,11 @@ class Planner:
 
     @property
     def cuts(self) -> tuple[str, ...]:
-        """Steps behind which the network may go over to dense computing, in order."""
+        """Steps after which the network may be computed densely, in order."""
         return self._program.cuts if self._program else ()
 
     def plan(self, pixels: int) -> Plan:
-        """How candidates of ``K = pixels`` are scored; made at the first call."""
+        """The plan for candidates of ``K = pixels``; made at the first call."""
         with self._lock:
             if pixels not in self._plans:
                 with tracing():
@@ -111,16 +110,16 @@ class Planner:
             return self._plans[pixels]
 
     def use(self, pixels: int, cut: str | None) -> Plan:
-        """Score candidates of ``K = pixels`` with this cut, one of ``cuts``, or None for densely throughout."""
+        """Use this cut for ``K = pixels``: one of ``cuts``, or None for dense computation throughout."""
         with self._lock, tracing():
             self._plans[pixels] = self._make(cut)
             return self._plans[pixels]
 
     @cached_property
     def split(self) -> Split:
-        """The network behind the last layer as far as which one pixel costs next to nothing.
+        """The network split after the last layer up to which the windows of one pixel are almost free.
 
-        Where nothing is local, that is before the first.
+        If no layer is local, the split is before the first one.
         """
         program = self._program or Program(fx.GraphModule({}, fx.Graph()), "image", (), (), "")
         layout = self._layout if self._program else Layout(program, self.size, self.device)
@@ -129,7 +128,7 @@ class Planner:
         return Split(lambda: IncrementalNetwork(program, layout, cut, late, images=1), late)
 
     def input(self, images: Tensor) -> Tensor:
-        """``(B, h, w, 3)`` uint8 to what the module takes, ``(B, 3, h, w)`` on the device."""
+        """``(B, h, w, 3)`` uint8 to the module's input, ``(B, 3, h, w)`` on the device."""
         return self._normalise(images.to(self.device).permute(0, 3, 1, 2).float())
 
     def _lower(self) -> None:
@@ -148,7 +147,7 @@ class Planner:
         self._program = None
 
     def _clean_maps(self, program: Program) -> dict[str, Tensor]:
-        """Every local map of a black image; used for its shape only."""
+        """Every local map of a black image; only the shapes are used."""
         black = torch.zeros(1, *self.size, 3, dtype=torch.uint8)
         with torch.inference_mode():
             maps = {program.source: self.input(black)}
@@ -160,7 +159,7 @@ class Planner:
         if self._program is None:
             return None
         layout = self._layout
-        works = estimate(self._program, layout.areas, layout.cuttings, self._shapes, pixels)
+        works = estimate(self._program, layout.areas, layout.gathers, self._shapes, pixels)
         cut = best_cut(self._program, works, self._shapes)
         return self._program.cuts[0] if cut is None and self._method == "incremental" else cut
 
@@ -168,7 +167,7 @@ class Planner:
         if self._program is None:
             return None
         layout = self._layout
-        works = estimate(self._program, layout.areas, layout.cuttings, self._shapes, pixels=1)
+        works = estimate(self._program, layout.areas, layout.gathers, self._shapes, pixels=1)
         whole = works[self._program.steps[-1].name].dense
         cheap = [name for name in self._program.cuts if works[name].windows * _EARLY <= whole]
         return cheap[-1] if cheap else None

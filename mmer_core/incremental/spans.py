@@ -1,7 +1,7 @@
-"""How far a changed coordinate is felt, along one axis of one feature map.
+"""How far a change at one coordinate reaches, along one axis of one feature map.
 
-Everything here is integer arithmetic at planning time, for all coordinates of the input at once, so that at
-run time the window of a pixel is a look-up.
+All of this is integer arithmetic at planning time, for all input coordinates at once, so that at run time a
+pixel's window is a table look-up.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """For each input coordinate, the stretch of this axis that a change there can influence.
+    """For each input coordinate, the interval of this axis that a change there can influence.
 
-    All stretches have one size and lie inside the map; at the border and where strides fall differently they
-    are larger than they had to be, which costs time and no exactness.
+    All intervals have the same size and lie within the map; at the border, and depending on strides, they
+    are larger than necessary, which costs time but not exactness.
 
     Attributes:
         extent: Length of the axis of this map.
-        size: Length of each stretch, 1 to ``extent``.
-        origins: ``(S,)`` int64, first coordinate of the stretch for each of the input's ``S`` coordinates.
+        size: Length of each interval, 1 to ``extent``.
+        origins: ``(S,)`` int64, first coordinate of the interval for each of the input's ``S`` coordinates.
     """
 
     extent: int
@@ -46,25 +46,25 @@ class Reach:
 
     @property
     def width(self) -> int:
-        """Coordinates between the first and the last that one output reads, both included."""
+        """Receptive field: coordinates from the first to the last that one output reads, inclusive."""
         return (self.kernel - 1) * self.dilation + 1
 
     def extent(self, length: int) -> int:
-        """Outputs along an axis of ``length``."""
+        """Number of outputs along an axis of this length."""
         return (length + self.before + self.after - self.width) // self.stride + 1
 
     def read(self, outputs: int) -> int:
-        """Coordinates that ``outputs`` neighbouring outputs read."""
+        """Number of coordinates that this many neighbouring outputs read."""
         return (outputs - 1) * self.stride + self.width
 
 
 def whole(length: int, where: torch.device) -> Span:
-    """The input itself: a pixel influences itself."""
+    """The span of the input itself: a pixel influences only itself."""
     return Span(length, 1, torch.arange(length, device=where))
 
 
 def grow(span: Span, reach: Reach) -> Span:
-    """The span behind a layer: all outputs that read any coordinate of ``span``."""
+    """The span after a layer: all outputs that read any coordinate of ``span``."""
     extent = reach.extent(span.extent)
     last_read = span.origins + span.size - 1 + reach.before  # in padded coordinates
     first = -((reach.width - 1 - span.origins - reach.before) // reach.stride)  # rounded up
@@ -72,7 +72,7 @@ def grow(span: Span, reach: Reach) -> Span:
 
 
 def unite(spans: Sequence[Span]) -> Span:
-    """The span of what is computed from several maps of one size."""
+    """The span of a combination of several maps of the same size."""
     if len(spans) == 1:
         return spans[0]
     first = torch.stack([span.origins for span in spans]).amin(0)
@@ -81,7 +81,7 @@ def unite(spans: Sequence[Span]) -> Span:
 
 
 def _cover(first: Tensor, last: Tensor, extent: int) -> Span:
-    """Stretches of one size that hold ``first`` to ``last`` as far as these lie in the map."""
+    """Intervals of equal size that contain ``first`` to ``last``, clipped to the map."""
     first, last = first.clamp(0, extent - 1), last.clamp(0, extent - 1)
     size = max(1, int((last - first).max()) + 1)
     return Span(extent, size, first.clamp(max=extent - size))

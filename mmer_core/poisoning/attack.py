@@ -1,19 +1,22 @@
 """The shape of an attack that crafts poisons: hyper-parameters in an object, one call for many poisons."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from mmer_core.encoders.base import ImageEncoder
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.named import Named
+from mmer_core.poisoning.encoder import ImageEncoder
+from mmer_core.poisoning.plans import Mode, PoisonPlan, clean_label
+from mmer_core.poisoning.poison import PoisonAttack, TrainingSet
 from mmer_core.poisoning.pulling import encode_all, pull_runtime
 from mmer_core.poisoning.visibility import visibility
 from mmer_core.progress import Progress, silent
@@ -91,12 +94,30 @@ class Batch:
     groups: Tensor
 
 
-class PoisonAttack(Named, ABC):
-    """An attack; a concrete one names itself and writes ``_optimise``, and says so if it cannot divide the poisons of a
-    target."""
+class CraftingOptions(Config):
+    """Options of every crafted attack."""
+
+    iterations: int = Field(200, ge=1, description="Gradient steps.")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        description="Half width of uniform noise to begin with, in gray levels; none in the papers.",
+    )
+
+
+class CraftedAttack(PoisonAttack):
+    """Images of the target, crafted so that an encoder takes them for others; a concrete one writes ``_optimise``.
+
+    Attributes:
+        divisible: Whether the poisons of a target can be crafted apart.
+    """
 
     divisible: ClassVar[bool] = True
-    noise: float
+    options: CraftingOptions
+
+    def plan(self, train: TrainingSet, count: int, mode: Mode, seed: int) -> PoisonPlan:
+        plan = clean_label(train.carriers, 1, count, mode=mode, seed=seed)
+        return replace(plan, name=self.name, triggered=False)
 
     def craft(
         self,
@@ -181,10 +202,10 @@ class PoisonAttack(Named, ABC):
     ) -> Batch:
         device = encoders[0].device
         noise = np.zeros(bases.shape, np.float32)
-        if self.noise:
+        if self.options.noise:
             for at, name in enumerate(ids):
                 stream = random_stream(seed, self.name, name)
-                noise[at] = stream.uniform(-self.noise, self.noise, bases[at].shape)
+                noise[at] = stream.uniform(-self.options.noise, self.options.noise, bases[at].shape)
         clean = _as_float(bases, device)
         of = torch.from_numpy(rows).to(device)
         return Batch(

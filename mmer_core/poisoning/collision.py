@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from functools import reduce
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from mmer_core.encoders.base import ImageEncoder
-from mmer_core.errors import PoisonError
-from mmer_core.poisoning.attack import Batch, PoisonAttack
+from mmer_core.poisoning.attack import Batch, CraftedAttack, CraftingOptions
+from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.pulling import pull
 
 _WINDOW = 40  # objectives that the published procedure averages
@@ -16,7 +16,7 @@ _EVERY = 20  # iterations between two looks at them: half the window
 _DECAY = 0.5
 
 
-class FeatureCollision(PoisonAttack):
+class FeatureCollision(CraftedAttack):
     """Shafahi, Huang, Najibi, Suciu, Studer, Dumitras & Goldstein, *Poison Frogs! Targeted Clean-Label Poisoning
     Attacks on Neural Networks*, 2018.
 
@@ -31,56 +31,44 @@ class FeatureCollision(PoisonAttack):
     of its own. It begins, instead of at a number that fits one network, where the first step moves pixels by
     ``step`` gray levels in root mean square. The result is the image with the lowest objective.
 
-    Args:
-        iterations: Passes forward and backward, at least 1; at most 1,000 in the paper.
-        beta: ``beta0``, 0 or more; 0.25 in the paper. 0 leaves the image term out.
-        opacity: Of the target, blended into the base as a watermark before crafting, from 0 (none) to below 1;
-            the paper's is 0.3 where it trains end to end.
-        eps: Largest change of a value in gray levels, 1 to 255, counted from the clean base; None: no such
-            limit, as in the paper. With both, the watermark is cut to it as well.
-        step: Size of the first step in gray levels, above 0.
-        noise: Half width of uniform noise in gray levels to begin with, 0 or more; 0 in the paper.
-
     With several encoders the squared distance is their mean, and so is ``d_f``.
-
-    Raises:
-        PoisonError: A hyper-parameter is outside its range.
     """
 
     name = "collision"
+    summary = (
+        "images of the target, crafted so that the encoder takes them for other images (Shafahi et al. 2018)"
+    )
 
-    def __init__(
-        self,
-        iterations: int = 200,
-        beta: float = 0.25,
-        opacity: float = 0.0,
-        eps: int | None = None,
-        step: float = 4.0,
-        noise: float = 0.0,
-    ) -> None:
-        if iterations < 1 or beta < 0 or not 0 <= opacity < 1 or step <= 0 or noise < 0:
-            raise PoisonError(
-                f"iterations is {iterations}, beta {beta}, opacity {opacity}, step {step} and noise {noise} in "
-                "FeatureCollision; give 1 or more, 0 or more, 0 to below 1, above 0, and 0 or more"
-            )
-        check_eps(eps)
-        self.iterations = iterations
-        self.beta = beta
-        self.opacity = opacity
-        self.eps = eps
-        self.step = step
-        self.noise = noise
+    class Options(CraftingOptions):
+        beta: float = Field(
+            0.25, ge=0, description="Weight of looking like the base; 0.25 in the paper, 0 for none."
+        )
+        opacity: float = Field(
+            0.0,
+            ge=0,
+            lt=1,
+            description="Opacity of the target as a watermark on its poisons; 0.3 in the paper end to end.",
+        )
+        eps: int | None = Field(
+            None,
+            ge=1,
+            le=255,
+            description="Largest change of a value in gray levels; none by default, as in the paper.",
+        )
+        step: float = Field(4.0, gt=0, description="Size of the first step in gray levels.")
+
+    options: Options
 
     def scaled_beta(self, width: float, size: tuple[int, int]) -> float:
         """``beta`` for ``D`` = ``width`` features of ``(H, W)`` images."""
-        return self.beta * (width / (3 * size[0] * size[1])) ** 2
+        return self.options.beta * (width / (3 * size[0] * size[1])) ** 2
 
     def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
-        marked = (1 - self.opacity) * batch.bases + self.opacity * batch.targets
+        marked = (1 - self.options.opacity) * batch.bases + self.options.opacity * batch.targets
         width = sum(encoder.width for encoder in encoders) / len(encoders)
         beta = self.scaled_beta(width, encoders[0].size)
         splitting = _Splitting(self, encoders, batch, marked, beta)
-        for _ in range(self.iterations):
+        for _ in range(self.options.iterations):
             splitting.advance()
         return splitting.best
 
@@ -97,11 +85,11 @@ class _Splitting:
         beta: float,
     ) -> None:
         self._attack, self._encoders, self._batch = attack, encoders, batch
-        self._beta, self._anchor = beta, project(marked, batch.bases, attack.eps)
+        self._beta, self._anchor = beta, project(marked, batch.bases, attack.options.eps)
         # The mean over the encoders is taken of what they are asked, which is smaller than what they answer.
         self._weight = 1 / len(encoders)
         self._mix = 2 * self._weight * torch.eye(len(marked), device=marked.device)
-        start = project(self._anchor + batch.start - batch.bases, batch.bases, attack.eps)
+        start = project(self._anchor + batch.start - batch.bases, batch.bases, attack.options.eps)
         self._trial = start
         self._kept = self._gradient = start  # both are set by the first pass, which is always kept
         self.best = start
@@ -150,7 +138,7 @@ class _Splitting:
 
     def _first_lambda(self, gradient: Tensor) -> Tensor:
         rms = gradient.square().mean(dim=(1, 2, 3)).sqrt()
-        return self._attack.step / rms.clamp(min=torch.finfo(rms.dtype).tiny)
+        return self._attack.options.step / rms.clamp(min=torch.finfo(rms.dtype).tiny)
 
     def _step(self) -> Tensor:
         assert self._lambda is not None
@@ -159,7 +147,7 @@ class _Splitting:
         # The proximal point of lambda * beta * ||x - b||^2 / 2, as the paper writes it.
         weight = size * self._beta
         backward = torch.addcmul(forward, weight, self._anchor).div_(1 + weight)
-        return project(backward, self._batch.bases, self._attack.eps)
+        return project(backward, self._batch.bases, self._attack.options.eps)
 
 
 def project(pixels: Tensor, bases: Tensor, eps: int | None) -> Tensor:
@@ -167,9 +155,3 @@ def project(pixels: Tensor, bases: Tensor, eps: int | None) -> Tensor:
     if eps is not None:
         pixels = bases + (pixels - bases).clamp(-eps, eps)
     return pixels.clamp(0, 255)
-
-
-def check_eps(eps: int | None) -> None:
-    """Refuse a budget that is no whole number of gray levels in 1..255 (PoisonError)."""
-    if eps is not None and (eps != int(eps) or not 1 <= eps <= 255):
-        raise PoisonError(f"eps is {eps} gray levels; give a whole number from 1 to 255")

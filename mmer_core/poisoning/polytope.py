@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from mmer_core.encoders.base import ImageEncoder
-from mmer_core.errors import PoisonError
-from mmer_core.poisoning.attack import Batch, PoisonAttack
-from mmer_core.poisoning.collision import check_eps, project
+from mmer_core.poisoning.attack import Batch, CraftedAttack, CraftingOptions
+from mmer_core.poisoning.collision import project
+from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.pulling import pull
 
 
-class BullseyePolytope(PoisonAttack):
+class BullseyePolytope(CraftedAttack):
     """Aghakhani, Meng, Wang, Kruegel & Vigna, *Bullseye Polytope: A Scalable Clean-Label Poisoning Attack with
     Improved Transferability*, 2021.
 
@@ -23,43 +23,31 @@ class BullseyePolytope(PoisonAttack):
 
     The authors' program repeats each network with dropout to make an ensemble of one; encoders here are frozen
     in evaluation mode, and the ensemble are the encoders that are given.
-
-    Args:
-        iterations: Steps, at least 1; 4,000 in the paper.
-        eps: Largest change of a value in gray levels, 1 to 255; about 25 (0.1 of the range) in the paper.
-        rate: Learning rate of Adam in gray levels, above 0; about 2 in the paper (0.04 of its normalised pixels).
-        noise: Half width of uniform noise in gray levels to begin with, 0 or more; 0 in the paper.
-
-    Raises:
-        PoisonError: A hyper-parameter is outside its range.
     """
 
     name = "bullseye"
+    summary = "the same, by the mean of several poisons (Aghakhani et al. 2021)"
     divisible = False
 
-    def __init__(self, iterations: int = 200, eps: int = 25, rate: float = 2.0, noise: float = 0.0) -> None:
-        if iterations < 1 or rate <= 0 or noise < 0:
-            raise PoisonError(
-                f"iterations is {iterations}, rate {rate} and noise {noise} in BullseyePolytope; "
-                "give 1 or more, above 0, and 0 or more"
-            )
-        check_eps(eps)
-        self.iterations = iterations
-        self.eps = eps
-        self.rate = rate
-        self.noise = noise
+    class Options(CraftingOptions):
+        eps: int = Field(
+            25, ge=1, le=255, description="Largest change of a value in gray levels; 25 in the paper."
+        )
+        rate: float = Field(2.0, gt=0, description="Learning rate of Adam in gray levels; 2 in the paper.")
+
+    options: Options
 
     def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
-        poisons = project(batch.start, batch.bases, self.eps).clone()
-        optimiser = torch.optim.Adam([poisons], lr=self.rate)
+        poisons = project(batch.start, batch.bases, self.options.eps).clone()
+        optimiser = torch.optim.Adam([poisons], lr=self.options.rate)
         terms = [_term(batch.groups, target) for target in batch.features]
-        for _ in range(self.iterations):
+        for _ in range(self.options.iterations):
             gradients = [
                 pull(encoder, poisons, *term)[1] for encoder, term in zip(encoders, terms, strict=True)
             ]
             poisons.grad = torch.stack(gradients).mean(dim=0)
             optimiser.step()
-            poisons.copy_(project(poisons, batch.bases, self.eps))
+            poisons.copy_(project(poisons, batch.bases, self.options.eps))
         return poisons
 
 

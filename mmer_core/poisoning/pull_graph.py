@@ -14,7 +14,7 @@ from torch._decomp import decomposition_table
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from mmer_core.encoders.base import ImageEncoder
+from mmer_core.poisoning.encoder import ImageEncoder
 
 _aten = torch.ops.aten
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from mmer_core.encoders.base import ImageEncoder
+from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.pull_graph import pull_graph
 from mmer_core.runtimes import Refused, compile_graph
 from mmer_core.tracing import running, tracing

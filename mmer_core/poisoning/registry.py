@@ -1,22 +1,17 @@
-"""Attacks that craft poisons, by the names that configurations and tables use."""
+"""Poisons, triggers and detectors by the names that configurations and tables use."""
 
-from typing import Any
+from mmer_core.named import Registry
+from mmer_core.poisoning.attack import CraftedAttack
+from mmer_core.poisoning.detectors.detector import Detector
+from mmer_core.poisoning.poison import PoisonAttack, PoisonControl
+from mmer_core.poisoning.triggers import Trigger
 
-from mmer_core.errors import PoisonError
-from mmer_core.named import find
-from mmer_core.poisoning.attack import PoisonAttack
-from mmer_core.poisoning.collision import FeatureCollision
-from mmer_core.poisoning.polytope import BullseyePolytope
-
-POISON_ATTACKS: dict[str, type[PoisonAttack]] = {
-    attack.name: attack for attack in (FeatureCollision, BullseyePolytope)
-}
+POISON_ATTACKS: Registry[PoisonAttack] = Registry("poison attack", PoisonAttack, "mmer_core.poisoning")
+CONTROLS: Registry[PoisonControl] = Registry("control", PoisonControl, "mmer_core.poisoning")
+TRIGGERS: Registry[Trigger] = Registry("trigger", Trigger, "mmer_core.poisoning")
+DETECTORS: Registry[Detector] = Registry("detector", Detector, "mmer_core.poisoning.detectors")
 
 
-def poison_attack_named(name: str, **settings: Any) -> PoisonAttack:
-    """The attack of that name; ``settings`` are its hyper-parameters.
-
-    Raises:
-        PoisonError: There is no attack of that name, or a hyper-parameter is outside its range.
-    """
-    return find("attack", POISON_ATTACKS, name, PoisonError, settings)
+def is_crafted(name: str) -> bool:
+    """Whether the poisons of that name are optimised for targets that are known beforehand."""
+    return issubclass(POISON_ATTACKS.get(name, object), CraftedAttack)

@@ -1,4 +1,4 @@
-"""Photos of anybody's: which, who is in them, what a trained model reads, and what fools it."""
+"""Prediction for arbitrary photos: selecting them, finding people, reading emotions, and attacks."""
 
 from mmer_core.prediction.attack_picture import attack_picture, map_picture
 from mmer_core.prediction.attacking import PhotoAttack, PhotoTarget, photo_target

@@ -1,4 +1,4 @@
-"""Attacks as pictures: the model's input before and after, and where one pixel is enough."""
+"""Pictures of attacks: the model's input before and after, and a map of where one pixel suffices."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -7,14 +7,14 @@ from mmer_core.attacks.vulnerability import OnePixelMap
 from mmer_core.prediction.attacking import PhotoAttack
 
 _SIDE = 448
-"""Least side in pixels at which an input is shown: small ones are enlarged by a whole factor, pixel by pixel."""
+"""Minimal displayed side of an input in pixels; smaller ones are enlarged by a whole factor, nearest-neighbour."""
 _LARGEST = 1024
-"""Longest side of a photo as it is shown; larger ones are reduced."""
+"""Maximal displayed side of a photo in pixels; larger ones are reduced."""
 _MARGIN, _FONT = 12, 16
 
 
 def attack_picture(attack: PhotoAttack) -> Image.Image:
-    """Before and after side by side, with what the model says below."""
+    """Before and after side by side, with the model's outputs below."""
     scale = _scale(attack.clean)
     font = ImageFont.load_default(_FONT)
     outcome = attack.outcome
@@ -40,8 +40,8 @@ def attack_picture(attack: PhotoAttack) -> Image.Image:
 
 
 def map_picture(image: np.ndarray, found: OnePixelMap) -> Image.Image:
-    """The input beside its map: from white, where one pixel does nothing, to red, where it brings the criterion
-    nearest; black where it meets it. Places that were not tried show their nearest neighbour."""
+    """The input beside its map: from white, where one pixel has no effect, to red, where it comes closest to the
+    criterion; black where it meets it. Positions that were not tried show their nearest neighbour."""
     rows, columns = (np.flatnonzero(~np.isnan(found.margins).all(axis=axis)) for axis in (1, 0))
     margins = found.margins[np.ix_(rows, columns)]
     gained = np.clip(found.clean_margin - margins, 0, None)
@@ -69,7 +69,7 @@ def _shown(image: np.ndarray, scale: float) -> Image.Image:
 
 
 def _ring(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float) -> None:
-    """White on black, to be seen on any ground."""
+    """White on black, visible on any background."""
     for width, colour in ((5, "black"), (2, "white")):
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=width)
 

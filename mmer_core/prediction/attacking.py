@@ -1,4 +1,4 @@
-"""Few-pixel attacks on one photo of anybody's."""
+"""Few-pixel attacks on a single photo."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,6 +12,7 @@ from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion, RankDrop
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import Outcome
+from mmer_core.attacks.registry import ATTACKS
 from mmer_core.attacks.victims import Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 from mmer_core.config import SearchConfig
@@ -26,7 +27,6 @@ from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model, newest_model
-from mmer_core.stages.victims import configured_attack
 from mmer_core.store import Manifest
 from mmer_core.task_kinds import EMOTION, RETRIEVAL, TaskKind
 from mmer_core.task_kinds.emotion_attacks import emotion_criterion, emotion_scores, emotion_victim
@@ -39,11 +39,11 @@ _BATCH_BYTES = 2**28
 
 @dataclass(frozen=True)
 class PhotoAttack:
-    """What one attack with one ``K`` did to a photo.
+    """The result of one attack with one ``K`` on a photo.
 
     Attributes:
         clean, attacked: ``(H, W, 3)`` uint8, the model's input (or the photo) before and after.
-        before, after: What the model says of them, in words.
+        before, after: The model's outputs for them, in words.
     """
 
     outcome: Outcome
@@ -53,7 +53,7 @@ class PhotoAttack:
     after: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pixels that were left alone."""
+        """Everything except the unchanged pixels."""
         return asdict(self.outcome) | {"before": self.before, "after": self.after}
 
 
@@ -62,11 +62,11 @@ class PhotoTarget:
     """A photo and a model, ready to be attacked.
 
     Attributes:
-        name: Of the photo.
-        victim, criterion: The model, and what counts as success.
-        image: ``(H, W, 3)`` uint8, what is attacked: an input of the model, or the photo.
-        names: What the victim's columns mean.
-        kind: Of the model's task.
+        name: Name of the photo.
+        victim, criterion: The model, and the definition of success.
+        image: ``(H, W, 3)`` uint8, the image to attack: an input of the model, or the photo.
+        names: Meaning of the victim's columns.
+        kind: Kind of the model's task.
     """
 
     name: str
@@ -77,13 +77,13 @@ class PhotoTarget:
     kind: TaskKind[Any]
 
     def attacks(self, config: SearchConfig, batch_size: int) -> Iterator[PhotoAttack]:
-        """Attack it by every attack and ``K``, one after another."""
+        """Run every attack with every ``K``, one after another."""
         for name in config.attacks:
             for pixels in config.pixels:
                 (outcome,) = run_attack(
                     self.victim,
                     self.criterion,
-                    configured_attack(name, config),
+                    ATTACKS.configured(name, config),
                     self.image[None],
                     [self.name],
                     pixels=pixels,
@@ -95,12 +95,12 @@ class PhotoTarget:
                 yield PhotoAttack(outcome, self.image, attacked, *self._words(config, outcome, attacked))
 
     def _batch(self, most: int) -> int:
-        """Large photos are judged in smaller batches."""
+        """Smaller batches for large photos."""
         return max(1, min(most, _BATCH_BYTES // self.image.nbytes))
 
     def _words(self, config: SearchConfig, outcome: Outcome, attacked: np.ndarray) -> tuple[str, str]:
         if self.kind.criterion(config, self.names) == "top":
-            # The dominant emotion alone would not show what has changed.
+            # The dominant emotion alone would not show the change.
             count = config.top_emotions
             return self._strongest(self.image, count), self._strongest(attacked, count)
         return self.kind.before_and_after(config, asdict(outcome), self.names)
@@ -110,7 +110,7 @@ class PhotoTarget:
         return ", ".join(self.names[column] for column in scores[0].topk(count).indices.tolist())
 
     def one_pixel_map(self, stride: int, batch_size: int, progress: Progress) -> OnePixelMap:
-        """Where one pixel is enough, at every ``stride``-th place."""
+        """Where one pixel suffices, at every ``stride``-th position."""
         return one_pixel_map(
             self.victim,
             self.criterion,
@@ -124,19 +124,19 @@ class PhotoTarget:
 def photo_target(
     context: Context, request: PhotoRequest, config: SearchConfig, *, model: str | None = None
 ) -> PhotoTarget:
-    """The image that a model makes of a photo.
+    """Prepare a photo and a model for attacks.
 
-    An emotion model reads the person in the request's box (the whole photo without one), and the text if there is
-    one. For a retrieval model the text is what the photo must no longer find among the captions of the split that
-    the model's dataset has for testing.
+    An emotion model reads the person in the request's box (without a box, the whole photo), and the text if there
+    is one. For a retrieval model, success means that the photo no longer retrieves the text among the captions of the
+    test split of the model's dataset.
 
     Args:
-        model: Key of a model; the newest one when None, or without a text the newest emotion model.
+        model: Key of a model; None for the newest one, or without a text the newest emotion model.
 
     Raises:
-        StoreError: There is no such model, or none at all.
-        DatasetError: The photo cannot be read, or the box lies outside of it.
-        ConfigError: The model does not read the stream to attack, or cannot be attacked so.
+        StoreError: The model does not exist, or there is none.
+        DatasetError: The photo cannot be read, or the box is outside it.
+        ConfigError: The model does not read the stream to attack, or does not support this attack.
     """
     store = context.store
     task = None if request.text else EMOTION.name
@@ -169,7 +169,7 @@ def _emotion_target(
     streams = {stream: encode_squares(encoder, [one], 1) for stream, one in inputs.items()}
     if request.text and "text" in spec.streams:
         streams["text"] = context.text_encoder(spec.encoders.text).encode([request.text])
-    # What the person is labelled as plays no part: an attack changes what the model says.
+    # Annotated labels play no role: the attack changes the model's own output.
     data = EmotionData(streams, torch.zeros(1, len(spec.labels)), torch.zeros(1, len(spec.dimensions)))
     victim: Victim
     if config.stream == "photo":

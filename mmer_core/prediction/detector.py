@@ -28,12 +28,12 @@ class Detection:
 
 @dataclass(frozen=True)
 class PersonDetector:
-    """A detection network with the number that stands for a person among its classes.
+    """A detection network and the index of its class "person".
 
     Attributes:
         module: Maps a list of ``(3, H, W)`` float images in 0..1 to boxes, labels and scores.
-        person: Its label of a person.
-        threshold: Least confidence that counts, in 0..1.
+        person: The label of a person.
+        threshold: Minimal confidence, in 0..1.
     """
 
     module: nn.Module
@@ -43,11 +43,11 @@ class PersonDetector:
 
     @classmethod
     def load(cls, spec: str, threshold: float, device: torch.device) -> "PersonDetector":
-        """Load ``torchvision:<arch>@<weights file>``; the network does its own resizing and normalising.
+        """Load ``torchvision:<arch>@<weights file>``; the network resizes and normalises images itself.
 
         Raises:
-            ConfigError: The spec has another form, or the threshold lies outside 0..1.
-            EncoderError: The weights are missing, unreadable or of another architecture.
+            ConfigError: The spec is malformed, or the threshold is outside 0..1.
+            EncoderError: The weights are missing, unreadable or belong to another architecture.
         """
         if not 0 <= threshold <= 1:
             raise ConfigError(f"the detector's threshold is {threshold}, but must lie in 0..1")
@@ -69,7 +69,7 @@ class PersonDetector:
 
     @torch.inference_mode()
     def people(self, picture: Image.Image) -> list[Detection]:
-        """The people in an RGB picture, surest first; boxes of which nothing is inside it are left out."""
+        """The people in an RGB picture by descending confidence, without boxes that are outside it."""
         pixels = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1).float() / 255
         (found,) = self.module([pixels])
         people = []

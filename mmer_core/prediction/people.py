@@ -1,4 +1,4 @@
-"""A trained emotion model on people in photos: decoded one by one, read in batches."""
+"""A trained emotion model on people in photos: decoded one by one, predicted in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from mmer_core.training.record import ModelSummary
 
 @dataclass(frozen=True)
 class _Shown:
-    """A person whose pixels are ready, by image stream; none where there is an error."""
+    """A person whose pixels are ready, by image stream; empty if there is an error."""
 
     person: PersonResult
     squares: dict[str, np.ndarray] = field(default_factory=dict)
@@ -39,19 +39,19 @@ def read_people(
     model: str | None = None,
     detector: PersonDetector | None = None,
 ) -> list[PersonResult]:
-    """Read every person in every photo; a photo that cannot be read gives a row with its error.
+    """Predict every person in every photo; a photo that cannot be read gives a result with its error.
 
     Args:
-        requests: A request with a box is that one person. Without, it is everyone whom the detector finds, or
-            the whole photo when there is no detector.
-        model: Key of an emotion model; the newest joint one when None.
+        requests: With a box, a request is that one person. Without one, it is everyone whom the detector finds, or
+            the whole photo if there is no detector.
+        model: Key of an emotion model; None for the newest joint one.
 
     Returns:
-        In the order of the requests, the people of a photo by falling confidence of the detector.
+        Results in the order of the requests; people of one photo by descending confidence of the detector.
 
     Raises:
-        StoreError: There is no such model, or no emotion model at all.
-        ConfigError: The model reads no emotions.
+        StoreError: The model does not exist, or there is no emotion model.
+        ConfigError: The model does not predict emotions.
     """
     key = find_model(context.store, model).key if model else _newest_emotion_model(context)
     trained = TrainedModel.open(context.folder(key), context.device)
@@ -81,7 +81,7 @@ class _Reader:
         return self.context.image_encoder(self.encoders.image, self.encoders.image_size)
 
     def show(self, request: PhotoRequest, detector: PersonDetector | None) -> Iterator[_Shown]:
-        """The people of one photo, small enough to wait for a batch."""
+        """The people of one photo, reduced to the sizes that the model reads."""
         person = PersonResult(request.name, request.box, text=request.text, error=request.error)
         if request.error:
             yield _Shown(person)
@@ -92,7 +92,7 @@ class _Reader:
         except DatasetError as error:
             yield _Shown(replace(person, error=str(error)))
             return
-        context = None  # encoded once for all people of the photo
+        context = None  # shared by all people of the photo, so that it is encoded once
         for box, score in boxes:
             squares = {}
             for stream, side in self.trained.spec.sides.items():
@@ -104,7 +104,7 @@ class _Reader:
             yield _Shown(replace(person, box=request.box or box, detected=score), squares)
 
     def read(self, shown: Sequence[_Shown]) -> list[PersonResult]:
-        """Fill in what the model says; people with a text and people without are asked apart."""
+        """Add the model's predictions; people with and without a text form separate batches."""
         found = [one.person for one in shown]
         whole = [row for row, one in enumerate(shown) if not one.person.error]
         reads_text = "text" in self.trained.spec.streams
@@ -121,7 +121,7 @@ class _Reader:
         return found
 
     def _images(self, shown: Sequence[_Shown]) -> dict[str, Tensor]:
-        """Features by stream, ``(n, D)``; an array that several people share is encoded once."""
+        """Features by stream, ``(n, D)``; an array shared by several people is encoded once."""
         streams = {}
         for stream in self.trained.spec.sides:
             squares = [one.squares[stream] for one in shown]
@@ -145,7 +145,7 @@ class _Reader:
 def _boxes(
     picture: Image.Image, request: PhotoRequest, detector: PersonDetector | None
 ) -> list[tuple[Box | None, float | None]]:
-    """What to cut out, with the detector's confidence. Raises `DatasetError` when there is nothing."""
+    """The boxes to crop, with the detector's confidence. Raises `DatasetError` if there are none."""
     if request.box is not None:
         return [(box_inside(request, picture), None)]
     if detector is None:
@@ -163,5 +163,5 @@ def _newest_emotion_model(context: Context) -> ArtifactKey:
     models = [(made.family == "joint", m.created, m.key) for m, made in listed if made.task == EMOTION.name]
     if not models:
         raise ArtifactNotFound(missing(context.store, "emotion model", "train one first: mmer train"))
-    # Of the two families the joint one reads photo and text together, which is what a user asks for.
+    # Of the two families, the joint one reads photo and text together, which is what users expect.
     return max(models)[-1]

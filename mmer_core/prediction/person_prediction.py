@@ -1,4 +1,4 @@
-"""What is read in a person, and how it is written down."""
+"""The prediction for one person, and its output formats."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from mmer_core.tabular import joined
 
 @dataclass(frozen=True)
 class PersonPrediction:
-    """What an emotion model reads in one person.
+    """An emotion model's prediction for one person.
 
     Attributes:
         probabilities: Calibrated probability by category.
         present: Categories at or above their threshold.
-        ratings: Valence, arousal and dominance, 1..10; empty where the model was trained without them.
+        ratings: Valence, arousal and dominance in 1..10; empty if the model was trained without them.
     """
 
     probabilities: dict[str, float]
@@ -28,7 +28,7 @@ class PersonPrediction:
     ratings: dict[str, float]
 
     def ranked(self) -> list[tuple[str, float, bool]]:
-        """Categories by falling probability."""
+        """Categories by descending probability, as (name, probability, present)."""
         order = sorted(self.probabilities.items(), key=lambda item: -item[1])
         return [(name, probability, name in self.present) for name, probability in order]
 
@@ -38,14 +38,14 @@ class PersonPrediction:
 
 @dataclass(frozen=True)
 class PersonResult:
-    """One person in one photo: what was read, or why nothing could be.
+    """One person in one photo: the prediction, or the error.
 
     Attributes:
-        photo: As the request names it.
-        box: Pixels of the person; None for the whole photo.
+        photo: Name of the photo in the request.
+        box: Box of the person in pixels; None for the whole photo.
         detected: Confidence of the detector that found the person, in 0..1.
         text: The text that was read with the photo.
-        reading: None when there is an error.
+        reading: The prediction; None if there is an error.
     """
 
     photo: str
@@ -61,15 +61,15 @@ class PersonResult:
 
 
 def write_predictions(readings: Sequence[PersonResult], path: Path) -> None:
-    """Write readings as ``.csv`` or ``.json``, a row or an object a person, in their order.
+    """Write predictions as ``.csv`` or ``.json``, one row or object per person, in their order.
 
     The CSV has the columns ``photo, x1, y1, x2, y2, detected, text, error, present`` (names joined by ``;``; one
-    that holds a ``;`` or a quote is quoted, as in a CSV), then ``probability <category>`` and the continuous
-    dimensions; what is not there is an empty cell. It is for people:
-    text that begins like a formula of a spreadsheet stands behind an apostrophe. The JSON has all as it is.
+    that contains a ``;`` or a quote is quoted, as in a CSV), then ``probability <category>`` and the continuous
+    dimensions; missing values are empty cells. It is meant for people: text that a spreadsheet would take for a formula
+    is prefixed with an apostrophe. The JSON holds everything verbatim.
 
     Raises:
-        ConfigError: The name ends in neither.
+        ConfigError: The name has another suffix.
         MmerError: The file cannot be written.
     """
     check_output(path)
@@ -81,7 +81,7 @@ def write_predictions(readings: Sequence[PersonResult], path: Path) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Raises `ConfigError` when readings cannot be written under this name."""
+    """Raise `ConfigError` if predictions cannot be written under this name."""
     if path.suffix.lower() not in (".csv", ".json"):
         raise ConfigError(f"{path} must end in .csv or .json, which tells its format")
 

@@ -1,8 +1,9 @@
-"""Which photos to read: one, all in a folder, or those of a CSV list."""
+"""Which photos to read: a single one, those in a folder, or those of a CSV list."""
 
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmer_core.confined import picture_limits
 from mmer_core.datasets.boxes import clamp, emptiness
 from mmer_core.datasets.cells import printable
-from mmer_core.datasets.delimited import Record, read_table
+from mmer_core.datasets.delimited import TABLES, Record, read_table
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Box
@@ -21,7 +23,7 @@ from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.text_lines import DAMAGED, read_lines
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+SUFFIXES = frozenset(chain.from_iterable(picture_limits.SUFFIXES.values()))
 _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("photo", *_CORNERS, "text")
 
@@ -31,10 +33,10 @@ class PhotoRequest:
     """A photo to read.
 
     Attributes:
-        name: As it is called in the answer.
-        box: The person, in pixels; None for the whole photo, or for whomever a detector finds.
-        text: A text that goes with the photo.
-        error: Why it cannot be read, when that is plain from the list already.
+        name: The photo's name in the result.
+        box: The person, in pixels; None for the whole photo, or for the people found by a detector.
+        text: A text that belongs to the photo.
+        error: Why it cannot be read, if the list already shows it.
     """
 
     name: str
@@ -45,20 +47,20 @@ class PhotoRequest:
 
 
 def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None) -> list[PhotoRequest]:
-    """The photos that a path stands for: a photo, a folder (with what is below it), or a CSV list.
+    """The photos given by a path: a photo, a folder (recursively), or a list (``.csv``, ``.tsv``).
 
-    A list has a header with the column ``photo`` (path, relative to the list's folder) and any of ``x1, y1,
-    x2, y2`` (together) and ``text``; an empty cell is no box, or no text. A row that cannot be read, or has a
-    faulty box, is kept with its error.
+    A list has a header with the column ``photo`` (path, relative to the list's folder) and optionally ``x1, y1,
+    x2, y2`` (together) and ``text``; an empty cell means no box, or no text. A row that cannot be read, or has an
+    invalid box, is kept with its error.
 
     Args:
-        box, text: Go with a single photo.
+        box, text: Box and text of a single photo.
 
     Raises:
         ConfigError: A box or a text is given for several photos.
-        DatasetError: There are no photos in the folder, or the list cannot be read.
+        DatasetError: The folder has no photos, or the list cannot be read.
     """
-    listing = path.suffix.lower() == ".csv"
+    listing = is_list(path)
     if not os.path.isdir(path) and not listing:
         return [PhotoRequest(str(path), path, box, text)]
     if box is not None or text is not None:
@@ -68,8 +70,13 @@ def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None
     return _from_list(path) if listing else _from_folder(path)
 
 
+def is_list(path: Path) -> bool:
+    """Whether a file is a list of photos, by its suffix."""
+    return path.suffix.lower() in TABLES
+
+
 def read_photo(path: Path) -> Image.Image:
-    """Decode a photo to RGB, upright. Raises `DatasetError` when it cannot be read."""
+    """Decode a photo to RGB, upright. Raises `DatasetError` if it cannot be read."""
     try:
         return read_rgb(path)
     except UnreadableImageError as error:
@@ -79,7 +86,7 @@ def read_photo(path: Path) -> Image.Image:
 
 
 def box_inside(request: PhotoRequest, picture: Image.Image) -> Box:
-    """What of a request's box is inside of its photo. Raises `DatasetError` when that is nothing."""
+    """The part of a request's box that is inside its photo. Raises `DatasetError` if it is empty."""
     assert request.box is not None
     if fault := emptiness(request.box):
         raise DatasetError(f"the box {request.box} of {request.path} {fault}")
@@ -93,18 +100,18 @@ def box_inside(request: PhotoRequest, picture: Image.Image) -> Box:
 
 
 def square(picture: Image.Image, side: int, encoder: ImageEncoder) -> np.ndarray:
-    """``(H, W, 3)`` uint8 at the encoder's input size, by way of the arrays of ``side`` pixels it was trained on."""
+    """``(H, W, 3)`` uint8 at the encoder's input size, via the prepared size ``side`` in pixels used in training."""
     return encoder.resize(np.asarray(resized(picture, side))[None])[0]
 
 
 def encode_squares(encoder: ImageEncoder, squares: list[np.ndarray], batch_size: int) -> Tensor:
-    """Features ``(n, D)`` on the CPU of ``n`` arrays as `square` makes them."""
+    """Features ``(n, D)`` on the CPU of ``n`` arrays made by `square`."""
     batches = range(0, len(squares), batch_size)
     return torch.cat([encoder.encode(np.stack(squares[i : i + batch_size])).cpu() for i in batches])
 
 
 def other_files(folder: Path) -> list[str]:
-    """Files below a folder that `listed_photos` leaves out, for their names are none of photos; hidden ones apart."""
+    """Files below a folder that `listed_photos` skips because of their suffix, without hidden files."""
     files = (one.relative_to(folder) for one in folder.rglob("*") if one.is_file())
     return sorted(
         str(one)
@@ -114,7 +121,7 @@ def other_files(folder: Path) -> list[str]:
 
 
 def _from_folder(folder: Path) -> list[PhotoRequest]:
-    # A pipe or a broken link with the name of a photo cannot be read: it gets a row that says so.
+    # A pipe or a dangling link with the name of a photo gets a row with its error.
     photos = sorted(one for one in folder.rglob("*") if one.suffix.lower() in SUFFIXES and not one.is_dir())
     if not photos:
         raise DatasetError(f"{folder} holds no photo; their names end in {', '.join(sorted(SUFFIXES))}")
@@ -128,7 +135,7 @@ def _from_list(path: Path) -> list[PhotoRequest]:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DatasetError(f"cannot read the list {path}: {reason}; {wanted}") from None
-    table = read_table(text, _sound, files="photo")
+    table = read_table(text, _sound, name=path.name, files="photo")
     if not table.usable:
         state = f"has the columns {', '.join(table.names)}" if table.seen else "is empty"
         raise DatasetError(f"the list {path} {state}; {wanted}{table.seen}")

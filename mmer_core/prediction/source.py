@@ -1,4 +1,4 @@
-"""A photo attacked as it is, before a model crops and resizes it."""
+"""Attacking an original photo, before a model crops and resizes it."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,16 +11,16 @@ from mmer_core.encoders import ImageEncoder
 from mmer_core.tracing import running
 
 Squares = Callable[[Image.Image], Mapping[str, np.ndarray]]
-"""A photo to what a model reads of it: uint8 inputs of its encoder by stream."""
+"""A photo to the model's inputs: uint8 images at the encoder's input size, by stream."""
 
 
 class SourceVictim:
-    """A model that reads one or more squares of a photo: a changed pixel lands in all of them, by the resizing.
+    """A model that reads one or more square crops of a photo: a changed pixel affects all of them through resizing.
 
     Args:
         size: ``(H, W)`` of the photo.
-        squares: What the model reads of it.
-        encoder: Turns the squares into features.
+        squares: Makes the crops that the model reads.
+        encoder: Crops to features.
         head: Features by stream, each ``(B, D)``, to scores ``(B, S)``.
     """
 
@@ -40,7 +40,7 @@ class SourceVictim:
 
     @torch.inference_mode()
     def scores(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Scores ``(B, S)`` float32 of photos ``(B, H, W, 3)`` uint8; ``rows`` plays no part: there is one."""
+        """Scores ``(B, S)`` float32 of photos ``(B, H, W, 3)`` uint8; ``rows`` is ignored, as there is one photo."""
         read = [self._squares(Image.fromarray(image)) for image in images.numpy()]
         features = {
             stream: self._encoder.encode(np.stack([one[stream] for one in read])) for stream in read[0]

@@ -1,4 +1,4 @@
-"""Questions to an index: by text, photo or id, one or many; and the pictures of what is found."""
+"""Queries to an index by text, photo or id, single or many, and the pictures of the results."""
 
 from mmer_core.querying.batch import ask_all, read_queries
 from mmer_core.querying.pictures import NoPicture, PhotoRoot, Pictures, PreparedPictures

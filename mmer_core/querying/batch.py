@@ -1,4 +1,4 @@
-"""Many questions from a file, answered in its order."""
+"""Many queries from a file, answered in order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmer_core.datasets.cells import flaw, flaws
-from mmer_core.datasets.delimited import read_table
+from mmer_core.datasets.delimited import TABLES, read_table
 from mmer_core.datasets.values import NotText, is_given, text_of
 from mmer_core.errors import DatasetError, MmerError
 from mmer_core.progress import Progress, silent
@@ -20,24 +20,26 @@ from mmer_core.strict_json import parse_line
 from mmer_core.text_lines import DAMAGED, Text, read_lines
 
 _FIELDS = ("text", "image", "id")
-_WANTED = "write UTF-8, a text a line, or a .csv or .jsonl with text, image or id"
+_WANTED = "write UTF-8, a text a line, or a .csv, .tsv or .jsonl with text, image or id"
 _AT_ONCE = 64
 
 
 def read_queries(path: Path) -> list[Query]:
-    """The questions in a file.
+    """Read the queries in a file.
 
-    A ``.csv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's folder) and
-    ``id``, a ``.jsonl`` an object a line with one of these names, and any other file a text a line. Each row asks for
-    one thing; one that does not, or cannot be read, is kept with its error. Empty lines are skipped.
+    A ``.csv`` or ``.tsv`` has a header with any of the columns ``text``, ``image`` (a path, relative to the file's
+    folder) and ``id``, a ``.jsonl`` one object per line with one of these names, and any other file one text per line.
+    Each row is one query; rows that are ambiguous or unreadable are kept with their error. Empty lines are skipped.
 
     Raises:
-        DatasetError: The file cannot be read, or asks nothing.
+        DatasetError: The file cannot be read, or holds no query.
     """
     kind = path.suffix.lower()
-    read: Callable[[Path, Text], Iterator[Query]] = {".csv": _from_csv, ".jsonl": _from_json_lines}.get(
-        kind, _from_text
-    )
+    readers: dict[str, Callable[[Path, Text], Iterator[Query]]] = {
+        **dict.fromkeys(TABLES, _from_table),
+        ".jsonl": _from_json_lines,
+    }
+    read = readers.get(kind, _from_text)
     try:
         text = read_lines(path)
     except (OSError, ValueError) as error:
@@ -60,10 +62,10 @@ def ask_all(
     only: Filter | None = None,
     progress: Progress = silent,
 ) -> list[Answer]:
-    """An answer a question, in their order; what cannot be asked is answered with its error.
+    """One answer per query, in order; the answer to an invalid query holds its error.
 
     Raises:
-        ConfigError: ``k`` is below 1, or the index holds nothing that the filter asks about.
+        ConfigError: ``k`` is below 1, or the index lacks what the filter needs.
     """
     answers: list[Answer] = []
     for start in range(0, len(queries), _AT_ONCE):
@@ -106,8 +108,8 @@ def _from_text(path: Path, text: Text) -> Iterator[Query]:
             yield _unread(path, place + 1, problem) if problem else Query(text=line.strip())
 
 
-def _from_csv(path: Path, text: Text) -> Iterator[Query]:
-    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), files="image")
+def _from_table(path: Path, text: Text) -> Iterator[Query]:
+    table = read_table(text, lambda names: bool(set(names) & set(_FIELDS)), name=path.name, files="image")
     if not table.usable and table.seen:
         raise DatasetError(
             f"the queries of {path} have the columns {', '.join(table.names)}; name one text, image or id{table.seen}"
@@ -130,20 +132,20 @@ def _from_json_lines(path: Path, text: Text) -> Iterator[Query]:
 
 
 def _object(line: str) -> dict[str, Any] | str:
-    """The fields of a line, or what is wrong with it."""
+    """The fields of a line, or its error."""
     try:
         fields = parse_line(line)
     except ValueError as error:
         return f"not a JSON object ({error})"
     if not isinstance(fields, dict):
         return "not a JSON object"
-    # NUL may be asked for; what cannot be encoded or is too long may not.
+    # Queries may contain NUL, but not what cannot be encoded or is too long.
     problem = flaws(value.replace("\0", "") for value in fields.values() if isinstance(value, str))
     return problem or fields
 
 
 class _Unread(Query):
-    """A row that cannot be read, so that nobody knows what it asks."""
+    """A row that cannot be read, so its query is unknown."""
 
 
 def _unread(path: Path, line: int, problem: str) -> Query:

@@ -1,4 +1,4 @@
-"""The pictures of what is found: the photos themselves below one folder, or what a prepared dataset holds of them."""
+"""The pictures of search results: original photos below one folder, or their versions in a prepared dataset."""
 
 import io
 import os
@@ -31,7 +31,7 @@ MEDIA_TYPES = {
     "GIF": "image/gif",
     "BMP": "image/bmp",
 }
-"""Formats that every browser shows, by Pillow's name."""
+"""Formats that every browser can display, by Pillow's names."""
 
 _BEGINNINGS = {
     "image/jpeg": re.compile(rb"\xff\xd8\xff"),
@@ -45,28 +45,28 @@ _TRIED = 20
 
 
 class NoPicture(DatasetError):
-    """There is no picture to show under this name."""
+    """There is no picture to display under this name."""
 
 
 class Pictures(Protocol):
-    """Where pictures come from."""
+    """A source of pictures."""
 
     def picture(self, id: str, path: str | None) -> Picture:
-        """``(H, W, 3)`` uint8 RGB of a photo in its own proportions. Raises `NoPicture`."""
+        """``(H, W, 3)`` uint8 RGB of a photo in its own aspect ratio. Raises `NoPicture`."""
         ...
 
 
 PIECE_BYTES = 2**18
-"""What is read of a photo at a time."""
+"""Bytes read from a photo at a time."""
 
 
 class PhotoChanged(Exception):
-    """A photo became shorter while it was read."""
+    """A photo became shorter while it was being read."""
 
 
 @dataclass(frozen=True)
 class PhotoFile:
-    """An opened photo with its media type, and a tag that changes when it does."""
+    """An open photo with its media type, and a tag that changes with the file."""
 
     file: BinaryIO
     size: int
@@ -74,7 +74,7 @@ class PhotoFile:
     tag: str
 
     def pieces(self) -> Iterator[bytes]:
-        """The file's bytes, as many as it had when it was opened; closes it. Raises `PhotoChanged`."""
+        """The file's bytes, as many as it had when opened; closes it. Raises `PhotoChanged`."""
         with self.file:
             left = self.size
             while left:
@@ -86,13 +86,13 @@ class PhotoFile:
 
 
 class PhotoRoot:
-    """A folder of photos, outside of which nothing is read.
+    """A folder of photos; nothing outside it is ever read.
 
     Args:
-        root: The folder below which the dataset's paths start.
+        root: The folder that the dataset's paths are relative to.
 
     Raises:
-        ConfigError: It is no folder.
+        ConfigError: It is not a folder.
     """
 
     def __init__(self, root: Path) -> None:
@@ -101,7 +101,7 @@ class PhotoRoot:
         self._root = root.resolve(strict=True)
 
     def check(self, paths: list[str]) -> None:
-        """Raises `ConfigError` when none of some of the dataset's paths is a file here."""
+        """Raise `ConfigError` if none of these paths of the dataset is a file here."""
         tried = paths[:_TRIED]
         if tried and not any(self.holds(path) for path in tried):
             raise ConfigError(
@@ -109,7 +109,7 @@ class PhotoRoot:
             )
 
     def holds(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         try:
             self.locate(path)
         except NoPicture:
@@ -117,10 +117,10 @@ class PhotoRoot:
         return True
 
     def locate(self, path: str) -> Path:
-        """The file behind a relative path, with no link in it.
+        """The file for a relative path, with all links resolved.
 
         Raises:
-            NoPicture: It is no regular file below the root: absolute, leading out by ``..`` or a link, or not there.
+            NoPicture: It is not a regular file below the root: absolute, outside by ``..`` or a link, or missing.
         """
         parts = path.split("/")
         if "\0" in path or "\\" in path or not all(parts) or {".", ".."} & set(parts):
@@ -128,17 +128,17 @@ class PhotoRoot:
         try:
             found = self._root.joinpath(*parts).resolve(strict=True)
             regular = stat.S_ISREG(found.stat().st_mode)
-        except (OSError, ValueError, RuntimeError):  # not there, too long, no encoding, a loop of links
+        except (OSError, ValueError, RuntimeError):  # missing, too long, not encodable, a loop of links
             raise NoPicture(f"there is no photo {path[:200]!r}") from None
         if not regular or not found.is_relative_to(self._root):
             raise NoPicture(f"there is no photo {path[:200]!r}")
         return found
 
     def open(self, path: str) -> PhotoFile:
-        """A photo, to be read and closed. Raises `NoPicture` also for what is no picture that browsers show."""
+        """Open a photo, to be read and closed. Raises `NoPicture` also for formats that browsers cannot display."""
         found = self.locate(path)
         try:
-            # Between the look and the opening the file may have become a link or a pipe.
+            # Between the check and the opening, the file may have been replaced by a link or a pipe.
             handle = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             raise NoPicture(f"there is no photo {path[:200]!r}") from None
@@ -169,13 +169,13 @@ class PhotoRoot:
 
 
 def _media_type(file: BinaryIO) -> str | None:
-    """What the first bytes say; nothing is decoded, and the answer's headers forbid browsers to guess."""
+    """The type by the first bytes; nothing is decoded, and the response headers forbid browsers to guess."""
     head = file.read(16)
     return next((kind for kind, beginning in _BEGINNINGS.items() if beginning.match(head)), None)
 
 
 def encoded(picture: Picture) -> tuple[bytes, str]:
-    """A JPEG file and its media type."""
+    """Encode as JPEG; returns the file's bytes and the media type."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="JPEG", quality=90, subsampling=0)
     return buffer.getvalue(), "image/jpeg"
@@ -183,19 +183,19 @@ def encoded(picture: Picture) -> tuple[bytes, str]:
 
 @dataclass(frozen=True)
 class PreparedPictures:
-    """The arrays of prepared datasets, stretched back from squares to the photos' proportions.
+    """The arrays of prepared datasets, stretched from squares back to the photos' aspect ratios.
 
     Attributes:
-        prepared: Of several that have a photo, the last one is right.
+        prepared: If several contain a photo, the last one applies.
     """
 
     prepared: tuple[Prepared, ...]
 
     @classmethod
     def of(cls, context: Context, searcher: Searcher) -> "PreparedPictures":
-        """Those of the datasets that an index was made from."""
+        """The pictures of the datasets from which an index was made."""
         opened = cls(tuple(Prepared.open(context.folder(key)) for key in searcher.prepared))
-        _ = opened._places  # while the datasets are there: somebody may delete them beneath a reader
+        _ = opened._places  # read now, because the datasets may be deleted later
         return opened
 
     def holds(self, id: str) -> bool:

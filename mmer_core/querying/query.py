@@ -1,4 +1,4 @@
-"""One question to an index, and what came back."""
+"""One query to an index, and its answer."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,13 +10,13 @@ from mmer_core.retrieval import Hit
 
 @dataclass(frozen=True)
 class Query:
-    """What to look for: exactly one of the three.
+    """A query: exactly one of text, image and id.
 
     Attributes:
         text: A sentence.
-        image: A photo's file.
-        id: A photo of the index.
-        error: Why it cannot be asked, when that is plain before anything is loaded.
+        image: File of a photo.
+        id: Id of a photo in the index.
+        error: Why it is invalid, if this is known before anything is loaded.
     """
 
     text: str | None = None
@@ -26,7 +26,7 @@ class Query:
 
     @property
     def given(self) -> dict[str, str]:
-        """What is given, by name."""
+        """The given fields, by name."""
         return {
             name: str(value)
             for name, value in (("text", self.text), ("image", self.image), ("id", self.id))
@@ -35,11 +35,11 @@ class Query:
 
     @property
     def name(self) -> str:
-        """As it is called in a table."""
+        """The query's name in tables."""
         return ", ".join(self.given.values())
 
     def checked(self) -> "Query":
-        """Itself. Raises `ConfigError` unless one thing is asked for."""
+        """Return self. Raises `ConfigError` unless exactly one field is given."""
         if len(self.given) != 1:
             raise ConfigError(
                 "give one of a text, --image FILE and --id ID, or many with --queries FILE: "
@@ -52,7 +52,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found, best first, or why nothing could be asked."""
+    """The results, best first, or the error of an invalid query."""
 
     query: Query
     hits: tuple[Hit, ...] = ()

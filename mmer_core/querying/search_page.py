@@ -1,4 +1,4 @@
-"""Answers of an index on one page, with their pictures."""
+"""Search results as one HTML page with pictures."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ from mmer_core.reporting.pictures import data_uri
 from mmer_core.retrieval import Hit
 
 SIDE = 320
-"""Longest side in pixels of a picture on the page."""
+"""Longest side of a picture on the page, in pixels."""
 
 
 def render_search(answers: Sequence[Answer], pictures: Pictures, index: str, target: str) -> str:
-    """The page as a string. A picture that cannot be read leaves its place to a sentence that says so."""
+    """The page as a string. A sentence replaces each picture that cannot be read."""
     drawn: dict[str, str | None] = {}
 
     def picture(hit: Hit) -> str | None:
@@ -28,7 +28,7 @@ def render_search(answers: Sequence[Answer], pictures: Pictures, index: str, tar
 
     return render_page(
         "search.html",
-        {"picture": picture, "asked": _asked, "named": _named, "told": _told},
+        {"picture": picture, "query_picture": _query_picture, "query_name": _query_name, "message": _message},
         answers=answers,
         index=index,
         target="photos" if target == "image" else "captions",
@@ -42,19 +42,19 @@ def _drawn(pictures: Pictures, hit: Hit) -> str | None:
         return None
 
 
-def _named(query: Query) -> str:
-    """A query's name on the page; of a photo without its folder, which is of this machine."""
+def _query_name(query: Query) -> str:
+    """A query's name on the page; photos without their folder, which is private to this machine."""
     shown = query.given | ({"image": query.image.name} if query.image is not None else {})
     return ", ".join(shown.values())
 
 
-def _told(answer: Answer) -> str:
-    """Why something was not asked, in the same way."""
+def _message(answer: Answer) -> str:
+    """The error of an invalid query, likewise without local folders."""
     error, image = answer.error or "", answer.query.image
     return error if image is None else error.replace(one_line(image), image.name)
 
 
-def _asked(query: Query) -> str | None:
+def _query_picture(query: Query) -> str | None:
     """The picture of a query by photo."""
     if query.image is None or query.error is not None:
         return None

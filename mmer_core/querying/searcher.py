@@ -1,4 +1,4 @@
-"""An index artifact opened with the model that it was built with."""
+"""An opened index artifact and the model that it was built with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from mmer_core.store import ArtifactKey
 Vectors = npt.NDArray[np.float32]
 
 _SHOWN = 200
-"""Letters of an id in a message."""
+"""Characters of an id shown in a message."""
 
 
 class UnknownId(ConfigError):
@@ -32,18 +32,18 @@ class UnknownId(ConfigError):
 
 
 class Embedder(Protocol):
-    """What turns questions into ``(n, D)`` unit vectors."""
+    """Maps queries to ``(n, D)`` unit vectors."""
 
     def texts(self, texts: Sequence[str]) -> Vectors: ...
 
     def photos(self, photos: Sequence[Image.Image]) -> Vectors:
-        """Of RGB pictures."""
+        """Embed RGB pictures."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelEmbedder:
-    """A trained retrieval model behind its encoders, which are loaded on first use."""
+    """A trained retrieval model and its encoders, which are loaded on first use."""
 
     context: Context
     trained: TrainedModel
@@ -63,7 +63,7 @@ class ModelEmbedder:
 
 @dataclass(frozen=True)
 class PhotoRecord:
-    """What the index holds of one photo."""
+    """Everything that the index holds about one photo."""
 
     id: str
     path: str | None
@@ -75,12 +75,12 @@ class PhotoRecord:
 
 @dataclass(frozen=True)
 class Searcher:
-    """An opened index; any number of threads may ask it.
+    """An opened index; thread-safe.
 
     Attributes:
-        key: The artifact's.
-        summary: The artifact's: dataset, split, sizes.
-        prepared: Keys of the prepared datasets, which have the pictures; what came last stands last.
+        key: Key of the artifact.
+        summary: Summary of the artifact: dataset, split, sizes.
+        prepared: Keys of the prepared datasets with the pictures, the latest one last.
     """
 
     key: str
@@ -91,11 +91,11 @@ class Searcher:
 
     @classmethod
     def open(cls, context: Context, index: str = "index") -> "Searcher":
-        """Open an index by its key, a part of it, or the newest one (``"index"``).
+        """Open an index by its key, a prefix of it, or the newest one (``"index"``).
 
         Raises:
             StoreError: There is no such index.
-            ConfigError: It is no index.
+            ConfigError: The artifact is not an index.
         """
         artifact = find_index(context, index)
         inputs = artifact.manifest.inputs
@@ -109,10 +109,10 @@ class Searcher:
         )
 
     def vector_of(self, query: Query) -> Vectors:
-        """``(1, D)`` unit vector of a question.
+        """``(1, D)`` unit vector of a query.
 
         Raises:
-            ConfigError: Nothing or several things are asked for, or the index does not give vectors back.
+            ConfigError: Not exactly one field is given, or the index cannot return stored vectors.
             UnknownId: The index holds no such photo.
             DatasetError: The photo cannot be read.
         """
@@ -125,7 +125,7 @@ class Searcher:
         return self.vector_of_id(query.id)
 
     def vector_of_id(self, id: str) -> Vectors:
-        """``(1, D)`` of a photo of the index. Raises as `vector_of`."""
+        """``(1, D)`` unit vector of a photo in the index. Raises as `vector_of` does."""
         if not self._records("image", id):
             raise self._unknown(id)
         return self.index.embedding_of("image", id)
@@ -151,23 +151,23 @@ class Searcher:
         )
 
     def some(self, count: int = 20) -> list[Hit]:
-        """A few photos of the index, always the same ones: those nearest to nothing in particular."""
+        """A few photos of the index, always the same ones: the results for a fixed query."""
         nothing = np.zeros((1, self.index.width), np.float32)
         return self.index.search(nothing, "image", count)[0]
 
     def paths(self) -> list[str]:
-        """Of some photos, inside the dataset."""
+        """Paths of a few photos, within the dataset."""
         return [hit.path for hit in self.some() if hit.path]
 
     @cached_property
     def spellings(self) -> Spellings:
-        """The ids, prepared to find those that an unknown one may have meant: some 80 ms for 100,000, once."""
+        """The ids, indexed for finding similar ones; takes some 80 ms for 100,000 ids, once."""
         return Spellings(self.index.ids() if self.index.count("image") <= MOST_IDS else [])
 
     def _records(self, target: Target, id: str) -> list[dict[str, Any]]:
         try:
             id.encode()
-        except UnicodeEncodeError:  # half of a character, as a command line may hold; no table does
+        except UnicodeEncodeError:  # a lone surrogate, possible on a command line but not in a table
             return []
         return self.index.records(target, id)
 
@@ -180,7 +180,7 @@ class Searcher:
 
 
 def checked_target(target: str) -> Target:
-    """Raises `ConfigError` for anything but ``image`` and ``text``."""
+    """Return the target. Raises `ConfigError` unless it is ``image`` or ``text``."""
     if target == "image":
         return "image"
     if target == "text":
@@ -189,6 +189,6 @@ def checked_target(target: str) -> Target:
 
 
 def ratings_of(record: dict[str, Any]) -> dict[str, float]:
-    """A side table's ratings that are there, by name."""
+    """The ratings in a side table's record, by name, without missing ones."""
     named = ((name, record.get(name)) for name in ("valence", "arousal", "dominance"))
     return {name: value for name, value in named if value is not None}

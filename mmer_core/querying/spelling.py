@@ -1,7 +1,7 @@
-"""Which ids are spelled like a given one, at a cost that hardly depends on how many there are or how long.
+"""Finding ids with a similar spelling, at a cost that hardly depends on their number or length.
 
-Every id has a signature: 256 bits, one for each trigram in it by its hash. Signatures are compared with a few vectorised
-operations; only the ids whose signatures are nearest are compared letter by letter.
+Every id has a signature of 256 bits, one for each hash of a trigram. Signatures are compared with a few vectorised
+operations; only the ids with the nearest signatures are compared character by character.
 """
 
 from collections import Counter
@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 COMPARED = 32
-"""Ids that are compared letter by letter."""
+"""Ids that are compared character by character."""
 
 LETTERS = 100
-"""Letters of an id that count."""
+"""Characters of an id that are compared."""
 
 MOST_IDS = 500_000
-"""Ids beyond which no similar ones are looked for: a look at so many signatures takes some 5 ms."""
+"""Maximal number of ids for this search: comparing that many signatures takes some 5 ms."""
 
 _WORDS = 4
 _BITS = 64 * _WORDS
@@ -30,7 +30,7 @@ Signatures = npt.NDArray[np.uint64]
 
 
 class Spellings:
-    """Some ids, prepared to be compared."""
+    """A set of ids, indexed by signature."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = ids if len(ids) <= MOST_IDS else ()
@@ -41,7 +41,7 @@ class Spellings:
         self._sizes = _bits(self._signatures)
 
     def near(self, wanted: str, count: int = 3) -> list[str]:
-        """The ids that are spelled most like this one, the nearest first; none when none is similar."""
+        """The ids with the most similar spelling, nearest first; empty if none is similar."""
         spelled = _normal(wanted)
         pairs = _pairs(spelled)
         scored = [
@@ -56,7 +56,7 @@ class Spellings:
         signature = _signatures([spelled])
         shared = _bits(self._signatures & signature)
         likeness = shared * np.uint32(_STEPS) // np.maximum(self._sizes + _bits(signature), 1)
-        # Sorted by counting, as sorting takes ten times as long where many are alike.
+        # Counting sort: a comparison sort takes ten times as long with many equal values.
         better = np.cumsum(np.bincount(likeness, minlength=_STEPS)[::-1])
         least = max(1, _STEPS - 1 - int(np.searchsorted(better, COMPARED)))
         rows = np.concatenate([np.flatnonzero(likeness > least), np.flatnonzero(likeness == least)])
@@ -68,7 +68,7 @@ def _normal(id: str) -> str:
 
 
 def _signatures(spelled: Sequence[str]) -> Signatures:
-    """``(words, n)``."""
+    """Signatures as ``(words, n)``."""
     text = _END + _END.join(spelled) + _END
     letters = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     hashes = letters[:-2] * np.uint32(0x9E3779B1) ^ letters[1:-1] * np.uint32(0x85EBCA77)
@@ -80,7 +80,7 @@ def _signatures(spelled: Sequence[str]) -> Signatures:
 
 
 def _bits(signatures: Signatures) -> npt.NDArray[np.uint16]:
-    """How many bits of each are set."""
+    """Number of set bits of each signature."""
     return np.bitwise_count(signatures).sum(axis=0, dtype=np.uint16)
 
 
@@ -90,5 +90,5 @@ def _pairs(spelled: str) -> "Counter[str]":
 
 
 def _likeness(left: "Counter[str]", right: "Counter[str]") -> float:
-    """Share of the pairs of neighbouring letters that both have: 1 when they have the same ones, 0 when none."""
+    """Share of letter bigrams that both have in common, in 0..1."""
     return 2 * (left & right).total() / (left.total() + right.total())

@@ -1,4 +1,4 @@
-"""FAISS indexes of image and text embeddings: choose, build in shards, tune, and search."""
+"""FAISS indexes of image and text embeddings: choosing, building in shards, tuning, and searching."""
 
 from mmer_core.retrieval.filters import Filter
 from mmer_core.retrieval.in_memory import build

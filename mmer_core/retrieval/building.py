@@ -1,16 +1,15 @@
-"""Building an index piece by piece: train on a sample, fill shards anywhere, join them with bounded memory.
+"""Building an index in parts: train on a sample, fill shards anywhere, join them with bounded memory.
 
-A shard's folder holds ``table.parquet`` and, by what the index needs, ``lists.faiss`` (inverted lists, filled; ids
-are the row numbers of the whole) and ``vectors.npy``: ``(n, D)`` float32 where the index can only be built in one go
-(brute force, graphs), float16 where results are scored again by vectors on disk.
+A shard's folder holds ``table.parquet`` and, depending on the index, ``lists.faiss`` (filled inverted lists; ids are
+global row numbers) and ``vectors.npy``: ``(n, D)`` float32 if the index can only be built in one go (brute force,
+graphs), float16 if results are re-ranked by vectors on disk.
 
-The joined index of a target is ``<target>.faiss`` with, beside it, ``<target>.lists`` (inverted lists, which stay on
-disk and are mapped into memory) and ``<target>.vectors`` (a FAISS index of float16 vectors to score again by, mapped
-too).
+The joined index of a target is ``<target>.faiss`` with ``<target>.lists`` (inverted lists, which stay on disk and are
+memory-mapped) and ``<target>.vectors`` (a FAISS index of float16 vectors for re-ranking, also memory-mapped).
 
 Product codes that are compared in registers (fast scan: André et al. 2015, "Cache locality is not enough") are packed
-32 vectors at a time, and FAISS cannot join such lists. Shards therefore hold plain 4-bit codes, which are packed when
-they are joined; the codes are the same.
+in blocks of 32 vectors, and FAISS cannot join such lists. Shards therefore hold plain 4-bit codes, which are packed
+after joining; the codes are the same.
 """
 
 import re
@@ -30,25 +29,25 @@ from mmer_core.retrieval.choice import Choice
 Vectors = npt.NDArray[np.float32]
 
 GRAPH_EFFORT = 200
-"""Candidates for the links of a vector when a graph is built; with FAISS's 40, searches have to look harder."""
+"""Candidates per vector when a graph is built (efConstruction); with FAISS's 40, searches need more effort."""
 
 LISTS_FILE = "lists.faiss"
 VECTORS_FILE = "vectors.npy"
 TABLE_FILE = "table.parquet"
 _AT_ONCE = 65_536
 _FAST_SCAN = re.compile(r"(IVF[^,]*,PQ\d+x4)fs(r?)(_\d+)?$")
-_UNTYPED: Any = faiss  # its stubs do not know all the constructors
+_UNTYPED: Any = faiss  # the stubs lack some constructors
 
 
 def train(choice: Choice, sample: Vectors, count: int) -> faiss.Index:
-    """An empty index, trained.
+    """Make and train an empty index.
 
     Args:
         sample: ``(n, D)`` of the vectors that will be added.
-        count: How many those are, for the message.
+        count: Number of vectors that will be added, for the error message.
 
     Raises:
-        ConfigError: FAISS does not understand the factory string, or has too few vectors to train it.
+        ConfigError: FAISS does not support the factory string, or needs more vectors to train it.
     """
     sample = np.ascontiguousarray(sample, dtype=np.float32)
     try:
@@ -79,7 +78,7 @@ def _empty(width: int, factory: str) -> faiss.Index:
 
 
 def in_shards(index: faiss.Index) -> bool:
-    """Whether shards of this index can be joined on disk: plain inverted lists, at most behind a transform."""
+    """Whether shards of this index can be joined on disk: plain inverted lists, possibly behind a transform."""
     inner = _inner(index)
     if not isinstance(inner, faiss.IndexIVF) or isinstance(inner, faiss.IndexIVFPQR):
         return False
@@ -88,12 +87,12 @@ def in_shards(index: faiss.Index) -> bool:
 
 
 def refinable(index: faiss.Index) -> bool:
-    """Whether candidates of this index can be scored again: it ends in lists or in a graph."""
+    """Whether candidates of this index can be re-ranked: it ends in inverted lists or a graph."""
     return in_shards(index) or isinstance(_inner(index), faiss.IndexHNSW)
 
 
 def write_shard(folder: Path, trained: faiss.Index, vectors: Vectors, first: int, refine: bool) -> None:
-    """Write the shard of ``(n, D)`` vectors, the rows from ``first`` on; ``trained`` is filled on the way."""
+    """Write the shard of ``(n, D)`` vectors with rows from ``first`` on; fills ``trained`` in the process."""
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if in_shards(trained):
         trained.add_with_ids(vectors, np.arange(first, first + len(vectors)))
@@ -107,7 +106,7 @@ def write_shard(folder: Path, trained: faiss.Index, vectors: Vectors, first: int
 def join_shards(
     folder: Path, name: str, choice: Choice, trained: faiss.Index, shards: Sequence[Path], refine: bool
 ) -> None:
-    """Write ``<name>.faiss`` and what belongs to it from the shards, in the order of their rows."""
+    """Write ``<name>.faiss`` and its accompanying files from the shards, in row order."""
     target = folder / f"{name}.faiss"
     if in_shards(trained):
         lists = folder / f"{name}.lists"
@@ -117,7 +116,7 @@ def join_shards(
             faiss.write_index(_packed(trained), str(target))
             lists.unlink()
         else:
-            # Where it was built is nobody's business, and differs between machines that build the same.
+            # The build folder is private to this machine, and would differ between machines with equal results.
             _UNTYPED.downcast_InvertedLists(faiss.extract_index_ivf(trained).invlists).filename = lists.name
             faiss.write_index(trained, str(target))
     else:
@@ -133,7 +132,7 @@ def join_shards(
 def join_vectors(path: Path, parts: Sequence[Path]) -> None:
     """Write ``(n, D)`` ``.npy`` files as one FAISS index of float16 vectors, a few rows at a time.
 
-    FAISS itself would have to hold all of them. Its file ends with the number of bytes of the codes and the codes.
+    FAISS itself would hold all of them in memory. Its file format ends with the size of the codes and the codes.
     """
     shapes = [np.load(part, mmap_mode="r", allow_pickle=False).shape for part in parts]
     width = shapes[0][1]
@@ -156,7 +155,7 @@ def _inner(index: faiss.Index) -> faiss.Index:
 
 
 def _packed(index: faiss.Index) -> faiss.Index:
-    """The same codes for fast scan, in memory; it borrows from ``index``."""
+    """The same codes for fast scan, in memory; shares data with ``index``."""
     packed = _UNTYPED.IndexIVFPQFastScan(_inner(index))
     outer = faiss.downcast_index(index)
     if not isinstance(outer, faiss.IndexPreTransform):

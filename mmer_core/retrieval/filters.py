@@ -1,4 +1,4 @@
-"""Which rows of an index a search may find."""
+"""Filters: which rows of an index a search may return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,16 +12,17 @@ from mmer_core.errors import ConfigError
 from mmer_core.retrieval.side_table import RATINGS, SideTable
 
 Interval = tuple[float, float]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that a result meets, all of them.
+    """Conditions that a result must all meet.
 
     Attributes:
-        splits: It stands in one of these, where any is named.
-        labels: It has every one of these.
-        ratings: By dimension (`RATINGS`), the least and the largest rating, both included.
+        splits: Its split is one of these, if any are given.
+        labels: It has all of these labels.
+        ratings: Lower and upper bound by dimension (`RATINGS`), both inclusive.
     """
 
     splits: Sequence[str] = ()
@@ -31,31 +32,40 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.splits or self.labels or self.ratings)
 
-    def mask(self, table: SideTable) -> npt.NDArray[np.bool_]:
-        """``(N,)`` rows that meet all conditions.
+    def mask(self, table: SideTable, live: Mask | None = None) -> Mask:
+        """``(N,)`` bool: the rows that meet all conditions.
+
+        Args:
+            live: ``(N,)`` bool: the rows that are not deleted; None if all are live.
 
         Raises:
-            ConfigError: The index holds nothing that a condition asks about, or no such split or label.
+            ConfigError: The remaining rows lack the data for a condition, or have no such split or label.
         """
-        allowed = np.ones(len(table), dtype=bool)
+        if live is not None and not live.any():
+            return live  # an empty index has no results, whatever the filter
+        allowed = np.ones(len(table), dtype=bool) if live is None else live.copy()
         if self.splits:
-            allowed &= _in_splits(table, self.splits)
+            allowed &= _in_splits(table, self.splits, live)
         for label in self.labels:
-            allowed &= _with_label(table, label)
+            allowed &= _with_label(table, label, live)
         for name, interval in self.ratings.items():
-            allowed &= _rated(table, name, interval)
+            allowed &= _rated(table, name, interval, live)
         return allowed
 
 
-def choices(table: SideTable) -> dict[str, list[str]]:
-    """What a filter may ask for, by its kind: the names that rows of the table have, sorted."""
+def choices(table: SideTable, live: Mask | None = None) -> dict[str, list[str]]:
+    """The values that a filter can use, by kind: the names that occur in the table's rows, sorted.
+
+    Args:
+        live: ``(N,)`` bool: the rows that are not deleted; None if all are live.
+    """
     found: dict[str, list[str]] = {"splits": [], "labels": [], "ratings": []}
     if "split" in table.columns:
-        found["splits"] = _names(table.column("split"))
+        found["splits"] = _names(_live_rows(table.column("split"), live))
     if "labels" in table.columns:
-        found["labels"] = _names(table.column("labels").combine_chunks().flatten())
+        found["labels"] = _names(_live_rows(table.column("labels"), live).combine_chunks().flatten())
     found["ratings"] = [
-        name for name in RATINGS if name in table.columns and not np.isnan(_ratings(table, name)).all()
+        name for name in RATINGS if name in table.columns and _is_rated(_ratings(table, name), live)
     ]
     return found
 
@@ -64,44 +74,52 @@ def _names(column: pa.ChunkedArray | pa.Array) -> list[str]:
     return sorted(str(name) for name in column.unique().to_pylist() if name)
 
 
-def _in_splits(table: SideTable, splits: Sequence[str]) -> npt.NDArray[np.bool_]:
+def _in_splits(table: SideTable, splits: Sequence[str], live: Mask | None) -> Mask:
     column = _column(table, "split")
-    known = set(_names(column))
+    known = set(_names(_live_rows(column, live)))
     for split in splits:
         if split not in known:
             raise ConfigError(f"the index has no split {split!r}; it has {_listed(known)}")
-    allowed: npt.NDArray[np.bool_] = pc.is_in(column, value_set=pa.array(splits, pa.string())).to_numpy()
+    allowed: Mask = pc.is_in(column, value_set=pa.array(splits, pa.string())).to_numpy()
     return allowed
 
 
-def _with_label(table: SideTable, label: str) -> npt.NDArray[np.bool_]:
+def _with_label(table: SideTable, label: str, live: Mask | None) -> Mask:
     column = _column(table, "labels").combine_chunks()
     names = column.flatten()
     rows = pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
     same = pc.equal(names, label).to_numpy(zero_copy_only=False)
-    if not same.any():
-        raise ConfigError(
-            f"nothing in the index has the label {label!r}; it has {_listed(set(names.to_pylist()))}"
-        )
     found = np.zeros(len(table), dtype=bool)
     found[rows[same]] = True
+    if not (found if live is None else found & live).any():
+        known = set(names.to_pylist() if live is None else names.filter(live[rows]).to_pylist())
+        raise ConfigError(f"nothing in the index has the label {label!r}; it has {_listed(known)}")
     return found
 
 
-def _rated(table: SideTable, name: str, interval: Interval) -> npt.NDArray[np.bool_]:
+def _rated(table: SideTable, name: str, interval: Interval, live: Mask | None) -> Mask:
     if name not in RATINGS:
         raise ConfigError(f"{name!r} is no rating; filter on {_listed(set(RATINGS))}")
     low, high = interval
     if not low <= high:
         raise ConfigError(f"{name} from {low} to {high} holds nothing: give the smaller number first")
     values = _ratings(table, name)
-    if np.isnan(values).all():
+    if not _is_rated(values, live):
         raise ConfigError(f"nothing in the index has a rating of {name}")
     return (values >= low) & (values <= high)
 
 
+def _live_rows(column: pa.ChunkedArray, live: Mask | None) -> pa.ChunkedArray:
+    """The live rows of a column."""
+    return column if live is None else column.filter(live)
+
+
+def _is_rated(values: npt.NDArray[np.float64], live: Mask | None) -> bool:
+    return not np.isnan(values if live is None else values[live]).all()
+
+
 def _ratings(table: SideTable, name: str) -> npt.NDArray[np.float64]:
-    """``(N,)``, NaN where nothing was rated."""
+    """``(N,)`` float64, NaN if not rated."""
     return _column(table, name).to_numpy().astype(float)
 
 

@@ -1,4 +1,4 @@
-"""An index of vectors that are in memory, built in one go."""
+"""Building an index of in-memory vectors in one go."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def build(
         texts: ``(T, D)`` unit vectors. captions: their ``T`` texts. text_image: ``(T,)`` row of their image.
 
     Raises:
-        ConfigError: FAISS does not understand the factory string, or has too few vectors to train it.
+        ConfigError: FAISS does not support the factory string, or needs more vectors to train it.
     """
     first = first_captions(text_image, captions)
     shown = [first.get(row, "") for row in range(len(image_ids))]
@@ -46,7 +46,7 @@ def build(
 
 
 def first_captions(text_image: npt.NDArray[np.int64], captions: Sequence[str]) -> dict[int, str]:
-    """The first caption of every image that has one, by its row."""
+    """The first caption of every image that has one, by the image's row."""
     first: dict[int, str] = {}
     for row, caption in zip(text_image.tolist(), captions, strict=True):
         first.setdefault(row, caption)

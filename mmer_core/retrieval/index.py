@@ -1,10 +1,10 @@
-"""One index of the images and one of the texts of a dataset, with a side table that says what they are.
+"""An index of the images and one of the texts of a dataset, with a side table that describes their rows.
 
 Folder: ``image.faiss``, ``text.faiss`` (ids are row numbers of the tables), ``images.parquet`` and
-``texts.parquet`` (`mmer_core.retrieval.side_table`), ``search.json`` (how hard to look, see `Settings`) and what
-`mmer_core.retrieval.building` puts beside an index. All but packed codes is mapped into memory rather than read.
+``texts.parquet`` (`mmer_core.retrieval.side_table`), ``search.json`` (search effort, see `Settings`) and the
+accompanying files of `mmer_core.retrieval.building`. Everything except packed codes is memory-mapped.
 
-An index that was added to or deleted from is made of such folders (`mmer_core.retrieval.versions`).
+An index with additions or deletions consists of several such folders (`mmer_core.retrieval.versions`).
 """
 
 import json
@@ -20,19 +20,18 @@ import numpy.typing as npt
 
 from mmer_core.errors import ConfigError
 from mmer_core.native_output import native_output_to_stderr
-from mmer_core.retrieval.filters import Filter, choices
+from mmer_core.retrieval.filters import Filter, Mask, choices
 from mmer_core.retrieval.ranking import Neighbours, merge, nothing
 from mmer_core.retrieval.side_table import SideTable
 from mmer_core.retrieval.tuning import effort_of, search_parameters
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, part_folders
 
 Vectors = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 SETTINGS_FILE = "search.json"
-_UNTYPED: Any = faiss  # its stubs know neither keywords nor all the classes of search parameters
+_UNTYPED: Any = faiss  # the stubs lack keywords and some classes of search parameters
 _BRUTE_FORCE_BELOW = 0.1
-"""Share of allowed rows below which a graph, which would have to wade through the others, is not asked."""
+"""Share of allowed rows below which a graph is not used, because it would have to traverse the others."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class Settings:
     """How one target is searched.
 
     Attributes:
-        effort: ``nprobe`` or ``efSearch`` (`mmer_core.retrieval.tuning`); None for FAISS's own default.
-        refine: Candidates for every result that are scored again by the vectors on disk; 0: none are.
+        effort: ``nprobe`` or ``efSearch`` (`mmer_core.retrieval.tuning`); None for FAISS's default.
+        refine: Candidates per result that are re-ranked by the vectors on disk; 0: no re-ranking.
     """
 
     effort: int | None = None
@@ -53,8 +52,8 @@ class Hit:
     """One search result: cosine similarity, the id of the photo, and a caption of it.
 
     Attributes:
-        row: Of the target's side table.
-        path: Of the photo, inside the dataset.
+        row: Row in the target's side table.
+        path: Path of the photo within the dataset.
     """
 
     score: float
@@ -86,25 +85,25 @@ class OneIndex:
         """The best ``min(k, N)`` rows for ``(Q, D)`` queries.
 
         Args:
-            mask: ``(N,)`` rows that may be found; all when None.
-            effort: Instead of the one in the settings.
+            mask: ``(N,)`` bool, the rows that may be returned; all if None.
+            effort: Overrides the effort in the settings.
         """
         k = min(k, len(self))
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         if not len(queries) or not k or (mask is not None and not mask.any()):
             return nothing(len(queries), k)
         scores, rows = self._find(queries, k, mask, effort or self.settings.effort)
-        # A graph or a few lists may hold fewer than there are: nothing that is there goes missing for that.
+        # A graph or a few lists may return fewer rows than exist: then search exhaustively, so that none is missing.
         short = (rows >= 0).sum(axis=1) < min(k, len(self) if mask is None else int(mask.sum()))
         if short.any():
             scores[short], rows[short] = self._find_in_all(queries[short], k, mask)
         return Neighbours(rows, np.where(rows >= 0, scores.astype(np.float64), -np.inf))
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
-        """``(n, D)`` of some rows, as far as the index knows them.
+        """``(n, D)`` vectors of some rows, as precise as the index stores them.
 
         Raises:
-            ConfigError: It does not keep vectors that can be given back.
+            ConfigError: The index cannot return stored vectors.
         """
         index = self.faiss if self._vectors is None else self._vectors
         lists = faiss.try_extract_index_ivf(index)
@@ -135,12 +134,12 @@ class OneIndex:
             effort = None
         _, largest = effort_of(index)
         if effort is not None:
-            # So many allowed rows are looked at as there would be rows without a filter.
+            # Scale the effort, so that as many allowed rows are visited as rows without a filter.
             effort = min(largest, int(np.ceil(effort / share)))
         try:
             return self._asked(index, queries, k, search_parameters(index, effort, only))
         except RuntimeError:
-            # An index that takes no selector ranks everything, and what is not allowed is dropped.
+            # An index without support for selectors ranks everything; drop what is not allowed.
             scores, rows = self.faiss.search(queries, len(self))
             allowed = (rows >= 0) & mask[rows]
             order = np.argsort(~allowed, axis=1, kind="stable")[:, :k]
@@ -150,7 +149,7 @@ class OneIndex:
             return np.take_along_axis(scores, order, axis=1), rows
 
     def _find_in_all(self, queries: Vectors, k: int, mask: Mask | None) -> Any:
-        """The same, with every row looked at."""
+        """The same, exhaustively."""
         index = faiss.downcast_index(self.faiss)
         if isinstance(index, faiss.IndexHNSW):
             index = faiss.downcast_index(index.storage)
@@ -160,7 +159,7 @@ class OneIndex:
         return self._asked(index, queries, k, search_parameters(index, most or None, only))
 
     def _asked(self, index: faiss.Index, queries: Vectors, k: int, parameters: faiss.SearchParameters) -> Any:
-        """``(Q, k)`` scores and rows, best first; the candidates are scored again where there are vectors for it."""
+        """``(Q, k)`` scores and rows, best first; candidates are re-ranked if there are vectors for it."""
         if self._vectors is None:
             return index.search(queries, k, params=parameters)
         again = _UNTYPED.IndexRefineSearchParameters(
@@ -170,7 +169,7 @@ class OneIndex:
 
 
 class TargetIndex:
-    """Everything of one target: indexes one behind another, their side tables, and which rows are still there."""
+    """All of one target: a sequence of indexes, their side tables, and the rows that are not deleted."""
 
     def __init__(self, folder: Path, target: Target) -> None:
         parts = part_folders(folder)
@@ -186,10 +185,8 @@ class TargetIndex:
         return int(self._parts[0].faiss.d)
 
     def search(self, queries: Vectors, k: int, only: Filter | None = None) -> Neighbours:
-        """The best ``min(k, N)`` rows for ``(Q, D)`` queries; rows are counted through the parts."""
-        mask = only.mask(self.table) if only else None
-        if self._live is not None:
-            mask = self._live if mask is None else mask & self._live
+        """The best ``min(k, N)`` rows for ``(Q, D)`` queries; row numbers are global across the parts."""
+        mask = only.mask(self.table, self._live) if only else self._live
         found = []
         for first, part in self._from():
             there = None if mask is None else mask[first : first + len(part)]
@@ -203,12 +200,16 @@ class TargetIndex:
         return rows if self._live is None else rows[self._live[rows]]
 
     def ids(self) -> list[str]:
-        """In the order of the rows."""
+        """Ids in row order."""
         column = self.table.column("id")
         return [str(id) for id in (column if self._live is None else column.filter(self._live)).to_pylist()]
 
+    def choices(self) -> dict[str, list[str]]:
+        """The values that filters can use."""
+        return choices(self.table, self._live)
+
     def vector(self, row: int) -> Vectors:
-        """``(1, D)``. Raises `ConfigError` when the index does not give its vectors back."""
+        """``(1, D)`` vector of a row. Raises `ConfigError` if the index cannot return stored vectors."""
         first, part = next(both for both in reversed(list(self._from())) if both[0] <= row)
         return part.vectors([row - first])
 
@@ -227,11 +228,11 @@ class RetrievalIndex:
 
     @property
     def width(self) -> int:
-        """``D`` of the vectors."""
+        """Width ``D`` of the vectors."""
         return self._targets["image"].width
 
     def count(self, target: Target) -> int:
-        """Vectors that may be found in one of the two indexes."""
+        """Number of searchable vectors of one target."""
         return len(self._targets[target])
 
     def search(self, queries: Vectors, target: Target, k: int, only: Filter | None = None) -> list[list[Hit]]:
@@ -239,7 +240,7 @@ class RetrievalIndex:
 
         Raises:
             ConfigError: The queries have another width than the index or are not finite, ``k`` is below 1, or the
-                index holds nothing that the filter asks about.
+                index lacks the data for the filter.
         """
         if queries.ndim != 2 or queries.shape[1] != self.width:
             raise ConfigError(
@@ -253,7 +254,7 @@ class RetrievalIndex:
         found = self._targets[target].search(queries, k, only)
         records = self._targets[target].table.rows(int(row) for row in found.rows.flat if row >= 0)
         return [
-            # An approximate index pads with -1 what it did not find.
+            # An approximate index pads missing results with -1.
             [
                 _hit(float(score), int(row), records[int(row)])
                 for score, row in zip(*both, strict=True)
@@ -263,27 +264,27 @@ class RetrievalIndex:
         ]
 
     def records(self, target: Target, id: str) -> list[dict[str, Any]]:
-        """What the side table says of a photo, or of each of its captions."""
+        """The side table's records of a photo, or of each of its captions."""
         index = self._targets[target]
         return list(index.table.rows(index.find([id]).tolist()).values())
 
     def rows(self, target: Target, ids: Iterable[str]) -> npt.NDArray[np.int64]:
-        """Rows of some photos, or of their captions, in ascending order; what is not there has none."""
+        """Rows of some photos, or of their captions, in ascending order; unknown ids are skipped."""
         return self._targets[target].find(ids)
 
     def ids(self) -> list[str]:
-        """Of all photos, in the order of the rows."""
+        """Ids of all photos, in row order."""
         return self._targets["image"].ids()
 
     def choices(self, target: Target) -> dict[str, list[str]]:
-        """What filters may ask for: names of ``splits``, ``labels`` and ``ratings`` that rows have."""
-        return choices(self._targets[target].table)
+        """The values that filters can use: names of ``splits``, ``labels`` and ``ratings`` that occur in rows."""
+        return self._targets[target].choices()
 
     def embedding_of(self, target: Target, id: str) -> Vectors:
-        """``(1, D)`` vector of the photo, or of the first caption of the photo, with this id.
+        """``(1, D)`` vector of the photo with this id, or of its first caption.
 
         Raises:
-            ConfigError: There is none, or the index does not give vectors back.
+            ConfigError: There is none, or the index cannot return stored vectors.
         """
         rows = self._targets[target].find([id])
         if not len(rows):
@@ -292,7 +293,7 @@ class RetrievalIndex:
 
 
 def read_index(folder: Path, target: str) -> faiss.Index:
-    """Map an index; the artifact's files are never written to."""
+    """Memory-map an index; the artifact's files are never written to."""
     flags = faiss.IO_FLAG_READ_ONLY
     flags |= (
         faiss.IO_FLAG_ONDISK_SAME_DIR if (folder / f"{target}.lists").exists() else faiss.IO_FLAG_MMAP_IFC
@@ -302,10 +303,10 @@ def read_index(folder: Path, target: str) -> faiss.Index:
 
 
 def read_vectors(folder: Path, target: str) -> faiss.Index:
-    """Map the vectors that candidates are scored again by.
+    """Memory-map the vectors for re-ranking.
 
     Raises:
-        ConfigError: There are none: an earlier version kept them in another way.
+        ConfigError: They are missing: an earlier version stored them in another format.
     """
     file = folder / f"{target}.vectors"
     if not file.exists():
@@ -320,7 +321,7 @@ def write_settings(folder: Path, settings: dict[Target, Settings]) -> None:
 
 
 def read_settings(folder: Path) -> dict[Target, Settings]:
-    """How to search a folder; FAISS's defaults for one of an earlier version, which has no such file."""
+    """The search settings of a folder; FAISS's defaults for one of an earlier version without such a file."""
     file = folder / SETTINGS_FILE
     fields = json.loads(file.read_text()) if file.exists() else {}
     return {name: Settings(**fields.get(name, {})) for name in TARGETS}

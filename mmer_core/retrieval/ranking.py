@@ -1,4 +1,4 @@
-"""Exact nearest neighbours gathered piece by piece, and the ranks and recalls that are read from them."""
+"""Exact nearest neighbours computed in parts, and the ranks and recalls derived from them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ Rows = npt.NDArray[np.int64]
 Scores = npt.NDArray[np.float64]
 
 NEIGHBOURS = 10
-"""``k`` of the recall@k that an index is tuned to."""
+"""``k`` of the recall@k that an index is tuned for."""
 
 TIE = 5e-7
-"""Two cosines of float32 vectors that differ by less are equal."""
+"""Cosines of float32 vectors that differ by less count as equal."""
 
 _SCORES_AT_ONCE = 16_000_000
 
@@ -23,8 +23,8 @@ class Neighbours:
     """The best rows for every query, best first.
 
     Attributes:
-        rows: ``(Q, K)``; -1 where there are fewer.
-        scores: ``(Q, K)`` cosines; minus infinity where there are fewer.
+        rows: ``(Q, K)`` int64; padded with -1.
+        scores: ``(Q, K)`` cosines; padded with minus infinity.
     """
 
     rows: Rows
@@ -48,12 +48,12 @@ def exact_neighbours(
 
 
 def nothing(queries: int, k: int) -> Neighbours:
-    """Before anything was looked at."""
+    """The result for no vectors at all: padding only."""
     return Neighbours(np.full((queries, k), -1), np.full((queries, k), -np.inf))
 
 
 def merge(parts: Iterable[Neighbours], k: int) -> Neighbours:
-    """The ``k`` best of several parts; equal scores stand in the order of their rows."""
+    """The ``k`` best of several parts; ties are ordered by row."""
     found = list(parts)
     rows = np.concatenate([part.rows for part in found], axis=1)
     scores = np.concatenate([part.scores for part in found], axis=1)
@@ -62,11 +62,11 @@ def merge(parts: Iterable[Neighbours], k: int) -> Neighbours:
 
 
 def recall(found: Rows, exact: Neighbours, k: int = NEIGHBOURS) -> float:
-    """Mean share of the true ``k`` best among the first ``k`` found; what ties with the last of them is one too.
+    """Recall@k: mean share of the true ``k`` best among the first ``k`` found; ties with the last of them count.
 
     Args:
-        found: ``(Q, >= k)`` rows, best first; -1 where nothing was found.
-        exact: Of the same queries, at least ``k`` wide unless there are fewer vectors.
+        found: ``(Q, >= k)`` rows, best first; -1 for padding.
+        exact: Exact neighbours of the same queries, at least ``k`` wide unless there are fewer vectors.
     """
     k = min(k, exact.rows.shape[1])
     last = exact.scores[:, k - 1 : k]
@@ -77,14 +77,14 @@ def recall(found: Rows, exact: Neighbours, k: int = NEIGHBOURS) -> float:
 
 
 def own_ranks(found: Neighbours, own: Rows) -> Rows:
-    """``(Q,)`` 0-based rank of the best own row; ``K`` where none was found.
+    """``(Q,)`` 0-based rank of the best relevant row; ``K`` if none was found.
 
-    Whatever else scores as high as the best own row is counted ahead of it, as in
-    `mmer_core.evaluation.retrieval_metrics`; other own rows are not.
+    Any other row with the same score as the best relevant one counts as ranked before it, as in
+    `mmer_core.evaluation.retrieval_metrics`; other relevant rows do not.
 
     Args:
-        found: ``K`` rows a query.
-        own: ``(Q, M)`` rows that are right answers, filled up with -1.
+        found: ``K`` rows per query.
+        own: ``(Q, M)`` relevant rows, padded with -1.
     """
     mine = ((found.rows[:, :, None] == own[:, None, :]) & (own[:, None, :] >= 0)).any(axis=2)
     best = np.where(mine, found.scores, -np.inf).max(axis=1, initial=-np.inf)
@@ -94,7 +94,7 @@ def own_ranks(found: Neighbours, own: Rows) -> Rows:
 
 
 def with_exact_scores(found: Neighbours, exact: Neighbours) -> Neighbours:
-    """What an index found, with the true score wherever that is known, in the order of these scores."""
+    """The rows that an index found, re-sorted by the exact score wherever it is known."""
     known = (found.rows[:, :, None] == exact.rows[:, None, :]) & (found.rows[:, :, None] >= 0)
     true = np.where(known, exact.scores[:, None, :], -np.inf).max(axis=2)
     scores = np.where(known.any(axis=2), true, found.scores)

@@ -1,8 +1,8 @@
-"""What the rows of an index are: a Parquet table that is read a few rows at a time.
+"""Metadata of an index's rows: a Parquet table that is read a few row groups at a time.
 
-Columns: ``id`` (the dataset's own, of the photo), ``caption``, ``path`` (inside the dataset), ``split``, ``labels``
-(a list of names), and ``valence``, ``arousal``, ``dominance`` (null where nothing was rated). Tables of earlier
-versions have ``id`` and ``caption`` only.
+Columns: ``id`` (of the photo, as in the dataset), ``caption``, ``path`` (within the dataset), ``split``, ``labels``
+(a list of names), and ``valence``, ``arousal``, ``dominance`` (null if not rated). Tables of earlier versions have
+only ``id`` and ``caption``.
 """
 
 import threading
@@ -33,18 +33,18 @@ SCHEMA = pa.schema(
 _ROWS_IN_A_GROUP = 16_384
 
 _GROUPS_KEPT = 64
-"""Row groups that stay in memory, decoded: a million rows, some 150 MB with captions like Flickr8k's."""
+"""Decoded row groups kept in memory: a million rows, some 150 MB with captions like Flickr8k's."""
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write the table of some rows; columns that are not given are empty."""
+    """Write the table of some rows; columns that are not given are null."""
     rows = len(columns["id"])
     filled = {name: columns.get(name, [None] * rows) for name in SCHEMA.names}
     pq.write_table(pa.table(filled, schema=SCHEMA), path, row_group_size=_ROWS_IN_A_GROUP)
 
 
 def join_tables(parts: Iterable[Path], path: Path) -> None:
-    """Write several tables as one, a row group at a time."""
+    """Concatenate several tables into one, a row group at a time."""
     with pq.ParquetWriter(path, SCHEMA) as writer:
         for part in parts:
             for batch in pq.ParquetFile(part).iter_batches(_ROWS_IN_A_GROUP):
@@ -52,9 +52,9 @@ def join_tables(parts: Iterable[Path], path: Path) -> None:
 
 
 class SideTable:
-    """Tables on disk, one behind another; memory holds the row groups that were asked for last.
+    """A concatenation of tables on disk, with a cache of the most recently used row groups.
 
-    Any number of threads may ask.
+    Thread-safe.
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -62,7 +62,7 @@ class SideTable:
         self._groups = [(file, group) for file in self._files for group in range(file.num_row_groups)]
         sizes = [file.metadata.row_group(group).num_rows for file, group in self._groups]
         self._ends = np.cumsum(sizes, dtype=np.int64)
-        self._reading = threading.Lock()  # a Parquet reader serves one thread at a time
+        self._reading = threading.Lock()  # a Parquet reader can be used by one thread at a time
         self._group = lru_cache(maxsize=_GROUPS_KEPT)(self._read_group)
         few = len(self._groups) <= _GROUPS_KEPT
         self._column = lru_cache(maxsize=None)(self._read_column) if few else self._read_column
@@ -72,7 +72,7 @@ class SideTable:
 
     @property
     def columns(self) -> list[str]:
-        """Those that all the tables have."""
+        """The columns that all tables have."""
         first, *others = (file.schema_arrow.names for file in self._files)
         return [name for name in first if all(name in names for names in others)]
 
@@ -89,7 +89,7 @@ class SideTable:
         return found
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """One whole column, which stays in memory unless the table is large."""
+        """One whole column, which is cached unless the table is large."""
         return self._column(name)
 
     def find(self, ids: Iterable[str]) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""How hard a search must look: the smallest effort that reaches the recall asked for, found on held-out queries."""
+"""Search effort: the smallest that reaches the required recall on held-out queries."""
 
 import time
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from mmer_core.retrieval.ranking import Neighbours, Rows, recall
 
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors, int], Rows]
-"""``(queries (Q, D), effort)`` to the ``(Q, NEIGHBOURS)`` rows that are found."""
+"""``(queries (Q, D), effort)`` to the ``(Q, NEIGHBOURS)`` rows found."""
 
-_UNTYPED: Any = faiss  # its stubs know neither keywords nor all the classes of search parameters
+_UNTYPED: Any = faiss  # the stubs lack keywords and some classes of search parameters
 _LARGEST_GRAPH_EFFORT = 4096
 _TIMED = 200
 _TUNED_AT_LEAST = 10
@@ -23,16 +23,16 @@ _TUNED_AT_LEAST = 10
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of a tuned index, on queries that it was not tuned on where there are enough.
+    """Measurements of a tuned index, on queries not used for tuning if there are enough.
 
     Attributes:
-        parameter: ``nprobe`` (lists that are looked at), ``efSearch`` (candidates of a graph), or None.
+        parameter: ``nprobe`` (lists visited), ``efSearch`` (candidates in a graph), or None.
         effort: The parameter's value.
-        recall: Share of the true 10 best among the 10 found; None where there is nothing to look for or to find.
-        queries: Queries behind ``recall``.
-        reached: Whether tuning reached the recall asked for.
-        median_ms, p95_ms: Milliseconds of one query by itself; None without a query.
-        per_second: Queries a second, all given at once; None without a query.
+        recall: Share of the true 10 best among the 10 found; None without queries or vectors.
+        queries: Number of queries behind ``recall``.
+        reached: Whether tuning reached the required recall.
+        median_ms, p95_ms: Latency of a single query in milliseconds; None without a query.
+        per_second: Queries per second in one batch; None without a query.
     """
 
     parameter: str | None
@@ -62,7 +62,7 @@ def effort_of(index: faiss.Index) -> tuple[str | None, int]:
 def search_parameters(
     index: faiss.Index, effort: int | None, only: faiss.IDSelector | None = None
 ) -> faiss.SearchParameters:
-    """What to hand to ``index.search``, through whatever transforms and refinement the index has around it."""
+    """Search parameters for ``index.search``, nested for the transforms and the refinement around the index."""
     inner = faiss.downcast_index(index)
     if isinstance(inner, faiss.IndexPreTransform):
         return _UNTYPED.SearchParametersPreTransform(
@@ -81,16 +81,16 @@ def search_parameters(
 
 
 def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours, target: float) -> Quality:
-    """The least effort whose recall@10 reaches ``target`` on every second query, measured on the others.
+    """The smallest effort whose recall@10 reaches ``target`` on every second query, measured on the others.
 
-    Recall hardly ever falls with effort, so the effort is doubled and the last doubling halved. Where nothing can be
-    measured the index looks everywhere.
+    Recall is almost monotonic in effort, so the effort is doubled until it suffices, and the last interval bisected.
+    Without queries to measure, the search is exhaustive.
 
     Args:
-        index: To be asked what its parameter is.
-        search: Searches it, refinement and all.
-        queries: ``(Q, D)`` that are not in the index.
-        exact: Their true neighbours.
+        index: The index, from which the kind of parameter is derived.
+        search: Searches it, including refinement.
+        queries: ``(Q, D)`` held-out query vectors.
+        exact: Their exact neighbours.
     """
     parameter, largest = effort_of(index)
     if not len(queries) or not index.ntotal:
@@ -119,7 +119,7 @@ def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours
 
 
 def least_effort(enough: Callable[[int], bool], largest: int) -> tuple[int, bool]:
-    """The least effort, to a sixteenth, up to ``largest`` that is ``enough``, and whether any is."""
+    """The smallest sufficient effort up to ``largest``, to within a sixteenth, and whether there is one."""
     low, high = 0, 1
     while not enough(high):
         if high >= largest:

@@ -1,11 +1,11 @@
-"""An index that was added to and deleted from, without building it again.
+"""An index with additions and deletions, without rebuilding it.
 
-Its folder holds the folders of what it is made of, ``parts/0000``, ``parts/0001``, …, each a built index by itself, and
-by target ``dropped_<target>.npy``: the rows that are not there any more, in ascending order, counted through the
-parts. A search asks every part and drops what is dropped, so that each change costs searches a little; building
-the index again from what is left (compaction) wins that back.
+Its folder holds the folders of its parts, ``parts/0000``, ``parts/0001``, …, each an index of its own, and
+``dropped_<target>.npy`` for each target: the deleted rows in ascending order, numbered globally across the parts. A
+search queries every part and drops deleted rows, so each change makes searches slightly slower; rebuilding the index
+from the remaining rows (compaction) restores the speed.
 
-Rows of every version also know where they came from: ``origin_<target>.npy`` has, for each, its row among all rows of
+Every version also records the origin of its rows: ``origin_<target>.npy`` has, for each row, its number among all rows of
 the index's sources, the prepared splits that it was embedded from. A folder without it has all of them, in order.
 """
 
@@ -26,19 +26,19 @@ _PARTS = "parts"
 
 
 def part_folders(folder: Path) -> list[Path]:
-    """The built indexes that an index is made of, in the order of their rows."""
+    """The indexes that an index consists of, in row order."""
     parts = folder / _PARTS
-    return sorted(parts.iterdir()) if parts.is_dir() else [folder]
+    return sorted(parts.glob("[0-9]*")) if parts.is_dir() else [folder]
 
 
 def dropped_rows(folder: Path, target: Target) -> Rows:
-    """Rows that are not there any more."""
+    """The deleted rows."""
     file = folder / f"dropped_{target}.npy"
     return np.load(file, allow_pickle=False) if file.exists() else np.empty(0, np.int64)
 
 
 def live_rows(folder: Path, target: Target, count: int) -> npt.NDArray[np.bool_] | None:
-    """``(count,)`` which rows are there; None when all of them are."""
+    """``(count,)`` bool: which rows are not deleted; None if all are live."""
     dropped = dropped_rows(folder, target)
     if not len(dropped):
         return None
@@ -48,7 +48,7 @@ def live_rows(folder: Path, target: Target, count: int) -> npt.NDArray[np.bool_]
 
 
 def origins(folder: Path, target: Target, count: int) -> Rows:
-    """``(count,)`` where each row stands among the rows of the index's sources."""
+    """``(count,)`` number of each row among the rows of the index's sources."""
     file = folder / f"origin_{target}.npy"
     return np.load(file, mmap_mode="r", allow_pickle=False) if file.exists() else np.arange(count)
 
@@ -56,9 +56,9 @@ def origins(folder: Path, target: Target, count: int) -> Rows:
 def write_version(
     out: Path, folders: Sequence[Path], dropped: Mapping[Target, Rows], origin: Mapping[Target, Rows]
 ) -> None:
-    """Write an index that is made of the parts of others.
+    """Write an index that consists of the parts of others.
 
-    Files are linked where the disk allows it, for they never change.
+    Files are hard-linked if the file system allows it, because they never change.
     """
     parts = [part for folder in folders for part in part_folders(folder)]
     for place, part in enumerate(parts):

@@ -1,4 +1,4 @@
-"""An index as an HTTP service with a search page: it answers questions, shows pictures, and changes nothing."""
+"""An index as a read-only HTTP service with a search page and pictures."""
 
 from mmer_core.serving.app import create_app
 from mmer_core.serving.limits import Limits

@@ -1,4 +1,4 @@
-"""What the service answers, as the OpenAPI document describes it; the tests hold every answer against it."""
+"""The service's responses, as the OpenAPI document describes them; tests validate every response against it."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ class _Answer(BaseModel):
 
 
 class Found(_Answer):
-    """One result, the most similar first; ``score`` is a cosine."""
+    """One result; ``score`` is a cosine similarity. Results are sorted by descending score."""
 
     score: float
     id: str
@@ -24,7 +24,7 @@ class Found(_Answer):
 
 
 class Asked(_Answer):
-    """What was asked for; of a vector, the name alone."""
+    """The query; a vector is represented by its name only."""
 
     text: str | None = None
     id: str | None = None
@@ -33,14 +33,14 @@ class Asked(_Answer):
 
 
 class Result(_Answer):
-    """One question and what was found."""
+    """One query and its results."""
 
     query: Asked
     hits: list[Found]
 
 
 class SearchAnswer(_Answer):
-    """A result for every question, in their order."""
+    """A result for every query, in the same order."""
 
     index: str
     target: Literal["image", "text"]
@@ -48,7 +48,7 @@ class SearchAnswer(_Answer):
 
 
 class PhotoAnswer(_Answer):
-    """All that the index holds of one photo."""
+    """Everything that the index holds about one photo."""
 
     id: str
     path: str | None
@@ -60,7 +60,7 @@ class PhotoAnswer(_Answer):
 
 
 class IndexAnswer(_Answer):
-    """What there is to search."""
+    """The contents of the index."""
 
     index: str
     dataset: str | None
@@ -76,13 +76,13 @@ class IndexAnswer(_Answer):
 
 
 class Live(_Answer):
-    """The service runs."""
+    """The service is running."""
 
     live: Literal[True]
 
 
 class Ready(_Answer):
-    """Whether the service takes questions."""
+    """Whether the service accepts queries."""
 
     live: Literal[True]
     ready: bool
@@ -90,6 +90,6 @@ class Ready(_Answer):
 
 
 class Problem(_Answer):
-    """What is wrong; what to do."""
+    """What is wrong, and what to do about it."""
 
     error: str

@@ -1,4 +1,4 @@
-"""The routes of the service. All of them read; none writes."""
+"""The routes of the service, all of them read-only."""
 
 import hashlib
 from collections.abc import AsyncIterator, Container
@@ -55,10 +55,10 @@ PAGE_FILES = {
     "search.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-_ABOUT = """Questions to an index, by text, id, photo or vector. Everything only reads; `HEAD` is answered wherever `GET`
-is. There is no password."""
+_ABOUT = """Search an index by text, id, photo or vector. All operations are read-only; `HEAD` is supported wherever `GET`
+is. There is no authentication."""
 _DECODED_AT_ONCE = 2
-"""Photos that are decoded at a time: each may take 100 MB."""
+"""Photos decoded at the same time: each may take 100 MB."""
 
 _STATUS: tuple[tuple[type[MmerError], int], ...] = (
     (UnknownId, 404),
@@ -75,7 +75,7 @@ def create_app(
     """The service as an ASGI application.
 
     Args:
-        hosts: Names that requests may call it by; any when None.
+        hosts: Host names that requests may use; any if None.
     """
 
     @asynccontextmanager
@@ -83,8 +83,8 @@ def create_app(
         yield
         await run_in_threadpool(service.close)
 
-    # Without FastAPI's own pages of documentation, which fetch scripts from elsewhere, and without its redirections,
-    # which would lead to whatever name the request calls us by.
+    # Without FastAPI's documentation pages, which load scripts from other hosts, and without redirects, which would
+    # use whatever host name the request gives.
     app = FastAPI(
         title="mmer serve",
         description=_ABOUT,
@@ -115,7 +115,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
-            message = f"{request.method[:60]} is not answered here: this service only reads"
+            message = f"{request.method[:60]} is not supported: this service is read-only"
             return JSONResponse({"error": message}, 405, {"Allow": ", ".join(_methods(app, request))})
         reasons = {404: "there is nothing here; / is the search page, and /openapi.json lists the rest"}
         message = reasons.get(error.status_code, str(error.detail))
@@ -123,7 +123,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        # Outside of the guard, and without what went wrong, which is no visitor's business.
+        # This response bypasses the guard and omits the error, which must not be shown to visitors.
         return JSONResponse({"error": "the service failed; its log says why"}, 500, HEADERS)
 
     @app.exception_handler(ClientDisconnect)
@@ -132,7 +132,7 @@ def _add_error_handlers(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI, request: Request) -> list[str]:
-    """What is answered at the path of a request."""
+    """The methods supported at the path of a request."""
     routes = [route for route in app.routes if route.matches(request.scope)[0] is not Match.NONE]
     methods = {method for route in routes for method in getattr(route, "methods", ())}
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
@@ -161,7 +161,7 @@ def _add_page(app: FastAPI) -> None:
         openapi_extra={"parameters": [name]},
     )
     async def page_file(request: Request) -> Response:
-        """What the page is made of."""
+        """A static file of the page."""
         if request.path_params["name"] not in PAGE_FILES:
             raise HTTPException(404)
         return _page_file(request, request.path_params["name"])
@@ -178,7 +178,7 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
         openapi_extra=SEARCH,
     )
     async def search(request: Request) -> Response:
-        """Ask one question, by text or id."""
+        """Search with one query, by text or id."""
         asked, options = questions.from_query_string(_query(request))
         with service.question():
             return _as_json(await service.answer([asked], options))
@@ -190,7 +190,7 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
         openapi_extra=SEARCH_BODY,
     )
     async def search_body(request: Request) -> Response:
-        """Ask by text, id or vector, one question or many; or by a photo."""
+        """Search with one or several queries by text, id or vector, or with a photo."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json":
             questions.check_no_fields(_query(request))
@@ -215,7 +215,7 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
         openapi_extra={"parameters": [ID]},
     )
     async def photo(request: Request) -> Response:
-        """All that the index holds of one photo."""
+        """Everything that the index holds about one photo."""
         return JSONResponse(await run_in_threadpool(photo_answer, service.snapshot, _id(request)))
 
     @app.get(
@@ -224,12 +224,12 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
         responses=answer(answers.IndexAnswer) | problems(),
     )
     async def index() -> Response:
-        """What there is to search."""
+        """The contents of the index."""
         return JSONResponse(await run_in_threadpool(lambda: service.snapshot.about))
 
 
 def _add_pictures(app: FastAPI, service: Service) -> None:
-    path = in_path("path", "Of a photo, inside the dataset.", {"type": "string", "minLength": 1})
+    path = in_path("path", "Path of a photo within the dataset.", {"type": "string", "minLength": 1})
 
     @app.get(
         "/images/{path:path}",
@@ -238,7 +238,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         openapi_extra={"parameters": [path]},
     )
     async def image(request: Request) -> Response:
-        """A photo itself, where the service was started with --images."""
+        """An original photo; available if the service was started with --images."""
         root = service.snapshot.root
         if root is None:
             raise NoPicture("no photos are served: start mmer serve with --images DIR")
@@ -259,7 +259,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         openapi_extra={"parameters": [ID]},
     )
     async def picture(request: Request) -> Response:
-        """A photo as the prepared dataset holds it, where the service was started without --images."""
+        """A photo from the prepared dataset; available if the service was started without --images."""
         prepared = service.snapshot.prepared
         if prepared is None:
             raise NoPicture("no prepared pictures are served: these photos are at /images/")
@@ -269,7 +269,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
-    busy = {"model": answers.Ready, "description": "No more questions are taken now."}
+    busy = {"model": answers.Ready, "description": "No more queries are accepted now."}
     ready_responses = answer(answers.Ready) | problems() | {503: busy}
 
     @app.get(
@@ -278,12 +278,12 @@ def _add_state(app: FastAPI, service: Service) -> None:
         responses=answer(answers.Live) | problems(),
     )
     async def live() -> Response:
-        """Whether the service runs."""
+        """Whether the service is running."""
         return JSONResponse({"live": True})
 
     @app.get("/health/ready", response_class=JSONResponse, responses=ready_responses)
     async def ready() -> Response:
-        """Whether the service takes questions."""
+        """Whether the service accepts queries."""
         fields = {"live": True, "ready": service.ready, "index": service.snapshot.searcher.key}
         return JSONResponse(fields, 200 if service.ready else 503)
 
@@ -294,7 +294,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", response_class=Response, responses=content("text/plain") | problems())
     async def metrics() -> Response:
-        """Requests, their times, open questions and memory, as Prometheus reads them."""
+        """Requests, latencies, open queries and memory in Prometheus' text format."""
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @app.get(
@@ -317,7 +317,7 @@ def _decoded(content: bytes) -> Image.Image:
 
 
 def _as_json(fields: dict[str, Any]) -> Response:
-    """Written by pydantic's core, in a quarter of the time that Python's own writer takes."""
+    """Serialised by pydantic's core, in a quarter of the time of Python's own encoder."""
     return Response(to_json(fields), media_type="application/json")
 
 
@@ -346,7 +346,7 @@ def _id(request: Request) -> str:
 
 
 def _cached(request: Request, content: bytes, media_type: str) -> Response:
-    """Content that browsers may keep, and ask again with its tag whether it is still the same."""
+    """Content that browsers may cache and revalidate by its tag."""
     tag = hashlib.sha256(content).hexdigest()[:32]
     if _is_known(request, tag):
         return Response(status_code=304, headers=_cache_headers(tag))

@@ -1,4 +1,4 @@
-"""Bodies of requests, so many bytes of them in memory at a time."""
+"""Request bodies, with a bound on their total size in memory."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from mmer_core.serving.refusal import Refusal
 
 class Bodies:
     """Args:
-    most: Bytes of all bodies together.
+    most: Maximal total size of all bodies in bytes.
     """
 
     def __init__(self, most: int) -> None:
@@ -19,11 +19,11 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request, most: int) -> AsyncIterator[bytes]:
-        """The body, which counts as held as long as the context lasts.
+        """The body; it counts towards the total until the context ends.
 
         Raises:
-            Refusal: It is larger than ``most`` bytes (413), which is known at once where its length is declared, or
-                there are too many bodies (503).
+            Refusal: It exceeds ``most`` bytes (413, immediately if its declared length does), or all bodies together
+                exceed the total (503).
         """
         too_large = Refusal(413, f"the body is larger than {most // MIB} MiB; send less")
         declared = request.headers.get("content-length", "")

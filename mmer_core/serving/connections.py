@@ -1,8 +1,8 @@
-"""Connections that end when the other side takes too long, and all of them together within bounds.
+"""Connections with time limits, and a bound on their number.
 
-Uvicorn's own protocol waits for ever for a head, for a body and for an answer to be taken, and refuses whoever comes
-when too many are connected. Here every connection is in a phase that has a beginning, and one look at all of them, a
-few times a second, ends those that are beyond their time.
+Uvicorn's own protocol waits forever for a request head, for a body and for the client to read a response, and refuses
+new clients when too many are connected. Here every connection is in a phase with a start time, and a periodic check, a
+few times a second, closes those that exceed the limit of their phase.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ class Phase(Enum):
     BODY = auto()
     ANSWER = auto()
     LINGER = auto()
-    """The answer is given; the rest of the body is thrown away."""
+    """The response is sent; the rest of the request body is discarded."""
     IDLE = auto()
 
 
 class Crowd:
-    """All the connections of a server."""
+    """All connections of a server."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -54,14 +54,14 @@ class Crowd:
         self._between_looks = min(_LONGEST_BETWEEN_LOOKS, shortest / _LOOKS_PER_LIMIT)
 
     def connect(self, **arguments: Any) -> "Connection":
-        """A protocol, made as uvicorn makes one."""
+        """A protocol instance, with the arguments that uvicorn passes."""
         return Connection(self, **arguments)
 
     def enter(self, connection: "Connection") -> None:
         """Count a new connection, and make room for it."""
         if len(self._connections) >= self.limits.connections:
             waiting = [one for one in self._connections if not one.busy]
-            if not waiting:  # every one has a request, and those beyond `requests` are being refused
+            if not waiting:  # all have a request, and requests beyond `requests` are being refused
                 connection.transport.abort()
                 return
             min(waiting, key=lambda one: one.since).drop()
@@ -71,12 +71,12 @@ class Crowd:
             connection.loop.call_later(self._between_looks, self._look, connection.loop)
 
     def leave(self, connection: "Connection") -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._connections.discard(connection)
 
     @property
     def full(self) -> bool:
-        """Whether there are as many requests as there may be."""
+        """Whether the maximal number of requests is reached."""
         most = self.limits.requests
         return len(self._connections) >= most and sum(one.busy for one in self._connections) >= most
 
@@ -96,7 +96,7 @@ class Crowd:
 
 
 class Connection(H11Protocol):
-    """One connection, with its phase and when that began."""
+    """One connection, with its phase and the start time of that phase."""
 
     def __init__(self, crowd: Crowd, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -112,12 +112,12 @@ class Connection(H11Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being read or answered, or its answer taken."""
+        """Whether a request is being read or answered, or its response is being read by the client."""
         return self.phase in (Phase.BODY, Phase.ANSWER) or self.unsent > 0
 
     @property
     def unsent(self) -> int:
-        """Bytes of answers that wait to be taken."""
+        """Bytes of responses that the client has not read yet."""
         return self.transport.get_write_buffer_size()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -145,16 +145,16 @@ class Connection(H11Protocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._unsent_since = None  # nearly everything was taken: the rest has its own time
+        self._unsent_since = None  # nearly everything was read; the rest gets its own time
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(400, "this is no HTTP request that can be answered; see docs/search.md")
 
     def _should_upgrade(self) -> bool:
-        return False  # there are no web sockets here; uvicorn would log a line for each that asks
+        return False  # no web sockets; uvicorn would log a line for every attempt
 
     def check(self, now: float) -> None:
-        """End the connection if its time is over."""
+        """Close the connection if it exceeds its time limit."""
         if self._untaken(now):
             self.drop()
             return
@@ -173,7 +173,7 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer what no application is asked, if there is no other answer yet, and end the connection."""
+        """Respond without calling the application, unless a response has begun, and close the connection."""
         if not self.transport.is_closing() and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": message}).encode()
             for event in _answer(status, body):
@@ -181,15 +181,15 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def drop(self) -> None:
-        """End the connection now, whatever is not taken yet."""
+        """Close the connection immediately, discarding unread responses."""
         self._crowd.leave(self)
-        with contextlib.suppress(AttributeError, OSError):  # closed meanwhile
-            # With a reset, or the kernel would keep what is not taken, and offer it for minutes.
+        with contextlib.suppress(AttributeError, OSError):  # already closed
+            # Reset it; otherwise the kernel would keep unread data for minutes.
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def _untaken(self, now: float) -> bool:
-        """Whether the answer is taken too slowly."""
+        """Whether the client reads the response too slowly."""
         unsent = self.unsent
         if not unsent:
             self._unsent_since = None
@@ -201,7 +201,7 @@ class Connection(H11Protocol):
         return now - self._unsent_since > limits.answer_seconds + taken / limits.bytes_per_second
 
     def _follow(self) -> None:
-        """Begin the phase that the request is in now."""
+        """Enter the phase that matches the request's state."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             phase = Phase.BODY if cycle.more_body else Phase.ANSWER
@@ -233,7 +233,7 @@ def _answer(status: int, body: bytes) -> Iterator[h11.Event]:
 
 
 def _crowded(app: ASGIApp) -> ASGIApp:
-    """The application that answers 503, because there are too many requests."""
+    """An application that responds 503, because there are too many requests."""
 
     async def refused(scope: Scope, receive: Receive, send: Send) -> None:
         await app(dict(scope) | {CROWDED: True}, receive, send)

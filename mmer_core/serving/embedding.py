@@ -1,4 +1,4 @@
-"""One thread embeds for all: questions that arrive while it works are embedded together, in one forward pass."""
+"""One embedding thread for all requests: queries that arrive while it works share the next forward pass."""
 
 import asyncio
 import queue
@@ -23,13 +23,13 @@ class _Job:
 
     @property
     def group(self) -> tuple[int, type]:
-        """What can be embedded together: texts, or photos, by the same model."""
+        """Jobs with the same group can share a forward pass: texts, or photos, for the same model."""
         return id(self.embedder), str if isinstance(self.item, str) else Image.Image
 
 
 class EmbeddingThread:
     """Args:
-    most: Items in one forward pass.
+    most: Maximal number of items per forward pass.
     """
 
     def __init__(self, metrics: Metrics, most: int = 16) -> None:
@@ -49,7 +49,7 @@ class EmbeddingThread:
         return await asyncio.wrap_future(job.done)
 
     def close(self) -> None:
-        """Embed what waits, and end the thread."""
+        """Embed all waiting items, then end the thread."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -86,7 +86,7 @@ class EmbeddingThread:
             if len(jobs) == 1:
                 jobs[0].done.set_exception(error)
                 return
-            for job in jobs:  # one that cannot be embedded does not spoil the others' answers
+            for job in jobs:  # retry one by one, so that a failing item does not affect the others
                 self._embed([job])
             return
         for job, vector in zip(jobs, vectors, strict=True):

@@ -1,4 +1,4 @@
-"""Around every answer: whose name the request calls us by, headers that bind the browser, and the counting."""
+"""Middleware around every response: host name check, security headers, and metrics."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 CROWDED = "mmer.crowded"
-"""In the scope of a request that came when there were too many."""
+"""Scope key of a request that arrived when there were too many."""
 
 HEALTH = "/health"
 _METHODS = ("GET", "HEAD", "POST")
@@ -34,8 +34,8 @@ class Guard:
     """ASGI middleware.
 
     Args:
-        hosts: Names that requests may call this service by; any when None.
-        head_bytes: As in `Limits`. What reads HTTP only bounds a head that comes in parts.
+        hosts: Host names that requests may use; any if None.
+        head_bytes: As in `Limits`. The HTTP parser bounds only heads that arrive in several parts.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Guard:
             return
         start, status, started = time.perf_counter(), 500, False
         method = scope["method"]
-        # The head of an answer is that of the answer to GET, whatever the route.
+        # The head of a response to HEAD is that of the response to GET, on every route.
         inner = dict(scope) | {"method": "GET" if method == "HEAD" else method}
 
         async def guarded(message: Message) -> None:
@@ -69,10 +69,10 @@ class Guard:
             await self._app(inner, receive, guarded)
         except Refusal as refusal:
             await refusal.response()(inner, receive, guarded)
-        except PhotoChanged:  # in the middle of the answer, which uvicorn breaks off then
+        except PhotoChanged:  # in the middle of the response, which uvicorn then aborts
             pass
         except asyncio.CancelledError:
-            # The service ends, and this request has had its time.
+            # The service is shutting down, and the grace period of this request is over.
             if not started:
                 await Refusal(503, "the service is ending; ask again when it is back").response()(
                     inner, receive, guarded
@@ -82,14 +82,14 @@ class Guard:
             self._metrics.answered(_route(inner), counted, status, time.perf_counter() - start)
 
     def _check(self, scope: Scope) -> None:
-        """Raises `Refusal` for what no route is asked."""
+        """Raise `Refusal` for requests that no route should see."""
         headers = Headers(scope=scope)
         if _head_bytes(scope) > self._head_bytes:
             raise Refusal(
                 400, f"address and headers are larger than {self._head_bytes // 1024} KiB; shorten them"
             )
         if "transfer-encoding" in headers and "content-length" in headers:
-            # Whoever passes such requests on may take another end for theirs than we do.
+            # A proxy in front may disagree with us about where such a request ends (request smuggling).
             message = "the request has both Content-Length and Transfer-Encoding; send one of them"
             raise Refusal(400, message, headers={"Connection": "close"})
         for name in [*headers.getlist("host"), *_without_authority(scope)] or [""]:
@@ -109,7 +109,7 @@ class Guard:
 
 
 def _without_authority(scope: Scope) -> list[str]:
-    """Make an absolute target (``GET http://name/path``), which proxies send, a path. Gives the name it had."""
+    """Convert an absolute target (``GET http://name/path``), as sent by proxies, to a path; return its authority."""
     found = _ABSOLUTE.fullmatch(scope.get("raw_path") or b"")
     if found is None:
         return []

@@ -1,8 +1,8 @@
-"""Which names a request may call the service by.
+"""The host names that requests may use.
 
-A page from elsewhere can have its own name point at this machine (DNS rebinding); its browser then takes the service
-for a part of that page, and lets it read the answers. Such a request still calls the service by the page's name. No
-page can have a numeric address for a name, so that addresses are safe wherever they can be reached from.
+Another site can resolve its own name to this machine (DNS rebinding); a browser then treats the service as part of that
+site, and lets its pages read the responses. Such a request still carries the site's name as its host. No site can use a
+numeric address as its name, so addresses are safe wherever they are reachable.
 """
 
 import re
@@ -17,7 +17,7 @@ _LOCAL = "localhost"
 
 
 def name_of(authority: str) -> str | None:
-    """The name or address in a ``Host`` header, without port and brackets; None for what is none."""
+    """The name or address in a ``Host`` header, without port and brackets; None if malformed."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None or int(found[2] or 0) > 65_535:
         return None
@@ -29,8 +29,8 @@ class Hosts:
     """The names of a service.
 
     Args:
-        listening: The address that it listens at.
-        names: Others that it may be called by; ``*`` for any.
+        listening: The address that it listens on.
+        names: Additional allowed names; ``*`` for any.
     """
 
     def __init__(self, listening: str, names: Iterable[str] = ()) -> None:
@@ -41,8 +41,8 @@ class Hosts:
             self._names.add(socket.gethostname().lower())
 
     def __contains__(self, name: object) -> bool:
-        """Whether a request may call the service so: by a listed name, or by an address, which has to be of this
-        machine where the service listens to this machine alone."""
+        """Whether a request may use this name: a listed name, or an address, which must be a loopback address if the
+        service listens only on loopback."""
         if not isinstance(name, str):
             return False
         if name in self._names or ANY in self._names:

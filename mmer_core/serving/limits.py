@@ -1,4 +1,4 @@
-"""How long, how much and how many: what keeps visitors from taking the machine. `docs/search.md` lists it."""
+"""Limits that protect the machine from clients; listed in ``docs/search.md``."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the service on a socket.
+    """Limits of the service on a socket.
 
     Attributes:
-        head_bytes: Of address and headers of a request.
-        head_seconds: For the head of a request, from its first byte on, or from when the connection was made.
-        body_seconds: For a body, besides the seconds that it has at `bytes_per_second`.
-        answer_seconds: For an answer to be taken, besides the seconds that it has at `bytes_per_second`.
-        bytes_per_second: The slowest that bodies and answers may move.
-        idle_seconds: Between two requests on a connection.
-        linger_seconds: For the rest of a body that was answered before it was there.
-        requests: At a time; further ones get 503, except those that ask for the service's health.
-        spare_connections: Beyond as many as there may be requests. When all are open, a new one takes the place of the
-            one that has waited longest for a request.
-        body_bytes: Of all the bodies in memory.
-        unsent_bytes: Of all the answers that wait to be taken.
-        grace_seconds: For everything that is open, from the signal on that ends the service.
+        head_bytes: Size of a request's target and headers.
+        head_seconds: Time for a request's head, from its first byte, or from when the connection was made.
+        body_seconds: Time for a body, in addition to its time at `bytes_per_second`.
+        answer_seconds: Time for the client to read a response, in addition to its time at `bytes_per_second`.
+        bytes_per_second: Minimal transfer rate of bodies and responses.
+        idle_seconds: Time between two requests on a connection.
+        linger_seconds: Time for the rest of a body whose response was sent before it arrived.
+        requests: Concurrent requests; further ones get 503, except health checks.
+        spare_connections: Connections beyond the number of requests. When all are open, a new one replaces the one
+            that has been idle the longest.
+        body_bytes: Total size of all bodies in memory.
+        unsent_bytes: Total size of all responses that clients have not read yet.
+        grace_seconds: Time for everything that is open when a signal ends the service.
     """
 
     head_bytes: int = 64 * 1024
@@ -40,5 +40,5 @@ class Limits:
 
     @property
     def connections(self) -> int:
-        """Open at a time."""
+        """Maximal number of open connections."""
         return self.requests + self.spare_connections

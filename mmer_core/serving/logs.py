@@ -1,4 +1,4 @@
-"""What Uvicorn logs, which quotes what visitors sent, as our own records: a line each, in which nothing acts."""
+"""Uvicorn's log messages, which quote client data, as our own records: one line each, without control characters."""
 
 from mmer_core.log import formatter
 

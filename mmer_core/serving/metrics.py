@@ -1,4 +1,4 @@
-"""What the service counts and times, in the text format of Prometheus."""
+"""Counters and timings of the service in Prometheus' text format."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 
 
 class Metrics:
-    """A registry of its own, so that several services in one process do not count together."""
+    """A registry of its own, so that several services in one process are counted separately."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -42,23 +42,23 @@ class Metrics:
         )
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """A request was answered; routes and methods are those that exist, whatever was asked for."""
+        """Count a response; routes and methods are existing ones, whatever the request contained."""
         self._requests.labels(route, method, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def opened(self, images: int, texts: int) -> None:
-        """An index of that size is searched from now on."""
+        """Record the size of the index that is searched from now on."""
         self._vectors.labels("image").set(images)
         self._vectors.labels("text").set(texts)
 
     @contextmanager
     def embedding(self, together: int) -> Iterator[None]:
-        """Around one forward pass."""
+        """Measure one forward pass."""
         start = time.perf_counter()
         yield
         self._embedding.observe(time.perf_counter() - start)
         self._together.observe(together)
 
     def text(self) -> bytes:
-        """All of them, as a scraper reads them."""
+        """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,8 +1,8 @@
-"""What may be asked over HTTP, from a query string or a JSON body to one checked shape, within limits.
+"""Queries over HTTP, from a query string or a JSON body to one validated form, within limits.
 
-The query string has ``text`` or ``id``, ``target``, ``k``, ``split`` and ``label`` (as often as need be), and
+The query string has ``text`` or ``id``, ``target``, ``k``, ``split`` and ``label`` (both repeatable), and
 ``valence``, ``arousal``, ``dominance`` as ``LOW,HIGH``. A JSON body has the same names (lists for ``split``, ``label``
-and the ratings) and may give a ``vector``, or several questions as ``queries``.
+and the ratings) and may give a ``vector``, or several queries as ``queries``.
 """
 
 import json
@@ -19,7 +19,7 @@ from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.serving.refusal import Refusal
 
 MAX_TEXT = 2_000
-"""Characters of a query."""
+"""Maximal length of a text in characters."""
 
 MAX_RESULTS = 200
 MAX_QUERIES = 64
@@ -36,7 +36,7 @@ _ONE = "text, id or vector"
 _NUMBER = r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 WHOLE_PATTERN = r"^[-+]?[0-9]+$"
 INTERVAL_PATTERN = f"^{_NUMBER},{_NUMBER}$"
-"""How a query string spells ``k`` and ratings."""
+"""Format of ``k`` and ratings in a query string."""
 
 _SPELLED = {"k": (re.compile(WHOLE_PATTERN), "a whole number")} | dict.fromkeys(
     RATINGS, (re.compile(INTERVAL_PATTERN), "two numbers as LOW,HIGH")
@@ -52,7 +52,7 @@ class _Strict(BaseModel):
 
 
 class Asked(_Strict):
-    """One question: a text, the id of a photo in the index, or a vector of the index's space."""
+    """One query: a text, the id of a photo in the index, or a vector in the index's space."""
 
     text: Annotated[str, Field(max_length=MAX_TEXT)] | None = None
     id: Name | None = None
@@ -69,12 +69,12 @@ class Asked(_Strict):
         return self
 
     def shown(self) -> dict[str, str]:
-        """As the answer names it: a vector without its numbers."""
+        """The query as the response names it: a vector without its numbers."""
         return {name: getattr(self, name) if name != "vector" else "" for name in self.given}
 
 
 class Options(_Strict):
-    """What to find, how much of it, and where."""
+    """What to find, how many results, and under which conditions."""
 
     target: Literal["image", "text"] = "image"
     k: int = Field(20, ge=1, le=MAX_RESULTS)
@@ -86,7 +86,7 @@ class Options(_Strict):
 
     @property
     def only(self) -> Filter | None:
-        """The filter, if there is any."""
+        """The filter, or None without conditions."""
         given = ((name, getattr(self, name)) for name in RATINGS)
         wanted = Filter(self.split, self.label, {name: limits for name, limits in given if limits})
         return wanted or None
@@ -105,29 +105,29 @@ def _body_schema() -> dict[str, Any]:
 
 
 BODY_SCHEMA = _body_schema()
-"""Of a JSON body, as the OpenAPI document shows it."""
+"""OpenAPI schema of a JSON body."""
 
 
 def from_query_string(items: Iterable[tuple[str, str]]) -> tuple[Asked, Options]:
-    """One question of a GET. Raises `Refusal` (413 for what is too long, else 422)."""
+    """The query of a GET. Raises `Refusal` (413 if too long, otherwise 422)."""
     fields = _fields(items)
     asked = _only_one(_read(Asked, {name: fields.pop(name) for name in ("text", "id") if name in fields}))
     return asked, _read(Options, fields)
 
 
 def options_from_query_string(items: Iterable[tuple[str, str]]) -> Options:
-    """What goes with a question that is a body. Raises `Refusal`."""
+    """The options of a query that is the body itself. Raises `Refusal`."""
     return _read(Options, _fields(items))
 
 
 def check_no_fields(items: Iterable[tuple[str, str]]) -> None:
-    """Raises `Refusal` (422) when something stands beside a JSON body, which has all the fields itself."""
+    """Raise `Refusal` (422) if there are parameters beside a JSON body, which must hold all fields itself."""
     for name, _ in items:
         raise Refusal(422, f"{name[:_SHOWN]!r} is in the address; put it into the JSON body")
 
 
 def from_json(body: bytes) -> tuple[list[Asked], Options]:
-    """The questions of a POST. Raises `Refusal` (400 for what is no JSON, 413 for what is too much, else 422)."""
+    """The queries of a POST. Raises `Refusal` (400 if not JSON, 413 if too large, otherwise 422)."""
     try:
         read = _Body.model_validate_json(body, strict=True)
         json.loads(body, object_pairs_hook=_without_doubles)
@@ -144,7 +144,7 @@ def from_json(body: bytes) -> tuple[list[Asked], Options]:
 
 
 def unit_vector(numbers: Sequence[float], width: int) -> npt.NDArray[np.float32]:
-    """``(1, D)`` of length one. Raises `Refusal` (422) for another width, NaN, infinity and zero."""
+    """``(1, D)`` unit vector. Raises `Refusal` (422) for another width, NaN, infinity or the zero vector."""
     if len(numbers) != width:
         raise Refusal(422, f"the vector has {len(numbers)} numbers; vectors of this index have {width}")
     vector = np.array(numbers, dtype=np.float64)[None]
@@ -153,7 +153,7 @@ def unit_vector(numbers: Sequence[float], width: int) -> npt.NDArray[np.float32]
     largest = np.abs(vector).max()
     if largest == 0:
         raise Refusal(422, "the vector is zero, which has no direction; give another")
-    vector /= largest  # the squares of very large numbers are none
+    vector /= largest  # otherwise the squares of very large numbers overflow
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
@@ -165,7 +165,7 @@ def _only_one(asked: Asked) -> Asked:
 
 
 def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> None:
-    """Raises `Refusal` (422) when an object has a name twice, as parsers differ in which one they take."""
+    """Raise `Refusal` (422) if an object has a duplicate name, because parsers differ in which one they keep."""
     names = [name for name, _ in pairs]
     for name in names if len(set(names)) < len(names) else ():
         if names.count(name) > 1:
@@ -199,7 +199,7 @@ def _read(model: type[M], fields: dict[str, Any]) -> M:
 
 
 def _refusal(error: ValidationError) -> Refusal:
-    """The first fault that pydantic found, as one sentence."""
+    """pydantic's first error as one sentence."""
     fault = error.errors(include_url=False)[0]
     place = ".".join(map(str, fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ")

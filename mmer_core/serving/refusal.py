@@ -1,4 +1,4 @@
-"""How the service says no: a status and one sentence, what is wrong and what to do."""
+"""Error responses of the service: a status and one sentence that says what is wrong and what to do."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,13 +9,13 @@ from mmer_core.errors import MmerError
 
 
 class Refusal(MmerError):
-    """A request that is not answered.
+    """A request that gets an error response.
 
     Args:
         status: HTTP status.
         message: What is wrong and what to do.
-        retry_after: Seconds after which the same may work.
-        headers: Others of the answer.
+        retry_after: Seconds after which the same request may succeed.
+        headers: Additional headers of the response.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The service on a socket, until a signal ends it."""
+"""Running the service on a socket until a signal ends it."""
 
 import contextlib
 import logging
@@ -25,31 +25,31 @@ from mmer_core.serving.service import IndexSnapshot, Service
 LOG = logging.getLogger("mmer.serving")
 
 _BACKLOG = 128
-"""Connections that are taken at a time: each costs a file until it is counted."""
+"""Connections accepted at a time: each uses a file descriptor before it is counted."""
 
 _SEND_BUFFER = 2**17
-"""Of each connection: the kernel's own grows to megabytes, behind which it is not seen whether an answer is taken."""
+"""Send buffer per connection in bytes. The kernel's default grows to megabytes, which hides slow clients."""
 
 _OTHER_FILES = 256
-"""Open besides connections: the index, photos on their way, processes that decode."""
+"""File descriptors besides connections: the index, photos being sent, decoder processes."""
 
 _LAST_SECONDS = 3
-"""Of the grace, for what remains when no more requests are waited for."""
+"""Part of the grace period that remains once open requests are no longer waited for."""
 
 Event = int | None
 """A signal, or the end of the thread."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 for any that is free.
+    """A listening socket; port 0 selects a free port.
 
     Raises:
-        ConfigError: The address is taken, or is none of this machine's; or this process may open too few files.
+        ConfigError: The address is in use, or not one of this machine; or the limit of open files is too low.
     """
     _allow_files(Limits().connections + _BACKLOG + _OTHER_FILES)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Without the protocol asyncio does not see that it is TCP, leaves Nagle's algorithm on, and every answer waits
-    # 40 ms for the other side's delayed acknowledgement.
+    # Without the protocol argument asyncio does not recognise TCP and keeps Nagle's algorithm on, so that every response
+    # waits 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -62,7 +62,7 @@ def listen(host: str, port: int) -> socket.socket:
         OverflowError,
         ValueError,
         TypeError,
-    ) as error:  # the last two where it is no name at all
+    ) as error:  # the last two if it is not a valid name
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
@@ -71,7 +71,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _allow_files(needed: int) -> None:
-    """Let this process open so many files: macOS begins with 256, and without files nobody is answered."""
+    """Raise this process's limit of open files (macOS starts with 256); without descriptors no request is served."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
@@ -84,12 +84,12 @@ def _allow_files(needed: int) -> None:
 
 
 class Server:
-    """The service, answering in a thread of its own.
+    """The service in a thread of its own.
 
-    No thread of it keeps the process from ending, whatever it does.
+    None of its threads can keep the process from exiting.
 
     Args:
-        names: That requests may call the service by, besides its addresses; ``*`` for any.
+        names: Host names that requests may use, besides the service's addresses; ``*`` for any.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Server:
                 http=connect,
                 ws="none",
                 loop="asyncio",
-                log_level="error",  # a line for each bad request would let visitors fill the disk
+                log_level="error",  # otherwise every bad request would add a line, and clients could fill the disk
                 access_log=False,
                 server_header=False,
                 h11_max_incomplete_event_size=limits.head_bytes,
@@ -123,17 +123,17 @@ class Server:
         self._thread: threading.Thread | None = None
 
     def start(self, ended: Callable[[], None] = lambda: None) -> None:
-        """Begin to answer.
+        """Start serving.
 
         Args:
-            ended: Called when nothing is answered any more.
+            ended: Called when the service has stopped.
         """
         self._thread = threading.Thread(target=self._work, args=(ended,), name="mmer-service", daemon=True)
         self._thread.start()
 
     def stop(self) -> bool:
-        """Answer what is open, as long as the grace lasts. Gives whether all ended by then, and raises what ended it
-        before."""
+        """Finish open requests within the grace period. Returns whether all of them ended; raises the error that ended
+        the service earlier, if any."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(self._grace)
@@ -151,14 +151,14 @@ class Server:
 
 
 def _waiting(grace: float) -> float:
-    """How much of the grace open requests have."""
+    """The part of the grace period for open requests."""
     return grace - min(_LAST_SECONDS, grace / 2)
 
 
 class _Uvicorn(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the main thread's, which does not wait for whatever this one waits for."""
+        """Leave signals to the main thread, which is never blocked by this one."""
         yield
 
 
@@ -170,14 +170,14 @@ def serve(
     names: Sequence[str] = (),
     limits: Limits = Limits(),
 ) -> bool:
-    """Answer until SIGTERM or SIGINT; then answer what is open, and return. A second signal does what it did before.
+    """Serve until SIGTERM or SIGINT, then finish open requests. A second signal has its previous effect.
 
     Args:
-        reopen: Gives the snapshot to serve from the next SIGHUP on; when it fails, the old one is kept.
-        names: As `Server` takes them.
+        reopen: Returns the snapshot to serve after SIGHUP; if it fails, the old one is kept.
+        names: As for `Server`.
 
     Returns:
-        Whether all has ended; if not, some thread still works, and nobody waits for it.
+        Whether everything has ended; if not, some thread is still working and is abandoned.
     """
     server = Server(service, listener, names=names, limits=limits)
     events: SimpleQueue[Event] = SimpleQueue()
@@ -201,7 +201,7 @@ def _hangups(reopen: Callable[[], IndexSnapshot] | None) -> list[int]:
 
 @contextlib.contextmanager
 def _signals(events: "SimpleQueue[Event]", numbers: Sequence[int]) -> Iterator[Callable[[], None]]:
-    """While it lasts, signals become events; what is given restores what they did before."""
+    """Turn signals into events while the context lasts; the yielded function restores the previous handlers."""
 
     def note(number: int, frame: FrameType | None) -> None:
         events.put(number)

@@ -1,4 +1,4 @@
-"""What the service answers with: the opened index, where its pictures are, and the thread that embeds."""
+"""The state of the service: the opened index, the source of its pictures, and the embedding thread."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -21,16 +21,16 @@ from mmer_core.serving.questions import Asked, Options, unit_vector
 from mmer_core.serving.refusal import Refusal
 
 MAX_OPEN = 64
-"""Questions that are answered at a time; the next one is told to come back."""
+"""Queries processed at a time; further ones get 503."""
 
 
 @dataclass(frozen=True)
 class IndexSnapshot:
-    """An index and its pictures: what one answer is made from, whatever is opened meanwhile.
+    """An index and its pictures. A response uses one snapshot, even if another one is opened meanwhile.
 
     Attributes:
-        root: The photos themselves, where they are at hand.
-        prepared: The pictures of the prepared dataset, else.
+        root: The original photos, if available.
+        prepared: Otherwise, the pictures of the prepared dataset.
     """
 
     searcher: Searcher
@@ -38,7 +38,7 @@ class IndexSnapshot:
     prepared: PreparedPictures | None = None
 
     def picture_url(self, id: str, path: str | None) -> str | None:
-        """Where the picture of a photo is served; None when there is none."""
+        """URL of a photo's picture; None if there is none."""
         if self.root is not None and path is not None and self.root.holds(path):
             return f"/images/{quote(path)}"
         if self.prepared is not None and self.prepared.holds(id):
@@ -47,7 +47,7 @@ class IndexSnapshot:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What there is to search, for the page's forms."""
+        """The contents of the index, for the page's forms."""
         searcher = self.searcher
         return {
             "index": searcher.key,
@@ -63,7 +63,7 @@ class IndexSnapshot:
 
 
 class Service:
-    """The snapshot that is served, and how many questions are open."""
+    """The current snapshot, and the number of open queries."""
 
     def __init__(self, snapshot: IndexSnapshot, most: int = MAX_OPEN) -> None:
         self.metrics = Metrics()
@@ -73,8 +73,8 @@ class Service:
         self.serve(snapshot)
 
     def serve(self, snapshot: IndexSnapshot) -> None:
-        """Answer from this snapshot from now on; questions that are open end with the one they began with."""
-        snapshot.searcher.spellings  # noqa: B018  prepared now, so that no visitor waits for it
+        """Use this snapshot from now on; open queries finish with the one they started with."""
+        snapshot.searcher.spellings  # noqa: B018  computed now, so that no request waits for it
         self.snapshot = snapshot
         index = snapshot.searcher.index
         self.metrics.opened(index.count("image"), index.count("text"))
@@ -84,13 +84,13 @@ class Service:
         return self._embedding.alive and not self.closing and self._open < self._most
 
     def close(self) -> None:
-        """Answer what is open, then end the embedding."""
+        """Finish open queries, then end the embedding thread."""
         self.closing = True
         self._embedding.close()
 
     @contextmanager
     def question(self) -> Iterator[None]:
-        """Around the work on one request. Raises `Refusal` (503) when too many are open."""
+        """Count one request as open. Raises `Refusal` (503) if there are too many."""
         if self._open >= self._most:
             raise Refusal(
                 503, f"{self._open} questions are being answered; ask again in a second", retry_after=1
@@ -104,7 +104,7 @@ class Service:
             self.metrics.waiting.set(self._open)
 
     async def answer(self, asked: Sequence[Asked], options: Options) -> dict[str, Any]:
-        """The answer to some questions as JSON shows it. Raises `MmerError`."""
+        """The response to some queries as JSON. Raises `MmerError`."""
         snapshot = self.snapshot
         vectors = await asyncio.gather(*(self._vector(snapshot, one) for one in asked))
         return await run_in_threadpool(_answer, snapshot, [one.shown() for one in asked], vectors, options)
@@ -126,7 +126,7 @@ class Service:
 
 
 def photo_answer(snapshot: IndexSnapshot, id: str) -> dict[str, Any]:
-    """All that is known of a photo. Raises `UnknownId`."""
+    """Everything known about a photo. Raises `UnknownId`."""
     record = snapshot.searcher.photo(id)
     return asdict(record) | {"image": snapshot.picture_url(id, record.path)}
 
@@ -147,5 +147,5 @@ def _answer(
 
 def _hit(snapshot: IndexSnapshot, hit: Hit) -> dict[str, Any]:
     fields = asdict(hit) | {"image": snapshot.picture_url(hit.id, hit.path)}
-    # Unrated photos have none, rated ones all three.
+    # Unrated photos have no ratings, rated ones all three.
     return fields | {"ratings": dict(zip(RATINGS, hit.ratings, strict=False))}

@@ -81,7 +81,7 @@ class Context:
         """
         bare = bare_name(name)
         source, _, spec = bare.partition(":")
-        if source != "adapted" or Path(spec).is_dir():
+        if source != "adapted" or (spec.strip() and Path(spec).is_dir()):
             return name
         return name.removesuffix(bare) + f"adapted:{self.folder(ArtifactKey.parse(spec))}"
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from mmer_core.config import EncoderConfig, FineTuneConfig
+from mmer_core.config import EncoderConfig, FinetuneConfig, TaskTraining
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import (
     ImageEncoder,
@@ -28,7 +28,7 @@ Encoders = dict[Modality, ImageEncoder | TextEncoder]
 
 
 def finetune(
-    context: Context, config: FineTuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
+    context: Context, config: FinetuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
 ) -> Artifact:
     """Encoders adapted to a dataset's training split (kind ``adapter``), to be used as ``adapted:<key>``.
 
@@ -51,7 +51,7 @@ def finetune(
             learner = _learner(dataset, config, encoders, loaded)
         progression = fit(
             learner,
-            config.training(),
+            TaskTraining.of_finetuning(config),
             device=context.device,
             precision=context.runtime.precision,
             checkpoints=workspace.scratch,
@@ -98,7 +98,7 @@ def finetune(
 
 
 def _adapted(
-    context: Context, config: FineTuneConfig, encoders: EncoderConfig
+    context: Context, config: FinetuneConfig, encoders: EncoderConfig
 ) -> tuple[Encoders, dict[Modality, tuple[str, ...]]]:
     """Encoders of their own, not the shared ones of the context, opened for tuning."""
     loaded: Encoders = {
@@ -110,7 +110,7 @@ def _adapted(
 
 
 def _learner(
-    dataset: Prepared, config: FineTuneConfig, encoders: EncoderConfig, loaded: Encoders
+    dataset: Prepared, config: FinetuneConfig, encoders: EncoderConfig, loaded: Encoders
 ) -> CaptionTuner | EmotionTuner:
     image, text = loaded["image"], loaded["text"]
     assert isinstance(image, ImageEncoder)

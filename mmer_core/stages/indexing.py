@@ -143,9 +143,15 @@ def index_shard(context: Context, plan: ArtifactKey, shard: IndexShard) -> Artif
 
 
 def merge_index(
-    context: Context, plan: ArtifactKey, shards: Sequence[tuple[IndexShard, ArtifactKey]]
+    context: Context,
+    plan: ArtifactKey,
+    shards: Sequence[tuple[IndexShard, ArtifactKey]],
+    *,
+    part: bool = False,
 ) -> Artifact:
     """Image and text index (kind ``index``), tuned, with what was measured of it in the summary.
+
+    A ``part`` that an update adds to another index is of the kind ``index-part``: the newest index must never be one.
 
     ``search`` in the summary holds, by target, the kind of index, its bytes and `Quality`; ``protocol`` the recalls
     of cross-modal retrieval on the held-out queries, through the index, exactly, and their difference.
@@ -178,7 +184,7 @@ def merge_index(
 
     inputs: dict[str, ArtifactKey | str] = dict(planned.manifest.inputs)
     inputs |= {"plan": plan} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
-    return context.run("index", VERSION, planned.manifest.config, inputs, build)
+    return context.run("index-part" if part else "index", VERSION, planned.manifest.config, inputs, build)
 
 
 def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from mmer_core.stages.captioning import load_captions
 from mmer_core.stages.context import Context
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 
-VERSION = 5
+VERSION = 6
 _NOT_IN_THE_KEY = {"root", "captions", "coco_captions", "captioner", "caption"}
 """What the inputs of the stage stand for."""
 

@@ -12,13 +12,13 @@ from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
 from mmer_core.attacks.record import CurvesSummary
-from mmer_core.config import AttackConfig, AttackName
+from mmer_core.attacks.registry import ATTACKS
+from mmer_core.config import AttackConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.victims import configured_attack
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
@@ -33,7 +33,7 @@ _RESAMPLES = 1000
 class AttackShard:
     """One attack with one ``K`` on a few samples (rows of the split): the unit of fan-out and of resume."""
 
-    attack: AttackName
+    attack: str
     pixels: int
     rows: tuple[int, ...]
 
@@ -86,7 +86,7 @@ def attack_shard(
                 outcomes = run_attack(
                     victim,
                     criterion,
-                    configured_attack(shard.attack, config),
+                    ATTACKS.configured(shard.attack, config),
                     images,
                     [split.ids[row] for row in shard.rows],
                     pixels=shard.pixels,
@@ -104,8 +104,9 @@ def attack_shard(
             "evaluation": plans[shard.pixels].sentence,
         }
 
-    # The shard says which attack, K and samples; how they were cut is no part of what comes out.
-    key_config = {"shard": asdict(shard)} | config.model_dump(
+    # The shard says which attack, K and samples; how they were cut is no part of what comes out. Only the options of
+    # its own attack are written out.
+    key_config = {"shard": asdict(shard)} | config.model_copy(update={"attacks": (shard.attack,)}).model_dump(
         mode="json", exclude={"attacks", "pixels", "images", "shard_size"}
     )
     inputs = {"prepared": prepared, "features": features, "model": model}

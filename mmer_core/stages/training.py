@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmer_core.config import EncoderConfig, ModelConfig, TrainingConfig
+from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
@@ -125,7 +125,7 @@ def _learner(
     features: Features,
     train_data: Any,
     model: ModelConfig,
-    training: TrainingConfig,
+    training: TaskTraining,
     encoders: EncoderConfig,
     context: Context,
 ) -> tuple[ModelSpec, ModelLearner]:

@@ -1,12 +1,13 @@
 """The ancestry of an artifact, back to the raw data, as a tree and as a graph."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from graphlib import CycleError, TopologicalSorter
 
-from mmer_core.errors import ArtifactNotFound, StoreError
+from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, StoreError
 from mmer_core.escaping import for_dot, for_mermaid, one_line
 from mmer_core.store.artifact import ArtifactKey
 from mmer_core.store.lineage_svg import lineage_svg
@@ -15,6 +16,7 @@ from mmer_core.store.store import Store
 
 _READERS = 8  # manifests read in parallel
 _NAME = 22  # characters of a raw dataset's name in a picture
+_LISTED = 6  # artifacts that an error names
 _SHOWN = 3  # inputs of one kind to show, such as the shards of a merge; the others are only counted
 
 
@@ -36,7 +38,7 @@ class Ancestry:
 
         Raises:
             ArtifactNotFound: The artifact itself does not exist; missing inputs are shown as such.
-            ArtifactCorrupt: A manifest is damaged.
+            ArtifactCorrupt: A manifest is damaged, or an artifact is its own ancestor.
         """
         manifests = {str(key): store.manifest(key)}
         newest, missing = [str(key)], set[str]()
@@ -48,11 +50,12 @@ class Ancestry:
                 missing |= {name for name, manifest in found.items() if manifest is None}
                 newest = [name for name in asked if name not in missing]
                 manifests |= {name: manifest for name, manifest in found.items() if manifest}
+        _check_order(manifests)
         return cls(str(key), manifests)
 
     def tree(self) -> str:
         """Lines of text, one per input; an artifact that was already shown is not expanded again."""
-        return "\n".join(map(one_line, [self._line(self.root), *self._branches(self.root, "", set())]))
+        return "\n".join(map(one_line, [self._line(self.root), *self._branches()]))
 
     def mermaid(self) -> str:
         """The graph for Mermaid, which GitHub and GitLab render; arrows go from input to output."""
@@ -116,20 +119,31 @@ class Ancestry:
             f"{name} ({manifest.created[:19]}, {manifest.wall_seconds:.1f} s, mmer {manifest.code_version})"
         )
 
-    def _branches(self, name: str, indent: str, seen: set[str]) -> Iterator[str]:
-        seen.add(name)
-        inputs, left_out = self._inputs(name)
-        lines = [*inputs, *((f"{count} more", kind) for kind, count in left_out.items())]
-        for position, (role, source) in enumerate(lines):
-            last = position == len(lines) - 1
+    def _branches(self) -> Iterator[str]:
+        """The lines below the root; without recursion, as an index can be of thousands of versions."""
+        seen = {self.root}
+        waiting = [("", branch) for branch in reversed(self._below(self.root))]
+        while waiting:
+            indent, (name, said, last) = waiting.pop()
             corner, below = ("└── ", "    ") if last else ("├── ", "│   ")
-            if position >= len(inputs):
-                yield f"{indent}{corner}{role} of kind {source}"
-            elif source in seen and self.manifests.get(source):
-                yield f"{indent}{corner}{role}: {source} (see above)"
+            if name in seen and name in self.manifests:
+                yield f"{indent}{corner}{said}{name} (see above)"
+            elif name is not None:
+                yield f"{indent}{corner}{said}{self._line(name)}"
+                seen.add(name)
+                waiting += [(indent + below, branch) for branch in reversed(self._below(name))]
             else:
-                yield f"{indent}{corner}{role}: {self._line(source)}"
-                yield from self._branches(source, indent + below, seen)
+                yield f"{indent}{corner}{said}"
+
+    def _below(self, name: str) -> list[tuple[str | None, str, bool]]:
+        """For each line below an artifact: its input, what is said before that, and whether the line is the last.
+
+        The line that only counts inputs has none.
+        """
+        inputs, left_out = self._inputs(name)
+        lines: list[tuple[str | None, str]] = [(source, f"{role}: ") for role, source in inputs]
+        lines += [(None, f"{count} more of kind {kind}") for kind, count in left_out.items()]
+        return [(*line, place == len(lines)) for place, line in enumerate(lines, 1)]
 
     def _inputs(self, name: str) -> tuple[list[tuple[str, str]], Counter[str]]:
         """The (role, key) of the inputs to show, and the number of omitted inputs by kind."""
@@ -162,6 +176,19 @@ class Ancestry:
 
     def _nodes(self) -> list[str]:
         return list(dict.fromkeys([self.root, *(source for source, _, _ in self._edges())]))
+
+
+def _check_order(manifests: Mapping[str, Manifest]) -> None:
+    """Raises `ArtifactCorrupt` where artifacts were made from each other, or one from itself."""
+    try:
+        TopologicalSorter({name: one.inputs.values() for name, one in manifests.items()}).prepare()
+    except CycleError as error:
+        names = error.args[1]
+        way = " -> ".join(names) if len(names) < _LISTED else f"through {len(names) - 2} others"
+        raise ArtifactCorrupt(
+            f"the manifest of {names[0]} or of another artifact is damaged, as {names[0]} would be made from itself "
+            f"({way}): delete the damaged one and run its stage again"
+        ) from None
 
 
 def _is_numbered(role: str) -> bool:

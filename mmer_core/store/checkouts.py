@@ -160,7 +160,7 @@ def _is_complete(folder: Path, manifest: Manifest) -> bool:
 def _is_intact(folder: Path, manifest: Manifest) -> bool:
     """Whether the folder holds exactly the artifact's files with the right bytes, and no links or foreign files."""
     try:
-        return _is_complete(folder, manifest) and scan(folder) == tuple(
+        return _is_complete(folder, manifest) and scan(folder, foreign=True) == tuple(
             sorted(manifest.files, key=lambda entry: entry.path)
         )
     except StoreError:

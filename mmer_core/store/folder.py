@@ -7,11 +7,15 @@ from pathlib import Path
 from mmer_core.errors import StoreError
 from mmer_core.store.artifact import checked_path
 from mmer_core.store.backend import disk_errors, sha256_of
+from mmer_core.store.foreign import is_foreign
 from mmer_core.store.manifest import FileEntry
 
 
-def scan(folder: Path) -> tuple[FileEntry, ...]:
+def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
     """All files below a folder, hashed, in the order of their paths.
+
+    Args:
+        foreign: Whether what desktops and file systems put there counts, too.
 
     Raises:
         StoreError: It is not a folder, or it holds a link, a special file, or a name that artifacts may not have.
@@ -19,7 +23,7 @@ def scan(folder: Path) -> tuple[FileEntry, ...]:
     with disk_errors(folder):
         if not folder.is_dir():
             raise StoreError(f"{folder} is no folder: give the folder that holds the artifact's files")
-        files = sorted(_regular_files(folder, ""))
+        files = sorted(_regular_files(folder, "", foreign))
         with ThreadPoolExecutor() as pool:
             digests = pool.map(sha256_of, [path for _, path in files])
             return tuple(
@@ -28,12 +32,14 @@ def scan(folder: Path) -> tuple[FileEntry, ...]:
             )
 
 
-def _regular_files(folder: Path, prefix: str) -> Iterable[tuple[str, Path]]:
+def _regular_files(folder: Path, prefix: str, foreign: bool) -> Iterable[tuple[str, Path]]:
     for path in folder.iterdir():
+        if is_foreign(path.name) and not foreign:
+            continue
         name = checked_path(prefix + path.name)
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise StoreError(f"{path} is a link or a special file: an artifact holds regular files only")
         if path.is_dir():
-            yield from _regular_files(path, f"{name}/")
+            yield from _regular_files(path, f"{name}/", foreign)
         else:
             yield name, path

@@ -51,7 +51,7 @@ def claim(folder: Path, name: str) -> None:
 def unclaimed(folder: Path) -> Iterator[set[str] | None]:
     """Names that are in use; no process can claim another one while the block runs.
 
-    None on file systems without locks, where this is unknown.
+    None where this is unknown: the file system has no locks, or a list belongs to another user and cannot be read.
     """
     try:
         make_folder(folder / _LISTS)
@@ -60,7 +60,14 @@ def unclaimed(folder: Path) -> Iterator[set[str] | None]:
         yield None
         return
     with lock:
-        yield {name for path in (folder / _LISTS).iterdir() for name in _claimed(path)}
+        yield _all_claimed(folder)
+
+
+def _all_claimed(folder: Path) -> set[str] | None:
+    try:
+        return {name for path in (folder / _LISTS).iterdir() for name in _claimed(path)}
+    except OSError:
+        return None
 
 
 def _locked(folder: Path, how: int) -> FileIO:
@@ -99,7 +106,8 @@ def _claimed(path: Path) -> list[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return file.read().split()
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left in somebody else's folder does no harm
+            path.unlink()
         return []
 
 

@@ -1,6 +1,7 @@
 """A lineage graph as an SVG, for viewers without Mermaid or Graphviz."""
 
 from collections.abc import Iterable, Mapping
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from statistics import fmean
 from typing import Any
@@ -56,28 +57,16 @@ def lineage_svg(labels: Mapping[str, tuple[str, str]], edges: Iterable[Edge]) ->
 
 def _ancestors(before: Mapping[str, set[str]]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-
-    def of(node: str) -> set[str]:
-        if node not in found:
-            found[node] = before[node].union(*map(of, before[node]))
-        return found[node]
-
-    for node in before:
-        of(node)
+    for node in TopologicalSorter(before).static_order():
+        found[node] = before[node].union(*(found[source] for source in before[node]))
     return found
 
 
 def _columns(before: Mapping[str, set[str]]) -> dict[Node, int]:
     """The column of each node, after the columns of all its inputs."""
     column: dict[Node, int] = {}
-
-    def level(node: str) -> int:
-        if node not in column:
-            column[node] = 1 + max(map(level, before[node]), default=-1)
-        return column[node]
-
-    for node in before:
-        level(node)
+    for node in TopologicalSorter(before).static_order():
+        column[node] = 1 + max((column[source] for source in before[node]), default=-1)
     return column
 
 

@@ -15,6 +15,7 @@ from typing import ClassVar, TypeVar
 from mmer_core.durable import make_folder, no_links, set_mode, sync, sync_folder
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors, sha256_of
+from mmer_core.store.foreign import is_foreign
 
 T = TypeVar("T")
 
@@ -26,7 +27,6 @@ _PLACES = ("blobs", "artifacts", "trash", "gc")
 
 _DEEPEST = 4  # segments of a key
 _PATIENCE = 2.0  # seconds to wait for another writer to remove its unfinished file
-_OF_DESKTOPS = {"Thumbs.db", "desktop.ini"}
 
 
 class LocalBackend:
@@ -371,9 +371,8 @@ def _cleared(folder: Path) -> list[str]:
     left = []
     with suppress(FileNotFoundError):
         for path in folder.iterdir():
-            junk = path.name.startswith(".") and not path.name.startswith(TEMPORARY)
             try:
-                if not junk and path.name not in _OF_DESKTOPS:
+                if not is_foreign(path.name):
                     raise OSError
                 path.unlink()
             except OSError:

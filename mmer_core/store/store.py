@@ -81,7 +81,8 @@ class Store:
     def publish(
         self, folder: Path, draft: Draft, *, adopt: bool = False, meter: Meter | None = None
     ) -> Manifest:
-        """Store all files below a folder as one artifact; empty subfolders are not kept.
+        """Store all files below a folder as one artifact; empty subfolders are not kept, nor what
+        desktops and file systems put there.
 
         Publishing the same content again, even concurrently, is not an error: the first manifest is returned, and
         missing contents are stored again.

@@ -16,10 +16,10 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
     Family,
-    FineTuneConfig,
+    FinetuneConfig,
     ReportConfig,
     SearchConfig,
-    TrainingConfig,
+    TaskTraining,
 )
 from mmer_core.datasets.aligned import align
 from mmer_core.datasets.prepared import PreparedSplit
@@ -51,7 +51,13 @@ class EmotionKind(TaskKind[EmotionData]):
     name = "emotion"
     readers = ("emotic",)
     text = TEXT
-    schedule: ClassVar = {"epochs": 30, "patience": 5, "batch_size": 512, "learning_rate": 2e-3}
+    schedule: ClassVar = {
+        "epochs": 30,
+        "patience": 5,
+        "batch_size": 512,
+        "learning_rate": 2e-3,
+        "contrastive": "infonce",
+    }
     joint_width = 128
     dropout = 0.4
 
@@ -70,7 +76,7 @@ class EmotionKind(TaskKind[EmotionData]):
         return {"labels": split.card.labels, "dimensions": VAD if split.vad.shape[1] else ()}
 
     def learner(
-        self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TrainingConfig
+        self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TaskTraining
     ) -> EmotionLearner:
         assert isinstance(network, EmotionModel)
         return EmotionLearner(network, train, val, settings)
@@ -96,7 +102,7 @@ class EmotionKind(TaskKind[EmotionData]):
         train: PreparedSplit,
         val: PreparedSplit,
         encoders: EncoderConfig,
-        config: FineTuneConfig,
+        config: FinetuneConfig,
     ) -> EmotionTuner:
         return EmotionTuner(image, text if config.towers != "image" else None, train, val)
 

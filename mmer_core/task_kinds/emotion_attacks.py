@@ -17,7 +17,7 @@ from mmer_core.attacks.criteria import (
     RatingShift,
     TopEmotionsChange,
 )
-from mmer_core.attacks.victims import EncodedVictim, Victim
+from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import SearchConfig
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError
@@ -46,7 +46,7 @@ def emotion_victim(
 
     with torch.inference_mode(), running():
         clean = head(encoder.encode(images), torch.arange(len(rows)))
-    victim = EncodedVictim(encoder, head, evaluator=evaluator_of(encoder))
+    victim = IncrementalVictim(encoder, head, evaluator_of(encoder))
     return victim, emotion_criterion(config, trained, clean)
 
 

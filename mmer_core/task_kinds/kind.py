@@ -15,9 +15,10 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
     Family,
-    FineTuneConfig,
+    FinetuneConfig,
     ReportConfig,
     SearchConfig,
+    TaskTraining,
 )
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
@@ -53,7 +54,7 @@ class TaskKind(ABC, Generic[D]):
     name: ClassVar[str]
     readers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[TaskText]
-    schedule: ClassVar[Mapping[str, float]]
+    schedule: ClassVar[Mapping[str, Any]]
     joint_width: ClassVar[int]
     dropout: ClassVar[float]
     has_heads: ClassVar[bool] = False
@@ -75,7 +76,7 @@ class TaskKind(ABC, Generic[D]):
         """The fields of a `ModelSpec` that name what a model of the training split predicts."""
 
     @abstractmethod
-    def learner(self, network: nn.Module, train: D, val: D, settings: Any) -> ModelLearner:
+    def learner(self, network: nn.Module, train: D, val: D, settings: TaskTraining) -> ModelLearner:
         """A fresh network with its objectives."""
 
     def calibrate(self, learner: ModelLearner, folder: Path) -> None:
@@ -93,7 +94,7 @@ class TaskKind(ABC, Generic[D]):
         train: PreparedSplit,
         val: PreparedSplit,
         encoders: EncoderConfig,
-        config: FineTuneConfig,
+        config: FinetuneConfig,
     ) -> CaptionTuner | EmotionTuner:
         """What adapts encoders to the training split."""
 

@@ -15,10 +15,10 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
     Family,
-    FineTuneConfig,
+    FinetuneConfig,
     ReportConfig,
     SearchConfig,
-    TrainingConfig,
+    TaskTraining,
 )
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
@@ -51,7 +51,13 @@ class RetrievalKind(TaskKind[RetrievalData]):
     name = "retrieval"
     readers = ("flickr8k",)
     text = TEXT
-    schedule: ClassVar = {"epochs": 50, "patience": 15, "batch_size": 256, "learning_rate": 3e-3}
+    schedule: ClassVar = {
+        "epochs": 50,
+        "patience": 15,
+        "batch_size": 256,
+        "learning_rate": 3e-3,
+        "contrastive": "grouped_infonce",
+    }
     joint_width = 512
     dropout = 0.5
     has_heads = True
@@ -75,7 +81,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         return {"dimensions": (), "words": vocabulary(data.captions) if family == "separate" else ()}
 
     def learner(
-        self, network: nn.Module, train: RetrievalData, val: RetrievalData, settings: TrainingConfig
+        self, network: nn.Module, train: RetrievalData, val: RetrievalData, settings: TaskTraining
     ) -> RetrievalLearner:
         assert isinstance(network, RetrievalModel)
         return RetrievalLearner(network, train, val, settings)
@@ -90,7 +96,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         train: PreparedSplit,
         val: PreparedSplit,
         encoders: EncoderConfig,
-        config: FineTuneConfig,
+        config: FinetuneConfig,
     ) -> CaptionTuner:
         paired = encoders.image == encoders.text
         similarity = dual_similarity(encoders.image, encoders.text) if paired else None

@@ -14,7 +14,7 @@ from mmer_core.attacks.criteria import (
     RankRise,
     image_bars,
 )
-from mmer_core.attacks.victims import EncodedVictim, Victim
+from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder
@@ -29,7 +29,7 @@ def match_victim(trained: TrainedModel, encoder: ImageEncoder, gallery: Tensor) 
     def match(attacked: Tensor, _: Tensor) -> Tensor:
         return trained.retrieval_model.embed_image(attacked) @ gallery.T
 
-    return EncodedVictim(encoder, match, evaluator=evaluator_of(encoder))
+    return IncrementalVictim(encoder, match, evaluator_of(encoder))
 
 
 def match_criterion(

@@ -6,10 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmer_core.config import TrainingConfig
+from mmer_core.config import TaskTraining
+from mmer_core.errors import ConfigError
 from mmer_core.evaluation.emotion_metrics import mean_average_precision, vad_mean_absolute_error
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel
-from mmer_core.models.objectives import category_objective, continuous_objective, contrastive_objective
+from mmer_core.objectives import (
+    CATEGORY_OBJECTIVES,
+    CONTINUOUS_OBJECTIVES,
+    CONTRASTIVE_OBJECTIVES,
+    ContrastiveObjective,
+)
 from mmer_core.training.data import EmotionData
 from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
 from mmer_core.training.modality_dropout import drop_streams
@@ -22,19 +28,18 @@ class EmotionLearner:
     state: nn.ModuleDict
 
     def __init__(
-        self, model: EmotionModel, train: EmotionData, val: EmotionData, config: TrainingConfig
+        self, model: EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
     ) -> None:
         model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
-        parts: dict[str, nn.Module] = {
-            "model": model,
-            "categories": _category_objective(config, train.labels),
-        }
+        categories = CATEGORY_OBJECTIVES.configured(config.categories, config)
+        categories.fit(train.labels)
+        parts: dict[str, nn.Module] = {"model": model, "categories": categories}
         if train.ratings.shape[1]:
-            parts["continuous"] = continuous_objective(config.continuous)
+            parts["continuous"] = CONTINUOUS_OBJECTIVES.configured(config.continuous, config)
         if isinstance(model, JointEmotionModel) and "text" in train.streams:
             # People of one photo share its context, so its text is no negative for any of them.
             self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
-            parts["contrastive"] = contrastive_objective(config.contrastive)
+            parts["contrastive"] = _paired(config)
             hold_temperature(model.logit_scale, config.temperature)
         self.state = nn.ModuleDict(parts)
         self.model, self.train, self.val, self.config = model, train, val, config
@@ -101,11 +106,13 @@ class EmotionLearner:
         return metrics
 
 
-def _category_objective(config: TrainingConfig, labels: Tensor) -> nn.Module:
-    if config.categories != "weighted_mse":
-        return category_objective(config.categories)
-    prevalence = labels.mean(dim=0).tolist() if config.category_weights == "static" else None
-    return category_objective("weighted_mse", weights=config.category_weights, prevalence=prevalence)
+def _paired(config: TaskTraining) -> ContrastiveObjective:
+    objective = CONTRASTIVE_OBJECTIVES.configured(config.contrastive, config)
+    if objective.grouped:
+        raise ConfigError(
+            f"{objective.name} is for captioned datasets; give emotion models another contrastive objective"
+        )
+    return objective
 
 
 def _mean(losses: Iterable[Losses]) -> Losses:

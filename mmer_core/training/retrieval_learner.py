@@ -7,12 +7,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmer_core.config import TrainingConfig
+from mmer_core.config import TaskTraining
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
-from mmer_core.models.objectives import contrastive_objective
-from mmer_core.models.objectives.grouped_infonce import GroupedInfoNCE
 from mmer_core.models.retrieval import RetrievalModel, SeparateRetrievalModel
+from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
 
@@ -24,13 +23,12 @@ class RetrievalLearner:
     state: nn.ModuleDict
 
     def __init__(
-        self, model: RetrievalModel, train: RetrievalData, val: RetrievalData, config: TrainingConfig
+        self, model: RetrievalModel, train: RetrievalData, val: RetrievalData, config: TaskTraining
     ) -> None:
         model.fit_statistics(train.images, train.texts)
         hold_temperature(model.logit_scale, config.temperature)
-        # The others know pairs only, and see an image once for each of its captions.
-        grouped = config.contrastive == "infonce"
-        objective = GroupedInfoNCE(config.hardness) if grouped else contrastive_objective(config.contrastive)
+        objective = CONTRASTIVE_OBJECTIVES.configured(config.contrastive, config)
+        self._grouped = objective.grouped
         self.state = nn.ModuleDict({"model": model, "contrastive": objective})
         self.model, self.train, self.val, self.captions = model, train, val, config.captions
         texts: dict[int, list[int]] = defaultdict(list)
@@ -68,9 +66,9 @@ class RetrievalLearner:
         """Mean over the heads of the objective on ``image (B, D)`` and ``text (P, D)``."""
         objective, scale = self.state["contrastive"], temperature_scale(self.model.logit_scale)
         heads = zip(self.model.by_head(image), self.model.by_head(text), strict=True)
-        if isinstance(objective, GroupedInfoNCE):
+        if self._grouped:
             each = [objective(images, texts, owner, scale) for images, texts in heads]
-        else:
+        else:  # pairs, so an image occurs once for each of its captions
             each = [objective(images[owner], texts, image_id[owner], scale) for images, texts in heads]
         return torch.stack(each).mean()
 

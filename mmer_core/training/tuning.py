@@ -17,7 +17,8 @@ from mmer_core.encoders.dual import Similarity
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
-from mmer_core.models.objectives import category_objective, contrastive_objective
+from mmer_core.objectives.bce import BinaryCrossEntropy
+from mmer_core.objectives.infonce import InfoNCE
 from mmer_core.training.data import mean_by_sample
 from mmer_core.training.learner import Losses, temperature_scale
 from mmer_core.training.towers import Tower
@@ -58,7 +59,7 @@ class CaptionTuner:
         self._train = Tower(image, train.images("context")), Tower(text, train.texts)
         self._val = Tower(image, val.images("context")), Tower(text, val.texts)
         self._val_owner = val.text_sample
-        self._objective = contrastive_objective("infonce")
+        self._objective = InfoNCE()
         own: dict[int, list[int]] = defaultdict(list)
         for place, sample in enumerate(train.text_sample.tolist()):
             own[sample].append(place)
@@ -112,7 +113,7 @@ class EmotionTuner:
         self.state: nn.Module = _Tuned([image, *([text] if text else [])], self._heads)
         self._labels = torch.from_numpy(train.labels).to(image.device)
         self._val_labels = val.labels
-        self._objective = category_objective("bce")
+        self._objective = BinaryCrossEntropy()
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -13,8 +13,8 @@ BRIGHTNESS = FunctionVictim((6, 9), lambda image, row: [image[..., 0].sum(), ima
 
 
 def begin(attack: Attack, budget: int, pixels: int = 2, seed: int = 0, image: np.ndarray = IMAGE) -> Search:
-    aimed = attack.against(BRIGHTNESS, DominantEmotionFlip([0]), 0)
-    return aimed.start(image, pixels, np.random.default_rng(seed), budget)
+    rng = np.random.default_rng(seed)
+    return attack.start_on(BRIGHTNESS, DominantEmotionFlip([0]), 0, image, pixels, rng, budget)
 
 
 def drive(search: Search, limits: Iterator[int], margin: Callable[[np.ndarray], float]) -> np.ndarray:

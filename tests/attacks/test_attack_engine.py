@@ -7,7 +7,7 @@ from attack_table import each_attack, each_drawn_attack, each_wide_attack
 from attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import (
-    Attack,
+    BlackBoxAttack,
     Candidates,
     DifferentialEvolution,
     DominantEmotionFlip,
@@ -251,7 +251,7 @@ def test_scores_of_another_shape_are_refused():
 
 
 def test_an_attack_that_changes_more_than_k_pixels_is_caught():
-    class Greedy(Attack):
+    class Greedy(BlackBoxAttack):
         name = "greedy"
 
         def _search(self, image, pixels, rng, budget):

@@ -19,7 +19,6 @@ from mmer_core.attacks import (
     RandomPixels,
     Search,
     SparseRS,
-    attack_named,
 )
 from mmer_core.errors import AttackError
 
@@ -136,10 +135,10 @@ def test_a_negative_budget_is_refused():
 
 
 def test_attacks_print_their_parameters():
-    short = DifferentialEvolution(50, 0.8)
+    short = DifferentialEvolution(population=50, weight=0.8)
     assert repr(short) == "DifferentialEvolution(population=50, weight=0.8, generations=None)"
     assert repr(RandomPixels()) == "RandomPixels()"
-    assert repr(SparseRS(0.2)) == "SparseRS(alpha=0.2, rescale=True)"
+    assert repr(SparseRS(alpha=0.2)) == "SparseRS(alpha=0.2, rescale=True)"
 
 
 @pytest.mark.parametrize(
@@ -171,10 +170,10 @@ def test_an_attack_is_found_by_its_name():
     assert set(ATTACKS) == {row.attack.name for row in ROWS}
     for name, attack in ATTACKS.items():
         assert attack.name == name
-        assert type(attack_named(name)) is attack
-    assert attack_named("de", population=7).population == 7
+        assert type(ATTACKS.make(name)) is attack
+    assert ATTACKS.make("de", population=7).options.population == 7
     with pytest.raises(AttackError, match="sparse-rs"):
-        attack_named("gradient")
+        ATTACKS.make("gradient")
 
 
 def test_an_attack_with_nothing_left_to_propose_ends_its_search():
@@ -223,9 +222,7 @@ def test_evolution_begins_as_the_paper_says():
     assert np.mean(colours < 64) == pytest.approx(normal.cdf(63.5), abs=0.015)
 
 
-def test_the_original_evolution_ends_after_its_generations():
-    original = DifferentialEvolution.original()
-    assert repr(original) == "DifferentialEvolution(population=400, weight=0.5, generations=100)"
+def test_evolution_ends_after_its_generations():
     search = begin(DifferentialEvolution(population=5, generations=3), 1000)
     asked = drive(search, itertools.cycle([7]), brightness)
     assert len(asked) == search.queries == 5 + 3 * 5
@@ -237,7 +234,7 @@ def test_the_original_evolution_ends_after_its_generations():
 def test_a_generation_follows_its_formula():
     """Each child is x1 + F (x2 - x3), clipped, of three different members; none of them is its rival."""
     size, population = np.array([5, 4, 255, 255, 255]), 6
-    search = DifferentialEvolution(population, 0.5).start(
+    search = DifferentialEvolution(population=population).start(
         np.zeros((6, 5, 3), np.uint8), 1, np.random.default_rng(3), 10 * population
     )
     members = np.array(search._members[:, 0])

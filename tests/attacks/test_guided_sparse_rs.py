@@ -74,13 +74,12 @@ def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
     class Silent:
         size = (4, 4)
 
-    with pytest.raises(AttackError, match=r"this victim \(Silent\) does not tell; choose sparse-rs"):
-        GradientGuidedSparseRS().against(Silent(), DominantEmotionFlip([0]), 0)
-    plain = EncodedVictim(Silent(), lambda features, rows: features)
-    with pytest.raises(AttackError, match="evaluator"):
-        GradientGuidedSparseRS().against(plain, DominantEmotionFlip([0]), 0)
-    with pytest.raises(AttackError, match="against"):
-        GradientGuidedSparseRS().start(np.zeros((4, 4, 3), np.uint8), 1, np.random.default_rng(0), 5)
+    start = GradientGuidedSparseRS().start_on
+    rest = (DominantEmotionFlip([0]), 0, np.zeros((4, 4, 3), np.uint8), 1, np.random.default_rng(0), 5)
+    with pytest.raises(AttackError, match=r"this victim \(Silent\) does not give; choose sparse-rs"):
+        start(Silent(), *rest)
+    with pytest.raises(AttackError, match=r"\(EncodedVictim\) does not give.*evaluator"):
+        start(EncodedVictim(Silent(), lambda features, rows: features), *rest)
 
 
 def test_it_finds_more_than_the_same_search_without_estimates():

@@ -19,6 +19,7 @@ from mmer_core.datasets.ingest import ingest, source_identity
 from mmer_core.datasets.manifest import read_manifest
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import DatasetError
+from mmer_core.taxonomy import VAD
 
 TEXTS = ['A "quoted", dog', "two\nlines", "🐕 emoji", "שלום עולם", "naïve — café", "plain"]
 
@@ -144,6 +145,66 @@ def test_labels_come_from_train_where_none_are_declared(tmp_path):
         ("3", "unknown_label"), ("2", "caption_not_in_train"),
     ]  # fmt: skip
     assert not any(sample.texts for sample in raw.samples)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"image": "gone.png"}, {"id": "1"}, {"valence": 99}, {"x1": "left"}, {"image": "../up.png"}, {"id": ["a"]},
+    ],
+)  # fmt: skip
+def test_rows_that_are_refused_give_no_labels(tmp_path, refused):
+    _photos(tmp_path, "a.png", "b.png")
+    rated = dict.fromkeys(VAD, 5)
+    rows = [
+        {"id": "1", "split": "train", "image": "a.png", "labels": ["b", "a"], **rated},
+        {"id": "2", "split": "train", "image": "b.png", "labels": ["a", "typo"], **rated} | refused,
+        {"id": "3", "split": "val", "image": "b.png", "labels": ["typo"], **rated},
+    ]
+    raw = read_manifest(_write(tmp_path / "m.jsonl", rows))
+    assert raw.labels == ("a", "b")
+    assert [sample.id for sample in raw.samples] == ["1"]
+    details = [row.detail for row in raw.quarantined]
+    assert "typo" not in details[0]  # it is not what is wrong there
+    assert details[1] == "line 3: not among the labels of train: typo"
+
+
+def test_without_a_sound_row_of_train_the_cure_is_told(tmp_path):
+    _photos(tmp_path, "a.png")
+    rows = [
+        {"id": str(n), "split": split, "image": "a.png", "labels": ["x"]}
+        for n, split in enumerate(["val", "test"])
+    ]
+    gone = {"id": "9", "split": "train", "image": "gone.png", "labels": ["x"]}
+    for made in (rows, [*rows, gone]):
+        raw = read_manifest(_write(tmp_path / "m.jsonl", made))
+        assert [row.reason for row in raw.quarantined][:2] == ["unknown_label"] * 2
+        assert (
+            "no sound row of train, from which labels are taken: mark rows as train"
+            in raw.quarantined[0].detail
+        )
+    with pytest.raises(
+        DatasetError, match=r"2 unknown_label; the first: line 1: there is no sound row of train"
+    ):
+        ingest(
+            IngestConfig(dataset="manifest", root=_write(tmp_path / "m.jsonl", rows)),
+            tmp_path / "out",
+            tmp_path / "w",
+            workers=1,
+        )
+    (tmp_path / "m.jsonl.labels.json").write_text('["x"]')
+    card = ingest(
+        IngestConfig(dataset="manifest", root=tmp_path / "m.jsonl"),
+        tmp_path / "out",
+        tmp_path / "w",
+        workers=1,
+    )
+    assert card.counts == {"train": 0, "val": 1, "test": 1}
+    with pytest.raises(
+        DatasetError,
+        match=r"it has (test, val|val, test): mark samples as train \(.* the column split\), or ask for .*split",
+    ):
+        Prepared.open(tmp_path / "out").split("train")
 
 
 def test_without_labels_it_is_a_captioned_dataset(tmp_path):

@@ -34,6 +34,24 @@ def test_channels_are_rgb(tmp_path):
     assert read_cv2(tmp_path / "a.png").pixels[0, 0].tolist() == [250, 20, 3]
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("alpha", [255, 254, 128, 0])
+def test_a_tiff_with_transparency_is_never_darker_than_it_is(tmp_path, compression, alpha):
+    """OpenCV multiplies colours by it; of EMOTIC's photos none is allowed to change so."""
+    rgba = np.random.default_rng(0).integers(64, 256, (12, 9, 4), np.uint8)
+    rgba[..., 3] = 255
+    rgba[5, 5, 3] = alpha
+    Image.fromarray(rgba).save(tmp_path / "a.tif", compression=compression)
+    ((found, reason),) = photo_reader("mat2py").each(
+        [tmp_path / "a.tif"],
+        lambda one: (None, str(one)) if isinstance(one, UnreadableImageError) else (one.pixels.copy(), ""),
+    )
+    if alpha < 255:
+        assert reason == "OpenCV darkens its colours by its transparency: draw it on a background"
+    else:
+        np.testing.assert_array_equal(found, rgba[..., :3])
+
+
 @pytest.mark.parametrize("content", [None, b"", b"hello"])
 def test_what_opencv_cannot_read_is_refused(tmp_path, content):
     if content is not None:

@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 from transformers import CLIPModel
 
-from mmer_core.config import EncoderConfig, FineTuneConfig
+from mmer_core.config import EncoderConfig, FinetuneConfig
 from mmer_core.encoders import encoder_identity, load_image_encoder, load_text_encoder
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, adapt, save_tower, tuned
 from mmer_core.encoders.dual import Similarity, dual_similarity
 
-LORA, LAST = FineTuneConfig(method="lora", rank=3), FineTuneConfig(method="last")
+LORA, LAST = FinetuneConfig(method="lora", rank=3), FinetuneConfig(method="last")
 IMAGE = ["clip", "clip_vision", "siglip", "siglip2", "blip", "vit", "dinov2", "dinov3"]
 TEXT = ["clip", "clip_text", "siglip", "blip", "bert", "roberta"]
 
@@ -77,7 +77,7 @@ def test_the_last_block_is_the_last_of_the_tower_that_is_used(folders, name, mod
     assert after <= set(parts)
 
 
-def written(folders, tmp_path: Path, name: str, method: FineTuneConfig, modalities=("image", "text"), seed=1):
+def written(folders, tmp_path: Path, name: str, method: FinetuneConfig, modalities=("image", "text"), seed=1):
     """An adapter of random weights, and its encoders as they were when it was written."""
     base, loaded, parts = f"hf:{folders[name]}", {}, {}
     torch.manual_seed(seed)
@@ -163,8 +163,8 @@ def test_what_does_not_fit_is_refused(folders, tmp_path):
 def test_encoders_without_attention_or_blocks_say_what_they_have(folders, tmp_path):
     encoder = load(folders, "vit", "image")
     with refused("no linear layer named nothing to add to; it has .*fc1.*q_proj"):
-        adapt(encoder, FineTuneConfig(targets=("nothing",)))
-    assert all("fc1" in part for part in adapt(encoder, FineTuneConfig(targets=("fc1",))))
+        adapt(encoder, FinetuneConfig(targets=("nothing",)))
+    assert all("fc1" in part for part in adapt(encoder, FinetuneConfig(targets=("fc1",))))
     torch.save(
         {"arch": "resnet18", "state_dict": resnet18(num_classes=365).state_dict()}, tmp_path / "places"
     )

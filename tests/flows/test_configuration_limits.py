@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows import configurations
+from flows.commands import app
 from flows.configurations import configuration_source
 from mmer_core.confined.configuration import MAX_BYTES
 from mmer_core.confined.reading import Limits
@@ -29,9 +30,11 @@ _BOMBS = {
     "digits.json": ('{"a":' + "9" * 20_000 + "}", "not valid JSON: .*too large"),
     "object.yaml": ("a: !!python/object/apply:os.system ['touch marker']\n", "not valid YAML: could not determine"),
     "list.yaml": ("- 1\n- 2\n", "holds no fields"),
-    "empty.yaml": ("", "holds no fields"),
+    "empty.yaml": ("# training:\n", "holds no fields"),
+    "empty.toml": ("# [training]\n", "holds no fields"),
+    "empty.json": ("{}", "holds no fields"),
     "word.json": ('"a"', "holds no fields"),
-    "numbers for names.yaml": ("1: a\n", "a name is not text"),
+    "null for a name.yaml": ("~: a\n", "a name is not text"),
     "bytes.toml": ("a = '\udcff'", "not valid TOML: line 1 holds bytes .*: save the file as UTF-8"),
     "twice.json": ('{"epochs": 1, "epochs": 2}', "the name 'epochs' occurs twice"),
     "twice.yaml": ("epochs: 1\nepochs: 2\n", "the name 'epochs' occurs twice"),
@@ -65,6 +68,28 @@ def test_encodings_that_a_file_names_are_read(
     assert fields.fields == {"a": "é"}
     with pytest.raises(ConfigError, match="--config is given 2 times"):
         configuration_source(["train", f"--config={path}", "--config", "demo"])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        ("yaml", "delete: [010, 003, 1e1, no, 1.10, 0x1F, 1:30, 2024-01-01 00:00:00]\ncompile: no\nindex: 0123\n"),
+        ("toml", "delete = ['010', '003', 1e1, 'no', 1.10, '0x1F', '1:30', '2024-01-01 00:00:00']\nindex = '0123'\n"),
+        ("json", '{"delete": ["010", "003", 1e1, "no", 1.10, "0x1F", "1:30", "2024-01-01 00:00:00"], "index": "0123"}'),
+    ],
+)  # fmt: skip
+def test_names_that_look_like_numbers_stay_what_is_written(tmp_path: Path, suffix: str, content: str) -> None:
+    (tmp_path / f"a.{suffix}").write_text(content)
+    rest, app.config = configuration_source(
+        ["update-index", f"--config={tmp_path}/a.{suffix}", "--workers=3"]
+    )
+    try:
+        _, bound, _ = app.parse_args(rest, exit_on_error=False)
+    finally:
+        app.config = []
+    job = bound.arguments["job"]
+    assert job.delete == ("010", "003", "1e1", "no", "1.10", "0x1F", "1:30", "2024-01-01 00:00:00")
+    assert (job.index, job.runtime.compile, job.runtime.workers) == ("0123", False, 3)
 
 
 def test_aliases_and_merges_within_reason_are_read(tmp_path: Path) -> None:

@@ -80,8 +80,19 @@ def test_what_a_terminal_cannot_show_is_shown_with_backslashes(env: dict[str, st
     code, out, error = around(command, **{"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", **env})
     assert code == 1
     assert "\\u2026 \\ud800 \\U0001f600" in out
-    assert error.startswith("mmer: ValueError: \\u2014; this is a fault of mmer")
+    assert error.startswith("mmer: ValueError: \\u2014; this is a bug in mmer")
     assert len(error.splitlines()) == 1
+
+
+def as_by_itself(monkeypatch: pytest.MonkeyPatch, form: str | None) -> None:
+    """Without a server, and with logs as a command by itself finds them, in a form that MMER_LOG asks for."""
+    mmer = logging.getLogger("mmer")
+    monkeypatch.setattr(mmer, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(mmer, "propagate", True)
+    for name in ("PREFECT_API_URL", "MMER_LOG"):
+        monkeypatch.delenv(name, raising=False)
+    if form:
+        monkeypatch.setenv("MMER_LOG", form)
 
 
 def caught(process: subprocess.Popen[bytes]) -> None:
@@ -131,13 +142,7 @@ def test_an_interruption_of_the_work(
     form: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The signal comes while photos are decoded in threads; nothing is published."""
-    mmer = logging.getLogger("mmer")
-    monkeypatch.setattr(mmer, "handlers", [logging.NullHandler()])
-    monkeypatch.setattr(mmer, "propagate", True)
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    monkeypatch.delenv("MMER_LOG", raising=False)
-    if form:
-        monkeypatch.setenv("MMER_LOG", form)
+    as_by_itself(monkeypatch, form)
     number = signal.SIGTERM if form == "text" else signal.SIGINT
     code = 128 + number
     store, work = tmp_path / "store", tmp_path / "work"
@@ -212,12 +217,7 @@ def test_prefect_shows_no_traceback_of_an_error_and_leaves_its_telling_to_the_co
 def test_an_error_is_told_once(
     form: str | None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mmer = logging.getLogger("mmer")
-    monkeypatch.setattr(mmer, "handlers", [logging.NullHandler()])
-    monkeypatch.setattr(mmer, "propagate", True)
-    monkeypatch.delenv("MMER_LOG", raising=False)
-    if form:
-        monkeypatch.setenv("MMER_LOG", form)
+    as_by_itself(monkeypatch, form)
     (tmp_path / "raw").mkdir()
     with pytest.raises(SystemExit) as end:
         main(["ingest", "flickr8k", "--root", str(tmp_path / "raw"), "--store", str(tmp_path / "store")])

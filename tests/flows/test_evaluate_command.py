@@ -125,7 +125,7 @@ def test_the_whole_study_runs_without_training(mmer, store, clip, tmp_path):
         "encoders": encoders,
         "training": {"epochs": 1},
         "evaluation": {"resamples": 20},
-        "attack": {"pixels": [1], "images": 2, "budget": 20, "population": 5, "attacks": ["random"]},
+        "attack": {"pixels": [1], "images": 2, "budget": 20, "de": {"population": 5}, "attacks": ["random"]},
         "report": {"points": 50, "gallery": 1, "examples": 1},
     }
     config.write_text(json.dumps(study))

@@ -9,19 +9,11 @@ from rich.console import Console
 
 from flows.cli import main
 from flows.commands import app
-from mmer_core.config import (
-    EvaluateJob,
-    FineTuneJob,
-    IndexJob,
-    IngestConfig,
-    IngestJob,
-    PipelineConfig,
-    PoisonJob,
-    ReportJob,
-    RobustnessJob,
-    SeedsJob,
-    UpdateIndexJob,
-)
+from flows.job_table import COMMANDS, JOBS
+from mmer_core.config import IngestConfig
+
+CONFIGS = {job.repeats or job.name: job.config for job in JOBS}
+"""By command; a job that repeats another one adds to its fields."""
 
 WITHOUT_PREFIX = ("runtime", "dataset")
 
@@ -58,25 +50,11 @@ def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
     return re.sub(r"[\s│╭╮╰╯─]+", "", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(
-    ("command", "job"),
-    [
-        ("pipeline", PipelineConfig),
-        ("ingest", IngestJob),
-        ("train", SeedsJob),
-        ("evaluate", EvaluateJob),
-        ("finetune", FineTuneJob),
-        ("index", IndexJob),
-        ("update-index", UpdateIndexJob),
-        ("robustness", RobustnessJob),
-        ("poison", PoisonJob),
-        ("report", ReportJob),
-    ],
-)
+@pytest.mark.parametrize("command", CONFIGS)
 @pytest.mark.usefixtures("wide")
-def test_every_parameter_is_listed(command, job, capsys) -> None:
+def test_every_parameter_is_listed(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of(capsys, command)
-    listed = list(parameters(job))
+    listed = list(parameters(CONFIGS[command]))
     assert len(listed) > 5
     for flag, description in listed:
         assert flag in text, f"{flag} is not in {text}"
@@ -85,19 +63,7 @@ def test_every_parameter_is_listed(command, job, capsys) -> None:
 
 def test_every_command_is_listed(capsys) -> None:
     text = help_of(capsys)
-    for command in (
-        "pipeline",
-        "ingest",
-        "train",
-        "index",
-        "robustness",
-        "poison",
-        "report",
-        "search",
-        "predict",
-        "export",
-        "card",
-    ):
+    for command in [*CONFIGS, *COMMANDS]:
         assert command in text
     assert "pipeline--configdemo" in text
     assert all(

@@ -16,7 +16,7 @@ SMALL = [
 ]
 TRAINED = [*SMALL, "--training.epochs", "2", "--evaluation.resamples", "10"]
 ATTACKED = [
-    *("--attack.images", "3", "--attack.budget", "20", "--attack.pixels", "1", "--attack.population", "5"),
+    *("--attack.images", "3", "--attack.budget", "20", "--attack.pixels", "1", "--attack.de.population", "5"),
 ]
 SPLITS = ["train"] * 18 + ["val"] * 6 + ["test"] * 6
 
@@ -135,7 +135,7 @@ def test_a_folder_of_photos_and_other_files(photos: Path, mmer: Mmer, tmp_path: 
     Image.new("RGB", (40, 30)).save(folder / "no text \udcff.png")
     code, _out, err = mmer("predict", folder, "--out", tmp_path / "people.csv")
     assert code == 0
-    assert "2 files are no photos by their names and are left out: notes.txt, photo.heic" in err
+    assert "2 files are not photos by their names and are skipped: notes.txt, photo.heic" in err
     assert "3 of 5 could not be read; the rows say why: bad.jpg, link.jpg, pipe.png" in err
     written = (tmp_path / "people.csv").read_text()
     assert all(name in written for name in ("bad.jpg", "link.jpg", "pipe.png", "no text \\udcff.png"))

@@ -8,7 +8,7 @@ import pytest
 
 from flows.commands import app
 from flows.configurations import configuration_source, shipped
-from mmer_core.config import PipelineConfig
+from mmer_core.config import PipelineJob
 from mmer_core.errors import ConfigError
 
 FIELDS = {
@@ -20,11 +20,11 @@ FIELDS = {
 }
 
 
-def parsed(tokens: list[str]) -> PipelineConfig:
+def parsed(tokens: list[str]) -> PipelineJob:
     """The configuration that ``mmer pipeline TOKENS`` would run."""
     rest, app.config = configuration_source(["pipeline", *tokens])
     _, bound, _ = app.parse_args(rest, exit_on_error=False, print_error=False)
-    return bound.arguments.get("config", PipelineConfig())
+    return bound.arguments.get("job", PipelineJob())
 
 
 def test_there_is_a_demo() -> None:
@@ -34,10 +34,10 @@ def test_there_is_a_demo() -> None:
 @pytest.mark.parametrize("name", shipped())
 def test_shipped(name: str) -> None:
     file = resources.files("flows.configurations") / f"{name}.toml"
-    config = PipelineConfig.model_validate(tomllib.loads(file.read_text()))
+    config = PipelineJob.model_validate(tomllib.loads(file.read_text()))
     assert parsed(["--config", name]) == config
     assert parsed([f"--config={name}"]) == config
-    assert config != PipelineConfig()
+    assert config != PipelineJob()
 
 
 def test_flags_override_the_file() -> None:
@@ -61,7 +61,7 @@ def test_formats(suffix: str, tmp_path) -> None:
         '[index]\nfactory = "IVF4,Flat"\n[report]\ntitle = "Mine"\n',
     }
     (tmp_path / f"mine{suffix}").write_text(texts[suffix])
-    assert parsed(["--config", str(tmp_path / f"mine{suffix}")]) == PipelineConfig.model_validate(FIELDS)
+    assert parsed(["--config", str(tmp_path / f"mine{suffix}")]) == PipelineJob.model_validate(FIELDS)
 
 
 @pytest.mark.parametrize("tokens", [["--config"], ["--config", "nowhere"], ["--config", "nowhere.toml"]])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 # What is heavy is imported by the function that needs it: a worker that never reads a list needs no torch.
+from fuzz import by_kind
 from mmer_core.errors import MmerError
 
 
@@ -190,19 +191,6 @@ def _service() -> tuple[str, int]:
     return address
 
 
-READERS: dict[str, Callable[[Path], None]] = {
-    "images": images,
-    "archives": archives,
-    "annotations": annotations,
-    "flickr": flickr,
-    "sidecars": sidecars,
-    "coco": coco,
-    "manifests": manifests,
-    "configurations": configurations,
-    "photo lists": photo_lists,
-    "queries": queries,
-    "artifacts": artifacts,
-    "requests": requests,
-}
+READERS: dict[str, Callable[[Path], None]] = by_kind(globals())
 REFUSALS = (MmerError, Refused)
 """Errors that users see as one sentence."""

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from scipy.io import loadmat, savemat
 
+from fuzz import by_kind
 from fuzz.mutations import Seal, seal_png, seal_tar, seal_tgz
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
@@ -250,17 +251,4 @@ def requests() -> Iterator[Seed]:
         yield Seed({"request": start.encode() + content}, "request")
 
 
-SEEDS: dict[str, Callable[[], Iterator[Seed]]] = {
-    "images": images,
-    "archives": archives,
-    "annotations": annotations,
-    "flickr": flickr,
-    "sidecars": sidecars,
-    "coco": coco,
-    "manifests": manifests,
-    "configurations": configurations,
-    "photo lists": photo_lists,
-    "queries": queries,
-    "artifacts": artifacts,
-    "requests": requests,
-}
+SEEDS: dict[str, Callable[[], Iterator[Seed]]] = by_kind(globals())

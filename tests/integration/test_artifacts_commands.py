@@ -55,11 +55,11 @@ def test_what_a_short_key_stands_for_is_asked_before_it_is_deleted(
     user, terminal = os.openpty()
     with os.fdopen(terminal) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
-        for said, stays in ((b"\n", True), (b"no\n", True), (b"\x04", True), (b"y\n", False)):
+        for said, kept in ((b"\n", True), (b"no\n", True), (b"\x04", True), (b"y\n", False)):
             os.write(user, said)
             answer = mmer("artifacts", "delete", "prepared", *place)
             assert f"delete {key}? [y/N]" in answer.err
-            assert ("stays" in answer.out) == stays
+            assert ("is kept" in answer.out) == kept
     os.close(user)
     assert mmer("artifacts", "show", key, *place).code == 1
 

@@ -221,11 +221,11 @@ def test_a_map_of_where_one_pixel_is_enough(
     assert answer.code == 0, answer.err
     assert "map: " in answer.err
     path = tmp_path / "out" / "beach-map.png"
-    told = f"{np.mean(enough):.1%} of the places tried are enough for one pixel: {path}"
-    assert answer.out.splitlines()[-1] == told
+    message = f"one pixel is enough at {np.mean(enough):.1%} of the places tried: {path}"
+    assert answer.out.splitlines()[-1] == message
     answer = mmer("attack", *arguments, *SEARCH, *shift, "--json", *study.flags())
-    assert len(json.loads(answer.out)) == 4, "the map is told beside the JSON"
-    assert answer.err.splitlines()[-1] == told
+    assert len(json.loads(answer.out)) == 4, "the message is kept out of the JSON"
+    assert answer.err.splitlines()[-1] == message
     drawn = np.asarray(Image.open(path))
     right = drawn[12:-12, -drawn.shape[0] + 12 : -12]  # the map is as high as it is wide
     cell = len(right) // len(places)

@@ -1,7 +1,6 @@
 """Every criterion of an attack run, judged again from the table of outcomes by the model as users call it."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,8 @@ import torch
 from small_pipeline import small_config, training_fields
 
 from flows import jobs
-from mmer_core.attacks import write_changes
-from mmer_core.config import AttackConfig, AttackName, RobustnessJob
+from mmer_core.attacks import ATTACKS, write_changes
+from mmer_core.config import AttackConfig, RobustnessJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
@@ -164,8 +163,8 @@ def test_matches_against_the_whole_gallery(trained, match, top):
 @pytest.mark.parametrize("dataset", ["emotic", "flickr8k"])
 def test_every_attack_runs_by_its_name(trained, dataset):
     one = trained[dataset]
-    names = get_args(AttackName)
-    _, outcomes = one.attack(attacks=names, pixels=(1, 3), population=5, images=2, shard_size=2)
+    names = tuple(ATTACKS)
+    _, outcomes = one.attack(attacks=names, pixels=(1, 3), de={"population": 5}, images=2, shard_size=2)
     assert set(zip(outcomes["attack"], outcomes["pixels"], strict=True)) == {
         (name, pixels) for name in names for pixels in (1, 3)
     }

@@ -35,6 +35,7 @@ from s3_server import S3Server
 
 from flows import jobs
 from flows.cli import main
+from flows.job_table import JOBS
 from flows.local_server import free_port
 from mmer_core.config import IngestConfig, IngestJob, RuntimeConfig
 from mmer_core.errors import DatasetError
@@ -42,10 +43,7 @@ from mmer_core.store import open_store
 
 pytestmark = pytest.mark.integration
 
-JOBS = {
-    "pipeline", "ingest", "train", "seeds", "finetune", "evaluate", "index", "update-index", "robustness", "poison",
-    "report",
-}  # fmt: skip
+NAMES = {job.name for job in JOBS}
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Se
         finally:
             await connection.close()
 
-    assert set(asyncio.run(names())) == JOBS
+    assert set(asyncio.run(names())) == NAMES
 
 
 def test_servers_are_well_by_the_health_checks_of_the_compose_file(server: Server) -> None:
@@ -184,7 +182,7 @@ def test_deploying_twice_is_deploying_once(
         if again:
             deployed("--gpus", 1, "--notify-url", somebody.url)
         found = {one.name: one for one in client.read_deployments()}
-        assert found.keys() == JOBS
+        assert found.keys() == NAMES
         assert [pool.name for pool in client.read_work_pools()] == ["mmer"]
         automations = client.request("POST", "/automations/filter", json={}).json()
         assert len({one["name"] for one in automations}) == len(automations) == 5

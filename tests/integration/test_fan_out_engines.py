@@ -33,7 +33,13 @@ from tasks.running import fan_out
 
 pytestmark = pytest.mark.integration
 
-ATTACK = {"images": 4, "pixels": (1, 3), "budget": 60, "population": 10, "attacks": ("de", "sparse-rs")}
+ATTACK = {
+    "images": 4,
+    "pixels": (1, 3),
+    "budget": 60,
+    "de": {"population": 10},
+    "attacks": ("de", "sparse-rs"),
+}
 
 
 @pytest.fixture(scope="module")

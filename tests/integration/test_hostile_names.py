@@ -24,7 +24,7 @@ from markdown_it.token import Token
 import tasks.artifacts
 from flows import jobs
 from mmer_core import log
-from mmer_core.config import PipelineConfig
+from mmer_core.config import PipelineJob
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
 
@@ -38,7 +38,7 @@ class Hostile:
     """The study, and what was said while it ran."""
 
     root: Path
-    config: PipelineConfig
+    config: PipelineJob
     report: ArtifactKey
     log: str
     notes: list[tuple[str, Any, str]] = field(default_factory=list)
@@ -71,7 +71,7 @@ def hostile(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Hosti
         "photos": hostile_data.write_photos(root / "photos"),
     }
     small = {"dataset": "manifest", "context_size": 64, "body_size": 64}
-    config = PipelineConfig.model_validate(
+    config = PipelineJob.model_validate(
         {
             "datasets": {name: {**small, "root": path} for name, path in manifests.items()},
             "families": ["joint"],

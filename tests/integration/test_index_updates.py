@@ -12,7 +12,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.querying import Searcher
 from mmer_core.querying.pictures import PreparedPictures
-from mmer_core.retrieval import RetrievalIndex
+from mmer_core.retrieval import Filter, RetrievalIndex
 from mmer_core.store import ArtifactKey, Manifest
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
@@ -116,6 +116,31 @@ def test_a_photo_that_changed_replaces_the_one_of_its_id(study: Study, base: Man
     replaced = sorted(names & set(new))[0]
     old = PreparedPictures.of(study.context, Searcher.open(study.context, str(base.key)))
     assert not np.array_equal(pictures.picture(replaced), old.picture(replaced))
+
+
+def test_a_part_is_never_what_plain_index_means(study: Study, base: Manifest) -> None:
+    newest = study.store.find("index")
+    parts, indexes = set(study.store.keys("index-part")), set(study.store.keys("index"))
+    key = update(study, base, prepared=base.inputs["prepared"], split="train")
+    (part,) = set(study.store.keys("index-part")) - parts
+    assert study.store.manifest(key).inputs["added"] == str(part)
+    assert set(study.store.keys("index")) - indexes == {key}
+    assert study.store.find("index") == key
+    study.store.delete(key)
+    assert study.store.find("index") == newest
+    with pytest.raises(ConfigError, match=r"index-part/.* is no index"):
+        Searcher.open(study.context, str(part))
+
+
+def test_filters_offer_what_is_left(study: Study, base: Manifest) -> None:
+    index = RetrievalIndex(study.context.folder(base.key))
+    key = update(study, base, prepared=base.inputs["prepared"], split="val")
+    assert RetrievalIndex(study.context.folder(key)).choices("image")["splits"] == ["test", "val"]
+    left = RetrievalIndex(study.context.folder(update(study, key, delete=tuple(index.ids()))))
+    for target in ("image", "text"):
+        assert left.choices(target)["splits"] == ["val"]
+        with pytest.raises(ConfigError, match="no split 'test'; it has val"):
+            left.search(np.ones((1, left.width), np.float32), target, 1, Filter(splits=["test"]))
 
 
 def test_the_same_again_changes_nothing(study: Study, base: Manifest) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from flows import jobs
-from mmer_core.config import PipelineConfig
+from mmer_core.config import PipelineJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
 from mmer_core.stages.evaluating import load_evaluation
@@ -66,10 +66,10 @@ def _single_label(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
+def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineJob:
     folder = tmp_path_factory.mktemp("manifests")
     small = {"dataset": "manifest", "context_size": 64, "body_size": 64}
-    return PipelineConfig.model_validate(
+    return PipelineJob.model_validate(
         {
             "datasets": {
                 "multi": small | {"root": _multi_label(folder / "multi")},
@@ -78,7 +78,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
             "encoders": {"image": "packaged:efficientnet_lite0", "image_size": 64},
             "training": {"epochs": 2},
             "evaluation": {"resamples": 20},
-            "attack": {"pixels": [1], "images": 3, "budget": 20, "population": 5},
+            "attack": {"pixels": [1], "images": 3, "budget": 20, "de": {"population": 5}},
             "report": {"points": 50, "gallery": 1},
             "runtime": {"store": str(folder / "store"), "work": folder / "work"},
         }
@@ -86,7 +86,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineConfig:
 
 
 def test_manifests_run_to_the_report_with_their_own_labels_and_without_ratings(
-    config: PipelineConfig,
+    config: PipelineJob,
 ) -> None:
     report = ArtifactKey.parse(jobs.pipeline.fn(config))
     context = Context(config.runtime)

@@ -75,7 +75,7 @@ def test_attacks_controls_and_detectors(
 @pytest.mark.integration
 def test_a_backdoor_that_nobody_can_overlook(study: Study, tmp_path: Path) -> None:
     """A patch over most of the photo, on a third of the training set: the backdoor opens, and its control does not."""
-    job = poison_job(study, "flickr8k", tmp_path, target="dog", counts=(8,), trigger_size=56, top=1)
+    job = poison_job(study, "flickr8k", tmp_path, target="dog", counts=(8,), patch={"side": 56}, top=1)
     longer = TrainingConfig(epochs=40, patience=40)
     calm = job.runtime.model_copy(update={"checkpoint_seconds": 10})
     _, result = _result(job.model_copy(update={"families": ("joint",), "training": longer, "runtime": calm}))

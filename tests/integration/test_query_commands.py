@@ -99,7 +99,7 @@ def test_search_from_a_file_keeps_its_order(study, gallery, mmer, tmp_path: Path
     assert second["hits"][0]["id"] == gallery.ids[0]
     assert "no photo with the id 'nobody'" in third["error"]
     assert fourth["hits"][0]["id"] == gallery.ids[1]
-    assert "1 of 4 could not be asked" in answer.err
+    assert "1 of 4 queries failed" in answer.err
     table = mmer("search", "--queries", tmp_path / "queries.csv", "--k", 1, *study.flags()).out
     assert [line.split()[0] for line in table.splitlines()[2:4]] == [gallery.ids[0], "nobody"]
 

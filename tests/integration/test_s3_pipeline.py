@@ -61,4 +61,4 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
     assert all(str(key) in listed for key in made)
     verified = mmer("artifacts", "verify", *where)
     assert verified.code == 0
-    assert f"{len(made)} artifacts are whole" in verified.out
+    assert f"{len(made)} artifacts are intact" in verified.out

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_pipeline import Study
+from small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.attacks import write_changes
@@ -108,6 +108,21 @@ def test_only_models_that_were_attacked_alike_are_shown_to_each_other(
     answer = mmer("report", *models, *study.flags())
     assert answer.code == 0, answer.err
     assert "Successes that fool the other model too" not in Path(answer.out.strip()).read_text()
+
+
+def test_the_job_makes_what_the_report_shows(study: Study, mmer: Callable) -> None:
+    before = created(study.store)
+    answer = mmer("transfer", *study.flags())
+    assert answer.code == 0, answer.err
+    assert created(study.store) == before, "the report's own artifacts are found"
+    counts = {row["n"] for one in study.store.list("transfer") for row in one.summary["curves"]}
+    lines = [line for line in answer.out.splitlines() if "EMOTIC" in line]
+    assert {line.split()[2:4] == ["joint", "separate"] for line in lines} == {True, False}
+    assert all(any(f" {count} " in line for line in answer.out.splitlines()) for count in counts)
+    alone = mmer(
+        "transfer", "--models", study.only("model", task="emotion", family="joint").key, *study.flags()
+    )
+    assert (alone.code, alone.err.count("run mmer robustness on each first")) == (1, 1)
 
 
 def test_a_report_shows_them_and_what_is_fragile(study: Study) -> None:

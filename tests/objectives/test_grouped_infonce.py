@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmer_core.models.objectives.grouped_infonce import GroupedInfoNCE
-from mmer_core.models.objectives.infonce import InfoNCE
+from mmer_core.objectives.grouped_infonce import GroupedInfoNCE
+from mmer_core.objectives.infonce import InfoNCE
 
 
 def units(rows: int, seed: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ def by_loop(
 @pytest.mark.parametrize("hardness", [0.0, 0.3, 1.0])
 def test_it_is_the_mean_over_the_choices_of_a_loop(owner, scale, hardness):
     image, text = units(max(owner) + 1, 1), units(len(owner), 2)
-    found = GroupedInfoNCE(hardness)(image, text, torch.tensor(owner), torch.tensor(scale))
+    found = GroupedInfoNCE(hardness=hardness)(image, text, torch.tensor(owner), torch.tensor(scale))
     expected = by_loop(image.double().numpy(), text.double().numpy(), np.array(owner), scale, hardness)
     assert found.item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
@@ -54,14 +54,16 @@ def test_gradients_are_those_of_finite_differences(hardness):
     image, text = (units(n, n).double().requires_grad_() for n in (3, 5))
     scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
     owner = torch.tensor([0, 0, 1, 2, 2])
-    loss = GroupedInfoNCE(hardness)
+    loss = GroupedInfoNCE(hardness=hardness)
     assert torch.autograd.gradcheck(lambda i, t, s: loss(i, t, owner, s), (image, text, scale))
 
 
 @pytest.mark.parametrize("hardness", [0.0, 0.5])
 def test_a_batch_of_one_image_has_nothing_to_learn(hardness):
     image = units(1, 5).requires_grad_()
-    loss = GroupedInfoNCE(hardness)(image, units(4, 6), torch.zeros(4, dtype=torch.int64), torch.tensor(10.0))
+    loss = GroupedInfoNCE(hardness=hardness)(
+        image, units(4, 6), torch.zeros(4, dtype=torch.int64), torch.tensor(10.0)
+    )
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(image.grad, torch.zeros_like(image))

@@ -7,7 +7,7 @@ import numpy as np
 from poison_toys import photos
 
 from mmer_core import poisoning
-from mmer_core.poisoning import POISON_ATTACKS, TRIGGERS, detectors
+from mmer_core.poisoning import POISON_ATTACKS, TRIGGERS, detectors, is_crafted
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "poisoning.md").read_text()
 
@@ -30,7 +30,8 @@ def test_the_printed_python_runs():
 
 def test_the_tables_name_every_attack_trigger_plan_and_detector():
     rows = re.findall(r"^\| `([\w-]+)` \| `(\w+)` \|.*\| (`.*`) \|$", GUIDE, re.M)
-    known = {**POISON_ATTACKS, **TRIGGERS}
+    crafted = {name: attack for name, attack in POISON_ATTACKS.items() if is_crafted(name)}
+    known = {**crafted, **TRIGGERS}
     assert {name: cls for name, cls, _ in rows} == {name: cls.__name__ for name, cls in known.items()}
     for name, _, parameters in rows:
         assert re.findall(r"`(\w+)`", parameters) == re.findall(r"(\w+)=", repr(known[name]()))

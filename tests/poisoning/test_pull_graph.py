@@ -77,7 +77,8 @@ def test_batch_sizes_change_poisons_by_rounding_only(always):
     bases, targets = photos(5, 1), photos(5, 2)
     encoder = bent_encoder()
     crafted = [
-        FeatureCollision(5).craft([encoder], bases, targets, names(5), batch_size=size) for size in (5, 2)
+        FeatureCollision(iterations=5).craft([encoder], bases, targets, names(5), batch_size=size)
+        for size in (5, 2)
     ]
     gap = crafted[0].images.astype(int) - crafted[1].images
     assert abs(gap).max() <= 1

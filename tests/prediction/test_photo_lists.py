@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from mmer_core.confined.picture_limits import FORMATS
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.prediction import PhotoRequest, listed_photos
+from mmer_core.prediction.photos import other_files
 
 
 def test_one_photo_with_its_box_and_text(tmp_path: Path):
@@ -23,6 +26,16 @@ def test_a_folder_is_its_photos_in_order_of_their_names(tmp_path: Path):
     assert [request.name for request in listed_photos(tmp_path)] == ["a.png", "b.JPG", "below/c.webp"]
 
 
+def test_a_folder_is_searched_for_the_formats_that_are_opened(tmp_path: Path):
+    formats = Image.registered_extensions()
+    opened = {suffix for suffix, kind in formats.items() if kind in (*FORMATS, "MPO")}
+    for suffix in formats:
+        (tmp_path / f"a{suffix.upper()}").touch()
+    assert {request.path.suffix.lower() for request in listed_photos(tmp_path)} == opened
+    assert {".ppm", ".pgm", ".pbm", ".pfm", ".mpo"} < opened
+    assert {Path(name).suffix.lower() for name in other_files(tmp_path)} == set(formats) - opened
+
+
 def test_a_list_is_a_row_a_person(tmp_path: Path):
     listing = tmp_path / "list.csv"
     listing.write_text(
@@ -34,6 +47,12 @@ def test_a_list_is_a_row_a_person(tmp_path: Path):
     assert third.path == tmp_path / "sub/b.jpg"
     assert "ten" in str(third.error)
     assert "photo" in str(fourth.error)
+
+
+def test_a_list_may_be_separated_by_tabs(tmp_path: Path):
+    path = tmp_path / "people.tsv"
+    path.write_text("photo\na, b.jpg\nc.ppm\n")
+    assert [request.path for request in listed_photos(path)] == [tmp_path / "a, b.jpg", tmp_path / "c.ppm"]
 
 
 def test_a_row_of_another_length_is_told_and_not_guessed_at(tmp_path: Path):

@@ -12,6 +12,7 @@ from test_retrieval_index import IDS, IMAGES, QUERIES, indexed
 
 from mmer_core.errors import ConfigError
 from mmer_core.retrieval import Filter, RetrievalIndex
+from mmer_core.retrieval.filters import choices
 from mmer_core.retrieval.side_table import SideTable, write_table
 
 SPLITS, LABELS = ("train", "val", "test"), ("Anger", "Peace", "Joy")
@@ -41,15 +42,25 @@ def table(folder: Path, records: list[dict]) -> SideTable:
     splits=st.lists(st.sampled_from(SPLITS), unique=True),
     labels=st.lists(st.sampled_from(LABELS), unique=True),
     interval=st.none() | st.tuples(st.integers(1, 10), st.integers(1, 10)).map(sorted),
+    live=st.none() | st.lists(st.booleans(), min_size=12, max_size=12),
 )
-def test_a_mask_is_every_condition_by_itself(tmp_path, records, splits, labels, interval):
+def test_a_mask_is_every_condition_by_itself(tmp_path, records, splits, labels, interval, live):
+    made = table(tmp_path, records)
+    there = None if live is None else np.array(live[: len(records)])
+    left = [record for record, kept in zip(records, live or [True] * 12, strict=False) if kept]
+    assert choices(made, there) == {
+        "splits": sorted({record["split"] for record in left}),
+        "labels": sorted({label for record in left for label in record["labels"]}),
+        "ratings": ["valence"] if any(record["valence"] is not None for record in left) else [],
+    }
     asked = Filter(splits, labels, {} if interval is None else {"valence": tuple(interval)})
-    unknown = not {*splits} <= {record["split"] for record in records}
-    unknown |= not {*labels} <= {label for record in records for label in record["labels"]}
-    unknown |= interval is not None and all(record["valence"] is None for record in records)
+    unknown = not {*splits} <= {record["split"] for record in left}
+    unknown |= not {*labels} <= {label for record in left for label in record["labels"]}
+    unknown |= interval is not None and all(record["valence"] is None for record in left)
+    unknown &= bool(left)
     if unknown:
         with pytest.raises(ConfigError, match=r"the index has no split|nothing in the index has"):
-            asked.mask(table(tmp_path, records))
+            asked.mask(made, there)
         return
     expected = [
         (not splits or record["split"] in splits)
@@ -60,7 +71,9 @@ def test_a_mask_is_every_condition_by_itself(tmp_path, records, splits, labels, 
         )
         for record in records
     ]
-    assert asked.mask(table(tmp_path, records)).tolist() == expected
+    if there is not None:
+        expected = list(np.logical_and(expected, there))
+    assert asked.mask(made, there).tolist() == expected
     assert bool(asked) == bool(splits or labels or interval)
 
 

@@ -26,6 +26,15 @@ def test_three_kinds_of_file(tmp_path: Path) -> None:
     assert read_queries(lines) == [Query(text="two dogs"), Query(text="snow, and more")]
     table = written(tmp_path, "a.csv", 'id,text,image,note\n,"a, b",,x\n7,,,\n,,sub/p.jpg,\n,,,\n')
     assert read_queries(table) == [Query(text="a, b"), Query(id="7"), Query(image=tmp_path / "sub/p.jpg")]
+    for content in (
+        "text\nsnow, and more\n",
+        "text\tid\nsnow, and more\t\n",
+        "note, text\tText\n,\tsnow, and more\n",
+    ):
+        assert read_queries(written(tmp_path, "a.TSV", content)) == [Query(text="snow, and more")]
+    assert read_queries(written(tmp_path, "a.tsv", "id,text\n7,\n")) == [
+        Query(id="7")
+    ]  # by its header no tabs
     objects = written(tmp_path, "a.jsonl", '{"text": "ä"}\n\n{"id": 7}\n{"image": "/p.jpg", "text": null}\n')
     assert read_queries(objects) == [Query(text="ä"), Query(id="7"), Query(image=Path("/p.jpg"))]
 

@@ -231,7 +231,7 @@ def test_the_secret_is_never_served(world, ask: TestClient, path: str) -> None:
     "path", ["/", "/images/inside.png", "/api/index", "/health", "/metrics", "/page/search.js"]
 )
 def test_nothing_is_written(ask: TestClient, method: str, path: str) -> None:
-    refused(ask.request(method, path), 405, "only reads")
+    refused(ask.request(method, path), 405, "read-only")
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from store_helpers import draft, folder_with
 
-from mmer_core.errors import ArtifactNotFound
-from mmer_core.store import ArtifactKey, Store, open_store
+from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound
+from mmer_core.store import ArtifactKey, Manifest, Store, open_store
 from mmer_core.store.ancestry import Ancestry
 
 PREPARED, FEATURES, MODEL = (ArtifactKey(kind, kind[:2] * 8) for kind in ("prepared", "features", "model"))
@@ -119,3 +119,24 @@ def test_the_picture_says_what_was_deleted(store: Store) -> None:
     store.delete(PREPARED)
     boxes, _, _ = drawn(store, MODEL)
     assert ["prepared", f"{PREPARED.digest[:8]}, deleted"] in boxes
+
+
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_artifacts_that_were_made_from_each_other_are_said_to_be_damaged(store: Store, length: int) -> None:
+    ring = [ArtifactKey("index", f"{number:016x}") for number in range(length)]
+    files = store.fetch(PREPARED)
+    for place, key in enumerate(ring):
+        store.publish(files, draft(key, inputs={"model": MODEL, "base": ring[place - 1]}))
+    report = ArtifactKey("report", "9" * 16)
+    store.publish(files, draft(report, inputs={"index": ring[0]}))
+    with pytest.raises(ArtifactCorrupt, match=r"made from itself .*delete the damaged one"):
+        Ancestry.of(store, report)
+
+
+def test_thousands_of_versions_and_a_role_without_a_name_are_drawn() -> None:
+    versions = [ArtifactKey("index", f"{number:016x}") for number in range(1500)]
+    inputs = [{"": "raw"}, *({"": str(key)} for key in versions[:-1])]
+    made = [Manifest.of(draft(key, inputs=from_), ()) for key, from_ in zip(versions, inputs, strict=True)]
+    ancestry = Ancestry(str(versions[-1]), {str(one.key): one for one in made})
+    assert ancestry.tree().count("└── : index/") == ancestry.dot().count(" -> ") - 1 == 1499
+    assert ancestry.mermaid().count("-->") == ancestry.svg().count("marker-end") == 1500

@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
 
 from flows import artifacts_cli
+from flows.cli import main
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, StoreError
 from mmer_core.store import ArtifactKey, Draft, FileEntry, Manifest, open_store, stage_key
@@ -20,7 +23,7 @@ from mmer_core.store.ancestry import Ancestry
 from mmer_core.store.backend import sha256_of
 from mmer_core.store.checkouts import Checkouts
 from mmer_core.store.collection import Tally
-from mmer_core.store.in_use import release
+from mmer_core.store.in_use import claim, release, unclaimed
 from mmer_core.store.local import LocalBackend
 from mmer_core.store.store import Damaged
 
@@ -112,6 +115,58 @@ def test_fetched_artifacts_have_a_limit_and_what_is_in_use_stays(
     assert there() == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(
+    ("mode", "list_mode", "known"),
+    [(0o777, 0o644, True), (0o1777, 0o644, True), (0o777, 0o600, False), (0o755, 0o644, False)],
+)
+def test_another_user_sees_what_is_in_use_or_that_nobody_can_tell(
+    mode: int, list_mode: int, known: bool
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        claim(folder, "features/0123")
+        lists = folder / ".users"
+        (lists / "of a dead process").write_text("features/dead\n")
+        for path in lists.iterdir():
+            path.chmod(0o666 if path.name == "lock" and mode & 2 else list_mode)
+        for path, how in ((folder, 0o755), (lists, mode)):
+            path.chmod(how)
+        reader, writer = os.pipe()
+        if not (child := os.fork()):
+            with suppress(BaseException):
+                os.setgroups([])
+                os.setuid(65534)
+                with unclaimed(folder) as used:
+                    os.write(writer, repr(used).encode())
+            os._exit(0)
+        os.close(writer)
+        os.waitpid(child, 0)
+        with open(reader, "rb") as told:
+            assert told.read().decode() == (repr({"features/0123"}) if known else "None")
+
+
+def test_a_broken_link_is_no_place_to_fetch_to(
+    tmp_path: Path, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_store(str(tmp_path / "store")).publish(source, draft())
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(SystemExit, match="1"):
+        main(
+            [
+                "artifacts",
+                "fetch",
+                "features",
+                "--to",
+                str(tmp_path / "link"),
+                "--store",
+                str(tmp_path / "store"),
+            ]
+        )
+    assert capsys.readouterr().err == f"mmer: {tmp_path}/link exists already; name a folder that does not\n"
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_hard_links_take_no_room(tmp_path: Path, source: Path) -> None:
     store = open_store(str(tmp_path / "store"), cache_bytes=0)
     store.publish(source, draft())
@@ -148,6 +203,40 @@ def test_a_checkout_with_a_foreign_entry_is_made_anew(
     if name != "folder":  # an empty folder is not kept, and does no harm
         assert not os.path.lexists(folder / name)
     assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
+
+
+LITTER = (
+    ".DS_Store",
+    "._a.npy",
+    "Thumbs.db",
+    "Desktop.ini",
+    ".directory",
+    ".nfs00ab12",
+    ".smbdelete1",
+    ".fuse_hidden0001",
+)
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_what_desktops_put_among_the_files_is_not_published(
+    tmp_path: Path, source: Path, adopt: bool
+) -> None:
+    for name in LITTER:
+        (source / name).write_bytes(b"\0")
+        (source / "deep" / name).symlink_to("nowhere")
+    (source / "__MACOSX" / "..x").mkdir(parents=True)
+    store = open_store(str(tmp_path / "store"))
+    store.publish(source, draft(), adopt=adopt)
+    assert contents(store.fetch(KEY)) == FILES
+
+
+@pytest.mark.parametrize("name", [".hidden", ".git", ".nfsmount"])
+def test_a_hidden_file_of_ones_own_is_refused_and_not_left_out(
+    tmp_path: Path, source: Path, name: str
+) -> None:
+    (source / name).write_bytes(b"kept")
+    with pytest.raises(StoreError, match="name for a file of an artifact"):
+        open_store(str(tmp_path / "store")).publish(source, draft())
 
 
 @pytest.mark.parametrize("kind", ["file", "symlink", "broken symlink"])

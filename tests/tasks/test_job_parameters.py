@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from flows.job_table import JOBS as TABLE
 from mmer_core import config
-from mmer_core.config import Config, IndexJob, ModelConfig, PipelineConfig, RobustnessJob, TaskTraining
+from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, TaskTraining
 from mmer_core.task_kinds import KINDS
 
 MODELS = [
@@ -17,7 +18,8 @@ MODELS = [
     # TaskTraining is what is made of a TrainingConfig; nobody gives one.
     if issubclass(model, Config) and model not in (Config, TaskTraining)
 ]
-JOBS = [model for model in MODELS if model.__name__.endswith("Job")] + [PipelineConfig]
+MODELS += [job.config for job in TABLE if job.config not in MODELS]
+JOBS = [model for model in MODELS if model.__name__.endswith("Job")]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
 
@@ -113,8 +115,8 @@ def test_configurations_are_frozen(model):
         ("RuntimeConfig", {"engine": "ray"}),
         ("RuntimeConfig", {"address": "tcp://127.0.0.1:8786"}),
         ("RuntimeConfig", {"engine": "processes", "address": "tcp://127.0.0.1:8786"}),
-        ("PipelineConfig", {"datasets": {}}),
-        ("PipelineConfig", {"datasets": {"../up": {}}}),
+        ("PipelineJob", {"datasets": {}}),
+        ("PipelineJob", {"datasets": {"../up": {}}}),
     ],
 )
 def test_values_that_cannot_work_are_refused(model, fields):

@@ -11,9 +11,9 @@ from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 from toy_training import CPU, TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
 
-from mmer_core.errors import DatasetError
+from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.models import build_model
-from mmer_core.models.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
+from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import fit
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_targets
@@ -66,7 +66,7 @@ def test_without_text_nothing_is_aligned():
 
 @pytest.mark.parametrize("weights", ["mean", "static", "dynamic"])
 def test_the_weights_of_weighted_mse_are_those_of_the_configuration(weights):
-    one = learner("emotion", "joint", config(categories="weighted_mse", category_weights=weights))
+    one = learner("emotion", "joint", config(categories="weighted_mse", weighted_mse={"weights": weights}))
     one.state.eval()
     output = one.model(one.train.streams)
     labels = one.train.labels[ROWS]
@@ -87,6 +87,10 @@ def test_the_weights_of_weighted_mse_are_those_of_the_configuration(weights):
 )
 @pytest.mark.parametrize(("task", "family"), TOGETHER)
 def test_every_objective_of_the_configuration_trains(task, family, fields):
+    if (task, family) == ("emotion", "joint") and fields == {"contrastive": "grouped_infonce"}:
+        with pytest.raises(ConfigError, match="grouped_infonce is for captioned datasets"):
+            learner(task, family, config(**fields))
+        return
     one = learner(task, family, config(**fields))
     torch.stack(list(one.losses(torch.arange(20)).values())).sum().backward()
     gradients = [p.grad for p in one.model.parameters() if p.grad is not None]
@@ -153,7 +157,7 @@ def test_retrieval_losses_pair_every_image_with_a_caption_of_its_own(family):
     torch.manual_seed(0)
     data = retrieval_data(15, 0, per_image=1)  # one caption each: nothing is drawn
     single = spec("retrieval", family).model_copy(update={"heads": 1})
-    one = RetrievalLearner(build_model(single), data, data, config())
+    one = RetrievalLearner(build_model(single), data, data, config(contrastive="grouped_infonce"))
     one.state.eval()
     losses = one.losses(ROWS)
     texts = torch.tensor([data.text_image.tolist().index(image) for image in ROWS.tolist()])
@@ -271,7 +275,9 @@ def test_word_targets_are_those_of_a_loop():
 def test_several_captions_of_a_photo_are_contrasted_head_by_head():
     torch.manual_seed(0)
     data = retrieval_data(15, 0, per_image=3)
-    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config(captions=3))
+    one = RetrievalLearner(
+        build_model(spec("retrieval", "joint")), data, data, config(contrastive="grouped_infonce", captions=3)
+    )
     one.state.eval()
     found = one.losses(ROWS)["contrastive"]
     texts = torch.tensor([t for t, image in enumerate(data.text_image.tolist()) if image in ROWS.tolist()])
@@ -293,7 +299,9 @@ def test_several_captions_of_a_photo_are_contrasted_head_by_head():
 def test_a_step_shows_no_more_captions_than_asked_for():
     torch.manual_seed(0)
     data = retrieval_data(12, 0, per_image=4)
-    one = RetrievalLearner(build_model(spec("retrieval", "joint")), data, data, config(captions=2))
+    one = RetrievalLearner(
+        build_model(spec("retrieval", "joint")), data, data, config(contrastive="grouped_infonce", captions=2)
+    )
     shown = []
     embed = one.model.embed_text
     one.model.embed_text = lambda y: shown.append(len(y)) or embed(y)

@@ -8,14 +8,14 @@ import torch
 from encoders.hf_folders import build
 from PIL import Image
 
-from mmer_core.config import EncoderConfig, FineTuneConfig, IngestConfig, RuntimeConfig
+from mmer_core.config import EncoderConfig, FinetuneConfig, IngestConfig, RuntimeConfig
 from mmer_core.encoders import load_image_encoder, load_text_encoder
 from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.stages import Context, finetune, ingest
 from mmer_core.store import Artifact, ArtifactKey
 
-TUNING = FineTuneConfig(epochs=3, rank=4, batch_size=8, learning_rate=2e-3)
+TUNING = FinetuneConfig(epochs=3, rank=4, batch_size=8, learning_rate=2e-3)
 
 
 class Killed(Exception):

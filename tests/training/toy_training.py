@@ -98,6 +98,8 @@ def learner(
         return EmotionLearner(model, *emotions, training)
     assert isinstance(model, RetrievalModel)
     photos = [retrieval_data(count, seed, shuffled=shuffled) for seed in (1, 2)]
+    if "contrastive" not in training.model_fields_set:
+        training = training.model_copy(update={"contrastive": "grouped_infonce"})
     return RetrievalLearner(model, *photos, training)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmer_core.config import SyntheticConfig
+from mmer_core.datasets.config import SyntheticConfig
 from mmer_core.datasets.synthetic.describe import caption_person
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
 from mmer_core.datasets.synthetic.emotions import chances, rate

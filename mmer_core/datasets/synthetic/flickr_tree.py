@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from mmer_core.config import SyntheticConfig
+from mmer_core.datasets.config import SyntheticConfig
 from mmer_core.datasets.flickr_splits import LISTS
 from mmer_core.datasets.synthetic.describe import caption_photo
 from mmer_core.datasets.synthetic.shares import draw_photo, generator, split_sizes

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmer_core.config import SyntheticConfig
+from mmer_core.datasets.config import SyntheticConfig
 from mmer_core.datasets.synthetic.draw import Drawing, render
 from mmer_core.datasets.synthetic.scene import Scene, sample_scene
 

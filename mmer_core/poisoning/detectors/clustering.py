@@ -4,10 +4,12 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA, FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning.detectors.checks import (
     Flags,
@@ -16,6 +18,7 @@ from mmer_core.poisoning.detectors.checks import (
     checked_labels,
     checked_scores,
 )
+from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 COMPONENTS = 10
 SMALL = 0.35
@@ -84,3 +87,18 @@ def _shares(rows: Floats, components: int, seed: int) -> Floats:
         reduced = independent.fit_transform(principal.transform(rows)[:, there])
     cluster = KMeans(2, n_init=10, random_state=seed).fit_predict(reduced)
     return 1 - np.bincount(cluster, minlength=2)[cluster] / len(rows)
+
+
+class ActivationClustering(Detector):
+    """`activation_clustering` of samples with and without the target."""
+
+    name = "clustering"
+    summary = "the smaller of two clusters (Chen et al. 2018)"
+
+    class Options(Config):
+        components: int = Field(COMPONENTS, ge=1, description="Independent components; 10 in the paper.")
+
+    options: Options
+
+    def scores(self, inspected: Inspected) -> Floats:
+        return activation_clustering(inspected.images, inspected.labels, self.options.components)

@@ -2,9 +2,12 @@
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
+from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning.detectors.checks import Floats, checked_features, checked_labels
+from mmer_core.poisoning.detectors.detector import Detector, Inspected
 from mmer_core.poisoning.detectors.neighbours import nearest
 
 NEIGHBOURS = 50
@@ -78,3 +81,26 @@ def deep_knn_texts(images: npt.ArrayLike, texts: npt.ArrayLike, k: int = NEIGHBO
         around = np.stack([unit[row].mean(axis=0) for row in neighbours])
         scores[start : start + len(own)] = 1 - (own * around).sum(axis=1)
     return scores
+
+
+class DeepKNN(Detector):
+    """`deep_knn` of samples with labels, `deep_knn_texts` of captioned ones."""
+
+    name = "deep-knn"
+    summary = "neighbours disagree (Peri et al. 2020)"
+
+    class Options(Config):
+        neighbours: int | None = Field(
+            None,
+            ge=1,
+            description="Neighbours that vote; by default more than twice the poisons, as the paper advises.",
+        )
+
+    options: Options
+
+    def scores(self, inspected: Inspected) -> Floats:
+        k = self.options.neighbours or 2 * inspected.poisons + 1
+        if not inspected.captioned:
+            return deep_knn(inspected.images, inspected.labels, k)
+        assert inspected.texts is not None
+        return deep_knn_texts(inspected.images, inspected.texts, k)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning.detectors.checks import Floats, checked_features
+from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 
 def pair_dissimilarity(images: npt.ArrayLike, texts: npt.ArrayLike) -> Floats:
@@ -34,3 +35,15 @@ def pair_dissimilarity(images: npt.ArrayLike, texts: npt.ArrayLike) -> Floats:
     if not lengths.all():
         raise PoisonError("an embedding is zero, which has no direction; embed the pair again")
     return -np.einsum("nd,nd->n", image, text, dtype=np.float64) / lengths
+
+
+class Similarity(Detector):
+    """`pair_dissimilarity` in the space of the model."""
+
+    name = "similarity"
+    summary = "image and text do not match"
+    compares = True
+
+    def scores(self, inspected: Inspected) -> Floats:
+        assert inspected.texts is not None
+        return pair_dissimilarity(inspected.images, inspected.texts)

@@ -13,6 +13,7 @@ from mmer_core.poisoning.detectors.checks import (
     checked_labels,
     checked_scores,
 )
+from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 _ROWS_AT_ONCE = 4096
 
@@ -78,3 +79,13 @@ def _by_label(labels: npt.ArrayLike | None, count: int) -> Iterator[npt.NDArray[
 def _parts(rows: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
     for start in range(0, len(rows), _ROWS_AT_ONCE):
         yield rows[start : start + _ROWS_AT_ONCE]
+
+
+class SpectralSignatures(Detector):
+    """`spectral_signatures` of samples with and without the target."""
+
+    name = "spectral"
+    summary = "direction of largest variance (Tran et al. 2018)"
+
+    def scores(self, inspected: Inspected) -> Floats:
+        return spectral_signatures(inspected.images, inspected.labels)

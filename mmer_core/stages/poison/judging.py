@@ -15,12 +15,13 @@ from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
 from mmer_core.inference import TrainedModel
+from mmer_core.poisoning import TRIGGERS
 from mmer_core.poisoning.record import OutcomeSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluating import load_evaluation
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.poison.concept import Concept
-from mmer_core.stages.poison.planning import Arm, configured_trigger, target_rows
+from mmer_core.stages.poison.planning import Arm, target_rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
@@ -39,7 +40,7 @@ def encode_triggered(
     context: Context, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
 ) -> Artifact:
     """Features of the evaluated split's images with the trigger (kind ``triggered``): ``(N, D)``, one file."""
-    trigger = configured_trigger(config)
+    trigger = TRIGGERS.configured(config.trigger, config)
 
     def build(workspace: Workspace) -> dict[str, Any]:
         images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)

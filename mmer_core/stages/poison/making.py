@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
-from mmer_core.poisoning import PoisonPlan, visibility
+from mmer_core.poisoning import TRIGGERS, PoisonPlan, visibility
 from mmer_core.poisoning.poison_set import PoisonSet, write_images
 from mmer_core.poisoning.record import PoisonSummary
 from mmer_core.stages.context import Context
@@ -19,7 +19,6 @@ from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import (
     Arm,
     CraftShard,
-    configured_trigger,
     crafting_attack,
     in_order,
     poison_plan,
@@ -77,7 +76,7 @@ def craft_shard(
         }
 
     key_config = {
-        "attack": {"name": attack.name, **vars(attack)},
+        "attack": {"name": attack.name, **attack.options.model_dump(mode="json")},
         "shard": asdict(shard),
         "split": split,
         "encoder": encoder_key_config(context, surrogate, "image"),
@@ -115,7 +114,7 @@ def make_poisons(
             if arm.crafted:
                 clean, images = encoder.resize(clean), _crafted(context, plan, shards)
             else:
-                images = configured_trigger(config).apply(clean)
+                images = TRIGGERS.configured(config.trigger, config).apply(clean)
             with shared_cores(context.runtime.workers):
                 image_features = encoder.encode(encoder.resize(images)).cpu().numpy()
             write_images(images, plan.rows.tolist(), workspace.out)
@@ -129,7 +128,7 @@ def make_poisons(
         "arm": asdict(arm),
         "concept": concept.name,
         "mode": config.mode,
-        "trigger": repr(configured_trigger(config)),
+        "trigger": repr(TRIGGERS.configured(config.trigger, config)),
         "encoder": encoder_key_config(context, encoders, "image"),
     }
     inputs = {"prepared": prepared, "features": features}

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from mmer_core.config import CONTROLS, CRAFTED, PoisonConfig
+from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.escaping import without_folders
 from mmer_core.escaping.tables import write_frame_for_people
+from mmer_core.poisoning import CONTROLS, is_crafted
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.record import (
     DetectionSummary,
@@ -131,7 +132,7 @@ def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
     clean = {(row["family"], row["seed"]): row for row in rows if row["attack"] == "clean"}
     for row in rows:
         before = clean[row["family"], row["seed"]]
-        share = "targets" if row["attack"] in CRAFTED else "triggered"
+        share = "targets" if is_crafted(row["attack"]) else "triggered"
         row["success"], row["reference"] = row[share], before[share]
         row["metric_loss"] = before["metric"] - row["metric"]
     order = ["family", "attack", "count", "filtered", "seed"]
@@ -179,8 +180,8 @@ def find_warnings(means: pd.DataFrame) -> list[str]:
             )
     largest = means[(means["filtered"] == "") & (means["count"] > 0)]
     for family, rows in largest.groupby("family", sort=True):
-        controls = rows[rows["attack"].isin(CONTROLS)]
-        attacks = rows[~rows["attack"].isin(CONTROLS)]
+        controls = rows[rows["attack"].isin(list(CONTROLS))]
+        attacks = rows[~rows["attack"].isin(list(CONTROLS))]
         for attack, points in attacks.groupby("attack", sort=True):
             most = points.loc[points["count"].idxmax()]
             if not _above(most["success"], most["success_low"], most["reference"]):
@@ -189,7 +190,7 @@ def find_warnings(means: pd.DataFrame) -> list[str]:
                     f"({most['success']:.1f} % against {most['reference']:.1f} % with {most['count']} poisons)."
                 )
             for control in controls.to_dict("records"):
-                if attack not in CRAFTED and not _above(
+                if not is_crafted(attack) and not _above(
                     most["success"], most["success_low"], control["success"]
                 ):
                     found.append(
@@ -255,7 +256,7 @@ def _vulnerability(
     for detector, key, _ in outcomes:
         outcome = context.artifact(key)
         summary = outcome.manifest.summary_as(OutcomeSummary)
-        other = summary.attack in (*CRAFTED, *CONTROLS, "clean")
+        other = is_crafted(summary.attack) or summary.attack in (*CONTROLS, "clean")
         if detector or other or summary.count < max(config.counts):
             continue
         judged = read_table(outcome.folder / OUTCOMES_FILE, {"seen_triggered": bool})

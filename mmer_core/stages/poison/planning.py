@@ -2,31 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 
-from mmer_core.config import CRAFTED, BackdoorName, ControlName, CraftedName, PoisonConfig
+from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import PoisonError
-from mmer_core.poisoning import (
-    TRIGGERS,
-    PoisonAttack,
-    PoisonPlan,
-    Trigger,
-    caption_shuffle,
-    caption_swap,
-    clean_label,
-    dirty_label,
-    label_flip,
-    poison_attack_named,
-    texts_with,
-    trigger_only,
-)
+from mmer_core.poisoning import CONTROLS, POISON_ATTACKS, CraftedAttack, PoisonPlan, TrainingSet, is_crafted
 from mmer_core.seeding import random_stream
 from mmer_core.stages.poison.concept import Concept, grouped_texts
-
-PoisonName = Literal["clean"] | BackdoorName | CraftedName | ControlName
 
 
 @dataclass(frozen=True)
@@ -38,14 +22,14 @@ class Arm:
         seed: Draws them and, as in every training, starts the model.
     """
 
-    attack: PoisonName
+    attack: str
     count: int
     seed: int
 
     @property
-    def crafted(self) -> CraftedName | None:
-        """The attack, if its poisons are optimised for targets that are known beforehand."""
-        return next((name for name in CRAFTED if name == self.attack), None)
+    def crafted(self) -> bool:
+        """Whether its poisons are optimised for targets that are known beforehand."""
+        return is_crafted(self.attack)
 
     def __str__(self) -> str:
         return f"{self.attack}, {self.count} poisons, seed {self.seed}"
@@ -61,7 +45,7 @@ class CraftShard:
         target_of: For every base its place in ``targets``.
     """
 
-    attack: CraftedName
+    attack: str
     seed: int
     bases: tuple[int, ...]
     targets: tuple[int, ...]
@@ -87,36 +71,19 @@ def poison_plan(arm: Arm, config: PoisonConfig, dataset: Prepared, concept: Conc
     Raises:
         PoisonError: Fewer samples can be poisoned than are asked for.
     """
+    split = dataset.split("train")
+    train = TrainingSet(
+        target=concept.name,
+        carriers=concept.carriers(split).astype(np.int64),
+        labels=split.labels,
+        column=concept.column,
+        texts=tuple(grouped_texts(split)),
+    )
+    known = CONTROLS if arm.attack in CONTROLS else POISON_ATTACKS
     try:
-        return _plan(arm, config, dataset.split("train"), concept)
+        return known.configured(arm.attack, config).plan(train, arm.count, config.mode, arm.seed)
     except PoisonError as error:
         raise PoisonError(f"{arm.attack} for {concept.name!r}: {error}") from None
-
-
-def _plan(arm: Arm, config: PoisonConfig, split: PreparedSplit, concept: Concept) -> PoisonPlan:
-    if arm.attack in ("backdoor", "trigger-only"):
-        plan = _backdoor(arm, config, split, concept)
-        return plan if arm.attack == "backdoor" else trigger_only(plan)
-    if arm.attack == "shuffle":
-        return _shuffle(arm, config, split, concept)
-    carriers = concept.carriers(split).astype(np.int64)
-    plan = clean_label(carriers, 1, arm.count, mode=config.mode, seed=arm.seed)
-    return replace(plan, name=arm.attack, triggered=not arm.crafted)
-
-
-def _backdoor(arm: Arm, config: PoisonConfig, split: PreparedSplit, concept: Concept) -> PoisonPlan:
-    drawn: dict[str, Any] = {"mode": config.mode, "seed": arm.seed}
-    if concept.column is not None:
-        return dirty_label(split.labels, concept.column, arm.count, **drawn)
-    texts = grouped_texts(split)
-    return caption_swap(texts, texts_with(texts, concept.name), arm.count, **drawn)
-
-
-def _shuffle(arm: Arm, config: PoisonConfig, split: PreparedSplit, concept: Concept) -> PoisonPlan:
-    drawn: dict[str, Any] = {"mode": config.mode, "seed": arm.seed}
-    if concept.column is not None:
-        return label_flip(split.labels, arm.count, **drawn)
-    return caption_shuffle(grouped_texts(split), arm.count, **drawn)
 
 
 def target_rows(config: PoisonConfig, split: PreparedSplit, concept: Concept, seed: int) -> list[int]:
@@ -134,10 +101,9 @@ def plan_crafting(
     The poisons of a collision know nothing of one another, so those of the largest count serve all counts. Those
     of a target that are crafted together are crafted anew for every count, and stay in one shard.
     """
-    attack = arm.crafted
-    if attack is None:
+    if not arm.crafted:
         return []
-    divisible = crafting_attack(attack, config).divisible
+    divisible = crafting_attack(arm.attack, config).divisible
     whole = replace(arm, count=max(config.counts)) if divisible else arm
     rows = poison_plan(whole, config, dataset, concept).rows.tolist()
     targets = target_rows(config, dataset.split(split), concept, arm.seed)
@@ -150,7 +116,7 @@ def plan_crafting(
         parts = [range(target, len(rows), len(targets)) for target in range(min(len(targets), len(rows)))]
     return [
         CraftShard(
-            attack,
+            arm.attack,
             arm.seed,
             tuple(rows[place] for place in part),
             tuple(targets),
@@ -160,21 +126,11 @@ def plan_crafting(
     ]
 
 
-def crafting_attack(name: CraftedName, config: PoisonConfig) -> PoisonAttack:
-    """The attack with the hyper-parameters of a configuration; what is not given stays as the attack has it."""
-    settings: dict[str, Any] = {"iterations": config.iterations}
-    if config.eps is not None:
-        settings["eps"] = config.eps
-    if name == "collision":
-        settings["opacity"] = config.opacity
-    return poison_attack_named(name, **settings)
-
-
-def configured_trigger(config: PoisonConfig) -> Trigger:
-    """The trigger of a configuration; the same for every seed, so that its images are encoded once."""
-    size = {"pixels": "pixels", "patch": "side"}[config.trigger]
-    settings: dict[str, Any] = {size: config.trigger_size, "opacity": config.trigger_opacity}
-    return TRIGGERS[config.trigger](**settings)
+def crafting_attack(name: str, config: PoisonConfig) -> CraftedAttack:
+    """The attack with its options."""
+    attack = POISON_ATTACKS.configured(name, config)
+    assert isinstance(attack, CraftedAttack)
+    return attack
 
 
 def in_order(rows: Sequence[int], shards: Sequence[CraftShard]) -> list[tuple[int, int]]:

@@ -1,0 +1,178 @@
+"""What the command of each job prints."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from flows.jobs import Ingested, Trained
+from flows.output import say
+from flows.terminal import say_table
+from mmer_core.attacks.record import CurvesSummary
+from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.evaluation.record import EvaluationSummary
+from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.stages import Context
+from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
+from mmer_core.stages.evaluating import load_evaluation
+from mmer_core.stages.indexing import index_rows
+from mmer_core.stages.poison.merging import PAGE_FILE
+from mmer_core.stages.reporting import REPORT_FILE
+from mmer_core.stages.training import load_history
+from mmer_core.store import ArtifactKey
+from mmer_core.taxonomy import SPLITS
+from mmer_core.training.record import AdapterSummary
+
+
+def print_report(context: Context, key: str) -> None:
+    """The path of the report."""
+    say(context.folder(ArtifactKey.parse(key)) / REPORT_FILE)
+
+
+def print_ingest(context: Context, made: Ingested) -> None:
+    """A prepared dataset in figures, the page that shows more, and the folder of its arrays."""
+    artifact, page = (context.artifact(ArtifactKey.parse(key)) for key in made)
+    card = artifact.manifest.summary_as(DatasetSummary)
+    sources = list(card.text_provenance)
+    rows = []
+    for split in SPLITS:
+        count = card.counts[split]
+        found = [card.text_coverage[split].get(source, 0) for source in sources]
+        rows.append((split, count, card.texts[split], *found))
+    say(f"{card.name}, protocol {card.protocol}: {card.inputs} samples found")
+    say_table(("split", "samples", "texts", *(f"from {source}" for source in sources)), rows)
+    for what, reasons in (("samples", card.quarantined), ("captions", card.texts_quarantined)):
+        listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        say(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
+    leaks = page.manifest.summary_as(DatasetCardSummary).leaks
+    listed = ", ".join(f"{count} {kind}" for kind, count in leaks.items())
+    say(f"in two splits: {listed or 'no image'}")
+    say(page.folder / CARD_PAGE, artifact.folder)
+
+
+def print_train(context: Context, made: Trained) -> None:
+    """A model's metrics and its key."""
+    _print_metrics(context, made.evaluation)
+    say(f"model {made.model}")
+
+
+def print_evaluate(context: Context, key: str) -> None:
+    """A model's metrics and their key."""
+    _print_metrics(context, key)
+    say(key)
+
+
+def _print_metrics(context: Context, evaluation: str) -> None:
+    """A model's metrics with their intervals, beside chance."""
+    artifact = context.artifact(ArtifactKey.parse(evaluation))
+    record = load_evaluation(artifact.folder)
+    rows = [
+        (
+            name,
+            _number(one.value),
+            f"{_number(one.low)} to {_number(one.high)}",
+            _number(record.baselines.get(name)),
+        )
+        for name, one in record.metrics.items()
+    ]
+    say(f"{artifact.manifest.summary_as(EvaluationSummary).family} model on {record.split}")
+    say_table(("metric", "value", "95 % interval", "no skill"), rows)
+    for side, labels in record.unmatched_labels:
+        if labels:
+            say(f"not evaluated, {side.replace('_', ' the ')} has: {', '.join(labels)}")
+
+
+def print_finetune(context: Context, key: str) -> None:
+    """The figures of every epoch, the kept one marked, and the encoders' name."""
+    artifact = context.artifact(ArtifactKey.parse(key))
+    history = load_history(artifact.folder)
+    kept_epoch = artifact.manifest.summary_as(AdapterSummary).best_epoch
+    rows = []
+    for row in history.to_dict("records"):
+        kept = "kept" if row["epoch"] == kept_epoch else ""
+        rows.append((int(row.pop("epoch")), *map(_number, row.values()), kept))
+    say_table((*(name.replace("_", " ") for name in history.columns), ""), rows)
+    say(f"adapted:{key}")
+
+
+def print_seeds(context: Context, made: Sequence[Trained]) -> None:
+    """Mean and sample standard deviation of every metric over the seeds, and the keys of the models."""
+    artifacts = [context.artifact(ArtifactKey.parse(one.evaluation)) for one in made]
+    records = [load_evaluation(artifact.folder) for artifact in artifacts]
+    rows = []
+    for name in records[0].metrics:
+        values = [one.metrics[name].value for one in records]
+        rows.append((name, _spread(values), _number(records[0].baselines.get(name))))
+    say(f"{artifacts[0].manifest.summary_as(EvaluationSummary).family} model on {records[0].split}")
+    say_table(("metric", f"mean ± std of {len(records)} seeds", "no skill"), rows)
+    say(*(f"model {one.model}" for one in made))
+
+
+def print_index(context: Context, key: str) -> None:
+    """Recall and speed of both indexes, what cross-modal retrieval loses through them, and their key."""
+    summary = context.artifact(ArtifactKey.parse(key)).summary
+    rows = index_rows(summary)
+    say_table(
+        rows[0],
+        [[f"{value:.3f}" if isinstance(value, float) else value for value in row.values()] for row in rows],
+    )
+    if "parts" in summary:
+        gone = ", ".join(f"{count} {target}s" for target, count in summary["dropped"].items())
+        say(
+            f"version {summary['version']}: {summary['images']} images and {summary['texts']} texts in "
+            f"{len(summary['parts'])} parts, {gone} deleted or replaced"
+        )
+    else:
+        _print_protocol(summary)
+    if not summary["images"]:
+        say("0 photos: searches find nothing until some are added with mmer update-index")
+    say(key)
+
+
+def _print_protocol(summary: dict[str, Any]) -> None:
+    """What cross-modal retrieval loses through an index."""
+    protocol = summary["protocol"]
+    rows = [
+        (name, *map(_number, (protocol["index"][name], exact, protocol["lost"][name])))
+        for name, exact in protocol["exact"].items()
+    ]
+    say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
+    for target, one in summary["search"].items():
+        if not one["reached"]:
+            say(f"warning: the {target} index misses the requested recall at every {one['parameter']}")
+
+
+def print_robustness(context: Context, key: str) -> None:
+    """Success of attacks by the number of changed pixels."""
+    rows = []
+    for point in context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves:
+        success = point.success
+        interval = f"{_number(success.low)} to {_number(success.high)}"
+        cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
+        rows.append((*cells, _number(point.median_queries)))
+    say_table(("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries"), rows)
+
+
+def print_poison(context: Context, key: str) -> None:
+    """Warnings, what poisons did, and the page that shows more."""
+    artifact = context.artifact(ArtifactKey.parse(key))
+    summary = artifact.manifest.summary_as(PoisoningSummary)
+    say(*(f"warning: {warning}" for warning in summary.warnings))
+    columns = ("model", "attack", "poisons", "filtered by", "success %", "no poison %", "metric", "lost")
+    rows = []
+    for row in summary.means:
+        figures = (row.success, row.reference, row.metric, row.metric_loss)
+        rows.append((row.family, row.attack, row.count, row.filtered, *map(_number, figures)))
+    say(f"{summary.dataset}: poisons for {summary.target}")
+    say_table(columns, rows)
+    say(artifact.folder / PAGE_FILE)
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return _number(None)
+    return f"{_number(statistics.mean(known))} ± {_number(statistics.stdev(known))}"
+
+
+def _number(value: Any) -> str:
+    return "–" if value is None else f"{value:.2f}"

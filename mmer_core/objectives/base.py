@@ -1,0 +1,54 @@
+"""The three kinds of training objective, told apart by what they compare; each is an ``nn.Module``."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from mmer_core.errors import ConfigError
+from mmer_core.named import Named
+
+
+class Objective(Named, nn.Module, ABC):
+    """Base of all; a concrete one declares itself as `Named` says. Hand its parameters to the optimiser, too."""
+
+    refusal = ConfigError
+
+
+class CategoryObjective(Objective):
+    """Compares logits with categories."""
+
+    def fit(self, labels: Tensor) -> None:
+        """Take what it needs from the training split's labels ``(N, C)`` 0/1; most need nothing."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of ``logits (B, C)`` against 0/1 ``targets (B, C)``; a scalar."""
+
+
+class ContinuousObjective(Objective):
+    """Compares predictions with ratings."""
+
+    @abstractmethod
+    def forward(self, predictions: Tensor, ratings: Tensor) -> Tensor:
+        """Loss of ``predictions (B, V)`` against ``ratings (B, V)``; a scalar."""
+
+
+class ContrastiveObjective(Objective):
+    """Compares images with texts.
+
+    Attributes:
+        grouped: Whether it takes each image once with all its texts, as captioned datasets have them, instead of pairs.
+    """
+
+    grouped: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, image: Tensor, text: Tensor, image_id: Tensor, scale: Tensor) -> Tensor:
+        """Loss of unit rows ``image (B, D)`` and ``text (P, D)``; a scalar.
+
+        Args:
+            image_id: ``(P,)`` int64. Of pairs (``P = B``), equal ids mark rows of the same image; grouped, it is
+                each text's row of ``image``.
+            scale: Scalar, the inverse temperature (exp of the learned logarithm).
+        """

@@ -1,0 +1,23 @@
+"""Paths as people give them, to a command or in a configuration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter, Token
+from pydantic import BeforeValidator
+
+
+def given(value: Any) -> Any:
+    """The value itself. Raises `ValueError` for an empty path, which `Path` takes for the current folder."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("the path is empty; give one, or a dot for the current folder")
+    return value
+
+
+def _converted(kind: Any, tokens: Sequence[Token]) -> Path:
+    return Path(given(tokens[0].value))
+
+
+Place = Annotated[Path, BeforeValidator(given), Parameter(converter=_converted)]
+"""A path that is not empty."""

@@ -1,0 +1,64 @@
+"""Every command in README.md, CONTRIBUTING.md and docs/ is one that can be given: right program, file, target, flags."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from flows.commands import app
+from flows.configurations import configuration_source
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+_PROGRAM = re.compile(
+    r"mmer|make|python|pip|dask|prefect|curl|docker|source|opentelemetry-instrument|\w+=\S*"
+)
+OF_OTHERS = {"dask", "prefect", "curl", "docker", "source"}
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Commands in console blocks (after ``$``) and in indented lines."""
+    text = page.read_text("utf-8")
+    for language, block in _FENCE.findall(text):
+        if language == "console":
+            yield from re.findall(r"^\$ (.+)$", block.replace("\\\n", " "), re.M)
+    for line in re.findall(r"^    (\S.*)$", _FENCE.sub("", text).replace("\\\n", " "), re.M):
+        if _PROGRAM.fullmatch(line.split()[0]):
+            yield line
+
+
+COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
+
+
+def test_they_are_found():
+    assert {"README.md", "CONTRIBUTING.md", "commands.md", "operations.md"} <= {page for page, _ in COMMANDS}
+    assert len(COMMANDS) > 60
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_documented_command_is_understood(page, command):
+    words = shlex.split(command, comments=True)
+    while words[0] == "opentelemetry-instrument" or re.match(r"\w+=", words[0]):
+        del words[0]
+    match words:
+        case ["mmer", *arguments]:
+            rest, app.config = configuration_source(arguments)
+            app.parse_args(rest, exit_on_error=False, print_error=False)
+        case ["make", *targets]:
+            known = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M)
+            assert set(targets) <= set(known)
+        case ["python", "-m", module, *arguments]:
+            assert find_spec(module)
+            assert all((ROOT / one).exists() for one in arguments if one.startswith("tests/"))
+        case ["python", script, *_]:
+            assert (ROOT / script).is_file()
+        case ["pip", "install", *wanted]:
+            extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+            assert {re.fullmatch(r"mmer\[(\w+)\]", one)[1] for one in wanted} <= extras.keys()
+        case [program, *_]:
+            assert program in OF_OTHERS

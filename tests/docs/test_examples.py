@@ -1,0 +1,63 @@
+"""The scripts in examples/ run, and say what their pages say they show."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from single_thread import one_thread
+
+__all__ = ["one_thread"]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def example(monkeypatch, capsys):
+    """Run a script as a program, in this process; returns what it printed."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_attack_your_network(example):
+    success = dict(
+        re.findall(r"^ *([\w-]+, \d+) changed pixels: +(\d+) %", example("attack_your_network.py"), re.M)
+    )
+    assert int(success["sparse-rs, 10"]) > int(success["random, 10"])
+
+
+def test_new_attack(example):
+    assert example("new_attack.py").count("fooled after") > 3
+
+
+def test_one_run_is_trained_read_back_and_compared(example, tmp_path):
+    trained = example("train_on_your_manifest.py", tmp_path)
+    separate, joint = re.findall(r"model/\w+", trained)
+    assert all(float(recall) > 50 for recall in re.findall(r"recall ([\d.]+)", trained))
+
+    # 54 shows a red disc; the others have the other colours.
+    photos = [tmp_path / "photos" / f"photo-{number}.png" for number in (54, 55, 56, 57, 58)]
+    embedded = example("embed_photos.py", tmp_path / "store", *photos)
+    assert joint in embedded
+    assert re.findall(r"photo-(\d+)", embedded)[0] == "54"
+
+    compared = example("compare_runs.py", tmp_path / "store")
+    assert f"A = {separate}\nB = {joint}" in compared
+    assert "model.family: separate | joint" in compared
+    for recall in re.findall(r"recall ([\d.]+)", trained):
+        assert recall in compared.partition("mean_recall:")[2].partition("\n")[0]
+
+
+def test_the_page_lists_every_script():
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text("utf-8")
+    scripts = {path.name for path in EXAMPLES.glob("*.py")}
+    assert set(re.findall(r"\(\.\./examples/(\w+\.py)\)", page)) == scripts
+    assert set(re.findall(r"^\$ python examples/(\w+\.py)", page, re.M)) == scripts
