@@ -41,9 +41,9 @@ from mmer_core.config import (
     TrainJob,
 )
 from mmer_core.progress import silent
-from mmer_core.stages import AttackShard, Context, plan_attack
-from tasks import stages
+from mmer_core.stages import ATTACKING, AttackShard, Context
 from tasks.running import fan_out
+from tasks.stages import task_of
 
 app = App(name="benchmarks.orchestration", help=__doc__)
 ENCODERS = EncoderConfig(image="packaged:efficientnet_lite0", image_size=64)
@@ -168,23 +168,26 @@ def _shards(folder: Path, runtime: RuntimeConfig, rounds: int) -> Seconds:
     attack = AttackConfig.model_validate(
         {"pixels": (1, 3), "images": SHARDS // 4, "budget": 40, "shard_size": 1, "de": {"population": 20}}
     )
-    planned = plan_attack(Context(runtime), attack, trained.prepared)
+    keys = trained.prepared, trained.features, trained.model
+    planned = ATTACKING.plan(Context(runtime), attack, *keys)
     if len(planned) != SHARDS:
         raise AssertionError(f"there are {len(planned)} shards instead of {SHARDS}")
 
     def arguments(runtime: RuntimeConfig, shard: AttackShard) -> tuple[Any, ...]:
-        return runtime, attack, trained.prepared, trained.features, trained.model, shard
+        return runtime, attack, *keys, shard
+
+    attack_shard = task_of(ATTACKING.work)
 
     def plain() -> float:
         start = time.perf_counter()
         for shard in planned:
-            stages.attack_shard.fn(*arguments(runtime, shard))
+            attack_shard.fn(*arguments(runtime, shard))
         return time.perf_counter() - start
 
     @flow(name="shards")
     def fanned_out() -> float:
         start = time.perf_counter()
-        fan_out(stages.attack_shard, planned, arguments, runtime, silent)
+        fan_out(attack_shard, planned, arguments, runtime, silent)
         return time.perf_counter() - start
 
     def afresh(run: Callable[[], float]) -> float:

@@ -107,10 +107,10 @@ def _tune(running: dict[str, Running]) -> dict[tuple[str, float | None], dict[st
     tuned: dict[tuple[str, float | None], dict[str, Any]] = {}
     for engine, one in running.items():
         for target in RECALLS:
-            tuned[engine, target] = one.ask("tune", target=target)
-        own = one.ask("about")["own effort"]
+            tuned[engine, target] = one.request("tune", target=target)
+        own = one.request("about")["own effort"]
         if own is not None:
-            tuned[engine, None] = {"effort": own} | one.ask("recall", effort=own, target=MAIN)
+            tuned[engine, None] = {"effort": own} | one.request("recall", effort=own, target=MAIN)
     return tuned
 
 
@@ -120,7 +120,7 @@ def _time(
     for _ in range(rounds):
         for (engine, target), found in tuned.items():
             for name, (how, threads) in TIMINGS.items():
-                answer = running[engine].ask(
+                answer = running[engine].request(
                     "time", effort=found["effort"], target=target or MAIN, how=how, threads=threads
                 )
                 found.setdefault(name, []).append(answer["per second"])
@@ -131,7 +131,7 @@ def _rows(
     running: dict[str, Running],
     tuned: dict[tuple[str, float | None], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    about = {engine: one.ask("about") | one.ask("memory") for engine, one in running.items()}
+    about = {engine: one.request("about") | one.request("memory") for engine, one in running.items()}
     rows = []
     for (engine, target), found in tuned.items():
         asked = "its own" if target is None else str(target) if found["reached"] else f"{target}, not reached"

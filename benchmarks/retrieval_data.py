@@ -49,7 +49,7 @@ class Real:
     texts: Vectors
 
 
-class Spread:
+class SyntheticVectors:
     """An unlimited supply of vectors distributed like the ``(N, D)`` real ones."""
 
     def __init__(self, real: Vectors) -> None:

@@ -23,7 +23,7 @@ SHARD = 500_000
 GIB = 4.0
 
 
-class Vault:
+class VectorFile:
     """A ``.npy`` file of float32 vectors that is read rather than mapped, to separate memory from disk."""
 
     def __init__(self, file: Path, count: int | None = None) -> None:
@@ -59,7 +59,7 @@ class Engine(ABC):
     largest = 1
 
     @abstractmethod
-    def build(self, vault: Vault, folder: Path, recall: float) -> None:
+    def build(self, vector_file: VectorFile, folder: Path, recall: float) -> None:
         """Write an index of all vectors."""
 
     @abstractmethod
@@ -93,15 +93,17 @@ class Mmer(Engine):
     def __init__(self, gib: float = GIB) -> None:
         self._gib = gib
 
-    def build(self, vault: Vault, folder: Path, recall: float) -> None:
-        choice = self._choice(vault.count, vault.width, recall)
+    def build(self, vector_file: VectorFile, folder: Path, recall: float) -> None:
+        choice = self._choice(vector_file.count, vector_file.width, recall)
         generator = np.random.default_rng(0)
-        rows = generator.choice(vault.count, training_rows(vault.count, choice.factory), replace=False)
-        trained = train(choice, vault.sample(np.sort(rows)), vault.count)
+        rows = generator.choice(
+            vector_file.count, training_rows(vector_file.count, choice.factory), replace=False
+        )
+        trained = train(choice, vector_file.sample(np.sort(rows)), vector_file.count)
         plan = folder / "plan.faiss"
         faiss.write_index(trained, str(plan))
         shards = []
-        for start, block in vault.blocks(SHARD):
+        for start, block in vector_file.blocks(SHARD):
             shards.append(folder / f"shard{start}")
             shards[-1].mkdir()
             write_shard(shards[-1], faiss.read_index(str(plan)), block, start, bool(choice.refine))
@@ -112,7 +114,7 @@ class Mmer(Engine):
                 file.unlink()
             shard.rmdir()
         plan.unlink()
-        fields = {"factory": choice.factory, "count": vault.count, "width": vault.width}
+        fields = {"factory": choice.factory, "count": vector_file.count, "width": vector_file.width}
         (folder / "choice.json").write_text(json.dumps(fields))
 
     def open(self, folder: Path) -> None:
@@ -138,9 +140,9 @@ class Flat(Engine):
 
     name = "Flat"
 
-    def build(self, vault: Vault, folder: Path, recall: float) -> None:
-        index = faiss.IndexFlatIP(vault.width)
-        for _, block in vault.blocks(SHARD):
+    def build(self, vector_file: VectorFile, folder: Path, recall: float) -> None:
+        index = faiss.IndexFlatIP(vector_file.width)
+        for _, block in vector_file.blocks(SHARD):
             index.add(block)
         faiss.write_index(index, str(folder / "index.faiss"))
 
@@ -157,15 +159,15 @@ class Hnswlib(Engine):
     name = "M 16, ef_construction 200"
     parameter, largest = "ef", 4096
 
-    def build(self, vault: Vault, folder: Path, recall: float) -> None:
+    def build(self, vector_file: VectorFile, folder: Path, recall: float) -> None:
         import hnswlib
 
-        index = hnswlib.Index("ip", vault.width)
-        index.init_index(vault.count, M=16, ef_construction=200)
-        for _, block in vault.blocks(SHARD):
+        index = hnswlib.Index("ip", vector_file.width)
+        index.init_index(vector_file.count, M=16, ef_construction=200)
+        for _, block in vector_file.blocks(SHARD):
             index.add_items(block, num_threads=faiss.omp_get_max_threads())
         index.save_index(str(folder / "index.bin"))
-        (folder / "width.json").write_text(str(vault.width))
+        (folder / "width.json").write_text(str(vector_file.width))
 
     def open(self, folder: Path) -> None:
         import hnswlib
@@ -184,11 +186,11 @@ class Hnswlib(Engine):
 class Autofaiss(Engine):
     """The index that autofaiss builds and tunes with its defaults, for inner products."""
 
-    def build(self, vault: Vault, folder: Path, recall: float) -> None:
+    def build(self, vector_file: VectorFile, folder: Path, recall: float) -> None:
         from autofaiss import build_index
 
         index, infos = build_index(
-            vault.read(0, vault.count),
+            vector_file.read(0, vector_file.count),
             save_on_disk=False,  # it would write numpy floats as JSON, which fails with numpy 2
             metric_type="ip",
             current_memory_available="20G",

@@ -113,17 +113,17 @@ def _measured(setting: Setting, count: int, rounds: int) -> dict[str, Any]:
     built = build("mmer", setting, folder, count, MAIN)
     running = Running("mmer", folder, setting, count)
     try:
-        about, tuned = running.ask("about"), running.ask("tune", target=MAIN)
+        about, tuned = running.request("about"), running.request("tune", target=MAIN)
         rates = {
             f"{name} 1/s": statistics.median(
-                running.ask("time", effort=tuned["effort"], target=MAIN, how=how, threads=threads)[
+                running.request("time", effort=tuned["effort"], target=MAIN, how=how, threads=threads)[
                     "per second"
                 ]
                 for _ in range(rounds)
             )
             for name, (how, threads) in TIMINGS.items()
         }
-        memory = running.ask("memory")
+        memory = running.request("memory")
     finally:
         running.close()
         shutil.rmtree(folder)

@@ -18,7 +18,7 @@ import faiss
 import numpy as np
 
 from benchmarks.memory import peak
-from benchmarks.retrieval_engines import ENGINES, Engine, Vault, Vectors
+from benchmarks.retrieval_engines import ENGINES, Engine, VectorFile, Vectors
 from mmer_core.retrieval.ranking import Neighbours, recall
 from mmer_core.retrieval.tuning import least_effort
 
@@ -28,11 +28,11 @@ _SECONDS = 3.0  # approximate upper bound of one timing
 def build(engine: str, vectors: Path, folder: Path, count: int, target: float) -> dict[str, Any]:
     """Build an index; report seconds, CPU seconds, peak anonymous memory, and bytes on disk."""
     watch = _Watch()
-    vault = Vault(vectors, count)
+    vector_file = VectorFile(vectors, count)
     watch.start()
     started, cpu = time.perf_counter(), time.process_time()
     made = ENGINES[engine]()
-    made.build(vault, folder, target)
+    made.build(vector_file, folder, target)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     return {
         "build s": wall,

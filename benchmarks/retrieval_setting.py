@@ -12,8 +12,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from benchmarks.retrieval_data import Real, Spread
-from benchmarks.retrieval_engines import NEEDS, Vault
+from benchmarks.retrieval_data import Real, SyntheticVectors
+from benchmarks.retrieval_engines import NEEDS, VectorFile
 from mmer_core.retrieval.ranking import Neighbours, merge
 
 QUERIES = 2000
@@ -43,7 +43,7 @@ class Setting:
 
 def make(folder: Path, real: Real, counts: Sequence[int]) -> Setting:
     """Write vectors, queries, and the exact neighbours among the first ``count`` vectors for every count."""
-    images, texts = Spread(real.images), Spread(real.texts)
+    images, texts = SyntheticVectors(real.images), SyntheticVectors(real.texts)
     about = (
         f"from {len(real.images)} photos (local dimension {images.dimension:.1f}, noise x {images.width:.2f}) and "
         f"{len(real.texts)} captions ({texts.dimension:.1f}, x {texts.width:.2f})"
@@ -53,11 +53,11 @@ def make(folder: Path, real: Real, counts: Sequence[int]) -> Setting:
     queries = texts.draw(QUERIES, seed=2)
     np.save(setting.queries, queries, allow_pickle=False)
     best = Neighbours(np.full((QUERIES, _EXACT), -1), np.full((QUERIES, _EXACT), -np.inf))
-    vault = Vault(setting.base)
+    vector_file = VectorFile(setting.base)
     ends = sorted({*counts, *range(_AT_ONCE, max(counts), _AT_ONCE)})
     for start, end in zip([0, *ends], ends, strict=False):
-        index = faiss.IndexFlatIP(vault.width)
-        index.add(vault.read(start, end))
+        index = faiss.IndexFlatIP(vector_file.width)
+        index.add(vector_file.read(start, end))
         scores, rows = index.search(queries, min(_EXACT, end - start))
         best = merge([best, Neighbours(rows + start, scores.astype(np.float64))], _EXACT)
         if end in counts:
@@ -73,7 +73,7 @@ class Running:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.engine, self.folder = engine, folder
 
-    def ask(self, name: str, **arguments: Any) -> dict[str, Any]:
+    def request(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Send one of the requests of `benchmarks.retrieval_run.Server`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None

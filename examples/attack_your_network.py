@@ -67,11 +67,11 @@ def main() -> None:
         for pixels in (1, 10)
         for outcome in run_attack(victim, wrong, attack, images, ids, pixels=pixels, budget=100)
     ]
-    for row in success_curves(outcomes_table(outcomes)):
-        share = row["success"]
+    for point in success_curves(outcomes_table(outcomes)):
+        share = point.success
         print(
-            f"{row['attack']:>9}, {row['pixels']} changed pixels: {share['value']:3.0f} % of {row['n']} pictures "
-            f"(95 % interval {share['low']:.0f} to {share['high']:.0f})"
+            f"{point.attack:>9}, {point.pixels} changed pixels: {share.value:3.0f} % of {point.n} pictures "
+            f"(95 % interval {share.low:.0f} to {share.high:.0f})"
         )
 
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.stages import ModelArtifacts, newest_models
-from mmer_core.stages.evaluating import load_evaluation
 from mmer_core.store import Store, open_store
 
 
@@ -31,8 +31,10 @@ def compare(store: Store, one: ModelArtifacts, other: ModelArtifacts) -> None:
         if a.get(name) != b.get(name):
             print(f"  {name}: {a.get(name)} | {b.get(name)}")
     print("\nmetric (95 % interval):")
-    before, after = (load_evaluation(store.fetch(run.evaluation)).metrics for run in (one, other))
-    for name in before.keys() & after.keys():
+    before, after = (
+        EvaluationRecord.read(store.fetch(run.evaluation) / "metrics.json").metrics for run in (one, other)
+    )
+    for name in [name for name in before if name in after]:
         figures = (
             f"{each.value:.1f} ({each.low:.1f} to {each.high:.1f})" for each in (before[name], after[name])
         )

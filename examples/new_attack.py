@@ -9,10 +9,17 @@ success); batches, budgets and confirmations are `run_attack`'s.
 import numpy as np
 from attack_your_network import MEAN, SIDE, STD, draw, train
 
-from mmer_core.attacks import Attack, Candidates, ClassifierVictim, DominantEmotionFlip, Search, run_attack
+from mmer_core.attacks import (
+    BlackBoxAttack,
+    Candidates,
+    ClassifierVictim,
+    DominantEmotionFlip,
+    Search,
+    run_attack,
+)
 
 
-class WhitePixels(Attack):
+class WhitePixels(BlackBoxAttack):
     """Begins with ``K`` white pixels; every query moves one of them, and keeps the move where the margin falls."""
 
     name = "white-pixels"

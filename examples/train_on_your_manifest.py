@@ -23,8 +23,8 @@ from mmer_core.config import (
     TrainingConfig,
     TrainJob,
 )
+from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.stages import Context
-from mmer_core.store import ArtifactKey
 
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple")
 PLACES = {"left": 16, "middle": 32, "right": 48}
@@ -62,8 +62,8 @@ def main(folder: Path) -> None:
             runtime=runtime,
         )
         made = jobs.train.fn(job)  # `.fn`: as plain Python, without a Prefect server
-        summary = Context(runtime).artifact(ArtifactKey.parse(made.evaluation)).summary
-        print(f"{family}: mean recall {summary['mean_recall']:.1f} %, {made.model}")
+        measured = EvaluationRecord.read(Context(runtime).folder_of(made.evaluation) / "metrics.json")
+        print(f"{family}: mean recall {measured.metrics['mean_recall'].value:.1f} %, {made.model}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -10,7 +11,7 @@ from cyclopts import App, Parameter
 from flows.output import say, say_json, say_text
 from flows.parameters import Runtime, at_least
 from flows.terminal import say_table
-from mmer_core.config import Place, RuntimeConfig
+from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
 from mmer_core.stages import Context
@@ -62,7 +63,7 @@ def show(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
 
 
 @app.command
-def fetch(key: Key, to: Place | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
+def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Fetch an artifact's files, checked against their digests, and print the folder.
 
     Parameters

@@ -10,7 +10,7 @@ from PIL import Image
 from flows.output import say, say_json
 from flows.parameters import Flat, Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import Place, RuntimeConfig, SearchConfig
+from mmer_core.config import RuntimeConfig, SearchConfig
 from mmer_core.errors import DatasetError
 from mmer_core.files import write_whole
 from mmer_core.prediction import (
@@ -29,12 +29,12 @@ Row = tuple[PhotoAttack, Path, Path]
 
 
 def attack(
-    photo: Place,
+    photo: Path,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     model: str | None = None,
-    out: Place = Path("attacked"),
+    out: Path = Path("attacked"),
     map_stride: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     search: Annotated[SearchConfig, Flat] = SearchConfig(),

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from flows.configurations import configuration_source
 from flows.job_table import COMMANDS, JOBS, Job, load
-from flows.parameters import FLAT_FIELDS, Flat, flatten
+from flows.parameters import FLAT_FIELDS, Flat, flatten, refuse_empty_paths
 from flows.terminal import progress_bars
 from mmer_core import __version__, log
 from mmer_core.errors import ConfigError
@@ -84,7 +84,8 @@ def run(tokens: Sequence[str]) -> None:
         MmerError: The command failed.
     """
     logs.start()
-    rest, app.config = configuration_source(list(tokens))
+    rest, sources = configuration_source(list(tokens))
+    app.config = [*sources, refuse_empty_paths]
     try:
         app(rest, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -95,7 +96,7 @@ def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
         return flow(job)
-    if log.wanted():
+    if log.requested_format():
         return flow.fn(job)
     with progress_bars():
         return flow.fn(job)

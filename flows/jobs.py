@@ -9,53 +9,56 @@ from typing import NamedTuple
 
 from prefect import flow
 
+from mmer_core import stages
 from mmer_core.config import (
     EncoderConfig,
     EvaluateJob,
     Family,
     FinetuneJob,
+    IndexConfig,
     IndexJob,
     IngestConfig,
     IngestJob,
-    ModelConfig,
     ModelJob,
     PipelineJob,
     ReportJob,
     RobustnessJob,
     RuntimeConfig,
     SeedsJob,
-    TrainingConfig,
     TrainJob,
     UpdateIndexJob,
 )
-from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.stages import (
+    ATTACKING,
+    CAPTIONING,
+    ENCODING,
+    INDEXING,
+    INDEXING_PART,
     Context,
     ModelArtifacts,
     ReportInput,
-    caption_shards,
+    Sharded,
     check_encoders,
     check_ids,
     check_splits,
     find_index,
     find_model,
-    index_config,
-    index_shards,
+    holds,
+    index_arguments,
     newest_models,
-    plan_attack,
     plan_evaluation,
-    plan_features,
     read_ids,
+    tell_notes,
     transfer_pairs,
     worth_compacting,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
-from tasks import stages
 from tasks.engines import check_engine
-from tasks.progress import progress_for
-from tasks.running import call, call_flow, fan_out
+from tasks.running import call_flow
+from tasks.stages import make, make_each, make_sharded
 
 
 class Ingested(NamedTuple):
@@ -81,8 +84,9 @@ class Trained(NamedTuple):
 def ingest(job: IngestJob) -> Ingested:
     """Prepare one dataset: raw files to arrays, CSV, a quarantine report and a dataset card."""
     captions = _caption(job.runtime, job.dataset)
-    prepared = call(stages.ingest, job.runtime, job.dataset, captions)
-    card = call(stages.dataset_card, job.runtime, job.card, prepared)
+    prepared = make(stages.ingest, job.runtime, job.dataset, captions)
+    tell_notes(Context(job.runtime), prepared)
+    card = make(stages.dataset_card, job.runtime, job.card, prepared)
     return Ingested(str(prepared), str(card))
 
 
@@ -90,9 +94,9 @@ def ingest(job: IngestJob) -> Ingested:
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate, and write the model's card."""
     prepared, features = prepare(job)
-    model = call(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
-    evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
-    call(stages.model_card, job.runtime, prepared, model, evaluation)
+    model = _train(job, prepared, features)
+    evaluation = make(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
+    make(stages.model_card, job.runtime, prepared, model, evaluation)
     return Trained(str(prepared), str(features), str(model), str(evaluation))
 
 
@@ -100,23 +104,14 @@ def train(job: TrainJob) -> Trained:
 def seeds(job: SeedsJob) -> list[Trained]:
     """Prepare and encode once, then train and evaluate with every seed."""
     prepared, features = prepare(job)
-    trainings = [
-        job.training.model_copy(update={"seed": seed})
-        for seed in range(job.training.seed, job.training.seed + job.seeds)
-    ]
-    models = fan_out(
-        stages.train,
-        trainings,
-        lambda runtime, training: (runtime, job.model, training, job.encoders, prepared, features),
-        job.runtime,
-        progress_for("seeds"),
-    )
-    evaluations = fan_out(
+    models = _train_each(job, prepared, features)
+    given = {"config": job.evaluation, "prepared": prepared, "features": features}
+    evaluations = make_each(
         stages.evaluate,
         models,
-        lambda runtime, model: (runtime, job.evaluation, prepared, features, model),
+        lambda model: {**given, "model": model},
         job.runtime,
-        progress_for("evaluate"),
+        "evaluate",
     )
     return [
         Trained(str(prepared), str(features), str(model), str(evaluation))
@@ -127,7 +122,7 @@ def seeds(job: SeedsJob) -> list[Trained]:
 @flow(name="index")
 def index(job: IndexJob) -> str:
     """Build the FAISS index of a split, in shards that run in parallel."""
-    return str(_build(job.runtime, call(stages.plan_index, job.runtime, job.index, *_model(job))))
+    return str(_index(job.runtime, job.index, *_model(job)))
 
 
 @flow(name="update-index")
@@ -140,11 +135,13 @@ def update_index(job: UpdateIndexJob) -> str:
     check_ids(base, delete)
     added = _index_to_add(job, base) if job.adds else None
     key = base.key
-    if added or delete or job.compact != "yes":
-        key = call(stages.update_index, job.runtime, base.key, added, delete)
-    if job.compact == "no" or not worth_compacting(context.artifact(key), always=job.compact == "yes"):
+    asked_before = bool(added) and not delete and holds(base, added)
+    if (added or delete or job.compact != "yes") and not asked_before:
+        key = make(stages.update_index, job.runtime, *index_arguments(base), base.key, added, delete)
+    updated = context.artifact(key)
+    if job.compact == "no" or not worth_compacting(updated, always=job.compact == "yes"):
         return str(key)
-    return str(_build(job.runtime, call(stages.plan_compaction, job.runtime, key)))
+    return str(_index(job.runtime, *index_arguments(updated), key))
 
 
 def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
@@ -157,36 +154,29 @@ def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
     prepared = plan.prepared or _ingest(job.runtime, plan.dataset)
     check_splits(context, prepared, [] if job.split == "all" else [job.split])
     features = _encode(job.runtime, plan.encoders, prepared, None if job.split == "all" else {job.split})
-    config = index_config(base).model_copy(update={"split": job.split})
-    planned = call(stages.plan_index, job.runtime, config, prepared, features, plan.model)
-    return _build(job.runtime, planned, part=True)
+    config, *_ = index_arguments(base)
+    config = config.model_copy(update={"split": job.split})
+    return _index(job.runtime, config, prepared, features, plan.model, work=INDEXING_PART)
 
 
-def _build(runtime: RuntimeConfig, plan: ArtifactKey, *, part: bool = False) -> ArtifactKey:
-    """Fill a planned index in shards, and join them."""
-    shards = index_shards(Context(runtime), plan)
-    keys = fan_out(
-        stages.index_shard,
-        shards,
-        lambda runtime, shard: (runtime, plan, shard),
-        runtime,
-        progress_for("index"),
-    )
-    return call(stages.merge_index, runtime, plan, list(zip(shards, keys, strict=True)), part)
+def _index(
+    runtime: RuntimeConfig,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    index: ArtifactKey | None = None,
+    work: Sharded[...] = INDEXING,
+) -> ArtifactKey:
+    """The index of a split, or of what is left of another index."""
+    plan = make(stages.plan_index, runtime, config, prepared, features, model, index)
+    return make_sharded(work, runtime, config, prepared, features, model, plan, index)
 
 
 @flow(name="robustness")
 def robustness(job: RobustnessJob) -> str:
     """Attack a model, in shards that run in parallel."""
-    prepared, features, model = _model(job)
-    done = fan_out(
-        stages.attack_shard,
-        plan_attack(Context(job.runtime), job.attack, prepared),
-        lambda runtime, shard: (runtime, job.attack, prepared, features, model, shard),
-        job.runtime,
-        progress_for("attack"),
-    )
-    return str(call(stages.merge_robustness, job.runtime, job.attack, model, done))
+    return str(make_sharded(ATTACKING, job.runtime, job.attack, *_model(job)))
 
 
 @flow(name="finetune")
@@ -196,7 +186,7 @@ def finetune(job: FinetuneJob) -> str:
     check_encoders(context, job.encoders)
     prepared = _prepared(job)
     check_splits(context, prepared, ["train", "val"])
-    return str(call(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
+    return str(make(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
 
 
 @flow(name="evaluate")
@@ -212,7 +202,7 @@ def _evaluate_trained(job: EvaluateJob) -> str:
     prepared = plan.prepared or _ingest(job.runtime, plan.dataset)
     check_splits(context, prepared, [split])
     features = plan.features(prepared) or _encode(job.runtime, plan.encoders, prepared, {split})
-    return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, plan.model))
+    return str(make(stages.evaluate, job.runtime, job.evaluation, prepared, features, plan.model))
 
 
 def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
@@ -221,9 +211,8 @@ def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
     prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, [split])
     features = _encode(job.runtime, encoders, prepared, {"val", split})  # val calibrates emotions
-    untrained = ModelConfig(family="zero-shot", prompts=job.prompts)
-    model = call(stages.train, job.runtime, untrained, TrainingConfig(), encoders, prepared, features)
-    return str(call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model))
+    model = make(stages.zero_shot, job.runtime, job.prompts, encoders, prepared, features)
+    return str(make(stages.evaluate, job.runtime, job.evaluation, prepared, features, model))
 
 
 @flow(name="report")
@@ -232,7 +221,7 @@ def report(job: ReportJob) -> str:
     context = Context(job.runtime)
     inputs = group_by_dataset(context, newest_models(context.store, job.models))
     inputs = [replace(entry, transfers=_transfers(job.runtime, entry.models)) for entry in inputs]
-    return str(call(stages.report, job.runtime, job.report, inputs, job))
+    return str(make(stages.report, job.runtime, job.report, inputs, job))
 
 
 @flow(name="pipeline")
@@ -246,7 +235,7 @@ def pipeline(config: PipelineJob) -> str:
         models = [_measure(config, name, ingested.prepared, family) for family in config.families]
         transfers = _transfers(config.runtime, models)
         inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers))
-    return str(call(stages.report, config.runtime, config.report, inputs, config))
+    return str(make(stages.report, config.runtime, config.report, inputs, config))
 
 
 def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> ModelArtifacts:
@@ -277,25 +266,17 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> M
 def _transfers(runtime: RuntimeConfig, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
     """The successes on every attacked model, shown to the others that were attacked alike."""
     pairs = transfer_pairs(Context(runtime), models)
-    return [call(stages.transfer, runtime, source, target) for source, target in pairs]
+    return [make(stages.transfer, runtime, source, target) for source, target in pairs]
 
 
 def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | None:
     """Captions for people whom nothing else describes, where there are any and a captioner is given."""
     if dataset.captioner is None:
         return None
-    plan = call(stages.plan_captions, runtime, dataset)
-    shards = caption_shards(Context(runtime), dataset, plan)
-    if not shards:
+    plan = make(stages.plan_captions, runtime, dataset)
+    if not Context(runtime).artifact(plan).summary["photos"]:
         return None
-    keys = fan_out(
-        stages.caption_shard,
-        shards,
-        lambda runtime, shard: (runtime, dataset, plan, shard),
-        runtime,
-        progress_for("caption"),
-    )
-    return call(stages.merge_captions, runtime, plan, list(zip(shards, keys, strict=True)))
+    return make_sharded(CAPTIONING, runtime, dataset, plan)
 
 
 def prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
@@ -306,6 +287,27 @@ def prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
     prepared = _prepared(job)
     check_splits(context, prepared, sorted(job.splits()))
     return prepared, _encode(job.runtime, job.encoders, prepared)
+
+
+def _train_each(job: SeedsJob, prepared: ArtifactKey, features: ArtifactKey) -> list[ArtifactKey]:
+    """A model of every seed; the family zero-shot draws nothing, so all of its models are one."""
+    if job.model.family == "zero-shot":
+        return [_train(job, prepared, features)] * job.seeds
+    given = {"model": job.model, "encoders": job.encoders, "prepared": prepared, "features": features}
+    first = job.training.seed
+    return make_each(
+        stages.train,
+        [job.training.model_copy(update={"seed": seed}) for seed in range(first, first + job.seeds)],
+        lambda training: {**given, "training": training},
+        job.runtime,
+        "seeds",
+    )
+
+
+def _train(job: TrainJob, prepared: ArtifactKey, features: ArtifactKey) -> ArtifactKey:
+    if job.model.family == "zero-shot":
+        return make(stages.zero_shot, job.runtime, job.model.prompts, job.encoders, prepared, features)
+    return make(stages.train, job.runtime, job.model, job.training, job.encoders, prepared, features)
 
 
 def _model(job: ModelJob) -> tuple[ArtifactKey, ArtifactKey, ArtifactKey]:
@@ -333,16 +335,6 @@ def _encode(
     runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey, splits: set[str] | None = None
 ) -> ArtifactKey:
     """Features of some splits, of all when None."""
-    shards = [
-        shard
-        for shard in plan_features(Context(runtime), encoders, prepared)
-        if splits is None or shard.split in splits
-    ]
-    keys = fan_out(
-        stages.encode_shard,
-        shards,
-        lambda runtime, shard: (runtime, encoders, prepared, shard),
-        runtime,
-        progress_for("encode"),
-    )
-    return call(stages.merge_features, runtime, encoders, prepared, list(zip(shards, keys, strict=True)))
+    there = Prepared.open(Context(runtime).folder(prepared)).card.splits
+    wanted = [name for name in there if splits is None or name in splits]
+    return make_sharded(ENCODING, runtime, encoders, prepared, wanted)

@@ -1,5 +1,6 @@
 """`mmer card` and `mmer export`: the card of a trained model, and the model as ONNX."""
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -7,7 +8,7 @@ from cyclopts import Parameter
 from flows.output import say, say_text
 from flows.parameters import Runtime
 from flows.terminal import progress_bars
-from mmer_core.config import Place, RuntimeConfig
+from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.exporting import export_model
 from mmer_core.files import write_whole
@@ -19,7 +20,7 @@ from tasks.progress import progress_for
 Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it; `model` for the newest.")]
 
 
-def card(model: Model = "model", *, to: Place | None = None, runtime: Runtime = RuntimeConfig()) -> None:
+def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = RuntimeConfig()) -> None:
     """Print a model's card: its data, figures, use and limits, configuration, and the licence of its weights.
 
     Parameters
@@ -43,7 +44,7 @@ def card(model: Model = "model", *, to: Place | None = None, runtime: Runtime = 
     say(to)
 
 
-def export(model: Model = "model", *, to: Place, runtime: Runtime = RuntimeConfig()) -> None:
+def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig()) -> None:
     """Write a trained model as ONNX files with a description, checked against the model.
 
     Parameters

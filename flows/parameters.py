@@ -1,12 +1,15 @@
-"""Parameters of commands: numbers within a range, and configurations whose fields need no prefix."""
+"""Parameters of commands: configurations whose fields need no prefix, paths, and numbers within a range."""
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
-from cyclopts import Parameter
+from cyclopts import App, ArgumentCollection, Parameter
 
 from mmer_core.config import Config, RuntimeConfig
+from mmer_core.errors import ConfigError
+from mmer_core.paths import given
 
 Flat = Parameter(name="*")
 """The fields of a configuration as flags without its name before them."""
@@ -17,12 +20,26 @@ Runtime = Annotated[RuntimeConfig, Flat]
 def flatten(job: type[Config]) -> None:
     """Let a job's command take --root and --store rather than --dataset.root and --runtime.store."""
     for name in FLAT_FIELDS:
-        # cyclopts reads here what else stands in a field's annotation.
+        # Here cyclopts finds what was annotated beside a field's type.
         if (field := job.model_fields.get(name)) and Flat not in field.metadata:
             field.metadata.append(Flat)
 
 
 FLAT_FIELDS = ("dataset", "runtime")
+
+
+def refuse_empty_paths(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """A source of values for cyclopts that adds none. Raises `ConfigError` for a path that is empty."""
+    for argument in arguments:
+        for token in argument.tokens if _holds_paths(argument.hint) else ():
+            try:
+                given(token.value)
+            except ValueError as error:
+                raise ConfigError(f"{argument.name} {token.value!r}: {error}") from None
+
+
+def _holds_paths(hint: Any) -> bool:
+    return hint is Path or any(map(_holds_paths, get_args(hint)))
 
 
 def at_least(low: float, most: float = math.inf) -> Callable[[Any, Any], None]:

@@ -1,24 +1,26 @@
 """The poisoning experiment as a flow: every training set is a subflow of its own."""
 
 from collections.abc import Sequence
-from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prefect import flow
 from pydantic import Field
 
 from flows.jobs import prepare
+from mmer_core import stages
 from mmer_core.config import Family, PoisonJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
 from mmer_core.stages.poison.concept import Concept, choose_concept
-from mmer_core.stages.poison.detecting import detectable
-from mmer_core.stages.poison.planning import Arm, CraftShard, plan_arms, plan_crafting
+from mmer_core.stages.poison.detecting import detect_poisons, detectable
+from mmer_core.stages.poison.judging import encode_triggered, judge_poisons
+from mmer_core.stages.poison.making import POISONING
+from mmer_core.stages.poison.merging import merge_poisoning
+from mmer_core.stages.poison.planning import Arm, CraftShard, plan_arms
 from mmer_core.store import ArtifactKey
-from tasks import poison as tasks
-from tasks import stages
 from tasks.progress import progress_for
-from tasks.running import call, fan_out, fan_out_flows
+from tasks.running import fan_out_flows
+from tasks.stages import make, make_each, make_sharded
 
 
 class ArmJob(PoisonJob):
@@ -28,7 +30,6 @@ class ArmJob(PoisonJob):
     triggered: str = Field(description="Key of the features of the evaluated images with the trigger.")
     concept: Concept = Field(description="What the poisons should make a model see.")
     arm: Arm = Field(description="Attack, number of poisons and seed.")
-    crafted: tuple[tuple[CraftShard, str], ...] = Field((), description="Crafted poisons, with their keys.")
 
 
 class Outcome(NamedTuple):
@@ -47,40 +48,21 @@ def poison(job: PoisonJob) -> str:
     split = job.evaluation.split
     dataset = Prepared.open(Context(job.runtime).folder(prepared))
     concept = choose_concept(job.poison, dataset, split)
-    triggered = call(tasks.encode_triggered, job.runtime, job.poison, job.encoders, prepared, split)
+    triggered = make(encode_triggered, job.runtime, job.poison, job.encoders, prepared, split)
     fields = dict(job) | {"prepared": str(prepared), "features": str(features), "triggered": str(triggered)}
-    planned = plan_arms(job.poison, job.training.seed)
-    shards = {arm: plan_crafting(arm, job.poison, dataset, split, concept) for arm in planned}
-    crafted = _craft(job, prepared, list(dict.fromkeys(chain.from_iterable(shards.values()))))
-    arms = [
-        ArmJob(
-            **fields,
-            concept=concept,
-            arm=arm,
-            crafted=tuple((shard, crafted[shard]) for shard in shards[arm]),
-        )
-        for arm in planned
-    ]
+    arms = [ArmJob(**fields, concept=concept, arm=arm) for arm in plan_arms(job.poison, job.training.seed)]
+    _craft(arms)
     done = fan_out_flows(poison_arm, arms, job.runtime, progress_for("poison"))
     outcomes = [one for of_arm in done for one in of_arm]
-    return str(
-        call(
-            tasks.merge_poisoning,
-            job.runtime,
-            job.poison,
-            concept,
-            prepared,
-            split,
-            [(one.detector, ArtifactKey.parse(one.outcome), _key(one.poison)) for one in outcomes],
-            [ArtifactKey.parse(one.detection) for one in outcomes if one.detection],
-        )
-    )
+    found = [(one.detector, ArtifactKey.parse(one.outcome), _key(one.poison)) for one in outcomes]
+    detections = [ArtifactKey.parse(one.detection) for one in outcomes if one.detection]
+    return str(make(merge_poisoning, job.runtime, job.poison, concept, prepared, split, found, detections))
 
 
 @flow(name="poison arm", flow_run_name="{job.arm}")
 def poison_arm(job: ArmJob) -> list[Outcome]:
     """One training set: craft, poison, train every family, judge; then detect, filter, and train once more."""
-    poisons = _poisons(job) if job.arm.count else None
+    poisons = make_sharded(POISONING, job.runtime, **_making(job)) if job.arm.count else None
     outcomes = []
     for family in job.families:
         model, outcome = _trained(job, family, poisons)
@@ -93,22 +75,35 @@ def poison_arm(job: ArmJob) -> list[Outcome]:
     return outcomes
 
 
-def _craft(job: PoisonJob, prepared: ArtifactKey, shards: Sequence[CraftShard]) -> dict[CraftShard, str]:
-    """The key of every shard's poisons."""
-    keys = fan_out(
-        tasks.craft_shard,
+def _craft(arms: Sequence[ArmJob]) -> None:
+    """Craft all poisons, several at a time: arms share shards, and each then finds its own."""
+    job, context = arms[0], Context(arms[0].runtime)
+    shards: dict[CraftShard, None] = {}
+    for arm in arms:
+        given = {"context": context, **_making(arm)}
+        plan = POISONING.planned(given)
+        if plan and not POISONING.found(given, plan):
+            shards |= dict.fromkeys(plan)
+    make_each(
+        POISONING.work,
         shards,
-        lambda runtime, shard: (runtime, job.poison, job.encoders, prepared, job.evaluation.split, shard),
+        lambda shard: {**_making(job), "shard": shard},
         job.runtime,
-        progress_for("craft"),
+        POISONING.label,
     )
-    return {shard: str(key) for shard, key in zip(shards, keys, strict=True)}
 
 
-def _poisons(job: ArmJob) -> ArtifactKey:
-    pairs = [(shard, ArtifactKey.parse(key)) for shard, key in job.crafted]
-    keys = _prepared(job), ArtifactKey.parse(job.features)
-    return call(tasks.make_poisons, job.runtime, job.poison, job.encoders, *keys, job.concept, job.arm, pairs)
+def _making(job: ArmJob) -> dict[str, Any]:
+    """What the poisons of an arm are made from."""
+    return {
+        "config": job.poison,
+        "encoders": job.encoders,
+        "prepared": _prepared(job),
+        "features": ArtifactKey.parse(job.features),
+        "split": job.evaluation.split,
+        "concept": job.concept,
+        "arm": job.arm,
+    }
 
 
 def _trained(
@@ -118,31 +113,20 @@ def _trained(
     prepared, features = _prepared(job), ArtifactKey.parse(job.features)
     config = job.model.model_copy(update={"family": family})
     training = job.training.model_copy(update={"seed": job.arm.seed})
-    model = call(
+    model = make(
         stages.train, job.runtime, config, training, job.encoders, prepared, features, poisons, flags
     )
-    evaluation = call(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
-    inputs = {
-        "prepared": prepared,
-        "features": features,
-        "triggered": ArtifactKey.parse(job.triggered),
-        "model": model,
-        "evaluation": evaluation,
-    }
-    split = job.evaluation.split
-    return model, call(tasks.judge_poisons, job.runtime, job.poison, job.concept, job.arm, inputs, split)
+    evaluation = make(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
+    triggered, split = ArtifactKey.parse(job.triggered), job.evaluation.split
+    inputs = (prepared, features, triggered, model, evaluation)
+    return model, make(judge_poisons, job.runtime, job.poison, job.concept, job.arm, split, *inputs)
 
 
 def _filtered(
     job: ArmJob, family: Family, poisons: ArtifactKey, model: ArtifactKey, detector: str
 ) -> Outcome:
-    inputs = {
-        "prepared": _prepared(job),
-        "features": ArtifactKey.parse(job.features),
-        "poison": poisons,
-        "model": model,
-    }
-    flags = call(tasks.detect, job.runtime, job.poison, job.concept, job.arm, detector, inputs)
+    inputs = (_prepared(job), ArtifactKey.parse(job.features), poisons, model)
+    flags = make(detect_poisons, job.runtime, job.poison, job.concept, job.arm, detector, *inputs)
     _, outcome = _trained(job, family, poisons, flags)
     return Outcome(detector, str(outcome), str(poisons), str(flags))
 

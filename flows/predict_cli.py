@@ -1,6 +1,7 @@
 """`mmer predict`: predict the emotions of people in photos."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -8,7 +9,7 @@ from cyclopts import Parameter
 from flows.output import say, say_json
 from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import Place, RuntimeConfig
+from mmer_core.config import RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.prediction import (
     PersonDetector,
@@ -29,14 +30,14 @@ _NAMED = 5
 
 
 def predict(
-    photo: Place,
+    photo: Path,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
     detector: str | None = None,
     detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
     model: str | None = None,
-    out: Place | None = None,
+    out: Path | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from flows.output import say, say_json
 from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
-from mmer_core.config import Place, RuntimeConfig
+from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import read_photo
 from mmer_core.querying import (
@@ -20,8 +20,8 @@ from mmer_core.querying import (
     PreparedPictures,
     Query,
     Searcher,
-    ask_all,
     read_queries,
+    search_all,
 )
 from mmer_core.querying.search_page import render_search
 from mmer_core.querying.searcher import checked_target
@@ -36,9 +36,9 @@ Interval = tuple[float, float] | None
 def search(
     text: str | None = None,
     *,
-    image: Place | None = None,
+    image: Path | None = None,
     id: str | None = None,
-    queries: Place | None = None,
+    queries: Path | None = None,
     target: str = "image",
     k: Annotated[int, Parameter(validator=at_least(1))] = 10,
     split: list[str] | None = None,
@@ -48,8 +48,8 @@ def search(
     dominance: Interval = None,
     index: str = "index",
     json_output: Annotated[bool, Parameter(name="--json")] = False,
-    html: Place | None = None,
-    images: Place | None = None,
+    html: Path | None = None,
+    images: Path | None = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.
@@ -108,7 +108,7 @@ def search(
             hits = searcher.search(searcher.vector_of(listed[0]), wanted, k, only)
             answers = [Answer(listed[0], tuple(hits[0]))]
         else:
-            answers = ask_all(searcher, listed, wanted, k, only, progress_for("search"))
+            answers = search_all(searcher, listed, wanted, k, only, progress_for("search"))
     if html is not None and pictures is not None:
         write_page(render_search(answers, pictures, searcher.key, wanted), html)
         say(html)

@@ -12,7 +12,7 @@ from PIL import Image
 from flows.output import say
 from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars
-from mmer_core.config import Place, RuntimeConfig
+from mmer_core.config import RuntimeConfig
 from mmer_core.querying import PhotoRoot, PreparedPictures, Searcher
 from mmer_core.serving import IndexSnapshot, Service, listen
 from mmer_core.serving import serve as run
@@ -22,7 +22,7 @@ from mmer_core.stages import Context
 def serve(
     *,
     index: str = "index",
-    images: Place | None = None,
+    images: Path | None = None,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=at_least(0, 65535))] = 8008,
     allow_host: tuple[str, ...] = (),

@@ -6,15 +6,15 @@ from prefect import flow
 from pydantic import Field
 
 from flows.terminal import say_table
+from mmer_core import stages
 from mmer_core.attacks.record import CurvesSummary
-from mmer_core.config import Config, RuntimeConfig
+from mmer_core.config import Config, Runtime, RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.stages import Context, newest_models, report_inputs, transfer_pairs
 from mmer_core.store import ArtifactKey
 from mmer_core.training.record import ModelSummary
-from tasks import stages
-from tasks.running import call
+from tasks.stages import make
 
 
 class TransferJob(Config):
@@ -23,7 +23,7 @@ class TransferJob(Config):
     models: tuple[str, ...] = Field(
         (), description="Keys of attacked models; the newest of every dataset and family when empty."
     )
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 @flow(name="transfer")
@@ -36,7 +36,7 @@ def transfer(job: TransferJob) -> list[str]:
         raise ConfigError(
             "no two models of one dataset were attacked with the same criterion; run mmer robustness on each first"
         )
-    return [str(call(stages.transfer, job.runtime, source, target)) for source, target in pairs]
+    return [str(make(stages.transfer, job.runtime, source, target)) for source, target in pairs]
 
 
 def print_transfer(context: Context, keys: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
-"""What every configuration is."""
+"""The base class of all configurations."""
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -8,7 +9,7 @@ Split = Literal["train", "val", "test"]
 
 
 def _number(schema: dict[str, Any]) -> None:
-    """Say in which order forms show the fields: PostgreSQL does not keep that of a schema."""
+    """Number the fields, so that forms show them in order: PostgreSQL does not keep the order of a schema."""
     for position, field in enumerate(schema.get("properties", {}).values()):
         field["position"] = position
 
@@ -17,3 +18,14 @@ class Config(BaseModel):
     """Base of all configurations: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, json_schema_extra=_number)
+
+
+@dataclass(frozen=True)
+class NotInKey:
+    """Marks a field, as in ``Annotated[int, SPEED]``, that is not part of an artifact's key; all others are."""
+
+    reason: str
+
+
+SPEED = NotInKey("it says how fast, where, or in which pieces, and changes nothing in what comes out")
+BY_CONTENT = NotInKey("it says where something is; the key holds the content instead")

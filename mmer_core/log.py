@@ -33,7 +33,7 @@ def event(message: str, *, level: int = logging.INFO, **fields: Any) -> None:
         _logger.log(level, "%s", one_line(message), extra={"mmer": {**_identity(), **fields}})
 
 
-def wanted() -> str | None:
+def requested_format() -> str | None:
     """The format in ``MMER_LOG``, ``json`` or ``text``; None if unset.
 
     Raises:
@@ -46,13 +46,13 @@ def wanted() -> str | None:
 
 
 def start(identity: Callable[[], Mapping[str, str]]) -> None:
-    """Print events to standard error in the `wanted` format, with the ids of the run in every record.
+    """Print events to standard error in the `requested_format`, with the ids of the run in every record.
 
     Without a format, only warnings are printed, as sentences. A run without a server gets its id here, and passes it on
     to the processes that it starts.
     """
     global _identity
-    form = wanted()
+    form = requested_format()
     _identity = identity
     if any(isinstance(handler, _Handler) for handler in _logger.handlers):
         return
@@ -70,7 +70,7 @@ def start(identity: Callable[[], Mapping[str, str]]) -> None:
 
 def formatter() -> logging.Formatter:
     """The formatter of the format in ``MMER_LOG``; text if unset."""
-    return _Json() if wanted() == "json" else _Text()
+    return _Json() if requested_format() == "json" else _Text()
 
 
 def own_run() -> str:

@@ -82,6 +82,11 @@ class Registry(Mapping[str, type[N]], Generic[N]):
     def __len__(self) -> int:
         return len(self._found)
 
+    @property
+    def listed(self) -> str:
+        """Every name with its summary, in a sentence."""
+        return "; ".join(f"{name!r}: {entry.summary}" for name, entry in self.items()) + "."
+
     def make(self, name: str, **options: Any) -> N:
         """The one of that name with these options.
 
@@ -169,8 +174,7 @@ def _choice(field: FieldInfo, registry: Registry[Any]) -> FieldInfo:
     names: Any = Literal[tuple(registry)]
     kinds: dict[Any, Any] = {str: names, str | None: names | None, tuple[str, ...]: tuple[names, ...]}
     choice.annotation = kinds[field.annotation]
-    each = "; ".join(f"{name!r}: {entry.summary}" for name, entry in registry.items())
-    choice.description = f"{field.description} {each}."
+    choice.description = f"{field.description} {registry.listed}"
     return choice
 
 

@@ -1,10 +1,8 @@
 """Paths as people give them, to a command or in a configuration."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter, Token
 from pydantic import BeforeValidator
 
 
@@ -15,9 +13,5 @@ def given(value: Any) -> Any:
     return value
 
 
-def _converted(kind: Any, tokens: Sequence[Token]) -> Path:
-    return Path(given(tokens[0].value))
-
-
-Place = Annotated[Path, BeforeValidator(given), Parameter(converter=_converted)]
+Place = Annotated[Path, BeforeValidator(given)]
 """A path that is not empty."""

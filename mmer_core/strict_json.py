@@ -57,7 +57,7 @@ TWICE = _Twice()
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise ValueError(f"the name {_repeated(pairs)[0]!r} occurs twice in one object: keep one")
+        raise ValueError(f"the name {_repeated(pairs)[0]!r} stands twice in one object: keep one")
     return fields
 
 

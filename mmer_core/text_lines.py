@@ -63,6 +63,11 @@ def decoded(content: bytes) -> Text:
     return Text(lines, damaged)
 
 
+def single_line(text: str) -> str:
+    """Collapse white space to single blanks and strip: the form in which encoders read texts."""
+    return " ".join(text.split())
+
+
 def _split(text: str) -> list[str]:
     # str.splitlines would also split at U+2028, form feeds and other characters that occur in captions.
     return list(io.StringIO(text, newline="\n" if "\n" in text else "\r"))

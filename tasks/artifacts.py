@@ -4,24 +4,33 @@ The UI reads notes, descriptions and the cells of tables as Markdown.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 
+from mmer_core.attacks.record import CurvesSummary
 from mmer_core.escaping import for_code, for_markdown
+from mmer_core.stages.dataset_card import SHEET_FILE
+from mmer_core.stages.indexing import index_rows
+from mmer_core.stages.model_card import CARD_FILE
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
+from mmer_core.taxonomy import SPLITS
 
 _LONG = 200  # letters of a figure that is cut
 
 
+def leave(artifact: Artifact) -> None:
+    """What artifacts of this kind leave in the UI, see `_LEFT`."""
+    if _in_run() and (of_kind := _LEFT.get(artifact.key.kind)):
+        of_kind(artifact)
+
+
 def leave_summary(artifact: Artifact, title: str) -> None:
     """A markdown note: what was made, under which key, how to fetch it, and its figures."""
-    if not _in_run():
-        return
     figures = {name: _told(value) for name, value in artifact.summary.items() if name != "version"}
     rows = "".join(f"| {_cell(_words(name))} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
@@ -55,8 +64,6 @@ def _fetching(artifact: Artifact) -> str:
 
 def leave_lineage(artifact: Artifact) -> None:
     """A markdown note of what an artifact was made from, as a picture (the UI draws no Mermaid) and as a tree."""
-    if not _in_run():
-        return
     ancestry = Ancestry.of(artifact.store, artifact.key)
     picture = _address("image/svg+xml", ancestry.svg().encode())
     create_markdown_artifact(
@@ -69,13 +76,12 @@ def leave_lineage(artifact: Artifact) -> None:
 
 def leave_note(artifact: Artifact, title: str, markdown: str) -> None:
     """A markdown note that was written for the artifact itself."""
-    if _in_run():
-        create_markdown_artifact(markdown, key=str(artifact.key.kind), description=for_markdown(title))
+    create_markdown_artifact(markdown, key=str(artifact.key.kind), description=for_markdown(title))
 
 
 def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A table, one row a record."""
-    if _in_run() and rows:
+    if rows:
         table = [{_shown(_words(name)): _shown(value) for name, value in row.items()} for row in rows]
         create_table_artifact(table, key=f"{kind}-table", description=for_markdown(title))
 
@@ -85,7 +91,7 @@ def leave_picture(kind: str, title: str, path: Path) -> None:
 
     As Markdown: on the page of an image artifact its address, which here is all of it, runs over everything else.
     """
-    if _in_run() and path.is_file():
+    if path.is_file():
         picture = f"![{for_markdown(title)}]({_address('image/jpeg', path.read_bytes())})\n"
         create_markdown_artifact(picture, key=kind, description=for_markdown(title))
 
@@ -129,3 +135,83 @@ def _shown(value: Any) -> Any:
     if value is None:
         return "–"
     return value if isinstance(value, bool | int | float) else for_markdown(value)
+
+
+def _prepared(artifact: Artifact) -> None:
+    leave_summary(artifact, f"Prepared {artifact.summary['name']}")
+
+
+def _dataset_card(artifact: Artifact) -> None:
+    figures = artifact.summary
+    leave_summary(artifact, f"Dataset card of {figures['name']}")
+    counts = {name: figures["counts"][name] for name in SPLITS if name in figures["counts"]}
+    leave_table(
+        "dataset",
+        "Samples and texts by split",
+        [{"split": name, "samples": n, "texts": figures["texts"][name]} for name, n in counts.items()],
+    )
+    out = [*figures["quarantined"].items(), *((f"leak, {kind}", n) for kind, n in figures["leaks"].items())]
+    leave_table("quarantine", "Left out, and in two splits", [{"reason": why, "count": n} for why, n in out])
+    leave_picture("dataset-samples", f"Samples of {figures['name']}", artifact.folder / SHEET_FILE)
+    leave_lineage(artifact)
+
+
+def _model(artifact: Artifact) -> None:
+    leave_summary(
+        artifact, f"{artifact.summary['family'].capitalize()} model of {artifact.summary['dataset']}"
+    )
+
+
+def _evaluation(artifact: Artifact) -> None:
+    leave_summary(artifact, f"{artifact.summary['family'].capitalize()} model on {artifact.summary['split']}")
+
+
+def _model_card(artifact: Artifact) -> None:
+    title = f"{artifact.summary['family'].capitalize()} model's card"
+    leave_note(artifact, title, (artifact.folder / CARD_FILE).read_text("utf-8"))
+    leave_lineage(artifact)
+
+
+def _index(artifact: Artifact) -> None:
+    leave_summary(artifact, f"FAISS index, version {artifact.summary.get('version', 1)}")
+    leave_table("index", "What searches find, and how fast", index_rows(artifact.summary))
+
+
+def _report(artifact: Artifact) -> None:
+    leave_summary(artifact, "Report")
+    leave_lineage(artifact)
+
+
+def _poisoning(artifact: Artifact) -> None:
+    leave_summary(artifact, f"Poisoning {artifact.summary['dataset']}")
+    leave_table("poisoning", "Success of poisons, means over seeds", artifact.summary["means"])
+    if warnings := artifact.summary["warnings"]:
+        leave_note(artifact, "Warnings", "\n".join(f"- {for_markdown(one)}" for one in warnings))
+
+
+def _curves(artifact: Artifact) -> list[dict[str, Any]]:
+    """Rows of success against changed pixels, under names that need no manual."""
+    names = {"n": "attacked", "already": "met without a change"}
+    rows = []
+    for point in artifact.manifest.summary_as(CurvesSummary).curves:
+        success = point.success.value  # None where nothing was attacked
+        shown = {names.get(name, name): value for name, value in point if name != "success"}
+        rows.append(shown | {"success %": None if success is None else round(success, 1)})
+    return rows
+
+
+_LEFT: dict[str, Callable[[Artifact], None]] = {
+    "prepared": _prepared,
+    "dataset-card": _dataset_card,
+    "captions": lambda made: leave_summary(made, "Captions"),
+    "features": lambda made: leave_summary(made, "Features"),
+    "adapter": lambda made: leave_summary(made, "Adapted encoders"),
+    "model": _model,
+    "evaluation": _evaluation,
+    "model-card": _model_card,
+    "index": _index,
+    "robustness": lambda made: leave_table("robustness", "Success of pixel attacks", _curves(made)),
+    "transfer": lambda made: leave_table("transfer", "Successes that fool another model too", _curves(made)),
+    "report": _report,
+    "poisoning": _poisoning,
+}

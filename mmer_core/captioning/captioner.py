@@ -17,11 +17,11 @@ from jinja2 import TemplateError
 from PIL import Image
 from transformers.utils import logging as transformers_logging
 
-from mmer_core.captioning.prompting import Ask, ask_in_a_chat, ask_with_pixels, ask_with_prompt
-from mmer_core.datasets.layout import tidy
+from mmer_core.captioning.prompting import Prompter, prompt_as_chat, prompt_with_pixels, prompt_with_text
 from mmer_core.encoders import huggingface
 from mmer_core.encoders.pretrained import from_folder
 from mmer_core.errors import EncoderError
+from mmer_core.text_lines import single_line
 
 CHAT_PROMPT = "Describe this photo in one sentence."
 SOURCE = "hf"
@@ -38,21 +38,26 @@ class Captioner:
     Args:
         name: The name under which it was loaded.
         model: A generative model of `transformers`.
-        ask: Photos to the model's input tensors.
+        prompter: Photos to the model's input tensors.
         decode: Token ids ``(B, L)`` to ``B`` texts.
         max_tokens: Maximal number of tokens of a caption.
     """
 
     def __init__(
-        self, name: str, model: Any, ask: Ask, decode: Callable[[torch.Tensor], list[str]], max_tokens: int
+        self,
+        name: str,
+        model: Any,
+        prompter: Prompter,
+        decode: Callable[[torch.Tensor], list[str]],
+        max_tokens: int,
     ) -> None:
         self.name = name
         self.model = model.eval().requires_grad_(False)
         self.max_tokens = max_tokens
-        self._ask = ask
+        self._prompter = prompter
         self._decode = decode
         self._takes = set(inspect.signature(model.forward).parameters)
-        self._asking = threading.Lock()  # fast tokenizers cannot be used by two threads at once
+        self._lock = threading.Lock()  # fast tokenizers cannot be used by two threads at once
 
     @torch.inference_mode()
     def describe(self, photos: Sequence[Image.Image]) -> list[str]:
@@ -78,7 +83,7 @@ class Captioner:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise EncoderError(
                 f"{self.name} does not write captions of {self.max_tokens} tokens ({reason}); give fewer "
-                f"caption.max_tokens, or caption.prompt if it must be asked"
+                f"caption.max_tokens, or caption.prompt if it requires a prompt"
             ) from None
 
     def _each(self, photos: Sequence[Image.Image]) -> list[str]:
@@ -89,10 +94,10 @@ class Captioner:
             return [""] if len(photos) == 1 else [self._each([photo])[0] for photo in photos]
 
     def _describe(self, photos: Sequence[Image.Image], **options: Any) -> list[str]:
-        with self._asking:
-            asked = self._ask(photos)
+        with self._lock:
+            prompted = self._prompter(photos)
         model = self.model
-        inputs = {name: value for name, value in asked.items() if self._reads(name)}
+        inputs = {name: value for name, value in prompted.items() if self._reads(name)}
         inputs = {name: _placed(value, model) for name, value in inputs.items()}
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": self.max_tokens, **options}
         tokens = model.generate(**inputs, **options)
@@ -100,8 +105,8 @@ class Captioner:
         # Chat models repeat the prompt before the answer.
         if question is not None and torch.equal(tokens[:, : question.shape[1]], question):
             tokens = tokens[:, question.shape[1] :]
-        with self._asking:
-            return [tidy(text) for text in self._decode(tokens)]
+        with self._lock:
+            return [single_line(text) for text in self._decode(tokens)]
 
     def _reads(self, name: str) -> bool:
         """Whether the model accepts this input: tokenizers return token types even for models that have none."""
@@ -126,20 +131,20 @@ def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch
     processor, image_processor, tokenizer = _processors(folder)
     tokenizer.padding_side = "left"  # generation continues after the last token of the prompt
     if getattr(processor, "chat_template", None):
-        ask = ask_in_a_chat(processor, prompt or CHAT_PROMPT)
+        prompter = prompt_as_chat(processor, prompt or CHAT_PROMPT)
     elif prompt is None:
-        ask = ask_with_pixels(image_processor)
+        prompter = prompt_with_pixels(image_processor)
     elif processor is None or model.config.model_type in _WITHOUT_PROMPT:
-        raise EncoderError(f"{name} describes photos without a question; leave caption.prompt away")
+        raise EncoderError(f"{name} describes photos without a prompt; omit caption.prompt")
     else:
-        ask = ask_with_prompt(processor, prompt)
+        prompter = prompt_with_text(processor, prompt)
 
     def decode(tokens: torch.Tensor) -> list[str]:
         return list(tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
     # On a CPU, half precision has slow kernels or none.
     model = (model.float() if device.type == "cpu" else model).to(device)
-    captioner = Captioner(name, model, ask, decode, max_tokens)
+    captioner = Captioner(name, model, prompter, decode, max_tokens)
     captioner.try_out()
     return captioner
 

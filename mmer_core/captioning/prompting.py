@@ -5,22 +5,22 @@ from typing import Any
 
 from PIL import Image
 
-Ask = Callable[[Sequence[Image.Image]], Mapping[str, Any]]
+Prompter = Callable[[Sequence[Image.Image]], Mapping[str, Any]]
 
 
-def ask_with_pixels(image_processor: Any) -> Ask:
+def prompt_with_pixels(image_processor: Any) -> Prompter:
     """Only the photo: the model was trained to describe it."""
     return lambda photos: image_processor(images=list(photos), return_tensors="pt")
 
 
-def ask_with_prompt(processor: Any, prompt: str) -> Ask:
+def prompt_with_text(processor: Any, prompt: str) -> Prompter:
     """The photo with the beginning of its caption ("a photo of"), or a task prompt ("<CAPTION>")."""
     return lambda photos: processor(
         images=list(photos), text=[prompt] * len(photos), padding=True, return_tensors="pt"
     )
 
 
-def ask_in_a_chat(processor: Any, prompt: str) -> Ask:
+def prompt_as_chat(processor: Any, prompt: str) -> Prompter:
     """The photo and a question, as the first turn of a conversation."""
 
     def turn(photo: Image.Image) -> list[dict[str, Any]]:

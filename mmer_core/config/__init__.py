@@ -5,8 +5,9 @@ One field here is one flag of the command line, one box of the form in the Prefe
 artifact's key, so settings that only say *where* and *how fast* live apart, in `RuntimeConfig`.
 """
 
-from mmer_core.base_config import Config, Split
+from mmer_core.base_config import BY_CONTENT, SPEED, Config, NotInKey, Split
 from mmer_core.config.attacks import AttackConfig, EmotionCriterion, MatchCriterion, SearchConfig
+from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.jobs import (
     EvaluateJob,
     FinetuneJob,
@@ -24,15 +25,17 @@ from mmer_core.config.jobs import (
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
-from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import TaskTraining, TrainingConfig
 from mmer_core.datasets.config import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
-from mmer_core.encoders.config import WRAPPERS, EncoderConfig, FinetuneConfig, bare_name
+from mmer_core.encoders.config import FinetuneConfig
+from mmer_core.encoders.registry import bare_name
 from mmer_core.paths import Place
 
 __all__ = [
+    "BY_CONTENT",
     "FAMILIES",
-    "WRAPPERS",
+    "SPEED",
     "AttackConfig",
     "CaptionConfig",
     "Config",
@@ -52,6 +55,7 @@ __all__ = [
     "MatchCriterion",
     "ModelConfig",
     "ModelJob",
+    "NotInKey",
     "PipelineJob",
     "Place",
     "PoisonConfig",
@@ -60,6 +64,7 @@ __all__ = [
     "ReportConfig",
     "ReportJob",
     "RobustnessJob",
+    "Runtime",
     "RuntimeConfig",
     "SearchConfig",
     "SeedsJob",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from mmer_core.attacks.registry import ATTACKS
-from mmer_core.base_config import Config, Split
+from mmer_core.base_config import SPEED, Config, Split
 from mmer_core.named import chosen_from, option_field
 
 EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]
@@ -67,7 +67,9 @@ class AttackConfig(SearchConfig):
     )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
-    shard_size: int = Field(10, ge=1, description="Images in one shard; shards run in parallel and resume.")
+    shard_size: Annotated[int, SPEED] = Field(
+        10, ge=1, description="Images in one shard; shards run in parallel and resume."
+    )
 
     def aim(self) -> dict[str, Any]:
         """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""

@@ -6,13 +6,13 @@ from pydantic import Field, field_validator, model_validator
 
 from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig
+from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
-from mmer_core.config.runtime import RuntimeConfig
+from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FinetuneConfig, TrainingConfig
 from mmer_core.datasets.config import DatasetCardConfig, IngestConfig
-from mmer_core.encoders.config import EncoderConfig
 from mmer_core.paths import Place
 
 
@@ -21,7 +21,7 @@ class IngestJob(Config):
 
     dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
     card: DatasetCardConfig = Field(default=DatasetCardConfig(), description="Dataset card.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class TrainJob(Config):
@@ -35,7 +35,7 @@ class TrainJob(Config):
     model: ModelConfig = Field(default=ModelConfig(), description="Trained part.")
     training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     def splits(self) -> set[Split]:
         """The splits that this job needs."""
@@ -108,7 +108,7 @@ class UpdateIndexJob(Config):
         description="Rebuild the index from what is left; auto rebuilds it when it has more than 8 parts or lost more than "
         "a quarter of its photos.",
     )
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @field_validator("delete", mode="before")
     @classmethod
@@ -157,7 +157,7 @@ class FinetuneJob(Config):
     )
     encoders: EncoderConfig = Field(default=EncoderConfig(), description="Encoders to adapt.")
     finetune: FinetuneConfig = Field(default=FinetuneConfig(), description="How to adapt them.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class EvaluateJob(Config):
@@ -179,7 +179,7 @@ class EvaluateJob(Config):
     )
     prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @model_validator(mode="after")
     def _one_thing_is_evaluated(self) -> Self:
@@ -195,7 +195,7 @@ class ReportJob(Config):
         (), description="Keys of the models to report; the newest of every dataset and family when empty."
     )
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class PipelineJob(Config):
@@ -216,7 +216,7 @@ class PipelineJob(Config):
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
-    runtime: RuntimeConfig = Field(default=RuntimeConfig(), description="Where and how fast.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
     @model_validator(mode="after")
     def _names_are_path_safe(self) -> Self:

@@ -1,10 +1,10 @@
 """What is measured of a model, and how it is shown."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mmer_core.base_config import Config, Split
+from mmer_core.base_config import SPEED, Config, Split
 
 
 class EvaluationConfig(Config):
@@ -49,7 +49,7 @@ class IndexConfig(Config):
         description="Candidates for every result that are scored again by float16 vectors on disk; 0 for none. "
         "By default what auto chooses with its codes, 8 or more; none for other factories.",
     )
-    shard_size: int = Field(
+    shard_size: Annotated[int, SPEED] = Field(
         500_000, ge=1, description="Vectors in a shard, the unit of parallel work and of resume."
     )
     queries: int = Field(

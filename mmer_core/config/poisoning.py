@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import SPEED, Config
 from mmer_core.named import chosen_from
 from mmer_core.poisoning.registry import CONTROLS, DETECTORS, POISON_ATTACKS, TRIGGERS
 
@@ -50,7 +50,9 @@ class PoisonConfig(Config):
         description="Crafted poisons: image encoder to craft with, at the models' input size; the models' own by "
         "default, another one to see what transfers.",
     )
-    shard_size: int = Field(16, ge=1, description="Poisons crafted in one shard (resume unit).")
+    shard_size: Annotated[int, SPEED] = Field(
+        16, ge=1, description="Poisons crafted in one shard (resume unit)."
+    )
     detectors: tuple[str, ...] = Field(
         (),
         description="Who looks for the poisons of the largest count; what is flagged is left out and the models are "

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import SPEED, Config
 from mmer_core.paths import Place, given
 
 
@@ -24,9 +24,6 @@ class RuntimeConfig(Config):
         "first.",
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Precision of training on CUDA (autocast); attacks always judge in float32."
-    )
     engine: Literal["threads", "processes", "dask", "ray"] = Field(
         "threads",
         description="What runs shards: threads of this process, processes of this machine, or the workers of a Dask or "
@@ -80,3 +77,6 @@ class RuntimeConfig(Config):
         }
         store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
         return self.model_copy(update={"store": store, "workers": sharing, **here})
+
+
+Runtime = Annotated[RuntimeConfig, SPEED]

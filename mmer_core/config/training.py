@@ -1,7 +1,7 @@
 """Training the heads."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
@@ -84,6 +84,9 @@ class TrainingConfig(Config):
         ge=1,
         description="Parts in which a batch is computed, for less memory at a time; contrastive objectives then "
         "contrast within a part.",
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Precision of training on CUDA (autocast); elsewhere it is float32."
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 

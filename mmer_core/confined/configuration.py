@@ -38,7 +38,7 @@ def fields(path: Path) -> Iterator[dict[str, Any]]:
     try:
         found = _PARSERS[path.suffix.lower()](_text(content))
     except RecursionError:
-        raise ValueError("lists or tables lie too deep inside each other") from None
+        raise ValueError("lists or tables are nested too deeply") from None
     _bound(found)
     if not isinstance(found, dict) or not found:
         raise ValueError("it holds no fields; write name: value or the like")
@@ -95,7 +95,7 @@ def _bound(content: Any) -> None:
         value, depth = left.pop()
         values += 1
         if depth > MAX_DEPTH:
-            raise ValueError(f"more than {MAX_DEPTH} lists or tables lie inside each other")
+            raise ValueError(f"lists or tables are nested more than {MAX_DEPTH} deep")
         if values > MAX_VALUES:
             raise ValueError(f"more than {MAX_VALUES} values, with what aliases repeat")
         if isinstance(value, dict):

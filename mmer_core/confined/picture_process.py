@@ -60,7 +60,7 @@ class Child:
         self._decoded = 0
         self._region = _shared_memory()
         os.ftruncate(self._region, ROOM)
-        self._see_region()
+        self._remap()
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", _CHILD, str(self._region)]
         self._socket = ours
@@ -90,7 +90,7 @@ class Child:
         """The address in this process of an offset into the shared memory."""
         return self._address + place
 
-    def ask(self, request: Request, content: bytes | None) -> None:
+    def send(self, request: Request, content: bytes | None) -> None:
         """Send a request; `reply` then returns the result of each picture in turn.
 
         Args:
@@ -102,7 +102,7 @@ class Child:
         self._request, self._decoded = request, 0
         try:
             if content is not None:
-                self._lend(content)
+                self._share(content)
             self._socket.sendall(request.pack(), getattr(socket, "MSG_NOSIGNAL", 0))
         except OSError:
             raise self._ended() from None
@@ -125,10 +125,10 @@ class Child:
             raise self._ended() from None
         return reply
 
-    def rest(self) -> None:
+    def trim(self) -> None:
         """Return memory that large pictures took."""
         if 512 * os.fstat(self._region).st_blocks > _KEPT_BYTES and hasattr(mmap, "MADV_REMOVE"):
-            self._see_region()  # the child may have enlarged it before it failed
+            self._remap()  # the child may have enlarged it before it failed
             self._map.madvise(mmap.MADV_REMOVE)
 
     def kill(self) -> None:
@@ -139,9 +139,9 @@ class Child:
         """Kill it and close all descriptors; idempotent. Only for the thread that owns the child."""
         self._process.kill()
         self._process.wait()
-        self.forget()
+        self.detach()
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """Close all descriptors in a forked copy of the parent, which does not own the child."""
         if self._region >= 0:
             self._socket.close()
@@ -174,10 +174,10 @@ class Child:
             raise ConnectionError
         return received
 
-    def _lend(self, content: bytes) -> None:
+    def _share(self, content: bytes) -> None:
         if len(content) > len(self._map):
             os.ftruncate(self._region, max(len(content), os.fstat(self._region).st_size))
-            self._see_region()
+            self._remap()
         self._map[: len(content)] = content
 
     def _check_room(self, reply: Reply) -> None:
@@ -187,11 +187,11 @@ class Child:
         end = reply.place + CHANNELS[self._request.how] * reply.width * reply.height
         # The region grows only for the first picture of a request, when no other picture in it can be in use.
         if end > len(self._map) and not reply.place:
-            self._see_region()
+            self._remap()
         if end > len(self._map):
             raise ValueError("more pixels than there is memory")
 
-    def _see_region(self) -> None:
+    def _remap(self) -> None:
         self._map = mmap.mmap(self._region, os.fstat(self._region).st_size)
         self._address: int = np.frombuffer(self._map, np.uint8).ctypes.data
 

@@ -114,7 +114,7 @@ class _Lease:
     def __del__(self) -> None:
         _busy.discard(self.child)
         if self.child.alive and len(_waiting) < _MOST:
-            self.child.rest()
+            self.child.trim()
             _waiting.append(self.child)
         else:
             self.child.end()
@@ -130,11 +130,11 @@ class _Answer:
 
     def pixels(self) -> Pixels:
         """The pixels in the child's memory, not copied."""
-        pixels = np.asarray(_Held(self.lease, self.reply, self.channels))
+        pixels = np.asarray(_SharedPixels(self.lease, self.reply, self.channels))
         return pixels.copy() if len(_busy) > _MOST else pixels
 
 
-class _Held:
+class _SharedPixels:
     """A child's memory, exposed to NumPy."""
 
     def __init__(self, lease: _Lease, reply: Reply, channels: int) -> None:
@@ -177,13 +177,13 @@ def _ask(
     while len(found) < (len(request.paths) or 1):
         rest = replace(request, paths=request.paths[len(found) :])
         try:
-            _serve(_taken(), rest, content, use, found)
+            _serve(_lease_child(), rest, content, use, found)
         except ChildEnded as ended:
             if ended.blamed or ends != _ends:
                 found.append(use(UnreadableImageError(str(ended))))
             else:
                 # The child may have been killed from outside; a picture that crashes it will do so again.
-                found.append(use(_again(replace(rest, paths=rest.paths[:1]), content)))
+                found.append(use(_retry(replace(rest, paths=rest.paths[:1]), content)))
     return found
 
 
@@ -196,7 +196,7 @@ def _serve(
 ) -> None:
     """Append the results of the pictures that a child decodes in one go: all, or as many as there is room for."""
     try:
-        lease.child.ask(request, content)
+        lease.child.send(request, content)
         for _ in request.paths or (None,):
             answer = _answer(lease, request)
             if answer is None:
@@ -208,11 +208,11 @@ def _serve(
         raise
 
 
-def _again(request: Request, content: bytes | None) -> _Answer | UnreadableImageError:
+def _retry(request: Request, content: bytes | None) -> _Answer | UnreadableImageError:
     """The reply of a new child for a picture during which another child ended."""
-    lease = _started()
+    lease = _start_child()
     try:
-        lease.child.ask(request, content)
+        lease.child.send(request, content)
         answer = _answer(lease, request)
         assert answer is not None
         return answer
@@ -234,14 +234,14 @@ def _answer(lease: _Lease, request: Request) -> _Answer | UnreadableImageError |
     return UnreadableImageError(reply.message or f"decoding it takes more than {mebibytes} MiB of memory")
 
 
-def _taken() -> _Lease:
+def _lease_child() -> _Lease:
     try:
         return _Lease(_waiting.pop())
     except IndexError:
-        return _started()
+        return _start_child()
 
 
-def _started() -> _Lease:
+def _start_child() -> _Lease:
     try:
         return _Lease(Child())
     except OSError as error:
@@ -250,13 +250,13 @@ def _started() -> _Lease:
         ) from error
 
 
-def _forget_all() -> None:
+def _detach_all() -> None:
     """Detach a forked copy of this process from the children, so that it neither uses them nor keeps them alive."""
     for child in [*_busy, *_waiting]:
-        child.forget()
+        child.detach()
     _busy.clear()
     _waiting.clear()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+os.register_at_fork(after_in_child=_detach_all)
 atexit.register(end_all)

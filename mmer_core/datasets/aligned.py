@@ -63,12 +63,12 @@ def align(
         sorted(set(names) - set(split.card.labels)),
     )
     if len(lacking) == len(names) or ((unknown or lacking) and not only_shared):
-        reasons = [f"the dataset does not have {', '.join(lacking)}"] if lacking else []
-        reasons += [f"the model does not know {', '.join(unknown)}"] if unknown else []
+        reasons = [f"the dataset lacks {', '.join(lacking)}"] if lacking else []
+        reasons += [f"the model lacks {', '.join(unknown)}"] if unknown else []
         cure = "give a model of these labels" if len(lacking) == len(names) else "--evaluation.labels shared"
         raise DatasetError(
             f"the labels of {split.card.name} are not those of the model: {' and '.join(reasons)}; {cure}"
-            + ("" if cure.startswith("give") else " evaluates those that both have")
+            + ("" if cure.startswith("give") else " evaluates the shared ones")
         )
     aligned = LabelMappedSplit(
         split.folder, split.split, split.card, names=tuple(names), reads=tuple(reads), rates=rates

@@ -6,7 +6,7 @@ Size = tuple[int, int]
 """``(width, height)`` in pixels."""
 
 
-def emptiness(box: Box) -> str | None:
+def box_fault(box: Box) -> str | None:
     """Why a box can hold no pixel of any picture, or None if it has a width and a height."""
     x1, y1, x2, y2 = box
     for axis, side, first, last in (("x", "width", x1, x2), ("y", "height", y1, y2)):

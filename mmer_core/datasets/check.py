@@ -14,7 +14,7 @@ from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.flickr_captions import read_captions
 from mmer_core.datasets.flickr_splits import assign
 from mmer_core.datasets.ingest import read_raw
-from mmer_core.datasets.leakage import GROUP, Print, compare_splits, fingerprint_image, shared_groups
+from mmer_core.datasets.leakage import GROUP, Fingerprint, compare_splits, fingerprint_image, shared_groups
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepare import rejected
 from mmer_core.datasets.raw import RawDataset, without_captions
@@ -31,7 +31,7 @@ _PRINT_SIDE = 224
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """Result of a check: ``sound`` samples of ``inputs``, and every fault in the order of the dataset."""
 
     inputs: int
@@ -39,7 +39,7 @@ class Checked:
     faults: list[Quarantined]
 
 
-def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progress = silent) -> Checked:
+def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progress = silent) -> CheckResult:
     """Read a dataset, decode all of its images and collect every fault instead of stopping at the first.
 
     Args:
@@ -50,13 +50,13 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
         raw = read_raw(config, scratch)
     except DatasetError as error:
         reasons = dict.fromkeys([str(error), *_further(config)])
-        return Checked(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in reasons])
+        return CheckResult(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in reasons])
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
         by_photo.setdefault(sample.image, []).append(sample)
     look = partial(_look, raw, reader=photo_reader(raw.protocol))
     broken: list[Quarantined] = []
-    prints: dict[str, list[tuple[str, Print]]] = {split: [] for split in SPLITS}
+    prints: dict[str, list[tuple[str, Fingerprint]]] = {split: [] for split in SPLITS}
     photos = list(by_photo.values())
     together = [photos[at : at + AT_ONCE] for at in range(0, len(photos), AT_ONCE)]
     with ThreadPoolExecutor(workers) as pool:
@@ -75,16 +75,18 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
         if split not in left
     ]
     sound = len(raw.samples) - len(without_captions(broken))
-    return Checked(raw.inputs, sound, [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)])
+    return CheckResult(
+        raw.inputs, sound, [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)]
+    )
 
 
 def _look(
     raw: RawDataset, photos: Sequence[list[Sample]], reader: PhotoReader
-) -> list[tuple[list[Quarantined], Print | None]]:
+) -> list[tuple[list[Quarantined], Fingerprint | None]]:
     """For each photo, its faults and those of the boxes of the samples that share it, and the photo's print."""
     following = iter(photos)
 
-    def look(photo: Photo | UnreadableImageError) -> tuple[list[Quarantined], Print | None]:
+    def look(photo: Photo | UnreadableImageError) -> tuple[list[Quarantined], Fingerprint | None]:
         return _look_at(raw, next(following), photo)
 
     return reader.each([samples[0].image for samples in photos], look)
@@ -92,7 +94,7 @@ def _look(
 
 def _look_at(
     raw: RawDataset, samples: list[Sample], photo: Photo | UnreadableImageError
-) -> tuple[list[Quarantined], Print | None]:
+) -> tuple[list[Quarantined], Fingerprint | None]:
     if isinstance(photo, UnreadableImageError):
         broken = Rejected("unreadable_image", str(photo))
         return [fault for sample in samples for fault in rejected(raw, sample, broken)], None
@@ -102,7 +104,7 @@ def _look_at(
     return faults, fingerprint_image(photo.square(_PRINT_SIDE))
 
 
-def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Print]]]) -> list[Quarantined]:
+def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Fingerprint]]]) -> list[Quarantined]:
     """Samples that occur in two splits; apart from that they are sound."""
     groups: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
     for sample in raw.samples:

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mmer_core.datasets.cells import flaws
-from mmer_core.datasets.layout import tidy
 from mmer_core.datasets.people_text import Photo
 from mmer_core.datasets.raw import NOT_UTF8
 from mmer_core.datasets.sample import Quarantined, Text
 from mmer_core.errors import DatasetError
 from mmer_core.strict_json import parse_leniently
-from mmer_core.text_lines import DAMAGED, read_text
+from mmer_core.text_lines import DAMAGED, read_text, single_line
 
 DATABASE = "mscoco"
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -56,7 +55,7 @@ def read_coco_captions(paths: Sequence[Path]) -> CocoCaptions:
             where = f"annotation {place} of {path.name}"
             if fault:
                 found.quarantined.append(Quarantined("", where, "caption_malformed", f"{where}: {fault}"))
-            elif caption := tidy(entry["caption"]):
+            elif caption := single_line(entry["caption"]):
                 captions[int(entry["image_id"])][caption] = None
                 if damaged and "\ufffd" in caption:
                     detail = f"{where}: U+FFFD is in place of {DAMAGED}"

@@ -1,15 +1,15 @@
-"""Datasets: where they are, how they are read, and what is drawn where there are none."""
+"""Configuration of datasets: where they are, how they are read, and what to draw if there are none."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import BY_CONTENT, SPEED, Config
 from mmer_core.paths import Place
 
 
 class SyntheticConfig(Config):
-    """The miniature dataset that mmer draws when it is given no folder."""
+    """The miniature dataset that mmer draws if no folder is given."""
 
     images: int = Field(1200, ge=30, description="Photos to draw, over all splits (70/10/20 %).")
     seed: int = Field(0, ge=0, description="Seed of the drawing; the same seed draws the same files.")
@@ -20,15 +20,17 @@ class SyntheticConfig(Config):
 
 
 class CaptionConfig(Config):
-    """How a captioning model is asked for the text of photos that have none."""
+    """How a captioning model is prompted for texts of photos that have none."""
 
     prompt: str | None = Field(
         None,
-        description="What the model is asked: a question for one with a chat template ('Describe this photo in one "
-        "sentence.' by default), else the beginning of the caption or the name of the task; most captioners need none.",
+        description="Prompt: a question for models with a chat template ('Describe this photo in one "
+        "sentence.' by default), otherwise the beginning of the caption, or a task; most captioners need none.",
     )
-    max_tokens: int = Field(40, ge=1, le=1024, description="Most tokens of a caption.")
-    shard_size: int = Field(256, ge=1, description="Photos in one shard of captions (resume unit).")
+    max_tokens: int = Field(40, ge=1, le=1024, description="Maximal number of tokens of a caption.")
+    shard_size: Annotated[int, SPEED] = Field(
+        256, ge=1, description="Photos in one shard of captions (resume unit)."
+    )
 
 
 class IngestConfig(Config):
@@ -38,7 +40,7 @@ class IngestConfig(Config):
         "emotic",
         description="Layout of the raw dataset; 'manifest' is any dataset listed in a CSV, JSONL or Parquet file.",
     )
-    root: Place | None = Field(
+    root: Annotated[Place | None, BY_CONTENT] = Field(
         None,
         description="Folder of the raw dataset (unpacked, or with its archives), a .zip or .tar archive of it, or the "
         "manifest file. Without it mmer draws a synthetic one in the same layout.",
@@ -55,27 +57,29 @@ class IngestConfig(Config):
         "official",
         description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
     )
-    captions: Place | None = Field(
+    captions: Annotated[Place | None, BY_CONTENT] = Field(
         None,
         description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
         "(0-based). People without a row get a neutral template that uses no label.",
     )
-    coco_captions: tuple[Place, ...] = Field(
+    coco_captions: Annotated[tuple[Place, ...], BY_CONTENT] = Field(
         (),
-        description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos whom the CSV does not "
-        "describe; joined by the COCO id in the file name.",
+        description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos that the CSV does not "
+        "cover; joined by the COCO id in the file name.",
     )
-    captioner: str | None = Field(
+    captioner: Annotated[str | None, BY_CONTENT] = Field(
         None,
-        description="Text for people whom neither of these describes: hf:ID_OR_FOLDER of an image-captioning model, "
+        description="Text for people without a caption from either: hf:ID_OR_FOLDER of an image-captioning model, "
         "which describes their photos. Without it, and without --captions, they get the neutral template.",
     )
-    caption: CaptionConfig = Field(default=CaptionConfig(), description="How the captioner is asked.")
+    caption: Annotated[CaptionConfig, BY_CONTENT] = Field(
+        default=CaptionConfig(), description="How the captioner is prompted."
+    )
     vocabulary_least: int = Field(
         5,
         ge=1,
-        description="Captioned datasets: how often a word must stand in the training captions to get an index "
-        "of its own in vocab.json; all others are unknown words.",
+        description="Captioned datasets: how often a word must occur in the training captions to get its own index "
+        "in vocab.json; all others count as unknown words.",
     )
     context_size: int = Field(224, ge=16, le=1024, description="Side of the square context image, in pixels.")
     body_size: int = Field(128, ge=16, le=1024, description="Side of the square body crop, in pixels.")
@@ -94,7 +98,7 @@ class IngestConfig(Config):
 
 
 class DatasetCardConfig(Config):
-    """The dataset card that every ingestion leaves."""
+    """The dataset card that every ingestion writes."""
 
     samples: int = Field(
         24, ge=0, le=300, description="Samples shown on the dataset card, evenly spaced over each split."

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from mmer_core.datasets.boxes import Size, clamp, clamp_mat2py, emptiness
+from mmer_core.datasets.boxes import Size, box_fault, clamp, clamp_mat2py
 from mmer_core.datasets.sample import Box, Sample
 
 
@@ -41,7 +41,7 @@ def crop_person(sample: Sample, decoded: Size, protocol: str) -> Crop | Rejected
         size = (width, height)
         box, pixels = clamp_mat2py(sample.box, size, decoded)
     if box is None or pixels is None:
-        if fault := emptiness(sample.box):
+        if fault := box_fault(sample.box):
             return Rejected("empty_box", f"the box {list(sample.box)} {fault}")
         within = f"{size[0]}x{size[1]}" + (f", decoded {decoded[0]}x{decoded[1]}" if size != decoded else "")
         return Rejected(

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from mmer_core.datasets.cells import flaws
 from mmer_core.datasets.delimited import read_rows
-from mmer_core.datasets.layout import find_file, tidy
+from mmer_core.datasets.layout import find_file
 from mmer_core.errors import DatasetError
 from mmer_core.strict_json import parse_leniently
-from mmer_core.text_lines import Text, read_lines, read_text
+from mmer_core.text_lines import Text, read_lines, read_text, single_line
 
 
 class Caption(NamedTuple):
@@ -82,7 +82,7 @@ def image_fault(image: Any) -> str:
 
 def _kaggle(path: Path) -> Iterator[Caption]:
     for record, row in read_rows(path, ("image", "caption"), files="image", joined_to="caption"):
-        photo, text = row.get("image", "").strip(), tidy(row.get("caption", ""))
+        photo, text = row.get("image", "").strip(), single_line(row.get("caption", ""))
         yield Caption(photo, text, f"line {record.line} of {path.name}", record.problem, record.damaged)
 
 
@@ -94,7 +94,7 @@ def _token(path: Path) -> Iterator[Caption]:
             photo = (key.rpartition("#")[0] or key).strip()
             problem = flaws([line]) if tab else "no tab is between a photo and a caption"
             where = f"line {place + 1} of {path.name}"
-            yield Caption(photo, tidy(caption), where, problem, place in text.damaged)
+            yield Caption(photo, single_line(caption), where, problem, place in text.damaged)
 
 
 def _karpathy(path: Path) -> Iterator[Caption]:
@@ -111,7 +111,7 @@ def _karpathy(path: Path) -> Iterator[Caption]:
             raw = sentence.get("raw") if isinstance(sentence, dict) else None
             problem = flaws([photo, raw]) if isinstance(raw, str) else "it has no text raw"
             where = f"sentence {number} of {photo} in {path.name}"
-            text = tidy(raw) if isinstance(raw, str) else ""
+            text = single_line(raw) if isinstance(raw, str) else ""
             yield Caption(photo, text, where, problem, damaged and "\ufffd" in text)
 
 

@@ -59,8 +59,3 @@ def stays_inside(path: str) -> bool:
     """Whether a relative path from an annotation file cannot leave the dataset's folder."""
     parts = PurePosixPath(path.replace("\\", "/"))
     return bool(path) and "\0" not in path and not parts.is_absolute() and ".." not in parts.parts
-
-
-def tidy(text: str) -> str:
-    """Collapse white space to single blanks and strip: the form in which encoders read texts."""
-    return " ".join(text.split())

@@ -35,7 +35,7 @@ Hashes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Print:
+class Fingerprint:
     """An image's fingerprint: the digest of its pixels and its perceptual hash ``(8,)`` uint8."""
 
     digest: bytes
@@ -66,10 +66,10 @@ class Leak:
         return f"{self.kind} to {other}" + (f", {self.bits} of 64 bits apart" if self.bits else "")
 
 
-def fingerprint_image(image: npt.NDArray[np.uint8]) -> Print:
-    """The `Print` of an image ``(H, W, 3)`` uint8 RGB."""
+def fingerprint_image(image: npt.NDArray[np.uint8]) -> Fingerprint:
+    """The `Fingerprint` of an image ``(H, W, 3)`` uint8 RGB."""
     bits = imagehash.phash(Image.fromarray(image)).hash
-    return Print(hashlib.sha256(image.tobytes()).digest(), np.packbits(bits.ravel()))
+    return Fingerprint(hashlib.sha256(image.tobytes()).digest(), np.packbits(bits.ravel()))
 
 
 def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent) -> list[Leak]:
@@ -80,7 +80,7 @@ def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent)
     Args:
         workers: Number of threads that hash.
     """
-    prints: dict[str, list[tuple[str, Print]]] = {}
+    prints: dict[str, list[tuple[str, Fingerprint]]] = {}
     groups: dict[str, list[tuple[str, str]]] = {}
     done, total = 0, sum(prepared.card.counts.values())
     with ThreadPoolExecutor(workers) as pool:
@@ -97,7 +97,7 @@ def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent)
     return compare_splits(prints) + shared_groups(groups)
 
 
-def compare_splits(prints: dict[str, list[tuple[str, Print]]]) -> list[Leak]:
+def compare_splits(prints: dict[str, list[tuple[str, Fingerprint]]]) -> list[Leak]:
     """Identical and near-identical images across splits, in the order of the splits and their samples.
 
     Args:
@@ -151,16 +151,16 @@ def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
     write_for_people(path, COLUMNS, (tuple(vars(leak).values()) for leak in leaks))
 
 
-def _read_print(images: npt.NDArray[np.uint8], row: int) -> Print:
+def _read_print(images: npt.NDArray[np.uint8], row: int) -> Fingerprint:
     return fingerprint_image(np.array(images[row]))
 
 
-def _distinct(samples: Sequence[tuple[str, Print]]) -> list[tuple[str, Print]]:
-    first: dict[bytes, tuple[str, Print]] = {}
+def _distinct(samples: Sequence[tuple[str, Fingerprint]]) -> list[tuple[str, Fingerprint]]:
+    first: dict[bytes, tuple[str, Fingerprint]] = {}
     for id_, one in samples:
         first.setdefault(one.digest, (id_, one))
     return list(first.values())
 
 
-def _hashes(samples: Sequence[tuple[str, Print]]) -> Hashes:
+def _hashes(samples: Sequence[tuple[str, Fingerprint]]) -> Hashes:
     return np.array([one.hash for _, one in samples], np.uint8).reshape(-1, 8)

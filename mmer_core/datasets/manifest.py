@@ -112,7 +112,7 @@ class _Reader:
         self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
         self.places_of_ids: dict[str, str] = {}
-        # Found before the label set is known: what is refused gives no labels.
+        # The label set comes from rows without these problems, so they are found first.
         self.problems = [list(self._problems(row, split)) for row, split in zip(rows, splits, strict=True)]
         self.labels = (declaration.labels or self._labels_of_train(rows, splits)) if labelled else ()
         self.known = KnownLabels(self.labels, declaration.separator)
@@ -169,7 +169,7 @@ class _Reader:
         return tuple(sorted({label for labels in kept for label in labels}))
 
     def _problems(self, row: Row, split: str) -> Iterator[Problem]:
-        """What is wrong with a row, apart from labels that are not in the set."""
+        """All problems of a row, except unknown labels."""
         if row.problem:
             yield "malformed_row", row.problem
             return
@@ -199,7 +199,7 @@ class _Reader:
 
     def _unknown_labels(self, row: Row, split: str) -> Iterator[Problem]:
         declared = bool(self.declaration.labels)
-        # Of a row of train that is kept the labels are in the set, and of another one they are not what is wrong.
+        # Labels of train define the set: they are known in a kept row, and not the problem of a dropped one.
         if self.task == "retrieval" or row.problem or (split == "train" and not declared):
             return
         named = self._named(row)

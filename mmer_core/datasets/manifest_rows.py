@@ -104,7 +104,7 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
     except OSError as error:
         raise DatasetError(f"cannot read the manifest {path} ({error}): write it again") from None
     if not rows:
-        raise DatasetError(f"manifest {path} has no rows: give one row a sample")
+        raise DatasetError(f"manifest {path} has no rows: give one row per sample")
     found = {name for name in REQUIRED if any(name in row.fields for row in rows)}
     if len(found) < len(REQUIRED):
         unread = next((row for row in rows if row.problem), None)

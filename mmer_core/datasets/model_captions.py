@@ -18,7 +18,7 @@ def photo_name(sample: Sample) -> str:
     return "/".join(filter(None, (sample.metadata.get("Folder"), sample.metadata.get("Filename"))))
 
 
-def undescribed(raw: RawDataset) -> dict[str, Path]:
+def photos_to_caption(raw: RawDataset) -> dict[str, Path]:
     """Photos with a person who has only a template text, or none; by name, sorted."""
     found = {photo_name(sample): sample.image for sample in raw.samples if _needs_text(sample)}
     return dict(sorted(found.items()))

@@ -9,7 +9,7 @@ from PIL import Image
 from mmer_core.datasets.prepared import PreparedSplit
 
 
-def proportioned(split: PreparedSplit, row: int, side: int | None = None) -> npt.NDArray[np.uint8]:
+def with_aspect_ratio(split: PreparedSplit, row: int, side: int | None = None) -> npt.NDArray[np.uint8]:
     """A sample's photo as ``(H, W, 3)`` uint8, stretched from the prepared square.
 
     Args:

@@ -75,8 +75,8 @@ class TarStream:
             if info.size < 0:
                 raise tarfile.ReadError("a size below zero")
             if info.type in _EXTENDED:
-                said = self._extended(info)
-                (everywhere if info.type == _GLOBAL else extended).update(said)
+                fields = self._extended(info)
+                (everywhere if info.type == _GLOBAL else extended).update(fields)
                 continue
             entry = _entry(info, everywhere | extended)
             extended = {}
@@ -141,16 +141,16 @@ def _entry(info: tarfile.TarInfo, extended: dict[str, str]) -> Entry:
 
 def _records(content: bytes) -> dict[str, str]:
     """Parse pax records ``LENGTH KEY=VALUE`` and a line break, where LENGTH is that of the whole record."""
-    said, at = {}, 0
+    fields, at = {}, 0
     while at < len(content) and content[at]:
         digits, space, _ = content[at : at + 20].partition(b" ")
         end = at + _number(digits.decode("latin-1"))
         key, equals, value = content[at + len(digits) + 1 : end - 1].partition(b"=")
         if not (space and equals and key) or content[end - 1 : end] != b"\n":
             raise tarfile.ReadError("an extended header that cannot be read")
-        said[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
+        fields[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
         at = end
-    return said
+    return fields
 
 
 def _number(digits: str) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmer_core.base_config import Config
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
-from mmer_core.encoders.config import EncoderConfig, FinetuneConfig
+from mmer_core.encoders.config import EncoderNames, FinetuneConfig
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 
@@ -35,7 +35,7 @@ class AdapterSpec(Config):
     parts: dict[Modality, tuple[str, ...]] = Field(
         description="By adapted tower: the linear layers with low-rank additions, or the tuned parameters."
     )
-    encoders: EncoderConfig = Field(description="The original encoders.")
+    encoders: EncoderNames = Field(description="The original encoders.")
     identities: dict[Modality, dict[str, str]] = Field(description="Identity of the encoders, by modality.")
     similarity: tuple[float, float] | None = Field(
         None, description="Logarithm of the learned scale, and bias, of a dual encoder."
@@ -48,7 +48,7 @@ class AdapterSpec(Config):
             return cls.model_validate_json((folder / ADAPTER_FILE).read_text())
         except (OSError, ValidationError):
             raise EncoderError(
-                f"{folder} is no adapter: it has no usable {ADAPTER_FILE}; mmer finetune makes one"
+                f"{folder} is not an adapter: it has no usable {ADAPTER_FILE}; mmer finetune makes one"
             ) from None
 
     def identity(self, folder: Path, modality: Modality) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _last_block(encoder: ImageEncoder | TextEncoder, used: list[str]) -> tuple[s
     }
     if not stacks:
         raise EncoderError(
-            f"{encoder.name} is no stack of blocks with a last one; use finetune.method lora or finetune.towers"
+            f"{encoder.name} has no stack of blocks; use finetune.method lora or finetune.towers"
         )
     longest = max(stacks, key=lambda name: stacks[name])
     last = f"{longest}.{stacks[longest] - 1}."

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
-from mmer_core.datasets.layout import tidy
+from mmer_core.text_lines import single_line
 from mmer_core.tracing import running
 
 Tokenize = Callable[[list[str]], dict[str, Tensor]]
@@ -133,7 +133,7 @@ class TextEncoder:
 
         White space is collapsed to single blanks first, because some tokenizers have tokens for line breaks and runs.
         """
-        lines = [tidy(text) for text in texts]
+        lines = [single_line(text) for text in texts]
         return {name: tensor.to(self.device) for name, tensor in self.tokenize(lines).items()}
 
     @torch.inference_mode()
@@ -143,7 +143,7 @@ class TextEncoder:
         Texts are batched by length, because padding costs as much as text, and repeated texts are encoded
         once; the result is in the order of the input.
         """
-        texts = [tidy(text) for text in texts]
+        texts = [single_line(text) for text in texts]
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         features = torch.empty(len(distinct), self.width)
         for start in range(0, len(distinct), batch_size):

@@ -23,6 +23,7 @@ from mmer_core.encoders.architectures import (
 )
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.pretrained import from_folder, refuse_adapters
+from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
 
@@ -70,7 +71,7 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
         transformers.AutoImageProcessor,
         folder,
         "has no usable preprocessor_config.json",
-        "without its preprocessing an encoder is not run",
+        "an encoder is never run without its own preprocessing",
     )
     native = native_side(processor)
     side = size or native
@@ -131,7 +132,7 @@ def load_tokenizer(folder: Path) -> Any:
         transformers.AutoTokenizer,
         folder,
         "has no usable tokenizer",
-        "a text encoder is not run without its own",
+        "a text encoder is never run without its own",
     )
 
 
@@ -224,3 +225,32 @@ def _download(spec: str) -> Path:
             f"preprocessor_config.json, for texts, tokenizer.json and tokenizer_config.json from "
             f"https://huggingface.co/{spec}, put them into one folder here and name it: hf:FOLDER"
         ) from None
+
+
+class HuggingFaceImage(ImageSource):
+    """Image models, and image towers of dual encoders, of the Hugging Face hub."""
+
+    name = "hf"
+    summary = "ID_OR_FOLDER"
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return identity(spec)
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return load_image_folder(f"hf:{spec}", resolve(spec), size)
+
+
+class HuggingFaceText(TextSource):
+    """Text models, and text towers of dual encoders, of the Hugging Face hub."""
+
+    name = "hf"
+    summary = "ID_OR_FOLDER"
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return identity(spec)
+
+    def load(self, spec: str) -> TextEncoder:
+        return load_text_folder(f"hf:{spec}", resolve(spec))
+
+    def folder(self, spec: str) -> Path:
+        return resolve(spec)

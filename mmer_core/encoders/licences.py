@@ -9,7 +9,7 @@ from huggingface_hub import snapshot_download
 
 from mmer_core.encoders import packaged
 from mmer_core.encoders.adapters import AdapterSpec
-from mmer_core.encoders.config import bare_name
+from mmer_core.encoders.registry import bare_name
 from mmer_core.errors import EncoderError
 
 NOT_STATED = "not stated"

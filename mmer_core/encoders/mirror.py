@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.parts import parts
+from mmer_core.encoders.registry import encoder_identity, load_image_encoder
+from mmer_core.encoders.source import ImageSource
 from mmer_core.errors import EncoderError
 
 
@@ -38,7 +40,7 @@ def mirrored(encoder: ImageEncoder) -> ImageEncoder:
     """
     if parts(encoder.name) > 1:
         raise EncoderError(
-            f"{encoder.name} tells regions apart; name it the other way round: regions:mirror:..."
+            f"{encoder.name} has features of regions; name it the other way round: regions:mirror:..."
         )
     return MirroredEncoder(encoder)
 
@@ -58,3 +60,17 @@ class MirroredEncoder(ImageEncoder):
     def to(self, device: torch.device) -> ImageEncoder:
         self.view.to(device)
         return super().to(device)
+
+
+class Mirror(ImageSource):
+    """`mirrored` of another encoder."""
+
+    name = "mirror"
+    summary = "ENCODER, averages every image with its mirror image"
+    wraps = True
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return {"views": "mirror", **encoder_identity(spec, "image")}
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return mirrored(load_image_encoder(spec, size))

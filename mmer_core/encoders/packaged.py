@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.huggingface import load_text_folder
+from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.encoders.weights import load_state
 from mmer_core.errors import EncoderError
 
@@ -123,3 +124,32 @@ def _require(package: str, cure: str) -> Path:
     if spec is None or spec.origin is None:
         raise EncoderError(f"the package {package} is not installed; run: {cure}")
     return Path(spec.origin).parent
+
+
+class PackagedImage(ImageSource):
+    """Image encoders whose weights are in a Python package."""
+
+    name = "packaged"
+    summary = "|".join(IMAGE_ENCODERS)
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return image_identity(spec)
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return load_image(spec, size)
+
+
+class PackagedText(TextSource):
+    """Text encoders whose weights are in a Python package."""
+
+    name = "packaged"
+    summary = "|".join(TEXT_ENCODERS)
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return text_identity(spec)
+
+    def load(self, spec: str) -> TextEncoder:
+        return load_text(spec)
+
+    def folder(self, spec: str) -> Path:
+        return text_folder(spec)

@@ -4,6 +4,7 @@ A model that reads them pools by learned attention, see `mmer_core.models.layers
 input are concatenated in one row ``(parts * D)``, so that features stay matrices; missing parts are zeros.
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
-from mmer_core.encoders.config import bare_name
+from mmer_core.encoders.registry import (
+    bare_name,
+    encoder_identity,
+    load_image_encoder,
+    load_text_encoder,
+    text_folder,
+)
+from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.errors import EncoderError
 
 GRID = 4
@@ -96,3 +104,37 @@ def transformer(encoder: TextEncoder) -> nn.Module | None:
 def parts(name: str) -> int:
     """Number of parts in the features of an encoder of this name."""
     return {"regions": GRID * GRID, "tokens": TOKENS}.get(name.partition(":")[0], 1)
+
+
+class RegionFeatures(ImageSource):
+    """`by_region` of another encoder."""
+
+    name = "regions"
+    summary = (
+        f"ENCODER, before all others, gives {GRID} x {GRID} regions, which a captioned dataset's model pools by "
+        "learned attention"
+    )
+    wraps = True
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return {"parts": f"{GRID}x{GRID}", **encoder_identity(spec, "image")}
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return by_region(load_image_encoder(spec, size))
+
+
+class TokenFeatures(TextSource):
+    """`by_token` of another encoder."""
+
+    name = "tokens"
+    summary = f"ENCODER, gives the first {TOKENS} tokens, which a captioned dataset's model pools by learned attention"
+    wraps = True
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return {"parts": f"{TOKENS} tokens", **encoder_identity(spec, "text")}
+
+    def load(self, spec: str) -> TextEncoder:
+        return by_token(load_text_encoder(spec))
+
+    def folder(self, spec: str) -> Path:
+        return text_folder(spec)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torchvision.models as zoo
 
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
+from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.torchvision_models import cut_head
 from mmer_core.encoders.weights import file_digest, fit_state, read_checkpoint
 from mmer_core.errors import EncoderError
@@ -46,3 +47,16 @@ def load_image(file: str, size: int | None) -> ImageEncoder:
     fit_state(network, checkpoint.state, path)
     width = cut_head(architecture, network)
     return ImageEncoder(f"places365:{file}", network, Preprocessing(size or _SIDE, _MEAN, _STD), width)
+
+
+class Places365(ImageSource):
+    """Networks that were trained on Places365."""
+
+    name = "places365"
+    summary = "FILE"
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return identity(spec)
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return load_image(spec, size)

@@ -52,7 +52,7 @@ def _refuse_kernels(folder: Path) -> None:
         for key, value in _leaves(fields):
             if key.lstrip("_") in _KERNELS and isinstance(value, str) and "/" in value:
                 raise EncoderError(
-                    f"{folder} wants code from elsewhere ({key} {value!r} in {name}), which mmer does not run: "
+                    f"{folder} refers to code from elsewhere ({key} {value!r} in {name}), which mmer does not run: "
                     f"remove {key}"
                 )
 

@@ -7,6 +7,7 @@ import torchvision.models as zoo
 from torch import nn
 
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
+from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.weights import file_digest, load_state
 from mmer_core.errors import EncoderError
 
@@ -86,3 +87,16 @@ def cut_head(architecture: str, network: nn.Module) -> int:
     raise EncoderError(
         f"torchvision:{architecture} does not end in a linear layer, so it has no pooled features"
     )
+
+
+class Torchvision(ImageSource):
+    """Architectures of torchvision with weights from a file."""
+
+    name = "torchvision"
+    summary = "ARCH@WEIGHTS_FILE"
+
+    def identity(self, spec: str) -> dict[str, str]:
+        return image_identity(spec)
+
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        return load_image(spec, size)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from mmer_core.escaping.visible import acting_escaped
+from mmer_core.escaping.visible import escape_controls
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
@@ -11,7 +11,7 @@ def json_text(value: Any, indent: int | None = 2) -> str:
 
     It parses to the same value.
     """
-    return acting_escaped(json.dumps(value, indent=indent, ensure_ascii=False), _json_escape)
+    return escape_controls(json.dumps(value, indent=indent, ensure_ascii=False), _json_escape)
 
 
 def ascii_json(value: Any, indent: int | None = None) -> str:

@@ -35,7 +35,7 @@ def visible(text: object) -> str:
     return _escaped(str(text), _IN_LINES, python_escape)
 
 
-def acting_escaped(text: str, escape: Callable[[str], str]) -> str:
+def escape_controls(text: str, escape: Callable[[str], str]) -> str:
     """The same with another escape function."""
     return _escaped(text, _IN_LINES, escape)
 

@@ -18,7 +18,7 @@ class TrainingSet:
     Attributes:
         target: What the poisons should make a model see: an emotion, or a word of captions.
         carriers: ``(N,)`` bool, the samples that have it.
-        labels: ``(N, C)`` 0/1.
+        labels: ``(N, C)`` 0/1; no column where the target is a word.
         column: Of the target among the labels; None where it is a word.
         texts: Each sample's texts.
     """

@@ -50,7 +50,7 @@ class PersonDetector:
             EncoderError: The weights are missing, unreadable or belong to another architecture.
         """
         if not 0 <= threshold <= 1:
-            raise ConfigError(f"the detector's threshold is {threshold}, but must lie in 0..1")
+            raise ConfigError(f"the detector's threshold is {threshold}, but must be in 0..1")
         architecture, _, file = spec.removeprefix(_SOURCE).partition("@")
         known = zoo.list_models(module=zoo.detection)
         if not spec.startswith(_SOURCE) or architecture not in known:

@@ -83,7 +83,7 @@ def write_predictions(readings: Sequence[PersonResult], path: Path) -> None:
 def check_output(path: Path) -> None:
     """Raise `ConfigError` if predictions cannot be written under this name."""
     if path.suffix.lower() not in (".csv", ".json"):
-        raise ConfigError(f"{path} must end in .csv or .json, which tells its format")
+        raise ConfigError(f"{path} must end in .csv or .json, which determines the format")
 
 
 def _json(readings: Sequence[PersonResult]) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmer_core.confined import picture_limits
-from mmer_core.datasets.boxes import clamp, emptiness
+from mmer_core.datasets.boxes import box_fault, clamp
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.delimited import TABLES, Record, read_table
 from mmer_core.datasets.photos import resized
@@ -88,13 +88,13 @@ def read_photo(path: Path) -> Image.Image:
 def box_inside(request: PhotoRequest, picture: Image.Image) -> Box:
     """The part of a request's box that is inside its photo. Raises `DatasetError` if it is empty."""
     assert request.box is not None
-    if fault := emptiness(request.box):
+    if fault := box_fault(request.box):
         raise DatasetError(f"the box {request.box} of {request.path} {fault}")
     inside = clamp(request.box, picture.size)
     if inside is None:
         width, height = picture.size
         raise DatasetError(
-            f"the box {request.box} lies outside {request.path}, which has {width} x {height} pixels"
+            f"the box {request.box} is outside {request.path}, which has {width} x {height} pixels"
         )
     return inside
 
@@ -142,7 +142,7 @@ def _from_list(path: Path) -> list[PhotoRequest]:
     names = [name.lower() for name in table.names]
     records = list(table.records)
     if not records:
-        raise DatasetError(f"the list {path} has no rows; write one a photo, or one a person with a box")
+        raise DatasetError(f"the list {path} has no rows; write one per photo, or one per person with a box")
     requests = [_listed(path, names, record) for record in records]
     if all(record.problem or record.damaged for record in records):
         raise DatasetError(f"cannot read the list {path}: {requests[0].error}; {wanted}")

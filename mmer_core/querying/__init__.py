@@ -1,6 +1,6 @@
 """Queries to an index by text, photo or id, single or many, and the pictures of the results."""
 
-from mmer_core.querying.batch import ask_all, read_queries
+from mmer_core.querying.batch import read_queries, search_all
 from mmer_core.querying.pictures import NoPicture, PhotoRoot, Pictures, PreparedPictures
 from mmer_core.querying.query import Answer, Query
 from mmer_core.querying.searcher import Embedder, PhotoRecord, Searcher, UnknownId
@@ -16,6 +16,6 @@ __all__ = [
     "Query",
     "Searcher",
     "UnknownId",
-    "ask_all",
     "read_queries",
+    "search_all",
 ]

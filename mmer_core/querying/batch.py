@@ -20,7 +20,7 @@ from mmer_core.strict_json import parse_line
 from mmer_core.text_lines import DAMAGED, Text, read_lines
 
 _FIELDS = ("text", "image", "id")
-_WANTED = "write UTF-8, a text a line, or a .csv, .tsv or .jsonl with text, image or id"
+_WANTED = "write UTF-8, one text per line, or a .csv, .tsv or .jsonl with text, image or id"
 _AT_ONCE = 64
 
 
@@ -54,7 +54,7 @@ def read_queries(path: Path) -> list[Query]:
     return queries
 
 
-def ask_all(
+def search_all(
     searcher: Searcher,
     queries: Sequence[Query],
     target: Target,

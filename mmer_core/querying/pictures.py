@@ -17,7 +17,7 @@ from PIL import Image
 from mmer_core.confined.pictures import UnreadableImageError
 from mmer_core.datasets.pixels import read_rgb
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
-from mmer_core.datasets.proportions import proportioned
+from mmer_core.datasets.proportions import with_aspect_ratio
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.querying.searcher import Searcher
 from mmer_core.stages.context import Context
@@ -97,7 +97,7 @@ class PhotoRoot:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise ConfigError(f"{root} is no folder; name the one below which the dataset's photos are")
+            raise ConfigError(f"{root} is not a folder; give the one that contains the dataset's photos")
         self._root = root.resolve(strict=True)
 
     def check(self, paths: list[str]) -> None:
@@ -124,7 +124,7 @@ class PhotoRoot:
         """
         parts = path.split("/")
         if "\0" in path or "\\" in path or not all(parts) or {".", ".."} & set(parts):
-            raise NoPicture(f"{path[:200]!r} is no path of a photo")
+            raise NoPicture(f"{path[:200]!r} is not the path of a photo")
         try:
             found = self._root.joinpath(*parts).resolve(strict=True)
             regular = stat.S_ISREG(found.stat().st_mode)
@@ -146,10 +146,10 @@ class PhotoRoot:
         try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-                raise NoPicture(f"{path[:200]!r} is no photo of at most {MAX_BYTES // 2**20} MiB")
+                raise NoPicture(f"{path[:200]!r} is not a photo of at most {MAX_BYTES // 2**20} MiB")
             kind = _media_type(file)
             if kind is None:
-                raise NoPicture(f"{path[:200]!r} is no picture that browsers show")
+                raise NoPicture(f"{path[:200]!r} is not a picture that browsers can show")
             file.seek(0)
         except BaseException:
             file.close()
@@ -209,7 +209,7 @@ class PreparedPictures:
             raise NoPicture(f"the prepared dataset has no photo with the id {id[:200]!r}")
         split, row = place
         try:
-            return proportioned(split, row)
+            return with_aspect_ratio(split, row)
         except OSError:
             raise NoPicture(
                 f"the picture of {id[:200]!r} is gone: its prepared dataset was deleted since it was opened"

@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from mmer_core.attacks import ATTACKS
 from mmer_core.reporting.estimates import Estimate
-from mmer_core.reporting.labels import CONTROL, GRADIENTS, METRICS, attack_name, pixels
+from mmer_core.reporting.labels import CONTROL, METRICS, attack_name, pixels
 from mmer_core.reporting.prose import curve_of
 from mmer_core.reporting.svg import FAMILY_COLOUR, GRID, INK, MUTED, PAPER, STREAM_COLOURS, STYLE, to_svg
 from mmer_core.reporting.view import EmbeddingSpace, FamilyView, StreamComparison
@@ -39,13 +40,16 @@ _SOLID: Any = "-"
 _DASHED: Any = (0, (4, 2.5))
 _ATTACK_STYLES: dict[str, tuple[str, Any]] = {
     CONTROL: ("o", _DASHED),
+    "de": ("o", _SOLID),
     "sparse-rs": ("s", (0, (7, 1.5))),
     "pixle": ("^", (0, (5, 1.5, 1, 1.5))),
     "corner": ("D", (0, (1, 1.2))),
     "exhaustive": ("v", (0, (4, 1.2, 1, 1.2, 1, 1.2))),
-    GRADIENTS: ("*", (0, (9, 1.2, 3, 1.2))),
+    "screened": ("*", (0, (9, 1.2, 3, 1.2))),
 }
-"""Marker and line of an attack, so that several attacks on one model are distinguishable; the others are solid."""
+_SPARE_STYLES = (("P", (0, (2, 1))), ("X", (0, (6, 1, 2, 1))), ("p", (0, (3, 3))), ("h", (0, (8, 3))))
+_ATTACK_STYLES |= zip([name for name in ATTACKS if name not in _ATTACK_STYLES], _SPARE_STYLES, strict=False)
+"""Marker and line of an attack, so that several attacks on one model are told apart; new ones take spare styles."""
 
 
 @mpl.rc_context(STYLE)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
-from mmer_core.datasets.proportions import photo_size, proportioned
+from mmer_core.datasets.proportions import photo_size, with_aspect_ratio
 from mmer_core.reporting.view import Picture
 
 SIDE = 220
@@ -82,5 +82,11 @@ def _shown(split: PreparedSplit, row: int) -> Shown:
     )
     ratings = tuple(float(value) for value in split.vad[row])
     return Shown(
-        split.ids[row], split.split, proportioned(split, row, SIDE), box, tuple(texts), tuple(named), ratings
+        split.ids[row],
+        split.split,
+        with_aspect_ratio(split, row, SIDE),
+        box,
+        tuple(texts),
+        tuple(named),
+        ratings,
     )

@@ -2,20 +2,12 @@
 
 from dataclasses import dataclass
 
+from mmer_core.attacks import ATTACKS, WhiteBoxAttack
+
 CONTROL = "random"
 """The attack that every other is read against."""
-GRADIENTS = "screened"
-"""The attack that knows more than the others: the victim's gradients."""
-
-ATTACKS = {
-    "de": "Differential evolution",
-    "sparse-rs": "Sparse-RS",
-    "pixle": "Pixle (copied pixels)",
-    "corner": "Corner search",
-    "exhaustive": "One pixel, exhaustively",
-    GRADIENTS: "GradientGuidedSparseRS (uses gradients)",
-    CONTROL: "Random pixels (control)",
-}
+WHITE_BOX = frozenset(name for name, attack in ATTACKS.items() if issubclass(attack, WhiteBoxAttack))
+"""The attacks that know more than the others: the victim's gradients."""
 
 FOOLED = {
     "dominant": "the dominant emotion changes",
@@ -76,7 +68,7 @@ METRICS = {
 
 
 def attack_name(attack: str) -> str:
-    return ATTACKS.get(attack, attack)
+    return ATTACKS[attack].title if attack in ATTACKS else attack
 
 
 def metric(name: str) -> Metric:

@@ -7,7 +7,7 @@ from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
     CONTROL,
     FOOLED,
-    GRADIENTS,
+    WHITE_BOX,
     pixels,
 )
 from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
@@ -130,7 +130,7 @@ def strongest(family: FamilyView) -> list[CurvePoint]:
     """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
     the attack that uses gradients, the control."""
     attacks = {point.attack for point in family.curves}
-    compared = attacks - {CONTROL, GRADIENTS} or attacks - {CONTROL} or attacks
+    compared = attacks - {CONTROL} - WHITE_BOX or attacks - {CONTROL} or attacks
     curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 

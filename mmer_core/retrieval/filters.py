@@ -99,10 +99,10 @@ def _with_label(table: SideTable, label: str, live: Mask | None) -> Mask:
 
 def _rated(table: SideTable, name: str, interval: Interval, live: Mask | None) -> Mask:
     if name not in RATINGS:
-        raise ConfigError(f"{name!r} is no rating; filter on {_listed(set(RATINGS))}")
+        raise ConfigError(f"{name!r} is not a rating; filter on {_listed(set(RATINGS))}")
     low, high = interval
     if not low <= high:
-        raise ConfigError(f"{name} from {low} to {high} holds nothing: give the smaller number first")
+        raise ConfigError(f"{name} from {low} to {high} is empty: give the smaller number first")
     values = _ratings(table, name)
     if not _is_rated(values, live):
         raise ConfigError(f"nothing in the index has a rating of {name}")

@@ -9,7 +9,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Found(_Answer):
+class SearchHit(_Answer):
     """One result; ``score`` is a cosine similarity. Results are sorted by descending score."""
 
     score: float
@@ -23,7 +23,7 @@ class Found(_Answer):
     image: str | None
 
 
-class Asked(_Answer):
+class QueryEcho(_Answer):
     """The query; a vector is represented by its name only."""
 
     text: str | None = None
@@ -35,8 +35,8 @@ class Asked(_Answer):
 class Result(_Answer):
     """One query and its results."""
 
-    query: Asked
-    hits: list[Found]
+    query: QueryEcho
+    hits: list[SearchHit]
 
 
 class SearchAnswer(_Answer):

@@ -37,7 +37,7 @@ class Phase(Enum):
     IDLE = auto()
 
 
-class Crowd:
+class ConnectionLimiter:
     """All connections of a server."""
 
     def __init__(self, limits: Limits) -> None:
@@ -98,12 +98,12 @@ class Crowd:
 class Connection(H11Protocol):
     """One connection, with its phase and the start time of that phase."""
 
-    def __init__(self, crowd: Crowd, **arguments: Any) -> None:
+    def __init__(self, limiter: ConnectionLimiter, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._crowd = crowd
+        self._limiter = limiter
         self._apps: dict[bool, ASGIApp] = {
             False: cast(ASGIApp, self.app),
-            True: _crowded(cast(ASGIApp, self.app)),
+            True: _overloaded(cast(ASGIApp, self.app)),
         }
         self.phase, self.since, self._received = Phase.HEAD, self.loop.time(), 0
         self._followed: Any = None
@@ -122,10 +122,10 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._crowd.enter(self)
+        self._limiter.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._crowd.leave(self)
+        self._limiter.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -135,7 +135,7 @@ class Connection(H11Protocol):
         super().data_received(data)
 
     def handle_events(self) -> None:
-        self.app = cast(Any, self._apps[self._crowd.full])
+        self.app = cast(Any, self._apps[self._limiter.full])
         super().handle_events()
         self._follow()
 
@@ -158,7 +158,7 @@ class Connection(H11Protocol):
         if self._untaken(now):
             self.drop()
             return
-        limits = self._crowd.limits
+        limits = self._limiter.limits
         allowed = {
             Phase.HEAD: limits.head_seconds,
             Phase.BODY: limits.body_seconds + self._received / limits.bytes_per_second,
@@ -182,7 +182,7 @@ class Connection(H11Protocol):
 
     def drop(self) -> None:
         """Close the connection immediately, discarding unread responses."""
-        self._crowd.leave(self)
+        self._limiter.leave(self)
         with contextlib.suppress(AttributeError, OSError):  # already closed
             # Reset it; otherwise the kernel would keep unread data for minutes.
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
@@ -197,7 +197,7 @@ class Connection(H11Protocol):
         if self._unsent_since is None:
             self._unsent_since, self._unsent_then = now, unsent
         taken = max(0, self._unsent_then - unsent)
-        limits = self._crowd.limits
+        limits = self._limiter.limits
         return now - self._unsent_since > limits.answer_seconds + taken / limits.bytes_per_second
 
     def _follow(self) -> None:
@@ -232,7 +232,7 @@ def _answer(status: int, body: bytes) -> Iterator[h11.Event]:
     yield h11.EndOfMessage()
 
 
-def _crowded(app: ASGIApp) -> ASGIApp:
+def _overloaded(app: ASGIApp) -> ASGIApp:
     """An application that responds 503, because there are too many requests."""
 
     async def refused(scope: Scope, receive: Receive, send: Send) -> None:

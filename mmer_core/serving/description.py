@@ -74,7 +74,7 @@ def in_path(name: str, description: str, schema: dict[str, Any]) -> dict[str, An
 
 def _fields(*names: str) -> list[dict[str, Any]]:
     """Query parameters, from the models that validate them."""
-    known = questions.Asked.model_json_schema()["properties"]
+    known = questions.SearchQuery.model_json_schema()["properties"]
     known |= questions.Options.model_json_schema()["properties"]
     return [_parameter(name, known[name]) for name in names]
 

@@ -51,7 +51,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Asked(_Strict):
+class SearchQuery(_Strict):
     """One query: a text, the id of a photo in the index, or a vector in the index's space."""
 
     text: Annotated[str, Field(max_length=MAX_TEXT)] | None = None
@@ -92,14 +92,14 @@ class Options(_Strict):
         return wanted or None
 
 
-class _Body(Asked, Options):
-    queries: Annotated[list[Asked], Field(max_length=MAX_QUERIES)] | None = None
+class _Body(SearchQuery, Options):
+    queries: Annotated[list[SearchQuery], Field(max_length=MAX_QUERIES)] | None = None
 
 
 def _body_schema() -> dict[str, Any]:
     schema = _Body.model_json_schema()
-    asked = schema.pop("$defs")["Asked"]
-    schema["properties"]["queries"]["anyOf"][0]["items"] = asked
+    query = schema.pop("$defs")["SearchQuery"]
+    schema["properties"]["queries"]["anyOf"][0]["items"] = query
     given = [{"required": [name]} for name in ("text", "id", "vector", "queries")]
     return schema | {"anyOf": given, "title": "Questions"}
 
@@ -108,11 +108,13 @@ BODY_SCHEMA = _body_schema()
 """OpenAPI schema of a JSON body."""
 
 
-def from_query_string(items: Iterable[tuple[str, str]]) -> tuple[Asked, Options]:
+def from_query_string(items: Iterable[tuple[str, str]]) -> tuple[SearchQuery, Options]:
     """The query of a GET. Raises `Refusal` (413 if too long, otherwise 422)."""
     fields = _fields(items)
-    asked = _only_one(_read(Asked, {name: fields.pop(name) for name in ("text", "id") if name in fields}))
-    return asked, _read(Options, fields)
+    query = _only_one(
+        _read(SearchQuery, {name: fields.pop(name) for name in ("text", "id") if name in fields})
+    )
+    return query, _read(Options, fields)
 
 
 def options_from_query_string(items: Iterable[tuple[str, str]]) -> Options:
@@ -126,7 +128,7 @@ def check_no_fields(items: Iterable[tuple[str, str]]) -> None:
         raise Refusal(422, f"{name[:_SHOWN]!r} is in the address; put it into the JSON body")
 
 
-def from_json(body: bytes) -> tuple[list[Asked], Options]:
+def from_json(body: bytes) -> tuple[list[SearchQuery], Options]:
     """The queries of a POST. Raises `Refusal` (400 if not JSON, 413 if too large, otherwise 422)."""
     try:
         read = _Body.model_validate_json(body, strict=True)
@@ -140,7 +142,7 @@ def from_json(body: bytes) -> tuple[list[Asked], Options]:
         raise Refusal(422, f"the request has both queries and {read.given[0]}; give one of them")
     if not read.queries:
         raise Refusal(422, f"queries is empty; give 1 to {MAX_QUERIES}")
-    return [_only_one(asked) for asked in read.queries], options
+    return [_only_one(query) for query in read.queries], options
 
 
 def unit_vector(numbers: Sequence[float], width: int) -> npt.NDArray[np.float32]:
@@ -157,11 +159,11 @@ def unit_vector(numbers: Sequence[float], width: int) -> npt.NDArray[np.float32]
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def _only_one(asked: Asked) -> Asked:
-    if len(asked.given) != 1:
-        said = " and ".join(asked.given) or "nothing"
+def _only_one(query: SearchQuery) -> SearchQuery:
+    if len(query.given) != 1:
+        said = " and ".join(query.given) or "nothing"
         raise Refusal(422, f"the query asks for {said}; give one of {_ONE}")
-    return asked
+    return query
 
 
 def _without_doubles(pairs: Sequence[tuple[str, Any]]) -> None:
@@ -204,12 +206,14 @@ def _refusal(error: ValidationError) -> Refusal:
     place = ".".join(map(str, fault["loc"]))
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "json_invalid":
-        return Refusal(400, f"the body is no JSON ({message.removeprefix('Invalid JSON: ')}); send an object")
+        return Refusal(
+            400, f"the body is not JSON ({message.removeprefix('Invalid JSON: ')}); send an object"
+        )
     if fault["type"] == "model_type" and not place:
-        return Refusal(422, "the body is no JSON object; send one with text, id, vector or queries")
+        return Refusal(422, "the body is not a JSON object; send one with text, id, vector or queries")
     if fault["loc"] and fault["loc"][0] in RATINGS:
         return Refusal(
-            422, f"{fault['loc'][0]} is no interval; give two finite numbers, the smaller one first"
+            422, f"{fault['loc'][0]} is not an interval; give two finite numbers, the smaller one first"
         )
     if fault["type"] in ("string_too_long", "too_long"):
         return Refusal(413, f"{place} is too long: {message[0].lower()}{message[1:]}; shorten it")

@@ -16,7 +16,7 @@ import uvicorn
 
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.serving.app import create_app
-from mmer_core.serving.connections import Crowd
+from mmer_core.serving.connections import ConnectionLimiter
 from mmer_core.serving.hosts import Hosts
 from mmer_core.serving.limits import Limits
 from mmer_core.serving.logs import LOG_CONFIG
@@ -102,7 +102,7 @@ class Server:
     ) -> None:
         self._listener, self._grace = listener, limits.grace_seconds
         app = create_app(service, hosts=Hosts(str(listener.getsockname()[0]), names), limits=limits)
-        connect: Any = Crowd(limits).connect
+        connect: Any = ConnectionLimiter(limits).connect
         self._server = _Uvicorn(
             uvicorn.Config(
                 app,

@@ -17,7 +17,7 @@ from mmer_core.retrieval import Hit
 from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.serving.embedding import EmbeddingThread, Item
 from mmer_core.serving.metrics import Metrics
-from mmer_core.serving.questions import Asked, Options, unit_vector
+from mmer_core.serving.questions import Options, SearchQuery, unit_vector
 from mmer_core.serving.refusal import Refusal
 
 MAX_OPEN = 64
@@ -103,11 +103,11 @@ class Service:
             self._open -= 1
             self.metrics.waiting.set(self._open)
 
-    async def answer(self, asked: Sequence[Asked], options: Options) -> dict[str, Any]:
+    async def answer(self, queries: Sequence[SearchQuery], options: Options) -> dict[str, Any]:
         """The response to some queries as JSON. Raises `MmerError`."""
         snapshot = self.snapshot
-        vectors = await asyncio.gather(*(self._vector(snapshot, one) for one in asked))
-        return await run_in_threadpool(_answer, snapshot, [one.shown() for one in asked], vectors, options)
+        vectors = await asyncio.gather(*(self._vector(snapshot, one) for one in queries))
+        return await run_in_threadpool(_answer, snapshot, [one.shown() for one in queries], vectors, options)
 
     async def answer_photo(self, photo: Item, options: Options) -> dict[str, Any]:
         """The same for a photo."""
@@ -117,12 +117,12 @@ class Service:
             _answer, snapshot, [{"image": "the photo that was sent"}], [vector], options
         )
 
-    async def _vector(self, snapshot: IndexSnapshot, asked: Asked) -> Vectors:
-        if asked.text is not None:
-            return await self._embedding.embed(snapshot.searcher.embedder, asked.text)
-        if asked.id is not None:
-            return await run_in_threadpool(snapshot.searcher.vector_of_id, asked.id)
-        return unit_vector(asked.vector or (), snapshot.searcher.index.width)
+    async def _vector(self, snapshot: IndexSnapshot, query: SearchQuery) -> Vectors:
+        if query.text is not None:
+            return await self._embedding.embed(snapshot.searcher.embedder, query.text)
+        if query.id is not None:
+            return await run_in_threadpool(snapshot.searcher.vector_of_id, query.id)
+        return unit_vector(query.vector or (), snapshot.searcher.index.width)
 
 
 def photo_answer(snapshot: IndexSnapshot, id: str) -> dict[str, Any]:

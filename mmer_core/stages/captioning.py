@@ -4,22 +4,23 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmer_core.captioning import captioner_identity, check_captioner
 from mmer_core.config import IngestConfig
-from mmer_core.datasets.ingest import read_raw, source_identity
-from mmer_core.datasets.model_captions import PROVENANCE, read_captions, undescribed, write_captions
+from mmer_core.datasets.ingest import read_raw
+from mmer_core.datasets.model_captions import PROVENANCE, photos_to_caption, read_captions, write_captions
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Text
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
+from mmer_core.stages.identity import raw_identity, some_fields
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-VERSION = 3
 CAPTIONS_FILE = "captions.csv"
 PHOTOS_FILE = "photos.json"
 _IMAGES_PER_CAPTION = 8
@@ -28,15 +29,22 @@ _IMAGES_PER_CAPTION = 8
 
 @dataclass(frozen=True)
 class CaptionShard:
-    """Photos ``start:stop`` of a plan, and what key_config their captions: the unit of parallel work and of resume."""
+    """Photos ``start:stop`` of a plan, and what decides their captions: the unit of parallel work and of resume."""
 
     start: int
     stop: int
     captioner: Mapping[str, Any]
 
 
-def plan_captions(context: Context, config: IngestConfig) -> ArtifactKey:
-    """List the photos that no source but a template describes (kind ``caption-plan``).
+def _plan_identity(config: IngestConfig) -> Mapping[str, Any]:
+    """Of the configuration, what finding and reading the photos takes."""
+    raw = raw_identity(config)
+    return {**raw, "config": some_fields(raw["config"], "dataset", "protocol", "synthetic")}
+
+
+@stage("caption-plan", version=4, identity=_plan_identity)
+def plan_captions(context: Context, workspace: Workspace, config: IngestConfig) -> Summary:
+    """List the photos that no source but a template describes.
 
     File: ``photos.json``, the photos' names in the dataset and where they lie: below the dataset's folder, or,
     when they had to be drawn or unpacked, in the artifact, so that this is done once and not by every shard.
@@ -46,19 +54,13 @@ def plan_captions(context: Context, config: IngestConfig) -> ArtifactKey:
         EncoderError: The captioner is unknown or cannot be had.
     """
     check_captioner(_named(config))
-
-    def build(workspace: Workspace) -> dict[str, object]:
-        photos = undescribed(read_raw(config, workspace.scratch))
-        paths = list(photos.values())
-        stored = any(path.is_relative_to(workspace.scratch) for path in paths)
-        files = _store(paths, workspace.out) if stored else _below(paths, _base(config))
-        rows = [{"name": name, "file": file} for name, file in zip(photos, files, strict=True)]
-        (workspace.out / PHOTOS_FILE).write_text(json.dumps(rows, indent=0) + "\n")
-        return {"photos": len(rows), "stored": stored}
-
-    reads = {"dataset", "protocol", *(["synthetic"] if config.root is None else [])}
-    key_config = config.model_dump(mode="json", include=reads)
-    return context.run("caption-plan", VERSION, key_config, {"raw": source_identity(config)}, build).key
+    photos = photos_to_caption(read_raw(config, workspace.scratch))
+    paths = list(photos.values())
+    stored = any(path.is_relative_to(workspace.scratch) for path in paths)
+    files = _store(paths, workspace.out) if stored else _below(paths, _base(config))
+    rows = [{"name": name, "file": file} for name, file in zip(photos, files, strict=True)]
+    (workspace.out / PHOTOS_FILE).write_text(json.dumps(rows, indent=0) + "\n")
+    return {"photos": len(rows), "stored": stored}
 
 
 def caption_shards(context: Context, config: IngestConfig, plan: ArtifactKey) -> list[CaptionShard]:
@@ -73,45 +75,48 @@ def caption_shards(context: Context, config: IngestConfig, plan: ArtifactKey) ->
     return [CaptionShard(start, min(start + size, count), captioner) for start in range(0, count, size)]
 
 
+def _by_captioner(shard: CaptionShard) -> Mapping[str, Any]:
+    """Photos come by the plan; of the configuration the captioner is left, which the shard knows."""
+    return {"config": None}
+
+
+@stage("caption-shard", version=4, title="caption {shard.start}", gpu=True, identity=_by_captioner)
 def caption_shard(
-    context: Context, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
-) -> ArtifactKey:
-    """Captions of one shard (kind ``caption-shard``); a photo that cannot be read gets none.
+    context: Context, workspace: Workspace, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
+) -> Summary:
+    """Captions of one shard; a photo that cannot be read gets none.
 
     Raises:
         DatasetError: The dataset's folder is not on this machine.
         EncoderError: The captioner cannot be loaded or asked.
     """
-
-    def build(workspace: Workspace) -> dict[str, int]:
-        photos = _photos(context, config, plan)[shard.start : shard.stop]
-        with shared_cores(context.runtime.workers):
-            captions = _describe(context, config, photos)
-        provenance = f"{PROVENANCE}:{shard.captioner['captioner']}"
-        told = [(name, Text(text, provenance)) for name, text in captions.items() if text]
-        write_captions(workspace.out / CAPTIONS_FILE, told)
-        unread = len(photos) - len(captions)
-        return _figures(photos=len(photos), captions=len(told), unreadable=unread)
-
-    return context.run("caption-shard", VERSION, asdict(shard), {"plan": plan}, build).key
+    photos = _photos(context, config, plan)[shard.start : shard.stop]
+    with shared_cores(context.runtime.workers):
+        captions = _describe(context, config, photos)
+    provenance = f"{PROVENANCE}:{shard.captioner['captioner']}"
+    told = [(name, Text(text, provenance)) for name, text in captions.items() if text]
+    write_captions(workspace.out / CAPTIONS_FILE, told)
+    unread = len(photos) - len(captions)
+    return _figures(photos=len(photos), captions=len(told), unreadable=unread)
 
 
-def merge_captions(
-    context: Context, plan: ArtifactKey, shards: Sequence[tuple[CaptionShard, ArtifactKey]]
-) -> Artifact:
-    """All captions in one CSV (kind ``captions``), the same however the photos were cut into shards."""
+def _captioner(shards: Shards) -> Mapping[str, Any]:
+    return {"captioner": shards.plan[0].captioner}
 
-    def build(workspace: Workspace) -> dict[str, int]:
-        parts = [context.artifact(key) for _, key in shards]
-        captions = (row for part in parts for row in read_captions(part.folder / CAPTIONS_FILE))
-        write_captions(workspace.out / CAPTIONS_FILE, captions)
-        sums: Counter[str] = Counter()
-        for part in parts:
-            sums.update({name: part.summary[name] for name in ("photos", "captions", "unreadable")})
-        return _figures(**sums)
 
-    # The shards are no inputs: their size must not change the keys of all that is made from the captions.
-    return context.run("captions", VERSION, shards[0][0].captioner, {"plan": plan}, build)
+@stage("captions", version=4, identity=_captioner)
+def merge_captions(context: Context, workspace: Workspace, plan: ArtifactKey, shards: Shards) -> Summary:
+    """All captions in one CSV, the same however the photos were cut into shards."""
+    parts = [context.artifact(key) for _, key in shards]
+    captions = (row for part in parts for row in read_captions(part.folder / CAPTIONS_FILE))
+    write_captions(workspace.out / CAPTIONS_FILE, captions)
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums.update({name: part.summary[name] for name in ("photos", "captions", "unreadable")})
+    return _figures(**sums)
+
+
+CAPTIONING = Sharded("caption", caption_shards, caption_shard, merge_captions)
 
 
 def load_captions(context: Context, captions: ArtifactKey) -> dict[str, Text]:

@@ -16,9 +16,9 @@ from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
 from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import stage
+from mmer_core.store import ArtifactKey, Workspace
 
-VERSION = 3
 CARD_PAGE = "card.html"
 STATISTICS_FILE = "statistics.json"
 LEAKAGE_FILE = "leakage.csv"
@@ -36,34 +36,33 @@ class DatasetCardSummary(Record):
     leaks: dict[str, int]
 
 
-def dataset_card(context: Context, config: DatasetCardConfig, prepared: ArtifactKey) -> Artifact:
-    """The dataset card (kind ``dataset-card``).
+@stage("dataset-card", version=4)
+def dataset_card(
+    context: Context, workspace: Workspace, config: DatasetCardConfig, prepared: ArtifactKey
+) -> DatasetCardSummary:
+    """The dataset card.
 
     Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what occurs in two
     splits; ``samples.jpg``, a contact sheet.
     """
-
-    def build(workspace: Workspace) -> DatasetCardSummary:
-        dataset = Prepared.open(context.folder(prepared))
-        leaks = find_leaks(dataset, workers=context.runtime.workers, progress=context.progress)
-        statistics = {name: describe_split(dataset.split(name)) for name in dataset.card.splits}
-        shown = pick_samples(dataset, config.samples)
-        view = CardView(dataset.card, statistics, leaks, _quarantined(dataset), shown)
-        write_page(render_card(view), workspace.out / CARD_PAGE)
-        write_leaks(leaks, workspace.out / LEAKAGE_FILE)
-        fields = {name: asdict(one) for name, one in statistics.items()}
-        (workspace.out / STATISTICS_FILE).write_text(json.dumps(fields, indent=2) + "\n")
-        if shown:
-            contact_sheet(shown).save(workspace.out / SHEET_FILE, quality=85)
-        return DatasetCardSummary(
-            name=dataset.card.name,
-            counts=dataset.card.counts,
-            texts=dataset.card.texts,
-            quarantined=dataset.card.quarantined,
-            leaks=dict(Counter(leak.kind for leak in leaks)),
-        )
-
-    return context.run("dataset-card", VERSION, config, {"prepared": prepared}, build)
+    dataset = Prepared.open(context.folder(prepared))
+    leaks = find_leaks(dataset, workers=context.runtime.workers, progress=context.progress)
+    statistics = {name: describe_split(dataset.split(name)) for name in dataset.card.splits}
+    shown = pick_samples(dataset, config.samples)
+    view = CardView(dataset.card, statistics, leaks, _quarantined(dataset), shown)
+    write_page(render_card(view), workspace.out / CARD_PAGE)
+    write_leaks(leaks, workspace.out / LEAKAGE_FILE)
+    fields = {name: asdict(one) for name, one in statistics.items()}
+    (workspace.out / STATISTICS_FILE).write_text(json.dumps(fields, indent=2) + "\n")
+    if shown:
+        contact_sheet(shown).save(workspace.out / SHEET_FILE, quality=85)
+    return DatasetCardSummary(
+        name=dataset.card.name,
+        counts=dataset.card.counts,
+        texts=dataset.card.texts,
+        quarantined=dataset.card.quarantined,
+        leaks=dict(Counter(leak.kind for leak in leaks)),
+    )
 
 
 def _quarantined(dataset: Prepared) -> list[Quarantined]:

@@ -1,5 +1,8 @@
 """Prepared arrays -> encoders adapted to them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from mmer_core.config import EncoderConfig, FinetuneConfig, TaskTraining
@@ -14,23 +17,42 @@ from mmer_core.encoders import (
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.training import HISTORY_FILE
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.loop import fit, initialisation
 from mmer_core.training.record import AdapterSummary
 from mmer_core.training.tuning import CaptionTuner, EmotionTuner
 
-VERSION = 1
 Encoders = dict[Modality, ImageEncoder | TextEncoder]
 
 
+def _bare(encoders: EncoderConfig) -> EncoderConfig:
+    """What is tuned is the weights, whatever is made of what they say."""
+    encoders = encoders.bare()
+    if any(name.startswith("adapted:") for name in (encoders.image, encoders.text)):
+        raise ConfigError("an adapted encoder is not adapted again; start from its base, with more epochs")
+    return encoders
+
+
+def _identity(context: Context, encoders: EncoderConfig) -> Mapping[str, Any]:
+    bare = _bare(encoders)
+    weights = {modality: encoder_key_config(context, bare, modality) for modality in ("image", "text")}
+    return {"encoders": bare, "weights": weights}
+
+
+@stage("adapter", version=2, title="finetune {config.method}", gpu=True, identity=_identity)
 def finetune(
-    context: Context, config: FinetuneConfig, encoders: EncoderConfig, prepared: ArtifactKey
-) -> Artifact:
-    """Encoders adapted to a dataset's training split (kind ``adapter``), to be used as ``adapted:<key>``.
+    context: Context,
+    workspace: Workspace,
+    config: FinetuneConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+) -> Summary:
+    """Encoders adapted to a dataset's training split, to be used as ``adapted:<key>``.
 
     Captioned datasets are learned by InfoNCE, emotions by binary cross-entropy; the best epoch on val is kept.
     Killed and started again, it goes on from its last epoch and ends with the same weights.
@@ -40,61 +62,47 @@ def finetune(
         ConfigError: An encoder is adapted already.
         DatasetError: The dataset has no train or no val split, or lacks texts.
     """
-    encoders = encoders.bare()  # what is tuned is the weights, whatever is made of what they say
-    if any(name.startswith("adapted:") for name in (encoders.image, encoders.text)):
-        raise ConfigError("an adapted encoder is not adapted again; start from its base, with more epochs")
-
-    def build(workspace: Workspace) -> AdapterSummary:
-        dataset = Prepared.open(context.folder(prepared))
-        with initialisation(config.seed):
-            loaded, parts = _adapted(context, config, encoders)
-            learner = _learner(dataset, config, encoders, loaded)
-        progression = fit(
-            learner,
-            TaskTraining.of_finetuning(config),
-            device=context.device,
-            precision=context.runtime.precision,
-            checkpoints=workspace.scratch,
-            checkpoint_seconds=context.runtime.checkpoint_seconds,
-            progress=context.progress,
-            fields="finetune",
-        )
-        similarity = learner.similarity() if isinstance(learner, CaptionTuner) else None
-        spec = AdapterSpec(
-            method=config.method,
-            rank=config.rank,
-            alpha=config.alpha,
-            parts=parts,
-            encoders=encoders,
-            identities={
-                "image": encoder_identity(encoders.image, "image"),
-                "text": encoder_identity(encoders.text, "text"),
-            },
-            similarity=similarity,
-        )
-        (workspace.out / ADAPTER_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
-        for modality in parts:
-            save_tower(loaded[modality], workspace.out, modality)
-        write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-        best = progression.history[progression.best_epoch - 1]
-        figures = {name: value for name, value in best.items() if name.startswith("val_")}
-        return AdapterSummary(
-            dataset=dataset.card.name,
-            method=config.method,
-            towers=tuple(parts),
-            parameters=sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
-            best_epoch=progression.best_epoch,
-            **figures,
-        )
-
-    key_config = {
-        "finetune": config.model_dump(mode="json"),
-        "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
-        "image": encoder_key_config(context, encoders, "image"),
-        "text": encoder_key_config(context, encoders, "text"),
-        "precision": context.runtime.precision,
-    }
-    return context.run("adapter", VERSION, key_config, {"prepared": prepared}, build, seed=config.seed)
+    encoders = _bare(encoders)
+    dataset = Prepared.open(context.folder(prepared))
+    with initialisation(config.seed):
+        loaded, parts = _adapted(context, config, encoders)
+        learner = _learner(dataset, config, encoders, loaded)
+    progression = fit(
+        learner,
+        TaskTraining.of_finetuning(config),
+        device=context.device,
+        checkpoints=workspace.scratch,
+        checkpoint_seconds=context.runtime.checkpoint_seconds,
+        progress=context.progress,
+        fields="finetune",
+    )
+    similarity = learner.similarity() if isinstance(learner, CaptionTuner) else None
+    spec = AdapterSpec(
+        method=config.method,
+        rank=config.rank,
+        alpha=config.alpha,
+        parts=parts,
+        encoders=encoders,
+        identities={
+            "image": encoder_identity(encoders.image, "image"),
+            "text": encoder_identity(encoders.text, "text"),
+        },
+        similarity=similarity,
+    )
+    (workspace.out / ADAPTER_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
+    for modality in parts:
+        save_tower(loaded[modality], workspace.out, modality)
+    write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
+    best = progression.history[progression.best_epoch - 1]
+    figures = {name: value for name, value in best.items() if name.startswith("val_")}
+    return AdapterSummary(
+        dataset=dataset.card.name,
+        method=config.method,
+        towers=tuple(parts),
+        parameters=sum(p.numel() for m in parts for p in tuned(loaded[m].module).values()),
+        best_epoch=progression.best_epoch,
+        **figures,
+    )
 
 
 def _adapted(

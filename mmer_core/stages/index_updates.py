@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmer_core.config import IndexConfig
 from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
@@ -22,14 +23,14 @@ from mmer_core.retrieval.versions import (
     write_version,
 )
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.gallery import pieces_of
-from mmer_core.stages.indexing import index_config, sources
+from mmer_core.stages.indexing import sources
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.absence import missing
 from mmer_core.strict_json import parse_line
 from mmer_core.text_lines import DAMAGED, read_lines
 
-VERSION = 1
 _NAMED = 5
 _PARTS_AT_MOST = 8
 _DROPPED_AT_MOST = 0.25
@@ -99,12 +100,27 @@ def check_ids(base: Artifact, ids: Sequence[str]) -> None:
         )
 
 
+def _digest(delete: Sequence[str]) -> dict[str, str]:
+    ids = "\0".join(sorted(set(delete)))
+    return {"delete": hashlib.sha256(ids.encode()).hexdigest() if delete else ""}
+
+
+@stage("index", version=4, identity=_digest)
 def update_index(
-    context: Context, base: ArtifactKey, added: ArtifactKey | None, delete: Sequence[str]
-) -> Artifact:
-    """A new version of an index (kind ``index``, see `mmer_core.retrieval.versions`), without building it again.
+    context: Context,
+    workspace: Workspace,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    base: ArtifactKey,
+    added: ArtifactKey | None,
+    delete: Sequence[str],
+) -> Summary:
+    """A new version of an index (see `mmer_core.retrieval.versions`), without building it again.
 
     Args:
+        config, prepared, features, model: Those of the index itself, see `index_arguments`.
         added: Another index of the same model, whose photos come in; those with an id that is there replace it.
         delete: Ids of photos that go, with their captions.
 
@@ -118,46 +134,39 @@ def update_index(
             "nothing is to be added or deleted: give --delete ID, --delete-from FILE, or the dataset to add"
         )
     new = None if added is None else context.artifact(added)
-    if new is not None and new.manifest.inputs["model"] != old.manifest.inputs["model"]:
+    if new is not None and new.manifest.inputs["model"] != str(model):
         raise ConfigError(
             f"{added} and {base} hold vectors of two models: index both with the same one (--trained)"
         )
-    if new is not None and not delete and str(new.key) in {part["index"] for part in _parts(old)}:
-        return old  # the same asked for once more
-
-    def build(workspace: Workspace) -> dict[str, object]:
-        folders = [artifact.folder for artifact in (old, new) if artifact is not None]
-        going = set(delete) | set(RetrievalIndex(new.folder).ids() if new is not None else ())
-        dropped = {target: _dropped(old, target, going) for target in TARGETS}
-        origin = {target: _origin(context, old, new, target) for target in TARGETS}
-        if new is not None:
-            for target in TARGETS:
-                earlier = _rows(old, target)
-                dropped[target] = np.concatenate(
-                    [dropped[target], dropped_rows(new.folder, target) + earlier]
-                )
-        write_version(workspace.out, folders, dropped, origin)
-        version = RetrievalIndex(workspace.out)
-        parts = [part for artifact in (old, new) if artifact is not None for part in _parts(artifact)]
-        every = [source for artifact in (old, new) if artifact is not None for source in sources(artifact)]
-        return {
-            "family": old.summary["family"],
-            "dataset": old.summary["dataset"],
-            "split": old.summary["split"],
-            "images": version.count("image"),
-            "texts": version.count("text"),
-            "dropped": {target: len(rows) for target, rows in dropped.items()},
-            "parts": parts,
-            "sources": [source.to_dict() for source in every],
-            "version": old.summary.get("version", 1) + 1,
-        }
-
-    config = {"index": index_config(old).model_dump(mode="json"), "delete": _digest(delete)}
-    inputs: dict[str, ArtifactKey | str] = {
-        role: old.manifest.inputs[role] for role in ("prepared", "features", "model")
+    folders = [artifact.folder for artifact in (old, new) if artifact is not None]
+    going = set(delete) | set(RetrievalIndex(new.folder).ids() if new is not None else ())
+    dropped = {target: _dropped(old, target, going) for target in TARGETS}
+    origin = {target: _origin(context, old, new, target) for target in TARGETS}
+    if new is not None:
+        for target in TARGETS:
+            earlier = _rows(old, target)
+            dropped[target] = np.concatenate([dropped[target], dropped_rows(new.folder, target) + earlier])
+    write_version(workspace.out, folders, dropped, origin)
+    version = RetrievalIndex(workspace.out)
+    parts = [part for artifact in (old, new) if artifact is not None for part in _parts(artifact)]
+    every = [source for artifact in (old, new) if artifact is not None for source in sources(artifact)]
+    return {
+        "family": old.summary["family"],
+        "dataset": old.summary["dataset"],
+        "split": old.summary["split"],
+        "images": version.count("image"),
+        "texts": version.count("text"),
+        "dropped": {target: len(rows) for target, rows in dropped.items()},
+        "parts": parts,
+        "sources": [source.to_dict() for source in every],
+        "version": old.summary.get("version", 1) + 1,
+        "shard_size": config.shard_size,
     }
-    inputs |= {"base": base} | ({} if added is None else {"added": added})
-    return context.run("index", VERSION, config, inputs, build)
+
+
+def holds(index: Artifact, added: ArtifactKey | None) -> bool:
+    """Whether another index is a part of this one."""
+    return str(added) in {part["index"] for part in _parts(index)}
 
 
 def worth_compacting(index: Artifact, *, always: bool = False) -> bool:
@@ -203,7 +212,3 @@ def _origin(context: Context, old: Artifact, new: Artifact | None, target: Targe
 def _shown(id: str) -> str:
     """In quotes where it would not be seen where an id begins and ends."""
     return id if id.isprintable() and id == id.strip() and ", " not in id else repr(id)
-
-
-def _digest(ids: Sequence[str]) -> str:
-    return hashlib.sha256("\0".join(sorted(set(ids))).encode()).hexdigest() if ids else ""

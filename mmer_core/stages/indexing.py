@@ -1,7 +1,7 @@
 """A trained retrieval model -> a FAISS index of a split: trained on a sample, filled in shards, joined and tuned."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,11 @@ from mmer_core.retrieval.side_table import SideTable, join_tables, write_table
 from mmer_core.retrieval.tuning import Quality, tune
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, origins, part_folders
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.gallery import Gallery, Rows, Source
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-PLAN_VERSION = 2
-SHARD_VERSION = 2
-VERSION = 3
-_ROLES = ("prepared", "features", "model")
 _MEASURED = {"recall@10": "recall", "median ms": "median_ms", "p95 ms": "p95_ms"}
 _DIRECTION = {"image": "t2i", "text": "i2t"}
 _OTHER: dict[Target, Target] = {"image": "text", "text": "image"}
@@ -50,141 +47,161 @@ class IndexShard:
     stop: int
 
 
+@stage("index-plan", version=3)
 def plan_index(
-    context: Context, config: IndexConfig, prepared: ArtifactKey, features: ArtifactKey, model: ArtifactKey
-) -> Artifact:
-    """Choose both indexes and train them on a sample (kind ``index-plan``).
+    context: Context,
+    workspace: Workspace,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    index: ArtifactKey | None = None,
+) -> Summary:
+    """Choose both indexes and train them on a sample.
 
     Files, by target: ``<target>.faiss``, empty and trained; ``<target>_queries.npy`` ``(Q, D)`` held-out queries to
     tune and measure with, captions for images and photos for captions; ``<target>_own.npy`` ``(Q, M)`` rows of the
     target that are their right answers, filled up with -1.
 
+    Args:
+        index: One that was added to or deleted from: what is left of it is indexed, embedded again from its features.
+
     Raises:
         ConfigError: The model reads emotions, FAISS does not understand the factory string, or nothing fits.
     """
-
-    inputs = {"prepared": prepared, "features": features, "model": model}
-    return _planned(context, config, inputs, lambda: _gallery(context, inputs, config.split))
-
-
-def plan_compaction(context: Context, index: ArtifactKey) -> Artifact:
-    """The same for what is left of an index that was added to or deleted from, embedded again from its features."""
-    built = context.artifact(index)
-    inputs = {"index": str(index)} | {role: built.manifest.inputs[role] for role in _ROLES}
-    config = index_config(built)
-    return _planned(context, config, inputs, lambda: _gallery(context, inputs, config.split))
+    gallery = _gallery(context, config, prepared, features, model, index)
+    left = index is not None
+    targets = {target: _plan(gallery, config, target, workspace.out, settle=left) for target in TARGETS}
+    return {"targets": targets}
 
 
-def _planned(
-    context: Context,
-    config: IndexConfig,
-    inputs: Mapping[str, ArtifactKey | str],
-    gallery: Callable[[], Gallery],
-) -> Artifact:
-    def build(workspace: Workspace) -> dict[str, object]:
-        opened = gallery()
-        left = "index" in inputs
-        targets = {target: _plan(opened, config, target, workspace.out, settle=left) for target in TARGETS}
-        return {"targets": targets, "shard_size": config.shard_size}
-
-    return context.run("index-plan", PLAN_VERSION, config, inputs, build, seed=config.seed)
-
-
-def index_config(built: Artifact) -> IndexConfig:
-    """The settings that an index, or the first of what it is made of, was built with."""
-    config = built.manifest.config
-    return IndexConfig(**config.get("index", config))
+def index_arguments(built: Artifact) -> tuple[IndexConfig, ArtifactKey, ArtifactKey, ArtifactKey]:
+    """Settings, prepared arrays, features and model of an index, or of the first of what it is made of."""
+    config = IndexConfig(**built.manifest.config["config"], shard_size=built.summary["shard_size"])
+    prepared, features, model = (
+        ArtifactKey.parse(built.manifest.inputs[role]) for role in ("prepared", "features", "model")
+    )
+    return config, prepared, features, model
 
 
 def sources(built: Artifact) -> list[Source]:
     """What an index was embedded from."""
     if "sources" in built.summary:
         return [Source.of(fields) for fields in built.summary["sources"]]
-    prepared, features = (ArtifactKey.parse(built.manifest.inputs[role]) for role in ("prepared", "features"))
-    return [Source(prepared, features, built.manifest.config["split"])]
+    config, prepared, features, _ = index_arguments(built)
+    return [Source(prepared, features, config.split)]
 
 
-def index_shards(context: Context, plan: ArtifactKey) -> list[IndexShard]:
-    """Cut both indexes into shards."""
-    summary = context.artifact(plan).summary
-    size = int(summary["shard_size"])
+def index_shards(
+    context: Context,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    plan: ArtifactKey,
+    index: ArtifactKey | None = None,
+) -> list[IndexShard]:
+    """Cut both planned indexes into shards."""
+    targets, size = context.artifact(plan).summary["targets"], config.shard_size
     return [
-        IndexShard(target, start, min(start + size, summary["targets"][target]["count"]))
+        IndexShard(target, start, min(start + size, targets[target]["count"]))
         for target in TARGETS
-        for start in range(0, summary["targets"][target]["count"], size)
+        for start in range(0, targets[target]["count"], size)
     ]
 
 
-def index_shard(context: Context, plan: ArtifactKey, shard: IndexShard) -> ArtifactKey:
-    """The vectors of one shard as the index needs them, and what of them is nearest to the queries (kind
-    ``index-shard``).
+@stage("index-shard", version=3, title="index {shard.target} {shard.start}")
+def index_shard(
+    context: Context,
+    workspace: Workspace,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    plan: ArtifactKey,
+    index: ArtifactKey | None,
+    shard: IndexShard,
+) -> Summary:
+    """The vectors of one shard as the index needs them, and what of them is nearest to the queries.
 
     Files: those of `mmer_core.retrieval.building`, and ``nearest_rows.npy``, ``nearest_scores.npy``: the best
     ``(Q, K)`` rows of the shard for the plan's queries.
     """
     planned = context.artifact(plan)
-
-    def build(workspace: Workspace) -> dict[str, object]:
-        gallery = _gallery(context, planned.manifest.inputs, planned.manifest.config["split"])
-        choice = _choice(planned, shard.target)
-        rows = np.arange(shard.start, shard.stop)
-        with shared_cores(context.runtime.workers):
-            vectors = gallery.vectors(shard.target, rows)
-        queries, own = _queries(planned.folder, shard.target)
-        nearest = exact_neighbours(queries, vectors, shard.start, NEIGHBOURS + own.shape[1])
-        np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
-        np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
-        trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
-        write_shard(workspace.out, trained, vectors, shard.start, bool(choice.refine))
-        write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, rows))
-        return {"rows": len(vectors)}
-
-    return context.run("index-shard", SHARD_VERSION, asdict(shard), {"plan": plan}, build).key
+    gallery = _gallery(context, config, prepared, features, model, index)
+    choice = _choice(planned, shard.target)
+    rows = np.arange(shard.start, shard.stop)
+    with shared_cores(context.runtime.workers):
+        vectors = gallery.vectors(shard.target, rows)
+    queries, own = _queries(planned.folder, shard.target)
+    nearest = exact_neighbours(queries, vectors, shard.start, NEIGHBOURS + own.shape[1])
+    np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
+    np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
+    trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
+    write_shard(workspace.out, trained, vectors, shard.start, bool(choice.refine))
+    write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, rows))
+    return {"rows": len(vectors)}
 
 
+@stage("index", version=4)
 def merge_index(
     context: Context,
+    workspace: Workspace,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
     plan: ArtifactKey,
-    shards: Sequence[tuple[IndexShard, ArtifactKey]],
-    *,
-    part: bool = False,
-) -> Artifact:
-    """Image and text index (kind ``index``), tuned, with what was measured of it in the summary.
-
-    A ``part`` that an update adds to another index is of the kind ``index-part``: the newest index must never be one.
+    index: ArtifactKey | None,
+    shards: Shards,
+) -> Summary:
+    """Image and text index, tuned, with what was measured of it in the summary.
 
     ``search`` in the summary holds, by target, the kind of index, its bytes and `Quality`; ``protocol`` the recalls
     of cross-modal retrieval on the held-out queries, through the index, exactly, and their difference.
     """
     planned = context.artifact(plan)
+    gallery = _gallery(context, config, prepared, features, model, index)
+    settings: dict[Target, Settings] = {}
+    search: dict[str, Any] = {}
+    recalls: dict[str, dict[str, float]] = {"index": {}, "exact": {}}
+    for target in TARGETS:
+        parts = [context.folder(key) for shard, key in shards if shard.target == target]
+        settings[target], search[target], found = _join(planned, target, parts, workspace.out)
+        for name, values in found.items():
+            recalls[name] |= values
+    write_settings(workspace.out, settings)
+    return {
+        "family": gallery.trained.spec.family,
+        "dataset": gallery.trained.spec.dataset,
+        "split": config.split,
+        "images": gallery.count("image"),
+        "texts": gallery.count("text"),
+        "search": search,
+        "protocol": _protocol(recalls),
+        "shard_size": config.shard_size,
+        **(_write_origins(context.artifact(index), gallery, workspace.out) if index else {}),
+    }
 
-    def build(workspace: Workspace) -> dict[str, object]:
-        config = IndexConfig(**planned.manifest.config)
-        gallery = _gallery(context, planned.manifest.inputs, config.split)
-        settings: dict[Target, Settings] = {}
-        search: dict[str, Any] = {}
-        recalls: dict[str, dict[str, float]] = {"index": {}, "exact": {}}
-        for target in TARGETS:
-            parts = [context.folder(key) for shard, key in shards if shard.target == target]
-            settings[target], search[target], found = _join(planned, target, parts, workspace.out)
-            for name, values in found.items():
-                recalls[name] |= values
-        write_settings(workspace.out, settings)
-        compacted = _write_origins(context, planned, gallery, workspace.out)
-        return {
-            "family": gallery.trained.spec.family,
-            "dataset": gallery.trained.spec.dataset,
-            "split": config.split,
-            "images": gallery.count("image"),
-            "texts": gallery.count("text"),
-            "search": search,
-            "protocol": _protocol(recalls),
-            **compacted,
-        }
 
-    inputs: dict[str, ArtifactKey | str] = dict(planned.manifest.inputs)
-    inputs |= {"plan": plan} | {f"shard{i:04d}": key for i, (_, key) in enumerate(shards)}
-    return context.run("index-part" if part else "index", VERSION, planned.manifest.config, inputs, build)
+@stage("index-part", version=1)
+def merge_index_part(
+    context: Context,
+    workspace: Workspace,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    plan: ArtifactKey,
+    index: ArtifactKey | None,
+    shards: Shards,
+) -> Summary:
+    """An index that an update adds to another one, of a kind of its own: it must never be the newest index."""
+    return merge_index.build(context, workspace, config, prepared, features, model, plan, index, shards)
+
+
+INDEXING = Sharded("index", index_shards, index_shard, merge_index)
+INDEXING_PART = Sharded("index", index_shards, index_shard, merge_index_part)
 
 
 def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -259,12 +276,18 @@ def _drawn(candidates: Rows, most: int, generator: np.random.Generator) -> Rows:
     return np.sort(generator.choice(candidates, size=min(most, len(candidates)), replace=False))
 
 
-def _gallery(context: Context, inputs: Mapping[str, ArtifactKey | str], split: str) -> Gallery:
-    """What a plan with these inputs is about."""
-    prepared, features, model = (ArtifactKey.parse(str(inputs[role])) for role in _ROLES)
-    if "index" not in inputs:
-        return Gallery.open(context, [Source(prepared, features, split)], model)
-    built = context.artifact(ArtifactKey.parse(str(inputs["index"])))
+def _gallery(
+    context: Context,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    index: ArtifactKey | None,
+) -> Gallery:
+    """What is indexed: a split, or what is left of another index."""
+    if index is None:
+        return Gallery.open(context, [Source(prepared, features, config.split)], model)
+    built = context.artifact(index)
     chosen = {target: origin[live] for target, (origin, live) in _origins(built).items()}
     return Gallery.open(context, sources(built), model, chosen)
 
@@ -281,11 +304,9 @@ def _origins(built: Artifact) -> dict[Target, tuple[Rows, npt.NDArray[np.bool_]]
     return found
 
 
-def _write_origins(context: Context, planned: Artifact, gallery: Gallery, out: Path) -> dict[str, Any]:
+def _write_origins(built: Artifact, gallery: Gallery, out: Path) -> dict[str, Any]:
     """What a compacted index keeps of its past, so that it can be changed and compacted again."""
-    if gallery.chosen is None:
-        return {}
-    built = context.artifact(ArtifactKey.parse(planned.manifest.inputs["index"]))
+    assert gallery.chosen is not None
     for target, rows in gallery.chosen.items():
         np.save(out / f"origin_{target}.npy", rows, allow_pickle=False)
     return {"sources": built.summary["sources"], "version": built.summary["version"] + 1}

@@ -5,20 +5,20 @@ from collections.abc import Iterable
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
-from mmer_core.datasets.ingest import source_identity
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.log import event
 from mmer_core.stages.captioning import load_captions
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
-
-VERSION = 6
-_NOT_IN_THE_KEY = {"root", "captions", "coco_captions", "captioner", "caption"}
-"""What the inputs of the stage stand for."""
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.identity import raw_identity
+from mmer_core.store import ArtifactKey, Workspace
 
 
-def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None = None) -> Artifact:
-    """Prepared arrays of a dataset (kind ``prepared``).
+@stage("prepared", version=6, title="ingest {config.dataset}", identity=raw_identity)
+def ingest(
+    context: Context, workspace: Workspace, config: IngestConfig, captions: ArtifactKey | None = None
+) -> Summary:
+    """Prepared arrays of a dataset.
 
     The key holds the contents of the raw files, not their path: a moved dataset is the same dataset.
 
@@ -28,30 +28,19 @@ def ingest(context: Context, config: IngestConfig, captions: ArtifactKey | None 
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
-
-    def build(workspace: Workspace) -> DatasetSummary:
-        return ingest_dataset(
-            config,
-            workspace.out,
-            workspace.scratch,
-            workers=context.runtime.workers,
-            progress=context.progress,
-            captions=load_captions(context, captions) if captions else None,
-        )
-
-    key_config = config.model_dump(mode="json", exclude=_NOT_IN_THE_KEY)
-    if config.root is not None:
-        key_config.pop("synthetic")
-    inputs: dict[str, ArtifactKey | str] = {"raw": source_identity(config)}
-    if captions:
-        inputs["captions"] = captions
-    artifact = context.run("prepared", VERSION, key_config, inputs, build)
-    _warn(artifact.manifest.summary_as(DatasetSummary))
-    return artifact
+    return ingest_dataset(
+        config,
+        workspace.out,
+        workspace.scratch,
+        workers=context.runtime.workers,
+        progress=context.progress,
+        captions=load_captions(context, captions) if captions else None,
+    )
 
 
-def _warn(card: DatasetSummary) -> None:
+def tell_notes(context: Context, prepared: ArtifactKey) -> None:
     """What was probably not meant so is said by every run, also of a dataset that is in the store already."""
+    card = context.store.manifest(prepared).summary_as(DatasetSummary)
     for reason, count in card.notes.items():
         event(
             f"{card.name}: probably not meant so: {count} {reason}; mmer data check says where",

@@ -1,45 +1,56 @@
 """A model and its evaluation -> a model card."""
 
+from typing import Any
+
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.licences import weights_licence
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
-from mmer_core.stages.evaluating import load_evaluation
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
-VERSION = 3
 CARD_FILE = "card.md"
 FIELDS_FILE = "card.json"
 
 
+def _licences(context: Context, model: ArtifactKey) -> dict[str, Any]:
+    """What is stated about weights depends on the machine, so it is part of the card's key."""
+    spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
+    names = [spec.encoders.image] + [spec.encoders.text] * ("text" in spec.streams)
+    return {"licences": {name: weights_licence(context.encoder_name(name)) for name in names}}
+
+
+@stage("model-card", version=4, identity=_licences)
 def model_card(
-    context: Context, prepared: ArtifactKey, model: ArtifactKey, evaluation: ArtifactKey
-) -> Artifact:
-    """A model card (kind ``model-card``): ``card.md`` for people and ``card.json`` with the same for programs."""
+    context: Context,
+    workspace: Workspace,
+    prepared: ArtifactKey,
+    model: ArtifactKey,
+    evaluation: ArtifactKey,
+) -> Summary:
+    """A model card: ``card.md`` for people and ``card.json`` with the same for programs."""
     trained = context.artifact(model)
     spec = ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text())
-    names = [spec.encoders.image] + [spec.encoders.text] * ("text" in spec.streams)
-    # What is stated about weights depends on the machine, so it is part of the card's key.
-    licences = {name: weights_licence(context.encoder_name(name)) for name in names}
-
-    def build(workspace: Workspace) -> dict[str, object]:
-        data = Prepared.open(context.folder(prepared)).card
-        measured = load_evaluation(context.folder(evaluation))
-        fields = card_fields(
-            kind_of(spec.task).text, spec, trained.manifest, data, measured, without_folders(licences)
-        )
-        text = json_text(fields) + "\n"
-        (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
-        (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")
-        return {
-            "task": spec.task,
-            "family": spec.family,
-            "dataset": spec.dataset,
-            "limits": len(fields["limits"]),
-        }
-
-    inputs = {"prepared": prepared, "model": model, "evaluation": evaluation}
-    return context.run("model-card", VERSION, {"licences": licences}, inputs, build)
+    data = Prepared.open(context.folder(prepared)).card
+    measured = load_evaluation(context.folder(evaluation))
+    fields = card_fields(
+        kind_of(spec.task).text,
+        spec,
+        trained.manifest,
+        data,
+        measured,
+        without_folders(_licences(context, model)["licences"]),
+    )
+    text = json_text(fields) + "\n"
+    (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
+    (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")
+    return {
+        "task": spec.task,
+        "family": spec.family,
+        "dataset": spec.dataset,
+        "limits": len(fields["limits"]),
+    }

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from mmer_core.attacks.record import CurvesSummary
-from mmer_core.config import Config, ReportConfig
+from mmer_core.config import SPEED, Config, ReportConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
+from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.fragility import fragility
+from mmer_core.stages.identity import key_config
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
 from mmer_core.stages.views import (
     attacked_images,
@@ -20,11 +23,10 @@ from mmer_core.stages.views import (
     fooled_when,
     open_measured,
 )
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
-VERSION = 6
 REPORT_FILE = "report.html"
 
 
@@ -47,13 +49,7 @@ class ReportInput:
 ReportInputs = Sequence[ReportInput]
 
 
-def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, settings: Config) -> Artifact:
-    """The report (kind ``report``): ``report.html``.
-
-    Args:
-        settings: The configuration to print in the report; without where and how fast.
-    """
-    printed = settings.model_dump(exclude={"runtime"})
+def _keys(inputs: ReportInputs) -> dict[str, ArtifactKey]:
     keys = {
         f"{entry.name}.{i}.{role}": key
         for entry in inputs
@@ -61,30 +57,48 @@ def build_report(context: Context, config: ReportConfig, inputs: ReportInputs, s
         for role, key in models.keys().items()
     }
     keys |= {f"{entry.name}.card": entry.card for entry in inputs if entry.card is not None}
-    keys |= {f"{entry.name}.transfer{i}": key for entry in inputs for i, key in enumerate(entry.transfers)}
+    return keys | {
+        f"{entry.name}.transfer{i}": key for entry in inputs for i, key in enumerate(entry.transfers)
+    }
 
-    def build(workspace: Workspace) -> dict[str, object]:
-        manifests = [context.store.manifest(key) for key in keys.values()]
-        datasets = []
-        for position, entry in enumerate(inputs):
-            context.progress(position, len(inputs), entry.name)
-            datasets.append(_dataset(context, entry, config))
-        view = ReportView(
-            title=config.title,
-            # The age of what is reported, not of the page: the same inputs give the same bytes.
-            created=f"{datetime.fromisoformat(max(one.created for one in manifests)):%Y-%m-%d %H:%M} UTC",
-            synthetic=any(dataset.synthetic for dataset in datasets),
-            store=context.store.place,
-            lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
-            datasets=datasets,
-            config_json=json_text(plain(without_folders(printed))),
-            versions=manifests[0].libraries,
-        )
-        render(view, workspace.out / REPORT_FILE)
-        return {"datasets": [entry.name for entry in inputs]}
 
-    key_config = {"report": config.model_dump(mode="json"), "settings": printed}
-    return context.run("report", VERSION, key_config, keys, build, seed=config.seed)
+def _printed(settings: Config) -> dict[str, Any]:
+    """With names and places, which tell people more than contents do."""
+    return key_config(settings, without=(SPEED,))
+
+
+def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
+    return {"inputs": _keys(inputs), "settings": _printed(settings)}
+
+
+@stage("report", version=7, identity=_identity)
+def report(
+    context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
+) -> Summary:
+    """The report: ``report.html``.
+
+    Args:
+        settings: The configuration to print in the report; without where and how fast.
+    """
+    keys = _keys(inputs)
+    manifests = [context.store.manifest(key) for key in keys.values()]
+    datasets = []
+    for position, entry in enumerate(inputs):
+        context.progress(position, len(inputs), entry.name)
+        datasets.append(_dataset(context, entry, config))
+    view = ReportView(
+        title=config.title,
+        # The age of what is reported, not of the page: the same inputs give the same bytes.
+        created=f"{datetime.fromisoformat(max(one.created for one in manifests)):%Y-%m-%d %H:%M} UTC",
+        synthetic=any(dataset.synthetic for dataset in datasets),
+        store=context.store.place,
+        lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
+        datasets=datasets,
+        config_json=json_text(plain(without_folders(_printed(settings)))),
+        versions=manifests[0].libraries,
+    )
+    render(view, workspace.out / REPORT_FILE)
+    return {"datasets": [entry.name for entry in inputs]}
 
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:

@@ -1,7 +1,7 @@
 """A trained model -> what pixel attacks do to it, in shards."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
+from mmer_core.named import option_field
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
+from mmer_core.stages.identity import key_config
+from mmer_core.store import ArtifactKey, Manifest, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
-VERSION = 4
 OUTCOMES_FILE = "outcomes.parquet"
 _RESAMPLES = 1000
 
@@ -38,7 +40,17 @@ class AttackShard:
     rows: tuple[int, ...]
 
 
-def plan_attack(context: Context, config: AttackConfig, prepared: ArtifactKey) -> list[AttackShard]:
+# Hyper-parameters are those of the shard's own attack; which other attacks there are changes nothing in it.
+_OF_OTHER_SHARDS = {"attacks", "pixels", "images", *map(option_field, ATTACKS)}
+
+
+def plan_attack(
+    context: Context,
+    config: AttackConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+) -> list[AttackShard]:
     """Draw the samples to attack, the same for every model, and cut the work into shards.
 
     Raises:
@@ -55,78 +67,89 @@ def plan_attack(context: Context, config: AttackConfig, prepared: ArtifactKey) -
     ]
 
 
+def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, Any]:
+    own = {name: value for name, value in key_config(config).items() if name not in _OF_OTHER_SHARDS}
+    return {"config": own, "attack": ATTACKS.configured(shard.attack, config)}
+
+
+def _identity(config: AttackConfig) -> Mapping[str, Any]:
+    return {"attacks": [ATTACKS.configured(name, config) for name in config.attacks]}
+
+
+@stage("attack-shard", version=5, title="{shard.attack} K={shard.pixels}", gpu=True, identity=_shard_identity)
 def attack_shard(
     context: Context,
+    workspace: Workspace,
     config: AttackConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
     shard: AttackShard,
-) -> ArtifactKey:
-    """Outcomes of one shard (kind ``attack-shard``).
+) -> Summary:
+    """Outcomes of one shard.
 
     Raises:
         ConfigError: The model does not read the stream to attack.
     """
-
-    def build(workspace: Workspace) -> dict[str, Any]:
-        split = Prepared.open(context.folder(prepared)).split(config.split)
-        trained = TrainedModel.open(context.folder(model), context.device)
-        encoders = trained.spec.encoders
-        encoder = context.image_encoder(encoders.image, encoders.image_size)
-        rows = np.array(shard.rows)
-        with shared_cores(context.runtime.workers):
-            # Those of the other shards as well: once networks run in other threads, making one has to wait for them.
-            plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
-            images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-            victim, criterion = kind_of(trained.spec.task).victim(
-                trained, encoder, split, Features(context.folder(features)), images, rows, config
+    split = Prepared.open(context.folder(prepared)).split(config.split)
+    trained = TrainedModel.open(context.folder(model), context.device)
+    encoders = trained.spec.encoders
+    encoder = context.image_encoder(encoders.image, encoders.image_size)
+    rows = np.array(shard.rows)
+    with shared_cores(context.runtime.workers):
+        # Plan every K now: tracing needs exclusive access and would block on running threads.
+        plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
+        images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
+        victim, criterion = kind_of(trained.spec.task).victim(
+            trained, encoder, split, Features(context.folder(features)), images, rows, config
+        )
+        with leg("model"):
+            outcomes = run_attack(
+                victim,
+                criterion,
+                ATTACKS.configured(shard.attack, config),
+                images,
+                [split.ids[row] for row in shard.rows],
+                pixels=shard.pixels,
+                budget=config.budget,
+                seed=config.seed,
+                batch_size=context.runtime.batch_size,
+                progress=context.progress,
             )
-            with leg("model"):
-                outcomes = run_attack(
-                    victim,
-                    criterion,
-                    ATTACKS.configured(shard.attack, config),
-                    images,
-                    [split.ids[row] for row in shard.rows],
-                    pixels=shard.pixels,
-                    budget=config.budget,
-                    seed=config.seed,
-                    batch_size=context.runtime.batch_size,
-                    progress=context.progress,
-                )
-        write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
-        return {
-            "queries": sum(outcome.queries for outcome in outcomes),
-            "screened": sum(outcome.screened for outcome in outcomes),
-            "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
-            "attacked": sum(outcome.status != "already" for outcome in outcomes),
-            "evaluation": plans[shard.pixels].sentence,
-        }
-
-    # The shard says which attack, K and samples; how they were cut is no part of what comes out. Only the options of
-    # its own attack are written out.
-    key_config = {"shard": asdict(shard)} | config.model_copy(update={"attacks": (shard.attack,)}).model_dump(
-        mode="json", exclude={"attacks", "pixels", "images", "shard_size"}
-    )
-    inputs = {"prepared": prepared, "features": features, "model": model}
-    return context.run("attack-shard", VERSION, key_config, inputs, build, seed=config.seed).key
+    write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
+    return {
+        "queries": sum(outcome.queries for outcome in outcomes),
+        "screened": sum(outcome.screened for outcome in outcomes),
+        "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
+        "attacked": sum(outcome.status != "already" for outcome in outcomes),
+        "evaluation": plans[shard.pixels].sentence,
+    }
 
 
+@stage("robustness", version=5, identity=_identity)
 def merge_robustness(
-    context: Context, config: AttackConfig, model: ArtifactKey, shards: Sequence[ArtifactKey]
-) -> Artifact:
-    """All outcomes in one table with success against K (kind ``robustness``)."""
+    context: Context,
+    workspace: Workspace,
+    config: AttackConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    model: ArtifactKey,
+    shards: Shards,
+) -> Summary:
+    """All outcomes in one table with success against K."""
+    table = pd.concat(
+        [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True
+    ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
+    write_outcomes(table, workspace.out / OUTCOMES_FILE)
+    return CurvesSummary(curves=tuple(success_curves(table, _RESAMPLES, seed=config.seed)))
 
-    def build(workspace: Workspace) -> CurvesSummary:
-        table = pd.concat(
-            [read_outcomes(context.folder(key) / OUTCOMES_FILE) for key in shards], ignore_index=True
-        ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
-        write_outcomes(table, workspace.out / OUTCOMES_FILE)
-        return CurvesSummary(curves=tuple(success_curves(table, _RESAMPLES, seed=config.seed)))
 
-    inputs = {"model": model} | {f"shard{i:04d}": key for i, key in enumerate(shards)}
-    return context.run("robustness", VERSION, config, inputs, build, seed=config.seed)
+ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)
+
+
+def attack_config(made: Manifest) -> AttackConfig:
+    """The settings of a ``robustness`` artifact."""
+    return AttackConfig(**made.config["config"])
 
 
 def load_outcomes(folder: Path) -> pd.DataFrame:

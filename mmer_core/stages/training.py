@@ -22,9 +22,9 @@ from mmer_core.models import (
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.features import feature_parts
-from mmer_core.stages.zero_shot import zero_shot
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.learner import ModelLearner, hold_temperature
@@ -33,12 +33,13 @@ from mmer_core.training.record import ModelSummary
 from mmer_core.training.telemetry import cost_summary
 from mmer_core.usage import leg
 
-VERSION = 2
 HISTORY_FILE = "history.csv"
 
 
+@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True)
 def train(
     context: Context,
+    workspace: Workspace,
     model: ModelConfig,
     training: TrainingConfig,
     encoders: EncoderConfig,
@@ -46,8 +47,8 @@ def train(
     features: ArtifactKey,
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
-) -> Artifact:
-    """A trained model (kind ``model``): weights, specification, calibration and history.
+) -> Summary:
+    """A trained model: weights, specification, calibration and history.
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
 
@@ -55,50 +56,33 @@ def train(
         poison: Poisons to put into the training split (kind ``poison``).
         flags: What a detector flagged there and is left out (kind ``poison-detection``).
 
-    The family ``zero-shot`` is not trained, see `mmer_core.stages.zero_shot`.
-
     Raises:
         DatasetError: The dataset has no train or no val split.
     """
-    if model.family == "zero-shot":
-        return zero_shot(context, model, encoders, prepared, features)
-
-    def build(workspace: Workspace) -> ModelSummary:
-        dataset = Prepared.open(context.folder(prepared))
-        kind = kind_of(dataset.card.task)
-        settings = training.filled(kind.schedule)
-        stored = Features(context.folder(features))
-        train_data = training_data(context, dataset, stored, poison, flags)
-        spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
-        if model.start == "zero-shot":
-            _start_from_towers(context, learner, encoders, settings.temperature)
-        with leg("model"):
-            progression = fit(
-                learner,
-                settings,
-                device=context.device,
-                precision=context.runtime.precision,
-                compile=context.runtime.compile,
-                checkpoints=workspace.scratch,
-                checkpoint_seconds=context.runtime.checkpoint_seconds,
-                logs=_logs(context, spec, training.seed, workspace),
-                progress=context.progress,
-            )
-        with leg("write"):
-            save_model(learner.model, spec, workspace.out)
-        write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-        kind.calibrate(learner, workspace.out)
-        return _summary(spec, progression)
-
-    key_config = {
-        "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-        "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
-        "precision": context.runtime.precision,
-    }
-    inputs = {"prepared": prepared, "features": features}
-    inputs |= {role: key for role, key in (("poison", poison), ("flags", flags)) if key is not None}
-    return context.run("model", VERSION, key_config, inputs, build, seed=training.seed)
+    dataset = Prepared.open(context.folder(prepared))
+    kind = kind_of(dataset.card.task)
+    settings = training.filled(kind.schedule)
+    stored = Features(context.folder(features))
+    train_data = training_data(context, dataset, stored, poison, flags)
+    spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
+    if model.start == "zero-shot":
+        _start_from_towers(context, learner, encoders, settings.temperature)
+    with leg("model"):
+        progression = fit(
+            learner,
+            settings,
+            device=context.device,
+            compile=context.runtime.compile,
+            checkpoints=workspace.scratch,
+            checkpoint_seconds=context.runtime.checkpoint_seconds,
+            logs=_logs(context, spec, training.seed, workspace),
+            progress=context.progress,
+        )
+    with leg("write"):
+        save_model(learner.model, spec, workspace.out)
+    write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
+    kind.calibrate(learner, workspace.out)
+    return _summary(spec, progression)
 
 
 def training_data(

@@ -1,7 +1,8 @@
 """Attacks on one model -> how many of their successes fool another one too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,12 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.lineage import ModelArtifacts
-from mmer_core.stages.robustness import load_outcomes
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.robustness import attack_config, load_outcomes
+from mmer_core.store import Workspace
 from mmer_core.task_kinds import kind_of
 
-VERSION = 1
 TRANSFER_FILE = "transfer.parquet"
 
 
@@ -34,7 +35,7 @@ def transfer_pairs(
     """Every attacked model of a dataset with every other one that was attacked through the same stream, and for the
     same: a model that reads no body, or knows no ratings, cannot be shown what fooled another in them."""
     asked = {
-        one.model: AttackConfig(**context.store.manifest(one.robustness).config).aim()
+        one.model: attack_config(context.store.manifest(one.robustness)).aim()
         for one in models
         if one.robustness is not None
     }
@@ -45,8 +46,25 @@ def transfer_pairs(
     ]
 
 
-def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -> Artifact:
-    """Every success on ``source``, shown to ``target`` (kind ``transfer``).
+def _identity(source: ModelArtifacts, target: ModelArtifacts) -> Mapping[str, Any]:
+    if source.prepared != target.prepared:
+        raise ConfigError("successes are shown to a model of the same dataset; these two have different ones")
+    if source.robustness is None:
+        raise ConfigError(f"model {source.model} was never attacked; run mmer robustness with its settings")
+    return {
+        "robustness": source.robustness,
+        "source": source.model,
+        "target": target.model,
+        "prepared": target.prepared,
+        "features": target.features,
+    }
+
+
+@stage("transfer", version=2, gpu=True, identity=_identity)
+def transfer(
+    context: Context, workspace: Workspace, source: ModelArtifacts, target: ModelArtifacts
+) -> Summary:
+    """Every success on ``source``, shown to ``target``.
 
     The attacked input of the source, as the picture it is, becomes the target's input; where the encoders' inputs
     differ in size it is resized like any picture. The target is fooled by the same criterion as the source was,
@@ -56,32 +74,17 @@ def transfer(context: Context, source: ModelArtifacts, target: ModelArtifacts) -
     Raises:
         ConfigError: The models were prepared on different arrays, or nothing was attacked.
     """
-    if source.prepared != target.prepared:
-        raise ConfigError("successes are shown to a model of the same dataset; these two have different ones")
-    if source.robustness is None:
-        raise ConfigError(f"model {source.model} was never attacked; run mmer robustness with its settings")
-    robustness = source.robustness
-
-    def build(workspace: Workspace) -> CurvesSummary:
-        run = context.artifact(robustness)
-        config = AttackConfig(**run.manifest.config)
-        outcomes = load_outcomes(run.folder)
-        fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
-        # Nothing to show is nothing to read: some networks do not take a batch of none.
-        shown = _Transfer(context, source, target, config, fooled["sample"]) if len(fooled) else None
-        seen = shown.verdicts(fooled) if shown else []
-        table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
-        table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
-        return CurvesSummary(curves=tuple(_curves(table, outcomes, config.seed)))
-
-    inputs: dict[str, ArtifactKey | str] = {
-        "robustness": robustness,
-        "source": source.model,
-        "target": target.model,
-        "prepared": target.prepared,
-        "features": target.features,
-    }
-    return context.run("transfer", VERSION, {}, inputs, build)
+    assert source.robustness is not None
+    run = context.artifact(source.robustness)
+    config = attack_config(run.manifest)
+    outcomes = load_outcomes(run.folder)
+    fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
+    # Nothing to show is nothing to read: some networks do not take a batch of none.
+    shown = _Transfer(context, source, target, config, fooled["sample"]) if len(fooled) else None
+    seen = shown.verdicts(fooled) if shown else []
+    table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
+    table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
+    return CurvesSummary(curves=tuple(_curves(table, outcomes, config.seed)))
 
 
 class _Transfer:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmer_core.config import EncoderConfig, ModelConfig
+from mmer_core.config import EncoderConfig, PromptConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.dual import Similarity, dual_similarity
 from mmer_core.encoders.features import Features
@@ -15,51 +15,43 @@ from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.inference import CALIBRATION_FILE
 from mmer_core.models import ModelSpec, ZeroShotEmotionModel, build_model, save_model
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
 from mmer_core.training.record import ModelSummary
 
-VERSION = 1
 
-
+@stage("model", version=2, title="zero-shot {encoders.image}")
 def zero_shot(
     context: Context,
-    config: ModelConfig,
+    workspace: Workspace,
+    prompts: PromptConfig,
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
-) -> Artifact:
-    """A model of the family ``zero-shot`` (kind ``model``); nothing is learned of the dataset but, where it has a
+) -> Summary:
+    """A model of the family ``zero-shot``; nothing is learned of the dataset but, where it has a
     split val, the calibration of emotions, which leaves every ranking as it is.
 
     Raises:
         EncoderError: The encoders are not the two towers of one dual encoder.
     """
-
-    def build(workspace: Workspace) -> ModelSummary:
-        dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
-        towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
-        similarity = dual_similarity(*towers)
-        spec = _spec(dataset, stored, config, encoders)
-        network = build_model(spec)
-        network.logit_scale.fill_(similarity.scale).log_()  # type: ignore[operator]
-        if isinstance(network, ZeroShotEmotionModel):
-            _ask(context, network, spec, similarity)
-            _calibrate(network.to(context.device), dataset, stored, context.device, workspace.out)
-        save_model(network, spec, workspace.out)
-        (workspace.out / "history.csv").write_text("epoch\n")
-        return ModelSummary(task=spec.task, family=spec.family, dataset=spec.dataset)
-
-    key_config = {
-        "family": "zero-shot",
-        "prompts": config.prompts.model_dump(mode="json"),
-        "encoders": encoders.model_dump(mode="json", exclude={"shard_size"}),
-    }
-    return context.run("model", VERSION, key_config, {"prepared": prepared, "features": features}, build)
+    dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
+    towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
+    similarity = dual_similarity(*towers)
+    spec = _spec(dataset, stored, prompts, encoders)
+    network = build_model(spec)
+    network.logit_scale.fill_(similarity.scale).log_()  # type: ignore[operator]
+    if isinstance(network, ZeroShotEmotionModel):
+        _ask(context, network, spec, similarity)
+        _calibrate(network.to(context.device), dataset, stored, context.device, workspace.out)
+    save_model(network, spec, workspace.out)
+    (workspace.out / "history.csv").write_text("epoch\n")
+    return ModelSummary(task=spec.task, family=spec.family, dataset=spec.dataset)
 
 
-def _spec(dataset: Prepared, features: Features, config: ModelConfig, encoders: EncoderConfig) -> ModelSpec:
+def _spec(dataset: Prepared, features: Features, prompts: PromptConfig, encoders: EncoderConfig) -> ModelSpec:
     card = dataset.card
     split = dataset.split(next(name for name, count in card.counts.items() if count))
     widths = features.widths
@@ -79,7 +71,7 @@ def _spec(dataset: Prepared, features: Features, config: ModelConfig, encoders: 
         dropout=0.0,
         labels=card.labels,
         dimensions=(),
-        prompts=config.prompts,
+        prompts=prompts,
         encoders=encoders,
         dataset=card.name,
     )

@@ -3,7 +3,7 @@
 from mmer_core.store.artifact import ArtifactKey, stage_key
 from mmer_core.store.location import open_store
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
-from mmer_core.store.stage import Artifact, run_stage
+from mmer_core.store.stage import Artifact, found, run_stage
 from mmer_core.store.store import Store
 from mmer_core.store.workspace import Workspace
 
@@ -15,6 +15,7 @@ __all__ = [
     "Manifest",
     "Store",
     "Workspace",
+    "found",
     "open_store",
     "run_stage",
     "stage_key",

@@ -28,15 +28,15 @@ def missing(store: Contents, what: str, make: str, look: str | None = None) -> s
         look: What to do instead if the store is not empty.
     """
     if next(store.keys(), None) is not None:
-        return f"{store.url} holds no {what}; {look or make}"
-    nothing = f"{store.url} holds nothing" if exists(store) else f"there is no store at {store.url}"
-    return f"{nothing}, and so no {what}: give the --store that you mean, or {make}"
+        return f"{store.url} has no {what}; {look or make}"
+    nothing = f"{store.url} is empty" if exists(store) else f"there is no store at {store.url}"
+    return f"{nothing}, so it has no {what}: give the right --store, or {make}"
 
 
 def require_store(store: Contents) -> None:
     """Raise `ArtifactNotFound` if there is no store at this URL."""
     if not exists(store):
-        raise ArtifactNotFound(f"there is no store at {store.url}: give the --store that you mean")
+        raise ArtifactNotFound(f"there is no store at {store.url}: give the right --store")
 
 
 def exists(store: Contents) -> bool:

@@ -44,7 +44,7 @@ class Ancestry:
         newest, missing = [str(key)], set[str]()
         with ThreadPoolExecutor(_READERS) as pool:
             while newest:
-                wanted = {name for made in newest for name in manifests[made].inputs.values()}
+                wanted = {name for made in newest for name in manifests[made].sources.values()}
                 asked = sorted(wanted - manifests.keys() - missing)
                 found = dict(zip(asked, pool.map(partial(_manifest_or_none, store), asked), strict=True))
                 missing |= {name for name, manifest in found.items() if manifest is None}
@@ -96,7 +96,7 @@ class Ancestry:
         """Group artifacts into boxes: the shards of a merge share one, every other artifact has its own."""
         boxes: dict[str, list[str]] = {}
         for made in members:
-            for role, source in (self.manifests[made].inputs if made in self.manifests else {}).items():
+            for role, source in (self.manifests[made].sources if made in self.manifests else {}).items():
                 kind = source.partition("/")[0]
                 boxes.setdefault(f"{kind} of {made}" if _is_numbered(role) else source, []).append(source)
         return {name: list(dict.fromkeys(inside)) for name, inside in boxes.items()}
@@ -120,25 +120,25 @@ class Ancestry:
         )
 
     def _branches(self) -> Iterator[str]:
-        """The lines below the root; without recursion, as an index can be of thousands of versions."""
+        """The lines below the root; iterative, because an index can have thousands of versions."""
         seen = {self.root}
         waiting = [("", branch) for branch in reversed(self._below(self.root))]
         while waiting:
-            indent, (name, said, last) = waiting.pop()
+            indent, (name, prefix, last) = waiting.pop()
             corner, below = ("└── ", "    ") if last else ("├── ", "│   ")
             if name in seen and name in self.manifests:
-                yield f"{indent}{corner}{said}{name} (see above)"
+                yield f"{indent}{corner}{prefix}{name} (see above)"
             elif name is not None:
-                yield f"{indent}{corner}{said}{self._line(name)}"
+                yield f"{indent}{corner}{prefix}{self._line(name)}"
                 seen.add(name)
                 waiting += [(indent + below, branch) for branch in reversed(self._below(name))]
             else:
-                yield f"{indent}{corner}{said}"
+                yield f"{indent}{corner}{prefix}"
 
     def _below(self, name: str) -> list[tuple[str | None, str, bool]]:
-        """For each line below an artifact: its input, what is said before that, and whether the line is the last.
+        """For each line below an artifact: the input, the text before it, and whether the line is the last.
 
-        The line that only counts inputs has none.
+        The input is None for a line that only counts inputs.
         """
         inputs, left_out = self._inputs(name)
         lines: list[tuple[str | None, str]] = [(source, f"{role}: ") for role, source in inputs]
@@ -150,7 +150,7 @@ class Ancestry:
         manifest = self.manifests.get(name)
         shown: list[tuple[str, str]] = []
         kinds, left_out = Counter[str](), Counter[str]()
-        for role, source in (manifest.inputs if manifest else {}).items():
+        for role, source in (manifest.sources if manifest else {}).items():
             # Only numbered inputs (shard0000, shard0001, ...) are similar enough to omit some.
             kind = source.partition("/")[0] if _is_numbered(role) else source
             kinds[kind] += 1

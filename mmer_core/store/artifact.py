@@ -26,7 +26,7 @@ def checked_segment(text: str, what: str) -> str:
         StoreError: It is not; ``what`` names it in the message.
     """
     if not _SEGMENT.fullmatch(text):
-        raise StoreError(f"{text[:80]!r} is no {what}: {_RULE}")
+        raise StoreError(f"{text[:80]!r} is not a valid {what}: {_RULE}")
     return text
 
 
@@ -64,7 +64,7 @@ class ArtifactKey:
         """
         kind, slash, digest = text.partition("/")
         if not slash:
-            raise StoreError(f"{text[:80]!r} is no artifact key: write it as kind/digest")
+            raise StoreError(f"{text[:80]!r} is not an artifact key: write it as kind/digest")
         return cls(kind, digest)
 
 

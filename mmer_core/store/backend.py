@@ -171,7 +171,9 @@ def _reason(error: OSError) -> str:
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return f"cannot be used ({reason}): choose a folder that you may write to"
         case errno.ENOTDIR | errno.EEXIST:
-            return f"cannot be used because a file stands where a folder must be ({reason}): choose another folder"
+            return (
+                f"cannot be used because a file is where a folder must be ({reason}): choose another folder"
+            )
         case errno.EISDIR:
             return f"is a folder where a file must be ({reason}): remove it"
     return f"cannot be used ({reason}): check the folder or choose another one"

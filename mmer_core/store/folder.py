@@ -22,7 +22,7 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
     """
     with disk_errors(folder):
         if not folder.is_dir():
-            raise StoreError(f"{folder} is no folder: give the folder that holds the artifact's files")
+            raise StoreError(f"{folder} is not a folder: give the folder that holds the artifact's files")
         files = sorted(_regular_files(folder, "", foreign))
         with ThreadPoolExecutor() as pool:
             digests = pool.map(sha256_of, [path for _, path in files])

@@ -1,4 +1,4 @@
-"""What desktops and file systems put into folders by themselves: no part of an artifact, and nobody's work."""
+"""Files that desktops and file systems create in folders by themselves, and that are not part of an artifact."""
 
 import re
 
@@ -9,12 +9,12 @@ _NAMES = re.compile(
     r"|Thumbs\.db(:encryptable)?|ehthumbs\.db|desktop\.ini"
     # Linux desktops, NAS
     r"|\.directory|\.Trash-\d+|lost\+found|@eaDir"
-    # files that were removed while they were open: NFS, SMB, FUSE, overlay file systems
+    # files deleted while open: NFS, SMB, FUSE, overlay file systems
     r"|\.nfs[0-9a-f]+|\.smbdelete.*|\.fuse_hidden.*|\.wh\..*",
     re.IGNORECASE,
 )
 
 
 def is_foreign(name: str) -> bool:
-    """Whether an entry of a folder is such a thing, by its name."""
+    """Whether a folder's entry is such a file, by its name."""
     return _NAMES.fullmatch(name) is not None

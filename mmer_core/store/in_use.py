@@ -106,7 +106,7 @@ def _claimed(path: Path) -> list[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return file.read().split()
-        with suppress(OSError):  # what is left in somebody else's folder does no harm
+        with suppress(OSError):  # a leftover in another user's folder is harmless
             path.unlink()
         return []
 

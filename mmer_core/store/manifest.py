@@ -18,8 +18,8 @@ from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
 from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 2
-"""Version of the manifest's layout; version 1 had no usage and can still be read."""
+SCHEMA_VERSION = 3
+"""Version of the manifest's layout. Versions 1 (no usage) and 2 (no shards) can still be read."""
 
 R = TypeVar("R", bound=Record)
 
@@ -63,7 +63,8 @@ class Draft(BaseModel):
     Attributes:
         stage_version: Version of the stage that made it.
         config: The stage's configuration.
-        inputs: Keys (``"kind/digest"``) of the input artifacts, by role.
+        inputs: Keys (``"kind/digest"``) of the input artifacts, by role; they are part of its key.
+        shards: Keys of the shards it was merged from, which are not part of its key: they only say how the work was cut.
         seed: Seed of its randomness, if any.
         summary: A few JSON figures that are useful without fetching the files; NaN is stored as null.
         wall_seconds: Wall-clock time of making it.
@@ -76,6 +77,7 @@ class Draft(BaseModel):
     stage_version: int = 1
     config: dict[str, Any] = {}
     inputs: dict[str, str] = {}
+    shards: tuple[str, ...] = ()
     seed: int | None = None
     summary: dict[str, Any] = {}
     wall_seconds: float = 0.0
@@ -94,6 +96,11 @@ class Draft(BaseModel):
     @classmethod
     def _summary_is_plain(cls, value: Any) -> Any:
         return plain(value, nan_as_null=True)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Inputs by role, and shards by number."""
+        return self.inputs | {f"shard{number:04d}": key for number, key in enumerate(self.shards)}
 
     @property
     def key(self) -> ArtifactKey:
@@ -123,7 +130,7 @@ class Manifest(Draft):
             raise ValueError("two files have the same path")
         for path in paths:
             if any(str(parent) in paths for parent in PurePath(path).parents):
-                raise ValueError(f"{path!r} lies inside a path that is a file")
+                raise ValueError(f"{path!r} is inside a path that is a file")
         return value
 
     @field_validator("created")

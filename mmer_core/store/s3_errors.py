@@ -77,8 +77,8 @@ def translated(doing: str, url: str, endpoint: str, has_bucket: Callable[[], boo
         ) from error
     except CUT_ANSWER as error:
         raise StoreError(
-            f"{doing} failed because {url} at {endpoint} answers in part only ({type(error).__name__}): check the "
-            "network, or what stands between here and the server"
+            f"{doing} failed because {url} at {endpoint} returns incomplete answers ({type(error).__name__}): check the "
+            "network, or a proxy before the server"
         ) from error
     except BotoCoreError as error:
         raise StoreError(

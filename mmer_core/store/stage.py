@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,7 @@ def run_stage(
     build: Callable[[Workspace], Mapping[str, Any] | BaseModel],
     *,
     work: Path,
+    shards: Sequence[ArtifactKey] = (),
     seed: int | None = None,
 ) -> Artifact:
     """The artifact of a stage, built only if the store does not have it.
@@ -72,6 +73,7 @@ def run_stage(
         kind, version, config, inputs: The parts of the key, see `stage_key`.
         build: Writes the files into ``workspace.out`` and returns the summary (a few JSON figures).
         work: Folder for workspaces, shared by all runs on this machine.
+        shards: Keys of the shards it is merged from; recorded in the manifest, but no part of the key.
         seed: Recorded in the manifest; to be part of the key it must also be in ``config``.
 
     Raises:
@@ -81,13 +83,13 @@ def run_stage(
     place = place_of(work, key)
     lock = lock_of(place)
     if store.has(key) and not place.exists() and not lock.exists():
-        return _found(store, key)
+        return found(store, key)
     store.ensure_writable()
     with only_one(lock):
         if store.has(key):
             # Left behind, together with its lock, by a run that was killed between publishing and cleaning up.
             shutil.rmtree(place, ignore_errors=True)
-            return _found(store, key)
+            return found(store, key)
         event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
         workspace = fresh_workspace(place)
         start = time.perf_counter()
@@ -106,6 +108,7 @@ def run_stage(
                 stage_version=version,
                 config=plain(without_folders(config)),
                 inputs=plain(inputs),
+                shards=tuple(map(str, shards)),
                 seed=seed,
                 summary=plain(summary, nan_as_null=True),
                 wall_seconds=time.perf_counter() - start,
@@ -121,7 +124,8 @@ def run_stage(
     return Artifact(key, manifest, store, reused)
 
 
-def _found(store: Store, key: ArtifactKey) -> Artifact:
+def found(store: Store, key: ArtifactKey) -> Artifact:
+    """An artifact that is there already, as the log has it."""
     event(f"Found {key}", level=logging.DEBUG, stage=key.kind, artifact=str(key), reused=True)
     return Artifact.open(store, key)
 

@@ -72,7 +72,6 @@ def fit(
     config: TaskTraining,
     *,
     device: torch.device,
-    precision: str = "float32",
     compile: bool = False,
     checkpoints: Path | None = None,
     checkpoint_seconds: float = 0.0,
@@ -84,7 +83,6 @@ def fit(
 
     Args:
         learner: Model, data and objectives; moved to ``device``.
-        precision: Autocast on CUDA; elsewhere training is in float32.
         compile: Use torch.compile, where there is a compiler.
         checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
         checkpoint_seconds: Least time between two checkpoints; with 0 there is one after every epoch.
@@ -96,7 +94,7 @@ def fit(
     """
     with TORCH_RANDOM_STATE, contextlib.ExitStack() as stack:
         learner.state.to(device)
-        trainer = _Trainer(learner, config, device, precision, compile)
+        trainer = _Trainer(learner, config, device, compile)
         state = trainer.restore(checkpoints)
         curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
         saved = time.monotonic()
@@ -136,7 +134,6 @@ class _Trainer:
         learner: Learner,
         config: TaskTraining,
         device: torch.device,
-        precision: str,
         compile: bool,
     ) -> None:
         self.learner, self.config, self.device = learner, config, device
@@ -150,10 +147,10 @@ class _Trainer:
         self.average = WeightAverage(self.parameters, config.average)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
-        if device.type == "cuda" and precision in _AUTOCAST:
-            self.autocast = lambda: torch.autocast("cuda", _AUTOCAST[precision])
+        if device.type == "cuda" and config.precision in _AUTOCAST:
+            self.autocast = lambda: torch.autocast("cuda", _AUTOCAST[config.precision])
         # Only float16 needs its gradients scaled; a disabled scaler passes them through.
-        scaled = device.type == "cuda" and precision == "float16"
+        scaled = device.type == "cuda" and config.precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type if scaled else "cpu", enabled=scaled)
 
     def _rate(self, step: int) -> float:

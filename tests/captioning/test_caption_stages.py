@@ -22,10 +22,10 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import write_emotic
 from mmer_core.errors import DatasetError
-from mmer_core.stages import Context
+from mmer_core.stages import CAPTIONING, Context
 from mmer_core.stages.captioning import CAPTIONS_FILE, load_captions
 from mmer_core.store import ArtifactKey
-from tasks.stages import caption_shard as caption_shard_task
+from tasks.stages import task_of
 
 IMAGES = 36
 TOKENS = 8
@@ -150,15 +150,15 @@ def test_only_missing_shards_are_captioned_again(study, tree, blip, tmp_path, mo
     context, prepared = study
     where = runtime(tmp_path)
     job = IngestJob(dataset=dataset(tree, blip), runtime=where)
-    real = stages.caption_shard
+    real = CAPTIONING.work.build
 
-    def dying(context, config, plan, shard):
+    def dying(context, workspace, config, plan, shard):
         if shard.start >= 20:
             raise MemoryError("out of memory")
-        return real(context, config, plan, shard)
+        return real(context, workspace, config, plan, shard)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "caption_shard", dying)
+        patch.setattr(CAPTIONING.work, "build", dying)
         with pytest.raises(MemoryError):
             jobs.ingest.fn(job)
     store = Context(where).store
@@ -264,16 +264,16 @@ def test_a_manifest_without_texts_gets_captions(blip, tmp_path):
 def test_a_worker_without_the_dataset_says_so(tree, blip, tmp_path):
     root = shutil.copytree(tree, tmp_path / "here")
     context, config = Context(runtime(tmp_path)), dataset(root, blip)
-    plan = stages.plan_captions(context, config)
-    shard = stages.caption_shards(context, config, plan)[0]
+    plan = stages.plan_captions(context, config).key
+    shard = CAPTIONING.plan(context, config, plan)[0]
     shutil.rmtree(root)
     with pytest.raises(DatasetError, match="here is not on this machine"):
-        stages.caption_shard(context, config, plan, shard)
+        CAPTIONING.work(context, config, plan, shard)
     assert not list(context.store.keys("caption-shard"))
 
 
 def test_captions_are_work_for_the_gpu():
-    assert "gpu" in caption_shard_task.tags
+    assert "gpu" in task_of(CAPTIONING.work).tags
 
 
 def test_the_command_line_captions_and_prints_the_table_of_coverage(

@@ -48,14 +48,14 @@ def test_what_only_the_model_has_is_a_column_without_positives(split):
 @pytest.mark.parametrize(
     ("names", "reads", "only_shared", "match"),
     [
-        (("glad", "sad"), ("context",), False, "the model does not know calm; --evaluation.labels shared"),
+        (("glad", "sad"), ("context",), False, "the model lacks calm; --evaluation.labels shared"),
         (
             (*LABELS, "bored"),
             ("context",),
             False,
-            "the dataset does not have bored; --evaluation.labels shared",
+            "the dataset lacks bored; --evaluation.labels shared",
         ),
-        (("bored", "sad"), ("context",), False, "not have bored and the model does not know calm, glad"),
+        (("bored", "sad"), ("context",), False, "lacks bored and the model lacks calm, glad"),
         (("bored",), ("context",), True, "give a model of these labels"),
         (LABELS, ("body",), False, "has none of what the model reads: body"),
     ],

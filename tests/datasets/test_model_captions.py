@@ -10,7 +10,7 @@ from test_emotic_reader import annotated_tree
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.emotic import read_emotic
-from mmer_core.datasets.model_captions import read_captions, undescribed, with_captions, write_captions
+from mmer_core.datasets.model_captions import photos_to_caption, read_captions, with_captions, write_captions
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Sample, Text
 
@@ -33,7 +33,7 @@ def test_sidecar_before_coco_before_model_before_template(tmp_path):
     ):
         raw = read_emotic(root, captions=captions, protocol="corrected", coco_captions=files)
         (sample,) = with_captions(raw, written).samples
-        got.append((sample.texts[0].provenance, list(undescribed(raw))))
+        got.append((sample.texts[0].provenance, list(photos_to_caption(raw))))
     assert got == [("sidecar", []), ("coco", []), ("model:tiny", [PHOTO]), ("template", [PHOTO])]
 
 
@@ -55,7 +55,7 @@ def test_a_photo_is_asked_about_once_and_only_those_without_a_text_get_the_answe
         sample("plain.jpg"),
     ]
     raw = RawDataset("x", "emotion", ("joy",), samples, [], len(samples), "corrected")
-    assert undescribed(raw) == {
+    assert photos_to_caption(raw) == {
         "a/same.jpg": Path("/base/a/same.jpg"),
         "b/same.jpg": Path("/base/b/same.jpg"),
         "plain.jpg": Path("/base/plain.jpg"),

@@ -137,7 +137,7 @@ def test_a_tower_that_was_not_adapted_is_its_base(folders, tmp_path):
 
 
 def test_what_does_not_fit_is_refused(folders, tmp_path):
-    with refused("is no adapter: it has no usable adapter.json"):
+    with refused("is not an adapter: it has no usable adapter.json"):
         load_image_encoder(f"adapted:{tmp_path}")
     own = {"clip": shutil.copytree(folders["clip"], tmp_path / "clip")}
     adapter = tmp_path / "adapter"

@@ -102,7 +102,7 @@ def test_parts_are_counted_by_name():
 
 
 def test_what_has_no_parts_is_refused(tmp_path: Path):
-    with refused("tells regions apart; name it the other way round: regions:mirror:"):
+    with refused("has features of regions; name it the other way round: regions:mirror:"):
         load_image_encoder(f"mirror:regions:{IMAGE}", 64)
     for name in ("meanmax:tokens", "tokens:meanmax", "tokens:tokens"):
         with refused("has no states of single tokens"):

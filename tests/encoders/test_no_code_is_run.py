@@ -125,7 +125,7 @@ def test_kernels_from_the_hub_are_not_fetched(tmp_path, marker, fields):
     folder = _folder(tmp_path, "text")
     _plant(folder, marker, {"config.json": fields})
     with pytest.raises(
-        EncoderError, match=r"wants code from elsewhere \(.*in config.json\), which mmer does not run"
+        EncoderError, match=r"refers to code from elsewhere \(.*in config.json\), which mmer does not run"
     ):
         load_text_encoder(f"hf:{folder}")
 

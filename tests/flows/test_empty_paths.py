@@ -56,7 +56,7 @@ def test_an_empty_path_is_refused(
     [
         (["train", "--config", ""], "--config needs a file"),
         (["train", "--config= "], "--config needs a file"),
-        (["artifacts", "verify", ""], "'' is no kind of artifact"),
+        (["artifacts", "verify", ""], "'' is not a valid kind of artifact"),
         (["artifacts", "gc", "--cache-gb", "1e300"], "--cache-gb 1e300: input should be less than or equal"),
         (["evaluate", "--zero-shot", "hf:"], "'hf:'"),
     ],
@@ -80,4 +80,4 @@ def test_a_dot_is_the_current_folder(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="1"):
         main(["artifacts", "ls", "--store", "."])
-    assert "holds nothing" in capsys.readouterr().err
+    assert "is empty" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.models import load_model
-from mmer_core.stages.evaluating import load_evaluation
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.store import ArtifactKey, Manifest, Store, open_store
 
 SMALL = ["--context-size", 32, "--evaluation.resamples", 20]
@@ -225,8 +225,8 @@ def test_labels_of_another_dataset_are_matched_by_name(mmer, store, tmp_path):
     flags = ["manifest", "--root", other, "--evaluation.resamples", 20]
     code, _, err = mmer("evaluate", *flags)
     assert code == 1
-    assert "the model does not know Boredom" in err
-    assert "the dataset does not have Affection" in err
+    assert "the model lacks Boredom" in err
+    assert "the dataset lacks Affection" in err
     assert "--evaluation.labels shared" in err
     code, out, err = mmer("evaluate", *flags, "--evaluation.labels", "shared")
     assert code == 0, err
@@ -267,7 +267,7 @@ def test_a_model_for_another_task_is_refused(mmer):
     assert "is for emotion" in err
     code, _, err = mmer("evaluate", *FLICKR)
     assert code == 1
-    assert "holds no retrieval model" in err
+    assert "has no retrieval model" in err
     code, _, err = mmer("evaluate", "--model", "prepared")
     assert code == 1
     assert "is no model" in err

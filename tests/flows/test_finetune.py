@@ -28,7 +28,7 @@ def test_an_adapted_encoder_is_used_by_name(mmer, tmp_path):
     small = ["--training.epochs", 1, "--evaluation.resamples", 20]
     code, out, err = mmer("train", *FLICKR, "--encoders.image", name, "--encoders.text", name, *small)
     assert code == 0, err
-    decided = [one.config["image"] for one in store.list("features")]
+    decided = [one.config["encoders"]["image"] for one in store.list("features")]
     assert sorted(one["name"] for one in decided) == ["adapted", "adapted", "hf"]
     assert all(one.get("sha256") for one in decided if one["name"] == "adapted")
     # What was trained on it finds it again.
@@ -40,7 +40,7 @@ def test_an_adapted_encoder_is_used_by_name(mmer, tmp_path):
 
     code, _, err = mmer("train", *FLICKR, "--encoders.image", "adapted:nowhere", "--encoders.text", name)
     assert code == 1
-    assert "is no artifact key" in err
+    assert "is not an artifact key" in err
 
 
 def test_the_native_side_is_the_default_for_all_but_packaged_networks():

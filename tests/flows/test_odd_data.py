@@ -102,7 +102,7 @@ def test_a_training_that_diverges(command: list[str], flag: str, photos: Path, m
     assert "diverged in epoch 1" in last
     assert f"lower {flag}, which is 1e+06" in last
     for kind in ("model", "adapter"):
-        assert f"holds no artifact of the kind '{kind}'" in mmer("artifacts", "ls", kind)[2]
+        assert f"has no artifact of the kind '{kind}'" in mmer("artifacts", "ls", kind)[2]
 
 
 @pytest.mark.parametrize(

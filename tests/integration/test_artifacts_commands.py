@@ -39,7 +39,7 @@ def test_what_is_deleted_frees_its_space_later(place: list[object], mmer: Callab
     assert float(freed.split()[0]) > 0
     answer = mmer("artifacts", "ls", "prepared", *place)
     assert answer.code == 1
-    assert "holds no artifact of the kind 'prepared'; it has dataset-card" in answer.err
+    assert "has no artifact of the kind 'prepared'; it has dataset-card" in answer.err
     assert mmer("artifacts", "verify", *place).code == 0
 
 

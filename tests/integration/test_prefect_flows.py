@@ -17,9 +17,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect_place import prefect_place
 from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
-import mmer_core.stages
 import tasks.running
-import tasks.stages
 from flows import jobs
 from flows.poisoning import poison
 from mmer_core.config import (
@@ -34,9 +32,11 @@ from mmer_core.datasets.synthetic import CAPTIONS_FILE, write_emotic
 from mmer_core.errors import DatasetError, EngineError, StoreError
 from mmer_core.progress import silent
 from mmer_core.stages import Context
+from mmer_core.stages import ingest as ingest_stage
 from mmer_core.store import ArtifactKey
 from tasks.engines import ThreadsEngine
 from tasks.running import call, call_flow, fan_out
+from tasks.stages import task_of
 
 pytestmark = pytest.mark.integration
 
@@ -184,13 +184,13 @@ def test_command_line_runs_a_flow_where_asked(study: Study, mmer: Callable, clie
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[IngestConfig]:
     """Every time that the stage behind the task `ingest` is called."""
     seen: list[IngestConfig] = []
-    real = mmer_core.stages.ingest
+    real = ingest_stage.identity
 
-    def ingest(context, config, captions):
+    def identity(config):
         seen.append(config)
-        return real(context, config, captions)
+        return real(config)
 
-    monkeypatch.setattr(mmer_core.stages, "ingest", ingest)
+    monkeypatch.setattr(ingest_stage, "identity", identity)
     return seen
 
 
@@ -230,16 +230,16 @@ def test_captions_are_tasks_of_their_own(client: SyncPrefectClient, tmp_path) ->
 
 def test_store_failure_is_tried_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     attempts = []
-    real = mmer_core.stages.ingest
+    real = ingest_stage.identity
 
-    def shaky(context, config, captions):
+    def shaky(config):
         attempts.append(config)
         if len(attempts) < 3:
             raise StoreError("the store does not answer")
-        return real(context, config, captions)
+        return real(config)
 
-    monkeypatch.setattr(mmer_core.stages, "ingest", shaky)
-    patient = tasks.stages.ingest.with_options(retry_delay_seconds=0)
+    monkeypatch.setattr(ingest_stage, "identity", shaky)
+    patient = task_of(ingest_stage).with_options(retry_delay_seconds=0)
 
     @flow(name="shaky")
     def run() -> str:

@@ -123,7 +123,7 @@ def test_search_writes_a_page_with_pictures(study, mmer, tmp_path: Path) -> None
         (["a", "--label", "Joy"], "label 'Joy'"),
         (["a", "--valence", "3", "8"], "rating of valence"),
         (["a", "--images", "."], "--html"),
-        (["a", "--html", "x.html", "--images", "none"], "none is no folder"),
+        (["a", "--html", "x.html", "--images", "none"], "none is not a folder"),
         (["a", "--target", "video"], "'video'"),
         (["a", "--k", "0"], "at least 1"),
     ],

@@ -1,4 +1,4 @@
-"""The commands of README.md, on drawn data and the finished study."""
+"""The commands of README.md, on drawn data and the finished study; and what docs/architecture.md says of its artifacts."""
 
 import re
 import shlex
@@ -11,7 +11,8 @@ from small_pipeline import Study
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [shlex.split(line, comments=True) for line in re.findall(r"^\$ mmer (.+)$", README, re.M)]
 SHOWN = {"ingest": "prepared/", "search": "caption", "predict": "valence", "artifacts": "robustness/"}
 
@@ -39,3 +40,15 @@ def test_a_command_of_the_readme(
     answer = mmer(*(drawn.get(word, word) for word in command), *study.flags())
     assert answer.code == 0, answer.err
     assert SHOWN[command[0]] in answer.out
+
+
+def test_every_artifact_has_the_files_that_the_table_lists(study: Study) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("## Kinds of artifacts")[2]
+    rows = [line.split("|")[1:] for line in page.splitlines() if line.startswith("| `")]
+    listed = {kind.strip(" `"): re.findall(r"`(.+?)`", files) for kind, files, *_ in rows}
+    for manifest in study.store.list():
+        patterns = [re.sub(r"<\w+>", r"[\\w-]+", re.escape(file)) for file in listed[manifest.kind]]
+        for file in manifest.files:
+            assert any(re.fullmatch(pattern, file.path) for pattern in patterns), (
+                f"{manifest.kind}: {file.path}"
+            )

@@ -33,7 +33,7 @@ from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.escaping.tables import read_for_people
 from mmer_core.exporting.export import DESCRIPTION_FILE, description
 from mmer_core.inference import TrainedModel
-from mmer_core.querying import Searcher, ask_all, read_queries
+from mmer_core.querying import Searcher, read_queries, search_all
 from mmer_core.stages import Context
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.ingesting import ingest
@@ -111,7 +111,7 @@ def _holds(searcher: Searcher, expected: dict[str, list[str]], place: Path) -> N
     (place / "ids.jsonl").write_text("".join(lines))
     write_table(place / "ids.csv", ["text", "id"], [("", id) for id in expected])
     for queries in (read_queries(place / "ids.jsonl"), read_queries(place / "ids.csv")):
-        found = ask_all(searcher, queries, "image", 1)
+        found = search_all(searcher, queries, "image", 1)
         assert [answer.query.id for answer in found] == list(expected)
         assert [answer.error for answer in found] == [None] * len(expected)
         assert [(hit.id, hit.caption) for answer in found for hit in answer.hits] == [

@@ -82,7 +82,7 @@ def test_the_same_dataset_gives_the_same_page_from_anywhere(described, tmp_path)
 
 
 def prepared_config(prepared) -> IngestConfig:
-    return IngestConfig.model_validate(prepared.manifest.config)
+    return IngestConfig.model_validate(prepared.manifest.config["config"])
 
 
 def test_what_leaks_and_what_was_refused_is_told_up_to_a_limit():

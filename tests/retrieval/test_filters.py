@@ -80,8 +80,8 @@ def test_a_mask_is_every_condition_by_itself(tmp_path, records, splits, labels, 
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        (Filter(ratings={"joy": (1, 2)}), "'joy' is no rating; filter on arousal, dominance, valence"),
-        (Filter(ratings={"valence": (7, 3)}), "valence from 7 to 3 holds nothing"),
+        (Filter(ratings={"joy": (1, 2)}), "'joy' is not a rating; filter on arousal, dominance, valence"),
+        (Filter(ratings={"valence": (7, 3)}), "valence from 7 to 3 is empty"),
         (Filter(splits=["dev"]), "no split 'dev'; it has val"),
         (Filter(labels=["Fear"]), "label 'Fear'; it has Joy"),
     ],

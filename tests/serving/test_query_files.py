@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mmer_core.errors import ConfigError, DatasetError
-from mmer_core.querying import PhotoRoot, Query, ask_all, read_queries
+from mmer_core.querying import PhotoRoot, Query, read_queries, search_all
 from mmer_core.querying.search_page import render_search
 from mmer_core.retrieval import Filter
 
@@ -125,7 +125,7 @@ def test_answers_keep_the_order(world, tmp_path: Path) -> None:
     queries[90] = Query(error="line 90 is odd")
     told: list[tuple[int, int]] = []
     only = Filter(splits=("val",))
-    answers = ask_all(
+    answers = search_all(
         world.searcher, queries, "image", 2, only, lambda done, total, note="": told.append((done, total))
     )
     assert [answer.query for answer in answers] == queries
@@ -149,7 +149,7 @@ def test_no_query_or_several_are_no_query(world) -> None:
 def test_a_page_with_its_pictures_inside(world, tmp_path: Path) -> None:
     """Every picture is the photo's, nothing is fetched, and captions are text."""
     queries = [Query(text="dog"), Query(text="<b>snow</b>"), Query(error="line 3 is odd")]
-    answers = ask_all(world.searcher, queries, "image", 3)
+    answers = search_all(world.searcher, queries, "image", 3)
     html = render_search(answers, PhotoRoot(world.root), "index/x", "image")
     assert "<b>snow</b>" not in html
     assert "line 3 is odd" in html

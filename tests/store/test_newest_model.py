@@ -30,7 +30,7 @@ def _publish(store: Store, key: ArtifactKey, place: Path, **inputs: ArtifactKey)
 def test_a_model_of_poisoned_data_is_meant_only_when_named(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     _publish(store, POISONED, tmp_path, poison=POISON)
-    with pytest.raises(StoreError, match="holds no model; train one first"):
+    with pytest.raises(StoreError, match="has no model; train one first"):
         newest_models(store)
     _publish(store, CLEAN, tmp_path)
     _publish(store, ArtifactKey("model", "03" * 8), tmp_path, poison=POISON)

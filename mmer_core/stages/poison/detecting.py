@@ -1,6 +1,7 @@
 """Who finds the poisons: each detector's flags on the poisoned training split, judged where the poisons are known."""
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,13 +18,13 @@ from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.poisoning.record import DetectionSummary
 from mmer_core.poisoning.registry import DETECTORS
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm
 from mmer_core.stages.training import training_data
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData, mean_by_sample
-
-VERSION = 1
 
 
 def detectable(detector: str, concept: Concept, family: str) -> bool:
@@ -31,8 +32,18 @@ def detectable(detector: str, concept: Concept, family: str) -> bool:
     return not DETECTORS[detector].compares or concept.column is None or family == "joint"
 
 
-def detect(
+def _identity(config: PoisonConfig, detector: str) -> dict[str, Any]:
+    return {
+        "config": some_fields(config, "flagged"),
+        "detector": DETECTORS.configured(detector, config),
+        "poisons": max(config.counts),
+    }
+
+
+@stage("poison-detection", version=2, title="{detector}: {arm}", identity=_identity)
+def detect_poisons(
     context: Context,
+    workspace: Workspace,
     config: PoisonConfig,
     concept: Concept,
     arm: Arm,
@@ -41,34 +52,23 @@ def detect(
     features: ArtifactKey,
     poison: ArtifactKey,
     model: ArtifactKey,
-) -> Artifact:
-    """A detector's flags (kind ``poison-detection``): ``flags.npy`` ``(N,)`` and ``scores.npy``.
+) -> Summary:
+    """A detector's flags: ``flags.npy`` ``(N,)`` and ``scores.npy``.
 
     It knows the target, so it inspects samples of it and others as two classes, but no poison: as many samples
     are flagged as ``config.flagged`` allows. What it looks at are the embeddings of the poisoned model.
     """
+    dataset = Prepared.open(context.folder(prepared))
+    data = training_data(context, dataset, Features(context.folder(features)), poison)
+    trained = TrainedModel.open(context.folder(model), context.device)
     method = DETECTORS.configured(detector, config)
-
-    def build(workspace: Workspace) -> DetectionSummary:
-        dataset = Prepared.open(context.folder(prepared))
-        data = training_data(context, dataset, Features(context.folder(features)), poison)
-        trained = TrainedModel.open(context.folder(model), context.device)
-        scores = method.scores(_inspected(trained, data, concept, max(config.counts)))
-        flags = flag_at(scores, config.flagged)
-        mask = PoisonSet.read(context.folder(poison)).plan.mask(len(dataset.split("train")))
-        np.save(workspace.out / FLAGS_FILE, flags, allow_pickle=False)
-        np.save(workspace.out / "scores.npy", scores, allow_pickle=False)
-        found = asdict(judge(scores, flags, mask))
-        return DetectionSummary(**asdict(arm), family=trained.spec.family, detector=detector, **found)
-
-    key_config = {
-        "detector": {"name": detector, **method.options.model_dump(mode="json")},
-        "concept": concept.name,
-        "flagged": config.flagged,
-        "poisons": max(config.counts),
-    }
-    inputs = {"prepared": prepared, "features": features, "poison": poison, "model": model}
-    return context.run("poison-detection", VERSION, key_config, inputs, build, seed=arm.seed)
+    scores = method.scores(_inspected(trained, data, concept, max(config.counts)))
+    flags = flag_at(scores, config.flagged)
+    mask = PoisonSet.read(context.folder(poison)).plan.mask(len(dataset.split("train")))
+    np.save(workspace.out / FLAGS_FILE, flags, allow_pickle=False)
+    np.save(workspace.out / "scores.npy", scores, allow_pickle=False)
+    found = asdict(judge(scores, flags, mask))
+    return DetectionSummary(**asdict(arm), family=trained.spec.family, detector=detector, **found)
 
 
 def _inspected(

@@ -1,6 +1,5 @@
 """What poisons did to a model: how often it sees the target where the attacker wants it to, and what else changed."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,59 +17,72 @@ from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
 from mmer_core.poisoning.record import OutcomeSummary
 from mmer_core.stages.context import Context
-from mmer_core.stages.evaluating import load_evaluation
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.features import encoder_key_config
+from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, target_rows
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.poisoned import POISONED_STREAM
 
-VERSION = 1
 TRIGGERED_FILE = "triggered.npy"
 OUTCOMES_FILE = "outcomes.csv"
 
 Flags = npt.NDArray[np.bool_]
 
 
+def _trigger(context: Context, config: PoisonConfig, encoders: EncoderConfig) -> dict[str, Any]:
+    encoder = encoder_key_config(context, encoders, "image")
+    return {"config": None, "trigger": TRIGGERS.configured(config.trigger, config), "encoders": encoder}
+
+
+@stage("triggered", version=2, gpu=True, identity=_trigger)
 def encode_triggered(
-    context: Context, config: PoisonConfig, encoders: EncoderConfig, prepared: ArtifactKey, split: str
-) -> Artifact:
-    """Features of the evaluated split's images with the trigger (kind ``triggered``): ``(N, D)``, one file."""
+    context: Context,
+    workspace: Workspace,
+    config: PoisonConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    split: str,
+) -> Summary:
+    """Features of the evaluated split's images with the trigger: ``(N, D)``, one file."""
     trigger = TRIGGERS.configured(config.trigger, config)
-
-    def build(workspace: Workspace) -> dict[str, Any]:
-        images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
-        encoder = context.image_encoder(encoders.image, encoders.image_size)
-        features = np.empty((len(images), encoder.width), np.float32)
-        step = context.runtime.batch_size
-        for start in range(0, len(images), step):
-            batch = encoder.resize(trigger.apply(np.asarray(images[start : start + step])))
-            features[start : start + step] = encoder.encode(batch).cpu().numpy()
-            context.progress(min(start + step, len(images)), len(images), f"triggered {split}")
-        np.save(workspace.out / TRIGGERED_FILE, features, allow_pickle=False)
-        return {"rows": len(features), "trigger": repr(trigger)}
-
-    key_config = {
-        "trigger": repr(trigger),
-        "split": split,
-        "encoder": encoder_key_config(context, encoders, "image"),
-    }
-    return context.run("triggered", VERSION, key_config, {"prepared": prepared}, build)
+    images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
+    encoder = context.image_encoder(encoders.image, encoders.image_size)
+    features = np.empty((len(images), encoder.width), np.float32)
+    step = context.runtime.batch_size
+    for start in range(0, len(images), step):
+        batch = encoder.resize(trigger.apply(np.asarray(images[start : start + step])))
+        features[start : start + step] = encoder.encode(batch).cpu().numpy()
+        context.progress(min(start + step, len(images)), len(images), f"triggered {split}")
+    np.save(workspace.out / TRIGGERED_FILE, features, allow_pickle=False)
+    return {"rows": len(features), "trigger": repr(trigger)}
 
 
+def _judged(config: PoisonConfig) -> dict[str, Any]:
+    return {"config": some_fields(config, "top", "targets")}
+
+
+@stage("poison-outcome", version=2, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
+    workspace: Workspace,
     config: PoisonConfig,
     concept: Concept,
     arm: Arm,
-    inputs: Mapping[str, ArtifactKey],
     split: str,
-) -> Artifact:
-    """What became of a model (kind ``poison-outcome``).
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    triggered: ArtifactKey,
+    model: ArtifactKey,
+    evaluation: ArtifactKey,
+) -> Summary:
+    """What became of a model.
 
     ``outcomes.csv`` has a row for every sample of the evaluated split that does not carry the target: whether the
     model sees the target in it (``seen``) and in the same image with the trigger (``seen_triggered``), and whether
@@ -79,49 +91,35 @@ def judge_poisons(
 
     Seen means, for emotions: the calibrated probability reaches the threshold. For captions: one with the word
     is among the first ``config.top`` of all captions of the split.
-
-    Args:
-        inputs: Keys of ``prepared``, ``features``, ``triggered``, ``model`` and its ``evaluation``.
     """
-
-    def build(workspace: Workspace) -> OutcomeSummary:
-        held_out = Prepared.open(context.folder(inputs["prepared"])).split(split)
-        trained = TrainedModel.open(context.folder(inputs["model"]), context.device)
-        stored = Features(context.folder(inputs["features"]))
-        triggered = np.load(context.folder(inputs["triggered"]) / TRIGGERED_FILE, allow_pickle=False)
-        with shared_cores(context.runtime.workers):
-            seen = {
-                name: _sees(trained, concept, held_out, stored, config.top, changed)
-                for name, changed in (("seen", None), ("seen_triggered", triggered))
-            }
-        free = ~concept.carriers(held_out)
-        aimed = np.isin(np.arange(len(held_out)), target_rows(config, held_out, concept, arm.seed))
-        table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
-        write_frame(workspace.out / OUTCOMES_FILE, table)
-        record = load_evaluation(context.folder(inputs["evaluation"]))
-        headline = kind_of(trained.spec.task).text.headline
-        return OutcomeSummary(
-            **asdict(arm),
-            family=trained.spec.family,
-            samples=len(table),
-            triggered=_percent(table["seen_triggered"]),
-            untriggered=_percent(table["seen"]),
-            targets=_percent(table["seen"][table["aimed"]]),
-            chance=chance_of_target(concept, held_out, config.top),
-            metric=record.metrics[headline].value,
-            metric_low=record.metrics[headline].low,
-            no_skill=record.baselines[headline],
-            modalities=_modalities(record.analyses),
-        )
-
-    key_config = {
-        "arm": asdict(arm),
-        "concept": concept.name,
-        "top": config.top,
-        "targets": config.targets,
-        "split": split,
-    }
-    return context.run("poison-outcome", VERSION, key_config, inputs, build, seed=arm.seed)
+    held_out = Prepared.open(context.folder(prepared)).split(split)
+    trained = TrainedModel.open(context.folder(model), context.device)
+    stored = Features(context.folder(features))
+    changed_features = np.load(context.folder(triggered) / TRIGGERED_FILE, allow_pickle=False)
+    with shared_cores(context.runtime.workers):
+        seen = {
+            name: _sees(trained, concept, held_out, stored, config.top, changed)
+            for name, changed in (("seen", None), ("seen_triggered", changed_features))
+        }
+    free = ~concept.carriers(held_out)
+    aimed = np.isin(np.arange(len(held_out)), target_rows(config, held_out, concept, arm.seed))
+    table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
+    write_frame(workspace.out / OUTCOMES_FILE, table)
+    record = load_evaluation(context.folder(evaluation))
+    headline = kind_of(trained.spec.task).text.headline
+    return OutcomeSummary(
+        **asdict(arm),
+        family=trained.spec.family,
+        samples=len(table),
+        triggered=_percent(table["seen_triggered"]),
+        untriggered=_percent(table["seen"]),
+        targets=_percent(table["seen"][table["aimed"]]),
+        chance=chance_of_target(concept, held_out, config.top),
+        metric=record.metrics[headline].value,
+        metric_low=record.metrics[headline].low,
+        no_skill=record.baselines[headline],
+        modalities=_modalities(record.analyses),
+    )
 
 
 def _sees(

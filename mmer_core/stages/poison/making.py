@@ -14,131 +14,153 @@ from mmer_core.poisoning import TRIGGERS, PoisonPlan, visibility
 from mmer_core.poisoning.poison_set import PoisonSet, write_images
 from mmer_core.poisoning.record import PoisonSummary
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.features import encoder_key_config
+from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import (
     Arm,
     CraftShard,
     crafting_attack,
     in_order,
+    plan_crafting,
     poison_plan,
 )
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.threads import shared_cores
 from mmer_core.training.poisoned import POISONED_STREAM
 
-VERSION = 1
 IMAGES_FILE = "images.npy"
 RECORDS_FILE = "poisons.csv"
 Images = npt.NDArray[np.uint8]
 
 
+def _crafting(context: Context, config: PoisonConfig, encoders: EncoderConfig, attack: str) -> dict[str, Any]:
+    surrogate = encoder_key_config(context, _surrogate(config, encoders), "image")
+    return {"attack": crafting_attack(attack, config), "surrogate": surrogate}
+
+
+def _surrogate(config: PoisonConfig, encoders: EncoderConfig) -> EncoderConfig:
+    return encoders.model_copy(update={"image": config.surrogate or encoders.image})
+
+
+def _shard_identity(
+    context: Context, config: PoisonConfig, encoders: EncoderConfig, shard: CraftShard
+) -> dict[str, Any]:
+    return {"config": None, "encoders": None, **_crafting(context, config, encoders, shard.attack)}
+
+
+@stage(
+    "poison-shard",
+    version=2,
+    title="craft {shard.attack} {shard.seed}",
+    gpu=True,
+    identity=_shard_identity,
+)
 def craft_shard(
     context: Context,
+    workspace: Workspace,
     config: PoisonConfig,
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     split: str,
     shard: CraftShard,
-) -> ArtifactKey:
-    """Poisons of one shard (kind ``poison-shard``): ``images.npy`` ``(P, H, W, 3)`` uint8 and ``poisons.csv``.
+) -> Summary:
+    """Poisons of one shard: ``images.npy`` ``(P, H, W, 3)`` uint8 and ``poisons.csv``.
 
     Raises:
         EncoderError: The surrogate is unknown or its weights are missing.
         PoisonError: A hyper-parameter is outside its range.
     """
-    surrogate = encoders.model_copy(update={"image": config.surrogate or encoders.image})
+    surrogate = _surrogate(config, encoders)
     attack = crafting_attack(shard.attack, config)
-
-    def build(workspace: Workspace) -> dict[str, Any]:
-        dataset = Prepared.open(context.folder(prepared))
-        encoder = context.image_encoder(surrogate.image, surrogate.image_size)
-        train, held_out = dataset.split("train"), dataset.split(split)
-        with shared_cores(context.runtime.workers):
-            crafted = attack.craft(
-                [encoder],
-                encoder.resize(np.asarray(train.images(POISONED_STREAM)[list(shard.bases)])),
-                encoder.resize(np.asarray(held_out.images(POISONED_STREAM)[list(shard.targets)])),
-                [train.ids[row] for row in shard.bases],
-                target_of=shard.target_of,
-                seed=shard.seed,
-                batch_size=max(context.runtime.batch_size, 1 if attack.divisible else len(shard.bases)),
-                progress=context.progress,
-            )
-        np.save(workspace.out / IMAGES_FILE, crafted.images, allow_pickle=False)
-        table = crafted.table()
-        write_frame(workspace.out / RECORDS_FILE, table)
-        return {
-            "poisons": len(table),
-            "runtime": crafted.runtime,
-            "distance_left": float((table["distance_after"] / table["distance_before"]).mean()),
-        }
-
-    key_config = {
-        "attack": {"name": attack.name, **attack.options.model_dump(mode="json")},
-        "shard": asdict(shard),
-        "split": split,
-        "encoder": encoder_key_config(context, surrogate, "image"),
+    dataset = Prepared.open(context.folder(prepared))
+    encoder = context.image_encoder(surrogate.image, surrogate.image_size)
+    train, held_out = dataset.split("train"), dataset.split(split)
+    with shared_cores(context.runtime.workers):
+        crafted = attack.craft(
+            [encoder],
+            encoder.resize(np.asarray(train.images(POISONED_STREAM)[list(shard.bases)])),
+            encoder.resize(np.asarray(held_out.images(POISONED_STREAM)[list(shard.targets)])),
+            [train.ids[row] for row in shard.bases],
+            target_of=shard.target_of,
+            seed=shard.seed,
+            batch_size=max(context.runtime.batch_size, 1 if attack.divisible else len(shard.bases)),
+            progress=context.progress,
+        )
+    np.save(workspace.out / IMAGES_FILE, crafted.images, allow_pickle=False)
+    table = crafted.table()
+    write_frame(workspace.out / RECORDS_FILE, table)
+    return {
+        "poisons": len(table),
+        "runtime": crafted.runtime,
+        "distance_left": float((table["distance_after"] / table["distance_before"]).mean()),
     }
-    return context.run(
-        "poison-shard", VERSION, key_config, {"prepared": prepared}, build, seed=shard.seed
-    ).key
 
 
+def _identity(
+    context: Context, config: PoisonConfig, encoders: EncoderConfig, split: str, arm: Arm
+) -> dict[str, Any]:
+    """Poisons that are crafted depend on the images that they are for; others on nothing of the evaluated split."""
+    crafted: dict[str, Any] = {"split": None}
+    if arm.crafted:
+        crafted = _crafting(context, config, encoders, arm.attack)
+        crafted |= {"split": split, "targets": config.targets}
+    return {
+        "config": some_fields(config, "mode"),
+        "trigger": TRIGGERS.configured(config.trigger, config),
+        "encoders": encoder_key_config(context, encoders, "image"),
+        **crafted,
+    }
+
+
+@stage("poison", version=2, title="poisons: {arm}", gpu=True, identity=_identity)
 def make_poisons(
     context: Context,
+    workspace: Workspace,
     config: PoisonConfig,
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
+    split: str,
     concept: Concept,
     arm: Arm,
-    shards: Sequence[tuple[CraftShard, ArtifactKey]],
-) -> Artifact:
-    """The poisons of an arm (kind ``poison``): a `PoisonSet`, and every poisoned image as ``images/<row>.png``.
+    shards: Shards,
+) -> Summary:
+    """The poisons of an arm: a `PoisonSet`, and every poisoned image as ``images/<row>.png``.
 
     Raises:
         PoisonError: Fewer samples can be poisoned than are asked for.
     """
-
-    def build(workspace: Workspace) -> PoisonSummary:
-        dataset = Prepared.open(context.folder(prepared))
-        train = dataset.split("train")
-        plan = poison_plan(arm, config, dataset, concept)
-        encoder = context.image_encoder(encoders.image, encoders.image_size)
-        image_features = None
-        seen: dict[str, float] = {}
-        if plan.triggered or arm.crafted:
-            clean = np.asarray(train.images(POISONED_STREAM)[plan.rows])
-            if arm.crafted:
-                clean, images = encoder.resize(clean), _crafted(context, plan, shards)
-            else:
-                images = TRIGGERS.configured(config.trigger, config).apply(clean)
-            with shared_cores(context.runtime.workers):
-                image_features = encoder.encode(encoder.resize(images)).cpu().numpy()
-            write_images(images, plan.rows.tolist(), workspace.out)
-            seen = _seen(clean, images)
-        ids = [train.ids[row] for row in plan.rows]
-        texts = _text_features(plan, train.texts, Features(context.folder(features)))
-        PoisonSet(plan, ids, image_features, texts).write(workspace.out)
-        return PoisonSummary(**asdict(arm), plan=plan.name, target=concept.name, visibility=seen)
-
-    key_config = {
-        "arm": asdict(arm),
-        "concept": concept.name,
-        "mode": config.mode,
-        "trigger": repr(TRIGGERS.configured(config.trigger, config)),
-        "encoder": encoder_key_config(context, encoders, "image"),
-    }
-    inputs = {"prepared": prepared, "features": features}
-    inputs |= {f"shard{number:04d}": key for number, (_, key) in enumerate(shards)}
-    return context.run("poison", VERSION, key_config, inputs, build, seed=arm.seed)
+    dataset = Prepared.open(context.folder(prepared))
+    train = dataset.split("train")
+    plan = poison_plan(arm, config, dataset, concept)
+    encoder = context.image_encoder(encoders.image, encoders.image_size)
+    image_features = None
+    seen: dict[str, float] = {}
+    if plan.triggered or arm.crafted:
+        clean = np.asarray(train.images(POISONED_STREAM)[plan.rows])
+        if arm.crafted:
+            clean, images = encoder.resize(clean), _crafted(context, plan, shards)
+        else:
+            images = TRIGGERS.configured(config.trigger, config).apply(clean)
+        with shared_cores(context.runtime.workers):
+            image_features = encoder.encode(encoder.resize(images)).cpu().numpy()
+        write_images(images, plan.rows.tolist(), workspace.out)
+        seen = _seen(clean, images)
+    ids = [train.ids[row] for row in plan.rows]
+    texts = _text_features(plan, train.texts, Features(context.folder(features)))
+    PoisonSet(plan, ids, image_features, texts).write(workspace.out)
+    return PoisonSummary(**asdict(arm), plan=plan.name, target=concept.name, visibility=seen)
 
 
-def _crafted(context: Context, plan: PoisonPlan, shards: Sequence[tuple[CraftShard, ArtifactKey]]) -> Images:
-    arrays = [np.load(context.folder(key) / IMAGES_FILE, allow_pickle=False) for _, key in shards]
-    places = in_order(plan.rows.tolist(), [shard for shard, _ in shards])
+POISONING = Sharded("craft", plan_crafting, craft_shard, make_poisons)
+
+
+def _crafted(context: Context, plan: PoisonPlan, shards: Shards) -> Images:
+    arrays = [np.load(context.folder(key) / IMAGES_FILE, allow_pickle=False) for key in shards.keys]
+    places = in_order(plan.rows.tolist(), shards.plan)
     return np.stack([arrays[number][place] for number, place in places])
 
 

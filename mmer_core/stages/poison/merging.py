@@ -25,13 +25,14 @@ from mmer_core.record import Record
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
 from mmer_core.stages.context import Context
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.identity import key_config
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table
 from mmer_core.task_kinds import kind_of
 
-VERSION = 3
 TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
 VULNERABILITY_FILE = "vulnerability.csv"
@@ -41,16 +42,30 @@ _FEWEST = 5
 Row = dict[str, Any]
 
 
+def _identity(
+    outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]], detections: Sequence[ArtifactKey]
+) -> dict[str, Any]:
+    keys = {}
+    for number, (_, outcome, poison) in enumerate(outcomes):
+        keys[f"outcome{number:04d}"] = outcome
+        if poison is not None:
+            keys[f"poison{number:04d}"] = poison
+    keys |= {f"detection{number:04d}": key for number, key in enumerate(detections)}
+    return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
+
+
+@stage("poisoning", version=4, identity=_identity)
 def merge_poisoning(
     context: Context,
+    workspace: Workspace,
     config: PoisonConfig,
     concept: Concept,
     prepared: ArtifactKey,
     split: str,
     outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
     detections: Sequence[ArtifactKey],
-) -> Artifact:
-    """The experiment's result (kind ``poisoning``).
+) -> Summary:
+    """The experiment's result.
 
     Files: ``poisoning.csv``, a row for every family, training set and seed; ``detections.csv``, one for every
     detector, model and seed; ``vulnerability.csv``, success by what was in the image before; ``poisoning.html``.
@@ -61,64 +76,47 @@ def merge_poisoning(
             poisons, if any.
         detections: What detectors found.
     """
-
-    def build(workspace: Workspace) -> PoisoningSummary:
-        table = outcome_table(
-            {
-                **_fields(context.store.manifest(outcome).summary_as(OutcomeSummary)),
-                "filtered": detector,
-                **_visibility(context, poison),
-            }
-            for detector, outcome, poison in outcomes
-        )
-        found = pd.DataFrame(
-            [_fields(context.store.manifest(key).summary_as(DetectionSummary)) for key in detections]
-        )
-        vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
-        means = over_seeds(table)
-        warnings = find_warnings(means)
-        write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
-        write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
-        write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
-        dataset = Prepared.open(context.folder(prepared))
-        view = PoisonView(
-            dataset=dataset.card.name,
-            text=kind_of(dataset.card.task).text,
-            synthetic=dataset.card.synthetic,
-            split=split,
-            target=concept.name,
-            training_samples=len(dataset.split("train")),
-            seeds=config.seeds,
-            config=without_folders(config.model_dump(mode="json")),
-            warnings=warnings,
-            means=means.to_dict("records"),
-            detections=mean_detections(found),
-            vulnerability=vulnerable.to_dict("records"),
-            modalities=modality_shifts(table),
-        )
-        write_page(render_poison_page(view), workspace.out / PAGE_FILE)
-        return PoisoningSummary(
-            dataset=dataset.card.name,
-            target=concept.name,
-            split=split,
-            warnings=tuple(warnings),
-            means=tuple(MeanOutcome(**row) for row in means.to_dict("records")),
-            detections=tuple(MeanDetection(**row) for row in mean_detections(found)),
-        )
-
-    inputs = {"prepared": prepared}
-    for number, (_, outcome, poison) in enumerate(outcomes):
-        inputs[f"outcome{number:04d}"] = outcome
-        if poison is not None:
-            inputs[f"poison{number:04d}"] = poison
-    inputs |= {f"detection{number:04d}": key for number, key in enumerate(detections)}
-    key_config = {
-        "poison": config.model_dump(mode="json", exclude={"shard_size"}),
-        "concept": concept.name,
-        "split": split,
-        "filtered": [detector for detector, _, _ in outcomes],
-    }
-    return context.run("poisoning", VERSION, key_config, inputs, build)
+    table = outcome_table(
+        {
+            **_fields(context.store.manifest(outcome).summary_as(OutcomeSummary)),
+            "filtered": detector,
+            **_visibility(context, poison),
+        }
+        for detector, outcome, poison in outcomes
+    )
+    manifests = map(context.store.manifest, detections)
+    found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
+    vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
+    means = over_seeds(table)
+    warnings = find_warnings(means)
+    write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
+    write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
+    write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
+    dataset = Prepared.open(context.folder(prepared))
+    view = PoisonView(
+        dataset=dataset.card.name,
+        text=kind_of(dataset.card.task).text,
+        synthetic=dataset.card.synthetic,
+        split=split,
+        target=concept.name,
+        training_samples=len(dataset.split("train")),
+        seeds=config.seeds,
+        config=without_folders(key_config(config)),
+        warnings=warnings,
+        means=means.to_dict("records"),
+        detections=mean_detections(found),
+        vulnerability=vulnerable.to_dict("records"),
+        modalities=modality_shifts(table),
+    )
+    write_page(render_poison_page(view), workspace.out / PAGE_FILE)
+    return PoisoningSummary(
+        dataset=dataset.card.name,
+        target=concept.name,
+        split=split,
+        warnings=tuple(warnings),
+        means=tuple(MeanOutcome(**row) for row in means.to_dict("records")),
+        detections=tuple(MeanDetection(**row) for row in mean_detections(found)),
+    )
 
 
 def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmer_core.config import PoisonConfig
+from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning import CONTROLS, POISON_ATTACKS, CraftedAttack, PoisonPlan, TrainingSet, is_crafted
 from mmer_core.seeding import random_stream
+from mmer_core.stages.context import Context
 from mmer_core.stages.poison.concept import Concept, grouped_texts
+from mmer_core.store import ArtifactKey
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def poison_plan(arm: Arm, config: PoisonConfig, dataset: Prepared, concept: Conc
     train = TrainingSet(
         target=concept.name,
         carriers=concept.carriers(split).astype(np.int64),
-        labels=split.labels,
+        labels=np.empty((len(split), 0)) if concept.column is None else split.labels,
         column=concept.column,
         texts=tuple(grouped_texts(split)),
     )
@@ -94,7 +96,14 @@ def target_rows(config: PoisonConfig, split: PreparedSplit, concept: Concept, se
 
 
 def plan_crafting(
-    arm: Arm, config: PoisonConfig, dataset: Prepared, split: str, concept: Concept
+    context: Context,
+    config: PoisonConfig,
+    encoders: EncoderConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    split: str,
+    concept: Concept,
+    arm: Arm,
 ) -> list[CraftShard]:
     """The shards whose poisons, one after the other, begin with those of an arm; none where nothing is crafted.
 
@@ -103,6 +112,7 @@ def plan_crafting(
     """
     if not arm.crafted:
         return []
+    dataset = Prepared.open(context.folder(prepared))
     divisible = crafting_attack(arm.attack, config).divisible
     whole = replace(arm, count=max(config.counts)) if divisible else arm
     rows = poison_plan(whole, config, dataset, concept).rows.tolist()

@@ -9,21 +9,23 @@ from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, EvaluationSummary
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.stages.declaration import Summary, stage
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
-VERSION = 3
 METRICS_FILE = "metrics.json"
 
 
+@stage("evaluation", version=3, title="evaluate on {config.split}")
 def evaluate(
     context: Context,
+    workspace: Workspace,
     config: EvaluationConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
-) -> Artifact:
-    """Metrics with intervals beside chance and the best constant, and the analyses (kind ``evaluation``).
+) -> Summary:
+    """Metrics with intervals beside chance and the best constant, and the analyses.
 
     Files: ``metrics.json``, an `EvaluationRecord`;
     ``embedding_<name>.npy`` ``(N, D)`` of every embedding space; for emotion models ``probabilities.npy``
@@ -34,28 +36,23 @@ def evaluate(
         ConfigError: The model is for another task than the dataset.
         DatasetError: The dataset has no such split, or its labels are not the model's.
     """
-
-    def build(workspace: Workspace) -> EvaluationSummary:
-        split = Prepared.open(context.folder(prepared)).split(config.split)
-        trained = TrainedModel.open(context.folder(model), context.device)
-        if split.card.task != trained.spec.task:
-            raise ConfigError(
-                f"the model trained on {trained.spec.dataset} is for {trained.spec.task}, and {split.card.name} is a "
-                f"dataset for {split.card.task}; give another model or dataset"
-            )
-        kind = kind_of(trained.spec.task)
-        split, unmatched = kind.matched(split, trained.spec, config)
-        stored = Features(context.folder(features))
-        record = kind.evaluate(trained, split, stored, config, workspace.out)
-        record = record.model_copy(update={"unmatched_labels": unmatched})
-        record.write(workspace.out / METRICS_FILE)
-        values = {name: interval.value for name, interval in record.metrics.items()}
-        return EvaluationSummary(
-            split=config.split, family=trained.spec.family, dataset=split.card.name, **values
+    split = Prepared.open(context.folder(prepared)).split(config.split)
+    trained = TrainedModel.open(context.folder(model), context.device)
+    if split.card.task != trained.spec.task:
+        raise ConfigError(
+            f"the model trained on {trained.spec.dataset} is for {trained.spec.task}, and {split.card.name} is a "
+            f"dataset for {split.card.task}; give another model or dataset"
         )
-
-    inputs = {"prepared": prepared, "features": features, "model": model}
-    return context.run("evaluation", VERSION, config, inputs, build, seed=config.seed)
+    kind = kind_of(trained.spec.task)
+    split, unmatched = kind.matched(split, trained.spec, config)
+    stored = Features(context.folder(features))
+    record = kind.evaluate(trained, split, stored, config, workspace.out)
+    record = record.model_copy(update={"unmatched_labels": unmatched})
+    record.write(workspace.out / METRICS_FILE)
+    values = {name: interval.value for name, interval in record.metrics.items()}
+    return EvaluationSummary(
+        split=config.split, family=trained.spec.family, dataset=split.card.name, **values
+    )
 
 
 def load_evaluation(folder: Path) -> EvaluationRecord:

@@ -1,0 +1,44 @@
+"""Where an encoder comes from, or what is done to another one: what stands before the colon of its name."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.errors import EncoderError
+from mmer_core.named import Named
+
+
+class Source(Named, ABC):
+    """Base of both kinds; a concrete one declares itself as `Named` says. ``spec`` is what follows the colon.
+
+    Attributes:
+        wraps: Whether ``spec`` is the name of another encoder, whose weights it has.
+    """
+
+    refusal = EncoderError
+    wraps: ClassVar[bool] = False
+
+    @abstractmethod
+    def identity(self, spec: str) -> dict[str, str]:
+        """What decides the features (versions, digests of weights), without loading anything."""
+
+
+class ImageSource(Source):
+    """Of image encoders."""
+
+    @abstractmethod
+    def load(self, spec: str, size: int | None) -> ImageEncoder:
+        """The encoder, on the CPU; ``size`` is its input side, the native one when None."""
+
+
+class TextSource(Source):
+    """Of text encoders."""
+
+    @abstractmethod
+    def load(self, spec: str) -> TextEncoder:
+        """The encoder, on the CPU."""
+
+    @abstractmethod
+    def folder(self, spec: str) -> Path:
+        """The local folder that holds its tokenizer."""
