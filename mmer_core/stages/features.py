@@ -12,6 +12,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.store import ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 
 
@@ -34,7 +35,7 @@ def plan_features(
         ConfigError: The encoders give features of parts, and the dataset is one of emotions.
     """
     dataset = Prepared.open(context.folder(prepared))
-    if feature_parts(encoders) and dataset.card.task == "emotion":
+    if feature_parts(encoders) and not kind_of(dataset.card.task).reads_parts:
         raise ConfigError(
             "regions: and tokens: are for captioned datasets; name the encoders of an emotion dataset without them"
         )
