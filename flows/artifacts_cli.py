@@ -24,10 +24,7 @@ from mmer_core.store.workspace import free_workspaces
 
 app = App(name="artifacts", help="List, inspect, fetch, verify and delete artifacts.")
 Key = Annotated[
-    str,
-    Parameter(
-        help="kind/digest as `ls` prints it, a unique prefix of that, or a kind for its newest artifact."
-    ),
+    str, Parameter(help="kind/digest as `ls` prints it, a unique prefix of it, or a kind for its newest.")
 ]
 
 

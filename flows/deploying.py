@@ -1,4 +1,4 @@
-"""Setting a Prefect server up: a work pool, every job as a deployment, limits and automations.
+"""Setting up a Prefect server: a work pool, every job as a deployment, limits and automations.
 
 The jobs are those of `flows.job_table`; all else is in the YAML files of the package ``deployments``. Doing it again
 changes only what has changed there.
@@ -31,11 +31,11 @@ class Plan:
     """What to set up.
 
     Attributes:
-        runtime: Where runs keep their artifacts; folders become absolute, as a worker runs elsewhere.
+        runtime: Where runs keep their artifacts; folders become absolute, as a worker has another working directory.
         pool: Name of the work pool.
-        kind: What runs are: processes, docker containers or kubernetes jobs.
+        kind: How runs are executed: as processes, docker containers or kubernetes jobs.
         gpus: Tasks tagged ``gpu`` that run at the same time on the whole server; no limit when None.
-        notify_url: Apprise URL that gets a message about every failed run; nobody does when None.
+        notify_url: Apprise URL that gets a message about every failed run; no messages when None.
     """
 
     runtime: RuntimeConfig
@@ -51,10 +51,10 @@ def read(name: str) -> Any:
 
 
 def deploy(plan: Plan) -> list[str]:
-    """Set the server of ``PREFECT_API_URL`` up; returns the names of the deployments, as ``flow/deployment``.
+    """Set up the server at ``PREFECT_API_URL``; returns the names of the deployments, as ``flow/deployment``.
 
     Raises:
-        ConfigError: A store that runs in containers could not reach.
+        ConfigError: Runs in containers could not reach the store.
     """
     runtime = plan.runtime.for_worker(plan.runtime.workers)
     if plan.kind != "process" and not runtime.store.startswith("s3://"):
@@ -93,7 +93,7 @@ def _make_pool(client: SyncPrefectClient, name: str, pool: Mapping[str, Any]) ->
 
 
 def _template(client: SyncPrefectClient, kind: str) -> dict[str, Any]:
-    """The server's own default for a kind of pool."""
+    """The server's default template for a kind of pool."""
     view = {"view": "aggregate-worker-metadata"}
     for workers in client.request("GET", "/collections/views/{view}", path_params=view).json().values():
         if kind in workers:
@@ -131,7 +131,7 @@ def _deploy_one(
 
 
 def _running_schedules(client: SyncPrefectClient, name: str) -> set[str]:
-    """Cron lines that somebody switched on in a deployment."""
+    """Cron expressions of the active schedules of a deployment."""
     try:
         schedules = client.read_deployment_by_name(name).schedules
     except ObjectNotFound:
@@ -145,10 +145,10 @@ def _schedule(entry: Mapping[str, Any], running: set[str]) -> DeploymentSchedule
 
 
 def _make_notifier(url: str | None) -> Any:
-    """Id of the block that sends notifications; the server keeps its address as a secret."""
+    """Id of the block that sends notifications; the server keeps the address secret."""
     if url is None:
         return None
-    # Of Prefect's blocks the one that keeps its address secret and hands it to Apprise as it is, Slack's or not.
+    # The one block of Prefect that keeps its address secret and passes it on to Apprise, for whatever service.
     return SlackWebhook(url=SecretStr(url)).save(_NOTIFIER, overwrite=True)
 
 
@@ -157,17 +157,14 @@ def _make_automation(client: SyncPrefectClient, entry: Mapping[str, Any], notifi
     if None in actions:
         return
     automation = AutomationCore.model_validate({**entry, "actions": actions})
-    found = client.request("POST", "/automations/filter", json=_named(entry["name"])).json()
+    same_name = {"automations": {"name": {"any_": [entry["name"]]}}}
+    found = client.request("POST", "/automations/filter", json=same_name).json()
     body = automation.model_dump(mode="json", exclude={"owner_resource"})
     if found:
         body["enabled"] = found[0]["enabled"]  # stays off where somebody switched it off
         client.request("PUT", "/automations/{id}", path_params={"id": found[0]["id"]}, json=body)
     else:
         client.request("POST", "/automations/", json=body)
-
-
-def _named(name: str) -> dict[str, Any]:
-    return {"automations": {"name": {"any_": [name]}}}
 
 
 def _action(client: SyncPrefectClient, action: dict[str, Any], notifier: Any) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from cyclopts import App, ArgumentCollection, Parameter
+from cyclopts import UNSET, App, ArgumentCollection, Parameter
 
 from mmer_core.config import Config, RuntimeConfig
 from mmer_core.errors import ConfigError
@@ -33,7 +33,8 @@ def refuse_empty_paths(app: App, commands: tuple[str, ...], arguments: ArgumentC
     for argument in arguments:
         for token in argument.tokens if _holds_paths(argument.hint) else ():
             try:
-                given(token.value)
+                # An empty list in a file is a token without a text.
+                given(token.value if token.implicit_value is UNSET else token.implicit_value)
             except ValueError as error:
                 raise ConfigError(f"{argument.name} {token.value!r}: {error}") from None
 
