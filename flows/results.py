@@ -18,9 +18,9 @@ from mmer_core.stages.indexing import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.reporting import REPORT_FILE
 from mmer_core.stages.training import load_history
-from mmer_core.store import Artifact, ArtifactKey
+from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
-from mmer_core.training.record import AdapterSummary, ModelSummary
+from mmer_core.training.record import AdapterSummary
 
 
 def print_report(context: Context, key: str) -> None:
@@ -85,19 +85,13 @@ def print_finetune(context: Context, key: str) -> None:
     """The figures of every epoch, the kept one marked, and the encoders' name."""
     artifact = context.artifact(ArtifactKey.parse(key))
     history = load_history(artifact.folder)
-    kept_epoch = _kept_epoch(artifact)
+    kept_epoch = artifact.manifest.summary_as(AdapterSummary).best_epoch
     rows = []
     for row in history.to_dict("records"):
         kept = "kept" if row["epoch"] == kept_epoch else ""
         rows.append((int(row.pop("epoch")), *map(_number, row.values()), kept))
     say_table((*(name.replace("_", " ") for name in history.columns), ""), rows)
     say(f"adapted:{key}")
-
-
-def _kept_epoch(artifact: Artifact) -> int:
-    if artifact.key.kind == "adapter":
-        return artifact.manifest.summary_as(AdapterSummary).best_epoch
-    return artifact.manifest.summary_as(ModelSummary).best_epoch
 
 
 def print_seeds(context: Context, made: Sequence[Trained]) -> None:

@@ -13,6 +13,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.stages import Context, newest_models, report_inputs, transfer_pairs
 from mmer_core.store import ArtifactKey
+from mmer_core.training.record import ModelSummary
 from tasks.stages import make
 
 
@@ -43,12 +44,13 @@ def print_transfer(context: Context, keys: Sequence[str]) -> None:
     rows = []
     for made in (context.artifact(ArtifactKey.parse(key)).manifest for key in keys):
         source, target = (
-            context.artifact(ArtifactKey.parse(made.inputs[role])).summary for role in ("source", "target")
+            context.store.manifest(ArtifactKey.parse(made.inputs[role])).summary_as(ModelSummary)
+            for role in ("source", "target")
         )
         for point in made.summary_as(CurvesSummary).curves:
             success = Estimate.of(point.success)
             figures = (number(success.value), success.interval()) if success else (MISSING, "")
-            models = (source["dataset"], source["family"], target["family"])
+            models = (source.dataset, source.family, target.family)
             rows.append((*models, point.attack, point.pixels, point.n, *figures))
     say_table(
         ("dataset", "attacked", "shown to", "attack", "pixels", "successes", "fooled too %", "95 % interval"),

@@ -1,4 +1,4 @@
-"""The three kinds of training objective, told apart by what they compare; each is an ``nn.Module``."""
+"""The three kinds of training objective, by what they compare; each is an ``nn.Module``."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar

@@ -49,8 +49,7 @@ _ATTACK_STYLES: dict[str, tuple[str, Any]] = {
 }
 _SPARE_STYLES = (("P", (0, (2, 1))), ("X", (0, (6, 1, 2, 1))), ("p", (0, (3, 3))), ("h", (0, (8, 3))))
 _ATTACK_STYLES |= zip([name for name in ATTACKS if name not in _ATTACK_STYLES], _SPARE_STYLES, strict=False)
-"""Marker and line of an attack, so that several attacks on one model are distinguishable; new ones take spare
-styles."""
+"""Marker and line of an attack, so that several attacks on one model are distinguishable; new ones take spare styles."""
 
 
 @mpl.rc_context(STYLE)

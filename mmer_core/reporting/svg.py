@@ -85,7 +85,7 @@ def to_svg(figure: Figure, name: str, label: str) -> Markup:
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    # The style element would apply to the whole page; its two rules stand in the page's style sheet.
+    # The style element would apply to the whole page; its two rules are in the page's style sheet.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)
     # In tags only: a label may hold what looks like an id or a colour.
     text = re.sub(r"<[^>]*>", lambda tag: _adapted(tag[0], name), text)

@@ -16,7 +16,7 @@ from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
 from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 
 CARD_PAGE = "card.html"
@@ -39,7 +39,7 @@ class DatasetCardSummary(Record):
 @stage("dataset-card", version=4)
 def dataset_card(
     context: Context, workspace: Workspace, config: DatasetCardConfig, prepared: ArtifactKey
-) -> Summary:
+) -> DatasetCardSummary:
     """The dataset card.
 
     Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what occurs in two

@@ -18,6 +18,7 @@ from mmer_core.config import (
     FinetuneConfig,
     ReportConfig,
     SearchConfig,
+    TaskTraining,
 )
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
@@ -75,7 +76,7 @@ class TaskKind(ABC, Generic[D]):
         """The fields of a `ModelSpec` that name what a model of the training split predicts."""
 
     @abstractmethod
-    def learner(self, network: nn.Module, train: D, val: D, settings: Any) -> ModelLearner:
+    def learner(self, network: nn.Module, train: D, val: D, settings: TaskTraining) -> ModelLearner:
         """A fresh network with its objectives."""
 
     def calibrate(self, learner: ModelLearner, folder: Path) -> None:

@@ -68,7 +68,7 @@ class RetrievalLearner:
         heads = zip(self.model.by_head(image), self.model.by_head(text), strict=True)
         if self._grouped:
             each = [objective(images, texts, owner, scale) for images, texts in heads]
-        else:  # pairs, so an image is there once for each of its captions
+        else:  # pairs, so an image occurs once for each of its captions
             each = [objective(images[owner], texts, image_id[owner], scale) for images, texts in heads]
         return torch.stack(each).mean()
 

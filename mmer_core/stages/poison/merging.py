@@ -84,9 +84,8 @@ def merge_poisoning(
         }
         for detector, outcome, poison in outcomes
     )
-    found = pd.DataFrame(
-        [_fields(context.store.manifest(key).summary_as(DetectionSummary)) for key in detections]
-    )
+    manifests = map(context.store.manifest, detections)
+    found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
     vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
     means = over_seeds(table)
     warnings = find_warnings(means)
