@@ -59,13 +59,13 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.retrieval_growth --quick
 
 chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end with the same bytes?
-	PYTHONPATH=tests $(BIN)/python -m chaos --runs 50 --minutes 30
+	PYTHONPATH=tests $(BIN)/python -m tools.chaos --runs 50 --minutes 30
 
 fuzz: $(READY)  ## spoilt files of every kind, read for five minutes: no crash, no traceback, bounded memory and time
-	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds 300
+	PYTHONPATH=tests $(BIN)/python -m tools.fuzz --seconds 300
 
 watch: $(READY)  ## the automations of a Prefect server, watched while they fire, in about five minutes
-	PYTHONPATH=tests $(BIN)/python -m watching
+	PYTHONPATH=tests $(BIN)/python -m tools.watching
 
 clean:  ## remove the virtual environment and everything made by runs in this folder
 	rm -rf $(VENV) .mmer build site *.egg-info

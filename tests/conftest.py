@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import settings
-from s3_server import S3Server, s3_server, weed_binary
+from support.s3_server import S3Server, s3_server, weed_binary
 
 # Beside other test processes a thread for every core would only wait for theirs. Read when torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from attack_driving import begin
-from attack_table import ROWS, each_attack
-from attack_toys import linear_victim
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.attack_driving import begin
+from support.attack_table import ROWS, each_attack
+from support.attack_toys import linear_victim
 
 from mmer_core.attacks import (
     Attack,

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from attack_table import each_attack, each_drawn_attack, each_wide_attack
-from attack_toys import FunctionVictim, linear_victim
+from support.attack_table import each_attack, each_drawn_attack, each_wide_attack
+from support.attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import (
     BlackBoxAttack,

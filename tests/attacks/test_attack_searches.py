@@ -4,9 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from attack_driving import begin, drive
-from attack_table import ROWS, each_attack, each_wide_attack
 from scipy import optimize, stats
+from support.attack_driving import begin, drive
+from support.attack_table import ROWS, each_attack, each_wide_attack
 
 from mmer_core.attacks import (
     ATTACKS,

@@ -3,8 +3,8 @@
 import itertools
 
 import numpy as np
-from attack_driving import begin, drive
 from scipy import stats
+from support.attack_driving import begin, drive
 
 from mmer_core.attacks import CornerSearch
 

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from attack_driving import begin, drive
-from attack_toys import FunctionVictim, linear_victim
 from hypothesis import given
 from hypothesis import strategies as st
+from support.attack_driving import begin, drive
+from support.attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import DominantEmotionFlip, ExhaustiveOnePixel, one_pixel_map, run_attack
 from mmer_core.attacks.exhaustive import affordable_stride, grid_lines

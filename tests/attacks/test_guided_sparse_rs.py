@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from attack_driving import begin
-from attack_toys import FunctionVictim, linear_victim
+from support.attack_driving import begin
+from support.attack_toys import FunctionVictim, linear_victim
 from torch import nn
 
 from mmer_core.attacks import (

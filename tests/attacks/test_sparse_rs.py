@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from attack_driving import begin
+from support.attack_driving import begin
 
 from mmer_core.attacks import SparseRS
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from captioner_folders import BUILDERS, END, IMAGE, START, build, photos
-from encoders import hf_folders
-from encoders.encoder_helpers import refused
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file
+from support import hf_folders
+from support.captioner_folders import BUILDERS, END, IMAGE, START, build, photos
+from support.encoder_helpers import refused
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
 

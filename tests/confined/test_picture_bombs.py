@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import chunk, file_of, png, scans
 from PIL import Image
+from support.picture_files import chunk, file_of, png, scans
 
 from mmer_core.config import IngestConfig
 from mmer_core.confined import picture_limits as limits

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from picture_files import scans
 from PIL import Image
+from support.picture_files import scans
 
 from mmer_core.confined import picture_limits as limits
 from mmer_core.confined import picture_process, pictures

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_files import COLOURS, RAMP, RULES, Kind, chunk, file_of, gray, png, tiff
 from PIL import EpsImagePlugin, Image
+from support.picture_files import COLOURS, RAMP, RULES, Kind, chunk, file_of, gray, png, tiff
 
 from mmer_core.config import IngestConfig
 from mmer_core.confined.pictures import UnreadableImageError, decoded, decoded_each

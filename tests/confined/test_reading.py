@@ -27,7 +27,7 @@ def _read(reader: str, path: Path, limits: Limits = Limits()) -> list[object]:
 
 @pytest.fixture(autouse=True)
 def _readers_on_the_path(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
 
 
 def test_what_a_child_reads_arrives_as_it_was(tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from awkward_images import IMAGES, KEPT, OPENCV_KEEPS, POINT, REFUSED, SIZE
 from scipy.io import savemat
+from support.awkward_images import IMAGES, KEPT, OPENCV_KEEPS, POINT, REFUSED, SIZE
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from emotic_check import check_against_reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.emotic_check import check_against_reference
 
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
 from mmer_core.datasets.synthetic.emotions import Rating

@@ -3,8 +3,8 @@ import builtins
 import cv2
 import numpy as np
 import pytest
-from emotic_check import check_against_reference
 from PIL import Image
+from support.emotic_check import check_against_reference
 from test_emotic_reader import annotated_tree
 
 from mmer_core.datasets.emotic import read_emotic

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from awkward_images import bomb
 from PIL import Image
+from support.awkward_images import bomb
 
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 

@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from awkward_text import AWKWARD, SEPARATOR, SUFFIXES, TEXTS, write_manifest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.awkward_text import AWKWARD, SEPARATOR, SUFFIXES, TEXTS, write_manifest
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from compose_spec import PyCompose
-from prefect_place import DATABASE
+from support.prefect_place import DATABASE
 
 from flows.cli import main
 from flows.commands import app

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import compose
 import pytest
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from s3_server import free_ports, weed_binary
+from support import compose
+from support.s3_server import free_ports, weed_binary
 
 from mmer_core.store import open_store
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from single_thread import one_thread
+from support.single_thread import one_thread
 
 __all__ = ["one_thread"]
 

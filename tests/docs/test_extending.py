@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from single_thread import one_thread
+from support.single_thread import one_thread
 
 __all__ = ["one_thread"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from single_thread import one_thread
+from support.single_thread import one_thread
 
 from mmer_core.retrieval import build
 from mmer_core.retrieval.side_table import write_table

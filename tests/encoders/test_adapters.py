@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from encoder_helpers import pictures, refused
-from hf_folders import TEXTS, build
 from safetensors.torch import load_file, save_file
+from support.encoder_helpers import pictures, refused
+from support.hf_folders import TEXTS, build
 from torchvision.models import resnet18
 from transformers import CLIPModel
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from encoder_helpers import pictures
 from PIL import Image
+from support.encoder_helpers import pictures
 from torch import nn
 
 from mmer_core.encoders import ImageEncoder, TextEncoder

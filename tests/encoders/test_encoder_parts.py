@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoder_helpers import pictures, refused
-from hf_folders import build
+from support.encoder_helpers import pictures, refused
+from support.hf_folders import build
 from transformers import AutoModel
 
 from mmer_core.config import bare_name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from encoder_helpers import pictures, refused
+from support.encoder_helpers import pictures, refused
 from torch import Tensor, nn
 
 from mmer_core.encoders import encoder_identity, load_image_encoder, load_text_encoder

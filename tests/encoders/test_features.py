@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from encoder_helpers import pictures
+from support.encoder_helpers import pictures
 from torch import nn
 
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary, Prepared

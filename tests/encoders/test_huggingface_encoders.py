@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from encoder_helpers import pictures, refused
-from hf_folders import BUILDERS, TEXTS, build
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from support.encoder_helpers import pictures, refused
+from support.hf_folders import BUILDERS, TEXTS, build
 from torch.nn.functional import normalize
 from transformers import (
     AutoImageProcessor,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hf_folders import build
+from support.hf_folders import build
 
 from mmer_core.encoders.licences import NOT_STATED, folder_licence, package_licence, weights_licence
 

@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from captioning import captioner_folders
-from encoders import hf_folders
+from support import captioner_folders, hf_folders
 
 from mmer_core.captioning.captioner import load_captioner
 from mmer_core.encoders import load_image_encoder, load_text_encoder

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from efficientnet_lite_pytorch import EfficientNet
-from encoder_helpers import pictures, refused
+from support.encoder_helpers import pictures, refused
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 

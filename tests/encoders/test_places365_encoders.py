@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from encoder_helpers import pictures, refused
+from support.encoder_helpers import pictures, refused
 from torch import nn
 from torchvision.models import resnet18
 

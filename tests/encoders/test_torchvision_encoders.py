@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoder_helpers import pictures, refused
 from safetensors.torch import save_file
+from support.encoder_helpers import pictures, refused
 from torch import nn
 from torchvision.models import get_model
 from torchvision.models.feature_extraction import create_feature_extractor

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from escaping.hostile import HOSTILE, acting, texts
 from hypothesis import example, given, settings
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from support.hostile import HOSTILE, acting, texts
 
 from mmer_core.errors import DatasetError
 from mmer_core.escaping import (

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from encoders.hf_folders import build
+from support.hf_folders import build
 
 from mmer_core.config import EncoderConfig
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder

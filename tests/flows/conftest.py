@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from single_thread import one_thread
+from support.single_thread import one_thread
 
 from flows.cli import main
 

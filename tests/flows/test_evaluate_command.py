@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encoders.hf_folders import build
 from PIL import Image
 from sklearn.metrics import average_precision_score
+from support.hf_folders import build
 from torch.nn.functional import normalize
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 

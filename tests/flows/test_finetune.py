@@ -1,6 +1,6 @@
 """``mmer finetune``, and its result as an encoder by name in what comes after."""
 
-from encoders.hf_folders import build
+from support.hf_folders import build
 
 from mmer_core.config import EncoderConfig
 from mmer_core.store import open_store

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from escaping.hostile import HOSTILE, acting
+from support.hostile import HOSTILE, acting
 
 from flows.output import say, say_json, say_text
 from flows.terminal import progress_bars, say_table

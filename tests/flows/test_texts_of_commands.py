@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from awkward_text import AWKWARD
+from support.awkward_text import AWKWARD
 
 from flows.cli import main
 from flows.commands import app

@@ -1,5 +1,5 @@
 """Fixtures for the tests of incremental evaluation."""
 
-from single_thread import one_thread
+from support.single_thread import one_thread
 
 __all__ = ["one_thread"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from incremental_helpers import CPU, draw_candidates, network, normalise, plain
+from support.incremental_helpers import CPU, draw_candidates, network, normalise, plain
 from torch import nn
 
 from mmer_core.attacks.candidates import Candidates, apply

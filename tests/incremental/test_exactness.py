@@ -5,8 +5,8 @@ import torch
 import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from incremental_helpers import CPU, draw_candidates, normalise, plain
-from random_networks import networks
+from support.incremental_helpers import CPU, draw_candidates, normalise, plain
+from support.random_networks import networks
 from torch import nn
 
 from mmer_core.attacks.candidates import apply

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from incremental_helpers import CPU, network, normalise, plain
-from random_networks import networks
+from support.incremental_helpers import CPU, network, normalise, plain
+from support.random_networks import networks
 from torch import Tensor, fx, nn
 
 from mmer_core.errors import AttackError

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from incremental_helpers import CPU, draw_candidates, network, normalise, plain
+from support.incremental_helpers import CPU, draw_candidates, network, normalise, plain
 from torch import nn
 
 from mmer_core.attacks.candidates import apply

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from small_pipeline import Study, created, small_config
+from support.small_pipeline import Study, created, small_config
 
 import mmer_core.threads
 from flows import jobs

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_pipeline import Study, created
+from support.small_pipeline import Study, created
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_pipeline import Study
+from support.small_pipeline import Study
 
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features

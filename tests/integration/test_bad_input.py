@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from small_pipeline import Study, created, settings_file
+from support.small_pipeline import Study, created, settings_file
 
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic, write_flickr8k

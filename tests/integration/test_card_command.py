@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from small_pipeline import Study, created
+from support.small_pipeline import Study, created
 
 
 def test_training_left_a_card_and_the_command_prints_it(study: Study, mmer: Callable, tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from chaos.arena import Arena, arena
-from chaos.trial import run_trial
+
+from tools.chaos.arena import Arena, arena
+from tools.chaos.trial import run_trial
 
 pytestmark = pytest.mark.integration
 

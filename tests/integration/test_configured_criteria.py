@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_pipeline import small_config, training_fields
+from support.small_pipeline import small_config, training_fields
 
 from flows import jobs
 from mmer_core.attacks import ATTACKS, write_changes

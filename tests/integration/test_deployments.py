@@ -17,11 +17,8 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
-import compose
 import pytest
-from browser import Tab, page
 from PIL import Image
-from postgres_server import postgres_folder
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
@@ -29,9 +26,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Running
-from prefect_place import prefect_place
-from receiver import Receiver, receiver
-from s3_server import S3Server
+from support import compose
+from support.browser import Tab, page
+from support.postgres_server import postgres_folder
+from support.prefect_place import prefect_place
+from support.receiver import Receiver, receiver
+from support.s3_server import S3Server
 
 from flows import jobs
 from flows.cli import main

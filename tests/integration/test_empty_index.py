@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_pipeline import Study, copy_artifact
 from starlette.testclient import TestClient
+from support.small_pipeline import Study, copy_artifact
 
 from flows import jobs
 from flows.serve_cli import _open

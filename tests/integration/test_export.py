@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from small_pipeline import Study
+from support.small_pipeline import Study
 from torchvision.transforms.v2.functional import resize
 from transformers import AutoTokenizer
 

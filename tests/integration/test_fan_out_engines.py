@@ -16,10 +16,10 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from dask_cluster import DaskCluster, dask_cluster
 from pandas.testing import assert_frame_equal
 from prefect import task
-from small_pipeline import Study, attack_elsewhere, created
+from support.dask_cluster import DaskCluster, dask_cluster
+from support.small_pipeline import Study, attack_elsewhere, created
 
 import tasks.engines.dask
 from flows import jobs

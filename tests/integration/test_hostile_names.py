@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import hostile_data
 import pytest
 import torch
 import torchvision
-from escaping.hostile import acting
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from support import hostile_data
+from support.hostile import acting
 
 import tasks.artifacts
 from flows import jobs

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_pipeline import Study, created
+from support.small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.config import IndexConfig, IndexJob

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_pipeline import Study, created
+from support.small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.config import IngestConfig, SyntheticConfig, UpdateIndexJob

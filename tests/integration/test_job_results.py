@@ -1,7 +1,7 @@
 """What commands print of the results of a finished study."""
 
 import pytest
-from small_pipeline import Study
+from support.small_pipeline import Study
 
 from flows.job_table import JOBS, Job, load
 from flows.jobs import Ingested, Trained

@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 
 import pytest
-from captioning.captioner_folders import build
-from small_pipeline import created, digests, start_mmer
+from support.captioner_folders import build
+from support.small_pipeline import created, digests, start_mmer
 
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic

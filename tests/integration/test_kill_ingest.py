@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from small_pipeline import digests
+from support.small_pipeline import digests
 
 from mmer_core.config import IngestConfig, RuntimeConfig, SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic, write_flickr8k

@@ -7,7 +7,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from small_pipeline import (
+from support.small_pipeline import (
     BEFORE_TRAINING,
     Study,
     copy_artifact,

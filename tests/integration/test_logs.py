@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_pipeline import start_mmer
+from support.small_pipeline import start_mmer
 
 from mmer_core.store import open_store
 

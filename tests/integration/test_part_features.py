@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from small_pipeline import Study
+from support.small_pipeline import Study
 
 from flows import jobs
 from mmer_core.attacks import write_changes

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pytest
-from planted_manifest import LABELS, MODALITIES, Planted, plant
+from support.planted_manifest import LABELS, MODALITIES, Planted, plant
 
 from flows import jobs
 from mmer_core.config import (

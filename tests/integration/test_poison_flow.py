@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from small_pipeline import (
+from support.small_pipeline import (
     Study,
     created,
     digests,

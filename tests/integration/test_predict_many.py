@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from detector_file import detector_file
 from PIL import Image
-from small_pipeline import Study
+from support.detector_file import detector_file
+from support.small_pipeline import Study
 
 
 def draw(path: Path, seed: int) -> None:

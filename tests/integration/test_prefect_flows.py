@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from captioning import captioner_folders
 from prefect import Flow, State, flow, get_client, task
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import get_run_context
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect_place import prefect_place
-from small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
+from support import captioner_folders
+from support.prefect_place import prefect_place
+from support.small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
 import tasks.running
 from flows import jobs

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from small_pipeline import Study, created, settings_file
+from support.small_pipeline import Study, created, settings_file
 from torchvision.transforms.v2.functional import resize
 
 from mmer_core.datasets.prepared import Prepared

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_pipeline import Study
+from support.small_pipeline import Study
 
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_pipeline import Study, created, digests, one_dataset
+from support.small_pipeline import Study, created, digests, one_dataset
 
 from mmer_core.store import open_store
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import page
 from PIL import Image
-from served import Served, serving
-from small_pipeline import Study
+from support.browser import page
+from support.served import Served, serving
+from support.small_pipeline import Study
 
 from mmer_core.querying import PreparedPictures, Query, Searcher
 

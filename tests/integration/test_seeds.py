@@ -5,7 +5,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from small_pipeline import Study, created, settings_file
+from support.small_pipeline import Study, created, settings_file
 
 from mmer_core.stages.evaluation import load_evaluation
 

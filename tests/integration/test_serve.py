@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from served import Served, photo_folder, serving
-from small_pipeline import Study
+from support.served import Served, photo_folder, serving
+from support.small_pipeline import Study
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from small_pipeline import emotic
+from support.small_pipeline import emotic
 
 from mmer_core import stages
 from mmer_core.config import EncoderConfig, EvaluationConfig, ModelConfig, RuntimeConfig, TrainingConfig

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
-from small_pipeline import Study, created
+from support.small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.store import ArtifactKey

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from awkward_text import AWKWARD, SUFFIXES, TEXTS, write_manifest
-from encoders.hf_folders import build
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.awkward_text import AWKWARD, SUFFIXES, TEXTS, write_manifest
+from support.hf_folders import build
 
 from flows import jobs
 from mmer_core.config import (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from prefect_place import prefect_place
+from support.prefect_place import prefect_place
 
 pytestmark = pytest.mark.integration
 

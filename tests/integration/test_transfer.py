@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_pipeline import Study, created
+from support.small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.attacks import write_changes

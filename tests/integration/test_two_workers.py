@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos.arena import settings
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
@@ -16,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.cli import main
 from flows.local_server import free_port, prefect_server, prefect_worker
 from mmer_core.store import open_store
+from tools.chaos.arena import settings
 
 pytestmark = pytest.mark.integration
 

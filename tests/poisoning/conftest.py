@@ -1,5 +1,5 @@
 """Single-threaded, as tiny networks want it."""
 
-from single_thread import one_thread
+from support.single_thread import one_thread
 
 __all__ = ["one_thread"]

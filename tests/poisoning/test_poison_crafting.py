@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from poison_toys import SIDE, WIDTH, names, photos, toy_encoder
+from support.poison_toys import SIDE, WIDTH, names, photos, toy_encoder
 
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import PoisonError

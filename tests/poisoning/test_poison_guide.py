@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from poison_toys import photos
+from support.poison_toys import photos
 
 from mmer_core import poisoning
 from mmer_core.poisoning import POISON_ATTACKS, TRIGGERS, detectors, is_crafted

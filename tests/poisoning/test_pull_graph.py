@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from poison_toys import names, photos
+from support.poison_toys import names, photos
 from test_pulling import Mean, bent_encoder, order, slow_pull
 from torch import nn
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from poison_toys import SIDE, WIDTH, photos
+from support.poison_toys import SIDE, WIDTH, photos
 from torch import nn
 
 from mmer_core.encoders import ImageEncoder

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from poison_toys import photos
+from support.poison_toys import photos
 
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning import TRIGGERS, PatchTrigger, PixelTrigger, Trigger, visibility

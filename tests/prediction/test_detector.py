@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from detector_file import ARCHITECTURE, PERSON, detector_file
 from PIL import Image
 from safetensors.torch import load_file
+from support.detector_file import ARCHITECTURE, PERSON, detector_file
 from torchvision.models import get_model
 from torchvision.transforms.functional import pil_to_tensor
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import get_args
 
 import pytest
-import report_factory as make
+from support import report_factory as make
 
 from mmer_core.attacks import ATTACKS
 from mmer_core.config import AttackConfig, EmotionCriterion, MatchCriterion

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-import report_factory as make
+from support import report_factory as make
 
 from mmer_core.config import EncoderConfig
 from mmer_core.encoders.licences import NOT_STATED

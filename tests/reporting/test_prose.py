@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-import report_factory as make
 from hypothesis import given
 from hypothesis import strategies as st
+from support import report_factory as make
 
 from mmer_core.record import Interval
 from mmer_core.reporting import prose

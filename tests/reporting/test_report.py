@@ -7,7 +7,7 @@ from functools import cache
 from html.parser import HTMLParser
 
 import pytest
-import report_factory as make
+from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count

@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-import report_factory as make
 from PIL import Image
+from support import report_factory as make
 
 from mmer_core.reporting import charts, pictures
 from mmer_core.reporting.svg import STYLE

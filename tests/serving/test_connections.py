@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
-from service_thread import Listening, answer, ask, ended, listening
+from support.service_thread import Listening, answer, ask, ended, listening
 
 from mmer_core.querying import PhotoRoot
 from mmer_core.serving import IndexSnapshot, Limits, Service

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_thread import Listening, listening
+from support.service_thread import Listening, listening
 
 from mmer_core.serving import IndexSnapshot, Limits, Service, questions, server
 from mmer_core.serving.limits import MIB

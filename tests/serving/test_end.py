@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from service_thread import Listening, answer, ask
+from support.service_thread import Listening, answer, ask
 
 from mmer_core.querying import Searcher
 from mmer_core.retrieval import RetrievalIndex

@@ -5,7 +5,7 @@ import socket
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from service_thread import Listening, listening
+from support.service_thread import Listening, listening
 
 from mmer_core.errors import ConfigError
 from mmer_core.serving import IndexSnapshot, Service, listen

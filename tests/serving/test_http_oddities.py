@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
-from service_thread import Listening, answer, ask, ended, listening
+from support.service_thread import Listening, answer, ask, ended, listening
 
 from mmer_core.querying import PhotoRoot
 from mmer_core.serving import IndexSnapshot, Limits, Service

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uvicorn
-from browser import page
+from support.browser import page
 
 from mmer_core.querying import PhotoRoot
 from mmer_core.serving import IndexSnapshot, Service, create_app, listen

@@ -4,7 +4,7 @@ import logging
 from logging.config import dictConfig
 
 import pytest
-from escaping.hostile import HOSTILE, acting
+from support.hostile import HOSTILE, acting
 
 from mmer_core.serving.logs import LOG_CONFIG
 

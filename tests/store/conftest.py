@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_proxy import Proxy, faulty_proxy
-from s3_server import S3Server
-from store_helpers import FILES, folder_with
+from support.faulty_proxy import Proxy, faulty_proxy
+from support.s3_server import S3Server
+from support.store_helpers import FILES, folder_with
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from store_helpers import draft, folder_with
+from support.store_helpers import draft, folder_with
 
 from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound
 from mmer_core.store import ArtifactKey, Manifest, Store, open_store

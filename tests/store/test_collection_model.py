@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from explorer import NOW, OLD, Actor, Ended, Explorer, Objects
-from store_helpers import contents, draft, folder_with
+from support.explorer import NOW, OLD, Actor, Ended, Explorer, Objects
+from support.store_helpers import contents, draft, folder_with
 
 from mmer_core.errors import ArtifactNotFound
 from mmer_core.store import ArtifactKey, Draft, Store

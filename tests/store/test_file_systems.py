@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from store_helpers import FILES, KEY, contents, draft, folder_with
+from support.store_helpers import FILES, KEY, contents, draft, folder_with
 
 from mmer_core.errors import ArtifactConflict, StoreError
 from mmer_core.store import open_store, run_stage

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
+from support.store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
 
 from flows import artifacts_cli
 from flows.cli import main

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from s3_server import S3Server
-from store_helpers import KEY, contents, draft, folder_with
-from tcp_proxy import Harmed, TcpProxy, tcp_proxy
+from support.s3_server import S3Server
+from support.store_helpers import KEY, contents, draft, folder_with
+from support.tcp_proxy import Harmed, TcpProxy, tcp_proxy
 
 from mmer_core.errors import StoreError
 from mmer_core.store import Store, open_store

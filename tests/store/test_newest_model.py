@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from store_helpers import draft, folder_with
+from support.store_helpers import draft, folder_with
 
 from mmer_core.errors import StoreError
 from mmer_core.stages import newest_model, newest_models

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
+from support.store_helpers import FILES, KEY, RawStore, contents, draft, folder_with
 
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
 from mmer_core.store import ArtifactKey, Store, open_store

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from faulty_proxy import Fault, faulty_proxy
-from s3_server import S3Server, client_of
-from store_helpers import RawStore, contents, draft, folder_with
+from support.faulty_proxy import Fault, faulty_proxy
+from support.s3_server import S3Server, client_of
+from support.store_helpers import RawStore, contents, draft, folder_with
 
 from mmer_core.errors import ArtifactCorrupt
 from mmer_core.store import ArtifactKey, Store, open_store

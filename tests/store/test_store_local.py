@@ -9,8 +9,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from small_disk import small_disk as mounted
-from store_helpers import FILES, KEY, contents, draft, folder_with
+from support.small_disk import small_disk as mounted
+from support.store_helpers import FILES, KEY, contents, draft, folder_with
 
 from mmer_core.errors import ArtifactCorrupt, StoreError
 from mmer_core.store import Draft, Manifest, open_store

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_proxy import Fault, Proxy
-from s3_server import S3Server, client_of
-from store_helpers import FILES, KEY, contents, draft, folder_with
+from support.faulty_proxy import Fault, Proxy
+from support.s3_server import S3Server, client_of
+from support.store_helpers import FILES, KEY, contents, draft, folder_with
 
 from mmer_core.errors import StoreError
 from mmer_core.store import ArtifactKey, Store, open_store

@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from small_disk import small_disk
+from support.small_disk import small_disk
 
 from mmer_core.errors import ConfigError, StoreError
 from mmer_core.store import Artifact, ArtifactKey, Store, Workspace, open_store, run_stage, stage_key

@@ -8,8 +8,18 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import average_precision_score
+from support.toy_training import (
+    CPU,
+    TOGETHER,
+    WORDS,
+    config,
+    emotion_data,
+    infonce,
+    learner,
+    retrieval_data,
+    spec,
+)
 from torch.nn import functional as F
-from toy_training import CPU, TOGETHER, WORDS, config, emotion_data, infonce, learner, retrieval_data, spec
 
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.models import build_model

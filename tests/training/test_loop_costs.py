@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.toy_training import CPU, TOGETHER, config, learner, same
 from tensorboardX.proto.event_pb2 import Event
-from toy_training import CPU, TOGETHER, config, learner, same
 
 from mmer_core.errors import ConfigError
 from mmer_core.training.loop import _Trainer, fit

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from support.toy_training import config, emotion_data, infonce, spec, without_texts
 from torch.nn import functional as F
-from toy_training import config, emotion_data, infonce, spec, without_texts
 
 from mmer_core.models import build_model
 from mmer_core.training.emotion_learner import EmotionLearner

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from toy_training import CPU, config, emotion_data, spec
+from support.toy_training import CPU, config, emotion_data, spec
 
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.models import build_model

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.toy_training import CPU, TOGETHER, config, emotion_data, learner, retrieval_data, same
 from torch import nn
-from toy_training import CPU, TOGETHER, config, emotion_data, learner, retrieval_data, same
 
 from mmer_core.evaluation.retrieval_metrics import chance_retrieval
 from mmer_core.training.loop import fit

@@ -5,12 +5,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from postgres_server import postgres_folder, postgres_server
 from prefect.events.clients import NullEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.local_server import free_port, prefect_server
+from support.postgres_server import postgres_folder, postgres_server
 
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 """The setting that docker/compose.yaml gives its server, too."""

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from fuzz import by_kind
-from fuzz.mutations import Seal, seal_png, seal_tar, seal_tgz
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
 from mmer_core.datasets.synthetic.emotions import rate
 from mmer_core.datasets.synthetic.shares import generator
 from mmer_core.store import ArtifactKey, Draft, open_store
+from tools.fuzz import by_kind
+from tools.fuzz.mutations import Seal, seal_png, seal_tar, seal_tgz
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from emotic_reference import convert
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.taxonomy import SPLITS
+from support.emotic_reference import convert
 
 LISTS = ("Image Size", "BBox", "Categorical_Labels", "Continuous_Labels")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fuzz.campaign import Tally, run
-from fuzz.seeds import SEEDS
+from tools.fuzz.campaign import Tally, run
+from tools.fuzz.seeds import SEEDS
 
 pytestmark = pytest.mark.integration
 
@@ -20,7 +20,7 @@ def test_what_breaks_a_rule_is_counted_and_kept(tmp_path, monkeypatch, capsys):
     readers = tmp_path / "fuzz_readers.py"
     readers.write_text(
         "import os, signal\n"
-        "from fuzz import readers\n"
+        "from tools.fuzz import readers\n"
         "def read(folder):\n"
         "    first = (folder / 'q.txt').read_bytes()[:1]\n"
         "    if first == b'a': raise KeyError('a')\n"
@@ -30,9 +30,9 @@ def test_what_breaks_a_rule_is_counted_and_kept(tmp_path, monkeypatch, capsys):
     )
     (tmp_path / "sitecustomize.py").write_text("import fuzz_readers\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    from fuzz import campaign
-    from fuzz.__main__ import show
-    from fuzz.seeds import Seed
+    from tools.fuzz import campaign
+    from tools.fuzz.__main__ import show
+    from tools.fuzz.seeds import Seed
 
     texts = (b"d", b"a", b"b", b"c")
     seeds = [Seed({"q.txt": text}, "q.txt") for text in texts]

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
-from small_pipeline import Study, start_mmer
 
 from mmer_core.datasets.prepared import PreparedSplit
+from support.small_pipeline import Study, start_mmer
 
 _START_SECONDS = 120
 

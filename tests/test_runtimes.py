@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 import torch
-from incremental_helpers import network
+from support.incremental_helpers import network
 
 from mmer_core import runtimes
 from mmer_core.errors import ConfigError

@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# What is heavy is imported by the function that needs it: a worker that never reads a list needs no torch.
-from fuzz import by_kind
 from mmer_core.errors import MmerError
+
+# What is heavy is imported by the function that needs it: a worker that never reads a list needs no torch.
+from tools.fuzz import by_kind
 
 
 class Refused(Exception):
@@ -97,8 +98,8 @@ def queries(folder: Path) -> None:
 
 
 def artifacts(folder: Path) -> None:
-    from fuzz.seeds import KEY
     from mmer_core.store import open_store
+    from tools.fuzz.seeds import KEY
 
     store = open_store(str(folder / "store"), folder / "cache")
     list(store.keys())

@@ -17,7 +17,8 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from certificate import write_certificate
+
+from support.certificate import write_certificate
 
 BUCKET = "artifacts"
 _ACCESS_KEY, _SECRET_KEY = "testkey", "testsecret12345"

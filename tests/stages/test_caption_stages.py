@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from captioner_folders import build
 from PIL import Image
+from support.captioner_folders import build
 
 from flows import jobs
 from flows.cli import main

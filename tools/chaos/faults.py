@@ -15,12 +15,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
-from s3_server import client_of
-from small_disk import small_disk
-from tcp_proxy import Harmed
+from support.s3_server import client_of
+from support.small_disk import small_disk
+from support.tcp_proxy import Harmed
 
-from chaos.arena import Arena, Place, last_words, wait_for, wait_until
 from mmer_core.store import ArtifactKey
+from tools.chaos.arena import Arena, Place, last_words, wait_for, wait_until
 
 _DAMAGED = re.compile(
     r"of ([\w-]+/[0-9a-f]{32}) is (?:damaged|missing)|artifact ([\w-]+/[0-9a-f]{32}) is damaged"

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 from uuid import uuid4
 
-from dask_cluster import DaskCluster, dask_cluster
-from s3_server import S3Server, s3_server
-from small_pipeline import digests, start_mmer
-from tcp_proxy import TcpProxy, tcp_proxy
+from support.dask_cluster import DaskCluster, dask_cluster
+from support.s3_server import S3Server, s3_server
+from support.small_pipeline import digests, start_mmer
+from support.tcp_proxy import TcpProxy, tcp_proxy
 
 from mmer_core.store import ArtifactKey, Store, open_store
 

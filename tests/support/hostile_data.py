@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from escaping.hostile import HOSTILE
 from PIL import Image
+
+from support.hostile import HOSTILE
 
 TEXTS = [text for text in HOSTILE if text.strip() and "\ud800" not in text]
 LABELS = ["[red]joy\x1b[31m", "=fear|<b>", "[x](javascript:alert(1))\u202e"]

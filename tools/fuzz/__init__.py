@@ -1,4 +1,4 @@
-"""Damaged, hostile and random inputs for every reader of outside files: ``PYTHONPATH=tests python -m fuzz``."""
+"""Damaged, hostile and random inputs for every reader of outside files: ``PYTHONPATH=tests python -m tools.fuzz``."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 SERVICES: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[1] / "docker/compose.yaml").read_text("utf-8")
+    (Path(__file__).parents[2] / "docker/compose.yaml").read_text("utf-8")
 )["services"]
 
 

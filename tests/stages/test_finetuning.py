@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from encoders.hf_folders import build
 from PIL import Image
+from support.hf_folders import build
 
 from mmer_core.config import EncoderConfig, FinetuneConfig, IngestConfig, RuntimeConfig
 from mmer_core.encoders import load_image_encoder, load_text_encoder

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from attack_toys import FunctionVictim
 
 from mmer_core.attacks import Attack, DominantEmotionFlip, Search
+from support.attack_toys import FunctionVictim
 
 IMAGE = np.zeros((6, 9, 3), np.uint8)
 BRIGHTNESS = FunctionVictim((6, 9), lambda image, row: [image[..., 0].sum(), image[..., 1].sum()])

@@ -1,6 +1,6 @@
 """Harm a small pipeline at random, run it again, and compare what comes out with what an undisturbed run made.
 
-    PYTHONPATH=tests python -m chaos --runs 50 --minutes 20
+    PYTHONPATH=tests python -m tools.chaos --runs 50 --minutes 20
 
 Every run has a store of its own, on local disk or on a real S3 server, and one fault at a random moment: a process or a
 server is killed, the disk is full, connections break, a stored bit flips. Then the same command is given again, and
@@ -23,10 +23,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from chaos.arena import arena
-from chaos.faults import FAULTS
-from chaos.trial import Trial, run_trial
 from flows.terminal import say_table
+from tools.chaos.arena import arena
+from tools.chaos.faults import FAULTS
+from tools.chaos.trial import Trial, run_trial
 
 app = App(name="chaos", help=__doc__)
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from s3_server import S3Server, client_of
-
 from mmer_core.store import ArtifactKey, Draft
+from support.s3_server import S3Server, client_of
 
 KEY = ArtifactKey("features", "0123abcd")
 FILES = {"a.npy": b"\x00\x01" * 3000, "deep/er/b.json": b"{}", "empty.txt": b""}

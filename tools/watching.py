@@ -27,8 +27,8 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from prefect_place import prefect_place
-from receiver import Receiver, receiver
+from support.prefect_place import prefect_place
+from support.receiver import Receiver, receiver
 
 from flows.deploying import Plan, deploy
 from flows.local_server import prefect_worker

@@ -5,8 +5,8 @@ import time
 import traceback
 from dataclasses import dataclass
 
-from chaos.arena import Arena, Outcome, Place, finish
-from chaos.faults import FAULTS, NotPossibleHere
+from tools.chaos.arena import Arena, Outcome, Place, finish
+from tools.chaos.faults import FAULTS, NotPossibleHere
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The process that reads: ``python -m fuzz.worker``, a JSON line of reader and folder in, a line of the outcome out."""
+"""The process that reads: ``python -m tools.fuzz.worker``, a JSON line of reader and folder in, a line of the outcome out."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def main() -> None:
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from fuzz.readers import READERS, REFUSALS
+    from tools.fuzz.readers import READERS, REFUSALS
 
     warnings.simplefilter("ignore")
     for line in sys.stdin:

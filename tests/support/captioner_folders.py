@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from encoders.hf_folders import TOWER, VISION, WORDS, wordpiece
 from PIL import Image
 from transformers import (
     BlipConfig,
@@ -27,6 +26,8 @@ from transformers import (
     ViTConfig,
     ViTImageProcessor,
 )
+
+from support.hf_folders import TOWER, VISION, WORDS, wordpiece
 
 PAD, START, END = 0, 2, 3
 IDS = {"pad_token_id": PAD, "bos_token_id": START, "eos_token_id": END}

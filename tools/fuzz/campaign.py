@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from fuzz.mutations import mutated
-from fuzz.seeds import SEEDS, Seed
+from tools.fuzz.mutations import mutated
+from tools.fuzz.seeds import SEEDS, Seed
 
 MEMORY_BOUND = 2**30
 """Bytes by which reading one input may make a worker grow."""
@@ -72,7 +72,7 @@ class _Worker:
         if self._process is None:
             environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fuzz.worker"],
+                [sys.executable, "-m", "tools.fuzz.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

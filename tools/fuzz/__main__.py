@@ -1,6 +1,6 @@
 """Spoil files of every kind and read them: does a reader crash, raise, hang, or take the machine?
 
-    PYTHONPATH=tests python -m fuzz --seconds 300
+    PYTHONPATH=tests python -m tools.fuzz --seconds 300
 
 Inputs are made on the spot and changed at random: bits, lengths, words, ends, splices, with checksums put right again.
 A process of its own reads them, and is started again when it dies; what may crash reads in a child of that process. A
@@ -17,8 +17,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from flows.terminal import say_table
-from fuzz.campaign import MEMORY_BOUND, SECONDS_BOUND, Tally, run
-from fuzz.seeds import SEEDS
+from tools.fuzz.campaign import MEMORY_BOUND, SECONDS_BOUND, Tally, run
+from tools.fuzz.seeds import SEEDS
 
 app = App(name="fuzz", help=__doc__)
 
