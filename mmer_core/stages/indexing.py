@@ -77,7 +77,7 @@ def plan_index(
 
 def index_arguments(built: Artifact) -> tuple[IndexConfig, ArtifactKey, ArtifactKey, ArtifactKey]:
     """Settings, prepared arrays, features and model of an index, or of the first of what it is made of."""
-    config = IndexConfig(**built.manifest.config["config"], shard_size=built.summary["shard_size"])
+    config = built.manifest.settings_as(IndexConfig, shard_size=built.summary.get("shard_size"))
     prepared, features, model = (
         ArtifactKey.parse(built.manifest.inputs[role]) for role in ("prepared", "features", "model")
     )

@@ -21,7 +21,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.identity import key_config
-from mmer_core.store import ArtifactKey, Manifest, Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
@@ -137,11 +137,6 @@ def merge_robustness(
 
 
 ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)
-
-
-def attack_config(made: Manifest) -> AttackConfig:
-    """The settings of a ``robustness`` artifact."""
-    return AttackConfig(**made.config["config"])
 
 
 def load_outcomes(folder: Path) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.lineage import ModelArtifacts
-from mmer_core.stages.robustness import attack_config, load_outcomes
+from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import Workspace
 from mmer_core.task_kinds import kind_of
 
@@ -35,7 +35,7 @@ def transfer_pairs(
     """Every attacked model of a dataset with every other one that was attacked through the same stream, and for the
     same: a model that reads no body, or knows no ratings, cannot be shown what fooled another in them."""
     asked = {
-        one.model: attack_config(context.store.manifest(one.robustness)).aim()
+        one.model: context.store.manifest(one.robustness).settings_as(AttackConfig).aim()
         for one in models
         if one.robustness is not None
     }
@@ -76,7 +76,7 @@ def transfer(
     """
     assert source.robustness is not None
     run = context.artifact(source.robustness)
-    config = attack_config(run.manifest)
+    config = run.manifest.settings_as(AttackConfig)
     outcomes = load_outcomes(run.folder)
     fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
     # Nothing to show is nothing to read: some networks do not take a batch of none.

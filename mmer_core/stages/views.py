@@ -21,7 +21,7 @@ from mmer_core.reporting.view import (
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluation import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
-from mmer_core.stages.robustness import attack_config, load_outcomes
+from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.training import load_history
 from mmer_core.task_kinds import Measured, kind_of
 from mmer_core.training.record import ModelSummary
@@ -41,7 +41,7 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
         Prepared.open(context.folder(models.prepared)),
         load_outcomes(robustness.folder) if robustness else None,
         robustness.manifest.summary_as(CurvesSummary).curves if robustness else (),
-        attack_config(robustness.manifest) if robustness else AttackConfig(),
+        robustness.manifest.settings_as(AttackConfig) if robustness else AttackConfig(),
     )
 
 

@@ -21,6 +21,7 @@ from mmer_core.usage import Usage
 SCHEMA_VERSION = 3
 """Version of the manifest's layout. Versions 1 (no usage) and 2 (no shards) can still be read."""
 
+C = TypeVar("C", bound=BaseModel)
 R = TypeVar("R", bound=Record)
 
 _LIBRARIES = (
@@ -110,6 +111,20 @@ class Draft(BaseModel):
     def summary_as(self, record: type[R]) -> R:
         """The summary as the record that its stage wrote. Raises `StoreError` when it is another."""
         return record.parse(self.summary, f"the summary of {self.key}")
+
+    def settings_as(self, config: type[C], **more: Any) -> C:
+        """The configuration that its stage was given, with fields that its key does not hold.
+
+        Raises:
+            StoreError: Another version of mmer made the artifact, from settings that this one does not have.
+        """
+        try:
+            return config.model_validate({**self.config["config"], **more})
+        except (KeyError, TypeError, ValidationError):
+            raise StoreError(
+                f"{self.key} was made by another version of mmer, from settings that this one does not read; "
+                "make it again with this one, or name another"
+            ) from None
 
 
 class Manifest(Draft):

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from mmer_core.config import TrainingConfig
+from mmer_core.config import AttackConfig, TrainingConfig
 from mmer_core.errors import ConfigError, StoreError
 from mmer_core.store import ArtifactKey, Draft, FileEntry, Manifest, stage_key
 from mmer_core.store.artifact import canonical_json
@@ -169,3 +169,14 @@ def test_a_manifest_of_the_first_layout_is_read() -> None:
     read = Manifest.from_bytes(json.dumps(fields).encode(), ArtifactKey("k", "d"))
     assert read.schema_version == 1
     assert read.usage is None
+
+
+@pytest.mark.parametrize("config", [{}, {"budget": 400}, {"config": None}, {"config": {"population": 50}}])
+def test_settings_of_another_version_are_one_sentence(config: dict[str, object]) -> None:
+    """Manifests of former versions of mmer have another layout, or options that are gone."""
+    key = ArtifactKey("robustness", "0" * 32)
+    made = Draft(kind=key.kind, digest=key.digest, config=config)
+    with pytest.raises(StoreError, match=rf"^{key} was made by another version of mmer"):
+        made.settings_as(AttackConfig)
+    made = Draft(kind=key.kind, digest=key.digest, config={"config": {"budget": 7}})
+    assert made.settings_as(AttackConfig, shard_size=3) == AttackConfig(budget=7, shard_size=3)
