@@ -67,7 +67,7 @@ def test_lineage_is_complete(study: Study) -> None:
         key = waiting.pop()
         if str(key) not in reached:
             reached.add(str(key))
-            inputs = study.store.manifest(key).inputs
+            inputs = study.store.manifest(key).sources
             waiting += [ArtifactKey.parse(i) for role, i in inputs.items() if role != "raw"]
     # A model's card is for whoever takes the model away.
     assert reached == keys - {key for key in keys if key.startswith("model-card/")}
