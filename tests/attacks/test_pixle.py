@@ -29,7 +29,7 @@ def run(attack: Pixle, pixels: int, budget: int) -> tuple[list[dict], list[float
 @pytest.mark.parametrize(("stages", "pixels"), [(1, 12), (4, 12), (5, 3), (20, 20)])
 def test_a_stage_copies_patches_onto_what_was_kept_of_the_stages_before(stages, pixels):
     budget = 200
-    copies, margins = run(Pixle(stages), pixels, budget)
+    copies, margins = run(Pixle(stages=stages), pixels, budget)
     assert len(copies) == budget
     stages = min(stages, pixels)
     kept: dict = {}

@@ -35,7 +35,7 @@ def published_share(query: int) -> float:
 def test_the_schedule_is_the_published_one(pixels, alpha):
     for query in range(1, 10_001):
         expected = max(int(alpha / published_share(query) * pixels), 1)
-        for attack in (SparseRS(alpha), SparseRS(alpha, rescale=False)):
+        for attack in (SparseRS(alpha=alpha), SparseRS(alpha=alpha, rescale=False)):
             assert attack.exchanged(query, pixels, 10_000) == expected
 
 

@@ -138,7 +138,7 @@ def test_a_photo_that_is_refused_costs_no_other(folders):
 
 @pytest.mark.parametrize("name", ["git", "vit_gpt2"])
 def test_a_question_to_a_model_that_reads_none_is_refused(folders, name):
-    with refused("describes photos without a question; omit caption.prompt"):
+    with refused("describes photos without a prompt; omit caption.prompt"):
         load_captioner(f"hf:{folders[name]}", "What is it?", TOKENS)
 
 

@@ -241,7 +241,7 @@ def test_what_cannot_be_attacked(study: Study, mmer: Callable, photo: Path, tmp_
         ((photo, *retrieval, "--text", TEXT, "--box", *BOX), "leave out --box"),
         ((photo, *retrieval, "--text", TEXT, "--match-criterion", "both"), "for its own text only"),
         ((photo, *retrieval, "--text", TEXT, "--stream", "body"), "for its own text only"),
-        ((photo, *emotion, "--box", 500, 500, 600, 600), "lies outside"),
+        ((photo, *emotion, "--box", 500, 500, 600, 600), "is outside"),
         ((photo, *emotion, "--pixels", 0), "greater than or equal to 1"),
         ((photo, *emotion, "--criterion", "target"), "name it as category"),
         ((photo, *emotion, "--map-stride", 0), "--map-stride"),

@@ -12,6 +12,8 @@ from mmer_core.config import EncoderConfig, EvaluationConfig, ModelConfig, Runti
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
+from mmer_core.taxonomy import SPLITS
+from tasks.stages import make_sharded
 
 IMAGES = 480
 ENCODERS = EncoderConfig(image="packaged:efficientnet_lite0", image_size=64)
@@ -56,10 +58,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
     assert splits[0].texts == splits[1].texts
     assert not np.array_equal(splits[0].labels, splits[1].labels)
     # So the features of one serve both, and the encoders run once.
-    shards = stages.plan_features(context, ENCODERS, true)
-    keys = [stages.encode_features_shard(context, ENCODERS, true, shard) for shard in shards]
-    merged = stages.merge_features(context, ENCODERS, true, list(zip(shards, keys, strict=True)))
-    return Drawn(context, true, shuffled, merged.key)
+    features = make_sharded(stages.ENCODING, context.runtime, ENCODERS, true, SPLITS)
+    return Drawn(context, true, shuffled, features)
 
 
 @pytest.mark.parametrize("family", ["separate", "joint"])

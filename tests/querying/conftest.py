@@ -1,0 +1,5 @@
+"""The drawn index, and the service on it."""
+
+from support.drawn_index import ask, started, world
+
+__all__ = ["ask", "started", "world"]
