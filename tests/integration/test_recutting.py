@@ -26,6 +26,10 @@ def test_features_in_other_shards_are_the_same_features_and_keep_the_model(study
     assert len(study.store.manifest(key).shards) > len(made.shards)
     found = Features(study.context.folder(key)).load("train", "context")
     np.testing.assert_allclose(found, expected, atol=1e-4)
+    # Other batches round differently, and other tests compare bytes: back to the first cut, whose shards are there.
+    study.store.delete(key)
+    assert jobs.train.fn(job) == trained
+    assert study.store.manifest(key).files == made.files
 
 
 def test_nothing_that_is_joined_already_is_cut_again(study: Study) -> None:
