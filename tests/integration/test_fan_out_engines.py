@@ -23,7 +23,7 @@ from support.small_pipeline import Study, attack_elsewhere, created
 
 import tasks.engines.dask
 from flows import jobs
-from mmer_core.config import RobustnessJob, RuntimeConfig
+from mmer_core.config import AttackConfig, RobustnessJob, RuntimeConfig
 from mmer_core.errors import ConfigError, EngineError
 from mmer_core.progress import silent
 from mmer_core.stages import Context, context
@@ -57,7 +57,7 @@ def cluster(_scheduler: DaskCluster) -> DaskCluster:
 
 def attack(study: Study, place: Path, *, shard_size: int, **runtime: object) -> RobustnessJob:
     """The attack of all tests here, in a store that has everything but its outcomes."""
-    settings = study.config.attack.model_copy(update=ATTACK | {"shard_size": shard_size})
+    settings = AttackConfig.model_validate(dict(study.config.attack) | ATTACK | {"shard_size": shard_size})
     return attack_elsewhere(study, settings, place, **runtime)
 
 
