@@ -113,14 +113,18 @@ class Draft(BaseModel):
         return record.parse(self.summary, f"the summary of {self.key}")
 
     def settings_as(self, config: type[C], **more: Any) -> C:
-        """The configuration that its stage was given, with fields that its key does not hold.
+        """The configuration that its stage was given, with those fields of ``more`` that are not None: its key does not
+        hold them.
 
         Raises:
             StoreError: Another version of mmer made the artifact, from settings that this one does not have.
         """
+        # Layouts 1 and 2 held the configuration itself; that of a changed index stood under its name.
+        held = next((self.config[name] for name in ("config", "index") if name in self.config), self.config)
+        given = {name: value for name, value in more.items() if value is not None}
         try:
-            return config.model_validate({**self.config["config"], **more})
-        except (KeyError, TypeError, ValidationError):
+            return config.model_validate({**held, **given})
+        except (TypeError, ValidationError):
             raise StoreError(
                 f"{self.key} was made by another version of mmer, from settings that this one does not read; "
                 "make it again with this one, or name another"

@@ -171,12 +171,19 @@ def test_a_manifest_of_the_first_layout_is_read() -> None:
     assert read.usage is None
 
 
-@pytest.mark.parametrize("config", [{}, {"budget": 400}, {"config": None}, {"config": {"population": 50}}])
+@pytest.mark.parametrize("config", [{"config": None}, {"config": {"population": 50}}, {"population": 50}])
 def test_settings_of_another_version_are_one_sentence(config: dict[str, object]) -> None:
     """Manifests of former versions of mmer have another layout, or options that are gone."""
     key = ArtifactKey("robustness", "0" * 32)
     made = Draft(kind=key.kind, digest=key.digest, config=config)
     with pytest.raises(StoreError, match=rf"^{key} was made by another version of mmer"):
         made.settings_as(AttackConfig)
-    made = Draft(kind=key.kind, digest=key.digest, config={"config": {"budget": 7}})
+
+
+@pytest.mark.parametrize(
+    "config", [{"config": {"budget": 7}}, {"budget": 7}, {"index": {"budget": 7}, "delete": ""}]
+)
+def test_settings_of_every_layout_are_read(config: dict[str, object]) -> None:
+    made = Draft(kind="robustness", digest="0" * 32, config=config)
     assert made.settings_as(AttackConfig, shard_size=3) == AttackConfig(budget=7, shard_size=3)
+    assert made.settings_as(AttackConfig, shard_size=None) == AttackConfig(budget=7)
