@@ -109,19 +109,24 @@ def _sentence(error: CycloptsError) -> str:
         # A list with an invalid item is reported as invalid, too: only the item matters.
         return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
     sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if isinstance(error, UnknownOptionError) and "Did you mean" not in sentence:
-        return f"{sentence} {_cure(error)}"
+    if isinstance(error, UnknownOptionError):
+        fault, _, guess = sentence.partition(" Did you mean ")
+        return f"{fault} {_cure(error, guess)}"
     return sentence.replace(". give ", "; give ")  # our validators' messages follow cyclopts' own
 
 
-def _cure(error: UnknownOptionError) -> str:
-    """The option that an unknown one stands for (--epochs: --training.epochs), or a pointer to the help."""
-    ends = {
-        name.lstrip("-").rpartition(".")[2]: name for of in error.argument_collection for name in of.names
-    }
+def _cure(error: UnknownOptionError, guess: str) -> str:
+    """The options of that name under other headings (--epochs: --training.epochs); or else the parser's guess, an option
+    of a similar name, or a pointer to the help."""
+    ends: dict[str, list[str]] = {}
+    for option in error.argument_collection:
+        for name in option.names:
+            ends.setdefault(name.lstrip("-").rpartition(".")[2], []).append(name)
     wanted = (error.token.keyword or error.token.value).lstrip("-").partition("=")[0].rpartition(".")[2]
+    if wanted not in ends and guess:
+        return f"Did you mean {guess}"
     if close := get_close_matches(wanted, ends, n=1, cutoff=0.8):
-        return f"Did you mean {ends[close[0]]}?"
+        return f"Did you mean {' or '.join(ends[close[0]])}?"
     return f"{' '.join(['mmer', *(error.command_chain or ())])} --help lists all options."
 
 

@@ -79,6 +79,8 @@ def test_of_what_is_not_there(arguments, told, place, mmer, tmp_path, monkeypatc
         (["train", "--training.epochs", "ten"], ["--training.epochs", "integer", "ten"]),
         (["train", "--epoch", "3"], ["--epoch.", "Did you mean --training.epochs?"]),
         (["train", "--epochs=3"], ["--epochs=3", "Did you mean --training.epochs?"]),
+        (["train", "--training.hardness", "2"], ["Did you mean --training.grouped-infonce.hardness?"]),
+        (["poison", "--poison.eps", "3"], ["Did you mean --poison.collision.eps or --poison.bullseye.eps?"]),
         (["train", "--nothing-like-it", "3"], ["--nothing-like-it", "mmer train --help"]),
         (["ingest", "--dataset", "imagenet"], ["--dataset", "'emotic'", "'flickr8k'", "imagenet"]),
         (["ingest", "--workers", "0"], ["--workers", "greater than or equal to 1"]),
