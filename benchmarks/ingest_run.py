@@ -30,7 +30,7 @@ def _loop(_side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
 def _mmer(side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
     from mmer_core.config import IngestConfig, RuntimeConfig
     from mmer_core.stages import Context
-    from mmer_core.stages.ingesting import ingest
+    from mmer_core.stages.ingest import ingest
 
     config = IngestConfig.model_validate({"dataset": layout, "root": root, "protocol": side})
     context = Context(RuntimeConfig(store=str(out / "store"), work=out / "work"))

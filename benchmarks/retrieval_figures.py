@@ -8,7 +8,7 @@ from mmer_core.config import TrainJob
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import METRICS
 from mmer_core.stages import Context
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.store import ArtifactKey
 
 

@@ -13,11 +13,11 @@ from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
-from mmer_core.stages.evaluation import load_evaluation
-from mmer_core.stages.indexing import index_rows
+from mmer_core.stages.evaluate import load_evaluation
+from mmer_core.stages.index import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
-from mmer_core.stages.reporting import REPORT_FILE
-from mmer_core.stages.training import load_history
+from mmer_core.stages.report import REPORT_FILE
+from mmer_core.stages.train import load_history
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.record import AdapterSummary

@@ -17,7 +17,7 @@ from mmer_core.escaping import for_code, for_markdown
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
 from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
-from mmer_core.stages.indexing import index_rows
+from mmer_core.stages.index import index_rows
 from mmer_core.stages.model_card import CARD_FILE
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry

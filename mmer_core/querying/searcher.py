@@ -17,8 +17,8 @@ from mmer_core.querying.spelling import MOST_IDS, Spellings
 from mmer_core.retrieval import Filter, Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
 from mmer_core.stages.context import Context
-from mmer_core.stages.index_updates import find_index
-from mmer_core.stages.indexing import sources
+from mmer_core.stages.index import sources
+from mmer_core.stages.update_index import find_index
 from mmer_core.store import ArtifactKey
 
 Vectors = npt.NDArray[np.float32]

@@ -4,15 +4,23 @@ Each is declared once, see `mmer_core.stages.declaration`. A stage whose artifac
 version is part of the key; raise it when its code changes what comes out.
 """
 
-from mmer_core.stages.captioning import CAPTIONING, CaptionShard, plan_captions
+from mmer_core.stages.captions import CAPTIONING, CaptionShard, plan_captions
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import dataset_card
 from mmer_core.stages.declaration import STAGES, Sharded, Shards, Stage, stage
-from mmer_core.stages.evaluation import evaluate
+from mmer_core.stages.evaluate import evaluate
 from mmer_core.stages.evaluation_plan import EvaluationPlan, plan_evaluation
 from mmer_core.stages.features import ENCODING, check_encoders
-from mmer_core.stages.finetuning import finetune
-from mmer_core.stages.index_updates import (
+from mmer_core.stages.finetune import finetune
+from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexShard, index_arguments, plan_index
+from mmer_core.stages.ingest import check_splits, ingest, tell_notes
+from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
+from mmer_core.stages.model_card import model_card
+from mmer_core.stages.report import ReportInput, report, report_inputs
+from mmer_core.stages.robustness import ATTACKING, AttackShard
+from mmer_core.stages.train import train
+from mmer_core.stages.transfer import transfer, transfer_pairs
+from mmer_core.stages.update_index import (
     check_ids,
     find_index,
     holds,
@@ -20,14 +28,6 @@ from mmer_core.stages.index_updates import (
     update_index,
     worth_compacting,
 )
-from mmer_core.stages.indexing import INDEXING, INDEXING_PART, IndexShard, index_arguments, plan_index
-from mmer_core.stages.ingesting import check_splits, ingest, tell_notes
-from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
-from mmer_core.stages.model_card import model_card
-from mmer_core.stages.reporting import ReportInput, report, report_inputs
-from mmer_core.stages.robustness import ATTACKING, AttackShard
-from mmer_core.stages.training import train
-from mmer_core.stages.transfer import transfer, transfer_pairs
 from mmer_core.stages.zero_shot import zero_shot
 
 __all__ = [

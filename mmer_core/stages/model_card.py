@@ -9,7 +9,7 @@ from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 

@@ -19,10 +19,10 @@ from mmer_core.reporting.view import (
     QueryCurve,
 )
 from mmer_core.stages.context import Context
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
-from mmer_core.stages.training import load_history
+from mmer_core.stages.train import load_history
 from mmer_core.task_kinds import Measured, kind_of
 from mmer_core.training.record import ModelSummary
 

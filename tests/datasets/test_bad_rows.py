@@ -19,7 +19,7 @@ from mmer_core.datasets.check import check
 from mmer_core.datasets.ingest import ingest, source_identity
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import ConfigError, DatasetError
-from mmer_core.stages.index_updates import read_ids
+from mmer_core.stages.update_index import read_ids
 
 CAPTION = "A dog , it runs ."
 LONG = "x" * 140_000

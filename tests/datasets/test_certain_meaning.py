@@ -17,7 +17,7 @@ from mmer_core.datasets.values import NotText, text_of
 from mmer_core.errors import ConfigError
 from mmer_core.prediction.photos import listed_photos
 from mmer_core.querying.batch import read_queries
-from mmer_core.stages.index_updates import read_ids
+from mmer_core.stages.update_index import read_ids
 from mmer_core.text_lines import decoded
 
 

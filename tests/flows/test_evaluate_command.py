@@ -14,7 +14,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.models import load_model
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.store import ArtifactKey, Manifest, Store, open_store
 
 SMALL = ["--context-size", 32, "--evaluation.resamples", 20]

@@ -284,7 +284,9 @@ def test_spreadsheets(hostile: Hostile) -> None:
 
 
 def test_lineage(hostile: Hostile, mmer: Callable[..., Any]) -> None:
-    drawing = ElementTree.fromstring(mmer("artifacts", "lineage", "report", "--as", "svg", *hostile.places).out)
+    drawing = ElementTree.fromstring(
+        mmer("artifacts", "lineage", "report", "--as", "svg", *hostile.places).out
+    )
     kinds = {element.tag.rpartition("}")[2] for element in drawing.iter()}
     assert kinds == {"svg", "rect", "path", "text"}, "names are texts, and no elements of the drawing"
 

@@ -22,7 +22,7 @@ def _ingest(config: IngestConfig, place: Path, dies_after: float | None, records
     """What a killed process runs; shards of 4 photos, so that a small tree has many."""
     from mmer_core.datasets import prepare
     from mmer_core.stages import Context
-    from mmer_core.stages.ingesting import ingest
+    from mmer_core.stages.ingest import ingest
 
     prepare.SHARD = 4
     context = Context(RuntimeConfig(store=str(place / "store"), work=place / "work"))
@@ -43,7 +43,7 @@ def _die(place: Path, seconds: float, records: int) -> None:
 def _run(config: IngestConfig, place: Path, dies_after: float | None = None, records: int = 0) -> int | None:
     # Forked from a server that has imported everything, which takes longer than the ingestion.
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["flows.commands", "mmer_core.stages.ingesting"])
+    processes.set_forkserver_preload(["flows.commands", "mmer_core.stages.ingest"])
     process = processes.Process(target=_ingest, args=(config, place, dies_after, records), daemon=True)
     process.start()
     process.join(120)

@@ -14,7 +14,7 @@ from flows import jobs
 from mmer_core.config import PipelineJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.store import ArtifactKey
 
 GUIDE = Path(__file__).parents[2] / "docs" / "manifest.md"

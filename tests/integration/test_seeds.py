@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.small_pipeline import Study, created, settings_file
 
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
 

@@ -36,7 +36,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.querying import Searcher, read_queries, search_all
 from mmer_core.stages import Context
 from mmer_core.stages.fragility import fragility
-from mmer_core.stages.ingesting import ingest
+from mmer_core.stages.ingest import ingest
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.views import open_measured
 from mmer_core.store import ArtifactKey

@@ -23,7 +23,7 @@ from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import write_emotic
 from mmer_core.errors import DatasetError
 from mmer_core.stages import CAPTIONING, Context
-from mmer_core.stages.captioning import CAPTIONS_FILE, load_captions
+from mmer_core.stages.captions import CAPTIONS_FILE, load_captions
 from mmer_core.store import ArtifactKey
 from tasks.stages import task_of
 

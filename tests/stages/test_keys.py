@@ -31,7 +31,7 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
-from mmer_core.stages.reporting import ReportInput
+from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey
 from tasks.stages import task_of
 

@@ -22,7 +22,7 @@ from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm
-from mmer_core.stages.training import training_data
+from mmer_core.stages.train import training_data
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.training.data import EmotionData, RetrievalData, mean_by_sample
 

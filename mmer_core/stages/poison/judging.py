@@ -18,7 +18,7 @@ from mmer_core.poisoning import TRIGGERS
 from mmer_core.poisoning.record import OutcomeSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
-from mmer_core.stages.evaluation import load_evaluation
+from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept

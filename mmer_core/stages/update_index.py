@@ -25,7 +25,7 @@ from mmer_core.retrieval.versions import (
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.gallery import pieces_of
-from mmer_core.stages.indexing import sources
+from mmer_core.stages.index import sources
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.absence import missing
 from mmer_core.strict_json import parse_line

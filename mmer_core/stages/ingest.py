@@ -7,7 +7,7 @@ from mmer_core.config import IngestConfig
 from mmer_core.datasets.ingest import ingest as ingest_dataset
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.log import event
-from mmer_core.stages.captioning import load_captions
+from mmer_core.stages.captions import load_captions
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.identity import raw_identity

@@ -19,7 +19,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Summary, stage
 from mmer_core.stages.features import encoder_key_config
-from mmer_core.stages.training import HISTORY_FILE
+from mmer_core.stages.train import HISTORY_FILE
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
