@@ -9,16 +9,8 @@ import pandas as pd
 
 from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
-from mmer_core.errors import ConfigError
-from mmer_core.models import (
-    JointRetrievalModel,
-    ModelSpec,
-    build_model,
-    save_model,
-    start_from_towers,
-)
+from mmer_core.models import ModelSpec, build_model, save_model
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
@@ -27,7 +19,7 @@ from mmer_core.stages.features import feature_parts
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import kind_of
-from mmer_core.training.learner import ModelLearner, hold_temperature
+from mmer_core.training.learner import ModelLearner
 from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.record import ModelSummary
 from mmer_core.training.telemetry import cost_summary
@@ -66,7 +58,8 @@ def train(
     train_data = training_data(context, dataset, stored, poison, flags)
     spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
     if model.start == "zero-shot":
-        _start_from_towers(context, learner, encoders, settings.temperature)
+        towers = context.encoder_name(encoders.image), context.encoder_name(encoders.text)
+        kind.start_from_towers(learner.model, towers, settings.temperature)
     with leg("model"):
         progression = fit(
             learner,
@@ -81,7 +74,7 @@ def train(
     with leg("write"):
         save_model(learner.model, spec, workspace.out)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-    kind.calibrate(learner, workspace.out)
+    kind.calibrate(learner.model, spec, learner.val, workspace.out)
     return _summary(spec, progression)
 
 
@@ -136,21 +129,6 @@ def _learner(
     val = kind.data(features, dataset.split("val")).to(context.device)
     network = network.to(context.device)
     return spec, kind.learner(network, train_data.to(context.device), val, training)
-
-
-def _start_from_towers(
-    context: Context,
-    learner: ModelLearner,
-    encoders: EncoderConfig,
-    temperature: float | None,
-) -> None:
-    if not isinstance(learner.model, JointRetrievalModel):
-        raise ConfigError(
-            "only the joint model of a captioned dataset can start from zero-shot; use model.start random"
-        )
-    towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
-    start_from_towers(learner.model, dual_similarity(*towers).scale)
-    hold_temperature(learner.model.logit_scale, temperature)
 
 
 def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) -> Path | None:
