@@ -54,6 +54,7 @@ from mmer_core.stages import (
     worth_compacting,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
+from mmer_core.stages.captions import CaptionPlanSummary
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
 from tasks.engines import check_engine
@@ -274,7 +275,7 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
     if dataset.captioner is None:
         return None
     plan = make(stages.plan_captions, runtime, dataset)
-    if not Context(runtime).artifact(plan).summary["photos"]:
+    if not Context(runtime).store.manifest(plan).summary_as(CaptionPlanSummary).photos:
         return None
     return make_sharded(CAPTIONING, runtime, dataset, plan)
 

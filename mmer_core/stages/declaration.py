@@ -5,7 +5,7 @@
     @stage("evaluation", version=3, title="evaluate on {config.split}")
     def evaluate(
         context: Context, workspace: Workspace, config: EvaluationConfig, model: ArtifactKey
-    ) -> Mapping[str, Any]:
+    ) -> EvaluationSummary:
         ...  # writes files into workspace.out, returns the summary
 
 The function is called only when the store lacks the artifact; ``evaluate(context, config, model)`` returns the
@@ -26,7 +26,6 @@ from mmer_core.stages.identity import RawData, key_config
 from mmer_core.store import Artifact, ArtifactKey, Workspace, found, run_stage, stage_key
 
 P = ParamSpec("P")
-Summary = Mapping[str, Any] | Record
 
 STAGES: "dict[str, Stage[...]]" = {}
 """Every declared stage, by the name of its function."""
@@ -82,7 +81,7 @@ class Stage(Generic[P]):
 
     def __init__(
         self,
-        build: Callable[Concatenate[Context, Workspace, P], Summary],
+        build: Callable[Concatenate[Context, Workspace, P], Record],
         kind: str,
         version: int,
         title: str | None,
@@ -151,7 +150,7 @@ def stage(
     title: str | None = None,
     gpu: bool = False,
     identity: Callable[..., Mapping[str, Any]] | None = None,
-) -> Callable[[Callable[Concatenate[Context, Workspace, P], Summary]], Stage[P]]:
+) -> Callable[[Callable[Concatenate[Context, Workspace, P], Record]], Stage[P]]:
     """Declare a stage, see `Stage`.
 
     Args:
@@ -159,7 +158,7 @@ def stage(
         version: Part of the key; raise it when the function gives something else for the same arguments.
     """
 
-    def declare(build: Callable[Concatenate[Context, Workspace, P], Summary]) -> Stage[P]:
+    def declare(build: Callable[Concatenate[Context, Workspace, P], Record]) -> Stage[P]:
         made = Stage(build, kind, version, title, gpu, identity)
         if made.name in STAGES:
             raise ConfigError(f"two stages are called {made.name!r}; rename one of the functions")

@@ -15,7 +15,7 @@ from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.inference import CALIBRATION_FILE
 from mmer_core.models import ModelSpec, ZeroShotEmotionModel, build_model, save_model
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
@@ -30,7 +30,7 @@ def zero_shot(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
-) -> Summary:
+) -> ModelSummary:
     """A model of the family ``zero-shot``; nothing is learned of the dataset but, where it has a
     split val, the calibration of emotions, which leaves every ranking as it is.
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -28,6 +28,7 @@ from mmer_core.config import (
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
+from mmer_core.record import Record
 from mmer_core.stages import STAGES, AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts, Shards
 from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
@@ -310,6 +311,13 @@ def test_every_stage_is_tried_and_has_a_task() -> None:
     for stage in STAGES.values():
         task = task_of(stage)
         assert (task.name, "gpu" in task.tags) == (stage.name, stage.gpu)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_leaves_a_record_of_a_version(name: str) -> None:
+    record = get_type_hints(STAGES[name].build)["return"]
+    assert issubclass(record, Record)
+    assert get_origin(record.model_fields["version"].annotation) is Literal
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
