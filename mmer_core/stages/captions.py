@@ -135,12 +135,8 @@ def merge_captions(
     captions = (row for part in parts for row in read_captions(part.folder / CAPTIONS_FILE))
     write_captions(workspace.out / CAPTIONS_FILE, captions)
     counts = [part.manifest.summary_as(CaptionsSummary) for part in parts]
-    return CaptionsSummary(
-        photos=sum(one.photos for one in counts),
-        captions=sum(one.captions for one in counts),
-        unreadable=sum(one.unreadable for one in counts),
-        empty=sum(one.empty for one in counts),
-    )
+    names = ("photos", "captions", "unreadable", "empty")
+    return CaptionsSummary(**{name: sum(getattr(one, name) for one in counts) for name in names})
 
 
 CAPTIONING = Sharded("caption", caption_shards, caption_shard, merge_captions)

@@ -46,6 +46,17 @@ class Shards:
         return zip(self.plan, self.keys, strict=True)
 
 
+class Inputs:
+    """Base of dataclasses of arguments that stages share; in keys and manifests each field is an argument of its own."""
+
+
+def _flat(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        flat |= vars(value) if isinstance(value, Inputs) else {name: value}
+    return flat
+
+
 @dataclass
 class Ingredients:
     """What the arguments of a stage are for an artifact's key and manifest."""
@@ -96,7 +107,7 @@ class Stage(Generic[P]):
         self.signature = own.replace(parameters=list(own.parameters.values())[2:])
 
     def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> Artifact:
-        arguments = self.arguments(*args, **kwargs)
+        arguments = _flat(self.arguments(*args, **kwargs))
         made_of = self._ingredients(context, arguments)
         seeds = (value.seed for value in arguments.values() if hasattr(value, "seed"))
         return run_stage(
@@ -113,7 +124,7 @@ class Stage(Generic[P]):
 
     def key(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> ArtifactKey:
         """The key of the artifact, whether it is there or not."""
-        made_of = self._ingredients(context, self.arguments(*args, **kwargs))
+        made_of = self._ingredients(context, _flat(self.arguments(*args, **kwargs)))
         return stage_key(self.kind, made_of.config, made_of.inputs, self.version)
 
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from mmer_core.retrieval.side_table import SideTable, join_tables, write_table
 from mmer_core.retrieval.tuning import tune
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, origins, part_folders
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, stage
+from mmer_core.stages.declaration import Inputs, Sharded, Shards, stage
 from mmer_core.stages.gallery import Gallery, Rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
@@ -55,63 +55,62 @@ class IndexShard:
     stop: int
 
 
+@dataclass(frozen=True)
+class IndexInputs(Inputs):
+    """What an index is built from.
+
+    Attributes:
+        index: One that was added to or deleted from: what is left of it is indexed, embedded again from its features.
+    """
+
+    config: IndexConfig
+    prepared: ArtifactKey
+    features: ArtifactKey
+    model: ArtifactKey
+    index: ArtifactKey | None = None
+
+    @property
+    def source(self) -> Source:
+        return Source(prepared=self.prepared, features=self.features, split=self.config.split)
+
+    @classmethod
+    def of(cls, built: Artifact) -> "IndexInputs":
+        """Those of an index, or of the first of what it is made of."""
+        shard_size = built.manifest.summary_as(IndexSummary).shard_size
+        config = built.manifest.settings_as(IndexConfig, shard_size=shard_size)
+        keys = (built.manifest.inputs[role] for role in ("prepared", "features", "model"))
+        return cls(config, *map(ArtifactKey.parse, keys))
+
+
 @stage("index-plan", version=3)
-def plan_index(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    index: ArtifactKey | None = None,
-) -> IndexPlanSummary:
+def plan_index(context: Context, workspace: Workspace, inputs: IndexInputs) -> IndexPlanSummary:
     """Choose both indexes and train them on a sample.
 
     Files, by target: ``<target>.faiss``, empty and trained; ``<target>_queries.npy`` ``(Q, D)`` held-out queries to
     tune and measure with, captions for images and photos for captions; ``<target>_own.npy`` ``(Q, M)`` rows of the
     target that are their right answers, filled up with -1.
 
-    Args:
-        index: One that was added to or deleted from: what is left of it is indexed, embedded again from its features.
-
     Raises:
         ConfigError: The model reads emotions, FAISS does not understand the factory string, or nothing fits.
     """
-    gallery = _gallery(context, config, prepared, features, model, index)
-    left = index is not None
-    targets = {target: _plan(gallery, config, target, workspace.out, settle=left) for target in TARGETS}
+    gallery = _gallery(context, inputs)
+    left = inputs.index is not None
+    targets = {
+        target: _plan(gallery, inputs.config, target, workspace.out, settle=left) for target in TARGETS
+    }
     return IndexPlanSummary(targets=targets)
-
-
-def index_arguments(built: Artifact) -> tuple[IndexConfig, ArtifactKey, ArtifactKey, ArtifactKey]:
-    """Settings, prepared arrays, features and model of an index, or of the first of what it is made of."""
-    shard_size = built.manifest.summary_as(IndexSummary).shard_size
-    config = built.manifest.settings_as(IndexConfig, shard_size=shard_size)
-    prepared, features, model = (
-        ArtifactKey.parse(built.manifest.inputs[role]) for role in ("prepared", "features", "model")
-    )
-    return config, prepared, features, model
 
 
 def sources(built: Artifact) -> tuple[Source, ...]:
     """What an index was embedded from."""
     if recorded := built.manifest.summary_as(IndexSummary).sources:
         return recorded
-    config, prepared, features, _ = index_arguments(built)
-    return (Source(prepared=prepared, features=features, split=config.split),)
+    return (IndexInputs.of(built).source,)
 
 
-def index_shards(
-    context: Context,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None = None,
-) -> list[IndexShard]:
+def index_shards(context: Context, inputs: IndexInputs, plan: ArtifactKey) -> list[IndexShard]:
     """Cut both planned indexes into shards."""
-    size = config.shard_size
+    size = inputs.config.shard_size
     return [
         IndexShard(target, start, min(start + size, planned.count))
         for target, planned in _planned(context.artifact(plan)).items()
@@ -121,15 +120,7 @@ def index_shards(
 
 @stage("index-shard", version=3, title="index {shard.target} {shard.start}")
 def index_shard(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None,
-    shard: IndexShard,
+    context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shard: IndexShard
 ) -> IndexShardSummary:
     """The vectors of one shard as the index needs them, and what of them is nearest to the queries.
 
@@ -137,8 +128,7 @@ def index_shard(
     ``(Q, K)`` rows of the shard for the plan's queries.
     """
     planned = context.artifact(plan)
-    gallery = _gallery(context, config, prepared, features, model, index)
-    choice = _choice(_planned(planned)[shard.target])
+    gallery = _gallery(context, inputs)
     rows = np.arange(shard.start, shard.stop)
     with shared_cores(context.runtime.workers):
         vectors = gallery.vectors(shard.target, rows)
@@ -147,26 +137,18 @@ def index_shard(
     np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
     np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
     trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
-    write_shard(workspace.out, trained, vectors, shard.start, bool(choice.refine))
+    write_shard(workspace.out, trained, vectors, shard.start, bool(_planned(planned)[shard.target].refine))
     write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, rows))
     return IndexShardSummary(rows=len(vectors))
 
 
 @stage("index", version=4)
 def merge_index(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None,
-    shards: Shards,
+    context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shards: Shards
 ) -> IndexSummary:
     """Image and text index, tuned, with what was measured of it in the summary."""
     planned = context.artifact(plan)
-    gallery = _gallery(context, config, prepared, features, model, index)
+    gallery = _gallery(context, inputs)
     settings: dict[Target, Settings] = {}
     search: dict[Target, BuiltIndex] = {}
     recalls: dict[str, dict[str, float]] = {"index": {}, "exact": {}}
@@ -179,33 +161,22 @@ def merge_index(
     return IndexSummary(
         family=gallery.trained.spec.family,
         dataset=gallery.trained.spec.dataset,
-        split=config.split,
+        split=inputs.config.split,
         images=gallery.count("image"),
         texts=gallery.count("text"),
         search=search,
         protocol=_protocol(recalls),
-        shard_size=config.shard_size,
-        **(_write_origins(context.artifact(index), gallery, workspace.out) if index else {}),
+        shard_size=inputs.config.shard_size,
+        **(_write_origins(context.artifact(inputs.index), gallery, workspace.out) if inputs.index else {}),
     )
 
 
 @stage("index-part", version=1)
 def merge_index_part(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None,
-    shards: Shards,
+    context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shards: Shards
 ) -> IndexSummary:
     """An index that an update adds to another one, of a kind of its own: it must never be the newest index."""
-    return cast(
-        IndexSummary,
-        merge_index.build(context, workspace, config, prepared, features, model, plan, index, shards),
-    )
+    return cast(IndexSummary, merge_index.build(context, workspace, inputs, plan, shards))
 
 
 INDEXING = Sharded("index", index_shards, index_shard, merge_index)
@@ -290,22 +261,13 @@ def _drawn(candidates: Rows, most: int, generator: np.random.Generator) -> Rows:
     return np.sort(generator.choice(candidates, size=min(most, len(candidates)), replace=False))
 
 
-def _gallery(
-    context: Context,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    index: ArtifactKey | None,
-) -> Gallery:
+def _gallery(context: Context, inputs: IndexInputs) -> Gallery:
     """What is indexed: a split, or what is left of another index."""
-    if index is None:
-        return Gallery.open(
-            context, [Source(prepared=prepared, features=features, split=config.split)], model
-        )
-    built = context.artifact(index)
+    if inputs.index is None:
+        return Gallery.open(context, [inputs.source], inputs.model)
+    built = context.artifact(inputs.index)
     chosen = {target: origin[live] for target, (origin, live) in _origins(built).items()}
-    return Gallery.open(context, sources(built), model, chosen)
+    return Gallery.open(context, sources(built), inputs.model, chosen)
 
 
 def _origins(built: Artifact) -> dict[Target, tuple[Rows, npt.NDArray[np.bool_]]]:
@@ -333,10 +295,6 @@ def _planned(plan: Artifact) -> dict[Target, PlannedIndex]:
     return plan.manifest.summary_as(IndexPlanSummary).targets
 
 
-def _choice(planned: PlannedIndex) -> Choice:
-    return Choice(planned.factory, planned.refine)
-
-
 def _queries(folder: Path, target: Target) -> tuple[np.ndarray, Rows]:
     queries, own = (
         np.load(folder / f"{target}_{name}.npy", allow_pickle=False) for name in ("queries", "own")
@@ -349,7 +307,7 @@ def _join(
 ) -> tuple[Settings, BuiltIndex, dict[str, dict[str, float]]]:
     """Join the shards of one target; return how to search it, what was measured, and the protocol's recalls."""
     plan = _planned(planned)[target]
-    choice = _choice(plan)
+    choice = Choice(plan.factory, plan.refine)
     trained = faiss.read_index(str(planned.folder / f"{target}.faiss"))
     join_shards(folder, target, choice, trained, parts, bool(choice.refine))
     del trained

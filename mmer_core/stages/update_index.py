@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mmer_core.config import IndexConfig
 from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
@@ -25,7 +24,7 @@ from mmer_core.retrieval.versions import (
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.gallery import pieces_of
-from mmer_core.stages.index import sources
+from mmer_core.stages.index import IndexInputs, sources
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.absence import missing
 from mmer_core.strict_json import parse_line
@@ -109,10 +108,7 @@ def _digest(delete: Sequence[str]) -> dict[str, str]:
 def update_index(
     context: Context,
     workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
+    inputs: IndexInputs,
     base: ArtifactKey,
     added: ArtifactKey | None,
     delete: Sequence[str],
@@ -120,7 +116,7 @@ def update_index(
     """A new version of an index (see `mmer_core.retrieval.versions`), without building it again.
 
     Args:
-        config, prepared, features, model: Those of the index itself, see `index_arguments`.
+        inputs: Those of the index itself.
         added: Another index of the same model, whose photos come in; those with an id that is there replace it.
         delete: Ids of photos that go, with their captions.
 
@@ -134,7 +130,7 @@ def update_index(
             "nothing is to be added or deleted: give --delete ID, --delete-from FILE, or the dataset to add"
         )
     new = None if added is None else context.artifact(added)
-    if new is not None and new.manifest.inputs["model"] != str(model):
+    if new is not None and new.manifest.inputs["model"] != str(inputs.model):
         raise ConfigError(
             f"{added} and {base} hold vectors of two models: index both with the same one (--trained)"
         )
@@ -158,7 +154,7 @@ def update_index(
         dropped={target: len(rows) for target, rows in dropped.items()},
         parts=tuple(part for artifact in made_of for part in _parts(artifact)),
         sources=tuple(source for artifact in made_of for source in sources(artifact)),
-        shard_size=config.shard_size,
+        shard_size=inputs.config.shard_size,
         revision=past.revision + 1,
     )
 
