@@ -49,7 +49,6 @@ class EmotionKind(TaskKind[EmotionData]):
     """Emotion models, judged by mean average precision."""
 
     name = "emotion"
-    readers = ("emotic",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,

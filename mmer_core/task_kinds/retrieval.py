@@ -49,7 +49,6 @@ class RetrievalKind(TaskKind[RetrievalData]):
     """Image-text models, judged by mean recall."""
 
     name = "retrieval"
-    readers = ("flickr8k",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 50,
