@@ -93,7 +93,7 @@ class IngestConfig(Config):
             raise ValueError(
                 f"mmer draws no dataset in the format {self.dataset}: give --root FILE_OR_FOLDER"
             )
-        if self.captioner and chosen.task == "retrieval":
+        if self.captioner and chosen.tasks == ("retrieval",):
             raise ValueError(
                 f"a captioner writes text for emotion datasets; the captions of {self.dataset} are its own"
             )

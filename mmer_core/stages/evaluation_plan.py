@@ -43,7 +43,8 @@ def plan_evaluation(context: Context, job: EvaluateJob) -> EvaluationPlan:
     if job.model:
         manifest = find_model(context.store, job.model)
     else:
-        manifest = newest_model(context.store, job.dataset.format.task if named else None)
+        tasks = job.dataset.format.tasks if named else ()
+        manifest = newest_model(context.store, *tasks)
     spec = ModelSpec.model_validate_json((context.folder(manifest.key) / SPEC_FILE).read_text())
     own, features = (ArtifactKey.parse(manifest.inputs[role]) for role in ("prepared", "features"))
     prepared = ArtifactKey.parse(job.prepared) if job.prepared else None if named else own

@@ -23,6 +23,7 @@ from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
 from mmer_core.stages.identity import key_config
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
@@ -92,9 +93,9 @@ def attack_shard(
         # Plan every K now: tracing needs exclusive access and would block on running threads.
         plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
         images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-        victim, criterion = kind_of(trained.spec.task).victim(
-            trained, encoder, split, Features(context.folder(features)), images, rows, config
-        )
+        stored = Features(context.folder(features))
+        attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
+        victim, criterion = kind_of(trained.spec.task).victim(attacked, config)
         with leg("model"):
             outcomes = run_attack(
                 victim,

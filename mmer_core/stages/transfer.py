@@ -25,6 +25,7 @@ from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import Workspace
 from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds.kind import AttackedSplit
 
 TRANSFER_FILE = "transfer.parquet"
 
@@ -109,17 +110,11 @@ class _Transfer:
         )
         self.encoder = _encoder(context, read)
         self.shown = _encoder(context, attacked).resize(photos)
+        stored = Features(context.folder(target.features))
+        seen = AttackedSplit(read, self.encoder, split, stored, self.encoder.resize(photos), rows)
         self.victim: Victim
         self.criterion: Criterion
-        self.victim, self.criterion = kind_of(read.spec.task).victim(
-            read,
-            self.encoder,
-            split,
-            Features(context.folder(target.features)),
-            self.encoder.resize(photos),
-            rows,
-            config,
-        )
+        self.victim, self.criterion = kind_of(read.spec.task).victim(seen, config)
 
     def verdicts(self, fooled: pd.DataFrame) -> list[str]:
         """``fooled``, ``resisted``, or ``already`` of every row."""

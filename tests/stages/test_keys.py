@@ -25,14 +25,16 @@ from mmer_core.config import (
     SyntheticConfig,
     TrainingConfig,
 )
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.encoders.features import FeatureShard
+from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.stages import STAGES, AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts, Shards
 from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
 from mmer_core.stages.report import ReportInput
-from mmer_core.store import ArtifactKey
+from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
 OF_POISONING = (detecting, judging, making, merging)  # imported for the stages that they declare
@@ -42,6 +44,7 @@ def key(kind: str, digit: str = "0") -> ArtifactKey:
     return ArtifactKey(kind, digit * 32)
 
 
+CAPTIONED_DATA = key("prepared", "1")
 PREPARED, FEATURES, MODEL = key("prepared"), key("features"), key("model")
 ENCODERS, POISONS = EncoderConfig(), PoisonConfig(attacks=("collision",), counts=(1, 2))
 MEASURED = {"prepared": PREPARED, "features": FEATURES, "model": MODEL}
@@ -143,6 +146,9 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("encode shard", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size"},
+    ("train", "training"): {
+        *TrainingConfig(contrastive="infonce").model_dump()
+    },  # what is left open for emotions
     ("finetune", "encoders"): _IMAGE,  # what stands in front of the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
@@ -190,8 +196,26 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    place = tmp_path_factory.mktemp("empty")
-    return Context(RuntimeConfig(store=str(place / "store"), work=place / "work"))
+    """Of a store with the prepared datasets: their task decides which settings of training count."""
+    place = tmp_path_factory.mktemp("place")
+    made = Context(RuntimeConfig(store=str(place / "store"), work=place / "work"))
+    (place / "files").mkdir()
+    (place / "files" / "dataset.json").write_text("{}")
+    for dataset, task in ((PREPARED, "emotion"), (other(PREPARED), "emotion"), (CAPTIONED_DATA, "retrieval")):
+        card = DatasetSummary(
+            name="drawn",
+            task=task,
+            labels=(),
+            counts={},
+            texts={},
+            quarantined={},
+            inputs=0,
+            protocol="",
+            synthetic=True,
+        )
+        draft = Draft(kind=dataset.kind, digest=dataset.digest, summary=card.model_dump())
+        made.store.publish(place / "files", draft)
+    return made
 
 
 def dataset(folder: Path, captioner: str) -> IngestConfig:
@@ -304,6 +328,38 @@ def test_what_decides_changes_the_key_and_nothing_else_does(name: str, context: 
                 assert differs(argument, changed(value, field, moved)) == expected, f"{argument}.{field}"
         else:
             assert differs(argument, other(value)), argument
+
+
+@pytest.mark.parametrize(
+    ("prepared", "used"),
+    [(PREPARED, "infonce"), (CAPTIONED_DATA, "grouped_infonce")],
+    ids=["people", "captions"],
+)
+@pytest.mark.parametrize("chosen", [None, "triplet"])
+def test_of_losses_the_options_count_of_the_one_that_is_used(
+    prepared: ArtifactKey, used: str, chosen: str | None, context: Context
+) -> None:
+    def trained(training: TrainingConfig) -> ArtifactKey:
+        return STAGES["train"].key(
+            context, **ARGUMENTS["train"] | {"prepared": prepared, "training": training}
+        )
+
+    losses = {name for name, loss in CONTRASTIVE_OBJECTIVES.items() if loss.Options.model_fields}
+    plain = TrainingConfig(contrastive=chosen)
+    told_apart = {
+        name
+        for name in losses
+        if trained(
+            plain.model_copy(update={name: changed(getattr(plain, name), first(getattr(plain, name)), None)})
+        )
+        != trained(plain)
+    }
+    assert told_apart == losses & {chosen or used}
+    assert trained(TrainingConfig(contrastive=used)) == trained(TrainingConfig())
+
+
+def first(options: BaseModel) -> str:
+    return next(iter(type(options).model_fields))
 
 
 def test_what_is_drawn_is_known_by_how_it_is_drawn(context: Context) -> None:

@@ -18,12 +18,12 @@ class Format(Named, ABC):
     Its options are fields of `IngestConfig` under their own names, and decide keys only where the format is chosen.
 
     Attributes:
-        task: The kind of task, if all datasets of the format have the same.
+        tasks: The kinds of task that its datasets can be of; any, if empty.
         unpacks: Whether archives in the dataset's folder are unpacked before it is read.
     """
 
     refusal = DatasetError
-    task: ClassVar[str | None] = None
+    tasks: ClassVar[tuple[str, ...]] = ()
     unpacks: ClassVar[bool] = True
 
     @abstractmethod

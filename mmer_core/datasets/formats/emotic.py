@@ -41,7 +41,7 @@ class Emotic(Format):
 
     name = "emotic"
     summary = "people in photos with 26 emotions and ratings, as downloaded"
-    task = "emotion"
+    tasks = ("emotion",)
 
     class Options(Config):
         protocol: Protocol = Field(

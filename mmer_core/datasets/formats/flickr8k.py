@@ -30,7 +30,7 @@ class Flickr8k(Format):
 
     name = "flickr8k"
     summary = "photos with five captions each, as downloaded"
-    task = "retrieval"
+    tasks = ("retrieval",)
 
     class Options(Config):
         splits: Splits = Field(
