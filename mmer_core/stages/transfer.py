@@ -20,7 +20,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import Workspace
@@ -64,7 +64,7 @@ def _identity(source: ModelArtifacts, target: ModelArtifacts) -> Mapping[str, An
 @stage("transfer", version=2, gpu=True, identity=_identity)
 def transfer(
     context: Context, workspace: Workspace, source: ModelArtifacts, target: ModelArtifacts
-) -> Summary:
+) -> CurvesSummary:
     """Every success on ``source``, shown to ``target``.
 
     The attacked input of the source, as the picture it is, becomes the target's input; where the encoders' inputs
