@@ -15,10 +15,9 @@ from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
-from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
-from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
+from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan

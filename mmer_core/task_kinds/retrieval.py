@@ -60,7 +60,6 @@ class RetrievalKind(TaskKind[RetrievalData]):
 
     name = "retrieval"
     summary = "images and texts that belong together"
-    readers = ("flickr8k",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 50,
