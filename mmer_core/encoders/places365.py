@@ -9,8 +9,6 @@ such a network.
 
 from pathlib import Path
 
-import torchvision.models as zoo
-
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.torchvision_models import cut_head
@@ -35,6 +33,8 @@ def load_image(file: str, size: int | None) -> ImageEncoder:
     Raises:
         EncoderError: The file is missing, unreadable, or does not hold a torchvision network for 365 scenes.
     """
+    import torchvision.models as zoo
+
     path = Path(file).expanduser()
     checkpoint = read_checkpoint(path)
     architecture = checkpoint.architecture or "resnet18"

@@ -1,21 +1,22 @@
 """Any torchvision classification architecture, without its last linear layer."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-import torchvision.models as zoo
-from torch import nn
+from pathlib import Path
 
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.weights import file_digest, load_state
 from mmer_core.errors import EncoderError
+from mmer_core.heavy import nn, torch
 
 _HEADS = ("fc", "classifier", "head", "heads")
 
 
 def image_identity(spec: str) -> dict[str, str]:
     """What determines the features of ``<arch>@<weights file>``: the architecture and the file's digest."""
+    import torchvision.models as zoo
+
     architecture, file = _parse(spec)
     if file is None:
         return {
@@ -33,6 +34,8 @@ def load_image(spec: str, size: int | None) -> ImageEncoder:
     Raises:
         EncoderError: The architecture is unknown, or its weights are missing or of another architecture.
     """
+    import torchvision.models as zoo
+
     architecture, file = _parse(spec)
     network = zoo.get_model(architecture, weights=None)
     default = zoo.get_model_weights(architecture).DEFAULT
@@ -60,6 +63,8 @@ def load_image(spec: str, size: int | None) -> ImageEncoder:
 
 
 def _parse(spec: str) -> tuple[str, Path | None]:
+    import torchvision.models as zoo
+
     architecture, _, file = spec.partition("@")
     if architecture not in zoo.list_models(module=zoo):
         raise EncoderError(
