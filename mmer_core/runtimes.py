@@ -5,19 +5,21 @@ two to four times as fast as eager PyTorch. Both are configured for float32 thro
 against PyTorch before they are used.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import logging
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
-from torch.fx import GraphModule
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import Tensor, nn, torch
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
 
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 Runs = Callable[..., Any]  # tensors to a tensor, or to a list of them
@@ -124,7 +126,7 @@ def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Seque
 
 
 def _listed(outputs: Any) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
 def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:

@@ -3,14 +3,16 @@
 Samples whose clean image meets the criterion already are counted apart and never among the attacked.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.errors import AttackError
+from mmer_core.heavy import pd
 from mmer_core.record import Interval
 
 

@@ -1,13 +1,15 @@
 """What of a dataset is fragile: which samples are fooled, and where in the picture the changed pixels lie."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.curves import success_interval
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.attacks.record import GroupSuccess, RegionChanges
+from mmer_core.heavy import pd
 
 Region = tuple[float, float, float, float]
 """``(x1, y1, x2, y2)`` in pixels of the attacked input; a pixel belongs to it when its centre lies inside."""

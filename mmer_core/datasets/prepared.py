@@ -16,6 +16,8 @@ captioned datasets, the vocabulary of the training captions as ``vocab.json`` (w
 (``Index, Word, Count``).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +25,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field
 
 from mmer_core.errors import DatasetError
+from mmer_core.heavy import pd
 from mmer_core.record import Record
 from mmer_core.tabular import read_table
 from mmer_core.taxonomy import SPLITS
@@ -144,7 +146,7 @@ class Prepared:
     card: DatasetSummary
 
     @classmethod
-    def open(cls, folder: Path) -> "Prepared":
+    def open(cls, folder: Path) -> Prepared:
         """Open a prepared folder.
 
         Raises:

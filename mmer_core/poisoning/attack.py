@@ -1,5 +1,7 @@
 """The shape of an attack that crafts poisons: hyper-parameters in an object, one call for many poisons."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -7,13 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
+from mmer_core.heavy import Tensor, pd, torch
 from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.plans import Mode, PoisonPlan, clean_label
 from mmer_core.poisoning.poison import PoisonAttack, TrainingSet
