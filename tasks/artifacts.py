@@ -16,9 +16,10 @@ from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.escaping import for_code, for_markdown
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.retrieval.record import IndexSummary
 from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
 from mmer_core.stages.index import index_rows
-from mmer_core.stages.model_card import CARD_FILE
+from mmer_core.stages.model_card import CARD_FILE, ModelCardSummary
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.taxonomy import SPLITS
@@ -171,14 +172,15 @@ def _evaluation(artifact: Artifact) -> None:
 
 
 def _model_card(artifact: Artifact) -> None:
-    title = f"{artifact.summary['family'].capitalize()} model's card"
+    title = f"{artifact.manifest.summary_as(ModelCardSummary).family.capitalize()} model's card"
     leave_note(artifact, title, (artifact.folder / CARD_FILE).read_text("utf-8"))
     leave_lineage(artifact)
 
 
 def _index(artifact: Artifact) -> None:
-    leave_summary(artifact, f"FAISS index, version {artifact.summary.get('version', 1)}")
-    leave_table("index", "What searches find, and how fast", index_rows(artifact.summary))
+    built = artifact.manifest.summary_as(IndexSummary)
+    leave_summary(artifact, f"FAISS index, version {built.revision}")
+    leave_table("index", "What searches find, and how fast", index_rows(built))
 
 
 def _report(artifact: Artifact) -> None:

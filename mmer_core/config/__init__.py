@@ -20,6 +20,7 @@ from mmer_core.config.jobs import (
     RobustnessJob,
     SeedsJob,
     TrainJob,
+    TransferJob,
     UpdateIndexJob,
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
@@ -73,6 +74,7 @@ __all__ = [
     "TaskTraining",
     "TrainJob",
     "TrainingConfig",
+    "TransferJob",
     "UpdateIndexJob",
     "bare_name",
 ]

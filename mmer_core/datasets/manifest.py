@@ -5,7 +5,6 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.flickr8k import orphans
@@ -70,7 +69,7 @@ def read_manifest(path: Path) -> RawDataset:
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
     return RawDataset(
         path.stem,
-        reader.task,
+        "emotion" if labelled else "retrieval",
         reader.labels,
         reader.samples,
         reader.quarantined,
@@ -108,8 +107,7 @@ class _Reader:
         *,
         labelled: bool,
     ) -> None:
-        self.places, self.declaration = places, declaration
-        self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
+        self.places, self.declaration, self.labelled = places, declaration, labelled
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
         self.places_of_ids: dict[str, str] = {}
         # The label set comes from rows without these problems, so they are found first.
@@ -145,9 +143,9 @@ class _Reader:
                 id=identity,
                 split=split,
                 image=self.places.base / image,
-                box=_box(row) if self.task == "emotion" else None,
+                box=_box(row) if self.labelled else None,
                 texts=tuple(Text(text, "manifest") for text in texts),
-                labels=tuple(self._named(row)) if self.task == "emotion" else None,
+                labels=tuple(self._named(row)) if self.labelled else None,
                 vad=self._vad(row) if self.rated else None,
                 metadata=metadata | _group_column(row) | {"Filename": image, WHERE: row.where},
             )
@@ -155,7 +153,7 @@ class _Reader:
 
     def drop_texts_unseen_in_train(self) -> None:
         """Drop texts if no training sample has one: a text stream without training data cannot be learnt."""
-        if self.task == "retrieval" or any(s.texts for s in self.samples if s.split == "train"):
+        if not self.labelled or any(s.texts for s in self.samples if s.split == "train"):
             return
         for place, sample in enumerate(self.samples):
             for _ in sample.texts:
@@ -182,7 +180,7 @@ class _Reader:
         place = self.places.find(image_of(row))
         if place.fault:
             yield place.reason, place.fault
-        if self.task == "retrieval":
+        if not self.labelled:
             if not any(map(is_given, row.texts)):
                 yield "no_caption", "no text"
             return
@@ -200,7 +198,7 @@ class _Reader:
     def _unknown_labels(self, row: Row, split: str) -> Iterator[Problem]:
         declared = bool(self.declaration.labels)
         # Labels of train define the set: they are known in a kept row, and not the problem of a dropped one.
-        if self.task == "retrieval" or row.problem or (split == "train" and not declared):
+        if not self.labelled or row.problem or (split == "train" and not declared):
             return
         named = self._named(row)
         if named and not self.labels:

@@ -163,7 +163,7 @@ def _write_tables(
         raise DatasetError(
             f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {listed}{first}"
         )
-    if raw.task == "retrieval":
+    if not raw.labels:
         write_vocabulary(folder, kept, config.vocabulary_least)
     tables.write_quarantine(folder, quarantined)
     for left in quarantined:
@@ -220,7 +220,7 @@ def rejected(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined
     """Quarantine rows for a sample whose photo or box cannot be used, and for its captions."""
     where = f"{sample.metadata[WHERE]}: " if WHERE in sample.metadata else ""
     rows = [Quarantined(sample.split, sample.id, why.reason, where + why.detail)]
-    if raw.task == "retrieval":
+    if not raw.labels:
         rows += orphans(sample.split, sample.id, len(sample.texts), why.reason)
     return rows
 

@@ -20,7 +20,8 @@ class RawDataset:
     """A dataset as found on disk, before any pixel is decoded.
 
     Attributes:
-        labels: The dataset's label set in order; empty if it has no labels.
+        task: The kind of task, see `mmer_core.task_kinds`.
+        labels: The dataset's label set in order; empty if its targets are the texts.
         quarantined: Samples that the reader refused, and single captions (reasons prefixed ``caption_``).
         inputs: Samples found: ``len(samples)`` plus the quarantined ones, not counting captions.
         protocol: Name of the protocol for boxes or splits.
@@ -48,14 +49,13 @@ class RawDataset:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Image streams to prepare; ``body`` only if a labelled sample has a box."""
-        boxed = self.task == "emotion" and any(sample.box for sample in self.samples)
-        return ("context", "body") if boxed else ("context",)
+        """Image streams to prepare; ``body`` only if a sample has a box."""
+        return ("context", "body") if any(sample.box for sample in self.samples) else ("context",)
 
     @property
     def rated(self) -> bool:
         """Whether the samples have valence, arousal and dominance."""
-        return self.task == "emotion" and all(sample.vad is not None for sample in self.samples)
+        return all(sample.vad is not None for sample in self.samples)
 
 
 def without_captions(rows: Iterable[Quarantined]) -> list[Quarantined]:

@@ -34,7 +34,7 @@ def write_split(
     write_table(folder / f"{split}_texts.csv", ("Sample", "Text", "Provenance"), texts)
     # The reference converter saves float64, and mean ratings are not exact in float32.
     kind = np.float64 if raw.protocol == "mat2py" else np.float32
-    if raw.task == "emotion":
+    if raw.labels:
         column = {label: number for number, label in enumerate(raw.labels)}
         categories = np.zeros((len(samples), len(raw.labels)), kind)
         for row, sample in enumerate(samples):

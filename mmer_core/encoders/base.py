@@ -43,6 +43,14 @@ class Normalisation:
         return (pixels - self._mean) / self._std
 
 
+class Pooling(nn.Module):
+    """Turns the output of a pre-trained ``model`` into features."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+
 class ImageEncoder:
     """A frozen network that maps pixels to features.
 

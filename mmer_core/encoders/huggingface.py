@@ -21,7 +21,7 @@ from mmer_core.encoders.architectures import (
     reads_padding,
     text_features,
 )
-from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
+from mmer_core.encoders.base import ImageEncoder, Pooling, Preprocessing, TextEncoder
 from mmer_core.encoders.pretrained import from_folder, refuse_adapters
 from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.encoders.weights import file_digest
@@ -159,17 +159,12 @@ def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
             f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
         )
     if info["missing_keys"]:
-        model.pooler = (
-            None  # classifiers and sentence encoders have none; a randomly initialised one must not be used
-        )
+        # Classifiers and sentence encoders have none; a randomly initialised one must not be used.
+        model.pooler = None
     return model
 
 
-class _ImageTower(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
+class _ImageTower(Pooling):
     def forward(self, pixels: Tensor) -> Tensor:
         return image_features(self.model, pixels)
 
@@ -178,11 +173,7 @@ class _ImageTower(nn.Module):
         return patch_states(self.model, pixels)
 
 
-class _TextTower(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
+class _TextTower(Pooling):
     def forward(self, **tokens: Tensor) -> Tensor:
         return text_features(self.model, tokens)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.base import ImageEncoder, Pooling, TextEncoder
 from mmer_core.encoders.registry import (
     bare_name,
     encoder_identity,
@@ -45,12 +45,8 @@ class Regions(nn.Module):
         return regions.flatten(2).transpose(1, 2).flatten(1)
 
 
-class Tokens(nn.Module):
+class Tokens(Pooling):
     """A transformer's token states to ``(B, TOKENS * D)``: longer texts are truncated, padding is zeros."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
     def forward(self, **tokens: Tensor) -> Tensor:
         states, there = token_states(self.model, tokens)

@@ -16,6 +16,7 @@ from mmer_core.querying.query import Query
 from mmer_core.querying.spelling import MOST_IDS, Spellings
 from mmer_core.retrieval import Filter, Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
+from mmer_core.retrieval.record import IndexSummary
 from mmer_core.stages.context import Context
 from mmer_core.stages.index import sources
 from mmer_core.stages.update_index import find_index
@@ -79,14 +80,15 @@ class Searcher:
 
     Attributes:
         key: Key of the artifact.
-        summary: Summary of the artifact: dataset, split, sizes.
+        dataset, split: What the index was first built of.
         prepared: Keys of the prepared datasets with the pictures, the latest one last.
     """
 
     key: str
     index: RetrievalIndex
     embedder: Embedder
-    summary: dict[str, Any]
+    dataset: str | None = None
+    split: str | None = None
     prepared: tuple[ArtifactKey, ...] = ()
 
     @classmethod
@@ -98,13 +100,14 @@ class Searcher:
             ConfigError: The artifact is not an index.
         """
         artifact = find_index(context, index)
-        inputs = artifact.manifest.inputs
+        inputs, summary = artifact.manifest.inputs, artifact.manifest.summary_as(IndexSummary)
         trained = TrainedModel.open(context.folder_of(inputs["model"]), context.device)
         return cls(
             str(artifact.key),
             RetrievalIndex(artifact.folder),
             ModelEmbedder(context, trained),
-            artifact.summary,
+            summary.dataset,
+            summary.split,
             tuple(dict.fromkeys(source.prepared for source in sources(artifact))),
         )
 

@@ -44,8 +44,8 @@ def plan_evaluation(context: Context, job: EvaluateJob) -> EvaluationPlan:
     if job.model:
         manifest = find_model(context.store, job.model)
     else:
-        tasks = {reader: kind.name for kind in KINDS.values() for reader in kind.readers}
-        manifest = newest_model(context.store, tasks.get(job.dataset.dataset) if named else None)
+        tasks = [name for name, kind in KINDS.items() if named and job.dataset.dataset in kind.readers]
+        manifest = newest_model(context.store, *tasks)
     spec = ModelSpec.model_validate_json((context.folder(manifest.key) / SPEC_FILE).read_text())
     own, features = (ArtifactKey.parse(manifest.inputs[role]) for role in ("prepared", "features"))
     prepared = ArtifactKey.parse(job.prepared) if job.prepared else None if named else own

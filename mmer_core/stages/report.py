@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import SPEED, Config, ReportConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
+from mmer_core.record import Record
 from mmer_core.reporting.report import render
 from mmer_core.reporting.view import DatasetView, ReportView, Transfer
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
@@ -28,6 +29,13 @@ from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
 REPORT_FILE = "report.html"
+
+
+class ReportSummary(Record):
+    """Names of the datasets that a report shows."""
+
+    version: Literal[1] = 1
+    datasets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
 @stage("report", version=7, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
-) -> Summary:
+) -> ReportSummary:
     """The report: ``report.html``.
 
     Args:
@@ -98,7 +106,7 @@ def report(
         versions=manifests[0].libraries,
     )
     render(view, workspace.out / REPORT_FILE)
-    return {"datasets": [entry.name for entry in inputs]}
+    return ReportSummary(datasets=tuple(entry.name for entry in inputs))
 
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:

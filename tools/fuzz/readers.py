@@ -183,7 +183,7 @@ def _service() -> tuple[str, int]:
             faiss.write_index(flat, str(folder / f"{target}.faiss"))
         write_settings(folder, {"image": Settings(), "text": Settings()})
         index = RetrievalIndex(folder)  # what it has opened outlives the names
-    service = Service(IndexSnapshot(Searcher("index/fuzz", index, _Embedder(), {"dataset": "drawn"})))
+    service = Service(IndexSnapshot(Searcher("index/fuzz", index, _Embedder(), "drawn")))
     listener = listen("127.0.0.1", 0)
     Server(service, listener).start()
     address: tuple[str, int] = listener.getsockname()
