@@ -27,9 +27,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from mmer_core.datasets.raw import GROUP
 from mmer_core.errors import DatasetError
 from mmer_core.heavy import pd
 from mmer_core.record import Record
+from mmer_core.statistics.clusters import connected
 from mmer_core.tabular import read_table
 from mmer_core.taxonomy import SPLITS
 
@@ -98,6 +100,17 @@ class PreparedSplit:
     @cached_property
     def ids(self) -> list[str]:
         return self.table["Id"].tolist()
+
+    @cached_property
+    def clusters(self) -> npt.NDArray[np.int64]:
+        """``(N,)`` what was sampled together: people of one photo, and all photos of a manifest's group."""
+        names = [name for name in ("Folder", "Filename") if name in self.table]
+        photo = self.table.groupby(names).ngroup().to_numpy() if names else np.arange(len(self))
+        if GROUP not in self.table:
+            return photo
+        # Two photos of one group, and two groups that share a photo, belong together.
+        group = self.table[GROUP].where(self.table[GROUP] != "", "photo " + pd.Series(photo).astype(str))
+        return connected(photo, group)
 
     @property
     def streams(self) -> tuple[str, ...]:

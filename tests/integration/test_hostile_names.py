@@ -288,7 +288,9 @@ def test_lineage(hostile: Hostile, mmer: Callable[..., Any]) -> None:
         mmer("artifacts", "lineage", "report", "--as", "svg", *hostile.places).out
     )
     kinds = {element.tag.rpartition("}")[2] for element in drawing.iter()}
-    assert kinds == {"svg", "rect", "path", "text"}, "names are texts, and no elements of the drawing"
+    assert kinds == {"svg", "defs", "marker", "rect", "path", "text"}, (
+        "names are texts, and no elements of the drawing"
+    )
 
 
 def test_nothing_says_where_it_was_made(hostile: Hostile) -> None:
