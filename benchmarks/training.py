@@ -37,7 +37,7 @@ from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.models import EmotionModel, build_model, load_model
 from mmer_core.stages import Context
-from mmer_core.task_kinds import EMOTION
+from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData, mean_by_sample
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import fit, initialisation
@@ -135,7 +135,7 @@ def _set_up(images: int, encoders: EncoderConfig, runtime: RuntimeConfig) -> tup
 
 def _our_epochs(bench: Bench) -> list[float]:
     """Samples per second of every epoch after the first, as measured by mmer's own loop."""
-    config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS).filled(EMOTION.schedule)
+    config = TrainingConfig(epochs=EPOCHS, patience=EPOCHS).filled(kind_of("emotion").schedule)
     learner = EmotionLearner(bench.head(), bench.train, bench.val, config)
     done = fit(learner, config, device=bench.context.device)
     return [cost["samples_per_second"] for cost in done.costs[1:]]
@@ -184,7 +184,7 @@ def _texts_of(split: PreparedSplit, row: int) -> list[str]:
 def _finish(
     bench: Bench, ours: list[float], theirs: list[float], seconds_encoding: float, json: Path | None
 ) -> None:
-    count, epochs = len(bench.train), TrainingConfig().filled(EMOTION.schedule).epochs
+    count, epochs = len(bench.train), TrainingConfig().filled(kind_of("emotion").schedule).epochs
     mine, peer = statistics.median(ours), statistics.median(theirs)
     first = count / (seconds_encoding + count / mine)
     whole = epochs * count / (seconds_encoding + epochs * count / mine)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling
@@ -34,7 +34,7 @@ class TrainedModel:
     """A model artifact's folder, opened on a device."""
 
     folder: Path
-    model: EmotionModel | RetrievalModel
+    model: nn.Module
     spec: ModelSpec
     device: torch.device
 

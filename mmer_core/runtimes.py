@@ -26,6 +26,7 @@ Runs = Callable[..., Any]  # tensors to a tensor, or to a list of them
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
 _TOLERANCE = 1e-4  # relative to the largest output; a different order of summation alone gives about 1e-6
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
+_TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,6 @@ def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto
 
 class Refused(Exception):
     """A runtime is not installed, or cannot run this network; the message says which and why."""
-
-
-_TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 def _torch(module: nn.Module, sentence: str) -> Compiled:

@@ -21,12 +21,16 @@ def show_in_terminal(bars: Callable[[str], Progress]) -> None:
 
 def progress_for(label: str) -> Progress:
     """A progress callback for one piece of work, for wherever this code runs."""
-    if "prefect" in sys.modules:  # its runs have imported it; others need not wait for it
-        from prefect.context import FlowRunContext, TaskRunContext
+    return _ProgressArtifact(label) if in_run() else _terminal(label)
 
-        if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
-            return _ProgressArtifact(label)
-    return _terminal(label)
+
+def in_run() -> bool:
+    """Whether this code runs inside a Prefect run, of a flow or of a task."""
+    if "prefect" not in sys.modules:  # a run has imported it; other commands need not wait for it
+        return False
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
 class _ProgressArtifact:

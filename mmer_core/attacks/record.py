@@ -40,6 +40,17 @@ class RegionChanges(Part):
     area: float
 
 
+class AttackShardSummary(Record):
+    """The summary of a shard: queries, candidates screened by a surrogate, images, and how candidates were judged."""
+
+    version: Literal[1] = 1
+    queries: int
+    screened: int
+    fooled: int
+    attacked: int
+    evaluation: str
+
+
 class CurvesSummary(Record):
     """The summary of ``robustness`` and ``transfer`` artifacts."""
 

@@ -19,14 +19,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.raw import GROUP
 from mmer_core.escaping.tables import write_for_people
 from mmer_core.heavy import faiss
 from mmer_core.progress import Progress, silent
 
 NEAR_BITS = 6
 """Two images are near-identical if their 64-bit hashes differ in at most this many bits."""
-GROUP = "Group"
-"""Column of ``<split>.csv`` with the manifest's group (a person, an album), which must not occur in two splits."""
 COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits")
 
 Hashes = npt.NDArray[np.uint8]

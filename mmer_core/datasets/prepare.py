@@ -13,10 +13,9 @@ from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
-from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
-from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
+from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan
@@ -162,7 +161,7 @@ def _write_tables(
         raise DatasetError(
             f"{raw.name} has no usable sample: its {raw.inputs} inputs are quarantined, {listed}{first}"
         )
-    if raw.task == "retrieval":
+    if not raw.labels:
         write_vocabulary(folder, kept, config.vocabulary_least)
     tables.write_quarantine(folder, quarantined)
     for left in quarantined:
@@ -219,7 +218,7 @@ def rejected(raw: RawDataset, sample: Sample, why: Rejected) -> list[Quarantined
     """Quarantine rows for a sample whose photo or box cannot be used, and for its captions."""
     where = f"{sample.metadata[WHERE]}: " if WHERE in sample.metadata else ""
     rows = [Quarantined(sample.split, sample.id, why.reason, where + why.detail)]
-    if raw.task == "retrieval":
+    if not raw.labels:
         rows += orphans(sample.split, sample.id, len(sample.texts), why.reason)
     return rows
 

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.taxonomy import SPLITS
 
-CAPTION_PREFIX = "caption_"
-"""Prefix of reasons that concern one caption; all other reasons concern a whole sample (a person or a photo)."""
-
+COLUMNS = (
+    "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
+    "Gender", "Age", "Id",
+)  # fmt: skip
+"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer columns, other metadata follows."""
+PEOPLE = ("Gender", "Age")
+"""Columns about a person."""
+GROUP = "Group"
+"""Column of ``<split>.csv`` with the group (a person, an album), which must not occur in two splits."""
 WHERE = "Manifest_Row"
 """Column of ``<split>.csv`` with a sample's place in the manifest."""
+CAPTION_PREFIX = "caption_"
+"""Prefix of reasons that concern one caption; all other reasons concern a whole sample (a person or a photo)."""
+ORPHAN = "caption_photo_quarantined"
+"""Reason of a sound caption whose photo was quarantined."""
 NOT_UTF8, SIMILAR_LABELS, RESERVED_COLUMN = "not_utf8", "similar_labels", "reserved_column"
 """Reasons of notes."""
 
@@ -20,7 +30,8 @@ class RawDataset:
     """A dataset as found on disk, before any pixel is decoded.
 
     Attributes:
-        labels: The dataset's label set in order; empty if it has no labels.
+        task: The kind of task, see `mmer_core.task_kinds`.
+        labels: The dataset's label set in order; empty if its targets are the texts.
         quarantined: Samples that the reader refused, and single captions (reasons prefixed ``caption_``).
         inputs: Samples found: ``len(samples)`` plus the quarantined ones, not counting captions.
         protocol: Name of the protocol for boxes or splits.
@@ -48,16 +59,22 @@ class RawDataset:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Image streams to prepare; ``body`` only if a labelled sample has a box."""
-        boxed = self.task == "emotion" and any(sample.box for sample in self.samples)
-        return ("context", "body") if boxed else ("context",)
+        """Image streams to prepare; ``body`` only if a sample has a box."""
+        return ("context", "body") if any(sample.box for sample in self.samples) else ("context",)
 
     @property
     def rated(self) -> bool:
         """Whether the samples have valence, arousal and dominance."""
-        return self.task == "emotion" and all(sample.vad is not None for sample in self.samples)
+        return all(sample.vad is not None for sample in self.samples)
 
 
 def without_captions(rows: Iterable[Quarantined]) -> list[Quarantined]:
     """Only the rows about a whole sample."""
     return [row for row in rows if not row.reason.startswith(CAPTION_PREFIX)]
+
+
+def orphans(split: str, photo: str, count: int, reason: str) -> list[Quarantined]:
+    """One quarantine row for each sound caption of a photo that was itself quarantined for this reason."""
+    return [
+        Quarantined(split, f"{photo}#{number}", ORPHAN, f"its photo: {reason}") for number in range(count)
+    ]

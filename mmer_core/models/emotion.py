@@ -92,6 +92,8 @@ class SeparateEmotionModel(EmotionModel):
     The model as a whole predicts the mean of the predictions from the streams that are present (late fusion).
     """
 
+    name = "separate emotion"
+
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.heads = nn.ModuleDict(
@@ -129,6 +131,8 @@ class JointEmotionModel(EmotionModel):
 
     The prediction from one stream is that of the same head on the same fusion with all other streams absent.
     """
+
+    name = "joint emotion"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

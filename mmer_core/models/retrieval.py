@@ -51,6 +51,8 @@ def _projection(spec: ModelSpec, stream: str, power: float = 1.0) -> Projection 
 class JointRetrievalModel(RetrievalModel):
     """Both modalities are projected into one shared, L2-normalised space, trained contrastively."""
 
+    name = "joint retrieval"
+
 
 class SeparateRetrievalModel(RetrievalModel):
     """The baseline: each modality learns its own space by predicting the words of the captions.
@@ -58,6 +60,8 @@ class SeparateRetrievalModel(RetrievalModel):
     Retrieval goes through a linear map from the image space to the text space, learned on embeddings that
     it cannot change: neither modality ever sees a gradient from the other.
     """
+
+    name = "separate retrieval"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)

@@ -18,6 +18,8 @@ from mmer_core.models.spec import ModelSpec
 class ZeroShotRetrievalModel(RetrievalModel):
     """Cosine of the towers' projected features."""
 
+    name = "zero-shot retrieval"
+
     def __init__(self, spec: ModelSpec) -> None:
         nn.Module.__init__(self)
         self.register_buffer("logit_scale", torch.tensor(0.0))
@@ -38,6 +40,8 @@ class ZeroShotEmotionModel(EmotionModel):
     Raises:
         ConfigError: A softmax is asked for over fewer than two categories.
     """
+
+    name = "zero-shot emotion"
 
     prompts: Tensor
     logit_scale: Tensor

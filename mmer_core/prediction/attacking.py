@@ -9,30 +9,26 @@ import torch
 from PIL import Image
 
 from mmer_core.attacks.candidates import write_changes
-from mmer_core.attacks.criteria import Criterion, RankDrop
+from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import Outcome
 from mmer_core.attacks.registry import ATTACKS
-from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 from mmer_core.config import SearchConfig
-from mmer_core.datasets.prepared import Prepared
-from mmer_core.encoders import ImageEncoder
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
+from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
-from mmer_core.models import EmotionModel
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
 from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model, newest_model
-from mmer_core.store import Manifest
-from mmer_core.task_kinds import EMOTION, RETRIEVAL, TaskKind
-from mmer_core.task_kinds.emotion_attacks import emotion_criterion, emotion_scores, emotion_victim
-from mmer_core.task_kinds.retrieval_attacks import match_victim
+from mmer_core.task_kinds import KINDS, TaskKind, kind_of
+from mmer_core.task_kinds.kind import AttackedPhoto
 from mmer_core.taxonomy import SPLITS
-from mmer_core.training.data import EmotionData
 
 _BATCH_BYTES = 2**28
 
@@ -138,25 +134,11 @@ def photo_target(
         DatasetError: The photo cannot be read, or the box is outside it.
         ConfigError: The model does not read the stream to attack, or does not support this attack.
     """
-    store = context.store
-    task = None if request.text else EMOTION.name
-    manifest = find_model(store, model) if model else newest_model(store, task)
+    labelled = [] if request.text else [name for name, kind in KINDS.items() if kind.labelled]
+    manifest = find_model(context.store, model) if model else newest_model(context.store, *labelled)
     trained = TrainedModel.open(context.folder(manifest.key), context.device)
-    encoders = trained.spec.encoders
-    encoder = context.image_encoder(encoders.image, encoders.image_size)
-    prepare = _emotion_target if isinstance(trained.model, EmotionModel) else _match_target
-    return prepare(context, request, config, trained, encoder, manifest)
-
-
-def _emotion_target(
-    context: Context,
-    request: PhotoRequest,
-    config: SearchConfig,
-    trained: TrainedModel,
-    encoder: ImageEncoder,
-    _: Manifest,
-) -> PhotoTarget:
     spec, picture = trained.spec, read_photo(request.path)
+    encoder = context.image_encoder(spec.encoders.image, spec.encoders.image_size)
     box = box_inside(request, picture) if request.box else (0, 0, *picture.size)
 
     def squares(photo: Image.Image) -> dict[str, np.ndarray]:
@@ -165,69 +147,28 @@ def _emotion_target(
             for stream, side in spec.sides.items()
         }
 
+    def captions() -> tuple[PreparedSplit, Features]:
+        prepared = Prepared.open(context.folder_of(manifest.inputs["prepared"]))
+        last = next(name for name in reversed(SPLITS) if prepared.card.counts.get(name))
+        return prepared.split(last), Features(context.folder_of(manifest.inputs["features"]))
+
     inputs = squares(picture)
     streams = {stream: encode_squares(encoder, [one], 1) for stream, one in inputs.items()}
     if request.text and "text" in spec.streams:
         streams["text"] = context.text_encoder(spec.encoders.text).encode([request.text])
-    # Annotated labels play no role: the attack changes the model's own output.
-    data = EmotionData(streams, torch.zeros(1, len(spec.labels)), torch.zeros(1, len(spec.dimensions)))
+    kind = kind_of(spec.task)
+    photo = AttackedPhoto(trained, streams, request.text, request.box is not None, captions)
+    scores = kind.photo_scores(photo, config)
     victim: Victim
     if config.stream == "photo":
         image = np.array(picture)
-        read = emotion_scores(trained, data.to(trained.device), config)
-        victim = SourceVictim(
-            image.shape[:2],
-            squares,
-            encoder,
-            lambda seen: read(seen, torch.zeros(len(seen["context"]), dtype=torch.int64)),
-        )
-        clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
-        criterion = emotion_criterion(config, trained, clean)
+        victim = SourceVictim(image.shape[:2], squares, encoder, scores.read)
     elif config.stream in inputs:
         image = inputs[config.stream]
-        victim, criterion = emotion_victim(trained, encoder, data, image[None], np.zeros(1, int), config)
+        victim = IncrementalVictim(
+            encoder, lambda attacked, _: scores.read({config.stream: attacked}), evaluator_of(encoder)
+        )
     else:
         raise ConfigError(f"the model reads {', '.join(inputs)} and no {config.stream}; attack one of these")
-    return PhotoTarget(request.name, victim, criterion, image, list(spec.labels), EMOTION)
-
-
-def _match_target(
-    context: Context,
-    request: PhotoRequest,
-    config: SearchConfig,
-    trained: TrainedModel,
-    encoder: ImageEncoder,
-    manifest: Manifest,
-) -> PhotoTarget:
-    if config.match_criterion != "image-to-text" or config.stream == "body":
-        raise ConfigError(
-            "one photo is attacked for its own text only: match-criterion image-to-text, stream context or photo"
-        )
-    if not request.text:
-        raise ConfigError("a retrieval model matches texts; give --text, the caption that fits the photo")
-    if request.box:
-        raise ConfigError("a retrieval model reads the whole photo; leave out --box")
-    prepared = Prepared.open(context.folder_of(manifest.inputs["prepared"]))
-    features = Features(context.folder_of(manifest.inputs["features"]))
-    split = next(prepared.split(name) for name in reversed(SPLITS) if prepared.card.counts.get(name))
-    texts = torch.from_numpy(features.load(split.split, "text"))
-    own = context.text_encoder(trained.spec.encoders.text).encode([request.text])
-    gallery = torch.from_numpy(trained.embed_texts(torch.cat([own, texts]))).to(trained.device)
-
-    def squares(photo: Image.Image) -> dict[str, np.ndarray]:
-        return {"context": square(photo, trained.spec.sides["context"], encoder)}
-
-    picture = read_photo(request.path)
-    victim: Victim
-    if config.stream == "photo":
-        image = np.array(picture)
-        victim = SourceVictim(
-            image.shape[:2],
-            squares,
-            encoder,
-            lambda seen: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T,
-        )
-    else:
-        image, victim = squares(picture)["context"], match_victim(trained, encoder, gallery)
-    criterion = RankDrop([np.zeros(1, int)], config.top)
-    return PhotoTarget(request.name, victim, criterion, image, [request.text, *split.texts], RETRIEVAL)
+    clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
+    return PhotoTarget(request.name, victim, scores.criterion(clean), image, list(scores.names), kind)

@@ -12,7 +12,6 @@ from mmer_core.datasets.sample import Box
 from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
-from mmer_core.models import EmotionModel
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
@@ -20,7 +19,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model
 from mmer_core.store import ArtifactKey
 from mmer_core.store.absence import missing
-from mmer_core.task_kinds import EMOTION
+from mmer_core.task_kinds import kind_of
 from mmer_core.training.record import ModelSummary
 
 
@@ -55,7 +54,7 @@ def read_people(
     """
     key = find_model(context.store, model).key if model else _newest_emotion_model(context)
     trained = TrainedModel.open(context.folder(key), context.device)
-    if not isinstance(trained.model, EmotionModel):
+    if not kind_of(trained.spec.task).labelled:
         raise ConfigError(f"{key} matches images and text; give an emotion model")
     reader = _Reader(context, trained)
     found: list[PersonResult] = []
@@ -160,7 +159,7 @@ def _boxes(
 
 def _newest_emotion_model(context: Context) -> ArtifactKey:
     listed = ((m, m.summary_as(ModelSummary)) for m in context.store.list("model"))
-    models = [(made.family == "joint", m.created, m.key) for m, made in listed if made.task == EMOTION.name]
+    models = [(made.family == "joint", m.created, m.key) for m, made in listed if kind_of(made.task).labelled]
     if not models:
         raise ArtifactNotFound(missing(context.store, "emotion model", "train one first: mmer train"))
     # Of the two families, the joint one reads photo and text together, which is what users expect.

@@ -17,7 +17,7 @@ from mmer_core.encoders import (
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.train import HISTORY_FILE
 from mmer_core.store import ArtifactKey, Workspace
@@ -25,7 +25,7 @@ from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.loop import fit, initialisation
 from mmer_core.training.record import AdapterSummary
-from mmer_core.training.tuning import CaptionTuner, EmotionTuner
+from mmer_core.training.tuning import Tuner
 
 Encoders = dict[Modality, ImageEncoder | TextEncoder]
 
@@ -51,7 +51,7 @@ def finetune(
     config: FinetuneConfig,
     encoders: EncoderConfig,
     prepared: ArtifactKey,
-) -> Summary:
+) -> AdapterSummary:
     """Encoders adapted to a dataset's training split, to be used as ``adapted:<key>``.
 
     Captioned datasets are learned by InfoNCE, emotions by binary cross-entropy; the best epoch on val is kept.
@@ -76,7 +76,7 @@ def finetune(
         progress=context.progress,
         fields="finetune",
     )
-    similarity = learner.similarity() if isinstance(learner, CaptionTuner) else None
+    similarity = learner.similarity()
     spec = AdapterSpec(
         method=config.method,
         rank=config.rank,
@@ -117,9 +117,7 @@ def _adapted(
     return loaded, {modality: adapt(encoder, config) for modality, encoder in wanted.items()}
 
 
-def _learner(
-    dataset: Prepared, config: FinetuneConfig, encoders: EncoderConfig, loaded: Encoders
-) -> CaptionTuner | EmotionTuner:
+def _learner(dataset: Prepared, config: FinetuneConfig, encoders: EncoderConfig, loaded: Encoders) -> Tuner:
     image, text = loaded["image"], loaded["text"]
     assert isinstance(image, ImageEncoder)
     assert isinstance(text, TextEncoder)

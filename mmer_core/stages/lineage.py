@@ -84,15 +84,15 @@ def find_model(store: Store, text: str) -> Manifest:
     return manifest
 
 
-def newest_model(store: Store, task: str | None = None) -> Manifest:
-    """The newest model, of one kind of task where one is named; none of poisoned data.
+def newest_model(store: Store, *tasks: str) -> Manifest:
+    """The newest model, of some kinds of task where they are named; none of poisoned data.
 
     Raises:
         StoreError: There is none.
     """
-    found = [one for one in _unpoisoned(store) if task in (None, one.summary_as(ModelSummary).task)]
+    found = [one for one in _unpoisoned(store) if not tasks or one.summary_as(ModelSummary).task in tasks]
     if not found:
-        what = f"{task} model" if task else "model"
+        what = " ".join([" or ".join(tasks), "model"]).strip()
         raise ArtifactNotFound(missing(store, what, "train one first: mmer train"))
     return max(found, key=lambda one: one.created)
 

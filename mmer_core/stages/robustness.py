@@ -11,7 +11,7 @@ import pandas as pd
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
-from mmer_core.attacks.record import CurvesSummary
+from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.config import AttackConfig
 from mmer_core.datasets.prepared import Prepared
@@ -19,10 +19,11 @@ from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
+from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
@@ -77,7 +78,7 @@ def attack_shard(
     features: ArtifactKey,
     model: ArtifactKey,
     shard: AttackShard,
-) -> Summary:
+) -> AttackShardSummary:
     """Outcomes of one shard.
 
     Raises:
@@ -92,9 +93,9 @@ def attack_shard(
         # Plan every K now: tracing needs exclusive access and would block on running threads.
         plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
         images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-        victim, criterion = kind_of(trained.spec.task).victim(
-            trained, encoder, split, Features(context.folder(features)), images, rows, config
-        )
+        stored = Features(context.folder(features))
+        attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
+        victim, criterion = kind_of(trained.spec.task).victim(attacked, config)
         with leg("model"):
             outcomes = run_attack(
                 victim,
@@ -109,13 +110,13 @@ def attack_shard(
                 progress=context.progress,
             )
     write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
-    return {
-        "queries": sum(outcome.queries for outcome in outcomes),
-        "screened": sum(outcome.screened for outcome in outcomes),
-        "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
-        "attacked": sum(outcome.status != "already" for outcome in outcomes),
-        "evaluation": plans[shard.pixels].sentence,
-    }
+    return AttackShardSummary(
+        queries=sum(outcome.queries for outcome in outcomes),
+        screened=sum(outcome.screened for outcome in outcomes),
+        fooled=sum(outcome.status == "fooled" for outcome in outcomes),
+        attacked=sum(outcome.status != "already" for outcome in outcomes),
+        evaluation=plans[shard.pixels].sentence,
+    )
 
 
 @stage("robustness", version=5)
@@ -127,7 +128,7 @@ def merge_robustness(
     features: ArtifactKey,
     model: ArtifactKey,
     shards: Shards,
-) -> Summary:
+) -> CurvesSummary:
     """All outcomes in one table with success against K."""
     table = pd.concat(
         [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True

@@ -8,26 +8,18 @@ import numpy as np
 import pandas as pd
 
 from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
-from mmer_core.datasets.prepared import Prepared
-from mmer_core.encoders.dual import dual_similarity
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.encoders.features import Features
-from mmer_core.errors import ConfigError
-from mmer_core.models import (
-    JointRetrievalModel,
-    ModelSpec,
-    build_model,
-    save_model,
-    start_from_towers,
-)
+from mmer_core.models import ModelSpec, build_model, save_model
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import feature_parts
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import kind_of
-from mmer_core.training.learner import ModelLearner, hold_temperature
+from mmer_core.training.learner import ModelLearner
 from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.record import ModelSummary
 from mmer_core.training.telemetry import cost_summary
@@ -36,7 +28,13 @@ from mmer_core.usage import leg
 HISTORY_FILE = "history.csv"
 
 
-@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True)
+def _identity(context: Context, training: TrainingConfig, prepared: ArtifactKey) -> dict[str, Any]:
+    """What is left open is decided by the kind of task: options of losses that it does not use are no part of the key."""
+    task = context.store.manifest(prepared).summary_as(DatasetSummary).task
+    return {"training": training.filled(kind_of(task).schedule)}
+
+
+@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
 def train(
     context: Context,
     workspace: Workspace,
@@ -47,7 +45,7 @@ def train(
     features: ArtifactKey,
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
-) -> Summary:
+) -> ModelSummary:
     """A trained model: weights, specification, calibration and history.
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
@@ -66,7 +64,8 @@ def train(
     train_data = training_data(context, dataset, stored, poison, flags)
     spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
     if model.start == "zero-shot":
-        _start_from_towers(context, learner, encoders, settings.temperature)
+        towers = context.encoder_name(encoders.image), context.encoder_name(encoders.text)
+        kind.start_from_towers(learner.model, towers, settings.temperature)
     with leg("model"):
         progression = fit(
             learner,
@@ -81,7 +80,7 @@ def train(
     with leg("write"):
         save_model(learner.model, spec, workspace.out)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-    kind.calibrate(learner, workspace.out)
+    kind.calibrate(learner.model, spec, learner.val, workspace.out)
     return _summary(spec, progression)
 
 
@@ -136,21 +135,6 @@ def _learner(
     val = kind.data(features, dataset.split("val")).to(context.device)
     network = network.to(context.device)
     return spec, kind.learner(network, train_data.to(context.device), val, training)
-
-
-def _start_from_towers(
-    context: Context,
-    learner: ModelLearner,
-    encoders: EncoderConfig,
-    temperature: float | None,
-) -> None:
-    if not isinstance(learner.model, JointRetrievalModel):
-        raise ConfigError(
-            "only the joint model of a captioned dataset can start from zero-shot; use model.start random"
-        )
-    towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
-    start_from_towers(learner.model, dual_similarity(*towers).scale)
-    hold_temperature(learner.model.logit_scale, temperature)
 
 
 def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) -> Path | None:

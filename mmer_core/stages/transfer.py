@@ -20,11 +20,12 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import Workspace
 from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds.kind import AttackedSplit
 
 TRANSFER_FILE = "transfer.parquet"
 
@@ -63,7 +64,7 @@ def _identity(source: ModelArtifacts, target: ModelArtifacts) -> Mapping[str, An
 @stage("transfer", version=2, gpu=True, identity=_identity)
 def transfer(
     context: Context, workspace: Workspace, source: ModelArtifacts, target: ModelArtifacts
-) -> Summary:
+) -> CurvesSummary:
     """Every success on ``source``, shown to ``target``.
 
     The attacked input of the source, as the picture it is, becomes the target's input; where the encoders' inputs
@@ -109,17 +110,11 @@ class _Transfer:
         )
         self.encoder = _encoder(context, read)
         self.shown = _encoder(context, attacked).resize(photos)
+        stored = Features(context.folder(target.features))
+        seen = AttackedSplit(read, self.encoder, split, stored, self.encoder.resize(photos), rows)
         self.victim: Victim
         self.criterion: Criterion
-        self.victim, self.criterion = kind_of(read.spec.task).victim(
-            read,
-            self.encoder,
-            split,
-            Features(context.folder(target.features)),
-            self.encoder.resize(photos),
-            rows,
-            config,
-        )
+        self.victim, self.criterion = kind_of(read.spec.task).victim(seen, config)
 
     def verdicts(self, fooled: pd.DataFrame) -> list[str]:
         """``fooled``, ``resisted``, or ``already`` of every row."""

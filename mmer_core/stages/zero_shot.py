@@ -1,24 +1,15 @@
 """A dual encoder as a model that nobody trained: what every later stage can use like any other."""
 
-import json
-from pathlib import Path
-
-import numpy as np
-import torch
-
 from mmer_core.config import EncoderConfig, PromptConfig
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.encoders.dual import Similarity, dual_similarity
+from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import EncoderError
-from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
-from mmer_core.inference import CALIBRATION_FILE
-from mmer_core.models import ModelSpec, ZeroShotEmotionModel, build_model, save_model
+from mmer_core.models import ModelSpec, build_model, save_model
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
-from mmer_core.training.data import EmotionData
 from mmer_core.training.record import ModelSummary
 
 
@@ -30,7 +21,7 @@ def zero_shot(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
-) -> Summary:
+) -> ModelSummary:
     """A model of the family ``zero-shot``; nothing is learned of the dataset but, where it has a
     split val, the calibration of emotions, which leaves every ranking as it is.
 
@@ -39,13 +30,15 @@ def zero_shot(
     """
     dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
     towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
-    similarity = dual_similarity(*towers)
+    similarity, kind = dual_similarity(*towers), kind_of(dataset.card.task)
     spec = _spec(dataset, stored, prompts, encoders)
     network = build_model(spec)
     network.logit_scale.fill_(similarity.scale).log_()  # type: ignore[operator]
-    if isinstance(network, ZeroShotEmotionModel):
-        _ask(context, network, spec, similarity)
-        _calibrate(network.to(context.device), dataset, stored, context.device, workspace.out)
+    kind.ask(network, spec, lambda texts: context.text_encoder(encoders.text).encode(texts), similarity.bias)
+    val = None
+    if dataset.card.counts.get("val"):
+        val = kind.data(stored, dataset.split("val")).to(context.device)
+    kind.calibrate(network.to(context.device), spec, val, workspace.out)
     save_model(network, spec, workspace.out)
     (workspace.out / "history.csv").write_text("epoch\n")
     return ModelSummary(task=spec.task, family=spec.family, dataset=spec.dataset)
@@ -75,26 +68,3 @@ def _spec(dataset: Prepared, features: Features, prompts: PromptConfig, encoders
         encoders=encoders,
         dataset=card.name,
     )
-
-
-def _ask(context: Context, network: ZeroShotEmotionModel, spec: ModelSpec, similarity: Similarity) -> None:
-    texts = [spec.prompts.template.replace("{label}", label.lower()) for label in spec.labels]
-    network.prompts.copy_(context.text_encoder(spec.encoders.text).encode(texts))
-    network.logit_bias.fill_(similarity.bias)
-
-
-@torch.inference_mode()
-def _calibrate(
-    network: ZeroShotEmotionModel, dataset: Prepared, features: Features, device: torch.device, folder: Path
-) -> None:
-    """Platt scaling and thresholds on val; without a val, probabilities as they are, and a half as threshold."""
-    categories = len(network.prompts)
-    scaling = PlattScaling(np.ones(categories), np.zeros(categories))
-    thresholds = np.full(categories, 0.5)
-    if dataset.card.counts.get("val"):
-        val = EmotionData.load(features, dataset.split("val")).to(device)
-        logits, labels = network(val.streams).logits.float().cpu().numpy(), val.labels.cpu().numpy()
-        scaling = PlattScaling.fit(logits, labels)
-        thresholds = f1_thresholds(scaling.probabilities(logits), labels)
-    fields = scaling.to_dict() | {"thresholds": thresholds.tolist()}
-    (folder / CALIBRATION_FILE).write_text(json.dumps(fields) + "\n")

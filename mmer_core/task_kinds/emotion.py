@@ -1,14 +1,14 @@
 """Emotions of people in photos: categories that may come together, and ratings."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Victim
@@ -29,18 +29,23 @@ from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord, StreamFigures, UnmatchedLabels
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
-from mmer_core.models import EmotionModel, ModelSpec
+from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
+from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.view import EmbeddingSpace, StreamComparison
 from mmer_core.task_kinds.analyses import analyse_emotions
-from mmer_core.task_kinds.emotion_attacks import emotion_victim, only_presence
+from mmer_core.task_kinds.emotion_attacks import (
+    emotion_criterion,
+    emotion_scores,
+    emotion_victim,
+    only_presence,
+)
 from mmer_core.task_kinds.emotion_text import TEXT
-from mmer_core.task_kinds.kind import TaskKind
+from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
 from mmer_core.taxonomy import VAD
 from mmer_core.training.data import EmotionData
 from mmer_core.training.emotion_learner import EmotionLearner
-from mmer_core.training.learner import ModelLearner
 from mmer_core.training.poisoned import keep_people, poison_people
 from mmer_core.training.tuning import EmotionTuner
 
@@ -49,7 +54,7 @@ class EmotionKind(TaskKind[EmotionData]):
     """Emotion models, judged by mean average precision."""
 
     name = "emotion"
-    readers = ("emotic",)
+    summary = "emotions of people, of which several may come together, and ratings"
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,
@@ -60,6 +65,7 @@ class EmotionKind(TaskKind[EmotionData]):
     }
     joint_width = 128
     dropout = 0.4
+    labelled = True
 
     def data(
         self,
@@ -82,18 +88,33 @@ class EmotionKind(TaskKind[EmotionData]):
         return EmotionLearner(network, train, val, settings)
 
     @torch.inference_mode()
-    def calibrate(self, learner: ModelLearner, folder: Path) -> None:
-        """Thresholds tuned on train break: train has one annotator's labels, val and test a union of several."""
-        assert isinstance(learner, EmotionLearner)
-        logits = learner.model(learner.val.streams, learner.val.present).logits.float().cpu().numpy()
-        labels = learner.val.labels.cpu().numpy()
-        scaling = PlattScaling.fit(logits, labels)
-        thresholds = f1_thresholds(scaling.probabilities(logits), labels)
+    def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:
+        """Thresholds tuned on train break: train has one annotator's labels, val and test a union of several.
+
+        Without a val, probabilities stay as they are, with a half as threshold.
+        """
+        categories = len(spec.labels)
+        scaling = PlattScaling(np.ones(categories), np.zeros(categories))
+        thresholds = np.full(categories, 0.5)
+        if val is not None:
+            logits = network(val.streams, val.present).logits.float().cpu().numpy()
+            labels = val.labels.cpu().numpy()
+            scaling = PlattScaling.fit(logits, labels)
+            thresholds = f1_thresholds(scaling.probabilities(logits), labels)
         fields = scaling.to_dict() | {"thresholds": thresholds.tolist()}
         (folder / CALIBRATION_FILE).write_text(json.dumps(fields) + "\n")
 
     def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
         return split.streams
+
+    def ask(
+        self, network: nn.Module, spec: ModelSpec, encode: Callable[[list[str]], Tensor], bias: float
+    ) -> None:
+        assert isinstance(network, ZeroShotEmotionModel)
+        network.prompts.copy_(
+            encode([spec.prompts.template.replace("{label}", label.lower()) for label in spec.labels])
+        )
+        network.logit_bias.fill_(bias)
 
     def tuner(
         self,
@@ -163,17 +184,34 @@ class EmotionKind(TaskKind[EmotionData]):
             save_embedding(folder, stream, embedding.cpu().numpy())
         return result.model_copy(update={"per_stream": per_stream, "analyses": analyses})
 
-    def victim(
-        self,
-        trained: TrainedModel,
-        encoder: ImageEncoder,
-        split: PreparedSplit,
-        features: Features,
-        images: np.ndarray,
-        rows: np.ndarray,
-        config: SearchConfig,
-    ) -> tuple[Victim, Criterion]:
-        return emotion_victim(trained, encoder, EmotionData.load(features, split), images, rows, config)
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
+        return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
+
+    def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
+        spec = photo.trained.spec
+        # Annotated labels play no role: the attack changes the model's own output.
+        person = EmotionData(
+            photo.streams, torch.zeros(1, len(spec.labels)), torch.zeros(1, len(spec.dimensions))
+        )
+        scores = emotion_scores(photo.trained, person.to(photo.trained.device), config)
+
+        def read(seen: dict[str, Tensor]) -> Tensor:
+            return scores(seen, torch.zeros(len(next(iter(seen.values()))), dtype=torch.int64))
+
+        return PhotoScores(read, spec.labels, lambda clean: emotion_criterion(config, photo.trained, clean))
+
+    def inspected(self, trained: TrainedModel, data: EmotionData, target: str, poisons: int) -> Inspected:
+        embeddings = {
+            name: rows.float().cpu().numpy()
+            for name, rows in trained.emotions(data.streams, data.present).output.embeddings.items()
+        }
+        text = embeddings.pop("text", None)
+        # The mean of the image streams lies in the space of the text, where the model has a shared one.
+        shared = len({rows.shape[1] for rows in embeddings.values()}) == 1
+        each = list(embeddings.values())
+        images = np.mean(each, axis=0) if shared else np.hstack(each)
+        labels = data.labels[:, trained.spec.labels.index(target)].numpy().astype(np.int64)
+        return Inspected(images, labels, text, captioned=False, poisons=poisons)
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return "labels" if only_presence(config, labels) else config.criterion

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from scipy.special import logit
 from torch import Tensor
@@ -19,34 +18,26 @@ from mmer_core.attacks.criteria import (
 )
 from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import SearchConfig
-from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError
 from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
-from mmer_core.tracing import running
+from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData
 
 
 def emotion_victim(
-    trained: TrainedModel,
-    encoder: ImageEncoder,
-    data: EmotionData,
-    images: np.ndarray,
-    rows: np.ndarray,
-    config: SearchConfig,
+    attacked: AttackedSplit, data: EmotionData, config: SearchConfig
 ) -> tuple[Victim, Criterion]:
-    """An emotion model that reads the samples ``rows`` of ``data``, but for the stream of ``images (n, H, W, 3)``."""
-    stream = config.stream
+    """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
+    stream, trained, encoder = config.stream, attacked.trained, attacked.encoder
     if stream not in data.streams:
         raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
-    read = emotion_scores(trained, data.rows(torch.from_numpy(rows)).to(trained.device), config)
+    read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
 
-    def head(attacked: Tensor, which: Tensor) -> Tensor:
-        return read({stream: attacked}, which)
-
-    with torch.inference_mode(), running():
-        clean = head(encoder.encode(images), torch.arange(len(rows)))
-    victim = IncrementalVictim(encoder, head, evaluator_of(encoder))
+    victim = IncrementalVictim(
+        encoder, lambda seen, which: read({stream: seen}, which), evaluator_of(encoder)
+    )
+    clean = victim.scores(torch.from_numpy(attacked.images), torch.arange(len(attacked.rows)))
     return victim, emotion_criterion(config, trained, clean)
 
 

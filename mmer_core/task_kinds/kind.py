@@ -1,13 +1,14 @@
 """What a kind of task must define, so that stages need not know which kinds exist."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Victim
@@ -23,25 +24,71 @@ from mmer_core.config import (
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
 from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec
+from mmer_core.named import Named
+from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, StreamComparison
 from mmer_core.task_kinds.measured import Measured
 from mmer_core.training.learner import ModelLearner
-from mmer_core.training.tuning import CaptionTuner, EmotionTuner
+from mmer_core.training.tuning import Tuner
 
 D = TypeVar("D")
 
 
-class TaskKind(ABC, Generic[D]):
+@dataclass(frozen=True)
+class AttackedSplit:
+    """Samples to attack: ``images (n, H, W, 3)`` of the samples ``rows (n,)``; all else is stored features."""
+
+    trained: TrainedModel
+    encoder: ImageEncoder
+    split: PreparedSplit
+    features: Features
+    images: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class AttackedPhoto:
+    """One photo to attack.
+
+    Attributes:
+        streams: Features of what the model reads of it, each ``(1, D)``.
+        boxed: Whether a box was given.
+        captions: Opens the last split of the model's dataset.
+    """
+
+    trained: TrainedModel
+    streams: dict[str, Tensor]
+    text: str | None
+    boxed: bool
+    captions: Callable[[], tuple[PreparedSplit, Features]]
+
+
+@dataclass(frozen=True)
+class PhotoScores:
+    """A model's scores of one photo, for attacks on it.
+
+    Attributes:
+        read: Features of the attacked streams, each ``(B, D)``, to scores ``(B, S)``.
+        names: Of the ``S`` columns.
+        criterion: What counts as fooled, from the scores ``(1, S)`` of the clean photo.
+    """
+
+    read: Callable[[dict[str, Tensor]], Tensor]
+    names: Sequence[str]
+    criterion: Callable[[Tensor], Criterion]
+
+
+class TaskKind(Named, ABC, Generic[D]):
     """One kind of task with the data ``D`` that its models learn from.
 
     Attributes:
         name: As datasets, models and evaluations state it.
-        readers: Dataset readers that always give this kind.
         text: What reports say about it; its ``headline`` is the metric by which models are judged.
         schedule: Fields of the training configuration where the user left them open.
         joint_width: Default embedding width of the joint model.
@@ -49,10 +96,10 @@ class TaskKind(ABC, Generic[D]):
         has_heads: The joint model's embedding may consist of several heads.
         reads_parts: Models can read features of parts (``regions:`` and ``tokens:``).
         searchable: A model embeds images and texts for an index.
+        labelled: A model predicts labels of photos.
     """
 
-    name: ClassVar[str]
-    readers: ClassVar[tuple[str, ...]] = ()
+    refusal = ConfigError
     text: ClassVar[TaskText]
     schedule: ClassVar[Mapping[str, Any]]
     joint_width: ClassVar[int]
@@ -60,6 +107,7 @@ class TaskKind(ABC, Generic[D]):
     has_heads: ClassVar[bool] = False
     reads_parts: ClassVar[bool] = False
     searchable: ClassVar[bool] = False
+    labelled: ClassVar[bool] = False
 
     @abstractmethod
     def data(
@@ -79,12 +127,25 @@ class TaskKind(ABC, Generic[D]):
     def learner(self, network: nn.Module, train: D, val: D, settings: TaskTraining) -> ModelLearner:
         """A fresh network with its objectives."""
 
-    def calibrate(self, learner: ModelLearner, folder: Path) -> None:
-        """Write what maps the trained model's outputs to decisions, if anything does."""
+    def start_from_towers(
+        self, network: nn.Module, towers: tuple[str, str], temperature: float | None
+    ) -> None:
+        """Let a fresh network embed as the dual encoder of these towers does. Raises `ConfigError` if it cannot."""
+        raise ConfigError(
+            "only the joint model of a captioned dataset can start from zero-shot; use model.start random"
+        )
+
+    def calibrate(self, network: nn.Module, spec: ModelSpec, val: D | None, folder: Path) -> None:
+        """Write what maps the model's outputs to decisions, if anything does; only a zero-shot model may lack ``val``."""
 
     @abstractmethod
     def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
         """The streams that an untrained model reads."""
+
+    def ask(
+        self, network: nn.Module, spec: ModelSpec, encode: Callable[[list[str]], Tensor], bias: float
+    ) -> None:
+        """Give an untrained model what it asks its dual encoder for, if anything; ``encode`` gives ``(T, D)``."""
 
     @abstractmethod
     def tuner(
@@ -95,7 +156,7 @@ class TaskKind(ABC, Generic[D]):
         val: PreparedSplit,
         encoders: EncoderConfig,
         config: FinetuneConfig,
-    ) -> CaptionTuner | EmotionTuner:
+    ) -> Tuner:
         """What adapts encoders to the training split."""
 
     def matched(
@@ -116,17 +177,16 @@ class TaskKind(ABC, Generic[D]):
         """Metrics and analyses; arrays that later stages read are written to ``folder``."""
 
     @abstractmethod
-    def victim(
-        self,
-        trained: TrainedModel,
-        encoder: ImageEncoder,
-        split: PreparedSplit,
-        features: Features,
-        images: np.ndarray,
-        rows: np.ndarray,
-        config: SearchConfig,
-    ) -> tuple[Victim, Criterion]:
-        """The model as an attack on ``images`` of the samples ``rows`` sees it; all else is stored features."""
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
+        """The model as an attack on a split sees it, and what counts as fooled."""
+
+    @abstractmethod
+    def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
+        """The model as an attack on one photo sees it. Raises `ConfigError` if it does not support this attack."""
+
+    @abstractmethod
+    def inspected(self, trained: TrainedModel, data: D, target: str, poisons: int) -> Inspected:
+        """A poisoned training split as detectors see it; ``target`` is the label, or the word, of the poisons."""
 
     @abstractmethod
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:

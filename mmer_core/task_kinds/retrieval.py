@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.criteria import Criterion, RankDrop
+from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
@@ -27,16 +27,26 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
-from mmer_core.models import ModelSpec, RetrievalModel, SeparateRetrievalModel
+from mmer_core.models import (
+    JointRetrievalModel,
+    ModelSpec,
+    RetrievalModel,
+    SeparateRetrievalModel,
+    start_from_towers,
+)
+from mmer_core.poisoning.detectors.detector import Inspected
+from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample
 from mmer_core.task_kinds.analyses import analyse_retrieval
-from mmer_core.task_kinds.kind import TaskKind
+from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
-from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_victim
+from mmer_core.task_kinds.retrieval_attacks import match_criterion
 from mmer_core.task_kinds.retrieval_text import TEXT
-from mmer_core.training.data import RetrievalData
+from mmer_core.training.data import RetrievalData, mean_by_sample
+from mmer_core.training.learner import hold_temperature
 from mmer_core.training.poisoned import keep_pairs, poison_pairs
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 from mmer_core.training.tuning import CaptionTuner
@@ -49,7 +59,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
     """Image-text models, judged by mean recall."""
 
     name = "retrieval"
-    readers = ("flickr8k",)
+    summary = "images and texts that belong together"
     text = TEXT
     schedule: ClassVar = {
         "epochs": 50,
@@ -85,6 +95,15 @@ class RetrievalKind(TaskKind[RetrievalData]):
     ) -> RetrievalLearner:
         assert isinstance(network, RetrievalModel)
         return RetrievalLearner(network, train, val, settings)
+
+    def start_from_towers(
+        self, network: nn.Module, towers: tuple[str, str], temperature: float | None
+    ) -> None:
+        if not isinstance(network, JointRetrievalModel):
+            super().start_from_towers(network, towers, temperature)
+        else:
+            start_from_towers(network, dual_similarity(*towers).scale)
+            hold_temperature(network.logit_scale, temperature)
 
     def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
         return "context", "text"
@@ -125,25 +144,48 @@ class RetrievalKind(TaskKind[RetrievalData]):
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 
-    def victim(
-        self,
-        trained: TrainedModel,
-        encoder: ImageEncoder,
-        split: PreparedSplit,
-        features: Features,
-        images: np.ndarray,
-        rows: np.ndarray,
-        config: SearchConfig,
-    ) -> tuple[Victim, Criterion]:
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         if config.stream != "context":
             raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
-        data = RetrievalData.load(features, split)
+        trained, split = attacked.trained, attacked.split
+        data = RetrievalData.load(attacked.features, split)
         gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
 
         def photos() -> Tensor:
             return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
 
-        return match_victim(trained, encoder, gallery), match_criterion(config, split, rows, photos, gallery)
+        victim = IncrementalVictim(
+            attacked.encoder,
+            lambda seen, _: trained.retrieval_model.embed_image(seen) @ gallery.T,
+            evaluator_of(attacked.encoder),
+        )
+        return victim, match_criterion(config, split, attacked.rows, photos, gallery)
+
+    def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
+        if config.match_criterion != "image-to-text" or config.stream == "body":
+            raise ConfigError(
+                "one photo is attacked for its own text only: match-criterion image-to-text, stream context or photo"
+            )
+        if not photo.text:
+            raise ConfigError("a retrieval model matches texts; give --text, the caption that fits the photo")
+        if photo.boxed:
+            raise ConfigError("a retrieval model reads the whole photo; leave out --box")
+        split, features = photo.captions()
+        trained = photo.trained
+        texts = torch.cat([photo.streams["text"], torch.from_numpy(features.load(split.split, "text"))])
+        gallery = torch.from_numpy(trained.embed_texts(texts)).to(trained.device)
+        return PhotoScores(
+            lambda seen: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T,
+            [photo.text, *split.texts],
+            lambda _: RankDrop([np.zeros(1, int)], config.top),
+        )
+
+    def inspected(self, trained: TrainedModel, data: RetrievalData, target: str, poisons: int) -> Inspected:
+        texts = torch.from_numpy(trained.embed_texts(data.texts))
+        labels = np.zeros(len(data), np.int64)
+        labels[data.text_image.numpy()[[target in words(caption) for caption in data.captions]]] = 1
+        own = mean_by_sample(texts, data.text_image, len(data)).numpy()
+        return Inspected(trained.embed_images(data.images), labels, own, captioned=True, poisons=poisons)
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return config.match_criterion

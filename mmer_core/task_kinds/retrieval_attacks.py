@@ -1,4 +1,4 @@
-"""An image-text model as attacks see it, and what counts as fooled."""
+"""When an image-text model counts as fooled."""
 
 from collections.abc import Callable
 
@@ -14,22 +14,9 @@ from mmer_core.attacks.criteria import (
     RankRise,
     image_bars,
 )
-from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
-from mmer_core.encoders import ImageEncoder
 from mmer_core.errors import ConfigError
-from mmer_core.incremental.encoded import evaluator_of
-from mmer_core.inference import TrainedModel
-
-
-def match_victim(trained: TrainedModel, encoder: ImageEncoder, gallery: Tensor) -> Victim:
-    """A retrieval model whose columns are the texts with these embeddings, ``(T, D)``."""
-
-    def match(attacked: Tensor, _: Tensor) -> Tensor:
-        return trained.retrieval_model.embed_image(attacked) @ gallery.T
-
-    return IncrementalVictim(encoder, match, evaluator_of(encoder))
 
 
 def match_criterion(

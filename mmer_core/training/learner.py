@@ -1,11 +1,9 @@
 """What the loop trains, as far as the loop needs to know."""
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
-
-from mmer_core.models import EmotionModel, RetrievalModel
 
 Losses = dict[str, Tensor]
 
@@ -38,7 +36,12 @@ class ModelLearner(Learner, Protocol):
     """A learner of a whole model, which is stored when it is trained."""
 
     @property
-    def model(self) -> EmotionModel | RetrievalModel: ...
+    def model(self) -> nn.Module: ...
+
+    @property
+    def val(self) -> Any:
+        """The validation split's data, of the kind of task."""
+        ...
 
 
 def hold_temperature(logit_scale: Tensor, temperature: float | None) -> None:

@@ -5,6 +5,7 @@ model is then trained on like those of any other encoder.
 """
 
 from collections import defaultdict
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity
 from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.objectives.infonce import InfoNCE
 from mmer_core.training.data import mean_by_sample
-from mmer_core.training.learner import Losses, temperature_scale
+from mmer_core.training.learner import Learner, Losses, temperature_scale
 from mmer_core.training.towers import Tower
 
 _WIDTH = 256  # of the space in which towers that are no pair are compared
@@ -34,6 +35,14 @@ class _Tuned(nn.Module):
         self.heads = heads
         parameters = [p for encoder in encoders for p in encoder.module.parameters() if p.requires_grad]
         self.towers = nn.ParameterList(parameters)
+
+
+class Tuner(Learner, Protocol):
+    """A learner that adapts encoders."""
+
+    def similarity(self) -> tuple[float, float] | None:
+        """Logarithm of the learned scale, and the bias, by which a dual encoder's towers are compared."""
+        ...
 
 
 class CaptionTuner:
@@ -67,7 +76,6 @@ class CaptionTuner:
         self._texts = [torch.tensor(own[sample]) for sample in sorted(own)]
 
     def similarity(self) -> tuple[float, float] | None:
-        """Logarithm of the learned scale, and the bias, by which a dual encoder's towers are compared."""
         return None if self._bias is None else (self.logit_scale.item(), self._bias)
 
     def __len__(self) -> int:
@@ -114,6 +122,9 @@ class EmotionTuner:
         self._labels = torch.from_numpy(train.labels).to(image.device)
         self._val_labels = val.labels
         self._objective = BinaryCrossEntropy()
+
+    def similarity(self) -> None:
+        """None: the towers are not compared."""
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -25,7 +25,7 @@ from mmer_core.named import Registry, chosen_from
 from mmer_core.objectives import CATEGORY_OBJECTIVES
 from mmer_core.poisoning import POISON_ATTACKS, TRIGGERS
 from mmer_core.store.artifact import stage_key
-from mmer_core.task_kinds import EMOTION
+from mmer_core.task_kinds import kind_of
 
 ATTACK = """
 from pydantic import Field
@@ -129,7 +129,7 @@ def test_a_new_loss_is_one_module(add: Add) -> None:
     fresh = add(mmer_core.objectives, CATEGORY_OBJECTIVES, LOSS, training).TrainingConfig
     configs = [fresh.model_validate({"categories": "scaled", "scaled": {"factor": f}}) for f in (1.0, 3.0)]
     one, three = (
-        CATEGORY_OBJECTIVES.configured("scaled", config.filled(EMOTION.schedule))(
+        CATEGORY_OBJECTIVES.configured("scaled", config.filled(kind_of("emotion").schedule))(
             torch.ones(2, 2), torch.zeros(2, 2)
         )
         for config in configs

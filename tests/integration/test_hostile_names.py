@@ -88,7 +88,7 @@ def hostile(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Hosti
     handler.setFormatter(log.formatter())
     logger = logging.getLogger("mmer")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.artifacts, "_in_run", lambda: True)
+        patch.setattr(tasks.artifacts, "in_run", lambda: True)
         for kind in ("markdown", "table"):
 
             def leave(content: Any, key: str, description: str, kind: str = kind) -> None:

@@ -11,7 +11,7 @@ from mmer_core.encoders.licences import NOT_STATED
 from mmer_core.models import ModelSpec
 from mmer_core.reporting.card import card_fields, limits, to_markdown
 from mmer_core.store import Draft, Manifest
-from mmer_core.task_kinds import EMOTION, RETRIEVAL, kind_of
+from mmer_core.task_kinds import kind_of
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 LICENCES = {"packaged:a": "Apache-2.0", "hf:b|c": "mit"}
@@ -90,11 +90,12 @@ def test_data_and_licences_have_limits_too():
 
 def test_use_is_told_from_the_labels():
     (emotion, _), (plain, _) = (
-        EMOTION.text.uses(one, make.card("emotion")) for one in (spec(), spec(labels=("joy",), dimensions=()))
+        kind_of("emotion").text.uses(one, make.card("emotion"))
+        for one in (spec(), spec(labels=("joy",), dimensions=()))
     )
     assert "26 categories, and ratings of valence, arousal, dominance" in emotion
     assert "1 categories, as" in plain
-    assert "match a text" in RETRIEVAL.text.uses(spec("retrieval"), make.card("retrieval"))[0]
+    assert "match a text" in kind_of("retrieval").text.uses(spec("retrieval"), make.card("retrieval"))[0]
 
 
 @pytest.mark.parametrize("task", ["emotion", "retrieval"])

@@ -21,7 +21,7 @@ from mmer_core.reporting.view import (
     StreamComparison,
     Transfer,
 )
-from mmer_core.task_kinds import EMOTION, RETRIEVAL
+from mmer_core.task_kinds import kind_of
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 
@@ -286,7 +286,7 @@ def emotion_dataset(
             family("joint", emotion_evaluation(42.0), 1.6),
         ]
     return DatasetView(
-        "emotic", EMOTION.text, card("emotion", synthetic), families,
+        "emotic", kind_of("emotion").text, card("emotion", synthetic), families,
         gallery=[attacked(place, families[place % len(families)].family, 1 + 4 * (place % 2)) for place in range(gallery)],
         streams=StreamComparison(
             EMOTIC_CATEGORIES,
@@ -310,7 +310,7 @@ def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bo
         )
         captions = [(f"A girl in weather {place}", 0.515 - place / 10, place == 0) for place in range(5)]
         examples.append(RetrievalExample(one.family, query_image=picture(8), results=captions))
-    return DatasetView("flickr8k", RETRIEVAL.text, card("retrieval", synthetic), families, examples,
+    return DatasetView("flickr8k", kind_of("retrieval").text, card("retrieval", synthetic), families, examples,
                        [attacked(30 + place, one.family, 3) for place, one in enumerate(families)])  # fmt: skip
 
 

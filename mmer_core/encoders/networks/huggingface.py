@@ -1,15 +1,12 @@
 """Towers of Hugging Face models."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmer_core.encoders.architectures import image_features, patch_states, text_features
+from mmer_core.encoders.networks.pooling import Pooling
 
 
-class ImageTower(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
+class ImageTower(Pooling):
     def forward(self, pixels: Tensor) -> Tensor:
         return image_features(self.model, pixels)
 
@@ -18,10 +15,6 @@ class ImageTower(nn.Module):
         return patch_states(self.model, pixels)
 
 
-class TextTower(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
+class TextTower(Pooling):
     def forward(self, **tokens: Tensor) -> Tensor:
         return text_features(self.model, tokens)

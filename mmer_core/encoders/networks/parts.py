@@ -5,6 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmer_core.encoders.networks.pooling import Pooling
+
 
 class Regions(nn.Module):
     """``(B, 3, H, W)`` to ``(B, grid * grid * D)``: an image network's last feature map, averaged by region.
@@ -23,12 +25,12 @@ class Regions(nn.Module):
         return regions.flatten(2).transpose(1, 2).flatten(1)
 
 
-class Tokens(nn.Module):
+class Tokens(Pooling):
     """A transformer's token states to ``(B, count * D)``: longer texts are truncated, padding is zeros."""
 
     def __init__(self, model: nn.Module, count: int) -> None:
-        super().__init__()
-        self.model, self.count = model, count
+        super().__init__(model)
+        self.count = count
 
     def forward(self, **tokens: Tensor) -> Tensor:
         states, there = token_states(self.model, tokens)

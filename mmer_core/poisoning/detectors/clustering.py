@@ -8,13 +8,7 @@ from pydantic import Field
 
 from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.poisoning.detectors.checks import (
-    Flags,
-    Floats,
-    checked_features,
-    checked_labels,
-    checked_scores,
-)
+from mmer_core.poisoning.detectors.checks import Flags, Floats, by_label, checked_features, checked_scores
 from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 COMPONENTS = 10
@@ -45,12 +39,10 @@ def activation_clustering(
         PoisonError: A shape, NaN, a negative label, or no component.
     """
     rows = checked_features(features, 1)
-    label = np.zeros(len(rows), np.int64) if labels is None else checked_labels(labels, len(rows))
     if components < 1:
         raise PoisonError(f"components is {components}; give 1 or more")
     scores = np.zeros(len(rows))
-    for value in np.unique(label):
-        members = np.flatnonzero(label == value)
+    for members in by_label(labels, len(rows)):
         scores[members] = _shares(rows[members].astype(np.float64), components, seed)
     return scores
 

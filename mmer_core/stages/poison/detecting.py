@@ -4,27 +4,24 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning.detectors import flag_at, judge
-from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
-from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.poisoning.record import DetectionSummary
 from mmer_core.poisoning.registry import DETECTORS
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm
 from mmer_core.stages.train import training_data
 from mmer_core.store import ArtifactKey, Workspace
-from mmer_core.training.data import EmotionData, RetrievalData, mean_by_sample
+from mmer_core.task_kinds import kind_of
 
 
 def detectable(detector: str, concept: Concept, family: str) -> bool:
@@ -52,7 +49,7 @@ def detect_poisons(
     features: ArtifactKey,
     poison: ArtifactKey,
     model: ArtifactKey,
-) -> Summary:
+) -> DetectionSummary:
     """A detector's flags: ``flags.npy`` ``(N,)`` and ``scores.npy``.
 
     It knows the target, so it inspects samples of it and others as two classes, but no poison: as many samples
@@ -62,32 +59,11 @@ def detect_poisons(
     data = training_data(context, dataset, Features(context.folder(features)), poison)
     trained = TrainedModel.open(context.folder(model), context.device)
     method = DETECTORS.configured(detector, config)
-    scores = method.scores(_inspected(trained, data, concept, max(config.counts)))
+    kind = kind_of(dataset.card.task)
+    scores = method.scores(kind.inspected(trained, data, concept.name, max(config.counts)))
     flags = flag_at(scores, config.flagged)
     mask = PoisonSet.read(context.folder(poison)).plan.mask(len(dataset.split("train")))
     np.save(workspace.out / FLAGS_FILE, flags, allow_pickle=False)
     np.save(workspace.out / "scores.npy", scores, allow_pickle=False)
     found = asdict(judge(scores, flags, mask))
     return DetectionSummary(**asdict(arm), family=trained.spec.family, detector=detector, **found)
-
-
-def _inspected(
-    trained: TrainedModel, data: EmotionData | RetrievalData, concept: Concept, poisons: int
-) -> Inspected:
-    if isinstance(data, RetrievalData):
-        texts = torch.from_numpy(trained.embed_texts(data.texts))
-        labels = np.zeros(len(data), np.int64)
-        holders = [concept.name in words(caption) for caption in data.captions]
-        labels[data.text_image.numpy()[holders]] = 1
-        own = mean_by_sample(texts, data.text_image, len(data)).numpy()
-        return Inspected(trained.embed_images(data.images), labels, own, captioned=True, poisons=poisons)
-    embeddings = {
-        name: rows.float().cpu().numpy()
-        for name, rows in trained.emotions(data.streams, data.present).output.embeddings.items()
-    }
-    text = embeddings.pop("text", None)
-    # The mean of the image streams lies in the space of the text, where the model has a shared one.
-    shared = len({rows.shape[1] for rows in embeddings.values()}) == 1
-    images = np.mean(list(embeddings.values()), axis=0) if shared else np.hstack(list(embeddings.values()))
-    labels = data.labels[:, concept.column].numpy().astype(np.int64)
-    return Inspected(images, labels, text, captioned=False, poisons=poisons)

@@ -5,13 +5,11 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from mmer_core.datasets.fingerprint import fingerprint
-from mmer_core.datasets.flickr8k import orphans
+from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.label_names import KnownLabels
-from mmer_core.datasets.leakage import GROUP
 from mmer_core.datasets.manifest_rows import BOX, Declaration, Row, read_rows, sidecar
 from mmer_core.datasets.manifest_splits import (
     generated_splits,
@@ -21,16 +19,18 @@ from mmer_core.datasets.manifest_splits import (
     image_of,
 )
 from mmer_core.datasets.raw import (
+    COLUMNS,
+    GROUP,
     NOT_UTF8,
+    PEOPLE,
     RESERVED_COLUMN,
     SIMILAR_LABELS,
     WHERE,
     RawDataset,
+    orphans,
     without_captions,
 )
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
-from mmer_core.datasets.statistics import PEOPLE
-from mmer_core.datasets.tables import COLUMNS
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
@@ -45,6 +45,20 @@ _NO_LABELS = (
 )
 
 Problem = tuple[str, str]
+
+
+class Manifest(Format):
+    """One file that lists the dataset; images are below its folder."""
+
+    name = "manifest"
+    summary = "any dataset that a CSV, JSONL or Parquet file lists"
+    unpacks = False
+
+    def read(self, root: Path) -> RawDataset:
+        return read_manifest(root)
+
+    def identity(self, root: Path) -> str:
+        return manifest_identity(root)
 
 
 def read_manifest(path: Path) -> RawDataset:
@@ -70,7 +84,7 @@ def read_manifest(path: Path) -> RawDataset:
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
     return RawDataset(
         path.stem,
-        reader.task,
+        "emotion" if labelled else "retrieval",
         reader.labels,
         reader.samples,
         reader.quarantined,
@@ -108,8 +122,7 @@ class _Reader:
         *,
         labelled: bool,
     ) -> None:
-        self.places, self.declaration = places, declaration
-        self.task: Literal["emotion", "retrieval"] = "emotion" if labelled else "retrieval"
+        self.places, self.declaration, self.labelled = places, declaration, labelled
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
         self.places_of_ids: dict[str, str] = {}
         # The label set comes from rows without these problems, so they are found first.
@@ -145,9 +158,9 @@ class _Reader:
                 id=identity,
                 split=split,
                 image=self.places.base / image,
-                box=_box(row) if self.task == "emotion" else None,
+                box=_box(row) if self.labelled else None,
                 texts=tuple(Text(text, "manifest") for text in texts),
-                labels=tuple(self._named(row)) if self.task == "emotion" else None,
+                labels=tuple(self._named(row)) if self.labelled else None,
                 vad=self._vad(row) if self.rated else None,
                 metadata=metadata | _group_column(row) | {"Filename": image, WHERE: row.where},
             )
@@ -155,7 +168,7 @@ class _Reader:
 
     def drop_texts_unseen_in_train(self) -> None:
         """Drop texts if no training sample has one: a text stream without training data cannot be learnt."""
-        if self.task == "retrieval" or any(s.texts for s in self.samples if s.split == "train"):
+        if not self.labelled or any(s.texts for s in self.samples if s.split == "train"):
             return
         for place, sample in enumerate(self.samples):
             for _ in sample.texts:
@@ -182,7 +195,7 @@ class _Reader:
         place = self.places.find(image_of(row))
         if place.fault:
             yield place.reason, place.fault
-        if self.task == "retrieval":
+        if not self.labelled:
             if not any(map(is_given, row.texts)):
                 yield "no_caption", "no text"
             return
@@ -200,7 +213,7 @@ class _Reader:
     def _unknown_labels(self, row: Row, split: str) -> Iterator[Problem]:
         declared = bool(self.declaration.labels)
         # Labels of train define the set: they are known in a kept row, and not the problem of a dropped one.
-        if self.task == "retrieval" or row.problem or (split == "train" and not declared):
+        if not self.labelled or row.problem or (split == "train" and not declared):
             return
         named = self._named(row)
         if named and not self.labels:
