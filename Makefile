@@ -52,6 +52,7 @@ audit: $(READY)  ## known vulnerabilities of what is installed; says so where OS
 check: lint type-check layers docs audit test test-long  ## everything CI runs
 
 bench: $(READY)  ## the benchmarks, in about a minute each
+	$(BIN)/python -m benchmarks.startup --quick
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.ingest --quick
 	$(BIN)/python -m benchmarks.attack --quick

@@ -53,6 +53,9 @@ def _command(entry: Job) -> App:
 
 def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
+    from tasks import logs
+
+    logs.start()
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
         return flow(job)
     if log.requested_format():

@@ -33,11 +33,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that runs no flow, or a group of such commands: its name, the import path of what runs, its help."""
+    """A command that runs no flow, or a group of such commands.
+
+    Attributes:
+        run: Import path of what runs.
+        computes: Whether it begins by importing PyTorch, which takes seconds.
+    """
 
     name: str
     run: str
     help: str
+    computes: bool = True
 
 
 JOBS = (
@@ -134,6 +140,7 @@ COMMANDS = (
         "artifacts",
         run="flows.artifacts_cli:app",
         help="List, inspect, fetch, verify and delete artifacts.",
+        computes=False,
     ),
     Command(
         "attack",
@@ -153,12 +160,14 @@ COMMANDS = (
         "data",
         run="flows.data_cli:app",
         help="Check a raw dataset before using it.",
+        computes=False,
     ),
     Command(
         "deploy",
         run="flows.deploy_cli:deploy",
         help="Set up a work pool, deployments, limits and automations on the server at PREFECT_API_URL, or "
         "update them.",
+        computes=False,
     ),
     Command(
         "export",
