@@ -66,7 +66,8 @@ def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
     """
     if config.root is None:
         return _drawn(config, scratch / "raw")
-    return config.format.read(config.format.unpacked(config.root, scratch / "unpacked"))
+    chosen = config.format
+    return chosen.read(chosen.unpacked(config.root, scratch / "unpacked"))
 
 
 def source_identity(config: IngestConfig) -> str:
