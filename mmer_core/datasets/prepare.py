@@ -9,8 +9,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
@@ -23,6 +21,7 @@ from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan
 from mmer_core.datasets.vocabulary import write_vocabulary
 from mmer_core.errors import DatasetError
+from mmer_core.heavy import torch
 from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS

@@ -1,7 +1,7 @@
 """Metrics of multi-label emotions and of valence, arousal and dominance.
 
-Sample weights may be ``(N,)``, or ``(N, R)`` for ``R`` weightings at once: how the bootstrap measures many
-resamples in one pass.
+Sample weights may be ``(N,)``, or ``(N, R)`` for ``R`` weightings at once: how many random halves are measured
+in one pass.
 """
 
 from typing import NamedTuple

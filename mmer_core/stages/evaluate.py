@@ -16,7 +16,7 @@ from mmer_core.task_kinds import kind_of
 METRICS_FILE = "metrics.json"
 
 
-@stage("evaluation", version=4, title="evaluate on {config.split}")
+@stage("evaluation", version=5, title="evaluate on {config.split}")
 def evaluate(
     context: Context,
     workspace: Workspace,

@@ -18,6 +18,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
+from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
@@ -28,7 +29,6 @@ from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
 OUTCOMES_FILE = "outcomes.parquet"
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def attack_shard(
     )
 
 
-@stage("robustness", version=5)
+@stage("robustness", version=6)
 def merge_robustness(
     context: Context,
     workspace: Workspace,
@@ -129,12 +129,16 @@ def merge_robustness(
     model: ArtifactKey,
     shards: Shards,
 ) -> CurvesSummary:
-    """All outcomes in one table with success against K."""
+    """All outcomes in one table, with success and robust accuracy against K."""
     table = pd.concat(
         [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True
     ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
     write_outcomes(table, workspace.out / OUTCOMES_FILE)
-    return CurvesSummary(curves=tuple(success_curves(table, _RESAMPLES, seed=config.seed)))
+    split = Prepared.open(context.folder(prepared)).split(config.split)
+    spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
+    right = kind_of(spec.task).right(table, split, config, spec.labels)
+    clusters = dict(zip(split.ids, split.clusters.tolist(), strict=True))
+    return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right)))
 
 
 ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)

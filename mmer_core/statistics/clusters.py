@@ -23,6 +23,21 @@ def numbered(clusters: npt.ArrayLike | None, n: int) -> Ints:
     return np.unique(own, return_inverse=True)[1].astype(np.int64)
 
 
+def connected(first: npt.ArrayLike, second: npt.ArrayLike) -> Ints:
+    """``(N,)`` cluster of each sample, where samples belong together that agree in either ``(N,)`` name, also by way of
+    others."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    one, other = (
+        np.unique(np.asarray(names, dtype=str), return_inverse=True)[1] for names in (first, second)
+    )
+    other = other + one.max(initial=-1) + 1
+    size = int(other.max(initial=-1)) + 1
+    edges = coo_array((np.ones(len(one)), (one, other)), shape=(size, size))
+    return connected_components(edges, directed=False)[1][one].astype(np.int64)
+
+
 class Worth(NamedTuple):
     """How many independent samples a mean is worth, out of how many clusters."""
 

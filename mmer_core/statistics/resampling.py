@@ -11,7 +11,7 @@ or compared once is then done once, not once a half.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,10 @@ class Resampled:
         middle = self.values - self.bias
         ends = np.clip(middle - half, low, high), np.clip(middle + half, low, high)
         return [Interval(*row) for row in zip(self.values, *ends, strict=True)]
+
+    def known(self, where: npt.ArrayLike) -> "Resampled":
+        """The same, with no error where ``(M,)`` is false: neither interval nor test."""
+        return replace(self, error=np.where(np.asarray(where), self.error, np.nan))
 
     def p_values(self) -> FloatArray:
         """``(M,)`` two-sided, of each metric being 0 in the population: by Student's t; 1 for one that is 0 in every half,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
@@ -191,6 +192,20 @@ class TaskKind(Named, ABC, Generic[D]):
     @abstractmethod
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         """Name of the criterion by which a model with these labels counts as fooled."""
+
+    def right(
+        self, outcomes: pd.DataFrame, split: PreparedSplit, config: SearchConfig, labels: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """``(rows,)`` on which images a model's clean answer is true, so that it can lose it: those that did not meet
+        the criterion as they were, unless the kind knows better.
+
+        Args:
+            outcomes: The table of outcomes.
+            split: That was attacked.
+            config: Of the run.
+            labels: Of the model.
+        """
+        return (outcomes["status"] != "already").to_numpy()
 
     def before_and_after(
         self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]

@@ -19,10 +19,11 @@ from mmer_core.config import (
 )
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
-from mmer_core.evaluation.bootstrap import Interval, bootstrap_blocks
 from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.inference import TrainedModel
+from mmer_core.record import Interval
 from mmer_core.stages import Context
+from mmer_core.statistics.resampling import resampled
 from mmer_core.training.data import EmotionData
 
 Scores = npt.NDArray[np.float32]
@@ -59,7 +60,7 @@ class Study:
             total = sum(sign * one.average_precision(weights) for sign, one in ranked)
             return 100 * total[None] / len(columns)
 
-        return bootstrap_blocks(statistic, len(self.labels), RESAMPLES, CONFIDENCE, seed=0)[0]
+        return resampled(statistic, len(self.labels), RESAMPLES, seed=0).intervals(CONFIDENCE)[0]
 
 
 def luck(labels: Scores, modality: str) -> float:
