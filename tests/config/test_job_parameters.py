@@ -19,7 +19,7 @@ MODELS = [
     # TaskTraining is what is made of a TrainingConfig; nobody gives one.
     if issubclass(model, Config) and model not in (Config, TaskTraining)
 ]
-MODELS += [config for job in TABLE if (config := load(job.config)) not in MODELS]
+MODELS += [load(job.config) for job in TABLE if load(job.config) not in MODELS]
 JOBS = [model for model in MODELS if model.__name__.endswith("Job")]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
