@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmer_core.datasets.archives import unpacked
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.model_captions import with_captions
@@ -68,7 +67,7 @@ def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
     if config.root is None:
         return _drawn(config, scratch / "raw")
     chosen = config.format
-    return chosen.read(unpacked(config.root, scratch / "unpacked") if chosen.unpacks else config.root)
+    return chosen.read(chosen.unpacked(config.root, scratch / "unpacked"))
 
 
 def source_identity(config: IngestConfig) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from mmer_core.datasets.archives import unpacked
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.synthetic_config import SyntheticConfig
@@ -19,12 +20,18 @@ class Format(Named, ABC):
 
     Attributes:
         tasks: The kinds of task that its datasets can be of; any, if empty.
-        unpacks: Whether archives in the dataset's folder are unpacked before it is read.
     """
 
     refusal = DatasetError
     tasks: ClassVar[tuple[str, ...]] = ()
-    unpacks: ClassVar[bool] = True
+
+    def unpacked(self, root: Path, scratch: Path) -> Path:
+        """What `read` gets: by default ``root``, or an empty scratch folder with the contents of its archives.
+
+        Raises:
+            DatasetError: An archive is damaged, unsafe or too large, or the disk is full.
+        """
+        return unpacked(root, scratch)
 
     @abstractmethod
     def read(self, root: Path) -> RawDataset:

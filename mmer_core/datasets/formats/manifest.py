@@ -52,7 +52,9 @@ class Manifest(Format):
 
     name = "manifest"
     summary = "any dataset that a CSV, JSONL or Parquet file lists"
-    unpacks = False
+
+    def unpacked(self, root: Path, scratch: Path) -> Path:
+        return root
 
     def read(self, root: Path) -> RawDataset:
         return read_manifest(root)
@@ -71,19 +73,32 @@ def read_manifest(path: Path) -> RawDataset:
         DatasetError: The manifest as a whole cannot be used.
     """
     rows, declaration = read_rows(path)
-    labelled = any(row.labels is not None for row in rows)
-    if not labelled and not any(row.texts or row.problem for row in rows):
+    if not any(row.labels is not None or row.texts or row.problem for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
+    return read_listed(path.stem, path.parent, rows, declaration, "manifest")
+
+
+def read_listed(
+    name: str, base: Path, rows: list[Row], declaration: Declaration, provenance: str = "dataset"
+) -> RawDataset:
+    """A dataset from rows as a manifest has them, by the same rules; formats that list their samples end here.
+
+    Args:
+        base: Folder below which the images are.
+        rows: At least one, see `mmer_core.datasets.manifest_rows.checked_row`.
+        provenance: Of the texts.
+    """
+    labelled = any(row.labels is not None for row in rows)
     generated = not any("split" in row.fields for row in rows)
-    places = ImagePlaces(path.parent)
+    places = ImagePlaces(base)
     splits = generated_splits(places, rows) if generated else [given_split(row) for row in rows]
-    reader = _Reader(places, rows, splits, declaration, labelled=labelled)
+    reader = _Reader(places, rows, splits, declaration, provenance, labelled=labelled)
     reader.drop_texts_unseen_in_train()
     source = "labels declared" if declaration.labels else "labels from train"
     protocol = ("splits generated" if generated else "splits given") + (f", {source}" if labelled else "")
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
     return RawDataset(
-        path.stem,
+        name,
         "emotion" if labelled else "retrieval",
         reader.labels,
         reader.samples,
@@ -119,10 +134,12 @@ class _Reader:
         rows: list[Row],
         splits: list[str],
         declaration: Declaration,
+        provenance: str,
         *,
         labelled: bool,
     ) -> None:
         self.places, self.declaration, self.labelled = places, declaration, labelled
+        self.provenance = provenance
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
         self.places_of_ids: dict[str, str] = {}
         # The label set comes from rows without these problems, so they are found first.
@@ -159,7 +176,7 @@ class _Reader:
                 split=split,
                 image=self.places.base / image,
                 box=_box(row) if self.labelled else None,
-                texts=tuple(Text(text, "manifest") for text in texts),
+                texts=tuple(Text(text, self.provenance) for text in texts),
                 labels=tuple(self._named(row)) if self.labelled else None,
                 vad=self._vad(row) if self.rated else None,
                 metadata=metadata | _group_column(row) | {"Filename": image, WHERE: row.where},
