@@ -98,9 +98,6 @@ class _TextTower(nn.Module):
 
 
 class _EmotionTower(nn.Module):
-    slope: Tensor
-    intercept: Tensor
-
     def __init__(
         self,
         trained: TrainedModel,
@@ -111,9 +108,7 @@ class _EmotionTower(nn.Module):
     ) -> None:
         super().__init__()
         self.streams, self.image, self.text, self.keys = tuple(streams), image, text, tuple(keys)
-        self.model = trained.model
-        self.register_buffer("slope", torch.tensor(trained.scaling.slope, dtype=torch.float32))
-        self.register_buffer("intercept", torch.tensor(trained.scaling.intercept, dtype=torch.float32))
+        self.model, self.scaling = trained.model, trained.scaling
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         images, tokens = inputs[: len(self.streams)], inputs[len(self.streams) :]
@@ -121,5 +116,5 @@ class _EmotionTower(nn.Module):
         if self.text is not None:
             features["text"] = self.text(**dict(zip(self.keys, tokens, strict=True)))
         output = self.model(features)
-        probabilities = torch.sigmoid(self.slope * output.logits + self.intercept)
+        probabilities = self.scaling.activation(self.scaling.calibrated(output.logits))
         return (probabilities, output.ratings) if output.ratings.shape[1] else (probabilities,)

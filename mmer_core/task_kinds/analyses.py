@@ -61,7 +61,7 @@ def analyse_emotions(
     return found.model_copy(
         update={
             "contribution": stream_contributions(predictions, split.labels, trained.spec.labels, config),
-            "agreement": tuple(stream_agreement(alone, trained.thresholds, trained.spec.labels)),
+            "agreement": tuple(stream_agreement(alone, trained.decisions, trained.spec.labels)),
             "words": tuple(words),
         }
     )
