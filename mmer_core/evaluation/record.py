@@ -157,6 +157,8 @@ class EvaluationRecord(Record):
         metrics: By name.
         baselines: What no skill scores, by the name of the metric: chance, or the best constant.
         per_stream: By stream.
+        confusion: Of a model that predicts exactly one category: how many samples of each (row) were predicted as each
+            (column), in the order of ``per_category``.
     """
 
     version: Literal[2] = 2
@@ -168,6 +170,7 @@ class EvaluationRecord(Record):
     metrics: dict[str, Interval]
     baselines: dict[str, Number]
     per_category: tuple[CategoryFigures, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
     vad: tuple[DimensionFigures, ...] = ()
     per_stream: dict[str, StreamFigures] = Field(default_factory=dict)
     analyses: Analyses = Analyses()

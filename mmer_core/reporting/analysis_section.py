@@ -76,11 +76,11 @@ def _contribution(dataset: DatasetView, id_: str) -> ContributionSection | None:
     families = [family for family in dataset.families if family.analyses.contribution]
     if not families:
         return None
-    leaders = tables.leaders_table(families)
+    leaders = tables.leaders_table(families, dataset.text.category)
     return ContributionSection(
         charts.contribution_bars(families, f"{id_}-contribution"),
         tables.contribution_table(families),
-        tables.leaders_count(families) if leaders.rows else None,
+        tables.leaders_count(families, dataset.text.category) if leaders.rows else None,
         leaders,
         CONTRIBUTION,
     )
@@ -90,7 +90,8 @@ def _agreement(dataset: DatasetView) -> AgreementSection | None:
     table = tables.agreement_table(dataset.families)
     if not table.rows:
         return None
-    return AgreementSection(table, tables.agreement_by_category(dataset.families), AGREEMENT)
+    by_category = tables.agreement_by_category(dataset.families, dataset.text.category)
+    return AgreementSection(table, by_category, AGREEMENT)
 
 
 def _spaces(dataset: DatasetView) -> SpacesSection | None:

@@ -40,6 +40,7 @@ class DatasetSection:
     histories: tuple[Table, ...]
     results: tuple[Table, ...]
     categories: Table | None
+    confusion: Markup | None
     streams: Markup | None
     spaces: tuple[SpaceSection, ...]
     variance: Markup | None
@@ -79,6 +80,7 @@ def to_html(view: ReportView) -> str:
         "report.html",
         filters,
         view=view,
+        skills=" and ".join(dict.fromkeys(dataset.text.skill[0] for dataset in view.datasets)),
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=[_section(dataset, f"d{place}") for place, dataset in enumerate(view.datasets, 1)],
@@ -96,6 +98,7 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
     spaces = _spaces(dataset, id_)
     trained = [family for family in families if family.history]
     attacked = [family for family in families if family.curves]
+    confused = [family for family in families if family.evaluation.confusion]
     queried = [family for family in families if family.by_queries]
     return DatasetSection(
         id=id_,
@@ -106,8 +109,13 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         ),
         training=charts.training_curves(trained, f"{id_}-training") if trained else None,
         histories=tuple(tables.history_table(family) for family in trained),
-        results=_filled(tables.vad_table(families), tables.stream_table(families)),
-        categories=next(iter(_filled(tables.category_table(families))), None),
+        results=_filled(
+            tables.vad_table(families),
+            tables.stream_table(families),
+            *(tables.confusion_table(family) for family in families),
+        ),
+        categories=next(iter(_filled(tables.category_table(families, dataset.text.category))), None),
+        confusion=charts.confusion_matrices(confused, f"{id_}-confusion") if confused else None,
         streams=_streams(dataset, id_),
         spaces=spaces,
         variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
@@ -115,13 +123,14 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         attacks=attack_tables.attack_table(attacked) if attacked else None,
         transfers=attack_tables.transfer_table(dataset.transfers) if dataset.transfers else None,
         fragile=_filled(
-            attack_tables.fragile_emotions_table(families), attack_tables.fragile_regions_table(families)
+            attack_tables.fragile_categories_table(families, dataset.text.category),
+            attack_tables.fragile_regions_table(families),
         ),
         by_pixels=charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         by_queries=charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
         query_figures=attack_tables.query_table(queried) if queried else None,
         gallery=tuple((item, pictures.marked(item)) for item in dataset.gallery),
-        fooled=dataset.fooled or FOOLED[dataset.text.criterion],
+        fooled=dataset.fooled or FOOLED[dataset.text.criterion].format(word=dataset.text.category),
         published=tables.published_table(dataset),
     )
 

@@ -20,7 +20,7 @@ def test_every_attack_and_criterion_has_its_name():
     assert set(labels.FOOLED) == {*get_args(EmotionCriterion), *get_args(MatchCriterion)}
     assert {kind.text.criterion for kind in KINDS.values()} < set(labels.FOOLED)
     assert {kind.text.headline for kind in KINDS.values()} < set(labels.METRICS)
-    parameters = AttackConfig(category="Peace").model_dump()
+    parameters = {"word": "emotion", **AttackConfig(category="Peace").model_dump()}
     said = [sentence.format(**parameters) for sentence in labels.FOOLED.values()]
     assert len(set(said)) == len(said)
     assert "valence moves by 1 points or more" in said
