@@ -25,6 +25,7 @@ from mmer_core.datasets.aligned import align
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
+from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord, StreamFigures, UnmatchedLabels
@@ -55,7 +56,7 @@ class EmotionKind(TaskKind[EmotionData]):
 
     name = "emotion"
     summary = "emotions of people, of which several may come together, and ratings"
-    readers = ("emotic",)
+    readers: ClassVar[tuple[str, ...]] = ("emotic",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,
@@ -140,6 +141,27 @@ class EmotionKind(TaskKind[EmotionData]):
             only_dataset=tuple(sorted(set(split.card.labels) - set(spec.labels))),
         )
 
+    def figures(
+        self,
+        trained: TrainedModel,
+        split: PreparedSplit,
+        probabilities: FloatArray,
+        ratings: npt.NDArray[np.float32],
+        config: EvaluationConfig,
+    ) -> EvaluationRecord:
+        """Metrics of ``probabilities (N, C)`` and ``ratings (N, V)``."""
+        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
+        return evaluate_emotion(
+            probabilities,
+            ratings[:, : len(dimensions)],
+            split.labels,
+            split.vad,
+            trained.thresholds,
+            trained.spec.labels,
+            config,
+            dimensions,
+        )
+
     def evaluate(
         self,
         trained: TrainedModel,
@@ -150,29 +172,13 @@ class EmotionKind(TaskKind[EmotionData]):
     ) -> EvaluationRecord:
         data = EmotionData.load(features, split)
         predicted = trained.emotions(data.streams, data.present)
-        names = trained.spec.labels
-        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
-
-        def measure(probabilities: np.ndarray, ratings: np.ndarray) -> EvaluationRecord:
-            return evaluate_emotion(
-                probabilities,
-                ratings[:, : len(dimensions)],
-                split.labels,
-                split.vad,
-                trained.thresholds,
-                names,
-                config,
-                dimensions,
-            )
-
-        result = measure(predicted.probabilities, predicted.ratings)
+        result = self.figures(trained, split, predicted.probabilities, predicted.ratings, config)
         per_stream = {}
         for stream, logits in predicted.output.stream_logits.items():
-            # Platt scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
-            alone = measure(
-                trained.scaling.probabilities(logits.cpu().numpy()),
-                predicted.output.stream_ratings[stream].cpu().numpy(),
-            )
+            # The scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
+            ratings = predicted.output.stream_ratings[stream].cpu().numpy()
+            probabilities = trained.scaling.probabilities(logits.cpu().numpy())
+            alone = self.figures(trained, split, probabilities, ratings, config)
             per_stream[stream] = StreamFigures(
                 map=alone.metrics["map"],
                 vad_mae=alone.metrics.get("vad_mae"),
