@@ -38,9 +38,9 @@ class Tower:
 def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None) -> Iterator[Tower]:
     """The towers of a trained model.
 
-    A retrieval model has two, ``image`` and ``text``, whose unit embeddings are compared by inner product. An
-    emotion model has ``emotion``, from all its streams to calibrated probabilities and ratings, and, if it reads
-    text, also ``emotion_image``, which works without it.
+    A retrieval model has two, ``image`` and ``text``, whose unit embeddings are compared by inner product. A
+    model of labels has one of its task's name, say ``emotion``, from all its streams to calibrated probabilities and
+    ratings, and, if it reads text, also ``emotion_image``, which works without it.
     """
     keys = tuple(text.tokens(["a"])) if text is not None else ()
     pixels = ImageFeatures(image)
@@ -52,11 +52,12 @@ def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None)
         yield Tower("text", _TextTower(text.module, keys, model), (), keys, ("text_embedding",))
         return
     streams = tuple(trained.spec.sides)
-    outputs = ("probabilities", "ratings") if trained.spec.dimensions else ("probabilities",)
+    task, outputs = trained.spec.task, ("probabilities", *(("ratings",) if trained.spec.dimensions else ()))
     reader = _EmotionTower(trained, streams, pixels, text.module if text is not None else None, keys)
-    yield Tower("emotion", reader, streams, keys, outputs)
+    yield Tower(task, reader, streams, keys, outputs)
     if text is not None:
-        yield Tower("emotion_image", _EmotionTower(trained, streams, pixels, None, ()), streams, (), outputs)
+        alone = _EmotionTower(trained, streams, pixels, None, ())
+        yield Tower(f"{task}_image", alone, streams, (), outputs)
 
 
 class ImageFeatures(nn.Module):
