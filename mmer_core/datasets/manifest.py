@@ -69,7 +69,7 @@ def read_manifest(path: Path) -> RawDataset:
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
     return RawDataset(
         path.stem,
-        "emotion" if labelled else "retrieval",
+        ("emotion" if declaration.multi_label else "classification") if labelled else "retrieval",
         reader.labels,
         reader.samples,
         reader.quarantined,

@@ -131,8 +131,10 @@ def test_the_default_width_follows_family_and_task():
         for t, kind in KINDS.items()
     }
     assert widths == {
+        ("separate", "classification"): 256,
         ("separate", "emotion"): 256,
         ("separate", "retrieval"): 256,
+        ("joint", "classification"): 128,
         ("joint", "emotion"): 128,
         ("joint", "retrieval"): 512,
     }

@@ -66,5 +66,7 @@ def test_a_further_kind_of_task_brings_its_own_words():
 
 
 def test_an_unknown_kind_of_task_is_an_error_that_names_it():
-    with pytest.raises(ConfigError, match="no kind of task 'scenes'; give one of emotion, retrieval"):
+    with pytest.raises(
+        ConfigError, match="no kind of task 'scenes'; give one of classification, emotion, retrieval"
+    ):
         kind_of("scenes")
