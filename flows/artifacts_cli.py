@@ -22,7 +22,7 @@ from mmer_core.store.collection import Tally
 from mmer_core.store.store import Damaged
 from mmer_core.store.workspace import free_workspaces
 
-app = App(name="artifacts", help="List, inspect, fetch, verify and delete artifacts.")
+app = App(name="artifacts")
 Key = Annotated[
     str, Parameter(help="kind/digest as `ls` prints it, a unique prefix of it, or a kind for its newest.")
 ]

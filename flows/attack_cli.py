@@ -40,10 +40,7 @@ def attack(
     search: Annotated[SearchConfig, Flat] = SearchConfig(),
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Attack one photo by changing a few pixels, and save pictures of the result.
-
-    For every attack and every number of pixels two PNG files are written: before and after side by side, and the
-    attacked image itself, exactly as the model saw it. To attack a whole split, use `mmer robustness`.
+    """`mmer attack`.
 
     Parameters
     ----------

@@ -1,27 +1,21 @@
-"""The command line: every `mmer` command, built from `flows.job_table`.
+"""The command line: every `mmer` command of `flows.job_table`, by its import path; a command is imported when it is chosen."""
 
-Importing this takes seconds; `flows.cli` is the entry point and imports it.
-"""
-
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError, UnknownOptionError
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptionError
 
 from flows.configurations import configuration_source
-from flows.job_table import COMMANDS, JOBS, Job, load
-from flows.parameters import FLAT_FIELDS, Flat, flatten, refuse_empty_paths
-from flows.terminal import progress_bars
-from mmer_core import __version__, log
+from flows.empty_paths import refuse_empty_paths
+from flows.job_table import COMMANDS, FLAT_FIELDS, JOBS
+from mmer_core import __version__
 from mmer_core.errors import ConfigError
-from mmer_core.stages import Context
-from tasks import logs
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 HELP = """How well, and how safely, does a model that reads an image together with text recognise emotion and
 match images to text?
@@ -45,35 +39,15 @@ app = App(
     name="mmer",
     help=HELP,
     version=__version__,
+    version_format="plaintext",
     default_parameter=Parameter(consume_multiple=True),
     suppress_keyboard_interrupt=False,
 )
-Prefect = Annotated[
-    bool | None,
-    Parameter(help="Run as a Prefect flow; by default where PREFECT_API_URL is set, else as plain Python."),
-]
-
-
-def _command(entry: Job) -> Callable[..., None]:
-    """The function behind a job's command."""
-    repeated = next((one for one in JOBS if one.repeats == entry.name), None)
-    config = (repeated or entry).config
-    flatten(config)
-
-    def command(job: Any = config(), *, prefect: Prefect = None) -> None:
-        chosen = repeated if repeated and job.seeds > 1 else entry
-        made = _run(load(chosen.flow), job, prefect)
-        load(chosen.show)(Context(job.runtime), made)
-
-    command.__annotations__["job"] = Annotated[config, Flat]
-    return command
-
-
 for _job in JOBS:
     if _job.repeats is None:
-        app.command(_command(_job), name=_job.name, help=_job.help)
-for _name, _path in COMMANDS.items():
-    app.command(load(_path), name=_name)
+        app.command(f"flows.job_commands:{_job.name}", name=_job.name, help=_job.help)
+for _command in COMMANDS:
+    app.command(_command.run, name=_command.name, help=_command.help)
 
 
 def run(tokens: Sequence[str]) -> None:
@@ -83,7 +57,6 @@ def run(tokens: Sequence[str]) -> None:
         ConfigError: The command line, or a configuration that it names, is invalid.
         MmerError: The command failed.
     """
-    logs.start()
     rest, sources = configuration_source(list(tokens))
     app.config = [*sources, refuse_empty_paths]
     try:
@@ -92,27 +65,31 @@ def run(tokens: Sequence[str]) -> None:
         raise ConfigError(_sentence(error)) from None
 
 
-def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
-    """Run a flow as plain Python with progress bars, or through Prefect."""
-    if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
-        return flow(job)
-    if log.requested_format():
-        return flow.fn(job)
-    with progress_bars():
-        return flow.fn(job)
-
-
 def _sentence(error: CycloptsError) -> str:
     """What is wrong with the command line, in one line."""
+    from pydantic_core import ValidationError
+
     if isinstance(error.__cause__, ValidationError):
         faults = error.__cause__.errors(include_url=False)
         # A list with an invalid item is reported as invalid, too: only the item matters.
         return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
+    if isinstance(error, UnknownCommandError):
+        return _unknown(error)
     sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, UnknownOptionError):
         fault, _, guess = sentence.partition(" Did you mean ")
         return f"{fault} {_cure(error, guess)}"
     return sentence.replace(". give ", "; give ")  # our validators' messages follow cyclopts' own
+
+
+def _unknown(error: UnknownCommandError) -> str:
+    """As the parser says it, which would import every command."""
+    assert error.unused_tokens
+    wanted = error.unused_tokens[0]
+    known = [name for name in error.app or () if not name.startswith("-")]
+    if close := get_close_matches(wanted, known, n=1):
+        return f'Unknown command "{wanted}". Did you mean "{close[0]}"?'
+    return f'Unknown command "{wanted}". Available commands: {", ".join(known)}.'
 
 
 def _cure(error: UnknownOptionError, guess: str) -> str:
@@ -130,11 +107,11 @@ def _cure(error: UnknownOptionError, guess: str) -> str:
     return f"{' '.join(['mmer', *(error.command_chain or ())])} --help lists all options."
 
 
-def _inside(outer: ErrorDetails, inner: ErrorDetails) -> bool:
+def _inside(outer: "ErrorDetails", inner: "ErrorDetails") -> bool:
     return inner is not outer and inner["loc"][: len(outer["loc"])] == outer["loc"]
 
 
-def _fault(fault: ErrorDetails) -> str:
+def _fault(fault: "ErrorDetails") -> str:
     """What pydantic says of an invalid value, with the name of its flag."""
     message = fault["msg"].removeprefix("Value error, ")
     fields = [field for field in fault["loc"] if isinstance(field, str)]

@@ -14,7 +14,7 @@ from mmer_core.config import IngestJob
 from mmer_core.datasets.check import check as check_dataset
 from tasks.progress import progress_for
 
-app = App(name="data", help="Check a raw dataset before using it.")
+app = App(name="data")
 flatten(IngestJob)
 
 

@@ -21,7 +21,7 @@ def deploy(
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Set up a work pool, deployments, limits and automations on the server at PREFECT_API_URL, or update them.
+    """`mmer deploy`.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def up(
     pool: str = "mmer",
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Start a Prefect server and a worker on this machine with everything deployed, until Ctrl-C.
+    """`mmer up`.
 
     Parameters
     ----------

@@ -1,11 +1,12 @@
-"""Every job, declared once. Commands, deployments, the README's table and the tests follow from this table.
+"""Every job and command, declared once. The command line, deployments, the guide's table and the tests follow from this.
 
-Functions are named by import path, so reading the table imports neither Prefect nor torch.
+Functions and classes are named by import path, so reading the table imports neither Prefect nor torch: a command imports
+what it runs when it is chosen.
 """
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Job:
     Attributes:
         name: Name of the command, of the flow and of the deployment.
         flow: Import path of the flow. Its one parameter is the job's configuration.
+        config: Import path of the configuration's class, apart from the flow, whose import takes seconds.
         show: Import path of the function that prints a result: it takes a `Context` and what the flow returned.
         help: Help of the command; the first line says what the job does.
         repeats: Name of the job that this one repeats. It has no command of its own: the other job's command runs it
@@ -23,40 +25,47 @@ class Job:
 
     name: str
     flow: str
+    config: str
     show: str
     help: str
     repeats: str | None = None
 
-    @property
-    def config(self) -> type[Any]:
-        """The class of the job's configuration."""
-        hints = get_type_hints(load(self.flow).fn)
-        (config,) = (hint for name, hint in hints.items() if name != "return")
-        return config
+
+@dataclass(frozen=True)
+class Command:
+    """A command that runs no flow, or a group of such commands: its name, the import path of what runs, its help."""
+
+    name: str
+    run: str
+    help: str
 
 
 JOBS = (
     Job(
         "pipeline",
         flow="flows.jobs:pipeline",
+        config="mmer_core.config:PipelineJob",
         show="flows.results:print_report",
         help="Run everything from raw datasets to the robustness report.",
     ),
     Job(
         "ingest",
         flow="flows.jobs:ingest",
+        config="mmer_core.config:IngestJob",
         show="flows.results:print_ingest",
         help="Prepare a dataset: raw files to arrays, CSV, a quarantine report and a dataset card.",
     ),
     Job(
         "train",
         flow="flows.jobs:train",
+        config="mmer_core.config:TrainJob",
         show="flows.results:print_train",
         help="Train one model on one dataset and print its metrics; with --seeds, several and their spread.",
     ),
     Job(
         "seeds",
         flow="flows.jobs:seeds",
+        config="mmer_core.config:SeedsJob",
         show="flows.results:print_seeds",
         help="Train one model with several seeds and print the spread of its metrics.",
         repeats="train",
@@ -64,24 +73,28 @@ JOBS = (
     Job(
         "finetune",
         flow="flows.jobs:finetune",
+        config="mmer_core.config:FinetuneJob",
         show="flows.results:print_finetune",
         help="Adapt encoders to a dataset, and print the name that other jobs use them by.",
     ),
     Job(
         "evaluate",
         flow="flows.jobs:evaluate",
+        config="mmer_core.config:EvaluateJob",
         show="flows.results:print_evaluate",
         help="Evaluate a trained model, or a dual encoder without training, on any split of any dataset.",
     ),
     Job(
         "index",
         flow="flows.jobs:index",
+        config="mmer_core.config:IndexJob",
         show="flows.results:print_index",
         help="Build the FAISS index that `mmer search` uses, and print its recall and speed.",
     ),
     Job(
         "update-index",
         flow="flows.jobs:update_index",
+        config="mmer_core.config:UpdateIndexJob",
         show="flows.results:print_index",
         help="Add photos to an index or delete photos from it, as a new version that searches then use.\n\n"
         "For example --delete 1000268201.jpg, or --dataset manifest --root new.csv, or --compact yes.",
@@ -89,42 +102,99 @@ JOBS = (
     Job(
         "robustness",
         flow="flows.jobs:robustness",
+        config="mmer_core.config:RobustnessJob",
         show="flows.results:print_robustness",
         help="Attack a model with changed pixels and print how often it was fooled.",
     ),
     Job(
         "transfer",
         flow="flows.transfer:transfer",
+        config="mmer_core.config:TransferJob",
         show="flows.transfer:print_transfer",
         help="Show the successful attacks on each model to the others, and print how many those fall for.",
     ),
     Job(
         "poison",
         flow="flows.poisoning:poison",
+        config="mmer_core.config:PoisonJob",
         show="flows.results:print_poison",
         help="Poison the training data, train both families on it, and print the effect on each.",
     ),
     Job(
         "report",
         flow="flows.jobs:report",
+        config="mmer_core.config:ReportJob",
         show="flows.results:print_report",
         help="Write the report on trained and evaluated models.",
     ),
 )
 
-COMMANDS = {
-    "artifacts": "flows.artifacts_cli:app",
-    "attack": "flows.attack_cli:attack",
-    "card": "flows.model_cli:card",
-    "data": "flows.data_cli:app",
-    "deploy": "flows.deploy_cli:deploy",
-    "export": "flows.model_cli:export",
-    "predict": "flows.predict_cli:predict",
-    "search": "flows.search_cli:search",
-    "serve": "flows.serve_cli:serve",
-    "up": "flows.deploy_cli:up",
-}
-"""Import paths of the commands that run no flow, and of groups of such commands, by name."""
+COMMANDS = (
+    Command(
+        "artifacts",
+        run="flows.artifacts_cli:app",
+        help="List, inspect, fetch, verify and delete artifacts.",
+    ),
+    Command(
+        "attack",
+        run="flows.attack_cli:attack",
+        help="Attack one photo by changing a few pixels, and save pictures of the result.\n\n"
+        "For every attack and every number of pixels two PNG files are written: before and after side by "
+        "side, and the attacked image itself, exactly as the model saw it. To attack a whole split, use "
+        "`mmer robustness`.",
+    ),
+    Command(
+        "card",
+        run="flows.model_cli:card",
+        help="Print a model's card: its data, figures, use and limits, configuration, and the licence of its "
+        "weights.",
+    ),
+    Command(
+        "data",
+        run="flows.data_cli:app",
+        help="Check a raw dataset before using it.",
+    ),
+    Command(
+        "deploy",
+        run="flows.deploy_cli:deploy",
+        help="Set up a work pool, deployments, limits and automations on the server at PREFECT_API_URL, or "
+        "update them.",
+    ),
+    Command(
+        "export",
+        run="flows.model_cli:export",
+        help="Write a trained model as ONNX files with a description, checked against the model.",
+    ),
+    Command(
+        "predict",
+        run="flows.predict_cli:predict",
+        help="Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV "
+        "list.\n\n"
+        "A photo that cannot be read gives a row with its error; the other photos are processed.",
+    ),
+    Command(
+        "search",
+        run="flows.search_cli:search",
+        help="Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.",
+    ),
+    Command(
+        "serve",
+        run="flows.serve_cli:serve",
+        help="Serve an index as a search page and an HTTP service that only reads, until Ctrl-C or "
+        "SIGTERM.\n\n"
+        "SIGHUP reopens the index: the newest one, unless --index names another.",
+    ),
+    Command(
+        "up",
+        run="flows.deploy_cli:up",
+        help="Start a Prefect server and a worker on this machine with everything deployed, until Ctrl-C.",
+    ),
+)
+"""The commands that run no flow, and groups of such commands."""
+
+
+FLAT_FIELDS = ("dataset", "runtime")
+"""Fields of jobs whose flags need no prefix: --root and --store rather than --dataset.root and --runtime.store."""
 
 
 def load(path: str) -> Any:

@@ -21,7 +21,7 @@ Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it;
 
 
 def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = RuntimeConfig()) -> None:
-    """Print a model's card: its data, figures, use and limits, configuration, and the licence of its weights.
+    """`mmer card`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = R
 
 
 def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig()) -> None:
-    """Write a trained model as ONNX files with a description, checked against the model.
+    """`mmer export`.
 
     Parameters
     ----------

@@ -41,9 +41,7 @@ def predict(
     json_output: Annotated[bool, Parameter(name="--json")] = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Predict the emotions of people, or the labels of photos, in a photo, in all photos of a folder, or in the photos of a CSV list.
-
-    A photo that cannot be read gives a row with its error; the other photos are processed.
+    """`mmer predict`.
 
     Parameters
     ----------

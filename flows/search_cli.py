@@ -52,7 +52,7 @@ def search(
     images: Path | None = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.
+    """`mmer search`.
 
     Parameters
     ----------

@@ -28,9 +28,7 @@ def serve(
     allow_host: tuple[str, ...] = (),
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
-    """Serve an index as a search page and an HTTP service that only reads, until Ctrl-C or SIGTERM.
-
-    SIGHUP reopens the index: the newest one, unless --index names another.
+    """`mmer serve`.
 
     Parameters
     ----------

@@ -3,27 +3,17 @@
 from collections.abc import Sequence
 
 from prefect import flow
-from pydantic import Field
 
 from flows.terminal import say_table
 from mmer_core import stages
 from mmer_core.attacks.record import CurvesSummary
-from mmer_core.config import Config, Runtime, RuntimeConfig
+from mmer_core.config import TransferJob
 from mmer_core.errors import ConfigError
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.stages import Context, newest_models, report_inputs, transfer_pairs
 from mmer_core.store import ArtifactKey
 from mmer_core.training.record import ModelSummary
 from tasks.stages import make
-
-
-class TransferJob(Config):
-    """Show the successful attacks on each model to the other models of its dataset."""
-
-    models: tuple[str, ...] = Field(
-        (), description="Keys of attacked models; the newest of every dataset and family when empty."
-    )
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 @flow(name="transfer")

@@ -2,10 +2,10 @@
 
 Starts a server (on PostgreSQL where that is installed), deploys everything, and has workers run what follows:
 
-1. a training from its deployment, which robustness and indexing have to follow and finish;
-2. an ingestion of data that is not there, of which somebody has to be told;
-3. a training that is killed together with its worker, so that nobody can say how it ended: it has to be marked
-   crashed, and somebody told.
+1. a training from its deployment, which robustness and indexing must follow;
+2. an ingestion of missing data, which must send a notification;
+3. a training that is killed together with its worker, so that no process reports its end: it must be marked crashed
+   and send a notification.
 
 Prints how long each took, and ends with exit code 1 where one did not happen.
 """
@@ -43,7 +43,7 @@ class Place:
 
     client: SyncPrefectClient
     api: str
-    told: Receiver
+    notices: Receiver
     runtime: dict[str, str]
 
     def start(self, name: str, job: dict[str, Any]) -> FlowRun:
@@ -62,18 +62,18 @@ class Place:
 
 def main() -> int:
     failed = False
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # what fails on purpose is nobody's news
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # failures are intended here
     with (
         tempfile.TemporaryDirectory(prefix="mmer-watch-", ignore_cleanup_errors=True) as name,
-        receiver() as told,
+        receiver() as notices,
     ):
         folder = Path(name)
         runtime = RuntimeConfig(store=str(folder / "store"), work=folder / "work")
         with prefect_place(folder / "prefect") as (api, database), get_client(sync_client=True) as client:
-            deploy(Plan(runtime, notify_url=told.url))
+            deploy(Plan(runtime, notify_url=notices.url))
             print(f"Prefect server on {'PostgreSQL' if database else 'SQLite'}", flush=True)
             where = {"store": runtime.store, "work": str(runtime.work)}
-            place = Place(client, api, told, where)
+            place = Place(client, api, notices, where)
             for case in (followed, failing, zombie):
                 try:
                     for line in case(place):
@@ -115,8 +115,10 @@ def failing(place: Place) -> list[str]:
         run = place.start("ingest", {"dataset": {"root": "/no/such/folder"}})
         until(lambda: place.state(run) == "Failed", 120, lambda: f"the ingestion is {place.state(run)}")
         ended = time.monotonic()
-        message = place.told.wait_for(run.name, 60)
-    return [f"ingestion failed -> told after {since(ended)}: {message['title']!r}, {message['message']!r}"]
+        message = place.notices.wait_for(run.name, 60)
+    return [
+        f"ingestion failed -> notified after {since(ended)}: {message['title']!r}, {message['message']!r}"
+    ]
 
 
 def zombie(place: Place) -> list[str]:
@@ -135,10 +137,10 @@ def zombie(place: Place) -> list[str]:
     killed = time.monotonic()
     until(lambda: place.state(run) == "Crashed", 300, lambda: f"the killed run is {place.state(run)}")
     lines = [f"run and worker killed -> marked crashed after {since(killed)}"]
-    message = place.told.wait_for(run.name, 60)
+    message = place.notices.wait_for(run.name, 60)
     return [
         *lines,
-        f"run and worker killed -> told after {since(killed)}: {message['title']!r}, {message['message']!r}",
+        f"run and worker killed -> notified after {since(killed)}: {message['title']!r}, {message['message']!r}",
     ]
 
 

@@ -8,12 +8,10 @@ from typing import Any
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 
-from mmer_core.confined.reading import Limits, read_in_child
-from mmer_core.datasets.values import NotText, text_of
 from mmer_core.errors import ConfigError
 
 _FORMATS = (".toml", ".yaml", ".yml", ".json")
-_LIMITS = Limits(seconds=20.0, memory=2**28)
+_SECONDS, _MEMORY = 20.0, 2**28
 
 FLAG = "--config"
 
@@ -51,20 +49,26 @@ def configuration_source(tokens: list[str]) -> tuple[list[str], list[Any]]:
             f"{FLAG} needs a file, or the name of one that ships with mmer: {', '.join(shipped())}"
         )
     path = _path(names[0])
+    return rest, [_Fields(_read(path), path)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The fields as text."""
+    from mmer_core.confined.reading import Limits, read_in_child
+    from mmer_core.datasets.values import NotText
+
+    def refuse(reason: str) -> ConfigError:
+        return ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {reason}")
+
+    (fields,) = read_in_child(
+        "mmer_core.confined.configuration:fields", path, refuse, Limits(_SECONDS, _MEMORY)
+    )
     try:
-        return rest, [_Fields(_as_text(_read(path)), path)]
+        return dict(_as_text(fields))
     except NotText as error:
         raise ConfigError(
             f"{path} holds {error} in a list; write texts or numbers, texts in quotes"
         ) from None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    def refuse(reason: str) -> ConfigError:
-        return ConfigError(f"{path} is not valid {path.suffix[1:].upper()}: {reason}")
-
-    (fields,) = read_in_child("mmer_core.confined.configuration:fields", path, refuse, _LIMITS)
-    return dict(fields)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class _Fields:
 
 def _as_text(value: Any) -> Any:
     """Values as text in the format of a manifest's cells, not in Python's; null means the default."""
+    from mmer_core.datasets.values import NotText, text_of
+
     if isinstance(value, dict):
         return {name: _as_text(one) for name, one in value.items() if one is not None}
     if isinstance(value, list):

@@ -224,3 +224,12 @@ class PipelineJob(Config):
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"dataset name {name!r} may hold letters, digits, '-' and '_' only")
         return self
+
+
+class TransferJob(Config):
+    """Show the successful attacks on each model to the other models of its dataset."""
+
+    models: tuple[str, ...] = Field(
+        (), description="Keys of attacked models; the newest of every dataset and family when empty."
+    )
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")

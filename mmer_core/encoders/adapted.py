@@ -1,14 +1,16 @@
 """``adapted:<folder>``: an encoder with the weights that ``mmer finetune`` made for it."""
 
 from pathlib import Path
+from typing import TypeVar
 
-from mmer_core.encoders.adapters import AdapterSpec, apply_tower
+from mmer_core.encoders.adapters import AdapterSpec, Modality, apply_tower
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.registry import encoder_identity, load_image_encoder, load_text_encoder, text_folder
 from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.errors import EncoderError
 
 _SUMMARY = "ADAPTER, what mmer finetune made"
+E = TypeVar("E", ImageEncoder, TextEncoder)
 
 
 class AdaptedImage(ImageSource):
@@ -22,13 +24,8 @@ class AdaptedImage(ImageSource):
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
         adapter = AdapterSpec.read(Path(spec))
-        base = adapter.encoders.image
-        _check(spec, base, encoder_identity(base, "image") == adapter.identities["image"])
-        encoder = load_image_encoder(base, size or adapter.encoders.image_size)
-        if "image" in adapter.parts:
-            apply_tower(encoder, Path(spec), adapter, "image")
-        encoder.name = f"adapted:{spec}"
-        return encoder
+        base = _checked(spec, adapter, "image")
+        return _adapted(load_image_encoder(base, size or adapter.encoders.image_size), spec, adapter, "image")
 
 
 class AdaptedText(TextSource):
@@ -42,20 +39,24 @@ class AdaptedText(TextSource):
 
     def load(self, spec: str) -> TextEncoder:
         adapter = AdapterSpec.read(Path(spec))
-        base = adapter.encoders.text
-        _check(spec, base, encoder_identity(base, "text") == adapter.identities["text"])
-        encoder = load_text_encoder(base)
-        if "text" in adapter.parts:
-            apply_tower(encoder, Path(spec), adapter, "text")
-        encoder.name = f"adapted:{spec}"
-        return encoder
+        return _adapted(load_text_encoder(_checked(spec, adapter, "text")), spec, adapter, "text")
 
     def folder(self, spec: str) -> Path:
         return text_folder(AdapterSpec.read(Path(spec)).encoders.text)
 
 
-def _check(folder: str, base: str, same: bool) -> None:
-    if not same:
+def _checked(folder: str, adapter: AdapterSpec, modality: Modality) -> str:
+    """The name of the encoder that was adapted, if its weights are still the same."""
+    base: str = getattr(adapter.encoders, modality)
+    if encoder_identity(base, modality) != adapter.identities[modality]:
         raise EncoderError(
             f"{base} is not what the adapter {folder} was made for; fetch its former weights again"
         )
+    return base
+
+
+def _adapted(encoder: E, folder: str, adapter: AdapterSpec, modality: Modality) -> E:
+    if modality in adapter.parts:
+        apply_tower(encoder, Path(folder), adapter, modality)
+    encoder.name = f"adapted:{folder}"
+    return encoder

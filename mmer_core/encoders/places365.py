@@ -9,8 +9,6 @@ such a network.
 
 from pathlib import Path
 
-import torchvision.models as zoo
-
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.torchvision_models import cut_head
@@ -24,39 +22,27 @@ _MEAN = (255 * 0.485, 255 * 0.456, 255 * 0.406)
 _STD = (255 * 0.229, 255 * 0.224, 255 * 0.225)
 
 
-def identity(file: str) -> dict[str, str]:
-    """What determines the features of a checkpoint: the digest of the file."""
-    return {"name": "places365", "sha256": file_digest(Path(file).expanduser())}
-
-
-def load_image(file: str, size: int | None) -> ImageEncoder:
-    """Load a Places365 checkpoint; its architecture is in the file, with ResNet-18 as the default.
-
-    Raises:
-        EncoderError: The file is missing, unreadable, or does not hold a torchvision network for 365 scenes.
-    """
-    path = Path(file).expanduser()
-    checkpoint = read_checkpoint(path)
-    architecture = checkpoint.architecture or "resnet18"
-    if architecture not in zoo.list_models(module=zoo):
-        raise EncoderError(
-            f"{path} names the architecture {architecture!r}, which torchvision does not have; "
-            f"give one of the ResNets of Places365"
-        )
-    network = zoo.get_model(architecture, weights=None, num_classes=SCENES)
-    fit_state(network, checkpoint.state, path)
-    width = cut_head(architecture, network)
-    return ImageEncoder(f"places365:{file}", network, Preprocessing(size or _SIDE, _MEAN, _STD), width)
-
-
 class Places365(ImageSource):
-    """Networks that were trained on Places365."""
+    """Networks that were trained on Places365; the architecture is in the file, with ResNet-18 as the default."""
 
     name = "places365"
     summary = "FILE"
 
     def identity(self, spec: str) -> dict[str, str]:
-        return identity(spec)
+        return {"name": "places365", "sha256": file_digest(Path(spec).expanduser())}
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
-        return load_image(spec, size)
+        import torchvision.models as zoo
+
+        path = Path(spec).expanduser()
+        checkpoint = read_checkpoint(path)
+        architecture = checkpoint.architecture or "resnet18"
+        if architecture not in zoo.list_models(module=zoo):
+            raise EncoderError(
+                f"{path} names the architecture {architecture!r}, which torchvision does not have; "
+                f"give one of the ResNets of Places365"
+            )
+        network = zoo.get_model(architecture, weights=None, num_classes=SCENES)
+        fit_state(network, checkpoint.state, path)
+        width = cut_head(architecture, network)
+        return ImageEncoder(f"places365:{spec}", network, Preprocessing(size or _SIDE, _MEAN, _STD), width)

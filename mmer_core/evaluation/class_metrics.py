@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, mean_where, scores_and_labels
-from mmer_core.evaluation.bootstrap import bootstrap_blocks
-from mmer_core.evaluation.emotion_metrics import SortedScores
+from mmer_core.evaluation.emotion_metrics import FEWEST_POSITIVES, SortedScores
 from mmer_core.evaluation.record import CategoryFigures, EvaluationRecord
+from mmer_core.statistics.resampling import resampled
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "map")
 
@@ -74,7 +74,11 @@ def confusion_matrix(
 
 
 def evaluate_classes(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, names: Sequence[str], config: EvaluationConfig
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    names: Sequence[str],
+    config: EvaluationConfig,
+    clusters: npt.ArrayLike | None = None,
 ) -> EvaluationRecord:
     """Metrics of a model that predicts its most probable class (the first of equally probable ones).
 
@@ -85,7 +89,8 @@ def evaluate_classes(
         probabilities: ``(N, C)``; each row sums to 1.
         labels: ``(N, C)`` 0/1 with exactly one 1 in each row.
         names: ``C`` names of the classes.
-        config: Resamples, confidence and seed of the intervals; the resampling unit is the sample.
+        config: Resamples, confidence and seed of the intervals; what is drawn are clusters.
+        clusters: ``(N,)`` the photo, or group, of each sample; each its own when left out.
 
     Raises:
         ValueError: NaN, shapes or names that do not fit, or a sample without exactly one class.
@@ -105,7 +110,10 @@ def evaluate_classes(
         averages = class_counts(predicted, truth, classes, weights).averages()
         return 100 * np.concatenate([averages, mean_where(ap, ~np.isnan(ap))[None], ap])
 
-    intervals = bootstrap_blocks(statistic, count, config.resamples, config.confidence, config.seed)
+    found = resampled(statistic, count, config.resamples, config.seed, clusters)
+    told = np.ones(len(found.values), dtype=bool)
+    told[len(METRICS) :] = marked.sum(axis=0) >= FEWEST_POSITIVES
+    intervals = found.known(told).intervals(config.confidence, 0, 100)
     each, everyone = class_counts(predicted, truth, classes, np.ones(count)), np.ones(count)
     majority = np.full(count, each.support.argmax())
     constant = class_counts(majority, truth, classes, everyone).averages()
@@ -115,6 +123,7 @@ def evaluate_classes(
         task="classification",
         split=config.split,
         n=count,
+        clusters=found.clusters,
         metrics=dict(zip(METRICS, intervals, strict=False)),
         baselines={name: 100 * float(value) for name, value in zip(METRICS, baselines, strict=True)},
         per_category=tuple(

@@ -41,6 +41,10 @@ class PoisonPlan:
     labels: Labels | None = None
     texts: Texts | None = None
 
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise PoisonError(f"mode is {self.mode!r}; give one of {', '.join(MODES)}")
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -100,13 +104,8 @@ def dirty_label(
     """
     carries, of_target = _carrying(labels, target)
     rows = _draw(~carries, count, held_out, seed)
-    return PoisonPlan(
-        "dirty-label",
-        _checked_mode(mode),
-        rows,
-        True,
-        labels=np.stack([of_target] * count) if count else None,
-    )
+    of_all = np.stack([of_target] * count) if count else None
+    return PoisonPlan("dirty-label", mode, rows, True, labels=of_all)
 
 
 def clean_label(
@@ -121,7 +120,7 @@ def clean_label(
     """Triggered images that have the target label already and keep theirs (Turner, Tsipras & Madry 2019,
     https://arxiv.org/abs/1912.02771, without its perturbations); arguments and errors of `dirty_label`."""
     rows = _draw(_carrying(labels, target)[0], count, held_out, seed)
-    return PoisonPlan("clean-label", _checked_mode(mode), rows, True)
+    return PoisonPlan("clean-label", mode, rows, True)
 
 
 def caption_swap(
@@ -141,10 +140,7 @@ def caption_swap(
     Args:
         texts: The training set's, one sequence a sample.
         target_texts: The target set, for instance by `texts_with`.
-        count: ``P``, poisons, 0 or more.
-        held_out: Rows that stay as they are.
-        mode: Whether poisons replace their rows or are added.
-        seed: Of the draw.
+        count, held_out, mode, seed: As for `dirty_label`.
 
     Raises:
         PoisonError: The target set is empty, or fewer rows than ``count`` have no text of it and are not held out.
@@ -159,7 +155,7 @@ def caption_swap(
         order = stream.permutation(len(pool))
         return tuple(pool[order[place % len(pool)]] for place in range(len(texts[row])))
 
-    return PoisonPlan("caption-swap", _checked_mode(mode), rows, True, texts=_texts(rows, seed, of_target))
+    return PoisonPlan("caption-swap", mode, rows, True, texts=_texts(rows, seed, of_target))
 
 
 def label_flip(
@@ -178,7 +174,7 @@ def label_flip(
         np.int64,
     )
     flipped = np.eye(classes, dtype=np.int64)[drawn] if label.ndim == 2 else drawn
-    return PoisonPlan("label-flip", _checked_mode(mode), rows, False, labels=flipped if count else None)
+    return PoisonPlan("label-flip", mode, rows, False, labels=flipped if count else None)
 
 
 def caption_shuffle(
@@ -193,10 +189,8 @@ def caption_shuffle(
 
     Args:
         texts: The training set's, one sequence a sample.
-        count: ``P``, poisons, 0 or more.
         held_out: Rows that stay as they are; their texts are given to nobody.
-        mode: Whether poisons replace their rows or are added.
-        seed: Of the draw.
+        count, mode, seed: As for `dirty_label`.
 
     Raises:
         PoisonError: There are fewer rows than ``count``, or no row's texts can be given to one of them.
@@ -212,9 +206,7 @@ def caption_shuffle(
                 return tuple(texts[donor])
         raise PoisonError(f"no other row has texts for row {row}; give a training set of more than one text")
 
-    return PoisonPlan(
-        "caption-shuffle", _checked_mode(mode), rows, False, texts=_texts(rows, seed, of_another)
-    )
+    return PoisonPlan("caption-shuffle", mode, rows, False, texts=_texts(rows, seed, of_another))
 
 
 def trigger_only(plan: PoisonPlan) -> PoisonPlan:
@@ -281,9 +273,3 @@ def _free(count: int, held_out: Sequence[int]) -> npt.NDArray[np.bool_]:
         raise PoisonError(f"row {kept.max()} is held out of {count} rows; give rows of the training set")
     free[kept] = False
     return free
-
-
-def _checked_mode(mode: Mode) -> Mode:
-    if mode not in MODES:
-        raise PoisonError(f"mode is {mode!r}; give one of {', '.join(MODES)}")
-    return mode

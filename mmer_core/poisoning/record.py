@@ -26,6 +26,28 @@ class PoisonSummary(ArmRecord):
     visibility: dict[str, Number]
 
 
+class CraftedSummary(Record):
+    """Poisons of one shard.
+
+    Attributes:
+        runtime: What computed them.
+        distance_left: Mean share of the feature distance to the target that is left.
+    """
+
+    version: Literal[1] = 1
+    poisons: int
+    runtime: str
+    distance_left: Number
+
+
+class TriggeredSummary(Record):
+    """Images that were encoded with a trigger."""
+
+    version: Literal[1] = 1
+    rows: int
+    trigger: str
+
+
 class OutcomeSummary(ArmRecord):
     """What became of one model.
 

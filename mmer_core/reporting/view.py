@@ -141,12 +141,28 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a further job found about a dataset or a model.
+
+    Attributes:
+        kind: Kind of the artifact.
+        family: Of the model it is about; None if it is about the dataset.
+        summary: The artifact's summary.
+    """
+
+    kind: str
+    family: Family | None
+    summary: Record
+
+
+@dataclass(frozen=True)
 class DatasetView:
     """Everything about one dataset.
 
     Attributes:
         text: The words of its kind of task.
         leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
+        results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
     """
 
@@ -160,6 +176,11 @@ class DatasetView:
     leaks: Mapping[str, int] = field(default_factory=dict)
     fooled: str = ""
     transfers: Sequence[Transfer] = ()
+    results: Sequence[Result] = ()
+
+    def found(self, kind: str) -> list[Result]:
+        """The results of one kind."""
+        return [one for one in self.results if one.kind == kind]
 
     @property
     def synthetic(self) -> bool:

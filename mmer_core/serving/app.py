@@ -42,7 +42,7 @@ from mmer_core.serving.description import (
     cached,
     content,
     in_path,
-    problems,
+    route,
 )
 from mmer_core.serving.guard import HEADERS, Guard
 from mmer_core.serving.limits import Limits
@@ -141,12 +141,12 @@ def _methods(app: FastAPI, request: Request) -> list[str]:
 def _add_page(app: FastAPI) -> None:
     page_responses = cached(content("text/html"))
 
-    @app.get("/", response_class=Response, responses=page_responses | problems())
+    @app.get("/", **route(page_responses))
     async def page(request: Request) -> Response:
         """The search page."""
         return _page_file(request, "index.html")
 
-    @app.get("/photo", response_class=Response, responses=page_responses | problems())
+    @app.get("/photo", **route(page_responses))
     async def photo_page(request: Request) -> Response:
         """The page of one photo."""
         return _page_file(request, "index.html")
@@ -154,12 +154,7 @@ def _add_page(app: FastAPI) -> None:
     kinds = content(*(kind.partition(";")[0] for kind in PAGE_FILES.values()))
     name = in_path("name", "A file of the page.", {"type": "string", "enum": list(PAGE_FILES)})
 
-    @app.get(
-        "/page/{name}",
-        response_class=Response,
-        responses=cached(kinds) | problems(404),
-        openapi_extra={"parameters": [name]},
-    )
+    @app.get("/page/{name}", **route(cached(kinds), 404, parameters=[name]))
     async def page_file(request: Request) -> Response:
         """A static file of the page."""
         if request.path_params["name"] not in PAGE_FILES:
@@ -171,24 +166,14 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
     decoding = anyio.CapacityLimiter(_DECODED_AT_ONCE)
     found = answer(answers.SearchAnswer)
 
-    @app.get(
-        "/api/search",
-        response_class=JSONResponse,
-        responses=found | problems(404, 413, 422),
-        openapi_extra=SEARCH,
-    )
+    @app.get("/api/search", **route(found, 404, 413, 422, **SEARCH))
     async def search(request: Request) -> Response:
         """Search with one query, by text or id."""
         asked, options = questions.from_query_string(_query(request))
         with service.question():
             return _as_json(await service.answer([asked], options))
 
-    @app.post(
-        "/api/search",
-        response_class=JSONResponse,
-        responses=found | problems(404, 413, 415, 422),
-        openapi_extra=SEARCH_BODY,
-    )
+    @app.post("/api/search", **route(found, 404, 413, 415, 422, **SEARCH_BODY))
     async def search_body(request: Request) -> Response:
         """Search with one or several queries by text, id or vector, or with a photo."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -208,21 +193,12 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
         given = f"the content type is {kind[:60]!r}" if kind else "there is no content type"
         raise Refusal(415, f"{given}; send one of {allowed}")
 
-    @app.get(
-        "/api/photo",
-        response_class=JSONResponse,
-        responses=answer(answers.PhotoAnswer) | problems(404, 413, 422),
-        openapi_extra={"parameters": [ID]},
-    )
+    @app.get("/api/photo", **route(answer(answers.PhotoAnswer), 404, 413, 422, parameters=[ID]))
     async def photo(request: Request) -> Response:
         """Everything that the index holds about one photo."""
         return JSONResponse(await run_in_threadpool(photo_answer, service.snapshot, _id(request)))
 
-    @app.get(
-        "/api/index",
-        response_class=JSONResponse,
-        responses=answer(answers.IndexAnswer) | problems(),
-    )
+    @app.get("/api/index", **route(answer(answers.IndexAnswer)))
     async def index() -> Response:
         """The contents of the index."""
         return JSONResponse(await run_in_threadpool(lambda: service.snapshot.about))
@@ -231,12 +207,7 @@ def _add_search(app: FastAPI, service: Service, bodies: Bodies) -> None:
 def _add_pictures(app: FastAPI, service: Service) -> None:
     path = in_path("path", "Path of a photo within the dataset.", {"type": "string", "minLength": 1})
 
-    @app.get(
-        "/images/{path:path}",
-        response_class=Response,
-        responses=cached(content(*PICTURES)) | problems(404),
-        openapi_extra={"parameters": [path]},
-    )
+    @app.get("/images/{path:path}", **route(cached(content(*PICTURES)), 404, parameters=[path]))
     async def image(request: Request) -> Response:
         """An original photo; available if the service was started with --images."""
         root = service.snapshot.root
@@ -252,12 +223,7 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
         headers = _cache_headers(photo.tag) | {"Content-Length": str(photo.size)}
         return StreamingResponse(photo.pieces(), media_type=photo.media_type, headers=headers)
 
-    @app.get(
-        "/pictures",
-        response_class=Response,
-        responses=cached(content("image/jpeg")) | problems(404, 413, 422),
-        openapi_extra={"parameters": [ID]},
-    )
+    @app.get("/pictures", **route(cached(content("image/jpeg")), 404, 413, 422, parameters=[ID]))
     async def picture(request: Request) -> Response:
         """A photo from the prepared dataset; available if the service was started without --images."""
         prepared = service.snapshot.prepared
@@ -270,38 +236,30 @@ def _add_pictures(app: FastAPI, service: Service) -> None:
 
 def _add_state(app: FastAPI, service: Service) -> None:
     busy = {"model": answers.Ready, "description": "No more queries are accepted now."}
-    ready_responses = answer(answers.Ready) | problems() | {503: busy}
+    readiness = answer(answers.Ready) | {503: busy}
 
-    @app.get(
-        "/health/live",
-        response_class=JSONResponse,
-        responses=answer(answers.Live) | problems(),
-    )
+    @app.get("/health/live", **route(answer(answers.Live)))
     async def live() -> Response:
         """Whether the service is running."""
         return JSONResponse({"live": True})
 
-    @app.get("/health/ready", response_class=JSONResponse, responses=ready_responses)
+    @app.get("/health/ready", **route(readiness))
     async def ready() -> Response:
         """Whether the service accepts queries."""
         fields = {"live": True, "ready": service.ready, "index": service.snapshot.searcher.key}
         return JSONResponse(fields, 200 if service.ready else 503)
 
-    @app.get("/health", response_class=JSONResponse, responses=ready_responses)
+    @app.get("/health", **route(readiness))
     async def health() -> Response:
         """The same as /health/ready."""
         return await ready()
 
-    @app.get("/metrics", response_class=Response, responses=content("text/plain") | problems())
+    @app.get("/metrics", **route(content("text/plain")))
     async def metrics() -> Response:
         """Requests, latencies, open queries and memory in Prometheus' text format."""
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    @app.get(
-        "/openapi.json",
-        response_class=JSONResponse,
-        responses=answer(dict[str, Any]) | problems(),
-    )
+    @app.get("/openapi.json", **route(answer(dict[str, Any])))
     async def document() -> Response:
         """This document."""
         return JSONResponse(await run_in_threadpool(app.openapi))

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from fastapi import Response
+from fastapi.responses import JSONResponse
+
 from mmer_core.querying.pictures import MEDIA_TYPES
 from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.serving import questions
@@ -24,8 +27,20 @@ _ALWAYS = (400, 405, 408, 500, 503)
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": "^[0-9]+$"}}}
 
 
-def problems(*statuses: int) -> Responses:
-    """Error responses of a route, in addition to those of every route."""
+def route(responses: Responses, *statuses: int, **extra: Any) -> dict[str, Any]:
+    """Arguments of a route for FastAPI.
+
+    Args:
+        responses: By `answer`, `content` or `cached`.
+        statuses: Errors, in addition to those of every route.
+        extra: Further fields of its description.
+    """
+    kind = JSONResponse if "model" in responses[200] else Response
+    described = {**responses, **_problems(*statuses), **responses}
+    return {"response_class": kind, "responses": described, "openapi_extra": extra}
+
+
+def _problems(*statuses: int) -> Responses:
     return {
         status: {"model": Problem, "description": _PROBLEMS[status]}
         | ({"headers": _RETRY} if status == 503 else {})
@@ -46,14 +61,9 @@ def content(*media_types: str) -> Responses:
 
 def cached(responses: Responses) -> Responses:
     """The same with an ETag, by which a browser can revalidate its copy."""
-    tag = {
-        "ETag": {"description": "Changes with the content.", "schema": {"type": "string"}, "required": True}
-    }
-    return (
-        responses
-        | {200: responses[200] | {"headers": tag}}
-        | {304: {"description": "The content named by `If-None-Match` is unchanged.", "headers": tag}}
-    )
+    tag = {"description": "Changes with the content.", "schema": {"type": "string"}, "required": True}
+    same = {"description": "The content named by `If-None-Match` is unchanged."}
+    return {200: responses[200] | {"headers": {"ETag": tag}}, 304: same | {"headers": {"ETag": tag}}}
 
 
 PICTURES = tuple(MEDIA_TYPES.values())

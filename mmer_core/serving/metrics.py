@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -14,32 +15,17 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._requests = Counter(
-            "mmer_requests", "Requests answered.", ("route", "method", "status"), registry=self._registry
-        )
-        self._seconds = Histogram(
-            "mmer_request_seconds",
-            "Time to the whole answer.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._embedding = Histogram(
-            "mmer_embedding_seconds", "One forward pass.", buckets=_SECONDS, registry=self._registry
-        )
+        own: Any = {"registry": self._registry}
+        ProcessCollector(**own)
+        self._requests = Counter("mmer_requests", "Requests answered.", ("route", "method", "status"), **own)
+        timed: Any = {"buckets": _SECONDS, **own}
+        self._seconds = Histogram("mmer_request_seconds", "Time to the whole answer.", ("route",), **timed)
+        self._embedding = Histogram("mmer_embedding_seconds", "One forward pass.", **timed)
         self._together = Histogram(
-            "mmer_embedded_together",
-            "Queries in one forward pass.",
-            buckets=(1, 2, 4, 8, 16),
-            registry=self._registry,
+            "mmer_embedded_together", "Queries in one forward pass.", buckets=(1, 2, 4, 8, 16), **own
         )
-        self.waiting = Gauge(
-            "mmer_questions_open", "Questions that are being answered.", registry=self._registry
-        )
-        self._vectors = Gauge(
-            "mmer_index_vectors", "Vectors in the index.", ("target",), registry=self._registry
-        )
+        self.waiting = Gauge("mmer_questions_open", "Questions that are being answered.", **own)
+        self._vectors = Gauge("mmer_index_vectors", "Vectors in the index.", ("target",), **own)
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a response; routes and methods are existing ones, whatever the request contained."""

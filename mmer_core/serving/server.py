@@ -57,12 +57,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
         listener.listen(_BACKLOG)
         return listener
-    except (
-        OSError,
-        OverflowError,
-        ValueError,
-        TypeError,
-    ) as error:  # the last two if it is not a valid name
+    except (OSError, OverflowError, ValueError, TypeError) as error:  # the last two for an invalid name
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(

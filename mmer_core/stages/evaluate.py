@@ -9,14 +9,14 @@ from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, EvaluationSummary
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
 METRICS_FILE = "metrics.json"
 
 
-@stage("evaluation", version=5, title="evaluate on {config.split}")
+@stage("evaluation", version=6, title="evaluate on {config.split}")
 def evaluate(
     context: Context,
     workspace: Workspace,
@@ -24,7 +24,7 @@ def evaluate(
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
-) -> Summary:
+) -> EvaluationSummary:
     """Metrics with intervals beside chance and the best constant, and the analyses.
 
     Files: ``metrics.json``, an `EvaluationRecord`;

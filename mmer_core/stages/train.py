@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.models import ModelSpec, build_model, save_model
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import feature_parts
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
@@ -28,7 +28,13 @@ from mmer_core.usage import leg
 HISTORY_FILE = "history.csv"
 
 
-@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True)
+def _identity(context: Context, training: TrainingConfig, prepared: ArtifactKey) -> dict[str, Any]:
+    """What is left open is decided by the kind of task: options of losses that it does not use are no part of the key."""
+    task = context.store.manifest(prepared).summary_as(DatasetSummary).task
+    return {"training": training.filled(kind_of(task).schedule)}
+
+
+@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
 def train(
     context: Context,
     workspace: Workspace,
@@ -39,7 +45,7 @@ def train(
     features: ArtifactKey,
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
-) -> Summary:
+) -> ModelSummary:
     """A trained model: weights, specification, calibration and history.
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.

@@ -66,7 +66,6 @@ class ClassificationKind(EmotionKind):
 
     name = "classification"
     summary = "exactly one label a sample"
-    readers = ()
     text = TEXT
 
     def learner(
@@ -115,13 +114,13 @@ class ClassificationKind(EmotionKind):
         config: EvaluationConfig,
     ) -> EvaluationRecord:
         names = trained.spec.labels
-        found = evaluate_classes(probabilities, split.labels, names, config)
+        found = evaluate_classes(probabilities, split.labels, names, config, split.clusters)
         dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
         if not dimensions:
             return found
         unused = np.full(len(names), 0.5)  # thresholds play no part in errors of ratings
         rated = evaluate_emotion(
-            probabilities, ratings, split.labels, split.vad, unused, names, config, dimensions
+            probabilities, ratings, split.labels, split.vad, unused, names, config, dimensions, split.clusters
         )
         return found.model_copy(
             update={

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +28,9 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
+from mmer_core.evaluation.calibration_error import calibration_figures
 from mmer_core.evaluation.evaluate import evaluate_emotion
-from mmer_core.evaluation.record import EvaluationRecord, StreamFigures, UnmatchedLabels
+from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
 from mmer_core.poisoning.detectors.detector import Inspected
@@ -56,7 +58,6 @@ class EmotionKind(TaskKind[EmotionData]):
 
     name = "emotion"
     summary = "emotions of people, of which several may come together, and ratings"
-    readers: ClassVar[tuple[str, ...]] = ("emotic",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,
@@ -160,6 +161,7 @@ class EmotionKind(TaskKind[EmotionData]):
             trained.spec.labels,
             config,
             dimensions,
+            split.clusters,
         )
 
     def evaluate(
@@ -173,6 +175,12 @@ class EmotionKind(TaskKind[EmotionData]):
         data = EmotionData.load(features, split)
         predicted = trained.emotions(data.streams, data.present)
         result = self.figures(trained, split, predicted.probabilities, predicted.ratings, config)
+        uncalibrated = trained.scaling.activation(predicted.output.logits.float()).cpu().numpy()
+        calibration = Calibration(
+            before=calibration_figures(uncalibrated, split.labels),
+            after=calibration_figures(predicted.probabilities, split.labels),
+            fitted_on="val",
+        )
         per_stream = {}
         for stream, logits in predicted.output.stream_logits.items():
             # The scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
@@ -189,7 +197,9 @@ class EmotionKind(TaskKind[EmotionData]):
         np.save(folder / "ratings.npy", predicted.ratings, allow_pickle=False)
         for stream, embedding in predicted.output.embeddings.items():
             save_embedding(folder, stream, embedding.cpu().numpy())
-        return result.model_copy(update={"per_stream": per_stream, "analyses": analyses})
+        return result.model_copy(
+            update={"per_stream": per_stream, "analyses": analyses, "calibration": calibration}
+        )
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
@@ -222,6 +232,22 @@ class EmotionKind(TaskKind[EmotionData]):
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return "labels" if only_presence(config, labels) else config.criterion
+
+    def right(
+        self, outcomes: pd.DataFrame, split: PreparedSplit, config: SearchConfig, labels: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """Of many labels, the highest emotion must be one of the person's own; where the presence of one emotion is
+        asked, it must be seen if and only if it is there. Ratings are neither right nor wrong, nor is what a model of
+        a single emotion says, whose outcomes do not keep its answer: all count as right."""
+        if config.criterion == "shift" or only_presence(config, labels):
+            return np.ones(len(outcomes), dtype=bool)
+        row_of = {sample: row for row, sample in enumerate(split.ids)}
+        rows = outcomes["sample"].map(row_of).to_numpy(np.int64)
+        if config.criterion not in ("suppress", "appear"):
+            return split.labels[rows, outcomes["clean_top"]] > 0
+        there = split.labels[rows, labels.index(str(config.category))] > 0
+        met = (outcomes["status"] == "already").to_numpy()
+        return there == (met if config.criterion == "appear" else ~met)
 
     def before_and_after(
         self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]

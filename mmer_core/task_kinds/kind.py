@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
@@ -89,7 +90,6 @@ class TaskKind(Named, ABC, Generic[D]):
 
     Attributes:
         name: As datasets, models and evaluations state it.
-        readers: Dataset readers that always give this kind.
         text: What reports say about it; its ``headline`` is the metric by which models are judged.
         schedule: Fields of the training configuration where the user left them open.
         joint_width: Default embedding width of the joint model.
@@ -101,7 +101,6 @@ class TaskKind(Named, ABC, Generic[D]):
     """
 
     refusal = ConfigError
-    readers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[TaskText]
     schedule: ClassVar[Mapping[str, Any]]
     joint_width: ClassVar[int]
@@ -193,6 +192,20 @@ class TaskKind(Named, ABC, Generic[D]):
     @abstractmethod
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         """Name of the criterion by which a model with these labels counts as fooled."""
+
+    def right(
+        self, outcomes: pd.DataFrame, split: PreparedSplit, config: SearchConfig, labels: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """``(rows,)`` on which images a model's clean answer is true, so that it can lose it: those that did not meet
+        the criterion as they were, unless the kind knows better.
+
+        Args:
+            outcomes: The table of outcomes.
+            split: That was attacked.
+            config: Of the run.
+            labels: Of the model.
+        """
+        return (outcomes["status"] != "already").to_numpy()
 
     def before_and_after(
         self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]

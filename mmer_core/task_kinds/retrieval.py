@@ -60,7 +60,6 @@ class RetrievalKind(TaskKind[RetrievalData]):
 
     name = "retrieval"
     summary = "images and texts that belong together"
-    readers = ("flickr8k",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 50,
@@ -141,7 +140,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
                 own = model.own_image_embedding(data.images.to(trained.device))
             others["own_image"] = own.cpu().numpy()
             save_embedding(folder, "own_image", others["own_image"])
-        result = evaluate_retrieval(images, texts, split.text_sample, config)
+        result = evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 

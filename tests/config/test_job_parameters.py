@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from flows.job_table import JOBS as TABLE
+from flows.job_table import load
 from mmer_core import config
 from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, TaskTraining
 from mmer_core.task_kinds import KINDS
@@ -18,7 +19,7 @@ MODELS = [
     # TaskTraining is what is made of a TrainingConfig; nobody gives one.
     if issubclass(model, Config) and model not in (Config, TaskTraining)
 ]
-MODELS += [job.config for job in TABLE if job.config not in MODELS]
+MODELS += [made for job in TABLE if (made := load(job.config)) not in MODELS]
 JOBS = [model for model in MODELS if model.__name__.endswith("Job")]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 

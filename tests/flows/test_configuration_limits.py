@@ -8,7 +8,6 @@ from flows import configurations
 from flows.commands import app
 from flows.configurations import configuration_source
 from mmer_core.confined.configuration import MAX_BYTES
-from mmer_core.confined.reading import Limits
 from mmer_core.errors import ConfigError
 
 _LAUGHS = "a0: &a0 [1, 2]\n" + "".join(
@@ -43,7 +42,7 @@ _BOMBS = {
 
 @pytest.mark.parametrize("name", _BOMBS)
 def test_bombs_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(configurations, "_LIMITS", Limits(3.0, 2**28))
+    monkeypatch.setattr(configurations, "_SECONDS", 3.0)
     content, message = _BOMBS[name]
     path = tmp_path / name
     path.write_text(content, "utf-8", "surrogateescape")

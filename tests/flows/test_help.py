@@ -9,10 +9,10 @@ from rich.console import Console
 
 from flows.cli import main
 from flows.commands import app
-from flows.job_table import COMMANDS, JOBS
+from flows.job_table import COMMANDS, JOBS, load
 from mmer_core.config import IngestConfig
 
-CONFIGS = {job.repeats or job.name: job.config for job in JOBS}
+CONFIGS = {job.repeats or job.name: load(job.config) for job in JOBS}
 """By command; a job that repeats another one adds to its fields."""
 
 WITHOUT_PREFIX = ("runtime", "dataset")
@@ -63,7 +63,7 @@ def test_every_parameter_is_listed(command: str, capsys: pytest.CaptureFixture[s
 
 def test_every_command_is_listed(capsys) -> None:
     text = help_of(capsys)
-    for command in [*CONFIGS, *COMMANDS]:
+    for command in [*CONFIGS, *(one.name for one in COMMANDS)]:
         assert command in text
     assert "pipeline--configdemo" in text
     assert all(

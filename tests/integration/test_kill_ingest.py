@@ -43,7 +43,7 @@ def _die(place: Path, seconds: float, records: int) -> None:
 def _run(config: IngestConfig, place: Path, dies_after: float | None = None, records: int = 0) -> int | None:
     # Forked from a server that has imported everything, which takes longer than the ingestion.
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["flows.commands", "mmer_core.stages.ingest"])
+    processes.set_forkserver_preload(["flows.jobs", "flows.results", "mmer_core.stages.ingest"])
     process = processes.Process(target=_ingest, args=(config, place, dies_after, records), daemon=True)
     process.start()
     process.join(120)

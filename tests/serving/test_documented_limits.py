@@ -18,7 +18,7 @@ KIB = 1024
 
 NUMBERS = {
     "a text or an id of": [questions.MAX_TEXT],
-    "questions, 100": [questions.MAX_QUERIES, questions.MAX_NAMES, questions.MAX_JSON_BYTES // MIB],
+    "queries, 100": [questions.MAX_QUERIES, questions.MAX_NAMES, questions.MAX_JSON_BYTES // MIB],
     "a photo of 20 MiB": [questions.MAX_IMAGE_BYTES // MIB],
     "pixels": [questions.MAX_IMAGE_PIXELS],
     "results": [questions.MAX_RESULTS],
@@ -26,14 +26,14 @@ NUMBERS = {
     "address and headers": [LIMITS.head_bytes // KIB],
     "head of a request": [LIMITS.head_seconds],
     "for a body": [LIMITS.body_seconds, LIMITS.bytes_per_second // KIB],
-    "to be taken": [LIMITS.answer_seconds, LIMITS.bytes_per_second // KIB],
+    "to read an answer": [LIMITS.answer_seconds, LIMITS.bytes_per_second // KIB],
     "between two requests": [LIMITS.idle_seconds],
     "rest of a body": [LIMITS.linger_seconds],
-    "open questions": [MAX_OPEN],
+    "open queries": [MAX_OPEN],
     "requests at a time": [LIMITS.requests],
     "288 connections": [LIMITS.connections],
     "of bodies in memory": [LIMITS.body_bytes // MIB],
-    "not taken": [LIMITS.unsent_bytes // MIB],
+    "have not read": [LIMITS.unsent_bytes // MIB],
 }
 """Of the table's rows that have any, by words of the row."""
 
@@ -89,17 +89,17 @@ BEYOND = [
     ("a text or an id", get("text=" + "a" * 2_000), get("text=" + "a" * 2_001)),
     ("a text or an id", asked({"id": "photo 01.png"}), asked({"id": "a" * 2_001})),
     (
-        "questions, 100",
+        "queries, 100",
         asked({"queries": [{"text": "a"}] * 64, "k": 1}),
         asked({"queries": [{"text": "a"}] * 65}),
     ),
     (
-        "questions, 100",
+        "queries, 100",
         asked({"text": "a", "split": ["val"] * 100}),
         asked({"text": "a", "split": ["val"] * 101}),
     ),
     (
-        "questions, 100",
+        "queries, 100",
         post("application/json", 2 * MIB, b" " * (2 * MIB - 13) + b'{"text": "a"}'),
         post("application/json", 2 * MIB + 1),
     ),
@@ -109,10 +109,10 @@ BEYOND = [
     ("address and headers", padded(2**16), padded(2**16 + 1)),
     ("each once", get("text=a&split=val"), get("text=a&split=nowhere")),
     ("each once", None, get("text=a&k=1&k=1")),
-    ("ids and photos", get("id=photo+01.png"), get("id=nobody")),
+    ("known ids", get("id=photo+01.png"), get("id=nobody")),
     ("content types", None, post("text/plain", 1, b"x")),
-    ("methods that write", None, b"DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    ("a name that", get("text=a"), get("text=a").replace(b"localhost", b"rebound.example")),
+    ("methods that read", None, b"DELETE / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    ("a host name", get("text=a"), get("text=a").replace(b"localhost", b"rebound.example")),
 ]
 
 

@@ -1,9 +1,10 @@
 """Which settings decide the key of what a stage makes: every field of everything that every stage takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -25,14 +26,27 @@ from mmer_core.config import (
     SyntheticConfig,
     TrainingConfig,
 )
+from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.encoders.features import FeatureShard
-from mmer_core.stages import STAGES, AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts, Shards
+from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
+from mmer_core.record import Record
+from mmer_core.stages import (
+    STAGES,
+    AttackShard,
+    CaptionShard,
+    Context,
+    IndexInputs,
+    IndexShard,
+    ModelArtifacts,
+    Shards,
+)
+from mmer_core.stages.declaration import Inputs
 from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
 from mmer_core.stages.report import ReportInput
-from mmer_core.store import ArtifactKey
+from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
 OF_POISONING = (detecting, judging, making, merging)  # imported for the stages that they declare
@@ -42,10 +56,11 @@ def key(kind: str, digit: str = "0") -> ArtifactKey:
     return ArtifactKey(kind, digit * 32)
 
 
+CAPTIONED_DATA = key("prepared", "1")
 PREPARED, FEATURES, MODEL = key("prepared"), key("features"), key("model")
 ENCODERS, POISONS = EncoderConfig(), PoisonConfig(attacks=("collision",), counts=(1, 2))
 MEASURED = {"prepared": PREPARED, "features": FEATURES, "model": MODEL}
-INDEX = {"config": IndexConfig(), **MEASURED}
+INDEX = {"inputs": IndexInputs(IndexConfig(), **MEASURED, index=key("index"))}
 ARM = {"config": POISONS, "concept": Concept("dog", None), "arm": Arm("collision", 1, 0)}
 MODELS = [
     ModelArtifacts(PREPARED, FEATURES, key("model", one), key("evaluation"), key("robustness", one))
@@ -83,15 +98,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "finetune": {"config": FinetuneConfig(), "encoders": ENCODERS, "prepared": PREPARED},
     "evaluate": {"config": EvaluationConfig(), **MEASURED},
-    "plan index": {**INDEX, "index": key("index")},
+    "plan index": INDEX,
     "index shard": {
         **INDEX,
         "plan": key("index-plan"),
-        "index": key("index"),
         "shard": IndexShard("image", 0, 9),
     },
-    "merge index": {**INDEX, "plan": key("index-plan"), "index": key("index"), "shards": CUT},
-    "merge index part": {**INDEX, "plan": key("index-plan"), "index": None, "shards": CUT},
+    "merge index": {**INDEX, "plan": key("index-plan"), "shards": CUT},
+    "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
     "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, (3, 4))},
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
@@ -143,6 +157,9 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("encode shard", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size"},
+    ("train", "training"): {
+        *TrainingConfig(contrastive="infonce").model_dump()
+    },  # what is left open for emotions
     ("finetune", "encoders"): _IMAGE,  # what stands in front of the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
@@ -190,8 +207,26 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
-    place = tmp_path_factory.mktemp("empty")
-    return Context(RuntimeConfig(store=str(place / "store"), work=place / "work"))
+    """Of a store with the prepared datasets: their task decides which settings of training count."""
+    place = tmp_path_factory.mktemp("place")
+    made = Context(RuntimeConfig(store=str(place / "store"), work=place / "work"))
+    (place / "files").mkdir()
+    (place / "files" / "dataset.json").write_text("{}")
+    for dataset, task in ((PREPARED, "emotion"), (other(PREPARED), "emotion"), (CAPTIONED_DATA, "retrieval")):
+        card = DatasetSummary(
+            name="drawn",
+            task=task,
+            labels=(),
+            counts={},
+            texts={},
+            quarantined={},
+            inputs=0,
+            protocol="",
+            synthetic=True,
+        )
+        draft = Draft(kind=dataset.kind, digest=dataset.digest, summary=card.model_dump())
+        made.store.publish(place / "files", draft)
+    return made
 
 
 def dataset(folder: Path, captioner: str) -> IngestConfig:
@@ -288,6 +323,13 @@ def test_every_stage_is_tried_and_has_a_task() -> None:
         assert (task.name, "gpu" in task.tags) == (stage.name, stage.gpu)
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_leaves_a_record_of_a_version(name: str) -> None:
+    record = get_type_hints(STAGES[name].build)["return"]
+    assert issubclass(record, Record)
+    assert get_origin(record.model_fields["version"].annotation) is Literal
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_what_decides_changes_the_key_and_nothing_else_does(name: str, context: Context, raw: Path) -> None:
     stage, given, moved = STAGES[name], arguments_of(name, raw), dataset(raw / "elsewhere", "hf:other")
@@ -296,14 +338,52 @@ def test_what_decides_changes_the_key_and_nothing_else_does(name: str, context: 
     def differs(argument: str, value: Any) -> bool:
         return stage.key(context, **given | {argument: value}) != stage.key(context, **given)
 
-    for argument, value in given.items():
-        if isinstance(value, Shards):
-            assert not differs(argument, replace(value, keys=[key("shard")]))
+    def check(value: Any, argument: str, differs: Callable[[Any], bool]) -> None:
+        if isinstance(value, Inputs):
+            for field, part in vars(value).items():
+                check(part, field, lambda new, field=field: differs(replace(value, **{field: new})))
+        elif isinstance(value, Shards):
+            assert not differs(replace(value, keys=[key("shard")]))
         elif isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, ArtifactKey)):
             for field, expected in decides(name, argument, value).items():
-                assert differs(argument, changed(value, field, moved)) == expected, f"{argument}.{field}"
+                assert differs(changed(value, field, moved)) == expected, f"{argument}.{field}"
         else:
-            assert differs(argument, other(value)), argument
+            assert differs(other(value)), argument
+
+    for argument, value in given.items():
+        check(value, argument, partial(differs, argument))
+
+
+@pytest.mark.parametrize(
+    ("prepared", "used"),
+    [(PREPARED, "infonce"), (CAPTIONED_DATA, "grouped_infonce")],
+    ids=["people", "captions"],
+)
+@pytest.mark.parametrize("chosen", [None, "triplet"])
+def test_of_losses_the_options_count_of_the_one_that_is_used(
+    prepared: ArtifactKey, used: str, chosen: str | None, context: Context
+) -> None:
+    def trained(training: TrainingConfig) -> ArtifactKey:
+        return STAGES["train"].key(
+            context, **ARGUMENTS["train"] | {"prepared": prepared, "training": training}
+        )
+
+    losses = {name for name, loss in CONTRASTIVE_OBJECTIVES.items() if loss.Options.model_fields}
+    plain = TrainingConfig(contrastive=chosen)
+    told_apart = {
+        name
+        for name in losses
+        if trained(
+            plain.model_copy(update={name: changed(getattr(plain, name), first(getattr(plain, name)), None)})
+        )
+        != trained(plain)
+    }
+    assert told_apart == losses & {chosen or used}
+    assert trained(TrainingConfig(contrastive=used)) == trained(TrainingConfig())
+
+
+def first(options: BaseModel) -> str:
+    return next(iter(type(options).model_fields))
 
 
 def test_what_is_drawn_is_known_by_how_it_is_drawn(context: Context) -> None:
@@ -316,7 +396,8 @@ def test_marked_fields_are_these() -> None:
     kinds = (
         value
         for given in ARGUMENTS.values()
-        for value in given.values()
+        for argument in given.values()
+        for value in (argument, *(vars(argument).values() if isinstance(argument, Inputs) else ()))
         if is_dataclass(value) or isinstance(value, BaseModel)
     )
     marked = {

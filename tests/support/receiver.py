@@ -1,4 +1,4 @@
-"""Somebody who is told things over HTTP, for tests of notifications."""
+"""An HTTP endpoint that collects notifications, for tests."""
 
 import json
 import threading
@@ -19,21 +19,21 @@ class Receiver:
     """
 
     url: str
-    told: list[dict[str, Any]] = field(default_factory=list)
+    received: list[dict[str, Any]] = field(default_factory=list)
     _more: threading.Condition = field(default_factory=threading.Condition)
 
     def hear(self, message: dict[str, Any]) -> None:
         with self._more:
-            self.told.append(message)
+            self.received.append(message)
             self._more.notify_all()
 
     def wait_for(self, text: str, seconds: float) -> dict[str, Any]:
         """The first message that contains a text, past ones too."""
         deadline = time.monotonic() + seconds
         with self._more:
-            while not (found := [one for one in self.told if text in json.dumps(one)]):
+            while not (found := [one for one in self.received if text in json.dumps(one)]):
                 left = deadline - time.monotonic()
-                assert left > 0, f"nobody told of {text} in {seconds} s, only of {self.told}"
+                assert left > 0, f"no notification of {text} in {seconds} s, only {self.received}"
                 self._more.wait(left)
         return found[0]
 

@@ -209,10 +209,11 @@ def retrieval_analyses() -> dict:
 def emotion_evaluation(score: float, half: float = 2.0) -> dict:
     rng = np.random.default_rng(int(score))
     return {
-        "version": 2,
+        "version": 3,
         "task": "emotion",
         "split": "test",
         "n": 1234,
+        "clusters": 1011,
         "metrics": {
             "map": estimate(score, half),
             "vad_mae": Interval(0.912, 0.887, 0.934),
@@ -245,7 +246,7 @@ def retrieval_evaluation(score: float) -> dict:
         "i2t_median_rank": 501,
         "t2i_median_rank": 501,
     }
-    return {"version": 2, "task": "retrieval", "split": "test", "n": 1000, "n_texts": 5000, "metrics": figures,
+    return {"version": 3, "task": "retrieval", "split": "test", "n": 1000, "clusters": 1000, "n_texts": 5000, "metrics": figures,
             "baselines": baselines, "analyses": retrieval_analyses()}  # fmt: skip
 
 

@@ -152,7 +152,7 @@ def start_mmer(
         parent: It has to have children, as the engine ``processes`` does; then nothing ends it with this process.
     """
     processes = get_context("forkserver")
-    processes.set_forkserver_preload(["flows.commands"])
+    processes.set_forkserver_preload(["flows.jobs", "flows.results"])
     process = processes.Process(target=_mmer, args=(list(arguments), output, env or {}), daemon=not parent)
     process.start()
     return process

@@ -208,18 +208,18 @@ def _flip_on_s3(arena: Arena, place: Place, rng: random.Random) -> str:
 
 def _cured(place: Place) -> str:
     """Run again, and do what the error says, and what ``verify`` says of what no run has read."""
-    told = 0
+    cures = 0
     while code := wait_for(place.start("--workers", "2"), place):
         named = _DAMAGED.search(last_words(place))
-        if code != 1 or named is None or told == 5:
+        if code != 1 or named is None or cures == 5:
             raise AssertionError(
                 f"exit code {code}, and no cure: {last_words(place)}; its log is {place.log}"
             )
         place.open().delete(ArtifactKey.parse(named.group(1) or named.group(2)))
-        told += 1
+        cures += 1
     found = [key for key in place.open().keys() if place.open().verify(key)]
     for key in found:
         place.open().delete(key)
-    if told:
-        return f"said what is damaged and what to do, {told} times"
+    if cures:
+        return f"said what is damaged and what to do, {cures} times"
     return f"found by verify, {len(found)} artifacts" if found else "made again without having been read"

@@ -1,5 +1,7 @@
 """What detectors ask of their inputs."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +33,13 @@ def checked_labels(labels: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
     if count and label.min() < 0:
         raise PoisonError(f"a label is {label.min()}; number the classes from 0")
     return label.astype(np.int64)
+
+
+def by_label(labels: npt.ArrayLike | None, count: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The rows of each label; None: all samples are of one kind (PoisonError)."""
+    label = np.zeros(count, np.int64) if labels is None else checked_labels(labels, count)
+    for value in np.unique(label):
+        yield np.flatnonzero(label == value)
 
 
 def checked_scores(scores: npt.ArrayLike) -> Floats:

@@ -5,19 +5,10 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA, FastICA
-from sklearn.exceptions import ConvergenceWarning
 
 from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.poisoning.detectors.checks import (
-    Flags,
-    Floats,
-    checked_features,
-    checked_labels,
-    checked_scores,
-)
+from mmer_core.poisoning.detectors.checks import Flags, Floats, by_label, checked_features, checked_scores
 from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 COMPONENTS = 10
@@ -48,12 +39,10 @@ def activation_clustering(
         PoisonError: A shape, NaN, a negative label, or no component.
     """
     rows = checked_features(features, 1)
-    label = np.zeros(len(rows), np.int64) if labels is None else checked_labels(labels, len(rows))
     if components < 1:
         raise PoisonError(f"components is {components}; give 1 or more")
     scores = np.zeros(len(rows))
-    for value in np.unique(label):
-        members = np.flatnonzero(label == value)
+    for members in by_label(labels, len(rows)):
         scores[members] = _shares(rows[members].astype(np.float64), components, seed)
     return scores
 
@@ -76,6 +65,10 @@ def clustering_flags(scores: npt.ArrayLike, small: float = SMALL) -> Flags:
 
 
 def _shares(rows: Floats, components: int, seed: int) -> Floats:
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA, FastICA
+    from sklearn.exceptions import ConvergenceWarning
+
     if len(rows) < 4 or (rows == rows[0]).all():
         return np.zeros(len(rows))
     principal = PCA(min(components, *rows.shape), svd_solver="covariance_eigh").fit(rows)

@@ -37,16 +37,13 @@ def deep_knn(features: npt.ArrayLike, labels: npt.ArrayLike, k: int = NEIGHBOURS
     """
     rows = checked_features(features, 2)
     label = checked_labels(labels, len(rows))
-    if k < 1:
-        raise PoisonError(f"k is {k} neighbours; give 1 or more")
-    k = min(k, len(rows) - 1)
     scores = np.empty(len(rows))
     for start, neighbours in nearest(rows, k):
         part = slice(start, start + len(neighbours))
         votes = np.stack([(label[neighbours] == c).sum(axis=1) for c in range(label.max() + 1)], axis=1)
         own = np.take_along_axis(votes, label[part, None], axis=1)[:, 0]
         np.put_along_axis(votes, label[part, None], -1, axis=1)
-        scores[part] = (np.maximum(votes.max(axis=1), 0) - own) / k
+        scores[part] = (np.maximum(votes.max(axis=1), 0) - own) / neighbours.shape[1]
     return scores
 
 
@@ -71,11 +68,9 @@ def deep_knn_texts(images: npt.ArrayLike, texts: npt.ArrayLike, k: int = NEIGHBO
         raise PoisonError(
             f"{len(text)} texts' features for {len(rows)} images; give one that is not 0 for each"
         )
-    if k < 1:
-        raise PoisonError(f"k is {k} neighbours; give 1 or more")
     unit = text / lengths
     scores = np.empty(len(rows))
-    for start, neighbours in nearest(rows, min(k, len(rows) - 1)):
+    for start, neighbours in nearest(rows, k):
         own = unit[start : start + len(neighbours)]
         # The mean of cosines with unit vectors is the dot product with their mean.
         around = np.stack([unit[row].mean(axis=0) for row in neighbours])

@@ -6,13 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.errors import PoisonError
-from mmer_core.poisoning.detectors.checks import (
-    Flags,
-    Floats,
-    checked_features,
-    checked_labels,
-    checked_scores,
-)
+from mmer_core.poisoning.detectors.checks import Flags, Floats, by_label, checked_features, checked_scores
 from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 _ROWS_AT_ONCE = 4096
@@ -36,7 +30,7 @@ def spectral_signatures(features: npt.ArrayLike, labels: npt.ArrayLike | None = 
     """
     rows = checked_features(features, 1)
     scores = np.zeros(len(rows))
-    for members in _by_label(labels, len(rows)):
+    for members in by_label(labels, len(rows)):
         own = rows[members]
         mean = own.mean(axis=0, dtype=np.float64)
         scatter = np.zeros((own.shape[1],) * 2)
@@ -63,17 +57,11 @@ def spectral_flags(scores: npt.ArrayLike, labels: npt.ArrayLike | None, expected
     if not 0 <= expected < 2 / 3:
         raise PoisonError(f"the expected share of poisons is {expected}; give 0 to below 2/3")
     flags = np.zeros(len(values), dtype=bool)
-    for members in _by_label(labels, len(values)):
+    for members in by_label(labels, len(values)):
         # Rounded first, because 1.5 * 0.02 * 100 is a little more than 3.
         removed = int(np.ceil(round(1.5 * expected * len(members), 9)))
         flags[members[np.argsort(-values[members], kind="stable")[:removed]]] = True
     return flags
-
-
-def _by_label(labels: npt.ArrayLike | None, count: int) -> Iterator[npt.NDArray[np.int64]]:
-    label = np.zeros(count, np.int64) if labels is None else checked_labels(labels, count)
-    for value in np.unique(label):
-        yield np.flatnonzero(label == value)
 
 
 def _parts(rows: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:

@@ -15,9 +15,9 @@ from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
-from mmer_core.poisoning.record import OutcomeSummary
+from mmer_core.poisoning.record import OutcomeSummary, TriggeredSummary
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.identity import some_fields
@@ -49,7 +49,7 @@ def encode_triggered(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     split: str,
-) -> Summary:
+) -> TriggeredSummary:
     """Features of the evaluated split's images with the trigger: ``(N, D)``, one file."""
     trigger = TRIGGERS.configured(config.trigger, config)
     images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
@@ -61,7 +61,7 @@ def encode_triggered(
         features[start : start + step] = encoder.encode(batch).cpu().numpy()
         context.progress(min(start + step, len(images)), len(images), f"triggered {split}")
     np.save(workspace.out / TRIGGERED_FILE, features, allow_pickle=False)
-    return {"rows": len(features), "trigger": repr(trigger)}
+    return TriggeredSummary(rows=len(features), trigger=repr(trigger))
 
 
 def _judged(config: PoisonConfig) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def judge_poisons(
     triggered: ArtifactKey,
     model: ArtifactKey,
     evaluation: ArtifactKey,
-) -> Summary:
+) -> OutcomeSummary:
     """What became of a model.
 
     ``outcomes.csv`` has a row for every sample of the evaluated split that does not carry the target: whether the

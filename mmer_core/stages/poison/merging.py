@@ -25,7 +25,7 @@ from mmer_core.record import Record
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
@@ -64,7 +64,7 @@ def merge_poisoning(
     split: str,
     outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
     detections: Sequence[ArtifactKey],
-) -> Summary:
+) -> PoisoningSummary:
     """The experiment's result.
 
     Files: ``poisoning.csv``, a row for every family, training set and seed; ``detections.csv``, one for every

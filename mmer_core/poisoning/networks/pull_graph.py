@@ -84,11 +84,8 @@ def _convolution_backward(
             maps.shape[2:], gradient.shape[2:], stride, padding, reach, strict=True
         )
     ]
-    return (
-        F.conv_transpose2d(gradient, weight, None, stride, padding, left, groups, dilation),
-        None,
-        None,
-    )
+    turned = F.conv_transpose2d(gradient, weight, None, stride, padding, left, groups, dilation)
+    return turned, None, None
 
 
 _RULES: dict[Any, Callable[..., Any]] = {
