@@ -194,6 +194,8 @@ class EvaluationRecord(Record):
         baselines: What no skill scores, by the name of the metric: chance, or the best constant.
         calibration: Of models that give probabilities.
         per_stream: By stream.
+        confusion: Of a model that predicts exactly one category: how many samples of each (row) were predicted as each
+            (column), in the order of ``per_category``.
     """
 
     version: Literal[3] = 3
@@ -207,6 +209,7 @@ class EvaluationRecord(Record):
     baselines: dict[str, Number]
     per_category: tuple[CategoryFigures, ...] = ()
     calibration: Calibration | None = None
+    confusion: tuple[tuple[int, ...], ...] = ()
     vad: tuple[DimensionFigures, ...] = ()
     per_stream: dict[str, StreamFigures] = Field(default_factory=dict)
     analyses: Analyses = Analyses()

@@ -1,4 +1,4 @@
-"""The three kinds of training objective, by what they compare; each object is an ``nn.Module``."""
+"""The kinds of training objective, by what they compare; each object is an ``nn.Module``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ class CategoryObjective(Objective):
     @abstractmethod
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of ``logits (B, C)`` against 0/1 ``targets (B, C)``; a scalar."""
+
+
+class ClassObjective(Objective):
+    """Compares logits with the one category that each sample has."""
+
+    def fit(self, labels: Tensor) -> None:
+        """Take what it needs from the training split's one-hot labels ``(N, C)``."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of ``logits (B, C)`` against one-hot ``targets (B, C)``; a scalar."""
 
 
 class ContinuousObjective(Objective):

@@ -57,8 +57,8 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
     )
 
 
-def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
-    """Success of the attacks by the emotion that the clean image was read as."""
+def fragile_categories_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+    """Success of the attacks by the category that the clean image was read as."""
     records = [
         {one.group: one for one in family.fragility.emotions} for family in families if family.fragility
     ]
@@ -68,8 +68,8 @@ def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
         shown = [found.get(name) for found in records]
         rows.append(Row(name, tuple(part for one in shown for part in _share(one))))
     return Table(
-        caption="Images fooled by dominant emotion, at the most changed pixels, by any attack but the control",
-        columns=("Emotion", *("fooled, %", "attacked") * len(records)),
+        caption=f"Images fooled by dominant {word}, at the most changed pixels, by any attack but the control",
+        columns=(word.capitalize(), *("fooled, %", "attacked") * len(records)),
         rows=tuple(rows),
         groups=(("", 1), *((f"{family.family} model", 2) for family in families if family.fragility)),
     )

@@ -162,7 +162,7 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Curve
         f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
         for family, curve in attacked
     )
-    usual = dataset.fooled in ("", FOOLED[dataset.text.criterion])
+    usual = dataset.fooled in ("", FOOLED[dataset.text.criterion].format(word=dataset.text.category))
     does = dataset.text.fools if usual else f"fools the model ({dataset.fooled})"
     text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares}"
     text += _beside_control(attacked)

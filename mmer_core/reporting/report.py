@@ -49,6 +49,7 @@ def to_html(view: ReportView) -> str:
     return page.render(
         "report.html",
         view=view,
+        skills=" and ".join(dict.fromkeys(dataset.text.skill[0] for dataset in view.datasets)),
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=sections,
@@ -66,4 +67,4 @@ def _parts(page: Page, dataset: DatasetView, id_: str) -> Iterator[Part]:
         if kind.tasks and dataset.card.task not in kind.tasks:
             continue
         if fields := kind().fields(dataset, id_):
-            yield Part(kind.summary, page.fragment(kind.template, **fields))
+            yield Part(fields.get("heading", kind.summary), page.fragment(kind.template, **fields))

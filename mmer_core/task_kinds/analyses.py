@@ -67,7 +67,7 @@ def analyse_emotions(
     return found.model_copy(
         update={
             "contribution": contribution,
-            "agreement": tuple(stream_agreement(alone, trained.thresholds, trained.spec.labels)),
+            "agreement": tuple(stream_agreement(alone, trained.decisions, trained.spec.labels)),
             "words": tuple(words),
         }
     )

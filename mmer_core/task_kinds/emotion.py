@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.special import expit
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
@@ -27,6 +26,7 @@ from mmer_core.datasets.aligned import align
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
+from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.calibration_error import calibration_figures
 from mmer_core.evaluation.evaluate import evaluate_emotion
@@ -142,6 +142,28 @@ class EmotionKind(TaskKind[EmotionData]):
             only_dataset=tuple(sorted(set(split.card.labels) - set(spec.labels))),
         )
 
+    def figures(
+        self,
+        trained: TrainedModel,
+        split: PreparedSplit,
+        probabilities: FloatArray,
+        ratings: npt.NDArray[np.float32],
+        config: EvaluationConfig,
+    ) -> EvaluationRecord:
+        """Metrics of ``probabilities (N, C)`` and ``ratings (N, V)``."""
+        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
+        return evaluate_emotion(
+            probabilities,
+            ratings[:, : len(dimensions)],
+            split.labels,
+            split.vad,
+            trained.thresholds,
+            trained.spec.labels,
+            config,
+            dimensions,
+            split.clusters,
+        )
+
     def evaluate(
         self,
         trained: TrainedModel,
@@ -152,24 +174,8 @@ class EmotionKind(TaskKind[EmotionData]):
     ) -> EvaluationRecord:
         data = EmotionData.load(features, split)
         predicted = trained.emotions(data.streams, data.present)
-        names = trained.spec.labels
-        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
-
-        def measure(probabilities: np.ndarray, ratings: np.ndarray) -> EvaluationRecord:
-            return evaluate_emotion(
-                probabilities,
-                ratings[:, : len(dimensions)],
-                split.labels,
-                split.vad,
-                trained.thresholds,
-                names,
-                config,
-                dimensions,
-                split.clusters,
-            )
-
-        result = measure(predicted.probabilities, predicted.ratings)
-        uncalibrated = expit(predicted.output.logits.float().cpu().numpy())
+        result = self.figures(trained, split, predicted.probabilities, predicted.ratings, config)
+        uncalibrated = trained.scaling.activation(predicted.output.logits.float()).cpu().numpy()
         calibration = Calibration(
             before=calibration_figures(uncalibrated, split.labels),
             after=calibration_figures(predicted.probabilities, split.labels),
@@ -177,11 +183,10 @@ class EmotionKind(TaskKind[EmotionData]):
         )
         per_stream = {}
         for stream, logits in predicted.output.stream_logits.items():
-            # Platt scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
-            alone = measure(
-                trained.scaling.probabilities(logits.cpu().numpy()),
-                predicted.output.stream_ratings[stream].cpu().numpy(),
-            )
+            # The scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
+            ratings = predicted.output.stream_ratings[stream].cpu().numpy()
+            probabilities = trained.scaling.probabilities(logits.cpu().numpy())
+            alone = self.figures(trained, split, probabilities, ratings, config)
             per_stream[stream] = StreamFigures(
                 map=alone.metrics["map"],
                 vad_mae=alone.metrics.get("vad_mae"),

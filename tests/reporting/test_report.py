@@ -235,3 +235,28 @@ def test_unwritable_place_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MmerError, match=r"the report cannot be written to .*report\.html"):
         render(bare(), tmp_path / "file" / "report.html")
+
+
+def test_models_of_one_label_have_a_confusion_matrix_and_no_thresholds():
+    dataset = make.emotion_dataset()
+    names = [one.name for one in dataset.families[0].evaluation.per_category]
+    confusion = tuple(tuple(1000 * row + column for column in range(len(names))) for row in range(len(names)))
+    families = []
+    for family in dataset.families:
+        categories = tuple(
+            one.model_copy(update={"threshold": None}) for one in family.evaluation.per_category
+        )
+        update = {"per_category": categories, "confusion": confusion}
+        families.append(replace(family, evaluation=family.evaluation.model_copy(update=update)))
+    words = replace(dataset.text, category="label", skill=("tell the labels apart", "tells the labels apart"))
+    page = to_html(make.report(replace(dataset, families=families, text=words)))
+    assert page.count("samples by class and by prediction") == 2
+    assert f"{sum(confusion[3]):,}" in page, "the support of a class"
+    assert "Confusion matrices" in page
+    assert ">threshold<" not in page
+    assert "Thresholds maximise" not in page
+    assert "Every label" in page
+    assert "do the separate (baseline) and the joint model tell the labels apart," in " ".join(page.split())
+    many = to_html(make.report(dataset))
+    assert "Confusion matrices" not in many
+    assert "F1 at tuned thresholds" in many

@@ -99,7 +99,7 @@ def read_listed(
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
     return RawDataset(
         name,
-        "emotion" if labelled else "retrieval",
+        ("emotion" if declaration.multi_label else "classification") if labelled else "retrieval",
         reader.labels,
         reader.samples,
         reader.quarantined,

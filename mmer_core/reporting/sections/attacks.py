@@ -38,11 +38,11 @@ class Attacks(Section):
         attacked = [family for family in families if family.curves]
         queried = [family for family in families if family.by_queries]
         fragile = (
-            attack_tables.fragile_emotions_table(families),
+            attack_tables.fragile_categories_table(families, dataset.text.category),
             attack_tables.fragile_regions_table(families),
         )
         return {
-            "fooled": dataset.fooled or FOOLED[dataset.text.criterion],
+            "fooled": dataset.fooled or FOOLED[dataset.text.criterion].format(word=dataset.text.category),
             "by_pixels": charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
             "attacks": attack_tables.attack_table(attacked) if attacked else None,
             "transfers": attack_tables.transfer_table(dataset.transfers) if dataset.transfers else None,

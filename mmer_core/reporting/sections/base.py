@@ -14,7 +14,7 @@ class Section(Named, ABC):
     """A part of what the report says about each dataset; a concrete one declares itself as `Named` says.
 
     Attributes:
-        summary: Its heading.
+        summary: Its heading, unless `fields` returns another ``heading``.
         order: Sections stand by this number; those of mmer are 10, 20, ... 80.
         tasks: The kinds of task that it is for; all, if empty.
         results: Kinds of artifacts that it shows besides those of every report. ``dataset.found(kind)`` are the

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mmer_core.reporting.sections.base import Section, filled
-from mmer_core.reporting.tables import category_table, stream_table, vad_table
+from mmer_core.reporting.tables import category_table, confusion_table, stream_table, vad_table
 from mmer_core.reporting.view import DatasetView
 
 
@@ -18,17 +18,29 @@ class Categories(Section):
     order = 30
     template = """\
 <div class="tables">{% for one in tables %}{{ table(one) }}{% endfor %}</div>
-{% if streams %}{{ figure(streams, "Average precision of each emotion when it is read from one modality at a time. The tick marks the chance level.", "tall") }}{% endif %}
-{% for one in categories %}<details{% if not streams %} open{% endif %}><summary>All figures for all emotions</summary>{{ table(one, wide=true) }}
-<p class="meta">Thresholds maximise F1 on val. In EMOTIC, people of the training split carry fewer labels than those of val and test, who had several annotators.</p></details>{% endfor %}
+{% if confusion %}{{ figure(confusion, "Which class is predicted for the samples of each class: a row adds up to 100 %.", "tall") }}{% endif %}
+{% if streams %}{{ figure(streams, "Average precision of each " ~ word ~ " when it is read from one modality at a time. The tick marks the chance level.", "tall") }}{% endif %}
+{% for one in categories %}<details{% if not streams %} open{% endif %}><summary>All figures for all {{ word }}s</summary>{{ table(one, wide=true) }}
+{% if not confusion %}<p class="meta">Thresholds maximise F1 on val. In EMOTIC, people of the training split carry fewer labels than those of val and test, who had several annotators.</p>{% endif %}</details>{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
-        tables = filled(vad_table(dataset.families), stream_table(dataset.families))
-        categories, streams = filled(category_table(dataset.families)), _streams(dataset, id_)
+        from mmer_core.reporting.charts import confusion_matrices
+
+        families, word = dataset.families, dataset.text.category
+        confused = [family for family in families if family.evaluation.confusion]
+        tables = filled(vad_table(families), stream_table(families), *map(confusion_table, confused))
+        categories, streams = filled(category_table(families, word)), _streams(dataset, id_)
         if not (tables or categories or streams):
             return None
-        return {"tables": tables, "categories": categories, "streams": streams}
+        return {
+            "tables": tables,
+            "categories": categories,
+            "streams": streams,
+            "confusion": confusion_matrices(confused, f"{id_}-confusion") if confused else None,
+            "word": word,
+            "heading": f"{word.capitalize()} by {word}",
+        }
 
 
 def _streams(dataset: DatasetView, id_: str) -> Markup | None:

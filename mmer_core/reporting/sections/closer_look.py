@@ -29,14 +29,14 @@ class CloserLook(Section):
 {% if contribution.leaders.rows %}
 {{ table(contribution.counts) }}
 <p class="meta">“Clearly” means that the interval of its lead over the second best modality lies above zero.</p>
-<details><summary>Best modality of every emotion</summary>{{ table(contribution.leaders, wide=true) }}</details>
+<details><summary>Best modality of every {{ word }}</summary>{{ table(contribution.leaders, wide=true) }}</details>
 {% endif %}
 {% endif %}
 {% if agreement %}
 <h4>Where modalities agree</h4>
 {{ table(agreement.table, wide=true) }}
 {{ readings(agreement.readings) }}
-<details><summary>Agreement on every emotion</summary>{{ table(agreement.by_category, wide=true) }}</details>
+<details><summary>Agreement on every {{ word }}</summary>{{ table(agreement.by_category, wide=true) }}</details>
 {% endif %}
 {% if maps or spaces %}<h4>Embedding spaces</h4>{% endif %}
 {% if maps %}
@@ -73,7 +73,7 @@ class CloserLook(Section):
             "spaces": _spaces(dataset),
             "words": _words(dataset, id_),
         }
-        return found if any(found.values()) else None
+        return found | {"word": dataset.text.category} if any(found.values()) else None
 
 
 def _contribution(dataset: DatasetView, id_: str) -> Fields:
@@ -85,15 +85,15 @@ def _contribution(dataset: DatasetView, id_: str) -> Fields:
     return {
         "chart": contribution_bars(families, f"{id_}-contribution"),
         "table": tables.contribution_table(families),
-        "counts": tables.leaders_count(families),
-        "leaders": tables.leaders_table(families),
+        "counts": tables.leaders_count(families, dataset.text.category),
+        "leaders": tables.leaders_table(families, dataset.text.category),
         "readings": CONTRIBUTION,
     }
 
 
 def _agreement(dataset: DatasetView) -> Fields:
     table = tables.agreement_table(dataset.families)
-    by_category = tables.agreement_by_category(dataset.families)
+    by_category = tables.agreement_by_category(dataset.families, dataset.text.category)
     return {"table": table, "by_category": by_category, "readings": AGREEMENT} if table.rows else None
 
 

@@ -89,7 +89,7 @@ def judge_poisons(
     crafted poisons were for it (``aimed``). The summary has the shares of the three, in percent, the headline
     metric, and how the modalities lie to each other.
 
-    Seen means, for emotions: the calibrated probability reaches the threshold. For captions: one with the word
+    Seen means, for emotions: the model predicts it. For captions: one with the word
     is among the first ``config.top`` of all captions of the split.
     """
     held_out = Prepared.open(context.folder(prepared)).split(split)
@@ -136,8 +136,8 @@ def _sees(
         streams = people.streams
         if changed is not None:
             streams = streams | {POISONED_STREAM: torch.from_numpy(changed)}
-        said = trained.emotions(streams, people.present).probabilities[:, concept.column]
-        return said >= trained.thresholds[concept.column]
+        predicted = trained.emotions(streams, people.present)
+        return trained.decisions(predicted.probabilities)[:, concept.column]
     pairs = RetrievalData.load(features, split)
     images = trained.embed_images(pairs.images if changed is None else torch.from_numpy(changed))
     return retrieves(images, trained.embed_texts(pairs.texts), concept.texts(split), top)
