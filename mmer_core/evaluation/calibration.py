@@ -62,6 +62,11 @@ class PlattScaling:
             )
         return expit(self.slope * logit + self.intercept)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it changes anything."""
+        return bool((self.slope != 1).any() or self.intercept.any())
+
     def to_dict(self) -> dict[str, list[float]]:
         """For JSON; `from_dict` restores it to the last bit."""
         return {"slope": self.slope.tolist(), "intercept": self.intercept.tolist()}

@@ -31,12 +31,12 @@ class Calibration(Part):
     """Of all categories together, before and after calibration.
 
     Attributes:
-        fitted_on: Split that calibration and thresholds were fitted on.
+        fitted_on: Split that calibration and thresholds were fitted on; None where they were not fitted.
     """
 
     before: CalibrationFigures
     after: CalibrationFigures
-    fitted_on: Split
+    fitted_on: Split | None
 
 
 class CategoryFigures(Part):

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from mmer_core.reporting import attack_tables, charts, pictures, prose, tables
 from mmer_core.reporting.analysis_section import AnalysisSection, analysis_section
+from mmer_core.reporting.comparison_table import comparison_table, emotion_differences
 from mmer_core.reporting.labels import FOOLED, attack_name, pixels
 from mmer_core.reporting.page import render_page, write_page
 from mmer_core.reporting.table import Table, plain
@@ -35,6 +36,8 @@ class DatasetSection:
     id: str
     view: DatasetView
     key: Table
+    compared: Table | None
+    emotions_compared: Table | None
     data: tuple[Table, ...]
     training: Markup | None
     histories: tuple[Table, ...]
@@ -101,13 +104,15 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         id=id_,
         view=dataset,
         key=tables.key_table(dataset),
+        compared=_first(comparison_table(dataset.comparisons)),
+        emotions_compared=_first(emotion_differences(dataset.comparisons)),
         data=_filled(
             tables.counts_table(dataset), tables.quarantine_table(dataset), tables.provenance_table(dataset)
         ),
         training=charts.training_curves(trained, f"{id_}-training") if trained else None,
         histories=tuple(tables.history_table(family) for family in trained),
         results=_filled(tables.vad_table(families), tables.stream_table(families)),
-        categories=next(iter(_filled(tables.category_table(families))), None),
+        categories=_first(tables.category_table(families)),
         streams=_streams(dataset, id_),
         spaces=spaces,
         variance=charts.explained_variance(families, f"{id_}-variance") if spaces else None,
@@ -124,6 +129,10 @@ def _section(dataset: DatasetView, id_: str) -> DatasetSection:
         fooled=dataset.fooled or FOOLED[dataset.text.criterion],
         published=tables.published_table(dataset),
     )
+
+
+def _first(table: Table) -> Table | None:
+    return table if table.rows else None
 
 
 def _filled(*candidates: Table) -> tuple[Table, ...]:
