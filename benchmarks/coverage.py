@@ -26,7 +26,8 @@ from scipy.stats import binom, norm
 
 from benchmarks.result import finish
 from mmer_core.evaluation.arrays import FloatArray, mean_where
-from mmer_core.evaluation.emotion_metrics import FEWEST_POSITIVES, SortedScores
+from mmer_core.evaluation.emotion_metrics import SortedScores
+from mmer_core.statistics.clusters import clusters_with
 from mmer_core.statistics.comparison import Question, Rule, compare_shares
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.resampling import resampled
@@ -197,8 +198,8 @@ def map_claims(people: int, studies: int, resamples: int) -> list[dict[str, Any]
         photo, labels, model = population.draw(people, generator)
         one, other = each_ap(model(), labels), each_ap(model(), labels)
         whole = resampled(_apart(mean_ap(one), mean_ap(other)), people, resamples, seed, photo).p_values()
-        emotions = resampled(_apart(one, other), people, resamples, seed, photo).p_values()
-        emotions[labels.sum(axis=0) < FEWEST_POSITIVES] = np.nan
+        each = resampled(_apart(one, other), people, resamples, seed, photo)
+        emotions = each.resting_on(clusters_with(labels, photo)).p_values()
         claims.append([whole[0], np.nanmin(holm(emotions)), np.nanmin(emotions)])
     rates = (np.array(claims) <= 1 - LEVEL).mean(axis=0)
     methods = (

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.evaluation.arrays import FloatArray, mean_where
-from mmer_core.evaluation.emotion_metrics import FEWEST_POSITIVES, SortedScores
+from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.evaluation.evaluate import summary_statistic
 from mmer_core.evaluation.retrieval_metrics import RECALLS, Ranks
-from mmer_core.statistics.clusters import numbered
+from mmer_core.statistics.clusters import clusters_with, numbered
 from mmer_core.statistics.comparison import (
     Comparison,
     Question,
@@ -35,7 +35,7 @@ def compare_emotions(
     clusters: npt.ArrayLike | None = None,
 ) -> list[Comparison]:
     """The mAP, and the AP of every emotion with Holm's correction for all of them; no test for an emotion with fewer than
-    `FEWEST_POSITIVES` people.
+    `mmer_core.statistics.resampling.FEWEST` photos.
 
     Args:
         models: Names.
@@ -66,7 +66,7 @@ def compare_emotions(
 
     values = figures(np.ones((len(truth), 1)))[:, :, 0]
     found = resampled(difference, len(truth), rule.resamples, rule.seed, clusters)
-    found = found.known(np.append(True, truth.sum(axis=0) >= FEWEST_POSITIVES))
+    found = found.resting_on(np.append(found.clusters, clusters_with(truth, clusters)))
     questions = [Question(SKILL, "Which model reads emotion better?", "mAP", *models)]
     questions += [
         Question(f"emotion {name}", f"Which model ranks people by {name} better?", f"AP of {name}", *models)

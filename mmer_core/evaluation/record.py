@@ -42,7 +42,8 @@ class Calibration(Part):
 class CategoryFigures(Part):
     """One category; ``prevalence`` is the average precision of a constant score.
 
-    The interval of ``ap`` has no ends for fewer than `mmer_core.evaluation.emotion_metrics.FEWEST_POSITIVES` positives.
+    The interval of ``ap`` has no ends for positives in fewer photos than
+    `mmer_core.statistics.resampling.FEWEST`.
     """
 
     name: str
