@@ -48,6 +48,7 @@ from mmer_core.stages import (
     newest_models,
     plan_evaluation,
     read_ids,
+    section_results,
     tell_notes,
     transfer_pairs,
     worth_compacting,
@@ -229,7 +230,8 @@ def pipeline(config: PipelineJob) -> str:
         ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime), f"ingest {name}")
         models = [_measure(config, name, ingested.prepared, family) for family in config.families]
         transfers = _transfers(config.runtime, models)
-        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers))
+        results = section_results(Context(config.runtime), models)
+        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers, results))
     return str(make(stages.report, config.runtime, config.report, inputs, config))
 
 

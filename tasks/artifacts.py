@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
@@ -24,13 +23,14 @@ from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.record import ModelSummary
+from tasks.progress import in_run
 
 _LONG = 200  # letters of a figure that is cut
 
 
 def leave(artifact: Artifact) -> None:
     """What artifacts of this kind leave in the UI, see `_LEFT`."""
-    if _in_run() and (of_kind := _LEFT.get(artifact.key.kind)):
+    if in_run() and (of_kind := _LEFT.get(artifact.key.kind)):
         of_kind(artifact)
 
 
@@ -103,10 +103,6 @@ def leave_picture(kind: str, title: str, path: Path) -> None:
 
 def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _in_run() -> bool:
-    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
 def _words(name: str) -> str:

@@ -23,9 +23,12 @@ def show_in_terminal(bars: Callable[[str], Progress]) -> None:
 
 def progress_for(label: str) -> Progress:
     """A progress callback for one piece of work, for wherever this code runs."""
-    if FlowRunContext.get() is None and TaskRunContext.get() is None:
-        return _terminal(label)
-    return _ProgressArtifact(label)
+    return _ProgressArtifact(label) if in_run() else _terminal(label)
+
+
+def in_run() -> bool:
+    """Whether this code runs inside a Prefect run, of a flow or of a task."""
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
 class _ProgressArtifact:

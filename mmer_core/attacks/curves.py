@@ -4,16 +4,18 @@ Samples whose clean image meets the criterion already are counted apart and neve
 over all of them, and needs to know which the victim had right.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from mmer_core.attacks.denominators import fooled_of_own, robustly_right
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.errors import AttackError
+from mmer_core.heavy import pd
 from mmer_core.statistics.shares import share_interval
 
 

@@ -1,12 +1,14 @@
 """What of a dataset is fragile: which samples are fooled, and where in the picture the changed pixels lie."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.attacks.record import GroupSuccess, RegionChanges
+from mmer_core.heavy import pd
 from mmer_core.statistics.shares import share_interval
 
 Region = tuple[float, float, float, float]

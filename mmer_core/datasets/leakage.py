@@ -14,14 +14,14 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
-import faiss
-import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mmer_core.datasets.prepared import GROUP, Prepared
+from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.raw import GROUP
 from mmer_core.escaping.tables import write_for_people
+from mmer_core.heavy import faiss
 from mmer_core.progress import Progress, silent
 
 NEAR_BITS = 6
@@ -66,6 +66,8 @@ class Leak:
 
 def fingerprint_image(image: npt.NDArray[np.uint8]) -> Fingerprint:
     """The `Fingerprint` of an image ``(H, W, 3)`` uint8 RGB."""
+    import imagehash
+
     bits = imagehash.phash(Image.fromarray(image)).hash
     return Fingerprint(hashlib.sha256(image.tobytes()).digest(), np.packbits(bits.ravel()))
 

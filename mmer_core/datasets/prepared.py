@@ -16,6 +16,8 @@ captioned datasets, the vocabulary of the training captions as ``vocab.json`` (w
 (``Index, Word, Count``).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +25,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field
 
+from mmer_core.datasets.raw import GROUP
 from mmer_core.errors import DatasetError
+from mmer_core.heavy import pd
 from mmer_core.record import Record
 from mmer_core.statistics.clusters import connected
 from mmer_core.tabular import read_table
@@ -34,8 +37,6 @@ from mmer_core.taxonomy import SPLITS
 
 CARD_FILE = "dataset.json"
 QUARANTINE_FILE = "quarantine.csv"
-GROUP = "Group"
-"""Column of ``<split>.csv`` with the manifest's group (a person, an album), which must not occur in two splits."""
 
 
 class DatasetSummary(Record):
@@ -158,7 +159,7 @@ class Prepared:
     card: DatasetSummary
 
     @classmethod
-    def open(cls, folder: Path) -> "Prepared":
+    def open(cls, folder: Path) -> Prepared:
         """Open a prepared folder.
 
         Raises:

@@ -76,9 +76,8 @@ class FirstOrder:
                 slopes = torch.autograd.grad(at_image.sum(), maps)
             except torch.OutOfMemoryError:
                 raise
-            except (
-                RuntimeError
-            ) as error:  # an in-place operation destroys what the gradient needs, or detaches it
+            except RuntimeError as error:
+                # An in-place operation destroys what the gradient needs, or detaches it.
                 raise AttackError(
                     f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"
                 ) from error

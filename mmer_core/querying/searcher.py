@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from mmer_core.querying.spelling import MOST_IDS, Spellings
 from mmer_core.retrieval import Filter, Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
 from mmer_core.retrieval.record import IndexSummary
+from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.stages.context import Context
 from mmer_core.stages.index import sources
 from mmer_core.stages.update_index import find_index
@@ -184,14 +185,11 @@ class Searcher:
 
 def checked_target(target: str) -> Target:
     """Return the target. Raises `ConfigError` unless it is ``image`` or ``text``."""
-    if target == "image":
-        return "image"
-    if target == "text":
-        return "text"
+    if target in ("image", "text"):
+        return cast(Target, target)
     raise ConfigError(f"target is {target!r}; search for 'image' or 'text'")
 
 
 def ratings_of(record: dict[str, Any]) -> dict[str, float]:
     """The ratings in a side table's record, by name, without missing ones."""
-    named = ((name, record.get(name)) for name in ("valence", "arousal", "dominance"))
-    return {name: value for name, value in named if value is not None}
+    return {name: record[name] for name in RATINGS if record.get(name) is not None}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mmer_core.record import Interval
 from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.estimates import number
-from mmer_core.reporting.page import render_page
+from mmer_core.reporting.page import Page
 from mmer_core.reporting.svg import FAMILY_COLOUR, MUTED, STYLE, to_svg
 from mmer_core.reporting.table import Table, cell, plain
 from mmer_core.reporting.task_text import TaskText
@@ -55,9 +55,8 @@ class PoisonView:
 
 def render_poison_page(view: PoisonView) -> str:
     """The page as a string; the same view gives the same string."""
-    return render_page(
+    return Page({}).render(
         "poisoning.html",
-        {},
         view=view,
         metric=view.text.headline_label,
         success=curves(view, "success", "success (%)", "success"),

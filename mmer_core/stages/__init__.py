@@ -16,7 +16,7 @@ from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexInputs, IndexSh
 from mmer_core.stages.ingest import check_splits, ingest, tell_notes
 from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
 from mmer_core.stages.model_card import model_card
-from mmer_core.stages.report import ReportInput, report, report_inputs
+from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
 from mmer_core.stages.train import train
 from mmer_core.stages.transfer import transfer, transfer_pairs
@@ -67,6 +67,7 @@ __all__ = [
     "read_ids",
     "report",
     "report_inputs",
+    "section_results",
     "stage",
     "tell_notes",
     "train",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mmer_core.captioning import captioner_identity, check_captioner
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.formats import FORMATS
 from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.model_captions import PROVENANCE, photos_to_caption, read_captions, write_captions
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
@@ -17,7 +18,7 @@ from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.record import Record
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, stage
-from mmer_core.stages.identity import raw_identity, some_fields
+from mmer_core.stages.identity import key_config, raw_identity
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
@@ -57,7 +58,11 @@ class CaptionShard:
 def _plan_identity(config: IngestConfig) -> Mapping[str, Any]:
     """Of the configuration, what finding and reading the photos takes."""
     raw = raw_identity(config)
-    return {**raw, "config": some_fields(raw["config"], "dataset", "protocol", "synthetic")}
+    read = ("dataset", "synthetic", *FORMATS[config.dataset].Options.model_fields)
+    return {
+        **raw,
+        "config": {name: value for name, value in key_config(raw["config"]).items() if name in read},
+    }
 
 
 @stage("caption-plan", version=4, identity=_plan_identity)

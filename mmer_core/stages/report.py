@@ -11,7 +11,8 @@ from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.record import Record
 from mmer_core.reporting.report import render
-from mmer_core.reporting.view import DatasetView, ReportView, Transfer
+from mmer_core.reporting.sections import SECTIONS
+from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
 from mmer_core.stages.comparisons import comparisons
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
@@ -49,12 +50,14 @@ class ReportInput:
         models: With what was made from them.
         card: Its dataset card, if there is one.
         transfers: Successes of attacks on one of the models, shown to another.
+        results: What sections show besides.
     """
 
     name: str
     models: Sequence[ModelArtifacts]
     card: ArtifactKey | None = None
     transfers: Sequence[ArtifactKey] = ()
+    results: Sequence[ArtifactKey] = ()
 
 
 ReportInputs = Sequence[ReportInput]
@@ -68,6 +71,7 @@ def _keys(inputs: ReportInputs) -> dict[str, ArtifactKey]:
         for role, key in models.keys().items()
     }
     keys |= {f"{entry.name}.card": entry.card for entry in inputs if entry.card is not None}
+    keys |= {f"{entry.name}.{key.kind}{i}": key for entry in inputs for i, key in enumerate(entry.results)}
     return keys | {
         f"{entry.name}.transfer{i}": key for entry in inputs for i, key in enumerate(entry.transfers)
     }
@@ -79,7 +83,7 @@ def _printed(settings: Config) -> dict[str, Any]:
 
 
 def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
-    return {"inputs": _keys(inputs), "settings": _printed(settings)}
+    return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
 @stage("report", version=8, identity=_identity)
@@ -130,6 +134,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         fooled=fooled_when(measured),
         comparisons=comparisons(measured, config),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
+        results=[_result(context, key, entry.models, measured) for key in entry.results],
     )
 
 
@@ -147,6 +152,27 @@ def _transfer(
     )
 
 
+def _result(
+    context: Context, key: ArtifactKey, models: Sequence[ModelArtifacts], measured: Sequence[Measured]
+) -> Result:
+    made = context.store.manifest(key)
+    family = {str(one.model): m.spec.family for one, m in zip(models, measured, strict=True)}
+    return Result(key.kind, family.get(made.inputs.get("model", "")), made.summary)
+
+
+def section_results(context: Context, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
+    """The newest artifact of every kind that a section shows, for a dataset (``models`` are all its models) and for
+    each model: one that has the dataset as its input ``prepared``, or the model as its input ``model``."""
+    own, sources = str(models[0].prepared), {str(one.model) for one in models}
+    newest: dict[tuple[str, str], ArtifactKey] = {}
+    for kind in sorted({kind for section in SECTIONS.values() for kind in section.results}):
+        for made in sorted(context.store.list(kind), key=lambda made: made.created):
+            source = made.inputs.get("model", own)
+            if source in {own, *sources} and made.inputs.get("prepared", own) == own:
+                newest[kind, source] = made.key
+    return list(newest.values())
+
+
 def _named(context: Context, prepared: ArtifactKey) -> str:
     return context.store.manifest(prepared).summary_as(DatasetSummary).name
 
@@ -158,6 +184,11 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
         by_dataset.setdefault(one.prepared, []).append(one)
     cards = newest_by_input(context.store, "dataset-card", "prepared")
     return [
-        ReportInput(_named(context, prepared), group, cards.get(str(prepared)))
+        ReportInput(
+            _named(context, prepared),
+            group,
+            cards.get(str(prepared)),
+            results=section_results(context, group),
+        )
         for prepared, group in by_dataset.items()
     ]

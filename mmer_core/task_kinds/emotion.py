@@ -60,7 +60,6 @@ class EmotionKind(TaskKind[EmotionData]):
 
     name = "emotion"
     summary = "emotions of people, of which several may come together, and ratings"
-    readers = ("emotic",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,

@@ -91,7 +91,6 @@ class TaskKind(Named, ABC, Generic[D]):
 
     Attributes:
         name: As datasets, models and evaluations state it.
-        readers: Dataset readers that always give this kind.
         text: What reports say about it; its ``headline`` is the metric by which models are judged.
         schedule: Fields of the training configuration where the user left them open.
         joint_width: Default embedding width of the joint model.
@@ -103,7 +102,6 @@ class TaskKind(Named, ABC, Generic[D]):
     """
 
     refusal = ConfigError
-    readers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[TaskText]
     schedule: ClassVar[Mapping[str, Any]]
     joint_width: ClassVar[int]

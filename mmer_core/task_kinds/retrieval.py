@@ -63,7 +63,6 @@ class RetrievalKind(TaskKind[RetrievalData]):
 
     name = "retrieval"
     summary = "images and texts that belong together"
-    readers = ("flickr8k",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 50,

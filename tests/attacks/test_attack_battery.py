@@ -1,31 +1,14 @@
 """What must hold for every attack on every image, K, budget and seed; and victims with a known answer."""
 
-import itertools
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.attack_driving import begin
+from support.attack_linear import CORNERS, attacked_once, best_gain
 from support.attack_table import ROWS, each_attack
-from support.attack_toys import linear_victim
 
-from mmer_core.attacks import (
-    Attack,
-    CornerSearch,
-    DifferentialEvolution,
-    DominantEmotionFlip,
-    ExhaustiveOnePixel,
-    GradientGuidedSparseRS,
-    Pixle,
-    RandomPixels,
-    SparseRS,
-    apply,
-    changed_pixels,
-    run_attack,
-)
-
-CORNERS = np.array(list(itertools.product((0.0, 255.0), repeat=3)))
+from mmer_core.attacks import apply, changed_pixels
 
 
 @settings(max_examples=120)
@@ -76,40 +59,7 @@ def test_any_k_goes_with_any_budget(attack, pixels, budget):
     assert 1 <= search.queries <= budget
 
 
-def attacked_once(attack: Attack, image: np.ndarray, weights: np.ndarray, pixels: int, gain: float):
-    """The outcome where the second score must rise by ``gain``."""
-    clean = float((weights * image).sum() / 255)
-    victim = linear_victim(weights, [clean + gain])
-    settings = {"pixels": pixels, "budget": 8_000, "batch_size": 64}
-    (outcome,) = run_attack(victim, DominantEmotionFlip([0]), attack, image[None], ["only"], **settings)
-    return outcome
-
-
-def best_gain(image: np.ndarray, weights: np.ndarray, pixels: int, colours: np.ndarray) -> float:
-    """What the best K pixels with the given colours ``(n, 3)`` add to a linear score, by trying all."""
-    gains = [
-        max((weights[y, x] * (colour - image[y, x])).sum() / 255 for colour in colours)
-        for y in range(image.shape[0])
-        for x in range(image.shape[1])
-    ]
-    return sum(max(gain, 0.0) for gain in sorted(gains)[-pixels:])
-
-
-SEARCHES = [
-    (DifferentialEvolution(population=100), 1),
-    (SparseRS(), 1),
-    (SparseRS(), 3),
-    (CornerSearch(), 1),
-    (CornerSearch(), 3),
-    (CornerSearch(), 12),
-    (ExhaustiveOnePixel(), 1),
-    (GradientGuidedSparseRS(), 1),
-    (GradientGuidedSparseRS(), 3),
-    (GradientGuidedSparseRS(), 12),
-]
-
-
-@pytest.mark.parametrize(("attack", "pixels"), SEARCHES, ids=repr)
+@pytest.mark.parametrize(("attack", "pixels"), [pair for row in ROWS for pair in row.optimal], ids=repr)
 @pytest.mark.parametrize("seed", range(2))
 def test_searches_find_the_optimum_of_a_linear_victim_and_claim_nothing_beyond(attack, pixels, seed):
     rng = np.random.default_rng(seed)
@@ -122,39 +72,3 @@ def test_searches_find_the_optimum_of_a_linear_victim_and_claim_nothing_beyond(a
     beyond = attacked_once(attack, image, weights, pixels, optimum + 1e-6)
     assert beyond.status == "resisted"
     assert beyond.final_margin == pytest.approx(1e-6, abs=1e-7)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_evolution_of_three_pixels_comes_nearer_to_the_optimum_than_its_control(seed):
-    """It converges before it is there; that is why the optimum is asked of the other searches only."""
-    rng = np.random.default_rng(seed)
-    image = rng.integers(60, 190, (12, 12, 3), dtype=np.uint8)
-    y, x = np.indices((12, 12))
-    peak = rng.integers(2, 10, 2)
-    bump = np.exp(-((y - peak[0]) ** 2 + (x - peak[1]) ** 2) / 18)
-    weights = bump[..., None] * rng.choice([-1.0, 1.0], 3)
-    optimum = best_gain(image.astype(float), weights, 3, CORNERS)
-    evolution, control = (
-        attacked_once(attack, image, weights, 3, optimum + 1e-6).final_margin / optimum
-        for attack in (DifferentialEvolution(population=100), RandomPixels())
-    )
-    assert 0 < evolution < 0.25 < control
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_control_does_not_find_the_optimum(seed):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(60, 190, (6, 6, 3), dtype=np.uint8)
-    weights = rng.normal(size=(6, 6, 3))
-    optimum = best_gain(image.astype(float), weights, 3, CORNERS)
-    assert attacked_once(RandomPixels(), image, weights, 3, optimum - 1e-6).status == "resisted"
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_pixle_finds_the_best_copy_of_one_pixel(seed):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    weights = rng.normal(size=(5, 5, 3))
-    optimum = best_gain(image.astype(float), weights, 1, image.reshape(-1, 3).astype(float))
-    assert attacked_once(Pixle(), image, weights, 1, optimum - 1e-6).status == "fooled"
-    assert attacked_once(Pixle(), image, weights, 1, optimum + 1e-6).status == "resisted"

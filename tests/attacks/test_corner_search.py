@@ -4,9 +4,16 @@ import itertools
 
 import numpy as np
 from scipy import stats
+from support.attack_battery import Battery
 from support.attack_driving import begin, drive
 
 from mmer_core.attacks import CornerSearch
+
+BATTERY = Battery(
+    CornerSearch(best=20),
+    optimal=tuple((CornerSearch(), pixels) for pixels in (1, 3, 12)),
+    refused=({"ranking": 0.0}, {"ranking": 1.0}, {"best": 0}),
+)
 
 CORNERS = [tuple(corner) for corner in itertools.product((0, 255), repeat=3)]
 SIZE = (5, 6)

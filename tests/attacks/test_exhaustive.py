@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.attack_battery import Battery
 from support.attack_driving import begin, drive
 from support.attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import DominantEmotionFlip, ExhaustiveOnePixel, one_pixel_map, run_attack
 from mmer_core.attacks.exhaustive import affordable_stride, grid_lines
 from mmer_core.errors import AttackError
+
+BATTERY = Battery(
+    ExhaustiveOnePixel(stride=1), drawn=False, optimal=((ExhaustiveOnePixel(), 1),), refused=({"stride": 0},)
+)
 
 CORNERS = list(itertools.product((0, 255), repeat=3))
 

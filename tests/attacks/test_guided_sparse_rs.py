@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.attack_battery import Battery
 from support.attack_driving import begin
 from support.attack_toys import FunctionVictim, linear_victim
 from torch import nn
@@ -17,6 +18,13 @@ from mmer_core.attacks import (
 )
 from mmer_core.attacks.victims import Screen
 from mmer_core.errors import AttackError
+
+BATTERY = Battery(
+    GradientGuidedSparseRS(draws=40, best=6),
+    wide=False,
+    optimal=tuple((GradientGuidedSparseRS(), pixels) for pixels in (1, 3, 12)),
+    refused=({"draws": 0}, {"best": 0}, {"alpha": 1.5}),
+)
 
 
 class Mistaken(FunctionVictim):

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from support.attack_battery import Battery
 from support.attack_driving import begin
+from support.attack_linear import attacked_once, best_gain
 
 from mmer_core.attacks import Pixle, list_changes
 from mmer_core.attacks.candidates import apply
+
+BATTERY = Battery(Pixle(), refused=({"stages": 0}, {"side": 0}))
 
 HEIGHT, WIDTH = 9, 11
 # Every pixel has a colour of its own, so that a copy tells where it comes from.
@@ -64,3 +68,13 @@ def test_places_are_spread_evenly():
     copies, _ = run(Pixle(stages=1), 1, 6000)
     places = np.array([y * WIDTH + x for copied in copies for y, x in copied])
     assert np.allclose(np.bincount(places, minlength=99) / len(places), 1 / 99, atol=0.006)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pixle_finds_the_best_copy_of_one_pixel(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    weights = rng.normal(size=(5, 5, 3))
+    optimum = best_gain(image.astype(float), weights, 1, image.reshape(-1, 3).astype(float))
+    assert attacked_once(Pixle(), image, weights, 1, optimum - 1e-6).status == "fooled"
+    assert attacked_once(Pixle(), image, weights, 1, optimum + 1e-6).status == "resisted"

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+from support.attack_battery import Battery
 from support.attack_driving import begin
 
 from mmer_core.attacks import SparseRS
+
+BATTERY = Battery(
+    SparseRS(),
+    wide=False,
+    optimal=((SparseRS(), 1), (SparseRS(), 3)),
+    refused=({"alpha": 0.0}, {"alpha": 1.1}),
+)
 
 
 def published_share(query: int) -> float:

@@ -1,47 +1,22 @@
-"""One table of attacks: add a row, get the whole battery."""
+"""Every attack of the registry with the ``BATTERY`` of its test file, ``tests/attacks/test_<module>.py``."""
 
-from dataclasses import dataclass
+from importlib import import_module
 
 import pytest
 
-from mmer_core.attacks import (
-    Attack,
-    CornerSearch,
-    DifferentialEvolution,
-    ExhaustiveOnePixel,
-    GradientGuidedSparseRS,
-    Pixle,
-    RandomPixels,
-    SparseRS,
-)
+from mmer_core.attacks import ATTACKS
+from support.attack_battery import Battery
 
 
-@dataclass(frozen=True)
-class Row:
-    """An attack with small hyper-parameters.
-
-    Attributes:
-        wide: It proposes several candidates at a time, so it can fill batches from few images.
-        drawn: It draws at random, so another seed is another search.
-    """
-
-    attack: Attack
-    wide: bool = True
-    drawn: bool = True
+def _battery(module: str) -> Battery:
+    battery: Battery = import_module(f"test_{module.rpartition('.')[2]}").BATTERY
+    return battery
 
 
-ROWS = [
-    Row(DifferentialEvolution(population=12)),
-    Row(SparseRS(), wide=False),
-    Row(Pixle()),
-    Row(CornerSearch(best=20)),
-    Row(ExhaustiveOnePixel(stride=1), drawn=False),
-    Row(GradientGuidedSparseRS(draws=40, best=6), wide=False),
-    Row(RandomPixels()),
-]
+ROWS = [_battery(attack.__module__) for attack in ATTACKS.values()]
 
 
-def _each(rows: list[Row]) -> pytest.MarkDecorator:
+def _each(rows: list[Battery]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("attack", [row.attack for row in rows], ids=repr)
 
 

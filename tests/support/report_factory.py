@@ -235,6 +235,11 @@ def retrieval_analyses() -> dict:
     return {"spaces": spaces, "pairs": [pair_record("image", "text")], "words": words(5)}
 
 
+def calibration(error: float, brier: float) -> dict:
+    bins = [{"n": 7, "probability": share, "share": share - error} for share in (0.2, 0.5, 0.8)]
+    return {"error": error, "brier": brier, "bins": bins}
+
+
 def emotion_evaluation(score: float, half: float = 2.0) -> dict:
     rng = np.random.default_rng(int(score))
     return {
@@ -261,6 +266,7 @@ def emotion_evaluation(score: float, half: float = 2.0) -> dict:
             stream: {"map": estimate(score - 3), "ap": [float(one) for one in rng.uniform(8, 70, 26)]}
             for stream in ("context", "body", "text")
         },
+        "calibration": {"before": calibration(0.1234, 0.2345), "after": calibration(0.0321, 0.1987), "fitted_on": "val"},
         "analyses": emotion_analyses(score),
     }  # fmt: skip
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmer_core.datasets.fingerprint import fingerprint
-from mmer_core.datasets.flickr8k import orphans
+from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.label_names import KnownLabels
-from mmer_core.datasets.leakage import GROUP
 from mmer_core.datasets.manifest_rows import BOX, Declaration, Row, read_rows, sidecar
 from mmer_core.datasets.manifest_splits import (
     generated_splits,
@@ -20,16 +19,18 @@ from mmer_core.datasets.manifest_splits import (
     image_of,
 )
 from mmer_core.datasets.raw import (
+    COLUMNS,
+    GROUP,
     NOT_UTF8,
+    PEOPLE,
     RESERVED_COLUMN,
     SIMILAR_LABELS,
     WHERE,
     RawDataset,
+    orphans,
     without_captions,
 )
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
-from mmer_core.datasets.statistics import PEOPLE
-from mmer_core.datasets.tables import COLUMNS
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
@@ -44,6 +45,20 @@ _NO_LABELS = (
 )
 
 Problem = tuple[str, str]
+
+
+class Manifest(Format):
+    """One file that lists the dataset; images are below its folder."""
+
+    name = "manifest"
+    summary = "any dataset that a CSV, JSONL or Parquet file lists"
+    unpacks = False
+
+    def read(self, root: Path) -> RawDataset:
+        return read_manifest(root)
+
+    def identity(self, root: Path) -> str:
+        return manifest_identity(root)
 
 
 def read_manifest(path: Path) -> RawDataset:
