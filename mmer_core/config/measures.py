@@ -67,6 +67,12 @@ class IndexConfig(Config):
 class ReportConfig(Config):
     """The HTML report."""
 
+    margin: float = Field(
+        5.0,
+        gt=0,
+        lt=100,
+        description="Percentage points by which two models may differ and still be called equivalent.",
+    )
     title: str = Field("How well, and how safely?", description="Heading of the report.")
     gallery: int = Field(6, ge=0, le=60, description="Attacked images shown per model and dataset.")
     examples: int = Field(4, ge=0, le=60, description="Retrieval examples shown per dataset.")

@@ -77,6 +77,11 @@ class PlattScaling:
         """Probabilities of what `calibrated` gives."""
         return torch.sigmoid(calibrated)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether it changes anything."""
+        return bool((self.slope != 1).any() or self.intercept.any())
+
     def to_dict(self) -> dict[str, list[float]]:
         """For JSON; `from_dict` restores it to the last bit."""
         return {"slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
@@ -126,6 +131,11 @@ class TemperatureScaling:
         return cls(
             float(np.exp(minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-8}).x))
         )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it changes anything."""
+        return self.temperature != 1
 
     def probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """``(N, C)`` calibrated probabilities of ``logits (N, C)``; each row sums to 1."""

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, mean_where, scores_and_labels
-from mmer_core.evaluation.emotion_metrics import FEWEST_POSITIVES, SortedScores
+from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.evaluation.record import CategoryFigures, EvaluationRecord
+from mmer_core.statistics.clusters import clusters_with
 from mmer_core.statistics.resampling import resampled
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "map")
@@ -111,9 +112,8 @@ def evaluate_classes(
         return 100 * np.concatenate([averages, mean_where(ap, ~np.isnan(ap))[None], ap])
 
     found = resampled(statistic, count, config.resamples, config.seed, clusters)
-    told = np.ones(len(found.values), dtype=bool)
-    told[len(METRICS) :] = marked.sum(axis=0) >= FEWEST_POSITIVES
-    intervals = found.known(told).intervals(config.confidence, 0, 100)
+    rests_on = np.append(np.full(len(METRICS), found.clusters), clusters_with(marked, clusters))
+    intervals = found.resting_on(rests_on).intervals(config.confidence, 0, 100)
     each, everyone = class_counts(predicted, truth, classes, np.ones(count)), np.ones(count)
     majority = np.full(count, each.support.argmax())
     constant = class_counts(majority, truth, classes, everyone).averages()

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, mean_where, scores_and_labels
-from mmer_core.evaluation.emotion_metrics import FEWEST_POSITIVES, SortedScores
+from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.evaluation.record import Contribution, Leader, StreamContribution
+from mmer_core.statistics.clusters import clusters_with
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.resampling import resampled
 
@@ -105,8 +106,8 @@ def stream_contributions(
         return np.concatenate([np.stack(rows), single[best, categories] - single[second, categories]])
 
     found = resampled(statistic, len(truth), config.resamples, config.seed, clusters)
-    told = truth.sum(axis=0) >= FEWEST_POSITIVES
-    found = found.known(np.append(np.ones(len(found.values) - len(told), dtype=bool), told))
+    summaries = np.full(len(found.values) - truth.shape[1], found.clusters)
+    found = found.resting_on(np.append(summaries, clusters_with(truth, clusters)))
     intervals = iter(found.intervals(config.confidence))
     whole, none = next(intervals), next(intervals)
     added = [

@@ -11,9 +11,6 @@ import numpy.typing as npt
 
 from mmer_core.evaluation.arrays import FloatArray, finite, mean_where, scores_and_labels
 
-FEWEST_POSITIVES = 5
-"""With fewer, the sample says too little of a category's average precision for an interval or a test."""
-
 
 class SortedScores:
     """One category's scores, sorted once, so that each weighting of its average precision is cheap.

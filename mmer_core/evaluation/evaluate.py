@@ -8,7 +8,6 @@ import numpy.typing as npt
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, finite, mean_where, scores_and_labels
 from mmer_core.evaluation.emotion_metrics import (
-    FEWEST_POSITIVES,
     SortedScores,
     absolute_errors,
     precision_recall_f1,
@@ -23,7 +22,7 @@ from mmer_core.evaluation.retrieval_metrics import (
     similarity_ranks,
 )
 from mmer_core.record import Interval
-from mmer_core.statistics.clusters import numbered
+from mmer_core.statistics.clusters import clusters_with, numbered
 from mmer_core.statistics.resampling import Statistic, resampled
 from mmer_core.statistics.shares import mean_interval, share_interval
 from mmer_core.taxonomy import VAD
@@ -70,9 +69,9 @@ def evaluate_emotion(
     found = resampled(statistic, len(scores), config.resamples, config.seed, clusters)
     macro = ("map", "precision_macro", "recall_macro", "f1_macro", *(("vad_mae",) if dimensions else ()))
     most = [100.0] * 4 + [np.inf] * (len(macro) - 4) + [100.0] * len(names) + [np.inf] * len(dimensions)
-    told = np.ones(len(most), dtype=bool)
-    told[len(macro) : len(macro) + len(names)] = truth.sum(axis=0) >= FEWEST_POSITIVES
-    intervals = iter(found.known(told).intervals(config.confidence, 0, most))
+    rests_on = np.full(len(most), found.clusters)
+    rests_on[len(macro) : len(macro) + len(names)] = clusters_with(truth, clusters)
+    intervals = iter(found.resting_on(rests_on).intervals(config.confidence, 0, most))
     metrics = {name: next(intervals) for name in macro}
     ap = [next(intervals) for _ in names]
     mae = [next(intervals) for _ in dimensions]

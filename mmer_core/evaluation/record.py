@@ -31,18 +31,19 @@ class Calibration(Part):
     """Of all categories together, before and after calibration.
 
     Attributes:
-        fitted_on: Split that calibration and thresholds were fitted on.
+        fitted_on: Split that calibration and thresholds were fitted on; None where they were not fitted.
     """
 
     before: CalibrationFigures
     after: CalibrationFigures
-    fitted_on: Split
+    fitted_on: Split | None
 
 
 class CategoryFigures(Part):
     """One category; ``prevalence`` is the average precision of a constant score.
 
-    The interval of ``ap`` has no ends for fewer than `mmer_core.evaluation.emotion_metrics.FEWEST_POSITIVES` positives.
+    The interval of ``ap`` has no ends for positives in fewer photos than
+    `mmer_core.statistics.resampling.FEWEST`.
     """
 
     name: str

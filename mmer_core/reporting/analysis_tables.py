@@ -6,7 +6,7 @@ from typing import Any
 
 from mmer_core.evaluation.record import Contribution, Leader, PairFigures, StreamAgreement
 from mmer_core.record import Part
-from mmer_core.reporting.estimates import MISSING, Estimate
+from mmer_core.reporting.estimates import MISSING
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView
@@ -168,8 +168,7 @@ def _leaders(families: Sequence[FamilyView]) -> dict[str, tuple[Leader, ...]]:
 
 
 def _clear(leader: Leader) -> bool:
-    lead = Estimate.of(leader.lead)
-    return lead is not None and lead.low > 0
+    return leader.p is not None and leader.p <= 0.05
 
 
 def _groups(found: Mapping[Any, Any], width: int) -> tuple[tuple[str, int], ...]:

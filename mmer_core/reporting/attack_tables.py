@@ -22,12 +22,13 @@ def attack_table(families: Sequence[FamilyView]) -> Table:
         cells: list[Cell] = []
         for one in points:
             if one is None:
-                cells += [Cell(MISSING)] * 4
+                cells += [Cell(MISSING)] * 6
                 continue
             cells += [cell(one.success), cell(one.median_queries, 0)]
             cells += [Cell(f"{one.n:,}"), Cell(f"{one.already:,}")]
+            cells += [Cell(MISSING if one.right is None else f"{one.right:,}"), cell(one.robust_accuracy)]
         rows.append(Row(f"{pixels(k)}: {attack_name(attack)}", tuple(cells)))
-    columns = ("fooled, %", "median queries", "attacked", "wrong before")
+    columns = ("fooled, %", "median queries", "attacked", "met before", "right before", "robust accuracy, %")
     return Table(
         caption="Images fooled",
         columns=("Attack", *columns * len(families)),

@@ -13,6 +13,7 @@ from mmer_core.record import Record
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
+from mmer_core.stages.comparisons import comparisons
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
 from mmer_core.stages.declaration import stage
@@ -25,11 +26,13 @@ from mmer_core.stages.views import (
     fooled_when,
     open_measured,
 )
+from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
 REPORT_FILE = "report.html"
+COMPARISONS_FILE = "comparisons.json"
 
 
 class ReportSummary(Record):
@@ -83,11 +86,11 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=7, identity=_identity)
+@stage("report", version=8, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> ReportSummary:
-    """The report: ``report.html``.
+    """The report: ``report.html``, and ``comparisons.json`` with every question that it answers, `Comparisons`.
 
     Args:
         settings: The configuration to print in the report; without where and how fast.
@@ -110,6 +113,8 @@ def report(
         versions=manifests[0].libraries,
     )
     render(view, workspace.out / REPORT_FILE)
+    compared = Comparisons(datasets={one.name: tuple(one.comparisons) for one in datasets})
+    compared.write(workspace.out / COMPARISONS_FILE)
     return ReportSummary(datasets=tuple(entry.name for entry in inputs))
 
 
@@ -127,6 +132,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         leaks=_leaks(context, entry.card),
         streams=kind.streams(measured),
         fooled=fooled_when(measured),
+        comparisons=comparisons(measured, config),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
         results=[_result(context, key, entry.models, measured) for key in entry.results],
     )

@@ -23,6 +23,13 @@ def numbered(clusters: npt.ArrayLike | None, n: int) -> Ints:
     return np.unique(own, return_inverse=True)[1].astype(np.int64)
 
 
+def clusters_with(flags: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -> Ints:
+    """``(C,)`` how many clusters hold a sample for which each column of ``flags (N, C)`` is true."""
+    flag = np.asarray(flags, dtype=bool)
+    own = numbered(clusters, len(flag))
+    return np.array([len(np.unique(own[column])) for column in flag.T], dtype=np.int64)
+
+
 def connected(first: npt.ArrayLike, second: npt.ArrayLike) -> Ints:
     """``(N,)`` cluster of each sample, where samples belong together that agree in either ``(N,)`` name, also by way of
     others."""

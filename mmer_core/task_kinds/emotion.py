@@ -29,6 +29,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.calibration_error import calibration_figures
+from mmer_core.evaluation.comparing import compare_emotions
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
@@ -36,6 +37,7 @@ from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.view import EmbeddingSpace, StreamComparison
+from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_emotions
 from mmer_core.task_kinds.emotion_attacks import (
     emotion_criterion,
@@ -179,7 +181,7 @@ class EmotionKind(TaskKind[EmotionData]):
         calibration = Calibration(
             before=calibration_figures(uncalibrated, split.labels),
             after=calibration_figures(predicted.probabilities, split.labels),
-            fitted_on="val",
+            fitted_on="val" if trained.scaling.fitted else None,
         )
         per_stream = {}
         for stream, logits in predicted.output.stream_logits.items():
@@ -287,6 +289,16 @@ class EmotionKind(TaskKind[EmotionData]):
         yield shown_space(
             "shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config
         )
+
+    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
+        if first.evaluation.split != second.evaluation.split or first.spec.labels != second.spec.labels:
+            return []
+        one, other = (
+            np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False)
+            for each in (first, second)
+        )
+        split, models = first.split, (first.spec.family, second.spec.family)
+        return compare_emotions(models, (one, other), split.labels, first.spec.labels, rule, split.clusters)
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison:
         return StreamComparison(

@@ -34,6 +34,7 @@ from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, StreamComparison
+from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.measured import Measured
 from mmer_core.training.learner import ModelLearner
 from mmer_core.training.tuning import Tuner
@@ -229,6 +230,10 @@ class TaskKind(Named, ABC, Generic[D]):
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         """Random queries with their best results, where a model answers queries."""
+        return []
+
+    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
+        """The questions about two models of one dataset that evaluations answer; none where they do not compare."""
         return []
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison | None:

@@ -11,6 +11,7 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
+from mmer_core.reporting.comparison_table import apart, comparison_table, decision
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
@@ -191,6 +192,28 @@ def test_every_shown_analysis_says_how_to_read_it(full):
     assert "A closer look" not in Page(rendered("bare")).text
     # A retrieval model has neighbours' labels nowhere, so nothing is said about reading them.
     assert "neighbours’ mAP" not in Page(rendered("retrieval")).text
+
+
+def test_models_are_compared_in_tables_and_calibration_is_shown(full):
+    text = Page(full).text
+    for shown in ("joint better", "no more than 5 points apart", "0.1234", "0.0321", "0.2345", "0.1987"):
+        assert shown in text
+    # The emotions stand apart from the few questions that decide.
+    assert [row.head for row in comparison_table(make.comparisons(31.0, 42.0)).rows][:2] == [
+        "skill",
+        "robust accuracy K=1",
+    ]
+
+
+def test_every_decision_has_its_words():
+    assert decision(make.comparison("skill", 42.0, 31.0)) == "joint better"
+    assert decision(make.comparison("skill", 31.0, 42.0)) == "separate better"
+    assert decision(make.comparison("fooled", 31.0, 42.0, better="lower")) == "joint better"
+    assert decision(make.comparison("skill", 32.0, 31.0, 0.3)) == "joint better, by less than 5 points"
+    assert decision(make.comparison("skill", 32.0, 31.0)) == "no more than 5 points apart"
+    assert decision(make.comparison("skill", 35.0, 31.0, 3.0)) == "undecided; about 1,766 would decide"
+    assert decision(make.comparison("skill", 35.0, 31.0, float("nan"))) == "undecided: too few to tell"
+    assert apart(make.comparison("skill", 31.0, 42.0)) == "11.0 points (7.1–14.9)"
 
 
 def test_leaders_are_counted_by_hand(full):

@@ -17,7 +17,7 @@ class Attacks(Section):
     order = 60
     template = """\
 {% if by_pixels %}
-<p>An image counts as fooled when {{ fooled }}. Images that were wrong before any pixel changed are left out. The control changes as many pixels at random, with as many queries.</p>
+<p>An image counts as fooled when {{ fooled }}. Success is of the images on which that was not so before, against the model’s own answer, true or not; robust accuracy is of all images, right before and not fooled. The control changes as many pixels at random, with as many queries.</p>
 {{ figure(by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
 {{ table(attacks, wide=true) }}
 {% if transfers %}<p>Do the models fail together? Each attacked image that fooled one model is shown to the other, which is fooled by the same criterion; images that it got wrong before are left out.</p>

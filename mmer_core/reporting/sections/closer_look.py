@@ -28,7 +28,7 @@ class CloserLook(Section):
 {{ readings(contribution.readings) }}
 {% if contribution.leaders.rows %}
 {{ table(contribution.counts) }}
-<p class="meta">“Clearly” means that the interval of its lead over the second best modality lies above zero.</p>
+<p class="meta">“Clearly” means that its lead over the second best modality has p ≤ 0.05 after Holm’s correction for every {{ word }}.</p>
 <details><summary>Best modality of every {{ word }}</summary>{{ table(contribution.leaders, wide=true) }}</details>
 {% endif %}
 {% endif %}
@@ -58,7 +58,7 @@ class CloserLook(Section):
 {% endif %}
 {% if words %}
 <h4>Similarity by word</h4>
-{{ figure(words.chart, "Words whose captions lie nearest to their own photo (above) and farthest from it (below), with the number of captions that hold them. Filled points have intervals clear of zero; of a hundred words, about five would be so by chance. Words co-occur in captions, so a word may reflect the words around it.", "tall") }}
+{{ figure(words.chart, "Words whose captions lie nearest to their own photo (above) and farthest from it (below), with the number of captions that hold them. Filled points differ from zero with p ≤ 0.05 after Holm’s correction for all words. Words co-occur in captions, so a word may reflect the words around it.", "tall") }}
 {% for data in words.tables %}
 <details><summary>{{ data.caption }}, all words</summary>{{ table(data, wide=true) }}</details>
 {% endfor %}

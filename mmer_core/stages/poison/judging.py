@@ -68,7 +68,7 @@ def _judged(config: PoisonConfig) -> dict[str, Any]:
     return {"config": some_fields(config, "top", "targets")}
 
 
-@stage("poison-outcome", version=2, title="judge: {arm}", identity=_judged)
+@stage("poison-outcome", version=3, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
     workspace: Workspace,
@@ -111,6 +111,7 @@ def judge_poisons(
         **asdict(arm),
         family=trained.spec.family,
         samples=len(table),
+        aimed=int(table["aimed"].sum()),
         triggered=_percent(table["seen_triggered"]),
         untriggered=_percent(table["seen"]),
         targets=_percent(table["seen"][table["aimed"]]),
