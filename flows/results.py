@@ -148,8 +148,10 @@ def print_robustness(context: Context, key: str) -> None:
         success = point.success
         interval = f"{_number(success.low)} to {_number(success.high)}"
         cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
-        rows.append((*cells, _number(point.median_queries)))
-    say_table(("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries"), rows)
+        robust = point.robust_accuracy.value if point.robust_accuracy else None
+        rows.append((*cells, _number(point.median_queries), _number(robust)))
+    columns = ("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries")
+    say_table((*columns, "robust accuracy %"), rows)
 
 
 def print_poison(context: Context, key: str) -> None:

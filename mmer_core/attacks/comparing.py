@@ -55,7 +55,7 @@ def compare_attacked(
             compare_shares(
                 Question(
                     f"robust accuracy K={pixels}",
-                    f"Which model is right more often when {pixels} pixels may be changed by {listed}?",
+                    f"Which model is right more often under {listed}?",
                     f"robust accuracy, K = {pixels}",
                     *names,
                 ),
@@ -71,8 +71,7 @@ def compare_attacked(
                 compare_shares(
                     Question(
                         f"shared success K={pixels}",
-                        f"Which model is fooled less often, of the images that both had right, when {pixels} pixels "
-                        f"may be changed by {listed}?",
+                        f"Which model is fooled less often by {listed}, of the images that both had right?",
                         f"fooled of those both had right, K = {pixels}",
                         *names,
                         better="lower",
@@ -99,7 +98,7 @@ def compare_with_control(model: Attacked, rule: Rule, clusters: Mapping[str, int
             compare_shares(
                 Question(
                     control_topic(model.name, attack, pixels),
-                    f"Does {attack} fool the {model.name} model more often than {pixels} random pixels?",
+                    f"Does {attack} fool the {model.name} model more often than random pixels?",
                     f"fooled, {model.name} model, K = {pixels}",
                     attack,
                     CONTROL,

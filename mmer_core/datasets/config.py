@@ -93,9 +93,9 @@ class IngestConfig(Config):
             raise ValueError(
                 f"mmer draws no dataset in the format {self.dataset}: give --root FILE_OR_FOLDER"
             )
-        if self.captioner and chosen.tasks == ("retrieval",):
+        if self.captioner and chosen.captioned:
             raise ValueError(
-                f"a captioner writes text for emotion datasets; the captions of {self.dataset} are its own"
+                f"a captioner writes text for labelled datasets; the captions of {self.dataset} are its own"
             )
         return self
 

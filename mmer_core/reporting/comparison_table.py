@@ -50,12 +50,12 @@ def _table(caption: str, comparisons: Iterable[Comparison]) -> Table:
         Row(
             one.quantity,
             (
+                Cell(decision(one)),
+                cell(one.difference),
                 cell(one.first_value),
                 cell(one.second_value),
-                cell(one.difference),
                 Cell(number(one.p_adjusted, 3)),
                 Cell(f"{one.n:,}"),
-                Cell(decision(one)),
             ),
             hint=one.question,
         )
@@ -63,7 +63,7 @@ def _table(caption: str, comparisons: Iterable[Comparison]) -> Table:
     ]
     return Table(
         caption,
-        ("Figure", *(f"{name}, %" for name in names), "difference, points", "p", "n", "answer"),
+        ("Figure", "answer", "difference, points", *(f"{name}, %" for name in names), "p", "n"),
         tuple(rows),
     )
 

@@ -20,10 +20,12 @@ class Format(Named, ABC):
 
     Attributes:
         tasks: The kinds of task that its datasets can be of; any, if empty.
+        captioned: People wrote captions of all photos, so there is nothing for a captioner to do.
     """
 
     refusal = DatasetError
     tasks: ClassVar[tuple[str, ...]] = ()
+    captioned: ClassVar[bool] = False
 
     def unpacked(self, root: Path, scratch: Path) -> Path:
         """What `read` gets: by default ``root``, or an empty scratch folder with the contents of its archives.

@@ -31,6 +31,7 @@ class Flickr8k(Format):
     name = "flickr8k"
     summary = "photos with five captions each, as downloaded"
     tasks = ("retrieval",)
+    captioned = True
 
     class Options(Config):
         splits: Splits = Field(

@@ -32,6 +32,7 @@ class Karpathy(Format):
     name = "karpathy"
     summary = "photos, captions and splits in a dataset_*.json (COCO, Flickr30k, Flickr8k)"
     tasks = ("retrieval",)
+    captioned = True
 
     class Options(Config):
         restval: Literal["train", "none"] = Field(

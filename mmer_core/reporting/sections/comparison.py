@@ -16,8 +16,8 @@ class Comparison(Section):
     order = 5
     template = """\
 <p>Both models saw the same images, so what counts is the interval of the difference, not whether two intervals overlap. Robust accuracy is of all images: right by the true labels, and fooled by no attack. “Right” means that the emotion read first is one of the person’s labels or, for captions, that one of the photo’s own was found. p is of no difference, after Holm’s correction where questions are asked together.</p>
-{% for one in tables %}{{ table(one, wide=true) }}{% endfor %}
-{% for one in emotions %}<details><summary>Emotion by emotion</summary>{{ table(one, wide=true) }}</details>{% endfor %}
+{% for one in tables %}{{ table(one) }}{% endfor %}
+{% for one in emotions %}<details><summary>Emotion by emotion</summary>{{ table(one) }}</details>{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
