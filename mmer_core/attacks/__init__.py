@@ -53,8 +53,8 @@ from mmer_core.attacks.victims import (
     EncodedVictim,
     ImageEncoder,
     IncrementalVictim,
-    ScreeningVictim,
     Victim,
+    WhiteBoxVictim,
 )
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
 
@@ -91,12 +91,12 @@ __all__ = [
     "RankDrop",
     "RankRise",
     "RatingShift",
-    "ScreeningVictim",
     "Search",
     "SparseRS",
     "TopEmotionsChange",
     "Victim",
     "WhiteBoxAttack",
+    "WhiteBoxVictim",
     "apply",
     "changed_pixels",
     "image_bars",

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.victims import Screen, ScreeningVictim, Victim
+from mmer_core.attacks.victims import Gradients, Victim, WhiteBoxVictim
 from mmer_core.errors import AttackError
 from mmer_core.named import Named
 
@@ -21,13 +21,15 @@ from mmer_core.named import Named
 class Search(ABC):
     """The search on one image: books of queries and of the best candidate, kept once for every attack.
 
-    It ends at the first success, when the budget is spent, or when the attack has nothing left to propose.
+    It ends at the first success (unless it `goes_on`), when the budget is spent, or when the attack has nothing left to
+    propose.
 
     Attributes:
         budget: Most queries.
         queries: Candidates judged so far, in the order of the search. Candidates behind the first success
             do not count, even if they were in the same batch: a larger batch does not cost more queries.
-        best: The candidate with the lowest margin so far (one candidate), None before the first.
+        best: The candidate with the lowest margin so far (one candidate), None before the first; once there is a
+            success, the last of them.
         best_margin: Its margin, ``inf`` before the first.
         succeeded: Whether a margin of 0 or less was told.
         screened: Candidates that were estimated and not judged; no queries.
@@ -43,12 +45,12 @@ class Search(ABC):
         self._generation: Candidates | None = None
         self._margins: list[float] = []
         self._asked: Candidates | None = None
-        self._exhausted = False
+        self._over = False
 
     @property
     def finished(self) -> bool:
-        """Whether it succeeded, spent its budget, or has nothing left to propose."""
-        return self.succeeded or self._exhausted or self.queries >= self.budget
+        """Whether it succeeded for good, spent its budget, or has nothing left to propose."""
+        return self._over or self.queries >= self.budget
 
     @abstractmethod
     def propose(self) -> Candidates | None:
@@ -57,6 +59,10 @@ class Search(ABC):
     @abstractmethod
     def learn(self, margins: np.ndarray) -> None:
         """Take in the margins ``(Q,)`` float64 of the whole generation proposed last; none is a success."""
+
+    def goes_on(self, success: Candidates) -> bool:
+        """Whether to look for something better than this success (one candidate), with a new generation."""
+        return False
 
     def ask(self, limit: int) -> Candidates | None:
         """The next candidates to judge, at most ``limit`` and never beyond the budget; None at the end.
@@ -73,7 +79,7 @@ class Search(ABC):
         if self._generation is None:
             self._generation, self._margins = self.propose(), []
             if not self._generation:
-                self._exhausted = True
+                self._over = True
                 return None
         judged = len(self._margins)
         self._asked = self._generation[judged : judged + min(limit, self.budget - self.queries)]
@@ -92,13 +98,18 @@ class Search(ABC):
         successes = np.flatnonzero(margins <= 0)
         counted = margins[: successes[0] + 1] if successes.size else margins
         leader = int(counted.argmin())
-        if self.best is None or counted[leader] < self.best_margin:
-            self.best, self.best_margin = self._asked[leader : leader + 1], float(counted[leader])
+        best = self._asked[leader : leader + 1]
+        if successes.size or (
+            not self.succeeded and (self.best is None or counted[leader] < self.best_margin)
+        ):
+            self.best, self.best_margin = best, float(counted[leader])
         self.queries += len(counted)
-        self.succeeded = bool(successes.size)
         self._asked = None
         self._margins.extend(counted.tolist())
-        if not self.succeeded and len(self._margins) == len(self._generation):
+        if successes.size:
+            self.succeeded, self._generation = True, None
+            self._over = not self.goes_on(best)
+        elif len(self._margins) == len(self._generation):
             self.learn(np.array(self._margins))
             self._generation = None
 
@@ -179,23 +190,23 @@ class WhiteBoxAttack(Attack):
         rng: np.random.Generator,
         budget: int,
     ) -> Search:
-        if not isinstance(victim, ScreeningVictim):
+        if not isinstance(victim, WhiteBoxVictim):
             raise AttackError(
                 f"the attack {self.name!r} needs gradients, which this victim ({type(victim).__name__}) does not give; "
                 "choose sparse-rs, which needs scores only, or give the victim an evaluator"
             )
-        return self.start(image, pixels, rng, budget, victim.screen(criterion, row))
+        return self.start(image, pixels, rng, budget, victim.gradients(criterion, row))
 
     def start(
-        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
+        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
     ) -> Search:
-        """Begin a search, as `BlackBoxAttack.start`; ``screen`` estimates margins by the victim's gradients."""
+        """Begin a search, as `BlackBoxAttack.start`; ``gradients`` are the victim's, of this sample."""
         _check_image(image, pixels, budget)
-        return self._search(image, pixels, rng, budget, screen)
+        return self._search(image, pixels, rng, budget, gradients)
 
     @abstractmethod
     def _search(
-        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
+        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
     ) -> Search:
         """The search itself; the arguments are checked."""
 

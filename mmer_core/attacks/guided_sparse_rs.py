@@ -8,7 +8,7 @@ from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corner_search import rank_probabilities
 from mmer_core.attacks.corners import draw_corners
 from mmer_core.attacks.sparse_rs import SparseRS
-from mmer_core.attacks.victims import Screen
+from mmer_core.attacks.victims import Gradients
 from mmer_core.base_config import Config
 
 _GENERATION = 8  # candidates judged between two looks at what was learnt
@@ -42,9 +42,9 @@ class GradientGuidedSparseRS(WhiteBoxAttack):
     options: Options
 
     def _search(
-        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, screen: Screen
+        self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
     ) -> Search:
-        return _Screening(self.options, screen, image, pixels, rng, budget)
+        return _Screening(self.options, gradients, image, pixels, rng, budget)
 
 
 class _Screening(Search):
@@ -53,20 +53,15 @@ class _Screening(Search):
     def __init__(
         self,
         options: GradientGuidedSparseRS.Options,
-        screen: Screen,
+        gradients: Gradients,
         image: np.ndarray,
         pixels: int,
         rng: np.random.Generator,
         budget: int,
     ) -> None:
         super().__init__(budget)
-        self._options, self._screen, self._image, self._pixels, self._rng = (
-            options,
-            screen,
-            image,
-            pixels,
-            rng,
-        )
+        self._options, self._gradients = options, gradients
+        self._image, self._pixels, self._rng = image, pixels, rng
         self._schedule = SparseRS(alpha=options.alpha)
         self._places, self._colours = np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.uint8)
         self._margin = np.inf
@@ -101,7 +96,7 @@ class _Screening(Search):
         image.reshape(-1, 3)[self._places] = self._colours
         places = self._rng.integers(0, image.shape[0] * image.shape[1], self._options.draws)
         colours = draw_corners(self._rng, self._options.draws)
-        margins = self._screen(image, from_flat(places[:, None], colours[:, None], image.shape[1]))
+        margins = self._gradients.screen(image, from_flat(places[:, None], colours[:, None], image.shape[1]))
         self.screened += len(margins)
         order = np.argsort(margins, kind="stable")
         _, first = np.unique(places[order], return_index=True)

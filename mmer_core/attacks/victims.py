@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
@@ -67,16 +68,34 @@ class SparseVictim(Victim, Protocol):
 
 Head = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """Features ``(B, D)`` and rows ``(B,)`` to scores ``(B, S)``."""
-Screen = Callable[[np.ndarray, Candidates], np.ndarray]
-"""``(H, W, 3)`` uint8 and ``Q`` candidates of one pixel each to ``(Q,)`` float64 margins, estimated not judged."""
+
+
+class Gradients(Protocol):
+    """What a white-box attack learns of the margins of images that derive from one sample, beside judgements."""
+
+    def screen(self, image: np.ndarray, candidates: Candidates) -> np.ndarray:
+        """Estimate to first order.
+
+        Args:
+            image: ``(H, W, 3)`` uint8.
+            candidates: ``Q`` changes of one pixel each.
+
+        Returns:
+            ``(Q,)`` float64 margins.
+        """
+        ...
+
+    def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        """The margin of an image ``(H, W, 3)`` float32 in 0..255, and its gradient ``(H, W, 3)`` float32."""
+        ...
 
 
 @runtime_checkable
-class ScreeningVictim(Victim, Protocol):
-    """A victim that hands out its gradients, as estimates of what single pixels do."""
+class WhiteBoxVictim(Victim, Protocol):
+    """A victim that hands out its gradients."""
 
-    def screen(self, criterion: Criterion, row: int) -> Screen:
-        """Estimates of the margins of images that derive from the sample ``row``."""
+    def gradients(self, criterion: Criterion, row: int) -> Gradients:
+        """Those of images that derive from the sample ``row``."""
         ...
 
 
@@ -186,9 +205,9 @@ class ClassifierVictim:
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
-    def screen(self, criterion: Criterion, row: int) -> Screen:
-        """As `ScreeningVictim.screen`."""
-        return _screen(self._evaluator, lambda logits, _: logits, criterion, row)
+    def gradients(self, criterion: Criterion, row: int) -> Gradients:
+        """As `WhiteBoxVictim.gradients`."""
+        return _Gradients(self._evaluator, lambda logits, _: logits, criterion, row)
 
     @cached_property
     def planner(self) -> Planner:
@@ -282,9 +301,9 @@ class IncrementalVictim(EncodedVictim):
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
-    def screen(self, criterion: Criterion, row: int) -> Screen:
-        """As `ScreeningVictim.screen`."""
-        return _screen(self._evaluator, self._head, criterion, row)
+    def gradients(self, criterion: Criterion, row: int) -> Gradients:
+        """As `WhiteBoxVictim.gradients`."""
+        return _Gradients(self._evaluator, self._head, criterion, row)
 
 
 def _evaluate(
@@ -294,14 +313,23 @@ def _evaluate(
     return evaluator(images, rows.tolist(), positions, torch.from_numpy(candidates.colours))
 
 
-def _screen(evaluator: Evaluator, head: Head, criterion: Criterion, row: int) -> Screen:
-    def margin(features: torch.Tensor) -> torch.Tensor:
-        which = torch.tensor([row], device=features.device)
-        return criterion.margin(head(features, which).float(), which)
+@dataclass(frozen=True)
+class _Gradients:
+    evaluator: Evaluator
+    head: Head
+    criterion: Criterion
+    row: int
 
-    def screen(image: np.ndarray, candidates: Candidates) -> np.ndarray:
+    def screen(self, image: np.ndarray, candidates: Candidates) -> np.ndarray:
         places = torch.from_numpy(candidates.positions[:, 0]).long()
         colours = torch.from_numpy(candidates.colours[:, 0])
-        return evaluator.first_order(torch.from_numpy(image), places, colours, margin).double().numpy()
+        first_order = self.evaluator.first_order
+        return first_order(torch.from_numpy(image), places, colours, self._value).double().numpy()
 
-    return screen
+    def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        margin, gradient = self.evaluator.first_order.gradient(torch.from_numpy(image), self._value)
+        return float(margin), gradient.numpy()
+
+    def _value(self, features: torch.Tensor) -> torch.Tensor:
+        which = torch.tensor([self.row], device=features.device)
+        return self.criterion.margin(self.head(features, which).float(), which)

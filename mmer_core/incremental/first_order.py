@@ -1,4 +1,4 @@
-"""First-order estimates of the effect of one changed pixel: thousands of changes for the cost of one gradient.
+"""The gradient by pixels, and what one changed pixel does to first order: thousands of them for one gradient.
 
 The early layers are computed exactly, in windows; the rest of the network is replaced by its gradient at the image.
 So the response of the early layers to an extreme pixel is exact, and the rest is a scalar product.
@@ -59,6 +59,20 @@ class FirstOrder:
                     estimates[part] += _effect(network, slope, places[part], values[part])
         return estimates.cpu()
 
+    def gradient(self, image: Tensor, value: Value) -> tuple[Tensor, Tensor]:
+        """``value`` ``(1,)`` of an image, ``(H, W, 3)`` float32 in 0..255, and its gradient ``(H, W, 3)``.
+
+        Raises:
+            AttackError: The network cannot be differentiated.
+        """
+        with running(), torch.inference_mode(False), torch.enable_grad():
+            pixels = image.to(self._planner.device, copy=True).requires_grad_()
+            views = [pixels, pixels.flip(1)][: len(self._networks)]
+            features = [self._planner.module(self._planner.input(view[None])) for view in views]
+            at_image = value(torch.stack(features).mean(dim=0).float())
+            (slope,) = _slopes(at_image, [pixels])
+        return at_image.detach().cpu(), slope.cpu()
+
     def _linearise(self, views: list[Tensor], value: Value) -> tuple[Tensor, list[Tensor]]:
         """The value ``(1,)``, and its gradient ``(H * W, C)`` by the map after the early layers of each view."""
         late, maps = self._planner.split.late, []
@@ -72,16 +86,19 @@ class FirstOrder:
             # Copies, because in-place layers are not allowed on leaf tensors that require gradients.
             features = torch.stack([late(each.clone()) for each in maps]).mean(dim=0)
             at_image = value(features.float())
-            try:
-                slopes = torch.autograd.grad(at_image.sum(), maps)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                # An in-place operation destroys what the gradient needs, or detaches it.
-                raise AttackError(
-                    f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"
-                ) from error
+            slopes = _slopes(at_image, maps)
         return at_image.detach(), [slope.permute(0, 2, 3, 1).flatten(0, 2) for slope in slopes]
+
+
+def _slopes(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
+    try:
+        return torch.autograd.grad(value.sum(), leaves)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # an in-place operation destroys what the gradient needs, or detaches it
+        raise AttackError(
+            f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"
+        ) from error
 
 
 @torch.inference_mode()

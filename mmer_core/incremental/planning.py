@@ -71,6 +71,7 @@ class Planner:
         runtime: The runtime of the dense part.
 
     Attributes:
+        module: The network.
         reason: Why nothing can be computed incrementally, as a sentence, or None.
     """
 
@@ -86,7 +87,7 @@ class Planner:
     ) -> None:
         self.reason: str | None = None
         self.size, self.device = size, device
-        self._module, self._normalise = module.eval(), normalise
+        self.module, self._normalise = module.eval(), normalise
         self._method, self._runtime = method, runtime
         self._lock = threading.RLock()
         self._plans: dict[int, Plan] = {}
@@ -124,7 +125,7 @@ class Planner:
         program = self._program or Program(fx.GraphModule({}, fx.Graph()), "image", (), (), "")
         layout = self._layout if self._program else Layout(program, self.size, self.device)
         cut = self._early_cut() or program.source
-        late = self._module if cut == program.source else behind(program, cut)
+        late = self.module if cut == program.source else behind(program, cut)
         return Split(lambda: IncrementalNetwork(program, layout, cut, late, images=1), late)
 
     def input(self, images: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ class Planner:
 
     def _lower(self) -> None:
         try:
-            self._program = lower(self._module)
+            self._program = lower(self.module)
             self._layout = Layout(self._program, self.size, self.device)
             self._shapes = self._clean_maps(self._program)
         except IsNotLocal as reason:
@@ -175,7 +176,7 @@ class Planner:
     def _make(self, cut: str | None) -> Plan:
         if cut is None or self._program is None:
             example = self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
-            dense = self._compile(None, self._module, example)
+            dense = self._compile(None, self.module, example)
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}")
         program, layout = self._program, self._layout

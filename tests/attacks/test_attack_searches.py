@@ -163,3 +163,26 @@ def test_an_attack_with_nothing_left_to_propose_ends_its_search():
     assert search.ask(5) is None
     assert search.finished
     assert search.queries == 2
+
+
+def test_a_search_that_goes_on_after_a_success_keeps_the_last_one():
+    class Thrifty(Search):
+        left = 3
+
+        def propose(self):
+            positions = np.arange(2 * self.left, dtype=np.int32).reshape(1, self.left, 2)
+            return Candidates(positions, np.zeros((1, self.left, 3), np.uint8))
+
+        def learn(self, margins):
+            self.left -= 1
+
+        def goes_on(self, success):
+            self.left = success.pixels - 1
+            return self.left > 0
+
+    search = Thrifty(budget=10)
+    for margin in (-5.0, 1.0, -1.0):
+        assert search.best is None or search.succeeded
+        search.tell(np.array([margin])) if search.ask(4) else None
+    assert search.finished
+    assert (search.queries, search.best_margin, search.best.pixels) == (3, -1.0, 1)

@@ -16,7 +16,6 @@ from mmer_core.attacks import (
     SparseRS,
     run_attack,
 )
-from mmer_core.attacks.victims import Screen
 from mmer_core.errors import AttackError
 
 BATTERY = Battery(
@@ -30,8 +29,14 @@ BATTERY = Battery(
 class Mistaken(FunctionVictim):
     """Its estimates promise success everywhere."""
 
-    def screen(self, criterion, row) -> Screen:
-        return lambda image, candidates: np.full(len(candidates), -1.0)
+    def gradients(self, criterion, row):
+        return self
+
+    def screen(self, image, candidates):
+        return np.full(len(candidates), -1.0)
+
+    def margin(self, image):
+        raise NotImplementedError
 
 
 def test_with_one_pixel_the_estimated_best_are_asked_in_their_order():

@@ -9,6 +9,7 @@ from support.incremental_helpers import CPU, network, normalise, plain
 from support.random_networks import networks
 from torch import Tensor, fx, nn
 
+from mmer_core.encoders.mirror import MirrorAverage
 from mmer_core.errors import AttackError
 from mmer_core.incremental.first_order import FirstOrder
 from mmer_core.incremental.lowering import lower
@@ -124,3 +125,17 @@ def test_both_views_of_a_mirrored_encoder_count():
         ),
     )
     assert torch.allclose(found, (views[0] + views[1]) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_gradient_by_pixels_is_that_of_the_plain_network(mirrored):
+    module = network()
+    planner = Planner(module, normalise, (40, 32), CPU, runtime="torch")
+    pixels = torch.rand(40, 32, 3, generator=torch.Generator().manual_seed(5)) * 255
+    found, slope = FirstOrder(planner, mirrored).gradient(pixels, value)
+    leaf = pixels[None].clone().requires_grad_()
+    whole = MirrorAverage(module) if mirrored else module
+    expected = value(whole(read(leaf)))
+    (gradient,) = torch.autograd.grad(expected.sum(), leaf)
+    assert torch.allclose(found, expected.detach(), atol=1e-5)
+    assert torch.allclose(slope, gradient[0], atol=1e-4 * float(gradient.abs().max()))

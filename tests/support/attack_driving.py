@@ -8,7 +8,11 @@ from mmer_core.attacks import Attack, DominantEmotionFlip, Search
 from support.attack_toys import FunctionVictim
 
 IMAGE = np.zeros((6, 9, 3), np.uint8)
-BRIGHTNESS = FunctionVictim((6, 9), lambda image, row: [image[..., 0].sum(), image[..., 1].sum()])
+BRIGHTNESS = FunctionVictim(
+    (6, 9),
+    lambda image, row: [image[..., 0].sum(), image[..., 1].sum()],
+    lambda image: np.stack([np.broadcast_to(np.eye(3)[channel], image.shape) for channel in (0, 1)]),
+)
 """For attacks that look at more than the margins they are told."""
 
 

@@ -1,20 +1,28 @@
 """Victims small enough to know everything about, in float64 so that no batch size changes a score."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from mmer_core.attacks import Candidates, Criterion, apply
-from mmer_core.attacks.victims import Screen
 
 
 class FunctionVictim:
-    """Scores are a function of one image ``(H, W, 3)`` float64 and its row; counts what it was asked."""
+    """Scores are a function of one image ``(H, W, 3)`` float64 and its row; counts what it was asked.
 
-    def __init__(self, size: tuple[int, int], score: Callable[[np.ndarray, int], list[float]]) -> None:
+    ``slopes(image)``, ``(S, H, W, 3)``, is their gradient; without it, differences to a value one level higher.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        score: Callable[[np.ndarray, int], list[float]],
+        slopes: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> None:
         self.size = size
-        self._score = score
+        self._score, self._slopes = score, slopes
         self.asked: dict[int, int] = {}
         self.batches: list[int] = []
 
@@ -30,16 +38,38 @@ class FunctionVictim:
         ]
         return torch.tensor(values, dtype=torch.float64)
 
-    def screen(self, criterion: Criterion, row: int) -> Screen:
-        """Estimates that are right."""
+    def gradients(self, criterion: Criterion, row: int) -> "ToyGradients":
+        return ToyGradients(lambda image: self._score(image, row), self._slopes, criterion, row)
 
-        def screen(image: np.ndarray, candidates: Candidates) -> np.ndarray:
-            attacked = apply(np.repeat(image[None], len(candidates), axis=0), candidates)
-            scores = [self._score(one.astype(np.float64), row) for one in attacked]
-            rows = torch.full((len(candidates),), row)
-            return criterion.margin(torch.tensor(scores, dtype=torch.float64), rows).numpy()
 
-        return screen
+@dataclass
+class ToyGradients:
+    """Estimates that are right, and gradients."""
+
+    score: Callable[[np.ndarray], list[float]]
+    slopes: Callable[[np.ndarray], np.ndarray] | None
+    criterion: Criterion
+    row: int
+
+    def screen(self, image: np.ndarray, candidates: Candidates) -> np.ndarray:
+        attacked = apply(np.repeat(image[None], len(candidates), axis=0), candidates)
+        scores = [self.score(one.astype(np.float64)) for one in attacked]
+        rows = torch.full((len(candidates),), self.row)
+        return self.criterion.margin(torch.tensor(scores, dtype=torch.float64), rows).numpy()
+
+    def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        assert image.dtype == np.float32
+        image = image.astype(np.float64)
+        scores = torch.tensor([self.score(image)], dtype=torch.float64, requires_grad=True)
+        margin = self.criterion.margin(scores, torch.tensor([self.row]))
+        (by_score,) = torch.autograd.grad(margin.sum(), scores)
+        slopes = self.slopes(image) if self.slopes else self._differences(image)
+        return float(margin), np.tensordot(by_score[0].numpy(), slopes, 1).astype(np.float32)
+
+    def _differences(self, image: np.ndarray) -> np.ndarray:
+        steps = np.eye(image.size).reshape(-1, *image.shape)
+        higher = np.array([self.score(image + step) for step in steps])  # (H * W * 3, S)
+        return (higher - self.score(image)).T.reshape(-1, *image.shape)
 
 
 def linear_victim(weights: np.ndarray, thresholds: list[float]) -> FunctionVictim:
@@ -47,4 +77,5 @@ def linear_victim(weights: np.ndarray, thresholds: list[float]) -> FunctionVicti
     return FunctionVictim(
         (weights.shape[0], weights.shape[1]),
         lambda image, row: [thresholds[row], float((weights * image).sum() / 255)],
+        lambda image: np.stack([np.zeros_like(weights), weights / 255]),
     )
