@@ -91,6 +91,13 @@ JOBS = (
         help="Evaluate a trained model, or a dual encoder without training, on any split of any dataset.",
     ),
     Job(
+        "probe",
+        flow="flows.probe:probe",
+        config="flows.probe:ProbeJob",
+        show="flows.probe:print_probe",
+        help="Fit logistic regression to the features of a labelled dataset, as a baseline beside the models.",
+    ),
+    Job(
         "index",
         flow="flows.jobs:index",
         config="mmer_core.config:IndexJob",
