@@ -16,10 +16,10 @@ class Probe(Section):
     name = "probe"
     summary = "Linear probe"
     order = 25
-    tasks = ("emotion",)
+    tasks = ("emotion", "classification")
     results = ("probe",)
     template = """\
-<p>Logistic regression on frozen features, fitted on train; its C of {{ strength }} and its thresholds were chosen on val (mAP {{ tried }}). It read {{ encoders }}. Where these are the encoders of the models, their lead over the probe is what training more than a linear layer brought; where intervals overlap, these samples do not tell them apart.</p>
+<p>Logistic regression on frozen features, fitted on train; its C of {{ strength }} and its thresholds were chosen on val (mAP {{ tried }}). It read {{ encoders }}. Where these are the encoders of the models, their lead over the probe is what training more than a linear layer brought.</p>
 {{ table(metrics) }}
 """
 
