@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from mmer_core.base_config import Config, Split
+from mmer_core.base_config import Config
 from mmer_core.config import EncoderConfig, EvaluationConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
@@ -18,7 +18,8 @@ from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.progress import Progress, silent
-from mmer_core.record import Interval, Number, Part, Record
+from mmer_core.record import Record
+from mmer_core.reporting.sections.probe import ProbeSummary, Tried
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
@@ -46,35 +47,6 @@ class ProbeConfig(Config):
         if min(strengths) <= 0:
             raise ValueError(f"C must be above 0, not {min(strengths):g}")
         return tuple(sorted(set(strengths)))
-
-
-class Tried(Part):
-    """One value of C: the mAP on val in percent, and how many of its fits stopped before they had converged."""
-
-    strength: float
-    map: Number
-    unconverged: int
-
-
-class ProbeSummary(Record):
-    """A probe's figures on one split, in percent.
-
-    Attributes:
-        encoders: Names of the encoders whose features it reads, by modality.
-        strength: The C that was chosen, of those ``tried``.
-        metrics: Those of a model of labels, without ratings.
-        baselines: What no skill scores, by the name of the metric.
-    """
-
-    version: Literal[1] = 1
-    dataset: str
-    split: Split
-    n: int
-    encoders: dict[str, str]
-    strength: float
-    tried: tuple[Tried, ...]
-    metrics: dict[str, Interval]
-    baselines: dict[str, Number]
 
 
 class ProbeRecord(Record):

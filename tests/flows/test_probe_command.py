@@ -5,7 +5,7 @@ import json
 import pytest
 from PIL import Image
 
-from mmer_core.stages.probe import ProbeSummary
+from mmer_core.reporting.sections.probe import ProbeSummary
 from mmer_core.store import open_store
 
 SMALL = [
