@@ -5,11 +5,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_PROCESSES ?= 2
-# Whole files, so that fixtures are made once, and in the order of collection: the longest come early.
-PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+# Whole files, so that fixtures are made once, in the order that tests/conftest.py gives them. A process that dies ends
+# the run: pytest-xdist would put another in its place, which waits for ever.
+PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint format type-check layers docs audit check bench chaos fuzz watch clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check bench chaos fuzz watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,11 +19,14 @@ help:  ## list the targets
 demo: $(READY)  ## the whole study on drawn miniature datasets; ends with the path of the report
 	$(BIN)/mmer pipeline --config demo
 
-test: $(READY)  ## all tests, real servers included
+test: $(READY)  ## all tests but the few long ones, real servers included
 	$(PYTEST)
 
 test-fast: $(READY)  ## the tests that start no server and no second process
 	$(PYTEST) -m "not integration"
+
+test-long: $(READY)  ## the long ones: clusters, workers, servers that are killed
+	$(PYTEST) -m long
 
 lint: $(READY)  ## ruff and hadolint: style and common mistakes
 	$(BIN)/ruff check .
@@ -44,10 +49,12 @@ docs: $(READY)  ## the documentation site, into site/; a broken link or an unkno
 audit: $(READY)  ## known vulnerabilities of what is installed; says so where OSV.dev cannot be reached
 	$(BIN)/python .ci/audit.py
 
-check: lint type-check layers docs audit test  ## everything CI runs
+check: lint type-check layers docs audit test test-long  ## everything CI runs
 
 bench: $(READY)  ## the benchmarks, in about a minute each
+	$(BIN)/python -m benchmarks.startup --quick
 	$(BIN)/python -m benchmarks.quality --quick
+	$(BIN)/python -m benchmarks.coverage --quick
 	$(BIN)/python -m benchmarks.ingest --quick
 	$(BIN)/python -m benchmarks.attack --quick
 	$(BIN)/python -m benchmarks.attack_success --quick

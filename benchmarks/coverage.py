@@ -26,8 +26,9 @@ from scipy.stats import binom, norm
 
 from benchmarks.result import finish
 from mmer_core.evaluation.arrays import FloatArray, mean_where
-from mmer_core.evaluation.emotion_metrics import FEWEST_POSITIVES, SortedScores
-from mmer_core.statistics.comparison import Rule, compare_shares
+from mmer_core.evaluation.emotion_metrics import SortedScores
+from mmer_core.statistics.clusters import clusters_with
+from mmer_core.statistics.comparison import Question, Rule, compare_shares
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.resampling import resampled
 from mmer_core.statistics.shares import wilson
@@ -197,8 +198,8 @@ def map_claims(people: int, studies: int, resamples: int) -> list[dict[str, Any]
         photo, labels, model = population.draw(people, generator)
         one, other = each_ap(model(), labels), each_ap(model(), labels)
         whole = resampled(_apart(mean_ap(one), mean_ap(other)), people, resamples, seed, photo).p_values()
-        emotions = resampled(_apart(one, other), people, resamples, seed, photo).p_values()
-        emotions[labels.sum(axis=0) < FEWEST_POSITIVES] = np.nan
+        each = resampled(_apart(one, other), people, resamples, seed, photo)
+        emotions = each.resting_on(clusters_with(labels, photo)).p_values()
         claims.append([whole[0], np.nanmin(holm(emotions)), np.nanmin(emotions)])
     rates = (np.array(claims) <= 1 - LEVEL).mean(axis=0)
     methods = (
@@ -226,8 +227,9 @@ def share_claims(studies: int, images: int = 200) -> list[dict[str, Any]]:
                 # So often an image is easy or hard for both models alike.
                 alike, common = generator.random(images) < agreement, generator.random(images)
                 one, other = (np.where(alike, common, generator.random(images)) for _ in range(2))
-                answers = (one < 0.5 + truth / 2, other < 0.5 - truth / 2)
-                found += compare_shares("", "", ("", ""), answers, Rule()).winner is not None
+                asked = Question("share", "Which is higher?", "share", "one", "other")
+                compared = compare_shares(asked, one < 0.5 + truth / 2, other < 0.5 - truth / 2, Rule())
+                found += compared.winner is not None
             what = f"claims, share, {agreement:.0%} alike for both"
             rows.append(row(what, "exact McNemar", images, 100 * truth, studies, found / studies))
     return rows

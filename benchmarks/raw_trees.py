@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from mmer_core.config import SyntheticConfig
-from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.flickr_splits import LISTS
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.datasets.synthetic import write_flickr8k
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
 from mmer_core.datasets.synthetic.emotions import rate

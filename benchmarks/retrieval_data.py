@@ -28,8 +28,9 @@ from mmer_core.config import (
     TrainingConfig,
     TrainJob,
 )
+from mmer_core.retrieval.record import Source
 from mmer_core.stages import Context
-from mmer_core.stages.gallery import Gallery, Source
+from mmer_core.stages.gallery import Gallery
 
 Vectors = npt.NDArray[np.float32]
 
@@ -125,7 +126,7 @@ def _embedded(flickr8k: Path | None, images: int, runtime: RuntimeConfig) -> Rea
     )
     with progress_bars():
         trained = train.fn(job).artifacts()
-    source = Source(trained.prepared, trained.features, "all")
+    source = Source(prepared=trained.prepared, features=trained.features, split="all")
     gallery = Gallery.open(Context(runtime), [source], trained.model)
     found = [gallery.vectors(target, np.arange(gallery.count(target))) for target in ("image", "text")]
     return Real(*found)

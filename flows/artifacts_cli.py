@@ -14,7 +14,6 @@ from flows.terminal import say_table
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, ArtifactNotFound, ConfigError
 from mmer_core.files import new_folder
-from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Manifest
 from mmer_core.store.absence import ANYTHING, missing, require_store
 from mmer_core.store.ancestry import Ancestry
@@ -31,7 +30,7 @@ Key = Annotated[
 @app.command
 def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """List artifacts, newest last; with a kind, only those of that kind."""
-    store = Context(runtime).store
+    store = runtime.open_store()
     found = list(store.survey(kind))
     if not found:
         what = "artifact" if kind is None else f"artifact of the kind {kind!r}"
@@ -55,7 +54,7 @@ def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
 @app.command
 def show(key: Key, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Print an artifact's manifest: configuration, inputs, files, figures."""
-    store = Context(runtime).store
+    store = runtime.open_store()
     say_json(store.manifest(store.find(key)).model_dump(mode="json"))
 
 
@@ -68,7 +67,7 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
     to:
         Copy them to this folder, which must not exist yet; without it they stay in the cache, read-only.
     """
-    store = Context(runtime).store
+    store = runtime.open_store()
     folder = store.fetch(store.find(key))
     if to is None:
         say(folder)
@@ -82,7 +81,7 @@ def fetch(key: Key, to: Path | None = None, *, runtime: Runtime = RuntimeConfig(
 @app.command
 def verify(key: Key | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
     """Read every stored byte of an artifact (or of all artifacts) again and compare it with its digest."""
-    store = Context(runtime).store
+    store = runtime.open_store()
     if key is None:
         require_store(store)
     keys = list(store.keys()) if key is None else [store.find(key)]
@@ -101,7 +100,7 @@ def delete(key: Key, *, yes: bool = False, runtime: Runtime = RuntimeConfig()) -
     yes:
         Skip the confirmation that a kind or an abbreviated key asks for.
     """
-    store = Context(runtime).store
+    store = runtime.open_store()
     found = store.find(key)
     if str(found) != key and not (yes or _confirmed(key, found)):
         say(f"{found} is kept")
@@ -126,11 +125,11 @@ def gc(
     older_than:
         Keep everything younger than this many hours; 0 empties the trash at once.
     """
-    context = Context(runtime)
-    require_store(context.store)
-    freed = context.store.gc(older_than=3600.0 * older_than)
+    store = runtime.open_store()
+    require_store(store)
+    freed = store.gc(older_than=3600.0 * older_than)
     abandoned = Tally()
-    abandoned.add(free_workspaces(context.store, runtime.work, time.time()))
+    abandoned.add(free_workspaces(store, runtime.work, time.time()))
     say(f"{(freed.bytes + abandoned.bytes) / 1e6:.1f} MB freed")
     for what, tally in (
         ("contents that no artifact uses", freed.contents),
@@ -159,7 +158,7 @@ def lineage(
     form:
         A tree of text, a graph for Mermaid or Graphviz, or a picture.
     """
-    store = Context(runtime).store
+    store = runtime.open_store()
     ancestry = Ancestry.of(store, store.find(key))
     forms = {"tree": ancestry.tree, "mermaid": ancestry.mermaid, "dot": ancestry.dot, "svg": ancestry.svg}
     say_text(forms[form]())

@@ -1,5 +1,6 @@
 """The command line: every `mmer` command of `flows.job_table`, by its import path; a command is imported when it is chosen."""
 
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
@@ -11,6 +12,7 @@ from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptio
 from flows.configurations import configuration_source
 from flows.empty_paths import refuse_empty_paths
 from flows.job_table import COMMANDS, FLAT_FIELDS, JOBS
+from flows.output import say
 from mmer_core import __version__
 from mmer_core.errors import ConfigError
 
@@ -57,12 +59,20 @@ def run(tokens: Sequence[str]) -> None:
         ConfigError: The command line, or a configuration that it names, is invalid.
         MmerError: The command failed.
     """
+    _tell_of_start(tokens)
     rest, sources = configuration_source(list(tokens))
     app.config = [*sources, refuse_empty_paths]
     try:
         app(rest, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise ConfigError(_sentence(error)) from None
+
+
+def _tell_of_start(tokens: Sequence[str]) -> None:
+    """Say at a terminal why a command is silent for seconds; help is not."""
+    computing = {job.name for job in JOBS} | {command.name for command in COMMANDS if command.computes}
+    if sys.stderr.isatty() and computing.intersection(tokens[:1]) and not {"--help", "-h"} & {*tokens}:
+        say("loading PyTorch ...", error=True)
 
 
 def _sentence(error: CycloptsError) -> str:

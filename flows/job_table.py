@@ -33,11 +33,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that runs no flow, or a group of such commands: its name, the import path of what runs, its help."""
+    """A command that runs no flow, or a group of such commands.
+
+    Attributes:
+        run: Import path of what runs.
+        computes: Whether it begins by importing PyTorch, which takes seconds.
+    """
 
     name: str
     run: str
     help: str
+    computes: bool = True
 
 
 JOBS = (
@@ -83,6 +89,13 @@ JOBS = (
         config="mmer_core.config:EvaluateJob",
         show="flows.results:print_evaluate",
         help="Evaluate a trained model, or a dual encoder without training, on any split of any dataset.",
+    ),
+    Job(
+        "probe",
+        flow="flows.probe:probe",
+        config="flows.probe:ProbeJob",
+        show="flows.probe:print_probe",
+        help="Fit logistic regression to the features of a labelled dataset, as a baseline beside the models.",
     ),
     Job(
         "index",
@@ -134,6 +147,7 @@ COMMANDS = (
         "artifacts",
         run="flows.artifacts_cli:app",
         help="List, inspect, fetch, verify and delete artifacts.",
+        computes=False,
     ),
     Command(
         "attack",
@@ -153,12 +167,14 @@ COMMANDS = (
         "data",
         run="flows.data_cli:app",
         help="Check a raw dataset before using it.",
+        computes=False,
     ),
     Command(
         "deploy",
         run="flows.deploy_cli:deploy",
         help="Set up a work pool, deployments, limits and automations on the server at PREFECT_API_URL, or "
         "update them.",
+        computes=False,
     ),
     Command(
         "export",

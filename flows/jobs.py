@@ -15,7 +15,6 @@ from mmer_core.config import (
     EvaluateJob,
     Family,
     FinetuneJob,
-    IndexConfig,
     IndexJob,
     IngestConfig,
     IngestJob,
@@ -36,6 +35,7 @@ from mmer_core.stages import (
     INDEXING,
     INDEXING_PART,
     Context,
+    IndexInputs,
     ModelArtifacts,
     ReportInput,
     Sharded,
@@ -45,15 +45,16 @@ from mmer_core.stages import (
     find_index,
     find_model,
     holds,
-    index_arguments,
     newest_models,
     plan_evaluation,
     read_ids,
+    section_results,
     tell_notes,
     transfer_pairs,
     worth_compacting,
 )
 from mmer_core.stages import report_inputs as group_by_dataset
+from mmer_core.stages.captions import CaptionPlanSummary
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
 from tasks.engines import check_engine
@@ -122,7 +123,7 @@ def seeds(job: SeedsJob) -> list[Trained]:
 @flow(name="index")
 def index(job: IndexJob) -> str:
     """Build the FAISS index of a split, in shards that run in parallel."""
-    return str(_index(job.runtime, job.index, *_model(job)))
+    return str(_index(job.runtime, IndexInputs(job.index, *_model(job))))
 
 
 @flow(name="update-index")
@@ -137,11 +138,11 @@ def update_index(job: UpdateIndexJob) -> str:
     key = base.key
     asked_before = bool(added) and not delete and holds(base, added)
     if (added or delete or job.compact != "yes") and not asked_before:
-        key = make(stages.update_index, job.runtime, *index_arguments(base), base.key, added, delete)
+        key = make(stages.update_index, job.runtime, IndexInputs.of(base), base.key, added, delete)
     updated = context.artifact(key)
     if job.compact == "no" or not worth_compacting(updated, always=job.compact == "yes"):
         return str(key)
-    return str(_index(job.runtime, *index_arguments(updated), key))
+    return str(_index(job.runtime, replace(IndexInputs.of(updated), index=key)))
 
 
 def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
@@ -154,23 +155,18 @@ def _index_to_add(job: UpdateIndexJob, base: Artifact) -> ArtifactKey:
     prepared = plan.prepared or _ingest(job.runtime, plan.dataset)
     check_splits(context, prepared, [] if job.split == "all" else [job.split])
     features = _encode(job.runtime, plan.encoders, prepared, None if job.split == "all" else {job.split})
-    config, *_ = index_arguments(base)
-    config = config.model_copy(update={"split": job.split})
-    return _index(job.runtime, config, prepared, features, plan.model, work=INDEXING_PART)
+    config = IndexInputs.of(base).config.model_copy(update={"split": job.split})
+    return _index(job.runtime, IndexInputs(config, prepared, features, plan.model), INDEXING_PART)
 
 
 def _index(
     runtime: RuntimeConfig,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    index: ArtifactKey | None = None,
+    inputs: IndexInputs,
     work: Sharded[...] = INDEXING,
 ) -> ArtifactKey:
     """The index of a split, or of what is left of another index."""
-    plan = make(stages.plan_index, runtime, config, prepared, features, model, index)
-    return make_sharded(work, runtime, config, prepared, features, model, plan, index)
+    plan = make(stages.plan_index, runtime, inputs)
+    return make_sharded(work, runtime, inputs, plan)
 
 
 @flow(name="robustness")
@@ -234,7 +230,8 @@ def pipeline(config: PipelineJob) -> str:
         ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime), f"ingest {name}")
         models = [_measure(config, name, ingested.prepared, family) for family in config.families]
         transfers = _transfers(config.runtime, models)
-        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers))
+        results = section_results(Context(config.runtime), models)
+        inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers, results))
     return str(make(stages.report, config.runtime, config.report, inputs, config))
 
 
@@ -274,7 +271,7 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
     if dataset.captioner is None:
         return None
     plan = make(stages.plan_captions, runtime, dataset)
-    if not Context(runtime).artifact(plan).summary["photos"]:
+    if not Context(runtime).store.manifest(plan).summary_as(CaptionPlanSummary).photos:
         return None
     return make_sharded(CAPTIONING, runtime, dataset, plan)
 

@@ -1,4 +1,4 @@
-"""`mmer predict`: predict the emotions of people in photos."""
+"""`mmer predict`: predict the labels of people and photos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +58,7 @@ def predict(
     detector_threshold:
         Minimum confidence of the detector for a person, 0 to 1.
     model:
-        Key of an emotion model; the newest one by default.
+        Key of an emotion or classification model; the newest one by default.
     out:
         Write the predictions to this .csv or .json, one row or object per person.
     json_output:
@@ -105,7 +105,7 @@ def _few(names: Sequence[str]) -> str:
 def _print_prediction(reading: PersonPrediction) -> None:
     ranked = reading.ranked()
     say_table(
-        ("emotion", "probability", "present"),
+        ("label", "probability", "present"),
         [(name, f"{probability:.2f}", "yes" if present else "") for name, probability, present in ranked],
     )
     if reading.ratings:
@@ -113,7 +113,7 @@ def _print_prediction(reading: PersonPrediction) -> None:
 
 
 def _print_people(people: Sequence[PersonResult]) -> None:
-    """One line per person: the strongest emotions and the ratings, or the error."""
+    """One line per person: the strongest labels and the ratings, or the error."""
     rows = []
     for person in people:
         box = " ".join(map(str, person.box)) if person.box else "whole photo"
@@ -124,7 +124,7 @@ def _print_people(people: Sequence[PersonResult]) -> None:
             strongest = ", ".join(f"{name} {probability:.2f}" for name, probability, _ in best)
             cells = (person.photo, box, strongest, _ratings(person.reading))
         rows.append(cells)
-    say_table(("photo", "box", "strongest emotions", "ratings"), rows)
+    say_table(("photo", "box", "strongest labels", "ratings"), rows)
 
 
 def _ratings(reading: PersonPrediction) -> str:

@@ -11,6 +11,7 @@ from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.retrieval.record import IndexSummary, Protocol
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
 from mmer_core.stages.evaluate import load_evaluation
@@ -109,36 +110,35 @@ def print_seeds(context: Context, made: Sequence[Trained]) -> None:
 
 def print_index(context: Context, key: str) -> None:
     """Recall and speed of both indexes, what cross-modal retrieval loses through them, and their key."""
-    summary = context.artifact(ArtifactKey.parse(key)).summary
+    summary = context.artifact(ArtifactKey.parse(key)).manifest.summary_as(IndexSummary)
     rows = index_rows(summary)
     say_table(
         rows[0],
         [[f"{value:.3f}" if isinstance(value, float) else value for value in row.values()] for row in rows],
     )
-    if "parts" in summary:
-        gone = ", ".join(f"{count} {target}s" for target, count in summary["dropped"].items())
+    if summary.parts:
+        gone = ", ".join(f"{count} {target}s" for target, count in summary.dropped.items())
         say(
-            f"version {summary['version']}: {summary['images']} images and {summary['texts']} texts in "
-            f"{len(summary['parts'])} parts, {gone} deleted or replaced"
+            f"version {summary.revision}: {summary.images} images and {summary.texts} texts in "
+            f"{len(summary.parts)} parts, {gone} deleted or replaced"
         )
-    else:
-        _print_protocol(summary)
-    if not summary["images"]:
+    if summary.protocol is not None:
+        _print_protocol(summary.protocol)
+        for target, one in summary.search.items():
+            if not one.reached:
+                say(f"warning: the {target} index misses the requested recall at every {one.parameter}")
+    if not summary.images:
         say("0 photos: searches find nothing until some are added with mmer update-index")
     say(key)
 
 
-def _print_protocol(summary: dict[str, Any]) -> None:
+def _print_protocol(protocol: Protocol) -> None:
     """What cross-modal retrieval loses through an index."""
-    protocol = summary["protocol"]
     rows = [
-        (name, *map(_number, (protocol["index"][name], exact, protocol["lost"][name])))
-        for name, exact in protocol["exact"].items()
+        (name, *map(_number, (protocol.index[name], exact, protocol.lost[name])))
+        for name, exact in protocol.exact.items()
     ]
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
-    for target, one in summary["search"].items():
-        if not one["reached"]:
-            say(f"warning: the {target} index misses the requested recall at every {one['parameter']}")
 
 
 def print_robustness(context: Context, key: str) -> None:
@@ -148,8 +148,10 @@ def print_robustness(context: Context, key: str) -> None:
         success = point.success
         interval = f"{_number(success.low)} to {_number(success.high)}"
         cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
-        rows.append((*cells, _number(point.median_queries)))
-    say_table(("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries"), rows)
+        robust = point.robust_accuracy.value if point.robust_accuracy else None
+        rows.append((*cells, _number(point.median_queries), _number(robust)))
+    columns = ("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries")
+    say_table((*columns, "robust accuracy %"), rows)
 
 
 def print_poison(context: Context, key: str) -> None:

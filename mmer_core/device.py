@@ -1,8 +1,9 @@
 """Choosing the device."""
 
-import torch
+from __future__ import annotations
 
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import torch
 
 
 def select_device(name: str) -> torch.device:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _NOT_OFFERED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY}
 _NO_FOLDER_SYNC = _NOT_OFFERED | {errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM}
@@ -36,6 +37,13 @@ def set_mode(file: int | Path, mode: int) -> None:
     """Change the permissions of a file or folder, if the file system allows it."""
     with _tolerated(_NO_MODES):
         os.fchmod(file, mode) if isinstance(file, int) else os.chmod(file, mode)
+
+
+def finish(file: IO[bytes]) -> None:
+    """Make a file read-only and durable once it is written."""
+    file.flush()
+    set_mode(file.fileno(), 0o444)
+    sync(file.fileno())
 
 
 def no_links(error: OSError) -> bool:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.calibration import PlattScaling
+from mmer_core.evaluation.calibration import PlattScaling, TemperatureScaling
 from mmer_core.models import EmotionModel, EmotionOutput, ModelSpec, RetrievalModel, load_model
 from mmer_core.models.emotion import Presence
 from mmer_core.tracing import running
@@ -45,17 +46,39 @@ class TrainedModel:
         return cls(folder, model.to(device), spec, device)
 
     @cached_property
-    def _calibration(self) -> dict[str, list[float]]:
+    def _calibration(self) -> dict[str, Any]:
         return json.loads((self.folder / CALIBRATION_FILE).read_text())
 
     @cached_property
-    def scaling(self) -> PlattScaling:
-        """Platt scaling of an emotion model, fitted on val."""
+    def scaling(self) -> PlattScaling | TemperatureScaling:
+        """From logits to probabilities, fitted on val: temperature scaling where exactly one category is predicted."""
+        if self.exclusive:
+            return TemperatureScaling(**self._calibration)
         return PlattScaling.from_dict({name: self._calibration[name] for name in ("slope", "intercept")})
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the model predicts exactly one category."""
+        return "temperature" in self._calibration
+
+    def decisions(self, probabilities: FloatArray) -> npt.NDArray[np.bool_]:
+        """``(N, C)``: which categories are predicted, from calibrated ``probabilities (N, C)``."""
+        if self.exclusive:
+            return np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
+        return probabilities >= self.thresholds
 
     @cached_property
     def thresholds(self) -> FloatArray:
-        """``(C,)`` probabilities from which on a category counts as present (best F1 on val)."""
+        """``(C,)`` probabilities from which on a category counts as present (best F1 on val).
+
+        Raises:
+            ConfigError: The model predicts exactly one category.
+        """
+        if self.exclusive:
+            raise ConfigError(
+                f"the model trained on {self.spec.dataset} predicts its most probable category and has no thresholds; "
+                "ask whether the prediction changes"
+            )
         return np.array(self._calibration["thresholds"])
 
     @torch.inference_mode()
@@ -68,13 +91,9 @@ class TrainedModel:
         return EmotionPrediction(probabilities, output.ratings.cpu().numpy(), output)
 
     def calibrated_logits(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
-        """``(N, C)`` log-odds of the calibrated probabilities, the scores for attacks on emotions."""
+        """``(N, C)`` calibrated logits, the scores for attacks on emotions."""
         output: EmotionOutput = self._emotion_model(streams, present)
-        slope, intercept = (
-            torch.as_tensor(values, dtype=torch.float32, device=self.device)
-            for values in (self.scaling.slope, self.scaling.intercept)
-        )
-        return slope * output.logits + intercept
+        return self.scaling.calibrated(output.logits)
 
     def ratings(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
         """``(N, V)`` ratings on the dataset's scale, the scores for attacks on ratings."""

@@ -5,25 +5,28 @@ two to four times as fast as eager PyTorch. Both are configured for float32 thro
 against PyTorch before they are used.
 """
 
+from __future__ import annotations
+
 import importlib.util
 import logging
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
-from torch.fx import GraphModule
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import Tensor, nn, torch
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
 
 Runtime = Literal["auto", "torch", "openvino", "onnxruntime"]
 Runs = Callable[..., Any]  # tensors to a tensor, or to a list of them
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
 _TOLERANCE = 1e-4  # relative to the largest output; a different order of summation alone gives about 1e-6
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
+_TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,6 @@ def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto
 
 class Refused(Exception):
     """A runtime is not installed, or cannot run this network; the message says which and why."""
-
-
-_TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 def _torch(module: nn.Module, sentence: str) -> Compiled:
@@ -126,7 +126,7 @@ def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Seque
 
 
 def _listed(outputs: Any) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
 def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:

@@ -11,10 +11,7 @@ def parse(text: str) -> Any:
         ValueError: It is not JSON, or has no unique meaning: duplicate names in an object, NaN or Infinity, numbers
             beyond the largest double, or excessive nesting.
     """
-    try:
-        return _STRICT.decode(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    return _decoded(_STRICT, text)
 
 
 def parse_line(line: str) -> Any:
@@ -35,8 +32,12 @@ def parse_leniently(text: str) -> Any:
     Raises:
         ValueError: It is not JSON, or nested excessively.
     """
+    return _decoded(_LENIENT, text)
+
+
+def _decoded(decoder: json.JSONDecoder, text: str) -> Any:
     try:
-        return _LENIENT.decode(text)
+        return decoder.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

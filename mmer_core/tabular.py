@@ -4,12 +4,14 @@ A file has a header, is UTF-8 without a byte order mark, and ends its rows with 
 quote or a line break of any kind are quoted. Missing values (None, NaN) are empty cells.
 """
 
+from __future__ import annotations
+
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
+from mmer_core.heavy import pd
 
 Kind = type[str | int | float | bool]
 

@@ -9,27 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.escaping import for_code, for_markdown
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.retrieval.record import IndexSummary
 from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
 from mmer_core.stages.index import index_rows
-from mmer_core.stages.model_card import CARD_FILE
+from mmer_core.stages.model_card import CARD_FILE, ModelCardSummary
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.record import ModelSummary
+from tasks.progress import in_run
 
 _LONG = 200  # letters of a figure that is cut
 
 
 def leave(artifact: Artifact) -> None:
     """What artifacts of this kind leave in the UI, see `_LEFT`."""
-    if _in_run() and (of_kind := _LEFT.get(artifact.key.kind)):
+    if in_run() and (of_kind := _LEFT.get(artifact.key.kind)):
         of_kind(artifact)
 
 
@@ -104,10 +105,6 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _in_run() -> bool:
-    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
-
-
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -171,14 +168,15 @@ def _evaluation(artifact: Artifact) -> None:
 
 
 def _model_card(artifact: Artifact) -> None:
-    title = f"{artifact.summary['family'].capitalize()} model's card"
+    title = f"{artifact.manifest.summary_as(ModelCardSummary).family.capitalize()} model's card"
     leave_note(artifact, title, (artifact.folder / CARD_FILE).read_text("utf-8"))
     leave_lineage(artifact)
 
 
 def _index(artifact: Artifact) -> None:
-    leave_summary(artifact, f"FAISS index, version {artifact.summary.get('version', 1)}")
-    leave_table("index", "What searches find, and how fast", index_rows(artifact.summary))
+    built = artifact.manifest.summary_as(IndexSummary)
+    leave_summary(artifact, f"FAISS index, version {built.revision}")
+    leave_table("index", "What searches find, and how fast", index_rows(built))
 
 
 def _report(artifact: Artifact) -> None:

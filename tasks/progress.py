@@ -1,12 +1,10 @@
 """Where progress goes: bars in a terminal, progress artifacts in the Prefect UI."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from uuid import UUID
-
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.context import FlowRunContext, TaskRunContext
 
 from mmer_core.escaping import for_markdown
 from mmer_core.progress import Progress, silent
@@ -23,9 +21,16 @@ def show_in_terminal(bars: Callable[[str], Progress]) -> None:
 
 def progress_for(label: str) -> Progress:
     """A progress callback for one piece of work, for wherever this code runs."""
-    if FlowRunContext.get() is None and TaskRunContext.get() is None:
-        return _terminal(label)
-    return _ProgressArtifact(label)
+    return _ProgressArtifact(label) if in_run() else _terminal(label)
+
+
+def in_run() -> bool:
+    """Whether this code runs inside a Prefect run, of a flow or of a task."""
+    if "prefect" not in sys.modules:  # a run has imported it; other commands need not wait for it
+        return False
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    return FlowRunContext.get() is not None or TaskRunContext.get() is not None
 
 
 class _ProgressArtifact:
@@ -38,6 +43,8 @@ class _ProgressArtifact:
         self._lock = threading.Lock()
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
         now = time.monotonic()
         with self._lock:
             if done < total and now - self._last < _SECONDS_BETWEEN_UPDATES:

@@ -6,7 +6,7 @@ not pay for it: outside a flow run the functions behind tasks and flows are call
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
@@ -16,8 +16,14 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 
 from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
+from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress
+from tasks import logs
 from tasks.engines import open_engine
+
+# Workers of Prefect, Dask and Ray have no command line of ours, only its environment.
+with suppress(ConfigError):  # which the command line tells
+    logs.start()
 
 GPU = "gpu"
 """Tag of tasks that use one where there is one: `mmer deploy --gpus` limits how many run at a time."""

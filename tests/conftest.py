@@ -1,7 +1,9 @@
 """Fixtures for all tests."""
 
+import gc
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,37 @@ from support.s3_server import S3Server, s3_server, weed_binary
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tests publish thousands of small files, each of which the store syncs: in memory that takes no time.
+_MEMORY = Path("/dev/shm")
+if (
+    _MEMORY.is_dir()
+    and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+    and shutil.disk_usage(_MEMORY).free > 8 << 30
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
 # What a shell starts in the background ignores Ctrl-C, and so would the servers of tests, some of which end by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A first call may take its time on a busy machine, and no test is about time.
 settings.register_profile("mmer", deadline=None)
 settings.load_profile("mmer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start servers or processes come first, so that no process of the tests ends alone with a long one.
+
+    Among them those that share a study come last: two processes are then less likely to ask for it at the same moment.
+    """
+    long_files = {item.path for item in items if item.get_closest_marker("integration")}
+    studying = {item.path for item in items if "study" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path not in long_files, item.path in studying))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays to the end: no collection of garbage has to look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,17 @@
 """Sparse candidates: what an attack proposes, instead of whole images."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 
-Images = TypeVar("Images", np.ndarray, torch.Tensor)
+Images = TypeVar("Images", np.ndarray, "torch.Tensor")
 
 Pixel = tuple[int, int, int, int, int]
 """One changed pixel: ``(y, x, red, green, blue)``."""
@@ -51,7 +53,7 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def __getitem__(self, index: slice) -> "Candidates":
+    def __getitem__(self, index: slice) -> Candidates:
         return Candidates(self.positions[index], self.colours[index])
 
     @property

@@ -1,49 +1,61 @@
 """Success against changed pixels and against queries, from a table of outcomes.
 
-Samples whose clean image meets the criterion already are counted apart and never among the attacked.
+Samples whose clean image meets the criterion already are counted apart and never among the attacked; robust accuracy is
+over all of them, and needs to know which the victim had right.
 """
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import numpy.typing as npt
 
+from mmer_core.attacks.denominators import fooled_of_own, robustly_right
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.errors import AttackError
-from mmer_core.record import Interval
+from mmer_core.heavy import pd
+from mmer_core.statistics.shares import share_interval
 
 
 def success_curves(
-    table: pd.DataFrame, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+    table: pd.DataFrame,
+    confidence: float = 0.95,
+    clusters: Mapping[str, int] | None = None,
+    right: npt.ArrayLike | None = None,
 ) -> list[CurvePoint]:
     """One point for each attack and ``K``, sorted by both.
 
     Args:
         table: Outcomes of one victim, by ``outcomes_table``; one row for each (attack, K, sample).
-        resamples: Bootstrap resamples behind an interval.
-        confidence: Confidence of the percentile interval over samples. With no success, or with nothing
-            but successes, every resample is the same and the interval has no width.
-        seed: Seed of the bootstrap.
+        confidence: Confidence of Wilson's intervals.
+        clusters: The photo, or group, of every sample; each its own when left out.
+        right: ``(rows,)`` bool, whether the victim's clean answer is true; without it there is no robust accuracy.
 
     Raises:
-        AttackError: a parameter is outside its range, or a sample stands in the table twice for the same
-            attack and ``K``.
+        AttackError: the confidence is outside 0..1, or a sample stands in the table twice for the same attack and ``K``.
     """
-    if resamples < 1 or not 0 < confidence < 1:
-        raise AttackError(f"resamples is {resamples} and confidence {confidence}; give 1 or more, and 0 to 1")
+    if not 0 < confidence < 1:
+        raise AttackError(f"confidence is {confidence}; give a share between 0 and 1")
+    known = right is not None
+    told = table.assign(right=np.asarray(right, dtype=bool) if known else False)
     rows = []
-    for attack, pixels, group in _groups(table):
-        attacked = group[group["status"] != "already"]
-        fooled = attacked[attacked["status"] == "fooled"]
+    for attack, pixels, group in _groups(told):
+        photo = (group["sample"].map(clusters) if clusters else group["sample"]).to_numpy()
+        fooled, already = (group["status"].to_numpy() == status for status in ("fooled", "already"))
+        safe = robustly_right(group["right"], fooled)
+        won = group.loc[fooled, "queries"]
         rows.append(
             CurvePoint(
                 attack=attack,
                 pixels=pixels,
-                n=len(attacked),
-                already=len(group) - len(attacked),
-                success=success_interval(len(fooled), len(attacked), resamples, confidence, seed),
-                median_queries=float(fooled["queries"].median()) if len(fooled) else None,
+                n=int((~already).sum()),
+                already=int(already.sum()),
+                success=share_interval(fooled_of_own(already, fooled), confidence, photo[~already]),
+                right=int(group["right"].sum()) if known else None,
+                robust_accuracy=share_interval(safe, confidence, photo) if known else None,
+                median_queries=float(won.median()) if len(won) else None,
             )
         )
     return rows
@@ -86,16 +98,3 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
         )
     for (attack, pixels), group in table.groupby(["attack", "pixels"], sort=True):
         yield str(attack), int(pixels), group
-
-
-def success_interval(
-    successes: int, n: int, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> Interval:
-    """Share of successes in percent with its bootstrap percentile interval; None for all where ``n`` is 0."""
-    if not n:
-        return Interval(None, None, None)
-    # Drawing n of n zeros and ones with replacement and adding them up is a binomial draw.
-    rates = 100 * np.random.default_rng(seed).binomial(n, successes / n, size=resamples) / n
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(rates, [tail, 1 - tail])
-    return Interval(100 * successes / n, low, high)

@@ -1,10 +1,11 @@
 """The engine: many searches at once on one victim, in full batches, each success checked on its own."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from mmer_core.attacks.attack import Attack, Search, check_request
 from mmer_core.attacks.candidates import (
@@ -20,6 +21,7 @@ from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Outcome, Status
 from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import random_stream
 

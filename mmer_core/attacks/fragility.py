@@ -1,24 +1,29 @@
 """What of a dataset is fragile: which samples are fooled, and where in the picture the changed pixels lie."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
-from mmer_core.attacks.curves import success_interval
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.attacks.record import GroupSuccess, RegionChanges
+from mmer_core.heavy import pd
+from mmer_core.statistics.shares import share_interval
 
 Region = tuple[float, float, float, float]
 """``(x1, y1, x2, y2)`` in pixels of the attacked input; a pixel belongs to it when its centre lies inside."""
 
 
-def success_by_group(table: pd.DataFrame, group_of: Mapping[str, str]) -> list[GroupSuccess]:
+def success_by_group(
+    table: pd.DataFrame, group_of: Mapping[str, str], clusters: Mapping[str, int] | None = None
+) -> list[GroupSuccess]:
     """How often the samples of each group are fooled at the largest ``K``, by any attack but the control.
 
     Args:
         table: Outcomes of one victim, by ``outcomes_table``.
         group_of: The group of every sample, for example what the victim says of the clean image.
+        clusters: The photo, or group, of every sample; each its own when left out.
 
     Returns:
         By falling success, with intervals as in ``success_curves``. Samples that met the criterion unattacked are
@@ -28,7 +33,11 @@ def success_by_group(table: pd.DataFrame, group_of: Mapping[str, str]) -> list[G
     strongest = searched[searched["pixels"] == searched["pixels"].max()]
     fooled = (strongest["status"] == "fooled").groupby(strongest["sample"]).any()
     rows = [
-        GroupSuccess(group=group, n=len(samples), success=success_interval(int(samples.sum()), len(samples)))
+        GroupSuccess(
+            group=group,
+            n=len(samples),
+            success=share_interval(samples, clusters=samples.index.map(clusters) if clusters else None),
+        )
         for group, samples in fooled.groupby(fooled.index.map(group_of))
     ]
     return sorted(rows, key=lambda row: (-(row.success.value or 0), -row.n, row.group))

@@ -1,19 +1,19 @@
 """What an attack did to each image, as records and as a Parquet table."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mmer_core.attacks.candidates import Pixel
 from mmer_core.durable import sync
 from mmer_core.errors import AttackError
+from mmer_core.heavy import pa, pd, pq
 
 Status = Literal["fooled", "resisted", "already"]
 
@@ -58,24 +58,26 @@ class Outcome:
     screened: int = 0
 
 
-_SCHEMA = pa.schema(
-    [
-        ("sample", pa.string()),
-        ("attack", pa.string()),
-        ("pixels", pa.int64()),
-        ("budget", pa.int64()),
-        ("seed", pa.int64()),
-        ("status", pa.string()),
-        ("queries", pa.int64()),
-        ("clean_margin", pa.float64()),
-        ("final_margin", pa.float64()),
-        ("changed", pa.list_(pa.list_(pa.int64()))),
-        ("clean_top", pa.int64()),
-        ("final_top", pa.int64()),
-        ("unconfirmed", pa.int64()),
-        ("screened", pa.int64()),
-    ]
-)
+@cache
+def _schema() -> pa.Schema:
+    return pa.schema(
+        [
+            ("sample", pa.string()),
+            ("attack", pa.string()),
+            ("pixels", pa.int64()),
+            ("budget", pa.int64()),
+            ("seed", pa.int64()),
+            ("status", pa.string()),
+            ("queries", pa.int64()),
+            ("clean_margin", pa.float64()),
+            ("final_margin", pa.float64()),
+            ("changed", pa.list_(pa.list_(pa.int64()))),
+            ("clean_top", pa.int64()),
+            ("final_top", pa.int64()),
+            ("unconfirmed", pa.int64()),
+            ("screened", pa.int64()),
+        ]
+    )
 
 
 def outcomes_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
@@ -84,7 +86,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     The columns and their types are the same for no outcome at all, so shards can be concatenated.
     """
     rows = [asdict(o) | {"changed": [list(pixel) for pixel in o.changed]} for o in outcomes]
-    return _frame(pa.Table.from_pylist(rows, schema=_SCHEMA))
+    return _frame(pa.Table.from_pylist(rows, schema=_schema()))
 
 
 def write_outcomes(table: pd.DataFrame, path: Path) -> None:
@@ -94,7 +96,7 @@ def write_outcomes(table: pd.DataFrame, path: Path) -> None:
         AttackError: a column is missing or has another type.
     """
     try:
-        content = pa.Table.from_pandas(table, schema=_SCHEMA, preserve_index=False)
+        content = pa.Table.from_pandas(table, schema=_schema(), preserve_index=False)
     except (KeyError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise AttackError(f"the outcomes for {path} are no table of outcomes: {error}") from error
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -119,8 +121,8 @@ def read_outcomes(path: Path) -> pd.DataFrame:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise AttackError(f"{path} cannot be read as a Parquet table of outcomes: {error}") from error
-    if not table.schema.equals(_SCHEMA):
-        raise AttackError(f"{path} holds the columns {table.schema.names}; outcomes have {_SCHEMA.names}")
+    if not table.schema.equals(_schema()):
+        raise AttackError(f"{path} holds the columns {table.schema.names}; outcomes have {_schema().names}")
     return _frame(table)
 
 

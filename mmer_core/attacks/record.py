@@ -11,7 +11,9 @@ class CurvePoint(Part):
     Attributes:
         n: Attacked images.
         already: Further images that met the criterion unattacked; they are not counted.
-        success: Percent of ``n``.
+        success: Percent of ``n``: against the model's own clean answer, whether that was true or not.
+        right: Images, of all ``n + already``, on which the clean answer was true; None where that was not asked.
+        robust_accuracy: Percent of all ``n + already`` that were right and are not fooled.
         median_queries: Of the successes; None without one.
     """
 
@@ -20,6 +22,8 @@ class CurvePoint(Part):
     n: int
     already: int
     success: Interval
+    right: int | None = None
+    robust_accuracy: Interval | None = None
     median_queries: Number = None
 
 
@@ -40,8 +44,19 @@ class RegionChanges(Part):
     area: float
 
 
+class AttackShardSummary(Record):
+    """The summary of a shard: queries, candidates screened by a surrogate, images, and how candidates were judged."""
+
+    version: Literal[1] = 1
+    queries: int
+    screened: int
+    fooled: int
+    attacked: int
+    evaluation: str
+
+
 class CurvesSummary(Record):
     """The summary of ``robustness`` and ``transfer`` artifacts."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     curves: tuple[CurvePoint, ...]

@@ -1,23 +1,26 @@
 """Victims: what an attack may ask, namely the scores of pixels."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, get_args, runtime_checkable
 
 import numpy as np
-import torch
 
 from mmer_core.attacks.candidates import Candidates
-from mmer_core.attacks.classifiers import PlainClassifier
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.errors import AttackError
-from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
-from mmer_core.incremental.planning import Method, Planner
+from mmer_core.heavy import inference_mode, torch
 from mmer_core.runtimes import Runtime
 from mmer_core.tracing import running
+
+if TYPE_CHECKING:
+    from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
+    from mmer_core.incremental.planning import Method, Planner
 
 
 class Victim(Protocol):
@@ -63,7 +66,7 @@ class SparseVictim(Victim, Protocol):
         ...
 
 
-Head = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Head = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """Features ``(B, D)`` and rows ``(B,)`` to scores ``(B, S)``."""
 
 
@@ -113,7 +116,7 @@ class ClassifierVictim:
     """Any torch image classifier, as it is: ``(B, 3, H, W)`` normalised floats in, ``(B, S)`` logits out.
 
     A model that computes in another floating type, reads gray images, or returns its logits in a tuple, a dict or a model
-    output is one as well (`mmer_core.attacks.classifiers`); its candidates are scored densely.
+    output is one as well (`mmer_core.attacks.networks.classifiers`); its candidates are scored densely.
 
     Args:
         module: The classifier; it is put into evaluation mode, because dropout or batch statistics would
@@ -141,6 +144,9 @@ class ClassifierVictim:
         method: Method = "auto",
         runtime: Runtime = "auto",
     ) -> None:
+        from mmer_core.attacks.networks.classifiers import PlainClassifier
+        from mmer_core.incremental.planning import Method
+
         if not isinstance(module, torch.nn.Module):
             raise AttackError(
                 f"a victim is a torch.nn.Module, and this is a {type(module).__name__}: wrap it in one"
@@ -175,7 +181,7 @@ class ClassifierVictim:
         """``(H, W)`` of the images it reads."""
         return self._size
 
-    @torch.inference_mode()
+    @inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels.
 
@@ -206,6 +212,8 @@ class ClassifierVictim:
     @cached_property
     def planner(self) -> Planner:
         """How candidates are scored."""
+        from mmer_core.incremental.planning import Planner
+
         with torch.inference_mode(), running():
             trivial = self._plain.is_trivial(self._size)
         if not trivial:
@@ -221,6 +229,8 @@ class ClassifierVictim:
 
     @cached_property
     def _evaluator(self) -> CandidateEvaluator:
+        from mmer_core.incremental.evaluator import CandidateEvaluator
+
         return CandidateEvaluator(self.planner)
 
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -257,7 +267,7 @@ class EncodedVictim:
         """``(H, W)`` of the images it reads."""
         return self._encoder.size
 
-    @torch.inference_mode()
+    @inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of the head."""
         return self._read(self._encoder.encode(images), rows)
@@ -280,7 +290,7 @@ class IncrementalVictim(EncodedVictim):
         super().__init__(encoder, head)
         self._evaluator = evaluator
 
-    @torch.inference_mode()
+    @inference_mode()
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
     ) -> torch.Tensor:

@@ -28,7 +28,8 @@ from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, Promp
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import TaskTraining, TrainingConfig
-from mmer_core.datasets.config import CaptionConfig, DatasetCardConfig, IngestConfig, SyntheticConfig
+from mmer_core.datasets.config import CaptionConfig, DatasetCardConfig, IngestConfig
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.encoders.config import FinetuneConfig
 from mmer_core.encoders.registry import bare_name
 from mmer_core.paths import Place

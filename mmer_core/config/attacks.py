@@ -8,7 +8,9 @@ from mmer_core.attacks.registry import ATTACKS
 from mmer_core.base_config import SPEED, Config, Split
 from mmer_core.named import chosen_from, option_field
 
-EmotionCriterion = Literal["dominant", "target", "top", "labels", "suppress", "appear", "shift"]
+EmotionCriterion = Literal[
+    "dominant", "misclassified", "target", "top", "labels", "suppress", "appear", "shift"
+]
 MatchCriterion = Literal["image-to-text", "text-to-image", "both", "caption-rises", "image-rises"]
 
 
@@ -28,8 +30,8 @@ class SearchConfig(Config):
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     criterion: EmotionCriterion = Field(
         "dominant",
-        description="An emotion model is fooled when: 'dominant': its dominant emotion changes; 'target': 'category' "
-        "becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
+        description="An emotion model is fooled when: 'dominant': its dominant emotion changes; 'misclassified': "
+        "that of a single-label model is not the annotated one; 'target': 'category' becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
         "goes; 'suppress', 'appear': 'category' goes, appears; 'shift': the rating 'dimension' moves by 'tau'.",
     )
     category: str | None = Field(None, description="Emotion that the criterion is about.")

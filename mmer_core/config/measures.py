@@ -16,9 +16,13 @@ class EvaluationConfig(Config):
         description="Emotions of a model and of another dataset, matched by name: 'all' refuses to evaluate unless "
         "both have the same ones, 'shared' evaluates those that both have.",
     )
-    resamples: int = Field(1000, ge=10, description="Bootstrap resamples behind every interval.")
+    resamples: int = Field(
+        1000,
+        ge=10,
+        description="Random halves of the photos behind every interval of a metric that is no share.",
+    )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
-    seed: int = Field(0, ge=0, description="Seed of the bootstrap.")
+    seed: int = Field(0, ge=0, description="Seed of the random halves.")
 
 
 class IndexConfig(Config):
@@ -63,6 +67,12 @@ class IndexConfig(Config):
 class ReportConfig(Config):
     """The HTML report."""
 
+    margin: float = Field(
+        5.0,
+        gt=0,
+        lt=100,
+        description="Percentage points by which two models may differ and still be called equivalent.",
+    )
     title: str = Field("How well, and how safely?", description="Heading of the report.")
     gallery: int = Field(6, ge=0, le=60, description="Attacked images shown per model and dataset.")
     examples: int = Field(4, ge=0, le=60, description="Retrieval examples shown per dataset.")

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mmer_core.base_config import SPEED, Config
 from mmer_core.paths import Place, given
+from mmer_core.store import Store, open_store
 
 
 class RuntimeConfig(Config):
@@ -64,6 +65,11 @@ class RuntimeConfig(Config):
                 f"the engine {self.engine} takes no address: give --engine dask or ray for the cluster at {self.address}"
             )
         return self
+
+    def open_store(self) -> Store:
+        """The store, with the folder of what is fetched from it."""
+        room = int(self.cache_gb * 1e9)
+        return open_store(self.store, cache=self.work / "fetched", cache_bytes=room)
 
     def for_worker(self, sharing: int) -> Self:
         """The settings for a shard in another process, where ``sharing`` shards run at the same time.

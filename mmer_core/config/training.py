@@ -8,11 +8,19 @@ from pydantic import Field
 from mmer_core.base_config import Config
 from mmer_core.encoders.config import FinetuneConfig
 from mmer_core.named import chosen_from
-from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
+from mmer_core.objectives import (
+    CATEGORY_OBJECTIVES,
+    CLASS_OBJECTIVES,
+    CONTINUOUS_OBJECTIVES,
+    CONTRASTIVE_OBJECTIVES,
+)
 
 
 @chosen_from(
-    categories=CATEGORY_OBJECTIVES, continuous=CONTINUOUS_OBJECTIVES, contrastive=CONTRASTIVE_OBJECTIVES
+    categories=CATEGORY_OBJECTIVES,
+    classes=CLASS_OBJECTIVES,
+    continuous=CONTINUOUS_OBJECTIVES,
+    contrastive=CONTRASTIVE_OBJECTIVES,
 )
 class TrainingConfig(Config):
     """The training loop."""
@@ -57,6 +65,7 @@ class TrainingConfig(Config):
         "0 for the weights as they are.",
     )
     categories: str = Field("bce", description="Objective of the emotion categories.")
+    classes: str = Field("cross_entropy", description="Objective of the classes of single-label datasets.")
     continuous: str = Field("smooth_l1", description="Objective of valence, arousal and dominance.")
     contrastive: str | None = Field(
         None,

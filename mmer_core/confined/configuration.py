@@ -9,6 +9,7 @@ The parsers are pure Python and do not crash, but some 64 kB inputs cost `tomlli
 import json
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -75,14 +76,6 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)  # safe: the loader derives from SafeLoader
-
-
-def _toml(text: str) -> Any:
-    return tomllib.loads(text, parse_float=str)
-
-
 def _json(text: str) -> Any:
     strict_json.parse(text)
     return json.loads(text, parse_float=str, parse_int=str)
@@ -107,8 +100,8 @@ def _bound(content: Any) -> None:
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
-    ".toml": _toml,
-    ".yaml": _yaml,
-    ".yml": _yaml,
+    ".toml": partial(tomllib.loads, parse_float=str),
+    # Safe: the loader derives from SafeLoader.
+    **dict.fromkeys((".yaml", ".yml"), partial(yaml.load, Loader=_Loader)),
     ".json": _json,
 }

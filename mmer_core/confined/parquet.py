@@ -1,4 +1,4 @@
-"""The rows of a Parquet file, read in a child process: few bytes can encode very many values."""
+"""The rows of a Parquet or Arrow file, read in a child process: few bytes can encode very many values."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,8 @@ from mmer_core.confined.plain import Unreadable
 
 KEY = b"mmer"
 """Metadata key of a manifest's declaration."""
-_ROWS = 1024
-"""Rows decoded at a time."""
+_ROWS, _PICTURES = 1024, 16
+"""Rows decoded at a time, and rows with pictures in them."""
 # For example text that is not UTF-8, or dates after 9999.
 _NOT_PYTHON = (ValueError, OverflowError, pa.ArrowException)
 
@@ -24,8 +24,22 @@ def rows(path: Path) -> Iterator[Any]:
         declared = (schema.metadata or {}).get(KEY, b"").decode("utf-8", errors="replace")
         yield [declared, schema.names]
         for batch in file.iter_batches(_ROWS, use_threads=False):
-            columns = [_values(column) for column in batch.columns]
-            yield from zip(*columns, strict=True) if columns else ()
+            yield from _rows(batch)
+
+
+def stream_rows(path: Path) -> Iterator[Any]:
+    """Yield the column names of an Arrow stream, then the values of every row in column order."""
+    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        yield stream.schema.names
+        for batch in stream:
+            batch.validate(full=True)
+            for start in range(0, batch.num_rows, _PICTURES):
+                yield from _rows(batch.slice(start, _PICTURES))
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[Any]:
+    columns = [_values(column) for column in batch.columns]
+    yield from zip(*columns, strict=True) if columns else ()
 
 
 def _values(column: pa.Array) -> list[Any]:

@@ -172,9 +172,8 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
     if header is not None:
         check_for_opencv(header)
     if header is not None and header.format == "JPEG" and "exif" not in header.info:
-        with contextlib.suppress(
-            cv2.error, TypeError
-        ):  # the shape differs from the header's, or this OpenCV lacks the function
+        # The shape may differ from the header's, or this OpenCV lack the function.
+        with contextlib.suppress(cv2.error, TypeError):
             return _read_in_place(path, header.size, region)
     # From the path: OpenCV does not complete truncated files that it reads from memory.
     pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)

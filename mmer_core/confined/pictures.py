@@ -70,7 +70,12 @@ def decoded(
         UnreadableImageError: It is missing, not a picture, or exceeds `picture_limits`.
         EngineError: No child can be started.
     """
-    return _one(source, how, formats, most).pixels()
+    content = source if isinstance(source, bytes) else None
+    paths = () if isinstance(source, bytes) else (source,)
+    (answer,) = _ask(_request(paths, how, formats, most, len(content or b"")), content, lambda answer: answer)
+    if isinstance(answer, UnreadableImageError):
+        raise answer
+    return answer.pixels()
 
 
 def decoded_each(
@@ -145,15 +150,6 @@ class _SharedPixels:
             "shape": (reply.height, reply.width, channels),
             "data": (lease.child.address(reply.place), False),
         }
-
-
-def _one(source: Path | bytes, how: str, formats: tuple[str, ...], most: int) -> _Answer:
-    content = source if isinstance(source, bytes) else None
-    request = _request([] if isinstance(source, bytes) else [source], how, formats, most, len(content or b""))
-    (answer,) = _ask(request, content, lambda answer: answer)
-    if isinstance(answer, UnreadableImageError):
-        raise answer
-    return answer
 
 
 def _request(paths: Sequence[Path], how: str, formats: tuple[str, ...], most: int, size: int = 0) -> Request:

@@ -22,6 +22,7 @@ import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -49,47 +50,30 @@ def _tagged(value: Any) -> Any:
         return value
     if isinstance(value, list | tuple):
         return [_tagged(one) for one in value]
-    kind, written = _typed(value)
-    return {"type": kind, "value": written}
-
-
-def _typed(value: Any) -> tuple[str, Any]:
-    if isinstance(value, dict):
-        return "dict", [[_tagged(key), _tagged(one)] for key, one in value.items()]
-    if isinstance(value, bytes):
-        return "bytes", value.hex()
-    if isinstance(value, Decimal):
-        return "decimal", str(value)
     if getattr(value, "nanosecond", 0):  # finer than Python's own type
-        return "other", value.isoformat()
-    if isinstance(value, np.float16 | np.float32):
-        return type(value).__name__, str(value)
-    if isinstance(value, Unreadable):
-        return "unreadable", None
-    if isinstance(value, timedelta):
-        return "duration", value // timedelta(microseconds=1)
-    if isinstance(value, datetime):
-        return "datetime", value.isoformat()
-    if isinstance(value, date):
-        return "date", value.isoformat()
-    if isinstance(value, time):
-        return "time", value.isoformat()
-    return "other", str(value)
+        return {"type": "other", "value": value.isoformat()}
+    kind, _, write, _ = next(row for row in _KINDS if isinstance(value, row[1]))
+    return {"type": kind, "value": write(value)}
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "bytes": bytes.fromhex,
-    "decimal": Decimal,
-    "float16": np.float16,
-    "float32": np.float32,
-    "date": date.fromisoformat,
-    "time": time.fromisoformat,
-    "datetime": datetime.fromisoformat,
-    "duration": lambda microseconds: timedelta(microseconds=microseconds),
-    "dict": dict,
-    "unreadable": lambda _: Unreadable(),
-    "other": str,
-}
+_ISO, _MICROSECOND = methodcaller("isoformat"), timedelta(microseconds=1)
+
+_KINDS: tuple[tuple[str, type, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+    ("dict", dict, lambda fields: [[_tagged(key), _tagged(one)] for key, one in fields.items()], dict),
+    ("bytes", bytes, bytes.hex, bytes.fromhex),
+    ("decimal", Decimal, str, Decimal),
+    ("float16", np.float16, str, np.float16),
+    ("float32", np.float32, str, np.float32),
+    ("unreadable", Unreadable, lambda _: None, lambda _: Unreadable()),
+    ("duration", timedelta, lambda span: span // _MICROSECOND, lambda n: timedelta(microseconds=n)),
+    ("datetime", datetime, _ISO, datetime.fromisoformat),
+    ("date", date, _ISO, date.fromisoformat),
+    ("time", time, _ISO, time.fromisoformat),
+    ("other", object, str, str),
+)
+"""Name, type, what writes a value and what reads it again; the first type that fits counts."""
+
+_READERS = {name: read for name, _, _, read in _KINDS}
 
 
 def _untagged(fields: dict[str, Any]) -> Any:

@@ -93,9 +93,7 @@ def unpacked(root: Path, target: Path) -> Path:
     if not pending:
         return root
     for archive in pending:
-        with _explained(archive):
-            target.mkdir(parents=True, exist_ok=True)
-            extract(archive, target)
+        extract(archive, target)
     if root.is_dir():
         _link_rest(root, target)
     return target
@@ -105,8 +103,14 @@ def extract(archive: Path, target: Path) -> None:
     """Unpack the regular files of one archive; files that are complete in ``target`` are kept.
 
     Raises:
-        DatasetError: A member is unsafe, or the archive exceeds a limit.
+        DatasetError: A member is unsafe, the archive is damaged or exceeds a limit, or the disk is full.
     """
+    with _explained(archive):
+        target.mkdir(parents=True, exist_ok=True)
+        _extract(archive, target)
+
+
+def _extract(archive: Path, target: Path) -> None:
     total = 0
     seen: set[Path] = set()
     with _opened(archive) as members:

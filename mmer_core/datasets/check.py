@@ -11,13 +11,11 @@ from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Rejected, crop_person
-from mmer_core.datasets.flickr_captions import read_captions
-from mmer_core.datasets.flickr_splits import assign
 from mmer_core.datasets.ingest import read_raw
-from mmer_core.datasets.leakage import GROUP, Fingerprint, compare_splits, fingerprint_image, shared_groups
+from mmer_core.datasets.leakage import Fingerprint, compare_splits, fingerprint_image, shared_groups
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepare import rejected
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.raw import GROUP, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.errors import DatasetError
 from mmer_core.progress import Progress, silent
@@ -49,7 +47,8 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
     try:
         raw = read_raw(config, scratch)
     except DatasetError as error:
-        reasons = dict.fromkeys([str(error), *_further(config)])
+        further = config.format.faults(config.root) if config.root and config.root.is_dir() else ()
+        reasons = dict.fromkeys([str(error), *further])
         return CheckResult(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in reasons])
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
@@ -113,19 +112,3 @@ def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Fingerprint]]]) ->
         Quarantined(leak.split, leak.id, LEAKAGE, str(leak))
         for leak in compare_splits(prints) + shared_groups(groups)
     ]
-
-
-def _further(config: IngestConfig) -> list[str]:
-    """Further faults that make Flickr8k unreadable: captions and splits are checked independently."""
-    if config.dataset != "flickr8k" or config.root is None or not config.root.is_dir():
-        return []
-    found = []
-    try:
-        read_captions(config.root)
-    except DatasetError as error:
-        found.append(str(error))
-    try:
-        found += assign(config.root, [], config.splits).faults.values()
-    except DatasetError as error:
-        found.append(str(error))
-    return found

@@ -1,22 +1,15 @@
 """Configuration of datasets: where they are, how they are read, and what to draw if there are none."""
 
-from typing import Annotated, Literal, Self
+from collections import Counter
+from itertools import chain
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_serializer, model_validator
 
 from mmer_core.base_config import BY_CONTENT, SPEED, Config
+from mmer_core.datasets.formats import FORMATS, Format
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.paths import Place
-
-
-class SyntheticConfig(Config):
-    """The miniature dataset that mmer draws if no folder is given."""
-
-    images: int = Field(1200, ge=30, description="Photos to draw, over all splits (70/10/20 %).")
-    seed: int = Field(0, ge=0, description="Seed of the drawing; the same seed draws the same files.")
-    shuffle_labels: bool = Field(
-        False,
-        description="Shuffle labels (or captions) among samples: a model must fall back to chance.",
-    )
 
 
 class CaptionConfig(Config):
@@ -33,13 +26,35 @@ class CaptionConfig(Config):
     )
 
 
+C = TypeVar("C", bound=Config)
+
+
+def _with_formats(config: type[C]) -> type[C]:
+    """The configuration with the choice of a format, and the options of all formats as fields.
+
+    Raises:
+        TypeError: Two options, or an option and another field, have the same name.
+    """
+    options = [each.Options for each in FORMATS.values() if each.Options.model_fields]
+    names = chain(config.model_fields, *(each.model_fields for each in options))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise TypeError(f"several options of dataset formats are called {', '.join(twice)}: rename one")
+    about = f"{config.model_fields['dataset'].description} {FORMATS.listed}"
+    chosen: Any = Literal[tuple(FORMATS)]
+    return create_model(
+        config.__name__,
+        __base__=(*reversed(options), config),  # type: ignore[arg-type]
+        __module__=config.__module__,
+        __doc__=config.__doc__,
+        dataset=(chosen, Field("emotic", description=about)),
+    )
+
+
+@_with_formats
 class IngestConfig(Config):
     """Raw dataset to prepared arrays."""
 
-    dataset: Literal["emotic", "flickr8k", "manifest"] = Field(
-        "emotic",
-        description="Layout of the raw dataset; 'manifest' is any dataset listed in a CSV, JSONL or Parquet file.",
-    )
+    dataset: str = Field("emotic", description="Layout of the raw dataset.")
     root: Annotated[Place | None, BY_CONTENT] = Field(
         None,
         description="Folder of the raw dataset (unpacked, or with its archives), a .zip or .tar archive of it, or the "
@@ -48,28 +63,9 @@ class IngestConfig(Config):
     synthetic: SyntheticConfig = Field(
         default=SyntheticConfig(), description="The dataset to draw when root is not given."
     )
-    protocol: Literal["corrected", "mat2py"] = Field(
-        "corrected",
-        description="EMOTIC boxes: 'corrected' clamps to the decoded image, 'mat2py' to the (sometimes swapped) "
-        "size in the annotations, as the reference converter does.",
-    )
-    splits: Literal["official", "karpathy", "notebook"] = Field(
-        "official",
-        description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
-    )
-    captions: Annotated[Place | None, BY_CONTENT] = Field(
-        None,
-        description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
-        "(0-based). People without a row get a neutral template that uses no label.",
-    )
-    coco_captions: Annotated[tuple[Place, ...], BY_CONTENT] = Field(
-        (),
-        description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos that the CSV does not "
-        "cover; joined by the COCO id in the file name.",
-    )
     captioner: Annotated[str | None, BY_CONTENT] = Field(
         None,
-        description="Text for people without a caption from either: hf:ID_OR_FOLDER of an image-captioning model, "
+        description="Text for people without a caption from elsewhere: hf:ID_OR_FOLDER of an image-captioning model, "
         "which describes their photos. Without it, and without --captions, they get the neutral template.",
     )
     caption: Annotated[CaptionConfig, BY_CONTENT] = Field(
@@ -84,17 +80,31 @@ class IngestConfig(Config):
     context_size: int = Field(224, ge=16, le=1024, description="Side of the square context image, in pixels.")
     body_size: int = Field(128, ge=16, le=1024, description="Side of the square body crop, in pixels.")
 
-    @model_validator(mode="after")
-    def _manifests_are_given(self) -> Self:
-        if self.dataset == "manifest" and self.root is None:
-            raise ValueError("a manifest dataset needs its file: give --root FILE")
-        return self
+    @property
+    def format(self) -> Format:
+        """The format, with its options."""
+        chosen = FORMATS[self.dataset]
+        return chosen(**{name: getattr(self, name) for name in chosen.Options.model_fields})
 
     @model_validator(mode="after")
-    def _captions_of_people_are_no_ground_truth(self) -> Self:
-        if self.dataset == "flickr8k" and self.captioner:
-            raise ValueError("a captioner writes text for emotion datasets; Flickr8k's captions are its own")
+    def _can_be_had(self) -> Self:
+        chosen = FORMATS[self.dataset]
+        if self.root is None and chosen.draw is Format.draw:
+            raise ValueError(
+                f"mmer draws no dataset in the format {self.dataset}: give --root FILE_OR_FOLDER"
+            )
+        if self.captioner and chosen.captioned:
+            raise ValueError(
+                f"a captioner writes text for labelled datasets; the captions of {self.dataset} are its own"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _of_this_format(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Options of other formats decide nothing, so they are not written out."""
+        own = FORMATS[self.dataset].Options.model_fields
+        others = {name for each in FORMATS.values() for name in each.Options.model_fields} - {*own}
+        return {name: value for name, value in handler(self).items() if name not in others}
 
 
 class DatasetCardConfig(Config):

@@ -4,8 +4,6 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-
 from mmer_core.datasets.flickr_captions import KARPATHY_FILE, Caption, image_fault, read_json
 from mmer_core.datasets.layout import find_file
 from mmer_core.errors import DatasetError
@@ -85,6 +83,8 @@ def _karpathy(root: Path, _captions: Iterable[Caption]) -> Assignment:
 
 def _notebook(_root: Path, captions: Iterable[Caption]) -> Assignment:
     """70/15/15 by photo, in the shuffled order of first mention; test gets the remainder of rounding."""
+    import numpy as np
+
     photos = list(dict.fromkeys(caption.photo for caption in captions if not caption.problem))
     order = np.random.RandomState(NOTEBOOK_SEED).permutation(len(photos))
     train, val = int(0.70 * len(photos)), int(0.15 * len(photos))

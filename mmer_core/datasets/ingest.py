@@ -6,18 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmer_core.datasets.archives import unpacked
 from mmer_core.datasets.config import IngestConfig
-from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
-from mmer_core.datasets.flickr8k import read_flickr8k
-from mmer_core.datasets.manifest import manifest_identity, read_manifest
 from mmer_core.datasets.model_captions import with_captions
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
-from mmer_core.datasets.synthetic import CAPTIONS_FILE, GENERATOR_VERSION, write_emotic, write_flickr8k
+from mmer_core.datasets.synthetic import GENERATOR_VERSION
 from mmer_core.progress import Progress, silent
 
 
@@ -70,44 +66,29 @@ def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
     """
     if config.root is None:
         return _drawn(config, scratch / "raw")
-    if config.dataset == "manifest":
-        return read_manifest(config.root)
-    root = unpacked(config.root, scratch / "unpacked")
-    if config.dataset == "emotic":
-        return read_emotic(
-            root,
-            captions=config.captions,
-            protocol=config.protocol,
-            coco_captions=config.coco_captions,
-        )
-    return read_flickr8k(root, splits=config.splits)
+    chosen = config.format
+    return chosen.read(chosen.unpacked(config.root, scratch / "unpacked"))
 
 
 def source_identity(config: IngestConfig) -> str:
     """The source's part of an artifact key: a hash of file contents, or the version of the generator.
 
     Raises:
-        DatasetError: The folder, or a file of captions, does not exist.
+        DatasetError: The folder, or a file that belongs to it, does not exist.
     """
+    chosen = config.format
     if config.root is None:
         source = f"synthetic-{config.dataset}-{GENERATOR_VERSION}"
-    elif config.dataset == "manifest":
-        source = manifest_identity(config.root)
     else:
-        source = fingerprint(config.root)
-    texts = [config.captions] if config.captions else []
-    return "+".join([source, *map(fingerprint, [*texts, *config.coco_captions])])
+        source = chosen.identity(config.root)
+    return "+".join([source, *map(fingerprint, chosen.companions())])
 
 
 def _drawn(config: IngestConfig, tree: Path) -> RawDataset:
-    write = write_emotic if config.dataset == "emotic" else write_flickr8k
     whole = tree.with_name("raw.whole")
     wanted = f"{source_identity(config)} {config.synthetic.model_dump_json()}"
     if not (tree.exists() and whole.exists() and whole.read_text() == f"{wanted} {fingerprint(tree)}"):
         shutil.rmtree(tree, ignore_errors=True)
-        write(tree, config.synthetic)
+        config.format.draw(tree, config.synthetic)
         whole.write_text(f"{wanted} {fingerprint(tree)}")
-    if config.dataset == "emotic":
-        captions = config.captions or tree / CAPTIONS_FILE
-        return read_emotic(tree, captions=captions, protocol=config.protocol)
-    return read_flickr8k(tree, splits=config.splits)
+    return config.format.read_drawn(tree)

@@ -8,6 +8,8 @@ from mmer_core.errors import DatasetError
 
 DEPTH = 3
 """Depth below the root that is searched."""
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Suffixes, in lower case, of the photos that datasets consist of."""
 
 
 def require_folder(root: Path, what: str) -> None:

@@ -14,20 +14,18 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
-import faiss
-import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.raw import GROUP
 from mmer_core.escaping.tables import write_for_people
+from mmer_core.heavy import faiss
 from mmer_core.progress import Progress, silent
 
 NEAR_BITS = 6
 """Two images are near-identical if their 64-bit hashes differ in at most this many bits."""
-GROUP = "Group"
-"""Column of ``<split>.csv`` with the manifest's group (a person, an album), which must not occur in two splits."""
 COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits")
 
 Hashes = npt.NDArray[np.uint8]
@@ -68,6 +66,8 @@ class Leak:
 
 def fingerprint_image(image: npt.NDArray[np.uint8]) -> Fingerprint:
     """The `Fingerprint` of an image ``(H, W, 3)`` uint8 RGB."""
+    import imagehash
+
     bits = imagehash.phash(Image.fromarray(image)).hash
     return Fingerprint(hashlib.sha256(image.tobytes()).digest(), np.packbits(bits.ravel()))
 

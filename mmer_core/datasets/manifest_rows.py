@@ -201,7 +201,9 @@ def _labels(value: Any) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else tuple(filter(is_given, texts_of(value)))
 
 
-def _checked(where: str, cells: list[tuple[str, Any]], *, sound: bool = False, damaged: bool = False) -> Row:
+def checked_row(
+    where: str, cells: list[tuple[str, Any]], *, sound: bool = False, damaged: bool = False
+) -> Row:
     """The row of these cells, or the problem that makes it unreadable as a whole.
 
     Args:
@@ -270,7 +272,7 @@ def _csv_row(names: tuple[str, ...], record: Record, twice: bool) -> Row:
     cells: list[tuple[str, Any]] = list(zip(names, record.cells, strict=True))
     if not (twice or record.damaged):
         return _row(where, cells)
-    return _checked(where, cells, sound=True, damaged=record.damaged)
+    return checked_row(where, cells, sound=True, damaged=record.damaged)
 
 
 def _lacking(path: Path, names: Collection[str], seen: str = "") -> DatasetError:
@@ -299,7 +301,7 @@ def _json_row(where: str, line: str, *, damaged: bool) -> Row:
         return Row(where, problem="not a JSON object")
     # JSON escapes can encode characters that no cell may hold, and cells can be too long.
     sound = "\\u" not in line and len(line) <= CELL_LIMIT
-    return _checked(where, list(content.items()), sound=sound, damaged=damaged)
+    return checked_row(where, list(content.items()), sound=sound, damaged=damaged)
 
 
 def _read_parquet(path: Path) -> tuple[str, list[Row]]:
@@ -309,7 +311,7 @@ def _read_parquet(path: Path) -> tuple[str, list[Row]]:
     values = read_in_child("mmer_core.confined.parquet:rows", path, refuse)
     declared, columns = next(values, ("", []))
     return declared, [
-        _checked(f"row {number}", list(zip(columns, cells, strict=True)))
+        checked_row(f"row {number}", list(zip(columns, cells, strict=True)))
         for number, cells in enumerate(values, 1)
     ]
 

@@ -2,10 +2,6 @@
 
 import hashlib
 
-import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-
 from mmer_core.datasets.fingerprint import digests
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.manifest_rows import Row
@@ -60,6 +56,10 @@ def image_digests(places: ImagePlaces, rows: list[Row]) -> dict[str, bytes | Non
 
 def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
     """The connected component of each row, where images and groups connect rows."""
+    import numpy as np
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     number: dict[tuple[str, bytes], int] = {}
     ends = [
         [number.setdefault(node, len(number)) for node in (("image", image), ("group", group or image))]

@@ -16,10 +16,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 
 from mmer_core.confined.picture_limits import MAX_PIXELS
 from mmer_core.confined.picture_protocol import OPENCV, PILLOW
@@ -27,6 +24,7 @@ from mmer_core.confined.pictures import Pixels, UnreadableImageError, decoded, d
 from mmer_core.datasets.boxes import Size
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import pa, torch
 
 Square = npt.NDArray[np.uint8]
 """``(side, side, 3)`` RGB."""
@@ -90,6 +88,8 @@ def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
 
 def _squeezed(pixels: npt.NDArray[np.uint8], side: int, box: Box | None) -> Square:
     """The same for ``(H, W, 3)`` or ``(H, W, 4)`` uint8, of which the fourth channel is padding."""
+    from torch.nn.functional import interpolate
+
     x1, y1, x2, y2 = box or (0, 0, pixels.shape[1], pixels.shape[0])
     # Add the batch dimension first: torch then sees a channels-last layout and copies nothing.
     photo = torch.from_numpy(pixels[y1:y2, x1:x2])[None].permute(0, 3, 1, 2)

@@ -9,21 +9,19 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
-from mmer_core.datasets.flickr8k import orphans
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
-from mmer_core.datasets.raw import WHERE, RawDataset, without_captions
+from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan
 from mmer_core.datasets.vocabulary import write_vocabulary
 from mmer_core.errors import DatasetError
+from mmer_core.heavy import torch
 from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS

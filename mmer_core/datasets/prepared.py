@@ -16,6 +16,8 @@ captioned datasets, the vocabulary of the training captions as ``vocab.json`` (w
 (``Index, Word, Count``).
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,11 +25,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field
 
+from mmer_core.datasets.raw import GROUP
 from mmer_core.errors import DatasetError
+from mmer_core.heavy import pd
 from mmer_core.record import Record
+from mmer_core.statistics.clusters import connected
 from mmer_core.tabular import read_table
 from mmer_core.taxonomy import SPLITS
 
@@ -97,6 +101,17 @@ class PreparedSplit:
     def ids(self) -> list[str]:
         return self.table["Id"].tolist()
 
+    @cached_property
+    def clusters(self) -> npt.NDArray[np.int64]:
+        """``(N,)`` what was sampled together: people of one photo, and all photos of a manifest's group."""
+        names = [name for name in ("Folder", "Filename") if name in self.table]
+        photo = self.table.groupby(names).ngroup().to_numpy() if names else np.arange(len(self))
+        if GROUP not in self.table:
+            return photo
+        # Two photos of one group, and two groups that share a photo, belong together.
+        group = self.table[GROUP].where(self.table[GROUP] != "", "photo " + pd.Series(photo).astype(str))
+        return connected(photo, group)
+
     @property
     def streams(self) -> tuple[str, ...]:
         """The image streams present: ``("context",)`` or ``("context", "body")``."""
@@ -144,7 +159,7 @@ class Prepared:
     card: DatasetSummary
 
     @classmethod
-    def open(cls, folder: Path) -> "Prepared":
+    def open(cls, folder: Path) -> Prepared:
         """Open a prepared folder.
 
         Raises:

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.taxonomy import SPLITS
 
-CAPTION_PREFIX = "caption_"
-"""Prefix of reasons that concern one caption; all other reasons concern a whole sample (a person or a photo)."""
-
+COLUMNS = (
+    "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
+    "Gender", "Age", "Id",
+)  # fmt: skip
+"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer columns, other metadata follows."""
+PEOPLE = ("Gender", "Age")
+"""Columns about a person."""
+GROUP = "Group"
+"""Column of ``<split>.csv`` with the group (a person, an album), which must not occur in two splits."""
 WHERE = "Manifest_Row"
 """Column of ``<split>.csv`` with a sample's place in the manifest."""
+CAPTION_PREFIX = "caption_"
+"""Prefix of reasons that concern one caption; all other reasons concern a whole sample (a person or a photo)."""
+ORPHAN = "caption_photo_quarantined"
+"""Reason of a sound caption whose photo was quarantined."""
 NOT_UTF8, SIMILAR_LABELS, RESERVED_COLUMN = "not_utf8", "similar_labels", "reserved_column"
 """Reasons of notes."""
 
@@ -61,3 +71,10 @@ class RawDataset:
 def without_captions(rows: Iterable[Quarantined]) -> list[Quarantined]:
     """Only the rows about a whole sample."""
     return [row for row in rows if not row.reason.startswith(CAPTION_PREFIX)]
+
+
+def orphans(split: str, photo: str, count: int, reason: str) -> list[Quarantined]:
+    """One quarantine row for each sound caption of a photo that was itself quarantined for this reason."""
+    return [
+        Quarantined(split, f"{photo}#{number}", ORPHAN, f"its photo: {reason}") for number in range(count)
+    ]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.datasets.raw import PEOPLE
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
 RATING_EDGES = tuple(np.arange(VAD_RANGE[0], VAD_RANGE[1] + 1, 1.0).tolist())
 """Edges of the unit bins of ratings: 1, 2, ..., 10; the last bin includes 10."""
-PEOPLE = ("Gender", "Age")
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,10 @@ import numpy as np
 
 from mmer_core.datasets.crops import Crop
 from mmer_core.datasets.prepared import QUARANTINE_FILE, DatasetSummary
-from mmer_core.datasets.raw import RawDataset, without_captions
+from mmer_core.datasets.raw import COLUMNS, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.escaping.tables import write_for_people
 from mmer_core.tabular import write_table
-
-COLUMNS = (
-    "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels",
-    "Gender", "Age", "Id",
-)  # fmt: skip
-"""Column order of ``<split>.csv``; a dataset without labels or boxes has fewer columns, other metadata follows."""
 
 
 def write_split(

@@ -6,20 +6,20 @@ Low-rank adaptation is that of Hu et al. 2021, https://arxiv.org/abs/2106.09685,
 An adapter folder holds ``adapter.json`` (an `AdapterSpec`) and ``<modality>.safetensors`` for every adapted tower.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from mmer_core.base_config import Config
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.config import EncoderNames, FinetuneConfig
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
+from mmer_core.heavy import Tensor, nn, torch
 
 Modality = Literal["image", "text"]
 ADAPTER_FILE = "adapter.json"
@@ -42,7 +42,7 @@ class AdapterSpec(Config):
     )
 
     @classmethod
-    def read(cls, folder: Path) -> "AdapterSpec":
+    def read(cls, folder: Path) -> AdapterSpec:
         """Raises `EncoderError` if the folder is not an adapter."""
         try:
             return cls.model_validate_json((folder / ADAPTER_FILE).read_text())
@@ -97,6 +97,8 @@ def tuned(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def save_tower(encoder: ImageEncoder | TextEncoder, folder: Path, modality: Modality) -> None:
     """Write the adapted parameters."""
+    from safetensors.torch import save_file
+
     state = {name: value.detach().cpu().contiguous() for name, value in tuned(encoder.module).items()}
     save_file(state, _weights(folder, modality))
 
@@ -109,6 +111,8 @@ def apply_tower(
     Raises:
         EncoderError: The weights are damaged, or belong to another encoder.
     """
+    from safetensors.torch import load_file
+
     path = _weights(folder, modality)
     try:
         state = load_file(path)

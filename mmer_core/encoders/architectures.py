@@ -5,12 +5,12 @@ https://arxiv.org/abs/2303.15343), SigLIP 2 (Tschannen et al. 2025, https://arxi
 al. 2022, https://arxiv.org/abs/2201.12086), DINOv2 and v3, ViT, and BERT- and RoBERTa-like text encoders.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any
 
-import torch
-import transformers
-from torch import Tensor, nn
+from mmer_core.heavy import Tensor, nn, torch, transformers
 
 # Their output is that of the last position, and they were trained on texts padded to full length without a mask.
 _PADDED = ("siglip", "siglip2", "siglip_text_model", "siglip2_text_model")
@@ -114,7 +114,7 @@ def native_side(processor: Any) -> int | None:
 
 
 def _pooled(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output.pooler_output
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
 def _vision(config: Any) -> Any:

@@ -1,19 +1,19 @@
 """Encoders: frozen weights, always together with their preprocessing."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2.functional import resize
 
+from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.text_lines import single_line
 from mmer_core.tracing import running
 
-Tokenize = Callable[[list[str]], dict[str, Tensor]]
+Tokenize = Callable[[list[str]], dict[str, "Tensor"]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Preprocessing:
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    interpolation: InterpolationMode = InterpolationMode.BILINEAR
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
 
 class Normalisation:
@@ -41,14 +41,6 @@ class Normalisation:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         return (pixels - self._mean) / self._std
-
-
-class Pooling(nn.Module):
-    """Turns the output of a pre-trained ``model`` into features."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
 
 class ImageEncoder:
@@ -78,7 +70,7 @@ class ImageEncoder:
         """``(H, W)`` of the input in pixels: the resolution at which attacks change pixels."""
         return self.preprocessing.size, self.preprocessing.size
 
-    def to(self, device: torch.device) -> "ImageEncoder":
+    def to(self, device: torch.device) -> ImageEncoder:
         self.module.to(device)
         self.device, self.scale = device, Normalisation(self.preprocessing, device)
         return self
@@ -87,24 +79,27 @@ class ImageEncoder:
         """Resize ``(B, H', W', 3)`` uint8 to this encoder's input, as uint8 (antialiased)."""
         if images.shape[1:3] == self.size:
             return images
+        from torchvision.transforms.v2 import InterpolationMode
+        from torchvision.transforms.v2.functional import resize
+
         # Copy, because torch warns about read-only memory maps.
         chw = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-        small = resize(chw, list(self.size), interpolation=self.preprocessing.interpolation, antialias=True)
+        mode = InterpolationMode(self.preprocessing.interpolation)
+        small = resize(chw, list(self.size), interpolation=mode, antialias=True)
         return small.permute(0, 2, 3, 1).contiguous().numpy()
 
-    @torch.inference_mode()
     def encode(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
         """Encode ``(B, H, W, 3)`` uint8 RGB at the input size to ``(B, D)`` float32 on the device.
 
         Raises:
             ValueError: The images are not uint8 or not of the input size.
         """
-        with running():
+        with torch.inference_mode(), running():
             return self.module(self.normalise(images)).float()
 
     def normalise(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
         """``(B, H, W, 3)`` uint8 to the input of ``module`` on the device; raises as `encode` does."""
-        pixels = images if isinstance(images, Tensor) else torch.from_numpy(np.array(images))
+        pixels = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
         if pixels.dtype != torch.uint8 or pixels.shape[1:] != (*self.size, 3):
             raise ValueError(
                 f"{self.name} encodes uint8 images of shape {(*self.size, 3)}, "
@@ -131,7 +126,7 @@ class TextEncoder:
         self.tokenize = tokenize
         self.device = torch.device("cpu")
 
-    def to(self, device: torch.device) -> "TextEncoder":
+    def to(self, device: torch.device) -> TextEncoder:
         self.module.to(device)
         self.device = device
         return self
@@ -144,7 +139,6 @@ class TextEncoder:
         lines = [single_line(text) for text in texts]
         return {name: tensor.to(self.device) for name, tensor in self.tokenize(lines).items()}
 
-    @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
         """Encode texts to ``(len(texts), D)`` float32 on the CPU.
 
@@ -153,10 +147,11 @@ class TextEncoder:
         """
         texts = [single_line(text) for text in texts]
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
-        features = torch.empty(len(distinct), self.width)
-        for start in range(0, len(distinct), batch_size):
-            batch = self.tokens(distinct[start : start + batch_size])
-            with running():
-                features[start : start + batch_size] = self.module(**batch).float().cpu()
         row = {text: number for number, text in enumerate(distinct)}
-        return features[[row[text] for text in texts]]
+        with torch.inference_mode():
+            features = torch.empty(len(distinct), self.width)
+            for start in range(0, len(distinct), batch_size):
+                batch = self.tokens(distinct[start : start + batch_size])
+                with running():
+                    features[start : start + batch_size] = self.module(**batch).float().cpu()
+            return features[[row[text] for text in texts]]

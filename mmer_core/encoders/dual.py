@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import safe_open
-
 from mmer_core.encoders import huggingface
 from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.errors import EncoderError
@@ -31,6 +29,8 @@ def dual_similarity(image: str, text: str) -> Similarity:
     Raises:
         EncoderError: They are not the two towers of one dual encoder.
     """
+    from safetensors import safe_open
+
     source, _, spec = image.partition(":")
     if image == text and source == "adapted":
         return _adapted(Path(spec))

@@ -9,18 +9,36 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.progress import Progress, silent
+from mmer_core.record import Record
 from mmer_core.usage import leg
 
 FEATURES_FILE = "features.json"
 _TEXTS_PER_IMAGE = 8  # a text costs roughly an eighth of an image; shards should cost about the same
+
+
+class ShardSummary(Record):
+    """Shape of one shard's features."""
+
+    version: Literal[1] = 1
+    rows: int
+    width: int
+
+
+class FeaturesSummary(Record):
+    """Width of every stream, under its name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, int]
+    version: Literal[1] = 1
 
 
 @dataclass(frozen=True)
@@ -86,8 +104,8 @@ def encode_shard(
     *,
     batch_size: int,
     progress: Progress = silent,
-) -> dict[str, int]:
-    """Write one shard's features as ``<split>_<stream>.npy`` into ``folder``; return rows and width."""
+) -> ShardSummary:
+    """Write one shard's features as ``<split>_<stream>.npy`` into ``folder``."""
     if isinstance(encoder, TextEncoder):
         with leg("model"):
             features = encoder.encode(split.texts[shard.start : shard.stop]).numpy()
@@ -95,11 +113,11 @@ def encode_shard(
         features = _encode_images(shard, split, encoder, batch_size, progress)
     with leg("write"):
         np.save(folder / shard.file, features.astype(np.float32, copy=False), allow_pickle=False)
-    return {"rows": len(features), "width": features.shape[1]}
+    return ShardSummary(rows=len(features), width=features.shape[1])
 
 
-def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> dict[str, int]:
-    """Join shard folders into a features folder; return the width of every stream."""
+def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> FeaturesSummary:
+    """Join shard folders into a features folder."""
     by_file: dict[tuple[str, str], list[tuple[int, Path]]] = {}
     for shard, part in parts:
         by_file.setdefault((shard.file, shard.stream), []).append((shard.start, part / shard.file))
@@ -109,7 +127,7 @@ def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> di
         np.save(folder / file, joined, allow_pickle=False)
         widths[stream] = int(joined.shape[1])
     (folder / FEATURES_FILE).write_text(json.dumps(widths, sort_keys=True) + "\n")
-    return widths
+    return FeaturesSummary(**widths)
 
 
 def _encode_images(

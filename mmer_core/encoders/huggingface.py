@@ -1,33 +1,23 @@
 """Any Hugging Face image tower or text encoder, by hub id or local folder."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from torch import Tensor, nn
-from torchvision.transforms.v2 import InterpolationMode
-from transformers.utils import logging as transformers_logging
-
 from mmer_core.encoders.architectures import (
-    image_features,
     model_class,
     native_side,
-    patch_states,
     positions,
     reads_padding,
-    text_features,
 )
-from mmer_core.encoders.base import ImageEncoder, Pooling, Preprocessing, TextEncoder
+from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.pretrained import from_folder, refuse_adapters
 from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.encoders.weights import file_digest
 from mmer_core.errors import EncoderError
-
-transformers_logging.disable_progress_bar()
+from mmer_core.heavy import Tensor, nn, torch, transformers
 
 _FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 # Exceptions of a network for inputs of another modality or size.
@@ -84,7 +74,9 @@ def load_image_folder(name: str, folder: Path, size: int | None) -> ImageEncoder
             f"{folder} normalises pixels with mean {processor.image_mean} and std {processor.image_std}; "
             "its preprocessor_config.json needs one number or three of each"
         ) from None
-    module = _ImageTower(load_pretrained(name, folder))
+    from mmer_core.encoders.networks.huggingface import ImageTower
+
+    module = ImageTower(load_pretrained(name, folder))
     try:
         width = _width(module, torch.zeros(1, 3, side, side))
     except _MISFIT as error:
@@ -102,7 +94,9 @@ def load_text_folder(name: str, folder: Path) -> TextEncoder:
     """
     tokenizer = load_tokenizer(folder)
     model = load_pretrained(name, folder)
-    module = _TextTower(model)
+    from mmer_core.encoders.networks.huggingface import TextTower
+
+    module = TextTower(model)
     limit = min(tokenizer.model_max_length, positions(model))
     padded = reads_padding(model.config)
     padding = "max_length" if padded else "longest"
@@ -164,23 +158,9 @@ def load_pretrained(name: str, folder: Path, kind: Any = None) -> nn.Module:
     return model
 
 
-class _ImageTower(Pooling):
-    def forward(self, pixels: Tensor) -> Tensor:
-        return image_features(self.model, pixels)
-
-    def maps(self, pixels: Tensor) -> Tensor:
-        """The states of the patches, ``(B, D, h, w)``."""
-        return patch_states(self.model, pixels)
-
-
-class _TextTower(Pooling):
-    def forward(self, **tokens: Tensor) -> Tensor:
-        return text_features(self.model, tokens)
-
-
-@torch.inference_mode()
 def _width(module: nn.Module, *inputs: Tensor, **named: Tensor) -> int:
-    return int(module.eval()(*inputs, **named).shape[-1])
+    with torch.inference_mode():
+        return int(module.eval()(*inputs, **named).shape[-1])
 
 
 def _preprocessing(processor: Any, side: int) -> Preprocessing:
@@ -190,8 +170,7 @@ def _preprocessing(processor: Any, side: int) -> Preprocessing:
     mean = _channels(processor.image_mean) if normalises else (0.0,)
     std = _channels(processor.image_std) if normalises else (1.0,)
     cubic = getattr(processor, "resample", None) in _CUBIC
-    interpolation = InterpolationMode.BICUBIC if cubic else InterpolationMode.BILINEAR
-    return Preprocessing(side, _rgb(scale, mean), _rgb(scale, std), interpolation)
+    return Preprocessing(side, _rgb(scale, mean), _rgb(scale, std), "bicubic" if cubic else "bilinear")
 
 
 def _channels(values: Any) -> tuple[float, ...]:
@@ -204,6 +183,9 @@ def _rgb(scale: float, values: tuple[float, ...]) -> tuple[float, float, float]:
 
 
 def _download(spec: str) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(spec, allow_patterns=list(_FILES)))
     except HFValidationError:

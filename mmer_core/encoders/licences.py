@@ -5,8 +5,6 @@ import re
 from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-
 from mmer_core.encoders import packaged
 from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.encoders.registry import bare_name
@@ -83,5 +81,7 @@ def _title(file: PackagePath) -> str:
 
 
 def _local_folder(spec: str) -> Path:
+    from huggingface_hub import snapshot_download
+
     folder = Path(spec).expanduser()
     return folder if folder.is_dir() else Path(snapshot_download(spec, local_files_only=True))

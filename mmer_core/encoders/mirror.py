@@ -1,35 +1,13 @@
 """``mirror:<encoder>``: an image encoder's features, averaged over an image and its mirror image."""
 
-import torch
-from torch import Tensor, nn
+from __future__ import annotations
 
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.parts import parts
 from mmer_core.encoders.registry import encoder_identity, load_image_encoder
 from mmer_core.encoders.source import ImageSource
 from mmer_core.errors import EncoderError
-
-
-class MirrorAverage(nn.Module):
-    """Mean of a network's features of images ``(B, 3, H, W)`` and of the same images mirrored left to right.
-
-    The two-view part of the ten-crop features of Krizhevsky et al. 2012 (*ImageNet Classification with Deep
-    Convolutional Neural Networks*). It averages out differences between left and right, which captions rarely
-    mention, and costs two forward passes.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Tensor:
-        # A single pass of 2 B images would not be faster, and may not fit into memory.
-        return torch.stack([self.module(images), self.module(images.flip(-1))]).mean(dim=0)
-
-    def maps(self, images: Tensor) -> Tensor:
-        """Feature maps ``(B, D, h, w)``, averaged in the same way, with positions aligned."""
-        maps = self.module.maps
-        return torch.stack([maps(images), maps(images.flip(-1)).flip(-1)]).mean(dim=0)  # type: ignore[operator]
+from mmer_core.heavy import torch
 
 
 def mirrored(encoder: ImageEncoder) -> ImageEncoder:
@@ -53,6 +31,8 @@ class MirroredEncoder(ImageEncoder):
     """
 
     def __init__(self, encoder: ImageEncoder) -> None:
+        from mmer_core.encoders.networks.mirror import MirrorAverage
+
         module = MirrorAverage(encoder.module)
         super().__init__(f"mirror:{encoder.name}", module, encoder.preprocessing, encoder.width)
         self.view = encoder

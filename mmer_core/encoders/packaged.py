@@ -9,9 +9,6 @@ import importlib.util
 from importlib.metadata import version
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
-
 from mmer_core.encoders.base import ImageEncoder, Preprocessing, TextEncoder
 from mmer_core.encoders.huggingface import load_text_folder
 from mmer_core.encoders.source import ImageSource, TextSource
@@ -37,6 +34,8 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
     native, package, locator = _efficientnet(name)
     from efficientnet_lite_pytorch import EfficientNet
 
+    from mmer_core.encoders.networks.packaged import PooledEfficientNet
+
     side = size or native
     # The padding is static and depends on the image size, so the network is built for that size.
     network = EfficientNet.from_name(name.replace("_", "-"), image_size=side)
@@ -44,42 +43,7 @@ def load_image(name: str, size: int | None) -> ImageEncoder:
     load_state(network, weights)
     # These weights were trained on (x - 127) / 128, contrary to the package's README.
     preprocessing = Preprocessing(side, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
-    return ImageEncoder(f"packaged:{name}", _PooledEfficientNet(network.eval()), preprocessing, width=1280)
-
-
-class _PooledEfficientNet(nn.Module):
-    """``(B, 3, H, W)`` to ``(B, 1280)``, with every batch norm folded into its convolution.
-
-    Folding is exact in real arithmetic and makes a forward pass on CPU about a quarter faster.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        _fold(network, "_conv_stem", "_bn0")
-        _fold(network, "_conv_head", "_bn1")
-        blocks: nn.ModuleList = network._blocks  # type: ignore[assignment]
-        for block in blocks:
-            for convolution, norm in (
-                ("_expand_conv", "_bn0"),
-                ("_depthwise_conv", "_bn1"),
-                ("_project_conv", "_bn2"),
-            ):
-                if hasattr(block, convolution):
-                    _fold(block, convolution, norm)
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.maps(images).mean(dim=(2, 3))
-
-    def maps(self, images: Tensor) -> Tensor:
-        """The last feature map, ``(B, 1280, h, w)``."""
-        return self.network.extract_features(images)  # type: ignore[operator]
-
-
-def _fold(parent: nn.Module, convolution: str, norm: str) -> None:
-    folded = fuse_conv_bn_eval(getattr(parent, convolution), getattr(parent, norm))
-    setattr(parent, convolution, folded)
-    setattr(parent, norm, nn.Identity())
+    return ImageEncoder(f"packaged:{name}", PooledEfficientNet(network.eval()), preprocessing, width=1280)
 
 
 def weights_package(name: str) -> str:

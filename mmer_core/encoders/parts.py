@@ -4,14 +4,11 @@ A model that reads them pools by learned attention, see `mmer_core.models.layers
 input are concatenated in one row ``(parts * D)``, so that features stay matrices; missing parts are zeros.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from mmer_core.encoders.base import ImageEncoder, Pooling, TextEncoder
+from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.registry import (
     bare_name,
     encoder_identity,
@@ -21,37 +18,12 @@ from mmer_core.encoders.registry import (
 )
 from mmer_core.encoders.source import ImageSource, TextSource
 from mmer_core.errors import EncoderError
+from mmer_core.heavy import nn, torch
 
 GRID = 4
 """Rows and columns of the grid of regions."""
 TOKENS = 32
 """Number of leading tokens to keep; a caption of Flickr8k has 14 on average."""
-
-
-class Regions(nn.Module):
-    """``(B, 3, H, W)`` to ``(B, GRID * GRID * D)``: an image network's last feature map, averaged by region.
-
-    Args:
-        module: Has a method ``maps`` from ``(B, 3, H, W)`` to ``(B, D, h, w)``.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps: Tensor = self.module.maps(images)  # type: ignore[operator]
-        regions = functional.adaptive_avg_pool2d(maps, GRID)  # (B, D, GRID, GRID)
-        return regions.flatten(2).transpose(1, 2).flatten(1)
-
-
-class Tokens(Pooling):
-    """A transformer's token states to ``(B, TOKENS * D)``: longer texts are truncated, padding is zeros."""
-
-    def forward(self, **tokens: Tensor) -> Tensor:
-        states, there = token_states(self.model, tokens)
-        states = states.masked_fill(~there, 0.0)[:, :TOKENS]
-        return functional.pad(states, (0, 0, 0, TOKENS - states.shape[1])).flatten(1)
 
 
 def by_region(encoder: ImageEncoder) -> ImageEncoder:
@@ -60,6 +32,8 @@ def by_region(encoder: ImageEncoder) -> ImageEncoder:
     Raises:
         EncoderError: The encoder has no accessible feature map.
     """
+    from mmer_core.encoders.networks.parts import Regions
+
     side = encoder.preprocessing.size
     try:
         with torch.inference_mode():
@@ -69,7 +43,7 @@ def by_region(encoder: ImageEncoder) -> ImageEncoder:
             f"{encoder.name} has no feature map to divide into regions; name it without regions: in front"
         ) from None
     return ImageEncoder(
-        f"regions:{encoder.name}", Regions(encoder.module), encoder.preprocessing, GRID * GRID * width
+        f"regions:{encoder.name}", Regions(encoder.module, GRID), encoder.preprocessing, GRID * GRID * width
     )
 
 
@@ -79,15 +53,14 @@ def by_token(encoder: TextEncoder) -> TextEncoder:
     Raises:
         EncoderError: The encoder has no token states, as the text tower of a dual encoder.
     """
+    from mmer_core.encoders.networks.parts import Tokens
+
     model = transformer(encoder)
     if model is None:
         raise EncoderError(f"{encoder.name} has no states of single tokens; name it without tokens: in front")
-    return TextEncoder(f"tokens:{encoder.name}", Tokens(model), encoder.tokenize, TOKENS * encoder.width)
-
-
-def token_states(model: Any, tokens: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """A transformer's last states ``(B, L, D)``, and ``(B, L, 1)`` bool: True for tokens that are not padding."""
-    return model(**tokens).last_hidden_state, tokens["attention_mask"][..., None].bool()
+    return TextEncoder(
+        f"tokens:{encoder.name}", Tokens(model, TOKENS), encoder.tokenize, TOKENS * encoder.width
+    )
 
 
 def transformer(encoder: TextEncoder) -> nn.Module | None:

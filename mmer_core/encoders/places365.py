@@ -9,8 +9,6 @@ such a network.
 
 from pathlib import Path
 
-import torchvision.models as zoo
-
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.torchvision_models import cut_head
@@ -34,6 +32,8 @@ class Places365(ImageSource):
         return {"name": "places365", "sha256": file_digest(Path(spec).expanduser())}
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
+        import torchvision.models as zoo
+
         path = Path(spec).expanduser()
         checkpoint = read_checkpoint(path)
         architecture = checkpoint.architecture or "resnet18"

@@ -21,6 +21,9 @@ def from_folder(kind: Any, folder: Path, fault: str, cure: str, **options: Any) 
     Raises:
         EncoderError: The folder requires code of its own, or cannot be loaded.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     _refuse_kernels(folder)
     try:
         return kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)

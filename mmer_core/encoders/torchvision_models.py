@@ -1,20 +1,21 @@
 """Any torchvision classification architecture, without its last linear layer."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-import torchvision.models as zoo
-from torch import nn
+from pathlib import Path
 
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.source import ImageSource
 from mmer_core.encoders.weights import file_digest, load_state
 from mmer_core.errors import EncoderError
+from mmer_core.heavy import nn, torch
 
 _HEADS = ("fc", "classifier", "head", "heads")
 
 
 def _parse(spec: str) -> tuple[str, Path | None]:
+    import torchvision.models as zoo
+
     architecture, _, file = spec.partition("@")
     if architecture not in zoo.list_models(module=zoo):
         raise EncoderError(
@@ -54,6 +55,8 @@ class Torchvision(ImageSource):
     summary = "ARCH@WEIGHTS_FILE"
 
     def identity(self, spec: str) -> dict[str, str]:
+        import torchvision.models as zoo
+
         architecture, file = _parse(spec)
         if file is None:
             return {
@@ -63,6 +66,8 @@ class Torchvision(ImageSource):
         return {"name": f"torchvision:{architecture}", "sha256": file_digest(file)}
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
+        import torchvision.models as zoo
+
         architecture, file = _parse(spec)
         network = zoo.get_model(architecture, weights=None)
         default = zoo.get_model_weights(architecture).DEFAULT

@@ -1,16 +1,15 @@
 """Weight files from disk: no code in them is ever run, and weights of another architecture are refused."""
 
+from __future__ import annotations
+
 import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-
 from mmer_core.errors import EncoderError
+from mmer_core.heavy import Tensor, nn, torch
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         EncoderError: The file is missing, unreadable, or holds anything other than tensors, strings and numbers.
     """
+    from safetensors.torch import load_file
+
     if not path.is_file():
         raise EncoderError(f"there is no weights file {path}; give the path of a .safetensors or .pth file")
     try:
@@ -79,7 +80,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise EncoderError(f"{path} is not a file of plain tensors ({reason}); save a state_dict") from None
     nested = isinstance(saved, dict) and isinstance(saved.get("state_dict"), dict)
     state = saved["state_dict"] if nested else saved
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise EncoderError(f"{path} does not hold a state_dict of tensors; save model.state_dict()")
     architecture = saved.get("arch") if nested else None
     # Checkpoints written under DataParallel carry this prefix on every name.

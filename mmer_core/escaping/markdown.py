@@ -21,9 +21,8 @@ def for_markdown(text: object) -> str:
     escaped = _MARKUP.sub(r"\\\g<0>", inner)
     escaped = re.sub("[&<>]", lambda found: _HTML[found[0]], escaped)
     escaped = _LINK.sub(r"\\\g<0>", escaped)
-    escaped = _BLOCK.sub(
-        r"\\\g<0>", escaped
-    )  # a heading, a list or a rule at the start, or the end of a heading
+    # A heading, a list or a rule at the start, or the end of a heading.
+    escaped = _BLOCK.sub(r"\\\g<0>", escaped)
     escaped = _NUMBERED.sub(r"\1\\\2", escaped)
     before, _, after = line.partition(inner) if inner else (line, "", "")
     return f"{_blanks(before)}{escaped}{_blanks(after)}"

@@ -2,9 +2,8 @@
 
 import re
 
-_FORMULA = re.compile(
-    r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])"
-)  # full-width ones count under Japanese or Chinese settings
+# Full-width signs count under Japanese or Chinese settings.
+_FORMULA = re.compile(r"'*(?:[\t\r\n]|\s*[=+\-@＝＋－＠])")
 
 
 def for_spreadsheet(text: str) -> str:

@@ -1,11 +1,12 @@
 """CSV files that are safe to open in a spreadsheet and read back exactly."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from mmer_core.escaping.spreadsheet import for_spreadsheet, from_spreadsheet
+from mmer_core.heavy import pd
 from mmer_core.tabular import csv_lines, read_table, write_table
 
 

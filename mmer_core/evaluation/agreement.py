@@ -1,6 +1,6 @@
 """How far two modalities say the same of the same samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -55,23 +55,24 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
 
 
 def stream_agreement(
-    probabilities: Mapping[str, npt.ArrayLike], thresholds: npt.ArrayLike, names: Sequence[str]
+    probabilities: Mapping[str, FloatArray],
+    decide: Callable[[FloatArray], npt.ArrayLike],
+    names: Sequence[str],
 ) -> list[StreamAgreement]:
     """Agreement of every pair of streams, each read alone; figures are None where they are not defined.
 
     Args:
         probabilities: By stream, ``(N, C)``.
-        thresholds: ``(C,)`` from which a category counts as present.
+        decide: ``(N, C)`` 0/1 of probabilities: which categories count as present.
         names: ``C`` names of the categories.
 
     Raises:
         ValueError: NaN, or shapes that do not fit.
     """
-    threshold = finite("thresholds", thresholds, 1)
     found = []
     for first, second in combinations(probabilities, 2):
         x, y = _alike(probabilities[first], probabilities[second])
-        spearman, kappa = rank_correlation(x, y), cohen_kappa(x >= threshold, y >= threshold)
+        spearman, kappa = rank_correlation(x, y), cohen_kappa(decide(x), decide(y))
         found.append(
             StreamAgreement(
                 first=first,

@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, mean_where
-from mmer_core.evaluation.bootstrap import bootstrap_blocks
 from mmer_core.evaluation.embeddings import (
     alignment,
     effective_dimensionality,
@@ -23,6 +22,7 @@ from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.evaluation.neighbours import nearest, neighbour_shares, same_group_share
 from mmer_core.evaluation.record import Analyses, PairFigures, SpaceFigures
 from mmer_core.record import Interval
+from mmer_core.statistics.resampling import resampled
 
 FEWEST = 3
 """Samples below which a space has no shape to speak of."""
@@ -44,7 +44,10 @@ def space_figures(name: str, embeddings: npt.ArrayLike, knn_map: Interval | None
 
 
 def label_separability(
-    embeddings: npt.ArrayLike, labels: npt.ArrayLike, config: EvaluationConfig
+    embeddings: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    config: EvaluationConfig,
+    clusters: npt.ArrayLike | None = None,
 ) -> Interval:
     """mAP in percent, with its interval, of the labels of each row's nearest neighbours.
 
@@ -54,6 +57,7 @@ def label_separability(
         embeddings: ``(N, D)``.
         labels: ``(N, C)`` 0/1.
         config: Resamples, confidence and seed of the interval.
+        clusters: ``(N,)`` the photo, or group, of each row.
     """
     shares = neighbour_shares(nearest(embeddings), labels)
     truth = np.asarray(labels)
@@ -63,8 +67,8 @@ def label_separability(
         ap = 100 * np.stack([ranking.average_precision(weights) for ranking in rankings])  # (C, R)
         return mean_where(ap, ~np.isnan(ap))[None]
 
-    (interval,) = bootstrap_blocks(statistic, len(shares), config.resamples, config.confidence, config.seed)
-    return interval
+    found = resampled(statistic, len(shares), config.resamples, config.seed, clusters)
+    return found.intervals(config.confidence, 0, 100)[0]
 
 
 def pair_figures(
@@ -93,7 +97,12 @@ def pair_figures(
 
 
 def emotion_spaces(
-    embeddings: Mapping[str, npt.ArrayLike], labels: npt.ArrayLike, config: EvaluationConfig, *, shared: bool
+    embeddings: Mapping[str, npt.ArrayLike],
+    labels: npt.ArrayLike,
+    config: EvaluationConfig,
+    *,
+    shared: bool,
+    clusters: npt.ArrayLike | None = None,
 ) -> Analyses:
     """``spaces`` and ``pairs`` of an emotion model's streams.
 
@@ -101,13 +110,14 @@ def emotion_spaces(
         embeddings: By stream, ``(N, D)``, at least `FEWEST` rows.
         labels: ``(N, C)`` 0/1.
         shared: All streams live in one space.
+        clusters: ``(N,)`` the photo, or group, of each row.
     """
     spaces = dict(embeddings)
     if shared and len(spaces) > 1:
         spaces["mean of the streams"] = np.mean([np.asarray(rows) for rows in embeddings.values()], axis=0)
     return Analyses(
         spaces=tuple(
-            space_figures(name, rows, label_separability(rows, labels, config))
+            space_figures(name, rows, label_separability(rows, labels, config, clusters))
             for name, rows in spaces.items()
         ),
         pairs=tuple(pair_figures(*pair, shared=shared) for pair in combinations(embeddings.items(), 2)),

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from mmer_core.statistics.clusters import FloatArray
 
 
 def finite(name: str, values: npt.ArrayLike, dimensions: int) -> FloatArray:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import expit
+import torch
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, softmax
+from torch import Tensor
 
 from mmer_core.evaluation.arrays import FloatArray, finite, scores_and_labels
 
@@ -62,6 +64,24 @@ class PlattScaling:
             )
         return expit(self.slope * logit + self.intercept)
 
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """``(B, C)`` log-odds of the calibrated probabilities."""
+        slope, intercept = (
+            torch.as_tensor(values, dtype=torch.float32, device=logits.device)
+            for values in (self.slope, self.intercept)
+        )
+        return slope * logits + intercept
+
+    @staticmethod
+    def activation(calibrated: Tensor) -> Tensor:
+        """Probabilities of what `calibrated` gives."""
+        return torch.sigmoid(calibrated)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it changes anything."""
+        return bool((self.slope != 1).any() or self.intercept.any())
+
     def to_dict(self) -> dict[str, list[float]]:
         """For JSON; `from_dict` restores it to the last bit."""
         return {"slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
@@ -79,6 +99,57 @@ class PlattScaling:
         if slope.shape != intercept.shape:
             raise ValueError(f"{len(slope)} slopes do not go with {len(intercept)} intercepts")
         return cls(slope, intercept)
+
+
+@dataclass(frozen=True)
+class TemperatureScaling:
+    """``probabilities = softmax(logits / temperature)``, for samples with exactly one category.
+
+    Guo et al. 2017, *On Calibration of Modern Neural Networks*, https://arxiv.org/abs/1706.04599, section 4.2. No
+    ranking and no prediction changes.
+    """
+
+    temperature: float
+
+    @classmethod
+    def fit(cls, logits: npt.ArrayLike, labels: npt.ArrayLike) -> "TemperatureScaling":
+        """The temperature in 0.01..100 of least cross-entropy on held-out data, which has one minimum.
+
+        Args:
+            logits: ``(N, C)``.
+            labels: ``(N, C)`` one-hot.
+
+        Raises:
+            ValueError: NaN, differing shapes, no rows, or labels other than 0 and 1.
+        """
+        logit, label = scores_and_labels(logits, labels, 2)
+
+        def loss(power: float) -> float:
+            return float(-log_softmax(logit * np.exp(-power), axis=1)[label].mean())
+
+        limits = (np.log(0.01), np.log(100.0))
+        return cls(
+            float(np.exp(minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-8}).x))
+        )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it changes anything."""
+        return self.temperature != 1
+
+    def probabilities(self, logits: npt.ArrayLike) -> FloatArray:
+        """``(N, C)`` calibrated probabilities of ``logits (N, C)``; each row sums to 1."""
+        found: FloatArray = softmax(finite("logits", logits, 2) / self.temperature, axis=1)
+        return found
+
+    def calibrated(self, logits: Tensor) -> Tensor:
+        """``(B, C)`` logits of the calibrated probabilities."""
+        return logits / self.temperature
+
+    @staticmethod
+    def activation(calibrated: Tensor) -> Tensor:
+        """Probabilities of what `calibrated` gives."""
+        return torch.softmax(calibrated, dim=-1)
 
 
 def _fit_category(logit: FloatArray, label: npt.NDArray[np.bool_]) -> tuple[float, float]:

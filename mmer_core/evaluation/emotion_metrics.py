@@ -1,7 +1,7 @@
 """Metrics of multi-label emotions and of valence, arousal and dominance.
 
-Sample weights may be ``(N,)``, or ``(N, R)`` for ``R`` weightings at once: how the bootstrap measures many
-resamples in one pass.
+Sample weights may be ``(N,)``, or ``(N, R)`` for ``R`` weightings at once: how many random halves are measured
+in one pass.
 """
 
 from typing import NamedTuple
@@ -10,9 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.evaluation.arrays import FloatArray, finite, mean_where, scores_and_labels
-
-FEWEST_POSITIVES = 5
-"""With fewer, the sample says too little of a category's average precision for an interval or a test."""
 
 
 class SortedScores:

@@ -1,14 +1,17 @@
 """One model on one split: every metric with its interval, beside what no skill at all would score."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, finite, mean_where, scores_and_labels
-from mmer_core.evaluation.bootstrap import bootstrap_blocks
-from mmer_core.evaluation.emotion_metrics import SortedScores, absolute_errors, precision_recall_f1
+from mmer_core.evaluation.emotion_metrics import (
+    SortedScores,
+    absolute_errors,
+    precision_recall_f1,
+)
 from mmer_core.evaluation.record import CategoryFigures, DimensionFigures, EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import (
     METRICS,
@@ -19,6 +22,9 @@ from mmer_core.evaluation.retrieval_metrics import (
     similarity_ranks,
 )
 from mmer_core.record import Interval
+from mmer_core.statistics.clusters import clusters_with, numbered
+from mmer_core.statistics.resampling import Statistic, resampled
+from mmer_core.statistics.shares import mean_interval, share_interval
 from mmer_core.taxonomy import VAD
 
 
@@ -31,6 +37,7 @@ def evaluate_emotion(
     names: Sequence[str],
     config: EvaluationConfig,
     dimensions: Sequence[str] = VAD,
+    clusters: npt.ArrayLike | None = None,
 ) -> EvaluationRecord:
     """Metrics of an emotion model.
 
@@ -47,8 +54,9 @@ def evaluate_emotion(
         ratings: ``(N, V)``.
         thresholds: ``(C,)``, chosen on validation data.
         names: ``C`` names of the categories.
-        config: Resamples, confidence and seed of the intervals; the resampling unit is the person.
+        config: Resamples, confidence and seed of the intervals; what is drawn are clusters.
         dimensions: ``V`` names of the continuous dimensions; without any, errors are not reported.
+        clusters: ``(N,)`` the photo, or group, of each person; each their own when left out.
 
     Raises:
         ValueError: NaN, or shapes or names that do not fit.
@@ -57,16 +65,13 @@ def evaluate_emotion(
     errors = absolute_errors(vad, ratings)
     threshold = finite("thresholds", thresholds, 1)
     _check_names(scores, errors, names, dimensions)
-    intervals = iter(
-        bootstrap_blocks(
-            _emotion_statistic(scores, truth, errors, threshold),
-            len(scores),
-            config.resamples,
-            config.confidence,
-            config.seed,
-        )
-    )
+    statistic = _emotion_statistic(scores, truth, errors, threshold)
+    found = resampled(statistic, len(scores), config.resamples, config.seed, clusters)
     macro = ("map", "precision_macro", "recall_macro", "f1_macro", *(("vad_mae",) if dimensions else ()))
+    most = [100.0] * 4 + [np.inf] * (len(macro) - 4) + [100.0] * len(names) + [np.inf] * len(dimensions)
+    rests_on = np.full(len(most), found.clusters)
+    rests_on[len(macro) : len(macro) + len(names)] = clusters_with(truth, clusters)
+    intervals = iter(found.resting_on(rests_on).intervals(config.confidence, 0, most))
     metrics = {name: next(intervals) for name in macro}
     ap = [next(intervals) for _ in names]
     mae = [next(intervals) for _ in dimensions]
@@ -81,6 +86,7 @@ def evaluate_emotion(
         task="emotion",
         split=config.split,
         n=len(scores),
+        clusters=found.clusters,
         metrics=metrics,
         baselines=baselines,
         per_category=tuple(
@@ -103,11 +109,15 @@ def evaluate_emotion(
 
 
 def evaluate_retrieval(
-    image_emb: npt.ArrayLike, text_emb: npt.ArrayLike, text_image: npt.ArrayLike, config: EvaluationConfig
+    image_emb: npt.ArrayLike,
+    text_emb: npt.ArrayLike,
+    text_image: npt.ArrayLike,
+    config: EvaluationConfig,
+    clusters: npt.ArrayLike | None = None,
 ) -> EvaluationRecord:
     """Metrics of an image-text model beside the exact expectation of random ranking; median ranks count from 1.
 
-    The resampling unit is the image, and its captions go with it; the gallery stays whole, so the intervals
+    What is drawn are images, or groups of them, with their captions; the gallery stays whole, so the intervals
     say how the figures depend on the queries that were drawn. Images without texts are no queries.
 
     Args:
@@ -115,6 +125,7 @@ def evaluate_retrieval(
         text_emb: ``(T, D)``.
         text_image: ``(T,)`` row of the image that each text describes.
         config: Resamples, confidence and seed of the intervals.
+        clusters: ``(N,)`` the group of each image; each its own when left out.
 
     Raises:
         ValueError: NaN, or shapes that do not fit.
@@ -126,16 +137,41 @@ def evaluate_retrieval(
         task="retrieval",
         split=config.split,
         n=len(ranks.i2t),
+        clusters=int(numbered(clusters, len(ranks.i2t)).max()) + 1,
         n_texts=len(ranks.t2i),
-        metrics=retrieval_intervals(ranks, owner, config),
+        metrics=retrieval_intervals(ranks, owner, config, clusters),
         baselines=dict(chance_retrieval(len(ranks.i2t), texts_per_image)),
     )
 
 
 def retrieval_intervals(
-    ranks: Ranks, text_image: npt.NDArray[np.int64], config: EvaluationConfig
+    ranks: Ranks,
+    text_image: npt.NDArray[np.int64],
+    config: EvaluationConfig,
+    clusters: npt.ArrayLike | None = None,
 ) -> dict[str, Interval]:
-    """Each metric of `retrieval_metrics` with its interval, resampled by image."""
+    """Each metric of `retrieval_metrics` with its interval: Wilson's for recalls, which are shares of queries."""
+    own = numbered(clusters, len(ranks.i2t))
+    queries = np.flatnonzero(ranks.i2t >= 0)
+    exact = retrieval_metrics(ranks)
+    summaries = [name for name in METRICS if not name.startswith(("i2t_r", "t2i_r"))]
+    statistic = summary_statistic(ranks, text_image)
+    found = resampled(statistic, len(queries), config.resamples, config.seed, own[queries])
+    intervals = dict(zip(summaries, found.intervals(config.confidence, 1), strict=True))
+    intervals["mean_recall"] = mean_interval(
+        exact["mean_recall"] / 100, found.error[-1] / 100, found.clusters, config.confidence
+    )
+    for direction, rank, photo in (
+        ("i2t", ranks.i2t[queries], own[queries]),
+        ("t2i", ranks.t2i, own[text_image]),
+    ):
+        for k in RECALLS:
+            intervals[f"{direction}_r{k}"] = share_interval(rank < k, config.confidence, photo)
+    return {name: Interval(exact[name], intervals[name].low, intervals[name].high) for name in METRICS}
+
+
+def summary_statistic(ranks: Ranks, text_image: npt.NDArray[np.int64]) -> Statistic:
+    """``weights (queries, R) -> (3, R)``: median rank of images and of texts, and the mean recall in percent."""
     queries = np.flatnonzero(ranks.i2t >= 0)
     position = np.full(len(ranks.i2t), -1)
     position[queries] = np.arange(len(queries))
@@ -144,20 +180,14 @@ def retrieval_intervals(
     def statistic(weights: FloatArray) -> FloatArray:
         i2t = _weighted_ranks(ranks.i2t[queries], weights)
         t2i = _weighted_ranks(ranks.t2i, weights[image_of_text])
-        recalls = np.concatenate([i2t[:-1], t2i[:-1]])
-        return np.concatenate([i2t, t2i, recalls.mean(axis=0, keepdims=True)])
+        return np.stack([i2t[-1], t2i[-1], np.concatenate([i2t[:-1], t2i[:-1]]).mean(axis=0)])
 
-    intervals = bootstrap_blocks(statistic, len(queries), config.resamples, config.confidence, config.seed)
-    exact = retrieval_metrics(ranks)
-    return {
-        name: Interval(exact[name], interval.low, interval.high)
-        for name, interval in zip(METRICS, intervals, strict=True)
-    }
+    return statistic
 
 
 def _emotion_statistic(
     scores: FloatArray, truth: npt.NDArray[np.bool_], errors: FloatArray, threshold: FloatArray
-) -> Callable[[FloatArray], FloatArray]:
+) -> Statistic:
     """``weights (N, R) -> (4 + C, R)``: macro metrics, AP by category; with ratings ``(5 + C + V, R)``,
     the mean error after the macro metrics and that of each dimension at the end."""
     rankings = [SortedScores(scores[:, c], truth[:, c]) for c in range(scores.shape[1])]

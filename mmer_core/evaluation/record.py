@@ -11,8 +11,40 @@ from mmer_core.config import Family, Split
 from mmer_core.record import Figures, Interval, Number, Part, Record
 
 
+class CalibrationBin(Part):
+    """A point of a reliability diagram: mean probability and share that is true of ``n`` predictions, in 0..1."""
+
+    n: int
+    probability: float
+    share: float
+
+
+class CalibrationFigures(Part):
+    """How far probabilities are what they say; see `mmer_core.evaluation.calibration_error`. All in 0..1."""
+
+    error: Number
+    brier: Number
+    bins: tuple[CalibrationBin, ...] = ()
+
+
+class Calibration(Part):
+    """Of all categories together, before and after calibration.
+
+    Attributes:
+        fitted_on: Split that calibration and thresholds were fitted on; None where they were not fitted.
+    """
+
+    before: CalibrationFigures
+    after: CalibrationFigures
+    fitted_on: Split | None
+
+
 class CategoryFigures(Part):
-    """One category; ``prevalence`` is the average precision of a constant score."""
+    """One category; ``prevalence`` is the average precision of a constant score.
+
+    The interval of ``ap`` has no ends for positives in fewer photos than
+    `mmer_core.statistics.resampling.FEWEST`.
+    """
 
     name: str
     ap: Interval
@@ -86,12 +118,14 @@ class StreamContribution(Part):
 
 
 class Leader(Part):
-    """The stream that ranks a category best and, of two or more, the second best and the lead in AP between them."""
+    """The stream that ranks a category best and, of two or more, the second best and the lead in AP between them, with
+    the p-value of no lead after Holm's correction for all categories."""
 
     name: str
     best: str
     second: str | None = None
     lead: Interval | None = None
+    p: Number = None
 
 
 class Contribution(Part):
@@ -122,13 +156,15 @@ class StreamAgreement(Part):
 
 
 class WordSimilarity(Part):
-    """Mean similarity of captions with a word to their own images, and of all other captions (``rest``)."""
+    """Mean similarity of captions with a word to their own images, and of all other captions (``rest``); ``p`` of no
+    difference, after Holm's correction for all words."""
 
     word: str
     texts: int
     mean: float
     rest: float
     difference: Interval
+    p: Number = None
 
 
 class Analyses(Part):
@@ -153,21 +189,28 @@ class EvaluationRecord(Record):
 
     Attributes:
         n: Samples: people, or images.
+        clusters: Photos, or groups, that they are from.
         n_texts: Texts, where they are queries of their own.
         metrics: By name.
         baselines: What no skill scores, by the name of the metric: chance, or the best constant.
+        calibration: Of models that give probabilities.
         per_stream: By stream.
+        confusion: Of a model that predicts exactly one category: how many samples of each (row) were predicted as each
+            (column), in the order of ``per_category``.
     """
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     task: str
     split: Split
     n: int
+    clusters: int
     n_texts: int | None = None
     unmatched_labels: UnmatchedLabels = UnmatchedLabels()
     metrics: dict[str, Interval]
     baselines: dict[str, Number]
     per_category: tuple[CategoryFigures, ...] = ()
+    calibration: Calibration | None = None
+    confusion: tuple[tuple[int, ...], ...] = ()
     vad: tuple[DimensionFigures, ...] = ()
     per_stream: dict[str, StreamFigures] = Field(default_factory=dict)
     analyses: Analyses = Analyses()

@@ -10,8 +10,9 @@ from scipy.sparse import csr_array
 from mmer_core.config import EvaluationConfig
 from mmer_core.datasets.vocabulary import words
 from mmer_core.evaluation.arrays import FloatArray, finite
-from mmer_core.evaluation.bootstrap import bootstrap_blocks
 from mmer_core.evaluation.record import WordSimilarity
+from mmer_core.statistics.multiplicity import holm
+from mmer_core.statistics.resampling import resampled
 
 LEAST_TEXTS = 10
 """A word counts if it occurs in at least this many texts and is missing from at least this many."""
@@ -29,13 +30,13 @@ def word_similarities(
 ) -> list[WordSimilarity]:
     """Mean similarity of texts with their own images, for texts that hold a word against texts that do not.
 
-    The difference in means is an association, not an effect of the word: words co-occur. Intervals are not corrected
-    for multiple comparisons: of many words, a share of 1 - confidence lies outside theirs by chance.
+    The difference in means is an association, not an effect of the word: words co-occur. Of many
+    words, a share of 1 - confidence lies outside its interval by chance; ``p`` is corrected for that, by Holm.
 
     Args:
         similarity: ``(T,)`` cosine of each text with its own image.
         texts: ``T``; words are runs of letters and digits in lower case, each counted once a text.
-        text_image: ``(T,)`` image of each text; the resampling unit, because captions of one image are alike.
+        text_image: ``(T,)`` image of each text, or its group; what is drawn, because captions of one image are alike.
         config: Resamples, confidence and seed of the intervals.
         least: Texts that must hold a word, and texts that must not.
         most: Most words, commonest first.
@@ -71,8 +72,8 @@ def word_similarities(
         held_mean, rest_mean = means(weights[owner])
         return held_mean - rest_mean
 
-    images = int(owner.max()) + 1
-    intervals = bootstrap_blocks(difference, images, config.resamples, config.confidence, config.seed)
+    found = resampled(difference, int(owner.max()) + 1, config.resamples, config.seed)
+    intervals, p = found.intervals(config.confidence), holm(found.p_values())
     held_mean, rest_mean = (column[:, 0] for column in means(np.ones((len(score), 1))))
     order = sorted(range(len(chosen)), key=lambda row: (rest_mean[row] - held_mean[row], chosen[row]))
     return [
@@ -82,6 +83,7 @@ def word_similarities(
             mean=held_mean[row],
             rest=rest_mean[row],
             difference=intervals[row],
+            p=p[row],
         )
         for row in order
     ]

@@ -34,7 +34,7 @@ def export_model(
 
     The folder holds a ``.onnx`` file for each tower (see `mmer_core.exporting.towers`), ``tokenizer/`` if
     the model reads text, and ``export.json``: inputs, outputs, sizes, preprocessing outside the files,
-    label order, thresholds, and the difference between ONNX Runtime and PyTorch.
+    label order, thresholds where several labels may come together, and the difference between ONNX Runtime and PyTorch.
 
     Args:
         key: Key of a ``model`` artifact.
@@ -108,9 +108,11 @@ def description(
     if spec.labels:
         described |= {
             "labels": spec.labels,
-            "thresholds": trained.thresholds.tolist(),
             "dimensions": spec.dimensions,
+            "exclusive": trained.exclusive,
         }
+        if not trained.exclusive:
+            described["thresholds"] = trained.thresholds.tolist()
     return described
 
 

@@ -38,9 +38,9 @@ class Tower:
 def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None) -> Iterator[Tower]:
     """The towers of a trained model.
 
-    A retrieval model has two, ``image`` and ``text``, whose unit embeddings are compared by inner product. An
-    emotion model has ``emotion``, from all its streams to calibrated probabilities and ratings, and, if it reads
-    text, also ``emotion_image``, which works without it.
+    A retrieval model has two, ``image`` and ``text``, whose unit embeddings are compared by inner product. A
+    model of labels has one of its task's name, say ``emotion``, from all its streams to calibrated probabilities and
+    ratings, and, if it reads text, also ``emotion_image``, which works without it.
     """
     keys = tuple(text.tokens(["a"])) if text is not None else ()
     pixels = ImageFeatures(image)
@@ -52,11 +52,12 @@ def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None)
         yield Tower("text", _TextTower(text.module, keys, model), (), keys, ("text_embedding",))
         return
     streams = tuple(trained.spec.sides)
-    outputs = ("probabilities", "ratings") if trained.spec.dimensions else ("probabilities",)
+    task, outputs = trained.spec.task, ("probabilities", *(("ratings",) if trained.spec.dimensions else ()))
     reader = _EmotionTower(trained, streams, pixels, text.module if text is not None else None, keys)
-    yield Tower("emotion", reader, streams, keys, outputs)
+    yield Tower(task, reader, streams, keys, outputs)
     if text is not None:
-        yield Tower("emotion_image", _EmotionTower(trained, streams, pixels, None, ()), streams, (), outputs)
+        alone = _EmotionTower(trained, streams, pixels, None, ())
+        yield Tower(f"{task}_image", alone, streams, (), outputs)
 
 
 class ImageFeatures(nn.Module):
@@ -98,9 +99,6 @@ class _TextTower(nn.Module):
 
 
 class _EmotionTower(nn.Module):
-    slope: Tensor
-    intercept: Tensor
-
     def __init__(
         self,
         trained: TrainedModel,
@@ -111,9 +109,7 @@ class _EmotionTower(nn.Module):
     ) -> None:
         super().__init__()
         self.streams, self.image, self.text, self.keys = tuple(streams), image, text, tuple(keys)
-        self.model = trained.model
-        self.register_buffer("slope", torch.tensor(trained.scaling.slope, dtype=torch.float32))
-        self.register_buffer("intercept", torch.tensor(trained.scaling.intercept, dtype=torch.float32))
+        self.model, self.scaling = trained.model, trained.scaling
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         images, tokens = inputs[: len(self.streams)], inputs[len(self.streams) :]
@@ -121,5 +117,5 @@ class _EmotionTower(nn.Module):
         if self.text is not None:
             features["text"] = self.text(**dict(zip(self.keys, tokens, strict=True)))
         output = self.model(features)
-        probabilities = torch.sigmoid(self.slope * output.logits + self.intercept)
+        probabilities = self.scaling.activation(self.scaling.calibrated(output.logits))
         return (probabilities, output.ratings) if output.ratings.shape[1] else (probabilities,)

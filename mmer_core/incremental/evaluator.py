@@ -80,9 +80,8 @@ class CandidateEvaluator:
             raise AttackError(
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
             )
-        plan = self._planner.plan(
-            pixels.shape[1]
-        )  # may trace the network, so it comes before any network runs
+        # May trace the network, so it comes before any network runs.
+        plan = self._planner.plan(pixels.shape[1])
         scores = []
         with running():
             self._follow(plan)

@@ -94,7 +94,8 @@ def read_window(node: fx.Node, module: nn.Module | None, constant: Callable[[Any
         return _convolution(**{name: constant(value) for name, value in (defaults | given).items()})
     if type(module) is nn.MaxPool2d and not module.ceil_mode and not module.return_indices:
         window = _window(module.kernel_size, module.stride, module.padding, module.dilation, float("-inf"))
-        return Layer(window, _max_pool(module), window.positions)
+        shape = module.kernel_size, module.stride, 0, module.dilation
+        return Layer(window, lambda maps: F.max_pool2d(maps, *shape), window.positions)
     if type(module) is nn.AvgPool2d and not module.ceil_mode:
         window = _window(module.kernel_size, module.stride, module.padding, 1, 0.0)
         if window.unpadded or module.count_include_pad:
@@ -121,11 +122,6 @@ def _convolution(weight: Any, bias: Any, stride: Any, padding: Any, dilation: An
     return Layer(
         window, lambda maps: F.conv2d(maps, weight, bias, stride, 0, dilation, groups), weight[0].numel()
     )
-
-
-def _max_pool(module: nn.MaxPool2d) -> Callable[[Tensor], Tensor]:
-    kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
-    return lambda maps: F.max_pool2d(maps, kernel, stride, 0, dilation)
 
 
 def _window(kernel: Any, stride: Any, padding: Any, dilation: Any, fill: float) -> Window:

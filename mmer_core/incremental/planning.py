@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, fx, nn
 
-from mmer_core.incremental.choice import best_cut, estimate
+from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
@@ -159,19 +159,19 @@ class Planner:
     def _best_cut(self, pixels: int) -> str | None:
         if self._program is None:
             return None
-        layout = self._layout
-        works = estimate(self._program, layout.areas, layout.gathers, self._shapes, pixels)
-        cut = best_cut(self._program, works, self._shapes)
+        cut = best_cut(self._program, self._works(self._program, pixels), self._shapes)
         return self._program.cuts[0] if cut is None and self._method == "incremental" else cut
 
     def _early_cut(self) -> str | None:
         if self._program is None:
             return None
-        layout = self._layout
-        works = estimate(self._program, layout.areas, layout.gathers, self._shapes, pixels=1)
+        works = self._works(self._program, pixels=1)
         whole = works[self._program.steps[-1].name].dense
         cheap = [name for name in self._program.cuts if works[name].windows * _EARLY <= whole]
         return cheap[-1] if cheap else None
+
+    def _works(self, program: Program, pixels: int) -> dict[str, Work]:
+        return estimate(program, self._layout.areas, self._layout.gathers, self._shapes, pixels)
 
     def _make(self, cut: str | None) -> Plan:
         if cut is None or self._program is None:

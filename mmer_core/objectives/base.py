@@ -1,18 +1,38 @@
-"""The three kinds of training objective, by what they compare; each is an ``nn.Module``."""
+"""The kinds of training objective, by what they compare; each object is an ``nn.Module``."""
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
-
-from torch import Tensor, nn
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import Tensor, nn
 from mmer_core.named import Named
 
+if TYPE_CHECKING:
+    from torch.nn import Module
+else:
+    Module = object
 
-class Objective(Named, nn.Module, ABC):
-    """Base of all; a concrete one declares itself as `Named` says. Hand its parameters to the optimiser, too."""
+
+class Objective(Named, ABC, Module):
+    """Base of all; a concrete one declares itself as `Named` says. Hand its parameters to the optimiser, too.
+
+    A class becomes one of ``nn.Module`` when its first object is made: its options are read without PyTorch.
+    """
 
     refusal = ConfigError
+
+    def __new__(cls, **options: Any) -> Self:
+        return super().__new__(_module_of(cls))
+
+
+@cache
+def _module_of(kind: Any) -> Any:
+    if issubclass(kind, nn.Module):
+        return kind
+    return type(kind.__name__, (kind, nn.Module), {"__module__": kind.__module__, "__doc__": kind.__doc__})
 
 
 class CategoryObjective(Objective):
@@ -24,6 +44,17 @@ class CategoryObjective(Objective):
     @abstractmethod
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of ``logits (B, C)`` against 0/1 ``targets (B, C)``; a scalar."""
+
+
+class ClassObjective(Objective):
+    """Compares logits with the one category that each sample has."""
+
+    def fit(self, labels: Tensor) -> None:
+        """Take what it needs from the training split's one-hot labels ``(N, C)``."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of ``logits (B, C)`` against one-hot ``targets (B, C)``; a scalar."""
 
 
 class ContinuousObjective(Objective):

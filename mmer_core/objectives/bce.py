@@ -1,8 +1,8 @@
 """Binary cross-entropy."""
 
-from torch import Tensor
-from torch.nn import functional
+from __future__ import annotations
 
+from mmer_core.heavy import Tensor, functional
 from mmer_core.objectives.base import CategoryObjective
 
 

@@ -1,11 +1,11 @@
 """Focal loss: cross-entropy that fades on what is already right."""
 
-import torch
+from __future__ import annotations
+
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional
 
 from mmer_core.base_config import Config
+from mmer_core.heavy import Tensor, functional, torch
 from mmer_core.objectives.base import CategoryObjective
 
 

@@ -1,9 +1,8 @@
 """InfoNCE between images and texts."""
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from __future__ import annotations
 
+from mmer_core.heavy import Tensor, functional, torch
 from mmer_core.objectives.base import ContrastiveObjective
 from mmer_core.objectives.pairs import same_image
 

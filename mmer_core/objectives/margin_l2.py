@@ -1,10 +1,11 @@
 """Squared error with a margin in which errors are free."""
 
-import torch
+from __future__ import annotations
+
 from pydantic import Field
-from torch import Tensor
 
 from mmer_core.base_config import Config
+from mmer_core.heavy import Tensor, torch
 from mmer_core.objectives.base import ContinuousObjective
 
 

@@ -6,8 +6,9 @@ a negative would push an image from its own caption. Every contrastive objective
 out, so that each row has one match and only real negatives.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from mmer_core.heavy import Tensor, torch
 
 
 def same_image(image_id: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """The pairwise sigmoid loss of SigLIP."""
 
+from __future__ import annotations
+
 from typing import Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional
 
 from mmer_core.base_config import Config
+from mmer_core.heavy import Tensor, functional, nn, torch
 from mmer_core.objectives.base import ContrastiveObjective
 from mmer_core.objectives.pairs import negatives, same_image
 

@@ -1,10 +1,11 @@
 """Smooth L1 (Huber) loss."""
 
+from __future__ import annotations
+
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional
 
 from mmer_core.base_config import Config
+from mmer_core.heavy import Tensor, functional
 from mmer_core.objectives.base import ContinuousObjective
 
 

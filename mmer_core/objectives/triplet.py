@@ -1,10 +1,11 @@
 """Triplet hinge with the hardest negative."""
 
-import torch
+from __future__ import annotations
+
 from pydantic import Field
-from torch import Tensor
 
 from mmer_core.base_config import Config
+from mmer_core.heavy import Tensor, torch
 from mmer_core.objectives.base import ContrastiveObjective
 from mmer_core.objectives.pairs import negatives
 

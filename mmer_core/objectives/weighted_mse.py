@@ -1,13 +1,14 @@
 """Weighted squared error on category probabilities."""
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mmer_core.base_config import Config
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import Tensor, torch
 from mmer_core.objectives.base import CategoryObjective
 
 

@@ -1,5 +1,7 @@
 """The shape of an attack that crafts poisons: hyper-parameters in an object, one call for many poisons."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -7,13 +9,11 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
+from mmer_core.heavy import Tensor, pd, torch
 from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.plans import Mode, PoisonPlan, clean_label
 from mmer_core.poisoning.poison import PoisonAttack, TrainingSet
@@ -94,6 +94,33 @@ class Batch:
     groups: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """The arguments of `CraftedAttack.craft`, the target's row of each base, and the targets' features by encoder."""
+
+    encoders: Sequence[ImageEncoder]
+    bases: Images
+    targets: Images
+    ids: Sequence[str]
+    rows: Rows
+    known: Sequence[Tensor]
+    seed: int
+    batch_size: int
+
+    def distances(self, images: Images) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Of each image, and of the mean of its group, to the target; ``(n,)`` each."""
+        single, centre = np.zeros(len(self.rows)), np.zeros(len(self.rows))
+        for encoder, targets in zip(self.encoders, self.known, strict=True):
+            found = encode_all(encoder, torch.tensor(images), self.batch_size)
+            gap = found - targets[torch.from_numpy(self.rows).to(targets.device)]
+            apart = gap.double().cpu().numpy()  # (n, D)
+            single += np.linalg.norm(apart, axis=1) / len(self.encoders)
+            for target in np.unique(self.rows):
+                group = self.rows == target
+                centre[group] += np.linalg.norm(apart[group].mean(axis=0)) / len(self.encoders)
+        return single, centre
+
+
 class CraftingOptions(Config):
     """Options of every crafted attack."""
 
@@ -152,20 +179,17 @@ class CraftedAttack(PoisonAttack):
             PoisonError: An argument has another shape or range, or the encoders disagree about the input.
         """
         rows = _checked(encoders, bases, targets, ids, target_of, batch_size)
-        images, runtimes = bases.copy(), set()
         known = [encode_all(encoder, torch.tensor(targets), batch_size) for encoder in encoders]
+        task = _Task(encoders, bases, targets, ids, rows, known, seed, batch_size)
+        images, runtimes = bases.copy(), set()
         done = 0
         for part in self._batches(rows, batch_size):
-            batch = self._batch(
-                encoders, bases[part], targets, rows[part], known, [ids[i] for i in part], seed
-            )
+            batch = self._batch(task, part)
             runtimes |= {pull_runtime(encoder, batch.bases) for encoder in encoders}
-            found = self._optimise(encoders, batch)
-            images[part] = _as_uint8(found)
+            images[part] = _as_uint8(self._optimise(encoders, batch))
             done += len(part)
             progress(done, len(ids), self.name)
-        records = self._records(encoders, bases, images, known, rows, ids, seed, batch_size)
-        return Crafted(images, records, "; ".join(sorted(runtimes)))
+        return Crafted(images, self._records(task, images), "; ".join(sorted(runtimes)))
 
     @abstractmethod
     def _optimise(self, encoders: Sequence[ImageEncoder], batch: Batch) -> Tensor:
@@ -190,54 +214,35 @@ class CraftedAttack(PoisonAttack):
         if waiting:
             yield np.concatenate(waiting)
 
-    def _batch(
-        self,
-        encoders: Sequence[ImageEncoder],
-        bases: Images,
-        targets: Images,
-        rows: Rows,
-        known: Sequence[Tensor],
-        ids: Sequence[str],
-        seed: int,
-    ) -> Batch:
-        device = encoders[0].device
+    def _batch(self, task: _Task, part: Rows) -> Batch:
+        device = task.encoders[0].device
+        bases, rows = task.bases[part], task.rows[part]
         noise = np.zeros(bases.shape, np.float32)
         if self.options.noise:
-            for at, name in enumerate(ids):
-                stream = random_stream(seed, self.name, name)
+            for at, row in enumerate(part):
+                stream = random_stream(task.seed, self.name, task.ids[row])
                 noise[at] = stream.uniform(-self.options.noise, self.options.noise, bases[at].shape)
         clean = _as_float(bases, device)
         of = torch.from_numpy(rows).to(device)
         return Batch(
             bases=clean,
             start=(clean + torch.from_numpy(noise).permute(0, 3, 1, 2).to(device)).clamp(0, 255),
-            targets=_as_float(targets[rows], device),
-            features=[features[of] for features in known],
+            targets=_as_float(task.targets[rows], device),
+            features=[features[of] for features in task.known],
             groups=(of[:, None] == of).float(),
         )
 
-    def _records(
-        self,
-        encoders: Sequence[ImageEncoder],
-        bases: Images,
-        images: Images,
-        known: Sequence[Tensor],
-        rows: Rows,
-        ids: Sequence[str],
-        seed: int,
-        batch_size: int,
-    ) -> list[PoisonRecord]:
-        before = _distances(encoders, bases, known, rows, batch_size)
-        after = _distances(encoders, images, known, rows, batch_size)
+    def _records(self, task: _Task, images: Images) -> list[PoisonRecord]:
+        before, after = task.distances(task.bases), task.distances(images)
         records = []
-        for at, name in enumerate(ids):
-            seen = visibility(bases[at], images[at])
+        for at, name in enumerate(task.ids):
+            seen = visibility(task.bases[at], images[at])
             records.append(
                 PoisonRecord(
                     poison=name,
                     attack=self.name,
-                    target=int(rows[at]),
-                    seed=seed,
+                    target=int(task.rows[at]),
+                    seed=task.seed,
                     distance_before=float(before[0][at]),
                     distance_after=float(after[0][at]),
                     centre_before=float(before[1][at]),
@@ -293,21 +298,3 @@ def _as_float(images: Images, device: torch.device) -> Tensor:
 
 def _as_uint8(pixels: Tensor) -> Images:
     return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _distances(
-    encoders: Sequence[ImageEncoder], images: Images, known: Sequence[Tensor], rows: Rows, batch_size: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Of each image, and of the mean of its group, to the target; ``(n,)`` each."""
-    single, centre = np.zeros(len(rows)), np.zeros(len(rows))
-    for encoder, targets in zip(encoders, known, strict=True):
-        gap = (
-            encode_all(encoder, torch.tensor(images), batch_size)
-            - targets[torch.from_numpy(rows).to(targets.device)]
-        )
-        apart = gap.double().cpu().numpy()  # (n, D)
-        single += np.linalg.norm(apart, axis=1) / len(encoders)
-        for target in np.unique(rows):
-            group = rows == target
-            centre[group] += np.linalg.norm(apart[group].mean(axis=0)) / len(encoders)
-    return single, centre

@@ -1,12 +1,13 @@
 """Feature collision: a poison that looks like its base and is, to the encoder, the target."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import reduce
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from mmer_core.heavy import Tensor, torch
 from mmer_core.poisoning.attack import Batch, CraftedAttack, CraftingOptions
 from mmer_core.poisoning.encoder import ImageEncoder
 from mmer_core.poisoning.pulling import pull

@@ -1,9 +1,10 @@
 """What crafting asks of an image encoder."""
 
+from __future__ import annotations
+
 from typing import Protocol
 
-import torch
-from torch import Tensor, nn
+from mmer_core.heavy import Tensor, nn, torch
 
 
 class ImageEncoder(Protocol):

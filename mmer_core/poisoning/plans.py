@@ -140,10 +140,7 @@ def caption_swap(
     Args:
         texts: The training set's, one sequence a sample.
         target_texts: The target set, for instance by `texts_with`.
-        count: ``P``, poisons, 0 or more.
-        held_out: Rows that stay as they are.
-        mode: Whether poisons replace their rows or are added.
-        seed: Of the draw.
+        count, held_out, mode, seed: As for `dirty_label`.
 
     Raises:
         PoisonError: The target set is empty, or fewer rows than ``count`` have no text of it and are not held out.
@@ -192,10 +189,8 @@ def caption_shuffle(
 
     Args:
         texts: The training set's, one sequence a sample.
-        count: ``P``, poisons, 0 or more.
         held_out: Rows that stay as they are; their texts are given to nobody.
-        mode: Whether poisons replace their rows or are added.
-        seed: Of the draw.
+        count, mode, seed: As for `dirty_label`.
 
     Raises:
         PoisonError: There are fewer rows than ``count``, or no row's texts can be given to one of them.

@@ -1,11 +1,12 @@
 """Bullseye Polytope: several poisons whose mean, to the encoders, is the target."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from mmer_core.heavy import Tensor, torch
 from mmer_core.poisoning.attack import Batch, CraftedAttack, CraftingOptions
 from mmer_core.poisoning.collision import project
 from mmer_core.poisoning.encoder import ImageEncoder

@@ -1,16 +1,15 @@
 """Which way to move pixels so that features move where they should: one forward and one backward pass."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from weakref import WeakKeyDictionary
 
-import torch
-from torch import Tensor
-
+from mmer_core.heavy import Tensor, torch
 from mmer_core.poisoning.encoder import ImageEncoder
-from mmer_core.poisoning.pull_graph import pull_graph
 from mmer_core.runtimes import Refused, compile_graph
 from mmer_core.tracing import running, tracing
 
@@ -99,6 +98,8 @@ def _compile(encoder: ImageEncoder, shape: torch.Size) -> _Compiled:
     shift = torch.randn(len(pixels), encoder.width, generator=stream)
     try:
         with tracing():
+            from mmer_core.poisoning.networks.pull_graph import pull_graph
+
             make = partial(pull_graph, encoder, pixels, mix, shift)
             run = compile_graph(make, partial(_torch_pull, encoder), (pixels, mix, shift))
     except Refused as refusal:

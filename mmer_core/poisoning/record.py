@@ -26,11 +26,34 @@ class PoisonSummary(ArmRecord):
     visibility: dict[str, Number]
 
 
+class CraftedSummary(Record):
+    """Poisons of one shard.
+
+    Attributes:
+        runtime: What computed them.
+        distance_left: Mean share of the feature distance to the target that is left.
+    """
+
+    version: Literal[1] = 1
+    poisons: int
+    runtime: str
+    distance_left: Number
+
+
+class TriggeredSummary(Record):
+    """Images that were encoded with a trigger."""
+
+    version: Literal[1] = 1
+    rows: int
+    trigger: str
+
+
 class OutcomeSummary(ArmRecord):
     """What became of one model.
 
     Attributes:
         samples: Without the target, in the evaluated split.
+        aimed: Of them, those for which poisons were crafted.
         triggered: Share of them that are seen as the target with the trigger.
         untriggered: The same without the trigger.
         targets: The same of those for which poisons were crafted.
@@ -41,6 +64,7 @@ class OutcomeSummary(ArmRecord):
 
     family: str
     samples: int
+    aimed: int
     triggered: Number
     untriggered: Number
     targets: Number
@@ -66,7 +90,7 @@ class DetectionSummary(ArmRecord):
 
 
 class MeanOutcome(Part):
-    """Means over seeds with 95 % intervals, without an interval for a single seed."""
+    """Means over seeds with 95 % intervals; see `mmer_core.stages.poison.merging.over_seeds`."""
 
     family: str
     attack: str
@@ -82,6 +106,9 @@ class MeanOutcome(Part):
     reference: Number
     reference_low: Number
     reference_high: Number
+    gain: Number
+    gain_low: Number
+    gain_high: Number
     untriggered: Number
     untriggered_low: Number
     untriggered_high: Number
@@ -104,6 +131,8 @@ class MeanDetection(Part):
     detector: str
     precision: Number
     recall: Number
+    recall_low: Number
+    recall_high: Number
     false_positive_rate: Number
     auc: Number
 
@@ -111,7 +140,7 @@ class MeanDetection(Part):
 class PoisoningSummary(Record):
     """The result of a whole experiment."""
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     dataset: str
     target: str
     split: str

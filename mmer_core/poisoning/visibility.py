@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import correlate1d
 
 from mmer_core.errors import PoisonError
 
@@ -62,6 +61,8 @@ def structural_similarity(a: np.ndarray, b: np.ndarray) -> float:
     Args:
         a, b: ``(H, W, 3)`` in 0..255.
     """
+    from scipy.ndimage import correlate1d
+
     side = min(_SIDE, *(length - 1 + length % 2 for length in a.shape[:2]))
     weights = np.exp(-(((np.arange(side) - side // 2) / _SIGMA) ** 2) / 2)
     weights /= weights.sum()

@@ -133,10 +133,11 @@ class _Reader:
     def _readings(self, streams: dict[str, Tensor]) -> Iterator[PersonPrediction]:
         predicted = self.trained.emotions(streams)
         labels, dimensions = self.trained.spec.labels, self.trained.spec.dimensions
-        for row, rated in zip(predicted.probabilities, predicted.ratings, strict=True):
+        decided = self.trained.decisions(predicted.probabilities)
+        for row, rated, present in zip(predicted.probabilities, predicted.ratings, decided, strict=True):
             yield PersonPrediction(
                 probabilities={name: float(value) for name, value in zip(labels, row, strict=True)},
-                present=tuple(np.array(labels)[row >= self.trained.thresholds].tolist()),
+                present=tuple(np.array(labels)[present].tolist()),
                 ratings=dict(zip(dimensions, (float(value) for value in rated), strict=True)),
             )
 

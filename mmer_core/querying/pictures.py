@@ -2,7 +2,6 @@
 
 import io
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mmer_core.confined.picture_bounds import sniffed
 from mmer_core.confined.pictures import UnreadableImageError
 from mmer_core.datasets.pixels import read_rgb
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
@@ -33,13 +33,6 @@ MEDIA_TYPES = {
 }
 """Formats that every browser can display, by Pillow's names."""
 
-_BEGINNINGS = {
-    "image/jpeg": re.compile(rb"\xff\xd8\xff"),
-    "image/png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "image/webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
-    "image/gif": re.compile(rb"GIF8[79]a"),
-    "image/bmp": re.compile(rb"BM"),
-}
 MAX_BYTES = 2**26
 _TRIED = 20
 
@@ -147,14 +140,17 @@ class PhotoRoot:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
                 raise NoPicture(f"{path[:200]!r} is not a photo of at most {MAX_BYTES // 2**20} MiB")
-            kind = _media_type(file)
+            # By the first bytes: nothing is decoded, and the response headers forbid browsers to guess.
+            kind = sniffed(file.read(16), tuple(MEDIA_TYPES))
             if kind is None:
                 raise NoPicture(f"{path[:200]!r} is not a picture that browsers can show")
             file.seek(0)
         except BaseException:
             file.close()
             raise
-        return PhotoFile(file, status.st_size, kind, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+        return PhotoFile(
+            file, status.st_size, MEDIA_TYPES[kind], f"{status.st_mtime_ns:x}-{status.st_size:x}"
+        )
 
     def picture(self, id: str, path: str | None) -> Picture:
         """As `Pictures.picture`."""
@@ -166,12 +162,6 @@ class PhotoRoot:
             return np.asarray(read_rgb(self.locate(path)))
         except UnreadableImageError as error:
             raise NoPicture(f"cannot read the photo {path}: {error}") from None
-
-
-def _media_type(file: BinaryIO) -> str | None:
-    """The type by the first bytes; nothing is decoded, and the response headers forbid browsers to guess."""
-    head = file.read(16)
-    return next((kind for kind, beginning in _BEGINNINGS.items() if beginning.match(head)), None)
 
 
 def encoded(picture: Picture) -> tuple[bytes, str]:

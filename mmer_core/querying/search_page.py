@@ -9,7 +9,7 @@ from mmer_core.escaping import one_line
 from mmer_core.prediction.photos import read_photo
 from mmer_core.querying.pictures import Pictures
 from mmer_core.querying.query import Answer, Query
-from mmer_core.reporting.page import render_page
+from mmer_core.reporting.page import Page
 from mmer_core.reporting.pictures import data_uri
 from mmer_core.retrieval import Hit
 
@@ -26,9 +26,10 @@ def render_search(answers: Sequence[Answer], pictures: Pictures, index: str, tar
             drawn[hit.id] = _drawn(pictures, hit)
         return drawn[hit.id]
 
-    return render_page(
+    return Page(
+        {"picture": picture, "query_picture": _query_picture, "query_name": _query_name, "message": _message}
+    ).render(
         "search.html",
-        {"picture": picture, "query_picture": _query_picture, "query_name": _query_name, "message": _message},
         answers=answers,
         index=index,
         target="photos" if target == "image" else "captions",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from mmer_core.querying.query import Query
 from mmer_core.querying.spelling import MOST_IDS, Spellings
 from mmer_core.retrieval import Filter, Hit, RetrievalIndex
 from mmer_core.retrieval.index import Target
+from mmer_core.retrieval.record import IndexSummary
+from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.stages.context import Context
 from mmer_core.stages.index import sources
 from mmer_core.stages.update_index import find_index
@@ -79,14 +81,15 @@ class Searcher:
 
     Attributes:
         key: Key of the artifact.
-        summary: Summary of the artifact: dataset, split, sizes.
+        dataset, split: What the index was first built of.
         prepared: Keys of the prepared datasets with the pictures, the latest one last.
     """
 
     key: str
     index: RetrievalIndex
     embedder: Embedder
-    summary: dict[str, Any]
+    dataset: str | None = None
+    split: str | None = None
     prepared: tuple[ArtifactKey, ...] = ()
 
     @classmethod
@@ -98,13 +101,14 @@ class Searcher:
             ConfigError: The artifact is not an index.
         """
         artifact = find_index(context, index)
-        inputs = artifact.manifest.inputs
+        inputs, summary = artifact.manifest.inputs, artifact.manifest.summary_as(IndexSummary)
         trained = TrainedModel.open(context.folder_of(inputs["model"]), context.device)
         return cls(
             str(artifact.key),
             RetrievalIndex(artifact.folder),
             ModelEmbedder(context, trained),
-            artifact.summary,
+            summary.dataset,
+            summary.split,
             tuple(dict.fromkeys(source.prepared for source in sources(artifact))),
         )
 
@@ -181,14 +185,11 @@ class Searcher:
 
 def checked_target(target: str) -> Target:
     """Return the target. Raises `ConfigError` unless it is ``image`` or ``text``."""
-    if target == "image":
-        return "image"
-    if target == "text":
-        return "text"
+    if target in ("image", "text"):
+        return cast(Target, target)
     raise ConfigError(f"target is {target!r}; search for 'image' or 'text'")
 
 
 def ratings_of(record: dict[str, Any]) -> dict[str, float]:
     """The ratings in a side table's record, by name, without missing ones."""
-    named = ((name, record.get(name)) for name in ("valence", "arousal", "dominance"))
-    return {name: value for name, value in named if value is not None}
+    return {name: record[name] for name in RATINGS if record.get(name) is not None}

@@ -80,7 +80,7 @@ def _dots(axis: Axes, records: Sequence[WordSimilarity], colour: str) -> None:
     )
     axis.axvline(0, color=MUTED, linewidth=0.8)
     axis.hlines(rows, low, high, color=colour, linewidth=1.2, alpha=0.7)
-    clear = (low > 0) | (high < 0)
+    clear = np.array([record.p is not None and record.p <= 0.05 for record in records])
     for shown, fill in ((clear, colour), (~clear, PAPER)):
         axis.plot(value[shown], rows[shown], "o", mfc=fill, mec=colour, color=colour)
     axis.set_yticks(rows, [f"{record.word} ({record.texts:,})" for record in records])

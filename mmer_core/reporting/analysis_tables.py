@@ -6,7 +6,7 @@ from typing import Any
 
 from mmer_core.evaluation.record import Contribution, Leader, PairFigures, StreamAgreement
 from mmer_core.record import Part
-from mmer_core.reporting.estimates import MISSING, Estimate
+from mmer_core.reporting.estimates import MISSING
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView
@@ -33,8 +33,8 @@ def contribution_table(families: Sequence[FamilyView]) -> Table:
     )
 
 
-def leaders_count(families: Sequence[FamilyView]) -> Table:
-    """For how many emotions each modality is the best to read, and for how many clearly so."""
+def leaders_count(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+    """For how many categories each modality is the best to read, and for how many clearly so."""
     found = _leaders(families)
     streams = dict.fromkeys(leader.best for one in found.values() for leader in one)
     rows = []
@@ -46,15 +46,15 @@ def leaders_count(families: Sequence[FamilyView]) -> Table:
             cells += [Cell(str(best[name])), Cell(str(clear[name]))]
         rows.append(Row(name, tuple(cells)))
     return Table(
-        "Emotions that a modality reads best",
-        ("Modality", *("emotions", "clearly") * len(found)),
+        f"{word.capitalize()}s that a modality reads best",
+        ("Modality", *(f"{word}s", "clearly") * len(found)),
         tuple(rows),
         groups=_groups(found, 2),
     )
 
 
-def leaders_table(families: Sequence[FamilyView]) -> Table:
-    """The best modality of every emotion and its lead in AP over the second."""
+def leaders_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+    """The best modality of every category and its lead in AP over the second."""
     found = _leaders(families)
     by_family = [{leader.name: leader for leader in one} for one in found.values()]
     rows = []
@@ -67,15 +67,15 @@ def leaders_table(families: Sequence[FamilyView]) -> Table:
             cells.append(cell(leader.lead if leader else None))
         rows.append(Row(name, tuple(cells)))
     return Table(
-        "Best modality by emotion, and its lead in average precision over the second, in points",
-        ("Emotion", *("best", "second", "lead") * len(found)),
+        f"Best modality by {word}, and its lead in average precision over the second, in points",
+        (word.capitalize(), *("best", "second", "lead") * len(found)),
         tuple(rows),
         groups=_groups(found, 3),
     )
 
 
 def agreement_table(families: Sequence[FamilyView]) -> Table:
-    """How far each pair of modalities agrees, as a mean over the emotions."""
+    """How far each pair of modalities agrees, as a mean over the categories."""
     found = {one.family: one.analyses.agreement for one in families if one.analyses.agreement}
     by_title = [{_title(pair): pair for pair in pairs} for pairs in found.values()]
     rows = []
@@ -86,8 +86,8 @@ def agreement_table(families: Sequence[FamilyView]) -> Table:
     return Table("How far modalities agree", columns, tuple(rows), groups=_groups(found, len(AGREEMENT)))
 
 
-def agreement_by_category(families: Sequence[FamilyView]) -> Table:
-    """The same for every emotion."""
+def agreement_by_category(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+    """The same for every category."""
     columns: list[str] = []
     groups: list[tuple[str, int]] = [("", 1)]
     by_name: dict[str, list[Cell]] = {}
@@ -98,7 +98,7 @@ def agreement_by_category(families: Sequence[FamilyView]) -> Table:
             for category in pair.per_category:
                 by_name.setdefault(category.name, []).extend(_cells(category, AGREEMENT))
     rows = [Row(name, tuple(cells)) for name, cells in by_name.items()]
-    return Table("Agreement by emotion", ("Emotion", *columns), tuple(rows), groups=tuple(groups))
+    return Table(f"Agreement by {word}", (word.capitalize(), *columns), tuple(rows), groups=tuple(groups))
 
 
 def space_table(families: Sequence[FamilyView]) -> Table:
@@ -168,8 +168,7 @@ def _leaders(families: Sequence[FamilyView]) -> dict[str, tuple[Leader, ...]]:
 
 
 def _clear(leader: Leader) -> bool:
-    lead = Estimate.of(leader.lead)
-    return lead is not None and lead.low > 0
+    return leader.p is not None and leader.p <= 0.05
 
 
 def _groups(found: Mapping[Any, Any], width: int) -> tuple[tuple[str, int], ...]:

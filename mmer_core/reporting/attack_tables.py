@@ -22,12 +22,13 @@ def attack_table(families: Sequence[FamilyView]) -> Table:
         cells: list[Cell] = []
         for one in points:
             if one is None:
-                cells += [Cell(MISSING)] * 4
+                cells += [Cell(MISSING)] * 6
                 continue
             cells += [cell(one.success), cell(one.median_queries, 0)]
             cells += [Cell(f"{one.n:,}"), Cell(f"{one.already:,}")]
+            cells += [Cell(MISSING if one.right is None else f"{one.right:,}"), cell(one.robust_accuracy)]
         rows.append(Row(f"{pixels(k)}: {attack_name(attack)}", tuple(cells)))
-    columns = ("fooled, %", "median queries", "attacked", "wrong before")
+    columns = ("fooled, %", "median queries", "attacked", "met before", "right before", "robust accuracy, %")
     return Table(
         caption="Images fooled",
         columns=("Attack", *columns * len(families)),
@@ -57,8 +58,8 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
     )
 
 
-def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
-    """Success of the attacks by the emotion that the clean image was read as."""
+def fragile_categories_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+    """Success of the attacks by the category that the clean image was read as."""
     records = [
         {one.group: one for one in family.fragility.emotions} for family in families if family.fragility
     ]
@@ -68,8 +69,8 @@ def fragile_emotions_table(families: Sequence[FamilyView]) -> Table:
         shown = [found.get(name) for found in records]
         rows.append(Row(name, tuple(part for one in shown for part in _share(one))))
     return Table(
-        caption="Images fooled by dominant emotion, at the most changed pixels, by any attack but the control",
-        columns=("Emotion", *("fooled, %", "attacked") * len(records)),
+        caption=f"Images fooled by dominant {word}, at the most changed pixels, by any attack but the control",
+        columns=(word.capitalize(), *("fooled, %", "attacked") * len(records)),
         rows=tuple(rows),
         groups=(("", 1), *((f"{family.family} model", 2) for family in families if family.fragility)),
     )

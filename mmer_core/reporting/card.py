@@ -128,7 +128,9 @@ def _against_chance(text: TaskText, evaluation: EvaluationRecord) -> list[str]:
         found.append(f"Not clearly better than chance at {_listed(weak)}.")
     few = [one.name for one in evaluation.per_category if round(one.prevalence * evaluation.n / 100) < FEW]
     if few:
-        found.append(f"Fewer than {FEW} people measured here show {_listed(few)}; these figures are coarse.")
+        found.append(
+            f"Fewer than {FEW} {text.samples} measured here show {_listed(few)}; these figures are coarse."
+        )
     error = Estimate.of(evaluation.metrics.get("vad_mae"))
     constant = evaluation.baselines.get("vad_mae")
     if error and constant is not None and error.high >= constant:

@@ -14,6 +14,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mmer_core.attacks import ATTACKS
@@ -25,6 +26,9 @@ from mmer_core.reporting.view import EmbeddingSpace, FamilyView, StreamCompariso
 
 WIDE = 10.0
 """Inches of a chart over the page's whole width; the page scales all charts alike."""
+
+_NUMBERED = 15
+"""A confusion matrix of more classes has no numbers in its cells."""
 
 RASTER_ABOVE = 2000
 """A scatter plot of more points than this becomes a bitmap, to keep the file small."""
@@ -131,6 +135,32 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     return to_svg(
         figure, name, "Average precision of each emotion by modality; the table beside holds the figures."
     )
+
+
+@mpl.rc_context(STYLE)
+def confusion_matrices(families: Sequence[FamilyView], name: str) -> Markup:
+    """The share of each class (row) that is predicted as each (column), a panel a model; darker is more."""
+    names = [one.name for one in families[0].evaluation.per_category]
+    side = max(1.6, min(WIDE / len(families) - 1.2, 0.42 * len(names)))
+    figure = Figure(figsize=(WIDE, side + 1.1))
+    axes = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    for axis, family in zip(axes, families, strict=True):
+        for row, counts in enumerate(family.evaluation.confusion):
+            for column, count in enumerate(counts):
+                share = count / max(1, sum(counts))
+                cell = Rectangle((column - 0.5, row - 0.5), 1, 1, color=FAMILY_COLOUR[family.family], lw=0)
+                cell.set_alpha(0.8 * share)
+                axis.add_patch(cell)
+                if count and len(names) <= _NUMBERED:
+                    axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center")
+        axis.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
+        axis.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0)
+        axis.set_yticks(range(len(names)), names)
+        axis.grid(visible=False)
+        axis.set_title(f"{family.family} model, % of each class")
+        axis.set_xlabel("predicted")
+    axes[0].set_ylabel("class")
+    return to_svg(figure, name, "Confusion matrices; the tables beside hold the figures.")
 
 
 def group_styles(spaces: Sequence[EmbeddingSpace]) -> dict[str, tuple[str, str, str]]:

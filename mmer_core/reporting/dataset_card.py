@@ -19,7 +19,7 @@ from mmer_core.datasets.statistics import RATING_EDGES, SplitStatistics
 from mmer_core.reporting import table as tables
 from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.contact_sheet import Shown
-from mmer_core.reporting.page import render_page
+from mmer_core.reporting.page import Page
 from mmer_core.reporting.pictures import data_uri
 from mmer_core.reporting.svg import STREAM_COLOURS, STYLE, to_svg
 
@@ -44,9 +44,8 @@ class CardView:
 
 def render_card(view: CardView) -> str:
     """The page as a string; the same view gives the same string."""
-    return render_page(
+    return Page({"picture": data_uri}).render(
         "dataset_card.html",
-        {"picture": data_uri},
         view=view,
         near_bits=NEAR_BITS,
         listed=LISTED,

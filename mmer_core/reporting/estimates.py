@@ -1,4 +1,4 @@
-"""A figure with its interval: reading, comparing and printing it."""
+"""A figure with its interval: reading and printing it."""
 
 import math
 from dataclasses import dataclass
@@ -27,10 +27,6 @@ class Estimate:
             return None
         low, high = (value if end is None or not math.isfinite(end) else end for end in (low, high))
         return cls(float(value), float(low), float(high))
-
-    def overlaps(self, other: "Estimate") -> bool:
-        """True when the intervals share a point, so that the two are not distinguishable."""
-        return self.low <= other.high and other.low <= self.high
 
     def interval(self, digits: int = 1) -> str:
         """``"43.1–47.0"``, or nothing when the figure came without an interval."""

@@ -10,10 +10,11 @@ WHITE_BOX = frozenset(name for name, attack in ATTACKS.items() if issubclass(att
 """The attacks that know more than the others: the victim's gradients."""
 
 FOOLED = {
-    "dominant": "the dominant emotion changes",
-    "target": "{category} becomes the dominant emotion",
-    "top": "any of its first {top_emotions} emotions changes",
-    "labels": "any emotion appears or disappears",
+    "dominant": "the dominant {word} changes",
+    "target": "{category} becomes the dominant {word}",
+    "top": "any of its first {top_emotions} {word}s changes",
+    "labels": "any {word} appears or disappears",
+    "misclassified": "the dominant {word} is not the annotated one",
     "suppress": "{category} is no longer found",
     "appear": "{category} is found",
     "shift": "{dimension} moves by {tau:g} points or more",
@@ -23,7 +24,8 @@ FOOLED = {
     "caption-rises": "a false caption enters the top results",
     "image-rises": "it enters the top results of a false caption",
 }
-"""By criterion of the attack: an image counts as fooled when ...; in braces, parameters of the attack."""
+"""By criterion of the attack: an image counts as fooled when ...; in braces, parameters of the attack and the ``word``
+for a category."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,13 @@ METRICS = {
         lower_is_better=True,
         hint="mean absolute error, points of 1–10; lower is better",
     ),
-    "f1_macro": Metric("F1", hint="mean over categories, thresholds set on val, %"),
-    "precision_macro": Metric("Precision", hint="mean over categories, %"),
-    "recall_macro": Metric("Recall", hint="mean over categories, %"),
+    "f1_macro": Metric("F1 at tuned thresholds", hint="mean over categories, thresholds set on val, %"),
+    "precision_macro": Metric("Precision at tuned thresholds", hint="mean over categories, %"),
+    "recall_macro": Metric("Recall at tuned thresholds", hint="mean over categories, %"),
+    "accuracy": Metric("Accuracy", hint="beside the most frequent class, %"),
+    "balanced_accuracy": Metric("Balanced accuracy", hint="mean recall of the classes, %"),
+    "macro_f1": Metric("Macro-F1", hint="mean F1 of the classes, one predicted for each sample, %"),
+    "weighted_f1": Metric("Weighted F1", hint="mean F1, each class by its samples, %"),
     "mean_recall": Metric("Mean recall", hint="mean of the six recalls, %"),
 } | {
     f"{way}_{short}": Metric(

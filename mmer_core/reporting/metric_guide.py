@@ -46,7 +46,7 @@ SPACE: tuple[MetricGuide, ...] = (
     MetricGuide(
         "knn_map",
         "neighbours’ mAP, %",
-        "How well the ten nearest neighbours’ emotions rank a person’s own, beside chance in the first table: "
+        "How well the ten nearest neighbours’ labels rank a sample’s own, beside chance in the first table: "
         "what the space separates without any head.",
         1,
     ),
@@ -110,14 +110,14 @@ AGREEMENT: tuple[MetricGuide, ...] = (
     MetricGuide(
         "spearman",
         "rank correlation",
-        "Whether both modalities, each read alone, put the same people first: 1 the same order, 0 unrelated; mean "
-        "over emotions.",
+        "Whether both modalities, each read alone, put the same samples first: 1 the same order, 0 unrelated; mean "
+        "over categories.",
     ),
     MetricGuide(
         "kappa",
         "Cohen’s kappa",
-        "Whether both decide the same at the model’s thresholds, beyond what chance agreement gives: 1 always, 0 no "
-        "more than chance; mean over emotions.",
+        "Whether both decide the same, beyond what chance agreement gives: 1 always, 0 no more than chance; mean over "
+        "categories.",
     ),
 )
 """Figures of two modalities' answers."""

@@ -14,22 +14,33 @@ from mmer_core.errors import MmerError
 from mmer_core.escaping import visible
 from mmer_core.files import write_whole
 
+_MACROS = '{% from "macros.html" import table, figure %}\n'
 
-def render_page(template: str, filters: Mapping[str, Callable[..., Any]], **fields: Any) -> str:
-    """The page as a string; the same fields give the same string."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("mmer_core.reporting"),
-        autoescape=True,
-        finalize=_shown,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= filters
-    style, script = _packaged("report.css"), _packaged("page.js")
-    return environment.get_template(template).render(
-        style=Markup(style), script=Markup(script), policy=_policy(script), **fields
-    )
+
+class Page:
+    """Templates with the same filters."""
+
+    def __init__(self, filters: Mapping[str, Callable[..., Any]]) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("mmer_core.reporting"),
+            autoescape=True,
+            finalize=_shown,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters |= filters
+
+    def render(self, template: str, **fields: Any) -> str:
+        """The whole page as a string; the same fields give the same string."""
+        style, script = _packaged("report.css"), _packaged("page.js")
+        return self._environment.get_template(template).render(
+            style=Markup(style), script=Markup(script), policy=_policy(script), **fields
+        )
+
+    def fragment(self, source: str, **fields: Any) -> Markup:
+        """A part of a page, from the text of a template in which the macros ``table`` and ``figure`` are known."""
+        return Markup(self._environment.from_string(_MACROS + source).render(**fields))
 
 
 def _shown(value: object) -> object:

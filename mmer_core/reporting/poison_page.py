@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mmer_core.record import Interval
 from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.estimates import number
-from mmer_core.reporting.page import render_page
+from mmer_core.reporting.page import Page
 from mmer_core.reporting.svg import FAMILY_COLOUR, MUTED, STYLE, to_svg
 from mmer_core.reporting.table import Table, cell, plain
 from mmer_core.reporting.task_text import TaskText
@@ -55,9 +55,8 @@ class PoisonView:
 
 def render_poison_page(view: PoisonView) -> str:
     """The page as a string; the same view gives the same string."""
-    return render_page(
+    return Page({}).render(
         "poisoning.html",
-        {},
         view=view,
         metric=view.text.headline_label,
         success=curves(view, "success", "success (%)", "success"),
@@ -118,6 +117,7 @@ def outcomes_table(view: PoisonView) -> Table:
             f"{row['count']} ({100 * row['count'] / view.training_samples:.2f} %)",
             _interval(row, "success"),
             _interval(row, "reference"),
+            _interval(row, "gain"),
             _interval(row, "metric"),
             _interval(row, "metric_loss", 2),
             number(row["psnr"]),
@@ -130,19 +130,20 @@ def outcomes_table(view: PoisonView) -> Table:
         "poisons",
         "success %",
         "without poison %",
+        "gain, points",
         view.text.headline_label,
         "lost",
         "PSNR dB",
         "SSIM",
     )
-    return plain("Means over seeds, with Student's 95 % intervals", columns, rows)
+    return plain("Means over seeds, with 95 % intervals", columns, rows)
 
 
 def detections_table(detections: Sequence[Record]) -> Table:
     """What each detector found."""
     rows = (
         (f"{row['detector']} on {row['attack']}, {row['family']} model",
-         *(number(row[name]) for name in ("recall", "precision", "false_positive_rate", "auc")))
+         _interval(row, "recall"), *(number(row[name]) for name in ("precision", "false_positive_rate", "auc")))
         for row in detections
     )  # fmt: skip
     columns = ("detector", "poisons found %", "flagged that are poisons %", "clean flagged %", "AUC %")

@@ -1,8 +1,11 @@
-"""The answer in words, from the figures alone; it claims no difference that the intervals do not show."""
+"""The answer in words, from the figures alone; it claims no difference that no paired comparison shows."""
 
 from collections.abc import Iterable
 
+from mmer_core.attacks.comparing import control_topic
 from mmer_core.attacks.record import CurvePoint
+from mmer_core.evaluation.comparing import SKILL
+from mmer_core.reporting.comparison_table import apart
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
     CONTROL,
@@ -11,6 +14,7 @@ from mmer_core.reporting.labels import (
     pixels,
 )
 from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
+from mmer_core.statistics.comparison import Comparison
 
 
 def answer(view: ReportView) -> str:
@@ -38,6 +42,12 @@ def warnings(view: ReportView) -> list[str]:
     for dataset in view.datasets:
         if dataset.leaks:
             found.append(_leakage_warning(dataset))
+        found += [
+            _fitted_warning(dataset, family)
+            for family in dataset.families
+            if family.evaluation.calibration
+            and family.evaluation.calibration.fitted_on == family.evaluation.split
+        ]
         found += [
             _chance_warning(dataset, family)
             for family in dataset.families
@@ -70,6 +80,13 @@ def _leakage_warning(dataset: DatasetView) -> str:
     )
 
 
+def _fitted_warning(dataset: DatasetView, family: FamilyView) -> str:
+    return (
+        f"On {dataset.name} the {family.family} model was measured on {family.evaluation.split}, where its thresholds and "
+        "calibration were fitted: F1, precision, recall and calibration look better than on new data."
+    )
+
+
 def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:
     reached, expected = headline(dataset, family), chance(dataset, family)
     assert reached is not None
@@ -99,14 +116,28 @@ def _skill(dataset: DatasetView) -> str:
     if len(scored) == 1:
         ((name, estimate),) = scored
         return f"{_where(dataset)}, asked to {does}, the {name} model reaches {estimate.sentence(unit)}{tail}"
-    (name, best), (other, second) = sorted(scored, key=lambda pair: -pair[1].value)
-    if best.overlaps(second):
-        listed = " and ".join(f"{family} {estimate.sentence(unit)}" for family, estimate in scored)
-        return f"{_where(dataset)} the two models are not distinguishable in how well they {does}: {listed}{tail}"
+    listed = " and ".join(f"{family} {estimate.sentence(unit)}" for family, estimate in scored)
+    compared = dataset.compared(SKILL)
+    if compared is None or compared.winner is None:
+        said = _unclaimed(compared, f"how well the two models {does}")
+        return f"{_where(dataset)}, {said}: {listed}{tail}"
+    figures: dict[str, Estimate] = dict(scored)
+    best, (other, second) = figures.pop(compared.winner), next(iter(figures.items()))
     return (
-        f"{_where(dataset)} the {name} model {verb} better than the {other} one: "
+        f"{_where(dataset)} the {compared.winner} model {verb} better than the {other} one by {apart(compared)}: "
         f"{best.sentence(unit)} against {second.sentence(unit)}{tail}"
     )
+
+
+def _unclaimed(compared: Comparison | None, what: str) -> str:
+    """What can be said of a difference that was not shown."""
+    if compared is None:
+        return f"{what} was not compared on the same samples"
+    if compared.decision == "equivalent":
+        return f"{what} differs by no more than {compared.margin:g} points ({apart(compared)})"
+    needed = compared.n_to_decide
+    more = f"; about {needed:,} samples would decide" if needed else ""
+    return f"{what} is undecided ({apart(compared)}{more})"
 
 
 def _vad(dataset: DatasetView) -> list[str]:
@@ -150,7 +181,7 @@ def _fooled(dataset: DatasetView) -> list[str]:
     attacked = [(family, curve) for family in dataset.families if (curve := strongest(family))]
     budgets = {curve[-1].pixels for _, curve in attacked}
     if len(attacked) == 2 and len(budgets) == 1:
-        return [_fooled_at(dataset, attacked), _easier(attacked)]
+        return [_fooled_at(dataset, attacked), _easier(dataset, budgets.pop())]
     return [_fooled_at(dataset, [one]) for one in attacked]
 
 
@@ -162,10 +193,10 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Curve
         f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
         for family, curve in attacked
     )
-    usual = dataset.fooled in ("", FOOLED[dataset.text.criterion])
+    usual = dataset.fooled in ("", FOOLED[dataset.text.criterion].format(word=dataset.text.category))
     does = dataset.text.fools if usual else f"fools the model ({dataset.fooled})"
     text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares}"
-    text += _beside_control(attacked)
+    text += _beside_control(dataset, attacked)
     smallest = [curve[0] for _, curve in attacked]
     if smallest[0].pixels < k and len({point.pixels for point in smallest}) == 1:
         text += f"; changing {pixels(smallest[0].pixels)}, in {_listed(map(_share, smallest))}"
@@ -177,7 +208,7 @@ def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[Curve
     return text + "."
 
 
-def _beside_control(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
+def _beside_control(dataset: DatasetView, attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     """What the same number of random pixels does; silent where the control did not run."""
     shares, alike = [], []
     for family, curve in attacked:
@@ -185,18 +216,26 @@ def _beside_control(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
         if control is None or curve[-1].attack == CONTROL:
             return ""
         shares.append(_share(control))
-        if _success(control).overlaps(_success(curve[-1])):
+        compared = dataset.compared(control_topic(family.family, curve[-1].attack, curve[-1].pixels))
+        if compared is not None and compared.decision != "higher":
             alike.append(f"the {family.family} model")
     text = f", where as many random pixels manage {_listed(shares)}"
-    return text + (f" (not distinguishable from the attack on {_listed(alike)})" if alike else "")
+    return text + (f" (no less than the attack, as far as is shown, on {_listed(alike)})" if alike else "")
 
 
-def _easier(attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
-    (first, one), (second, other) = ((family, _success(curve[-1])) for family, curve in attacked)
-    budget = f"With {pixels(attacked[0][1][-1].pixels)}"
-    if one.overlaps(other):
-        return f"{budget}, the two models are not distinguishable in how easily they are fooled."
-    return f"{budget}, the {(first if one.value > other.value else second).family} model is the easier one to fool."
+def _easier(dataset: DatasetView, k: int) -> str:
+    """Who withstands more, by robust accuracy over all images."""
+    compared = dataset.compared(f"robust accuracy K={k}")
+    if compared is None:
+        return ""
+    if compared.winner is None:
+        said = _unclaimed(compared, "how often the two models stay right under all these attacks")
+        return f"With {pixels(k)}, {said}."
+    values = f"{number(compared.first_value)} % ({compared.first}) and {number(compared.second_value)} % ({compared.second})"
+    return (
+        f"With {pixels(k)}, the {compared.winner} model stays right under all these attacks more often, by "
+        f"{apart(compared)}: on {values} of all images."
+    )
 
 
 def _share(point: CurvePoint) -> str:

@@ -77,9 +77,10 @@ def provenance_table(dataset: DatasetView) -> Table:
     )
 
 
-def category_table(families: Sequence[FamilyView]) -> Table:
-    """Average precision, precision, recall, F1 and threshold of every category, by family."""
+def category_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+    """Average precision, precision, recall, F1 and threshold, where there is one, of every category, by family."""
     measured = [{one.name: one for one in family.evaluation.per_category} for family in families]
+    tuned = any(one.threshold is not None for categories in measured for one in categories.values())
     rows = []
     for name in dict.fromkeys(name for categories in measured for name in categories):
         cells = [cell(next(found[name].prevalence for found in measured if name in found))]
@@ -87,15 +88,26 @@ def category_table(families: Sequence[FamilyView]) -> Table:
             cells += [
                 cell(raw) for raw in ((one.ap, one.precision, one.recall, one.f1) if one else [None] * 4)
             ]
-            cells.append(cell(one.threshold if one else None, 2))
+            if tuned:
+                cells.append(cell(one.threshold if one else None, 2))
         rows.append(Row(name, tuple(cells)))
-    columns = ("AP", "precision", "recall", "F1", "threshold")
+    columns = ("AP", "precision", "recall", "F1", *(("threshold",) if tuned else ()))
     return Table(
-        caption="Every emotion, in %; prevalence is the chance level of AP",
-        columns=("Emotion", "prevalence", *columns * len(families)),
+        caption=f"Every {word}, in %; prevalence is the chance level of AP",
+        columns=(word.capitalize(), "prevalence", *columns * len(families)),
         rows=tuple(rows),
         groups=(("", 2), *((f"{family.family} model", len(columns)) for family in families)),
     )
+
+
+def confusion_table(family: FamilyView) -> Table:
+    """How many samples of each class were predicted as each; the last column is the support."""
+    names = [one.name for one in family.evaluation.per_category]
+    rows = [
+        (name, *(f"{count:,}" for count in (*counts, sum(counts))))
+        for name, counts in zip(names, family.evaluation.confusion, strict=False)
+    ]
+    return plain(f"{family.family} model: samples by class and by prediction", ("Class", *names, "all"), rows)
 
 
 def vad_table(families: Sequence[FamilyView]) -> Table:

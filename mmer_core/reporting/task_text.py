@@ -16,6 +16,7 @@ class TaskText:
     Attributes:
         model: What a model is called, as in "emotion model".
         samples: Plural noun for the samples of a dataset.
+        category: What a label says of a sample.
         headline: Name of the metric by which models are judged.
         headline_label: The same metric in running text.
         skill: What a model is asked to do, as an infinitive and with "the model" before it.
@@ -44,6 +45,7 @@ class TaskText:
     uses: Callable[[ModelSpec, DatasetSummary], list[str]]
     limits: Callable[[EvaluationRecord], list[str]] = lambda _: []
     poison_chance: str = ""
+    category: str = "emotion"
 
     @property
     def unit(self) -> str:

@@ -15,6 +15,7 @@ from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
 from mmer_core.reporting.task_text import TaskText
+from mmer_core.statistics.comparison import Comparison
 
 Record = Mapping[str, Any]
 Picture = npt.NDArray[np.uint8]
@@ -141,13 +142,30 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a further job found about a dataset or a model.
+
+    Attributes:
+        kind: Kind of the artifact.
+        family: Of the model it is about; None if it is about the dataset.
+        summary: The artifact's summary.
+    """
+
+    kind: str
+    family: Family | None
+    summary: Record
+
+
+@dataclass(frozen=True)
 class DatasetView:
     """Everything about one dataset.
 
     Attributes:
         text: The words of its kind of task.
         leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
+        results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
+        comparisons: Of its models with each other, and of attacks with the control.
     """
 
     name: str
@@ -160,6 +178,16 @@ class DatasetView:
     leaks: Mapping[str, int] = field(default_factory=dict)
     fooled: str = ""
     transfers: Sequence[Transfer] = ()
+    comparisons: Sequence[Comparison] = ()
+    results: Sequence[Result] = ()
+
+    def compared(self, topic: str) -> Comparison | None:
+        """The comparison about a topic, if it was made."""
+        return next((one for one in self.comparisons if one.topic == topic), None)
+
+    def found(self, kind: str) -> list[Result]:
+        """The results of one kind."""
+        return [one for one in self.results if one.kind == kind]
 
     @property
     def synthetic(self) -> bool:

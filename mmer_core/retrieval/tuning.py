@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import faiss
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.retrieval.ranking import Neighbours, Rows, recall
+from mmer_core.retrieval.record import Quality
 
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors, int], Rows]
@@ -19,33 +19,6 @@ _UNTYPED: Any = faiss  # the stubs lack keywords and some classes of search para
 _LARGEST_GRAPH_EFFORT = 4096
 _TIMED = 200
 _TUNED_AT_LEAST = 10
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Measurements of a tuned index, on queries not used for tuning if there are enough.
-
-    Attributes:
-        parameter: ``nprobe`` (lists visited), ``efSearch`` (candidates in a graph), or None.
-        effort: The parameter's value.
-        recall: Share of the true 10 best among the 10 found; None without queries or vectors.
-        queries: Number of queries behind ``recall``.
-        reached: Whether tuning reached the required recall.
-        median_ms, p95_ms: Latency of a single query in milliseconds; None without a query.
-        per_second: Queries per second in one batch; None without a query.
-    """
-
-    parameter: str | None
-    effort: int | None
-    recall: float | None
-    queries: int
-    reached: bool
-    median_ms: float | None
-    p95_ms: float | None
-    per_second: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def effort_of(index: faiss.Index) -> tuple[str | None, int]:
@@ -94,7 +67,9 @@ def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours
     """
     parameter, largest = effort_of(index)
     if not len(queries) or not index.ntotal:
-        return Quality(parameter, largest if parameter else None, None, len(queries), True, None, None, None)
+        return Quality(
+            parameter=parameter, effort=largest if parameter else None, queries=len(queries), reached=True
+        )
     tuned, held = _halves(len(queries))
     effort: int | None = None
     reached = True
@@ -107,14 +82,14 @@ def tune(index: faiss.Index, search: Search, queries: Vectors, exact: Neighbours
     seconds = time.perf_counter() - started
     alone = [_seconds(search, query[None], effort or 0) for query in queries[held][:_TIMED]]
     return Quality(
-        parameter,
-        effort,
-        recall(found, _of(exact, held)),
-        len(held),
-        reached,
-        1000 * float(np.median(alone)),
-        1000 * float(np.percentile(alone, 95)),
-        len(held) / seconds,
+        parameter=parameter,
+        effort=effort,
+        recall=recall(found, _of(exact, held)),
+        queries=len(held),
+        reached=reached,
+        median_ms=1000 * float(np.median(alone)),
+        p95_ms=1000 * float(np.percentile(alone, 95)),
+        per_second=len(held) / seconds,
     )
 
 

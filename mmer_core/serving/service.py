@@ -51,8 +51,8 @@ class IndexSnapshot:
         searcher = self.searcher
         return {
             "index": searcher.key,
-            "dataset": searcher.summary.get("dataset"),
-            "split": searcher.summary.get("split"),
+            "dataset": searcher.dataset,
+            "split": searcher.split,
             "images": searcher.index.count("image"),
             "texts": searcher.index.count("text"),
             "width": searcher.index.width,

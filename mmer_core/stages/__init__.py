@@ -12,11 +12,11 @@ from mmer_core.stages.evaluate import evaluate
 from mmer_core.stages.evaluation_plan import EvaluationPlan, plan_evaluation
 from mmer_core.stages.features import ENCODING, check_encoders
 from mmer_core.stages.finetune import finetune
-from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexShard, index_arguments, plan_index
+from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexInputs, IndexShard, plan_index
 from mmer_core.stages.ingest import check_splits, ingest, tell_notes
 from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
 from mmer_core.stages.model_card import model_card
-from mmer_core.stages.report import ReportInput, report, report_inputs
+from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
 from mmer_core.stages.train import train
 from mmer_core.stages.transfer import transfer, transfer_pairs
@@ -41,6 +41,7 @@ __all__ = [
     "CaptionShard",
     "Context",
     "EvaluationPlan",
+    "IndexInputs",
     "IndexShard",
     "ModelArtifacts",
     "ReportInput",
@@ -56,7 +57,6 @@ __all__ = [
     "find_model",
     "finetune",
     "holds",
-    "index_arguments",
     "ingest",
     "model_card",
     "newest_model",
@@ -67,6 +67,7 @@ __all__ = [
     "read_ids",
     "report",
     "report_inputs",
+    "section_results",
     "stage",
     "tell_notes",
     "train",

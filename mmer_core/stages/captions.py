@@ -2,22 +2,23 @@
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmer_core.captioning import captioner_identity, check_captioner
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.formats import FORMATS
 from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.model_captions import PROVENANCE, photos_to_caption, read_captions, write_captions
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Text
 from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.record import Record
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
-from mmer_core.stages.identity import raw_identity, some_fields
+from mmer_core.stages.declaration import Sharded, Shards, stage
+from mmer_core.stages.identity import key_config, raw_identity
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
@@ -25,6 +26,24 @@ CAPTIONS_FILE = "captions.csv"
 PHOTOS_FILE = "photos.json"
 _IMAGES_PER_CAPTION = 8
 """A caption takes many passes of a larger model than an encoder: fewer photos fit into memory together."""
+
+
+class CaptionPlanSummary(Record):
+    """Photos to caption, and whether they are stored in the plan."""
+
+    version: Literal[1] = 1
+    photos: int
+    stored: bool
+
+
+class CaptionsSummary(Record):
+    """Photos, and how many got a caption, could not be read, or got an empty answer."""
+
+    version: Literal[1] = 1
+    photos: int
+    captions: int
+    unreadable: int
+    empty: int
 
 
 @dataclass(frozen=True)
@@ -39,11 +58,15 @@ class CaptionShard:
 def _plan_identity(config: IngestConfig) -> Mapping[str, Any]:
     """Of the configuration, what finding and reading the photos takes."""
     raw = raw_identity(config)
-    return {**raw, "config": some_fields(raw["config"], "dataset", "protocol", "synthetic")}
+    read = ("dataset", "synthetic", *FORMATS[config.dataset].Options.model_fields)
+    return {
+        **raw,
+        "config": {name: value for name, value in key_config(raw["config"]).items() if name in read},
+    }
 
 
 @stage("caption-plan", version=4, identity=_plan_identity)
-def plan_captions(context: Context, workspace: Workspace, config: IngestConfig) -> Summary:
+def plan_captions(context: Context, workspace: Workspace, config: IngestConfig) -> CaptionPlanSummary:
     """List the photos that no source but a template describes.
 
     File: ``photos.json``, the photos' names in the dataset and where they lie: below the dataset's folder, or,
@@ -60,12 +83,12 @@ def plan_captions(context: Context, workspace: Workspace, config: IngestConfig) 
     files = _store(paths, workspace.out) if stored else _below(paths, _base(config))
     rows = [{"name": name, "file": file} for name, file in zip(photos, files, strict=True)]
     (workspace.out / PHOTOS_FILE).write_text(json.dumps(rows, indent=0) + "\n")
-    return {"photos": len(rows), "stored": stored}
+    return CaptionPlanSummary(photos=len(rows), stored=stored)
 
 
 def caption_shards(context: Context, config: IngestConfig, plan: ArtifactKey) -> list[CaptionShard]:
     """Cut a plan into shards; none where everybody has a text already."""
-    count = int(context.artifact(plan).summary["photos"])
+    count = context.store.manifest(plan).summary_as(CaptionPlanSummary).photos
     if not count:
         return []
     settings = {"prompt": config.caption.prompt, "max_tokens": config.caption.max_tokens}
@@ -83,7 +106,7 @@ def _by_captioner(shard: CaptionShard) -> Mapping[str, Any]:
 @stage("caption-shard", version=4, title="caption {shard.start}", gpu=True, identity=_by_captioner)
 def caption_shard(
     context: Context, workspace: Workspace, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
-) -> Summary:
+) -> CaptionsSummary:
     """Captions of one shard; a photo that cannot be read gets none.
 
     Raises:
@@ -96,8 +119,12 @@ def caption_shard(
     provenance = f"{PROVENANCE}:{shard.captioner['captioner']}"
     told = [(name, Text(text, provenance)) for name, text in captions.items() if text]
     write_captions(workspace.out / CAPTIONS_FILE, told)
-    unread = len(photos) - len(captions)
-    return _figures(photos=len(photos), captions=len(told), unreadable=unread)
+    return CaptionsSummary(
+        photos=len(photos),
+        captions=len(told),
+        unreadable=len(photos) - len(captions),
+        empty=len(captions) - len(told),
+    )
 
 
 def _captioner(shards: Shards) -> Mapping[str, Any]:
@@ -105,15 +132,16 @@ def _captioner(shards: Shards) -> Mapping[str, Any]:
 
 
 @stage("captions", version=4, identity=_captioner)
-def merge_captions(context: Context, workspace: Workspace, plan: ArtifactKey, shards: Shards) -> Summary:
+def merge_captions(
+    context: Context, workspace: Workspace, plan: ArtifactKey, shards: Shards
+) -> CaptionsSummary:
     """All captions in one CSV, the same however the photos were cut into shards."""
     parts = [context.artifact(key) for _, key in shards]
     captions = (row for part in parts for row in read_captions(part.folder / CAPTIONS_FILE))
     write_captions(workspace.out / CAPTIONS_FILE, captions)
-    sums: Counter[str] = Counter()
-    for part in parts:
-        sums.update({name: part.summary[name] for name in ("photos", "captions", "unreadable")})
-    return _figures(**sums)
+    counts = [part.manifest.summary_as(CaptionsSummary) for part in parts]
+    names = ("photos", "captions", "unreadable", "empty")
+    return CaptionsSummary(**{name: sum(getattr(one, name) for one in counts) for name in names})
 
 
 CAPTIONING = Sharded("caption", caption_shards, caption_shard, merge_captions)
@@ -122,11 +150,6 @@ CAPTIONING = Sharded("caption", caption_shards, caption_shard, merge_captions)
 def load_captions(context: Context, captions: ArtifactKey) -> dict[str, Text]:
     """The captions of a ``captions`` artifact by photo."""
     return dict(read_captions(context.folder(captions) / CAPTIONS_FILE))
-
-
-def _figures(*, photos: int, captions: int, unreadable: int) -> dict[str, int]:
-    empty = photos - captions - unreadable
-    return {"photos": photos, "captions": captions, "unreadable": unreadable, "empty": empty}
 
 
 def _describe(context: Context, config: IngestConfig, photos: Sequence[tuple[str, Path]]) -> dict[str, str]:
@@ -155,7 +178,7 @@ def _named(config: IngestConfig) -> str:
 
 def _photos(context: Context, config: IngestConfig, plan: ArtifactKey) -> list[tuple[str, Path]]:
     artifact = context.artifact(plan)
-    stored = artifact.summary["stored"]
+    stored = artifact.manifest.summary_as(CaptionPlanSummary).stored
     # Photos of a dataset that is elsewhere would pass for unreadable ones, and the shard for done.
     if not stored and not (config.root and config.root.exists()):
         raise DatasetError(f"{config.root} is not on this machine: captions are written where the dataset is")

@@ -13,7 +13,7 @@ from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
-from mmer_core.store import Artifact, ArtifactKey, Store, open_store
+from mmer_core.store import Artifact, ArtifactKey, Store
 
 _LOADING = threading.Lock()
 
@@ -27,8 +27,7 @@ class Context:
 
     @cached_property
     def store(self) -> Store:
-        room = int(self.runtime.cache_gb * 1e9)
-        return open_store(self.runtime.store, cache=self.runtime.work / "fetched", cache_bytes=room)
+        return self.runtime.open_store()
 
     @cached_property
     def device(self) -> torch.device:

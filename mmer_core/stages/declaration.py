@@ -5,7 +5,7 @@
     @stage("evaluation", version=3, title="evaluate on {config.split}")
     def evaluate(
         context: Context, workspace: Workspace, config: EvaluationConfig, model: ArtifactKey
-    ) -> Mapping[str, Any]:
+    ) -> EvaluationSummary:
         ...  # writes files into workspace.out, returns the summary
 
 The function is called only when the store lacks the artifact; ``evaluate(context, config, model)`` returns the
@@ -26,7 +26,6 @@ from mmer_core.stages.identity import RawData, key_config
 from mmer_core.store import Artifact, ArtifactKey, Workspace, found, run_stage, stage_key
 
 P = ParamSpec("P")
-Summary = Mapping[str, Any] | Record
 
 STAGES: "dict[str, Stage[...]]" = {}
 """Every declared stage, by the name of its function."""
@@ -45,6 +44,17 @@ class Shards:
 
     def __iter__(self) -> Iterator[tuple[Any, ArtifactKey]]:
         return zip(self.plan, self.keys, strict=True)
+
+
+class Inputs:
+    """Base of dataclasses of arguments that stages share; in keys and manifests each field is an argument of its own."""
+
+
+def _flat(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        flat |= vars(value) if isinstance(value, Inputs) else {name: value}
+    return flat
 
 
 @dataclass
@@ -82,7 +92,7 @@ class Stage(Generic[P]):
 
     def __init__(
         self,
-        build: Callable[Concatenate[Context, Workspace, P], Summary],
+        build: Callable[Concatenate[Context, Workspace, P], Record],
         kind: str,
         version: int,
         title: str | None,
@@ -97,7 +107,7 @@ class Stage(Generic[P]):
         self.signature = own.replace(parameters=list(own.parameters.values())[2:])
 
     def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> Artifact:
-        arguments = self.arguments(*args, **kwargs)
+        arguments = _flat(self.arguments(*args, **kwargs))
         made_of = self._ingredients(context, arguments)
         seeds = (value.seed for value in arguments.values() if hasattr(value, "seed"))
         return run_stage(
@@ -114,7 +124,7 @@ class Stage(Generic[P]):
 
     def key(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> ArtifactKey:
         """The key of the artifact, whether it is there or not."""
-        made_of = self._ingredients(context, self.arguments(*args, **kwargs))
+        made_of = self._ingredients(context, _flat(self.arguments(*args, **kwargs)))
         return stage_key(self.kind, made_of.config, made_of.inputs, self.version)
 
     def arguments(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
@@ -151,7 +161,7 @@ def stage(
     title: str | None = None,
     gpu: bool = False,
     identity: Callable[..., Mapping[str, Any]] | None = None,
-) -> Callable[[Callable[Concatenate[Context, Workspace, P], Summary]], Stage[P]]:
+) -> Callable[[Callable[Concatenate[Context, Workspace, P], Record]], Stage[P]]:
     """Declare a stage, see `Stage`.
 
     Args:
@@ -159,7 +169,7 @@ def stage(
         version: Part of the key; raise it when the function gives something else for the same arguments.
     """
 
-    def declare(build: Callable[Concatenate[Context, Workspace, P], Summary]) -> Stage[P]:
+    def declare(build: Callable[Concatenate[Context, Workspace, P], Record]) -> Stage[P]:
         made = Stage(build, kind, version, title, gpu, identity)
         if made.name in STAGES:
             raise ConfigError(f"two stages are called {made.name!r}; rename one of the functions")

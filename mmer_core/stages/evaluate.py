@@ -9,14 +9,14 @@ from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, EvaluationSummary
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
 METRICS_FILE = "metrics.json"
 
 
-@stage("evaluation", version=4, title="evaluate on {config.split}")
+@stage("evaluation", version=6, title="evaluate on {config.split}")
 def evaluate(
     context: Context,
     workspace: Workspace,
@@ -24,7 +24,7 @@ def evaluate(
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
-) -> Summary:
+) -> EvaluationSummary:
     """Metrics with intervals beside chance and the best constant, and the analyses.
 
     Files: ``metrics.json``, an `EvaluationRecord`;
@@ -38,12 +38,12 @@ def evaluate(
     """
     split = Prepared.open(context.folder(prepared)).split(config.split)
     trained = TrainedModel.open(context.folder(model), context.device)
-    if split.card.task != trained.spec.task:
+    kind = kind_of(trained.spec.task)
+    if not isinstance(kind_of(split.card.task), type(kind)):
         raise ConfigError(
             f"the model trained on {trained.spec.dataset} is for {trained.spec.task}, and {split.card.name} is a "
             f"dataset for {split.card.task}; give another model or dataset"
         )
-    kind = kind_of(trained.spec.task)
     split, unmatched = kind.matched(split, trained.spec, config)
     stored = Features(context.folder(features))
     record = kind.evaluate(trained, split, stored, config, workspace.out)

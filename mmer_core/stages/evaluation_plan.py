@@ -7,7 +7,6 @@ from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model, newest_model
 from mmer_core.store import ArtifactKey
-from mmer_core.task_kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def plan_evaluation(context: Context, job: EvaluateJob) -> EvaluationPlan:
     if job.model:
         manifest = find_model(context.store, job.model)
     else:
-        tasks = [name for name, kind in KINDS.items() if named and job.dataset.dataset in kind.readers]
+        tasks = job.dataset.format.tasks if named else ()
         manifest = newest_model(context.store, *tasks)
     spec = ModelSpec.model_validate_json((context.folder(manifest.key) / SPEC_FILE).read_text())
     own, features = (ArtifactKey.parse(manifest.inputs[role]) for role in ("prepared", "features"))

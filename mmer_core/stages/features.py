@@ -6,11 +6,17 @@ from typing import Any
 from mmer_core.config import EncoderConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import encoder_identity, features
-from mmer_core.encoders.features import FeatureShard, merge_shards, plan_shards
+from mmer_core.encoders.features import (
+    FeatureShard,
+    FeaturesSummary,
+    ShardSummary,
+    merge_shards,
+    plan_shards,
+)
 from mmer_core.encoders.parts import parts
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
+from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
@@ -76,7 +82,7 @@ def encode_shard(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     shard: FeatureShard,
-) -> Summary:
+) -> ShardSummary:
     """Features of one shard.
 
     Raises:
@@ -107,7 +113,7 @@ def merge_features(
     prepared: ArtifactKey,
     splits: Collection[str],
     shards: Shards,
-) -> Summary:
+) -> FeaturesSummary:
     """The features of some splits as one artifact."""
     return merge_shards([(shard, context.folder(key)) for shard, key in shards], workspace.out)
 

@@ -17,7 +17,7 @@ from mmer_core.encoders import (
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.train import HISTORY_FILE
 from mmer_core.store import ArtifactKey, Workspace
@@ -51,7 +51,7 @@ def finetune(
     config: FinetuneConfig,
     encoders: EncoderConfig,
     prepared: ArtifactKey,
-) -> Summary:
+) -> AdapterSummary:
     """Encoders adapted to a dataset's training split, to be used as ``adapted:<key>``.
 
     Captioned datasets are learned by InfoNCE, emotions by binary cross-entropy; the best epoch on val is kept.

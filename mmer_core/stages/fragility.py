@@ -27,10 +27,11 @@ def fragility(context: Context, measured: Measured) -> Fragility | None:
         else {}
     )
     split = measured.prepared.split(measured.attack.split)
+    photo = dict(zip(split.ids, split.clusters.tolist(), strict=True))
     size = context.image_encoder(spec.encoders.image, spec.encoders.image_size).size
     regions = _people(split, table, size) if measured.attack.stream == "context" else {}
     return Fragility(
-        emotions=success_by_group(table, labels) if dominant else (),
+        emotions=success_by_group(table, labels, photo) if dominant else (),
         regions=changes_by_region(table, size, regions) if regions else (),
     )
 

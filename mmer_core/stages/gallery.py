@@ -16,6 +16,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.inference import TrainedModel
 from mmer_core.retrieval.in_memory import first_captions
 from mmer_core.retrieval.index import Target
+from mmer_core.retrieval.record import Source
 from mmer_core.retrieval.side_table import RATINGS
 from mmer_core.stages.context import Context
 from mmer_core.store import ArtifactKey
@@ -25,28 +26,6 @@ Vectors = npt.NDArray[np.float32]
 
 _STREAM = {"image": "context", "text": "text"}
 _AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Source:
-    """Prepared data that rows of an index were embedded from.
-
-    Attributes:
-        split: One split, or ``all`` that the dataset has.
-    """
-
-    prepared: ArtifactKey
-    features: ArtifactKey
-    split: str
-
-    def to_dict(self) -> dict[str, str]:
-        return {name: str(value) for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, fields: Mapping[str, str]) -> "Source":
-        return cls(
-            ArtifactKey.parse(fields["prepared"]), ArtifactKey.parse(fields["features"]), fields["split"]
-        )
 
 
 @dataclass(frozen=True)

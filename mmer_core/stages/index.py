@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import faiss
 import numpy as np
@@ -24,16 +24,24 @@ from mmer_core.retrieval.ranking import (
     own_ranks,
     with_exact_scores,
 )
+from mmer_core.retrieval.record import (
+    BuiltIndex,
+    IndexPlanSummary,
+    IndexShardSummary,
+    IndexSummary,
+    PlannedIndex,
+    Protocol,
+    Source,
+)
 from mmer_core.retrieval.side_table import SideTable, join_tables, write_table
-from mmer_core.retrieval.tuning import Quality, tune
+from mmer_core.retrieval.tuning import tune
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, origins, part_folders
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
-from mmer_core.stages.gallery import Gallery, Rows, Source
+from mmer_core.stages.declaration import Inputs, Sharded, Shards, stage
+from mmer_core.stages.gallery import Gallery, Rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
 
-_MEASURED = {"recall@10": "recall", "median ms": "median_ms", "p95 ms": "p95_ms"}
 _DIRECTION = {"image": "t2i", "text": "i2t"}
 _OTHER: dict[Target, Target] = {"image": "text", "text": "image"}
 
@@ -47,89 +55,80 @@ class IndexShard:
     stop: int
 
 
+@dataclass(frozen=True)
+class IndexInputs(Inputs):
+    """What an index is built from.
+
+    Attributes:
+        index: One that was added to or deleted from: what is left of it is indexed, embedded again from its features.
+    """
+
+    config: IndexConfig
+    prepared: ArtifactKey
+    features: ArtifactKey
+    model: ArtifactKey
+    index: ArtifactKey | None = None
+
+    @property
+    def source(self) -> Source:
+        return Source(prepared=self.prepared, features=self.features, split=self.config.split)
+
+    @classmethod
+    def of(cls, built: Artifact) -> "IndexInputs":
+        """Those of an index, or of the first of what it is made of."""
+        shard_size = built.manifest.summary_as(IndexSummary).shard_size
+        config = built.manifest.settings_as(IndexConfig, shard_size=shard_size)
+        keys = (built.manifest.inputs[role] for role in ("prepared", "features", "model"))
+        return cls(config, *map(ArtifactKey.parse, keys))
+
+
 @stage("index-plan", version=3)
-def plan_index(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    index: ArtifactKey | None = None,
-) -> Summary:
+def plan_index(context: Context, workspace: Workspace, inputs: IndexInputs) -> IndexPlanSummary:
     """Choose both indexes and train them on a sample.
 
     Files, by target: ``<target>.faiss``, empty and trained; ``<target>_queries.npy`` ``(Q, D)`` held-out queries to
     tune and measure with, captions for images and photos for captions; ``<target>_own.npy`` ``(Q, M)`` rows of the
     target that are their right answers, filled up with -1.
 
-    Args:
-        index: One that was added to or deleted from: what is left of it is indexed, embedded again from its features.
-
     Raises:
         ConfigError: The model reads emotions, FAISS does not understand the factory string, or nothing fits.
     """
-    gallery = _gallery(context, config, prepared, features, model, index)
-    left = index is not None
-    targets = {target: _plan(gallery, config, target, workspace.out, settle=left) for target in TARGETS}
-    return {"targets": targets}
+    gallery = _gallery(context, inputs)
+    left = inputs.index is not None
+    targets = {
+        target: _plan(gallery, inputs.config, target, workspace.out, settle=left) for target in TARGETS
+    }
+    return IndexPlanSummary(targets=targets)
 
 
-def index_arguments(built: Artifact) -> tuple[IndexConfig, ArtifactKey, ArtifactKey, ArtifactKey]:
-    """Settings, prepared arrays, features and model of an index, or of the first of what it is made of."""
-    config = built.manifest.settings_as(IndexConfig, shard_size=built.summary.get("shard_size"))
-    prepared, features, model = (
-        ArtifactKey.parse(built.manifest.inputs[role]) for role in ("prepared", "features", "model")
-    )
-    return config, prepared, features, model
-
-
-def sources(built: Artifact) -> list[Source]:
+def sources(built: Artifact) -> tuple[Source, ...]:
     """What an index was embedded from."""
-    if "sources" in built.summary:
-        return [Source.of(fields) for fields in built.summary["sources"]]
-    config, prepared, features, _ = index_arguments(built)
-    return [Source(prepared, features, config.split)]
+    if recorded := built.manifest.summary_as(IndexSummary).sources:
+        return recorded
+    return (IndexInputs.of(built).source,)
 
 
-def index_shards(
-    context: Context,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None = None,
-) -> list[IndexShard]:
+def index_shards(context: Context, inputs: IndexInputs, plan: ArtifactKey) -> list[IndexShard]:
     """Cut both planned indexes into shards."""
-    targets, size = context.artifact(plan).summary["targets"], config.shard_size
+    size = inputs.config.shard_size
     return [
-        IndexShard(target, start, min(start + size, targets[target]["count"]))
-        for target in TARGETS
-        for start in range(0, targets[target]["count"], size)
+        IndexShard(target, start, min(start + size, planned.count))
+        for target, planned in _planned(context.artifact(plan)).items()
+        for start in range(0, planned.count, size)
     ]
 
 
 @stage("index-shard", version=3, title="index {shard.target} {shard.start}")
 def index_shard(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None,
-    shard: IndexShard,
-) -> Summary:
+    context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shard: IndexShard
+) -> IndexShardSummary:
     """The vectors of one shard as the index needs them, and what of them is nearest to the queries.
 
     Files: those of `mmer_core.retrieval.building`, and ``nearest_rows.npy``, ``nearest_scores.npy``: the best
     ``(Q, K)`` rows of the shard for the plan's queries.
     """
     planned = context.artifact(plan)
-    gallery = _gallery(context, config, prepared, features, model, index)
-    choice = _choice(planned, shard.target)
+    gallery = _gallery(context, inputs)
     rows = np.arange(shard.start, shard.stop)
     with shared_cores(context.runtime.workers):
         vectors = gallery.vectors(shard.target, rows)
@@ -138,32 +137,20 @@ def index_shard(
     np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
     np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
     trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
-    write_shard(workspace.out, trained, vectors, shard.start, bool(choice.refine))
+    write_shard(workspace.out, trained, vectors, shard.start, bool(_planned(planned)[shard.target].refine))
     write_table(workspace.out / TABLE_FILE, gallery.table(shard.target, rows))
-    return {"rows": len(vectors)}
+    return IndexShardSummary(rows=len(vectors))
 
 
 @stage("index", version=4)
 def merge_index(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None,
-    shards: Shards,
-) -> Summary:
-    """Image and text index, tuned, with what was measured of it in the summary.
-
-    ``search`` in the summary holds, by target, the kind of index, its bytes and `Quality`; ``protocol`` the recalls
-    of cross-modal retrieval on the held-out queries, through the index, exactly, and their difference.
-    """
+    context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shards: Shards
+) -> IndexSummary:
+    """Image and text index, tuned, with what was measured of it in the summary."""
     planned = context.artifact(plan)
-    gallery = _gallery(context, config, prepared, features, model, index)
+    gallery = _gallery(context, inputs)
     settings: dict[Target, Settings] = {}
-    search: dict[str, Any] = {}
+    search: dict[Target, BuiltIndex] = {}
     recalls: dict[str, dict[str, float]] = {"index": {}, "exact": {}}
     for target in TARGETS:
         parts = [context.folder(key) for shard, key in shards if shard.target == target]
@@ -171,58 +158,56 @@ def merge_index(
         for name, values in found.items():
             recalls[name] |= values
     write_settings(workspace.out, settings)
-    return {
-        "family": gallery.trained.spec.family,
-        "dataset": gallery.trained.spec.dataset,
-        "split": config.split,
-        "images": gallery.count("image"),
-        "texts": gallery.count("text"),
-        "search": search,
-        "protocol": _protocol(recalls),
-        "shard_size": config.shard_size,
-        **(_write_origins(context.artifact(index), gallery, workspace.out) if index else {}),
-    }
+    return IndexSummary(
+        family=gallery.trained.spec.family,
+        dataset=gallery.trained.spec.dataset,
+        split=inputs.config.split,
+        images=gallery.count("image"),
+        texts=gallery.count("text"),
+        search=search,
+        protocol=_protocol(recalls),
+        shard_size=inputs.config.shard_size,
+        **(_write_origins(context.artifact(inputs.index), gallery, workspace.out) if inputs.index else {}),
+    )
 
 
 @stage("index-part", version=1)
 def merge_index_part(
-    context: Context,
-    workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    plan: ArtifactKey,
-    index: ArtifactKey | None,
-    shards: Shards,
-) -> Summary:
+    context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shards: Shards
+) -> IndexSummary:
     """An index that an update adds to another one, of a kind of its own: it must never be the newest index."""
-    return merge_index.build(context, workspace, config, prepared, features, model, plan, index, shards)
+    return cast(IndexSummary, merge_index.build(context, workspace, inputs, plan, shards))
 
 
 INDEXING = Sharded("index", index_shards, index_shard, merge_index)
 INDEXING_PART = Sharded("index", index_shards, index_shard, merge_index_part)
 
 
-def index_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
+def index_rows(summary: IndexSummary) -> list[dict[str, Any]]:
     """An index's summary as the rows of a table: one a target, of every part where it has several."""
+    measured = ((part, *item) for part in summary.parts or (summary,) for item in part.search.items())
     return [
         {
             "target": target,
-            "vectors": part[f"{target}s"],
-            "index": one["factory"],
-            "parameter": "–" if one["parameter"] is None else f"{one['parameter']} {one['effort']}",
-            **{name: "–" if one[field] is None else one[field] for name, field in _MEASURED.items()},
-            "MiB": one["bytes"] / 2**20,
+            "vectors": part.images if target == "image" else part.texts,
+            "index": one.factory,
+            "parameter": "–" if one.parameter is None else f"{one.parameter} {one.effort}",
+            "recall@10": _shown(one.recall),
+            "median ms": _shown(one.median_ms),
+            "p95 ms": _shown(one.p95_ms),
+            "MiB": one.bytes / 2**20,
         }
-        for part in summary.get("parts", [summary])
-        for target, one in part["search"].items()
+        for part, target, one in measured
     ]
+
+
+def _shown(figure: float | None) -> float | str:
+    return "–" if figure is None else figure
 
 
 def _plan(
     gallery: Gallery, config: IndexConfig, target: Target, folder: Path, *, settle: bool
-) -> dict[str, object]:
+) -> PlannedIndex:
     """Train the index of one target; with ``settle``, Flat where too little is left for the kind that was asked for."""
     count = gallery.count(target)
     generator = np.random.default_rng(config.seed)
@@ -246,13 +231,13 @@ def _plan(
     faiss.write_index(trained, str(folder / f"{target}.faiss"))
     np.save(folder / f"{target}_queries.npy", queries, allow_pickle=False)
     np.save(folder / f"{target}_own.npy", own, allow_pickle=False)
-    return {
-        "factory": choice.factory,
-        "refine": refine if refinable(trained) else 0,
-        "count": count,
-        "target_recall": config.recall,
-        "joined_on_disk": in_shards(trained),
-    }
+    return PlannedIndex(
+        factory=choice.factory,
+        refine=refine if refinable(trained) else 0,
+        count=count,
+        target_recall=config.recall,
+        joined_on_disk=in_shards(trained),
+    )
 
 
 def _held_out(
@@ -276,20 +261,13 @@ def _drawn(candidates: Rows, most: int, generator: np.random.Generator) -> Rows:
     return np.sort(generator.choice(candidates, size=min(most, len(candidates)), replace=False))
 
 
-def _gallery(
-    context: Context,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
-    index: ArtifactKey | None,
-) -> Gallery:
+def _gallery(context: Context, inputs: IndexInputs) -> Gallery:
     """What is indexed: a split, or what is left of another index."""
-    if index is None:
-        return Gallery.open(context, [Source(prepared, features, config.split)], model)
-    built = context.artifact(index)
+    if inputs.index is None:
+        return Gallery.open(context, [inputs.source], inputs.model)
+    built = context.artifact(inputs.index)
     chosen = {target: origin[live] for target, (origin, live) in _origins(built).items()}
-    return Gallery.open(context, sources(built), model, chosen)
+    return Gallery.open(context, sources(built), inputs.model, chosen)
 
 
 def _origins(built: Artifact) -> dict[Target, tuple[Rows, npt.NDArray[np.bool_]]]:
@@ -309,12 +287,12 @@ def _write_origins(built: Artifact, gallery: Gallery, out: Path) -> dict[str, An
     assert gallery.chosen is not None
     for target, rows in gallery.chosen.items():
         np.save(out / f"origin_{target}.npy", rows, allow_pickle=False)
-    return {"sources": built.summary["sources"], "version": built.summary["version"] + 1}
+    past = built.manifest.summary_as(IndexSummary)
+    return {"sources": past.sources, "revision": past.revision + 1}
 
 
-def _choice(planned: Artifact, target: Target) -> Choice:
-    fields = planned.summary["targets"][target]
-    return Choice(fields["factory"], fields["refine"])
+def _planned(plan: Artifact) -> dict[Target, PlannedIndex]:
+    return plan.manifest.summary_as(IndexPlanSummary).targets
 
 
 def _queries(folder: Path, target: Target) -> tuple[np.ndarray, Rows]:
@@ -326,9 +304,10 @@ def _queries(folder: Path, target: Target) -> tuple[np.ndarray, Rows]:
 
 def _join(
     planned: Artifact, target: Target, parts: Sequence[Path], folder: Path
-) -> tuple[Settings, dict[str, Any], dict[str, dict[str, float]]]:
+) -> tuple[Settings, BuiltIndex, dict[str, dict[str, float]]]:
     """Join the shards of one target; return how to search it, what was measured, and the protocol's recalls."""
-    choice = _choice(planned, target)
+    plan = _planned(planned)[target]
+    choice = Choice(plan.factory, plan.refine)
     trained = faiss.read_index(str(planned.folder / f"{target}.faiss"))
     join_shards(folder, target, choice, trained, parts, bool(choice.refine))
     del trained
@@ -342,24 +321,21 @@ def _join(
         lambda some, effort: index.search(some, NEIGHBOURS, effort=effort).rows,
         queries,
         exact,
-        planned.summary["targets"][target]["target_recall"],
+        plan.target_recall,
     )
     found = index.search(queries, exact.rows.shape[1], effort=quality.effort)
     recalls = {
         "index": _recalls(target, with_exact_scores(found, exact), own),
         "exact": _recalls(target, exact, own),
     }
-    return Settings(quality.effort, choice.refine), _measured(choice, quality, folder, target), recalls
+    size = sum(file.stat().st_size for file in folder.glob(f"{target}.*"))
+    built = BuiltIndex(factory=choice.factory, refine=choice.refine, bytes=size, **dict(quality))
+    return Settings(quality.effort, choice.refine), built, recalls
 
 
 def _nearest(part: Path) -> Neighbours:
     rows, scores = (np.load(part / f"nearest_{name}.npy", allow_pickle=False) for name in ("rows", "scores"))
     return Neighbours(rows, scores)
-
-
-def _measured(choice: Choice, quality: Quality, folder: Path, target: Target) -> dict[str, Any]:
-    size = sum(file.stat().st_size for file in folder.glob(f"{target}.*"))
-    return {"factory": choice.factory, "refine": choice.refine, "bytes": size} | quality.to_dict()
 
 
 def _recalls(target: Target, found: Neighbours, own: Rows) -> dict[str, float]:
@@ -368,10 +344,10 @@ def _recalls(target: Target, found: Neighbours, own: Rows) -> dict[str, float]:
     return {f"{_DIRECTION[target]}_r{k}": 100 * float((ranks < k).mean()) for k in RECALLS if len(ranks)}
 
 
-def _protocol(recalls: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Recalls through the index and exactly, in percent, with their mean, and what the index loses."""
+def _protocol(recalls: dict[str, dict[str, float]]) -> Protocol:
+    """Recalls with their mean, and what the index loses."""
     for values in recalls.values():
         if values:
             values["mean_recall"] = float(np.mean(list(values.values())))
     lost = {name: value - recalls["index"][name] for name, value in recalls["exact"].items()}
-    return {**recalls, "lost": lost}
+    return Protocol(**recalls, lost=lost)

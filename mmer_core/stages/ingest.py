@@ -9,15 +9,15 @@ from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.log import event
 from mmer_core.stages.captions import load_captions
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import raw_identity
 from mmer_core.store import ArtifactKey, Workspace
 
 
-@stage("prepared", version=6, title="ingest {config.dataset}", identity=raw_identity)
+@stage("prepared", version=7, title="ingest {config.dataset}", identity=raw_identity)
 def ingest(
     context: Context, workspace: Workspace, config: IngestConfig, captions: ArtifactKey | None = None
-) -> Summary:
+) -> DatasetSummary:
     """Prepared arrays of a dataset.
 
     The key holds the contents of the raw files, not their path: a moved dataset is the same dataset.

@@ -1,20 +1,31 @@
 """A model and its evaluation -> a model card."""
 
-from typing import Any
+from typing import Any, Literal
 
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.licences import weights_licence
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
+from mmer_core.record import Record
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
 CARD_FILE = "card.md"
 FIELDS_FILE = "card.json"
+
+
+class ModelCardSummary(Record):
+    """Of which model a card is, and how many limits it states."""
+
+    version: Literal[1] = 1
+    task: str
+    family: str
+    dataset: str
+    limits: int
 
 
 def _licences(context: Context, model: ArtifactKey) -> dict[str, Any]:
@@ -31,7 +42,7 @@ def model_card(
     prepared: ArtifactKey,
     model: ArtifactKey,
     evaluation: ArtifactKey,
-) -> Summary:
+) -> ModelCardSummary:
     """A model card: ``card.md`` for people and ``card.json`` with the same for programs."""
     trained = context.artifact(model)
     spec = ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text())
@@ -42,9 +53,6 @@ def model_card(
     text = json_text(fields) + "\n"
     (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
     (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")
-    return {
-        "task": spec.task,
-        "family": spec.family,
-        "dataset": spec.dataset,
-        "limits": len(fields["limits"]),
-    }
+    return ModelCardSummary(
+        task=spec.task, family=spec.family, dataset=spec.dataset, limits=len(fields["limits"])
+    )

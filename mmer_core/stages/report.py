@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import SPEED, Config, ReportConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
+from mmer_core.record import Record
 from mmer_core.reporting.report import render
-from mmer_core.reporting.view import DatasetView, ReportView, Transfer
+from mmer_core.reporting.sections import SECTIONS
+from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
+from mmer_core.stages.comparisons import comparisons
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
@@ -23,11 +26,20 @@ from mmer_core.stages.views import (
     fooled_when,
     open_measured,
 )
+from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
 REPORT_FILE = "report.html"
+COMPARISONS_FILE = "comparisons.json"
+
+
+class ReportSummary(Record):
+    """Names of the datasets that a report shows."""
+
+    version: Literal[1] = 1
+    datasets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,14 @@ class ReportInput:
         models: With what was made from them.
         card: Its dataset card, if there is one.
         transfers: Successes of attacks on one of the models, shown to another.
+        results: What sections show besides.
     """
 
     name: str
     models: Sequence[ModelArtifacts]
     card: ArtifactKey | None = None
     transfers: Sequence[ArtifactKey] = ()
+    results: Sequence[ArtifactKey] = ()
 
 
 ReportInputs = Sequence[ReportInput]
@@ -57,6 +71,7 @@ def _keys(inputs: ReportInputs) -> dict[str, ArtifactKey]:
         for role, key in models.keys().items()
     }
     keys |= {f"{entry.name}.card": entry.card for entry in inputs if entry.card is not None}
+    keys |= {f"{entry.name}.{key.kind}{i}": key for entry in inputs for i, key in enumerate(entry.results)}
     return keys | {
         f"{entry.name}.transfer{i}": key for entry in inputs for i, key in enumerate(entry.transfers)
     }
@@ -68,14 +83,14 @@ def _printed(settings: Config) -> dict[str, Any]:
 
 
 def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
-    return {"inputs": _keys(inputs), "settings": _printed(settings)}
+    return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=7, identity=_identity)
+@stage("report", version=8, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
-) -> Summary:
-    """The report: ``report.html``.
+) -> ReportSummary:
+    """The report: ``report.html``, and ``comparisons.json`` with every question that it answers, `Comparisons`.
 
     Args:
         settings: The configuration to print in the report; without where and how fast.
@@ -98,7 +113,9 @@ def report(
         versions=manifests[0].libraries,
     )
     render(view, workspace.out / REPORT_FILE)
-    return {"datasets": [entry.name for entry in inputs]}
+    compared = Comparisons(datasets={one.name: tuple(one.comparisons) for one in datasets})
+    compared.write(workspace.out / COMPARISONS_FILE)
+    return ReportSummary(datasets=tuple(entry.name for entry in inputs))
 
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
@@ -115,7 +132,9 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         leaks=_leaks(context, entry.card),
         streams=kind.streams(measured),
         fooled=fooled_when(measured),
+        comparisons=comparisons(measured, config),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
+        results=[_result(context, key, entry.models, measured) for key in entry.results],
     )
 
 
@@ -133,6 +152,27 @@ def _transfer(
     )
 
 
+def _result(
+    context: Context, key: ArtifactKey, models: Sequence[ModelArtifacts], measured: Sequence[Measured]
+) -> Result:
+    made = context.store.manifest(key)
+    family = {str(one.model): m.spec.family for one, m in zip(models, measured, strict=True)}
+    return Result(key.kind, family.get(made.inputs.get("model", "")), made.summary)
+
+
+def section_results(context: Context, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
+    """The newest artifact of every kind that a section shows, for a dataset (``models`` are all its models) and for
+    each model: one that has the dataset as its input ``prepared``, or the model as its input ``model``."""
+    own, sources = str(models[0].prepared), {str(one.model) for one in models}
+    newest: dict[tuple[str, str], ArtifactKey] = {}
+    for kind in sorted({kind for section in SECTIONS.values() for kind in section.results}):
+        for made in sorted(context.store.list(kind), key=lambda made: made.created):
+            source = made.inputs.get("model", own)
+            if source in {own, *sources} and made.inputs.get("prepared", own) == own:
+                newest[kind, source] = made.key
+    return list(newest.values())
+
+
 def _named(context: Context, prepared: ArtifactKey) -> str:
     return context.store.manifest(prepared).summary_as(DatasetSummary).name
 
@@ -144,6 +184,11 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
         by_dataset.setdefault(one.prepared, []).append(one)
     cards = newest_by_input(context.store, "dataset-card", "prepared")
     return [
-        ReportInput(_named(context, prepared), group, cards.get(str(prepared)))
+        ReportInput(
+            _named(context, prepared),
+            group,
+            cards.get(str(prepared)),
+            results=section_results(context, group),
+        )
         for prepared, group in by_dataset.items()
     ]

@@ -11,15 +11,16 @@ import pandas as pd
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
-from mmer_core.attacks.record import CurvesSummary
+from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.config import AttackConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
+from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
+from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
@@ -28,7 +29,6 @@ from mmer_core.threads import shared_cores
 from mmer_core.usage import leg
 
 OUTCOMES_FILE = "outcomes.parquet"
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def attack_shard(
     features: ArtifactKey,
     model: ArtifactKey,
     shard: AttackShard,
-) -> Summary:
+) -> AttackShardSummary:
     """Outcomes of one shard.
 
     Raises:
@@ -110,16 +110,16 @@ def attack_shard(
                 progress=context.progress,
             )
     write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
-    return {
-        "queries": sum(outcome.queries for outcome in outcomes),
-        "screened": sum(outcome.screened for outcome in outcomes),
-        "fooled": sum(outcome.status == "fooled" for outcome in outcomes),
-        "attacked": sum(outcome.status != "already" for outcome in outcomes),
-        "evaluation": plans[shard.pixels].sentence,
-    }
+    return AttackShardSummary(
+        queries=sum(outcome.queries for outcome in outcomes),
+        screened=sum(outcome.screened for outcome in outcomes),
+        fooled=sum(outcome.status == "fooled" for outcome in outcomes),
+        attacked=sum(outcome.status != "already" for outcome in outcomes),
+        evaluation=plans[shard.pixels].sentence,
+    )
 
 
-@stage("robustness", version=5)
+@stage("robustness", version=6)
 def merge_robustness(
     context: Context,
     workspace: Workspace,
@@ -128,13 +128,17 @@ def merge_robustness(
     features: ArtifactKey,
     model: ArtifactKey,
     shards: Shards,
-) -> Summary:
-    """All outcomes in one table with success against K."""
+) -> CurvesSummary:
+    """All outcomes in one table, with success and robust accuracy against K."""
     table = pd.concat(
         [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True
     ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
     write_outcomes(table, workspace.out / OUTCOMES_FILE)
-    return CurvesSummary(curves=tuple(success_curves(table, _RESAMPLES, seed=config.seed)))
+    split = Prepared.open(context.folder(prepared)).split(config.split)
+    spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
+    right = kind_of(spec.task).right(table, split, config, spec.labels)
+    clusters = dict(zip(split.ids, split.clusters.tolist(), strict=True))
+    return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right)))
 
 
 ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)

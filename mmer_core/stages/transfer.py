@@ -10,7 +10,6 @@ import torch
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.curves import success_interval
 from mmer_core.attacks.record import CurvePoint, CurvesSummary
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import AttackConfig
@@ -20,9 +19,10 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
+from mmer_core.statistics.shares import share_interval
 from mmer_core.store import Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
@@ -61,10 +61,10 @@ def _identity(source: ModelArtifacts, target: ModelArtifacts) -> Mapping[str, An
     }
 
 
-@stage("transfer", version=2, gpu=True, identity=_identity)
+@stage("transfer", version=3, gpu=True, identity=_identity)
 def transfer(
     context: Context, workspace: Workspace, source: ModelArtifacts, target: ModelArtifacts
-) -> Summary:
+) -> CurvesSummary:
     """Every success on ``source``, shown to ``target``.
 
     The attacked input of the source, as the picture it is, becomes the target's input; where the encoders' inputs
@@ -85,7 +85,9 @@ def transfer(
     seen = shown.verdicts(fooled) if shown else []
     table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
     table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
-    return CurvesSummary(curves=tuple(_curves(table, outcomes, config.seed)))
+    split = Prepared.open(context.folder(target.prepared)).split(config.split)
+    photo = dict(zip(split.ids, split.clusters.tolist(), strict=True))
+    return CurvesSummary(curves=tuple(_curves(table, outcomes, photo)))
 
 
 class _Transfer:
@@ -146,16 +148,15 @@ def _encoder(context: Context, model: TrainedModel) -> ImageEncoder:
     return context.image_encoder(encoders.image, encoders.image_size)
 
 
-def _curves(table: pd.DataFrame, outcomes: pd.DataFrame, seed: int) -> Iterator[CurvePoint]:
+def _curves(table: pd.DataFrame, outcomes: pd.DataFrame, photo: Mapping[str, int]) -> Iterator[CurvePoint]:
     """One point for each attack and K that was run."""
     for attack, pixels in sorted({*zip(outcomes["attack"], outcomes["pixels"], strict=True)}):
         group = table[(table["attack"] == attack) & (table["pixels"] == pixels)]
         shown = group[group["status"] != "already"]
-        fooled = int((shown["status"] == "fooled").sum())
         yield CurvePoint(
             attack=attack,
             pixels=pixels,
             n=len(shown),
             already=len(group) - len(shown),
-            success=success_interval(fooled, len(shown), seed=seed),
+            success=share_interval(shown["status"] == "fooled", clusters=shown["sample"].map(photo)),
         )

@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mmer_core.config import IndexConfig
 from mmer_core.datasets.values import is_given, text_of
 from mmer_core.errors import ArtifactNotFound, ConfigError
 from mmer_core.retrieval import RetrievalIndex
+from mmer_core.retrieval.record import IndexPart, IndexSummary
 from mmer_core.retrieval.side_table import SideTable
 from mmer_core.retrieval.versions import (
     TARGETS,
@@ -23,9 +22,9 @@ from mmer_core.retrieval.versions import (
     write_version,
 )
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.gallery import pieces_of
-from mmer_core.stages.index import sources
+from mmer_core.stages.index import IndexInputs, sources
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.store.absence import missing
 from mmer_core.strict_json import parse_line
@@ -109,18 +108,15 @@ def _digest(delete: Sequence[str]) -> dict[str, str]:
 def update_index(
     context: Context,
     workspace: Workspace,
-    config: IndexConfig,
-    prepared: ArtifactKey,
-    features: ArtifactKey,
-    model: ArtifactKey,
+    inputs: IndexInputs,
     base: ArtifactKey,
     added: ArtifactKey | None,
     delete: Sequence[str],
-) -> Summary:
+) -> IndexSummary:
     """A new version of an index (see `mmer_core.retrieval.versions`), without building it again.
 
     Args:
-        config, prepared, features, model: Those of the index itself, see `index_arguments`.
+        inputs: Those of the index itself.
         added: Another index of the same model, whose photos come in; those with an id that is there replace it.
         delete: Ids of photos that go, with their captions.
 
@@ -134,11 +130,11 @@ def update_index(
             "nothing is to be added or deleted: give --delete ID, --delete-from FILE, or the dataset to add"
         )
     new = None if added is None else context.artifact(added)
-    if new is not None and new.manifest.inputs["model"] != str(model):
+    if new is not None and new.manifest.inputs["model"] != str(inputs.model):
         raise ConfigError(
             f"{added} and {base} hold vectors of two models: index both with the same one (--trained)"
         )
-    folders = [artifact.folder for artifact in (old, new) if artifact is not None]
+    made_of = [artifact for artifact in (old, new) if artifact is not None]
     going = set(delete) | set(RetrievalIndex(new.folder).ids() if new is not None else ())
     dropped = {target: _dropped(old, target, going) for target in TARGETS}
     origin = {target: _origin(context, old, new, target) for target in TARGETS}
@@ -146,49 +142,43 @@ def update_index(
         for target in TARGETS:
             earlier = _rows(old, target)
             dropped[target] = np.concatenate([dropped[target], dropped_rows(new.folder, target) + earlier])
-    write_version(workspace.out, folders, dropped, origin)
+    write_version(workspace.out, [artifact.folder for artifact in made_of], dropped, origin)
     version = RetrievalIndex(workspace.out)
-    parts = [part for artifact in (old, new) if artifact is not None for part in _parts(artifact)]
-    every = [source for artifact in (old, new) if artifact is not None for source in sources(artifact)]
-    return {
-        "family": old.summary["family"],
-        "dataset": old.summary["dataset"],
-        "split": old.summary["split"],
-        "images": version.count("image"),
-        "texts": version.count("text"),
-        "dropped": {target: len(rows) for target, rows in dropped.items()},
-        "parts": parts,
-        "sources": [source.to_dict() for source in every],
-        "version": old.summary.get("version", 1) + 1,
-        "shard_size": config.shard_size,
-    }
+    past = old.manifest.summary_as(IndexSummary)
+    return IndexSummary(
+        family=past.family,
+        dataset=past.dataset,
+        split=past.split,
+        images=version.count("image"),
+        texts=version.count("text"),
+        dropped={target: len(rows) for target, rows in dropped.items()},
+        parts=tuple(part for artifact in made_of for part in _parts(artifact)),
+        sources=tuple(source for artifact in made_of for source in sources(artifact)),
+        shard_size=inputs.config.shard_size,
+        revision=past.revision + 1,
+    )
 
 
 def holds(index: Artifact, added: ArtifactKey | None) -> bool:
     """Whether another index is a part of this one."""
-    return str(added) in {part["index"] for part in _parts(index)}
+    return added in {part.index for part in _parts(index)}
 
 
 def worth_compacting(index: Artifact, *, always: bool = False) -> bool:
     """Whether searches ask many parts, or look at much that is not there any more; with ``always``, at anything."""
-    summary = index.summary
-    if always or "parts" not in summary:
-        return "parts" in summary
-    dropped = summary["dropped"]["image"]
-    return len(summary["parts"]) > _PARTS_AT_MOST or dropped > _DROPPED_AT_MOST * (
-        dropped + summary["images"]
-    )
+    summary = index.manifest.summary_as(IndexSummary)
+    if always or not summary.parts:
+        return bool(summary.parts)
+    dropped = summary.dropped["image"]
+    return len(summary.parts) > _PARTS_AT_MOST or dropped > _DROPPED_AT_MOST * (dropped + summary.images)
 
 
-def _parts(index: Artifact) -> list[dict[str, Any]]:
+def _parts(index: Artifact) -> tuple[IndexPart, ...]:
     """What is known of the built indexes that an index is made of."""
-    own = (
-        {name: index.summary[name] for name in ("images", "texts", "search")}
-        if "search" in index.summary
-        else {}
+    known = index.manifest.summary_as(IndexSummary)
+    return known.parts or (
+        IndexPart(index=index.key, images=known.images, texts=known.texts, search=known.search),
     )
-    parts: list[dict[str, Any]] = index.summary.get("parts", [{"index": str(index.key), **own}])
-    return parts
 
 
 def _rows(index: Artifact, target: Target) -> int:

@@ -93,7 +93,7 @@ def fooled_when(measured: Sequence[Measured]) -> str:
     """When an image of these models counts as fooled; models attacked by several criteria get each of them."""
     sentences = [
         FOOLED[kind_of(one.spec.task).criterion(one.attack, one.spec.labels)].format(
-            **one.attack.model_dump()
+            word=kind_of(one.spec.task).text.category, **one.attack.model_dump()
         )
         for one in measured
         if one.outcomes is not None

@@ -7,7 +7,7 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import EncoderError
 from mmer_core.models import ModelSpec, build_model, save_model
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.record import ModelSummary
@@ -21,7 +21,7 @@ def zero_shot(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     features: ArtifactKey,
-) -> Summary:
+) -> ModelSummary:
     """A model of the family ``zero-shot``; nothing is learned of the dataset but, where it has a
     split val, the calibration of emotions, which leaves every ranking as it is.
 

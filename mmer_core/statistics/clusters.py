@@ -23,6 +23,28 @@ def numbered(clusters: npt.ArrayLike | None, n: int) -> Ints:
     return np.unique(own, return_inverse=True)[1].astype(np.int64)
 
 
+def clusters_with(flags: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -> Ints:
+    """``(C,)`` how many clusters hold a sample for which each column of ``flags (N, C)`` is true."""
+    flag = np.asarray(flags, dtype=bool)
+    own = numbered(clusters, len(flag))
+    return np.array([len(np.unique(own[column])) for column in flag.T], dtype=np.int64)
+
+
+def connected(first: npt.ArrayLike, second: npt.ArrayLike) -> Ints:
+    """``(N,)`` cluster of each sample, where samples belong together that agree in either ``(N,)`` name, also by way of
+    others."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    one, other = (
+        np.unique(np.asarray(names, dtype=str), return_inverse=True)[1] for names in (first, second)
+    )
+    other = other + one.max(initial=-1) + 1
+    size = int(other.max(initial=-1)) + 1
+    edges = coo_array((np.ones(len(one)), (one, other)), shape=(size, size))
+    return connected_components(edges, directed=False)[1][one].astype(np.int64)
+
+
 class Worth(NamedTuple):
     """How many independent samples a mean is worth, out of how many clusters."""
 

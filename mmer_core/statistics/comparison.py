@@ -6,12 +6,12 @@ overlap where the difference is clear, and an overlap does not show that two mod
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.record import Interval, Number, Part
+from mmer_core.record import Interval, Number, Part, Record
 from mmer_core.statistics.clusters import effective_sample
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.pairs import mcnemar, paired_interval
@@ -52,6 +52,7 @@ class Comparison(Part):
     """The answer to one question about two models.
 
     Attributes:
+        topic: What it is about, for programs: ``"skill"``, ``"emotion Anger"``, ``"robust accuracy K=5"``.
         question: What is asked, as a sentence.
         quantity: What differs, in percent.
         first: Name of the model from which ``second``'s figure is taken away.
@@ -61,6 +62,7 @@ class Comparison(Part):
         difference: ``first`` less ``second``, in percentage points, at the rule's confidence.
         equivalence: The same at ``2 * confidence - 1``: within the margin, two one-sided tests (TOST; Schuirmann 1987,
             https://doi.org/10.1007/BF01068419) both reject a larger difference.
+        error: Standard error of the difference.
         p: Of no difference.
         p_adjusted: The same after Holm's correction for ``tests`` questions asked together.
         n: Samples that both models were measured on.
@@ -74,6 +76,7 @@ class Comparison(Part):
             where it is decided.
     """
 
+    topic: str
     question: str
     quantity: str
     first: str
@@ -83,6 +86,7 @@ class Comparison(Part):
     second_value: Number
     difference: Interval
     equivalence: Interval
+    error: Number
     p: Number
     p_adjusted: Number
     tests: int = 1
@@ -108,125 +112,150 @@ class Comparison(Part):
         return low is not None and high is not None and -self.margin <= low and high <= self.margin
 
 
+class Comparisons(Record):
+    """What a report compared, by dataset."""
+
+    version: Literal[1] = 1
+    datasets: dict[str, tuple[Comparison, ...]]
+
+
+class Question(NamedTuple):
+    """What is asked of two models, ``first`` and ``second``; see `Comparison`."""
+
+    topic: str
+    text: str
+    quantity: str
+    first: str
+    second: str
+    better: Literal["higher", "lower"] = "higher"
+
+
 def compare_shares(
-    question: str,
-    quantity: str,
-    models: tuple[str, str],
-    answers: tuple[npt.ArrayLike, npt.ArrayLike],
+    question: Question,
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
     rule: Rule,
     clusters: npt.ArrayLike | None = None,
-    better: Literal["higher", "lower"] = "higher",
 ) -> Comparison:
-    """Compare the shares of ``answers (N,)`` bool that two models got on the same samples.
+    """Compare the shares of ``(N,)`` bool that two models got on the same samples.
 
     Raises:
         ValueError: No sample, or shapes that do not fit.
     """
-    first, second = (np.asarray(one, dtype=bool) for one in answers)
-    apart = first.astype(float) - second
+    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    p = mcnemar(one, other, clusters)
+    apart = one.astype(float) - other
     worth = effective_sample(apart, clusters)
     # Where no pair differs the variance is unknown: take it as if one did.
     spread = max(float(apart.var()), 1 / (worth.samples + 1))
     comparison = Comparison(
-        question=question,
-        quantity=quantity,
-        first=models[0],
-        second=models[1],
-        better=better,
-        first_value=100 * float(first.mean()),
-        second_value=100 * float(second.mean()),
-        difference=paired_interval(first, second, rule.confidence, clusters),
-        equivalence=paired_interval(first, second, rule.inner, clusters),
-        p=mcnemar(first, second, clusters),
-        p_adjusted=None,
-        n=len(first),
+        topic=question.topic,
+        question=question.text,
+        quantity=question.quantity,
+        first=question.first,
+        second=question.second,
+        better=question.better,
+        first_value=100 * float(one.mean()),
+        second_value=100 * float(other.mean()),
+        difference=paired_interval(one, other, rule.confidence, clusters),
+        equivalence=paired_interval(one, other, rule.inner, clusters),
+        error=100 * math.sqrt(spread / worth.samples),
+        p=p,
+        p_adjusted=p,
+        n=len(one),
         clusters=worth.clusters,
         margin=rule.margin,
         rule=SHARES,
         decision="undecided",
     )
-    error = 100 * math.sqrt(spread / worth.samples)
-    return _decided(comparison, comparison.p, rule.level, error)
+    return _decided(comparison, rule.level)
 
 
 def compare_metrics(
-    questions: Sequence[tuple[str, str]],
-    models: tuple[str, str],
-    values: npt.ArrayLike,
-    differences: Resampled,
-    n: int,
-    rule: Rule,
-    *,
-    better: Literal["higher", "lower"] = "higher",
-    together: bool = False,
+    questions: Sequence[Question], values: npt.ArrayLike, differences: Resampled, n: int, rule: Rule
 ) -> list[Comparison]:
     """Compare ``M`` metrics in percent, whose differences were measured in the same halves of the samples.
 
     Args:
-        questions: ``M`` questions, with the name of the metric.
-        models: Names.
+        questions: ``M`` of them.
         values: ``(2, M)`` of the first and of the second model.
         differences: ``M`` of them, first less second.
         n: Samples.
         rule: What decides.
-        better: Whether a higher metric is better.
-        together: They are one family of questions, so Holm's correction applies.
     """
-    p = differences.p_values()
-    adjusted = holm(p) if together else p
-    outer = differences.intervals(rule.confidence, -100, 100)
-    inner = differences.intervals(rule.inner, -100, 100)
     first, second = np.asarray(values, dtype=np.float64)
+    outer, inner = (differences.intervals(level, -100, 100) for level in (rule.confidence, rule.inner))
+    p = differences.p_values()
     return [
         _decided(
             Comparison(
-                question=question,
-                quantity=quantity,
-                first=models[0],
-                second=models[1],
-                better=better,
+                topic=question.topic,
+                question=question.text,
+                quantity=question.quantity,
+                first=question.first,
+                second=question.second,
+                better=question.better,
                 first_value=first[place],
                 second_value=second[place],
                 difference=outer[place],
                 equivalence=inner[place],
+                error=differences.error[place],
                 p=p[place],
-                p_adjusted=None,
-                tests=int(np.isfinite(p).sum()) if together else 1,
+                p_adjusted=p[place],
                 n=n,
                 clusters=differences.clusters,
                 margin=rule.margin,
-                rule=METRICS + (", Holm's correction" if together else ""),
+                rule=METRICS,
                 decision="undecided",
             ),
-            adjusted[place],
             rule.level,
-            float(differences.error[place]),
         )
-        for place, (question, quantity) in enumerate(questions)
+        for place, question in enumerate(questions)
     ]
 
 
-def _decided(comparison: Comparison, p: float | None, level: float, error: float) -> Comparison:
-    """With the decision that follows from an adjusted p-value and the interval; ``error`` is in percentage points."""
-    value = comparison.difference.value
+def corrected(comparisons: Sequence[Comparison], rule: Rule) -> list[Comparison]:
+    """The same questions as one family: decided anew after Holm's correction; intervals stay those of single questions."""
+    adjusted = holm([math.nan if one.p is None else one.p for one in comparisons])
+    tests = int(np.isfinite(adjusted).sum())
+    if tests < 2:
+        return list(comparisons)
+    return [
+        _decided(
+            one.model_copy(
+                update={
+                    "p_adjusted": float(p) if math.isfinite(p) else None,
+                    "tests": tests,
+                    "rule": f"{one.rule}, Holm's correction for {tests} questions",
+                }
+            ),
+            rule.level,
+        )
+        for one, p in zip(comparisons, adjusted, strict=True)
+    ]
+
+
+def _decided(comparison: Comparison, level: float) -> Comparison:
+    """With the decision that follows from the adjusted p-value and from the interval."""
+    value, p = comparison.difference.value, comparison.p_adjusted
     decision: Decision = "undecided"
     if p is not None and value is not None and p <= level:
         decision = "higher" if value > 0 else "lower"
     elif comparison.within_margin:
         decision = "equivalent"
+    needed = samples_to_decide(value, comparison.error, comparison.n, comparison.margin, level)
     return comparison.model_copy(
-        update={
-            "p_adjusted": p if p is None or math.isfinite(p) else None,
-            "decision": decision,
-            "n_to_decide": samples_to_decide(value, error, comparison.n, comparison.margin, level)
-            if decision == "undecided"
-            else None,
-        }
+        update={"decision": decision, "n_to_decide": needed if decision == "undecided" else None}
     )
 
 
 def samples_to_decide(
-    difference: float | None, error: float, n: int, margin: float, level: float = 0.05, power: float = 0.8
+    difference: float | None,
+    error: float | None,
+    n: int,
+    margin: float,
+    level: float = 0.05,
+    power: float = 0.8,
 ) -> int | None:
     """Samples that show a difference, or that it is within the margin, whichever takes fewer.
 
@@ -243,7 +272,7 @@ def samples_to_decide(
     """
     from scipy.stats import norm
 
-    if difference is None or not math.isfinite(difference) or not (math.isfinite(error) and error > 0):
+    if difference is None or not error:
         return None
     found = float(norm.ppf(power))
     needs = []

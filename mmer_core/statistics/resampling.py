@@ -11,15 +11,17 @@ or compared once is then done once, not once a half.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from mmer_core.record import Interval
-from mmer_core.statistics.clusters import FloatArray, numbered
+from mmer_core.statistics.clusters import FloatArray, Ints, numbered
 
 WEIGHTS_AT_ONCE = 500_000
+FEWEST = 5
+"""What rests on fewer clusters has no interval and no test: they say too little of how clusters differ."""
 
 Statistic = Callable[[FloatArray], FloatArray]
 """``weights (N, R) -> (M, R)``; weights of 1 give the values."""
@@ -34,12 +36,19 @@ class Resampled:
         bias: ``(M,)`` by which a value is expected to lie above that of the population.
         error: ``(M,)`` standard error.
         clusters: That were drawn from.
+        rests_on: ``(M,)`` clusters without which a metric would not be what it is, say those with a positive; all when
+            left out. Student's degrees of freedom are one less.
     """
 
     values: FloatArray
     bias: FloatArray
     error: FloatArray
     clusters: int
+    rests_on: Ints | None = None
+
+    @property
+    def freedom(self) -> npt.ArrayLike:
+        return np.maximum(1, (self.clusters if self.rests_on is None else self.rests_on) - 1)
 
     def intervals(
         self, confidence: float, low: npt.ArrayLike = -np.inf, high: npt.ArrayLike = np.inf
@@ -55,10 +64,20 @@ class Resampled:
 
         if not 0 < confidence < 1:
             raise ValueError(f"confidence is {confidence}, but must lie between 0 and 1")
-        half = student.ppf((1 + confidence) / 2, max(1, self.clusters - 1)) * self.error
+        half = student.ppf((1 + confidence) / 2, self.freedom) * self.error
         middle = self.values - self.bias
         ends = np.clip(middle - half, low, high), np.clip(middle + half, low, high)
         return [Interval(*row) for row in zip(self.values, *ends, strict=True)]
+
+    def resting_on(self, clusters: npt.ArrayLike) -> "Resampled":
+        """The same, where each metric rests on ``(M,)`` of the clusters: neither interval nor test for fewer than `FEWEST`
+        of more.
+
+        Average precision moves by its positives; judged as if by all people, rare categories would seem too sure.
+        """
+        own = np.asarray(clusters, dtype=np.int64)
+        few = own < min(FEWEST, self.clusters)
+        return replace(self, error=np.where(few, np.nan, self.error), rests_on=own)
 
     def p_values(self) -> FloatArray:
         """``(M,)`` two-sided, of each metric being 0 in the population: by Student's t; 1 for one that is 0 in every half,
@@ -67,9 +86,7 @@ class Resampled:
 
         middle = np.abs(self.values - self.bias)
         silent = np.where((middle == 0) & (self.error == 0), 0.0, np.nan)
-        return 2 * student.sf(
-            np.divide(middle, self.error, out=silent, where=self.error > 0), max(1, self.clusters - 1)
-        )
+        return 2 * student.sf(np.divide(middle, self.error, out=silent, where=self.error > 0), self.freedom)
 
 
 def resampled(

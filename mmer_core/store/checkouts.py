@@ -139,9 +139,8 @@ class Checkouts:
 
     def _taking_room(self) -> Iterator[tuple[float, int, str]]:
         """For each artifact its last use, the bytes that removing it frees (only if any), and its name."""
-        for path in self.folder.glob(
-            "[!.]*/[!.]*/" + _CONTENT_DIGITS * "[0-9a-f]"
-        ):  # skip other programs' folders
+        # Other programs' folders are skipped.
+        for path in self.folder.glob("[!.]*/[!.]*/" + _CONTENT_DIGITS * "[0-9a-f]"):
             with suppress(OSError):
                 if size := bytes_below(path):
                     yield path.stat().st_mtime, size, str(path.relative_to(self.folder))

@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar, TypeVar
 
-from mmer_core.durable import make_folder, no_links, set_mode, sync, sync_folder
+from mmer_core.durable import finish, make_folder, no_links, sync_folder
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors, sha256_of
 from mmer_core.store.foreign import is_foreign
@@ -70,33 +70,18 @@ class LocalBackend:
             self._has_links()
 
     def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
-        target = self._path(key)
-        with disk_errors(target):
-            while True:
-                temporary = _temporary(target.parent)
-                try:
-                    adopted = adopt and _link_durably(source, temporary)
-                    if not adopted and _copy_durably(source, temporary) != sha256:
-                        raise StoreError(f"{source} changed while it was being published: publish it again")
-                    if _renamed(temporary, target):
-                        return
-                finally:
-                    temporary.unlink(missing_ok=True)
+        def write(temporary: Path) -> None:
+            adopted = adopt and _link_durably(source, temporary)
+            if not adopted and _copy_durably(source, temporary) != sha256:
+                raise StoreError(f"{source} changed while it was being published: publish it again")
+
+        self._put(key, write)
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        target = self._path(key)
-        with disk_errors(target):
-            while True:
-                temporary = _temporary(target.parent)
-                try:
-                    _write_durably(temporary, data)
-                    if _renamed(temporary, target):
-                        return
-                finally:
-                    temporary.unlink(missing_ok=True)
+        self._put(key, lambda temporary: _write_durably(temporary, data))
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
-        target = self._path(key)
+        target = self.root / key
         with disk_errors(target):
             while self._has_links():
                 temporary = _temporary(target.parent)
@@ -126,15 +111,15 @@ class LocalBackend:
         return self._read(key, sha256_of)
 
     def materialise(self, key: str, target: Path) -> str:
-        source = _object_file(self._path(key))
+        source = _object_file(self.root / key)
         with disk_errors(target):
             return sha256_of(target) if _linked(source, target) else _copy_durably(source, target)
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        return (self.root / key).is_file()
 
     def stat(self, key: str) -> StoredObject | None:
-        path = self._path(key)
+        path = self.root / key
         with disk_errors(path):
             try:
                 return _stored(key, path.stat()) if path.is_file() else None
@@ -142,24 +127,20 @@ class LocalBackend:
                 return None
 
     def copy(self, source: str, target: str) -> None:
-        here, there = _object_file(self._path(source)), self._path(target)
-        with disk_errors(there):
-            while True:
-                temporary = _temporary(there.parent)
-                try:
-                    if not _linked(here, temporary):
-                        _copy_durably(here, temporary)
-                    if _renamed(temporary, there):
-                        return
-                finally:
-                    temporary.unlink(missing_ok=True)
+        here = _object_file(self.root / source)
+
+        def write(temporary: Path) -> None:
+            if not _linked(here, temporary):
+                _copy_durably(here, temporary)
+
+        self._put(target, write)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with disk_errors(self.root):
-            yield from self._walk(self._path(prefix), prefix)
+            yield from self._walk(self.root / prefix, prefix)
 
     def delete(self, key: str) -> bool:
-        path = self._path(key)
+        path = self.root / key
         with disk_errors(path):
             path.unlink(missing_ok=True)
         return True
@@ -176,11 +157,23 @@ class LocalBackend:
             return self.root / "checkout"
         return cache
 
-    def _path(self, key: str) -> Path:
-        return self.root / key
+    def _put(self, key: str, write: Callable[[Path], None]) -> None:
+        """Give a file its name once it is written; again if a collection removes it as a killed writer's leftover."""
+        target = self.root / key
+        with disk_errors(target):
+            while True:
+                temporary = _temporary(target.parent)
+                try:
+                    write(temporary)
+                    with suppress(FileNotFoundError):
+                        temporary.rename(target)
+                        sync_folder(target.parent)
+                        return
+                finally:
+                    temporary.unlink(missing_ok=True)
 
     def _read(self, key: str, read: Callable[[Path], T]) -> T:
-        path = _object_file(self._path(key))
+        path = _object_file(self.root / key)
         with disk_errors(path):
             try:
                 return read(path)
@@ -322,16 +315,6 @@ def _temporary(folder: Path) -> Path:
     return folder / f"{TEMPORARY}{uuid.uuid4().hex}"
 
 
-def _renamed(temporary: Path, target: Path) -> bool:
-    """Rename a finished file; False if it is gone because a collection removed it as a killed writer's leftover."""
-    try:
-        temporary.rename(target)
-    except FileNotFoundError:
-        return False
-    sync_folder(target.parent)
-    return True
-
-
 def _created_by_rename(target: Path, data: bytes) -> bool | None:
     """Create a file, alone in its folder, by renaming a folder that contains it.
 
@@ -387,8 +370,7 @@ def _write_durably(target: Path, data: bytes) -> None:
     """Write a new read-only file and sync it."""
     with target.open("xb") as file:
         file.write(data)
-        file.flush()
-        _finish(file.fileno())
+        finish(file)
 
 
 def _copy_durably(source: Path, target: Path) -> str:
@@ -400,13 +382,12 @@ def _copy_durably(source: Path, target: Path) -> str:
     try:
         reader = source.open("rb")
     except FileNotFoundError:
-        raise MissingObjectError(f"{source} is missing") from None
+        raise _missing(source) from None
     with reader, target.open("xb") as writer:
         while chunk := reader.read(CHUNK):
             digest.update(chunk)
             writer.write(chunk)
-        writer.flush()
-        _finish(writer.fileno())
+        finish(writer)
     return digest.hexdigest()
 
 
@@ -420,7 +401,7 @@ def _linked(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
     except FileNotFoundError:
-        raise MissingObjectError(f"{source} is missing") from None
+        raise _missing(source) from None
     except OSError:  # another file system, or one with too few hard links
         return False
     return True
@@ -435,10 +416,5 @@ def _link_durably(source: Path, target: Path) -> bool:
     if not _linked(source, target):
         return False
     with target.open("rb") as file:
-        _finish(file.fileno())
+        finish(file)
     return True
-
-
-def _finish(descriptor: int) -> None:
-    set_mode(descriptor, 0o444)
-    sync(descriptor)

@@ -5,14 +5,15 @@ import json
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 import mmer_core
+from mmer_core import strict_json
 from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
 from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
@@ -20,6 +21,8 @@ from mmer_core.usage import Usage
 
 SCHEMA_VERSION = 3
 """Version of the manifest's layout. Versions 1 (no usage) and 2 (no shards) can still be read."""
+
+CURE = "delete the artifact and run its stage again"
 
 C = TypeVar("C", bound=BaseModel)
 R = TypeVar("R", bound=Record)
@@ -76,27 +79,12 @@ class Draft(BaseModel):
     kind: str
     digest: str
     stage_version: int = 1
-    config: dict[str, Any] = {}
-    inputs: dict[str, str] = {}
+    config: Annotated[dict[str, Any], BeforeValidator(plain)] = {}
+    inputs: Annotated[dict[str, str], BeforeValidator(plain)] = {}
     shards: tuple[str, ...] = ()
     seed: int | None = None
-    summary: dict[str, Any] = {}
+    summary: Annotated[dict[str, Any], BeforeValidator(partial(plain, nan_as_null=True))] = {}
     wall_seconds: float = 0.0
-
-    @field_validator("config", mode="before")
-    @classmethod
-    def _config_is_plain(cls, value: Any) -> Any:
-        return plain(value)
-
-    @field_validator("inputs", mode="before")
-    @classmethod
-    def _inputs_are_plain(cls, value: Any) -> Any:
-        return plain(value)
-
-    @field_validator("summary", mode="before")
-    @classmethod
-    def _summary_is_plain(cls, value: Any) -> Any:
-        return plain(value, nan_as_null=True)
 
     @property
     def sources(self) -> dict[str, str]:
@@ -158,10 +146,8 @@ class Manifest(Draft):
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError(f"{value!r} does not say in which time zone it is")
-        try:
-            return moment.astimezone(
-                UTC
-            ).isoformat()  # a single spelling, so that the newest can be found by sorting
+        try:  # a single spelling, so that the newest can be found by sorting
+            return moment.astimezone(UTC).isoformat()
         except OverflowError:
             raise ValueError(f"{value!r} is beyond all dates") from None
 
@@ -199,16 +185,14 @@ class Manifest(Draft):
             ArtifactCorrupt: The bytes are not a manifest, not this artifact's, or were altered.
             UnknownLayout: The manifest has a newer layout than this mmer supports.
         """
-        cure = "delete the artifact and run its stage again"
         try:
-            fields = json.loads(data, object_pairs_hook=_without_doubles)
+            fields = strict_json.parse(data.decode())
             checksum = fields.pop("checksum")
             intact = checksum == hashlib.sha256(canonical_json(fields)).hexdigest()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError):
-            # Python's JSON parser accepts NaN and infinity, which no manifest contains.
             intact = False
         if not intact:
-            raise ArtifactCorrupt(f"the manifest of {key} is damaged: {cure}")
+            raise ArtifactCorrupt(f"the manifest of {key} is damaged: {CURE}")
         layout = fields.get("schema_version")
         if isinstance(layout, int) and layout > SCHEMA_VERSION:
             raise UnknownLayout(
@@ -218,19 +202,12 @@ class Manifest(Draft):
         try:
             manifest = cls.model_validate(fields)
         except (ValidationError, ConfigError) as error:
-            raise ArtifactCorrupt(f"the manifest of {key} has impossible fields: {cure}") from error
+            raise ArtifactCorrupt(f"the manifest of {key} has impossible fields: {CURE}") from error
         if (manifest.kind, manifest.digest) != (key.kind, key.digest):
             raise ArtifactCorrupt(
-                f"the manifest of {key} belongs to {manifest.kind}/{manifest.digest}: {cure}"
+                f"the manifest of {key} belongs to {manifest.kind}/{manifest.digest}: {CURE}"
             )
         return manifest
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a name occurs twice in one object")
-    return fields
 
 
 @cache

@@ -18,7 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mmer_core.durable import set_mode, sync
+from mmer_core.durable import finish
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors
 from mmer_core.store.s3_errors import (
@@ -93,7 +93,7 @@ class S3Backend:
         with self._probing:
             if (self.url, self.endpoint) in self._probed:
                 return
-            self._probe(f"{self._prefix}probe/{uuid.uuid4().hex}")
+            self._probe(f"probe/{uuid.uuid4().hex}")
             self._probed.add((self.url, self.endpoint))
 
     def put_file(self, key: str, source: Path, sha256: str, *, adopt: bool) -> None:
@@ -101,7 +101,7 @@ class S3Backend:
         for attempt in range(self._attempts):
             try:
                 with self._errors(f"writing {key}"):
-                    self._upload(self._prefix + key, source, size, sha256)
+                    self._upload(key, source, size, sha256)
                     return
             except DamagedUploadError:
                 _pause(attempt)
@@ -112,23 +112,13 @@ class S3Backend:
 
     def put_bytes(self, key: str, data: bytes) -> None:
         with self._errors(f"writing {key}"):
-            checksum = _base64(hashlib.sha256(data).hexdigest())
-            self._ask(
-                "put_object", Bucket=self.bucket, Key=self._prefix + key, Body=data, ChecksumSHA256=checksum
-            )
+            self._put(key, data)
 
     def create_exclusive(self, key: str, data: bytes) -> bool:
         for attempt in range(self._attempts):
             try:
                 with self._errors(f"creating {key}"):
-                    self._ask(
-                        "put_object",
-                        Bucket=self.bucket,
-                        Key=self._prefix + key,
-                        Body=data,
-                        ChecksumSHA256=_base64(hashlib.sha256(data).hexdigest()),
-                        IfNoneMatch="*",
-                    )
+                    self._put(key, data, IfNoneMatch="*")
                     return True
             except (RacingError, DamagedUploadError):
                 _pause(attempt)
@@ -162,9 +152,7 @@ class S3Backend:
             except MissingObjectError:
                 target.unlink()
                 raise
-            file.flush()
-            set_mode(file.fileno(), 0o444)
-            sync(file.fileno())
+            finish(file)
         return digest.hexdigest()
 
     def exists(self, key: str) -> bool:
@@ -178,8 +166,7 @@ class S3Backend:
         original = self.stat(source)
         if original is None:
             raise MissingObjectError(f"{source} is missing from {self.url}")
-        here = {"Bucket": self.bucket, "Key": self._prefix + source}
-        there = {"Bucket": self.bucket, "Key": self._prefix + target}
+        here, there = self._at(source), self._at(target)
         try:
             with self._errors(f"copying {source}"):
                 if original.size <= _COPIED_WHOLE:
@@ -208,7 +195,7 @@ class S3Backend:
 
     def delete(self, key: str) -> bool:
         with self._errors(f"deleting {key}"):
-            answer = self._client.delete_object(Bucket=self.bucket, Key=self._prefix + key)
+            answer = self._client.delete_object(**self._at(key))
         return answer["ResponseMetadata"].get("RetryAttempts", 0) == 0
 
     def free_unfinished(self, before: float) -> Iterator[int]:
@@ -249,11 +236,18 @@ class S3Backend:
     def checkouts(self, cache: Path) -> Path:
         return cache
 
+    def _at(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.bucket, "Key": self._prefix + key}
+
+    def _put(self, key: str, data: bytes, **conditions: str) -> None:
+        checksum = _base64(hashlib.sha256(data).hexdigest())
+        self._ask("put_object", **self._at(key), Body=data, ChecksumSHA256=checksum, **conditions)
+
     def _head(self, key: str) -> dict[str, Any] | None:
         """The server's metadata of an object, or None if it does not exist."""
         try:
             with self._errors(f"looking for {key}"):
-                return self._ask("head_object", Bucket=self.bucket, Key=self._prefix + key)
+                return self._ask("head_object", **self._at(key))
         except MissingObjectError:
             return None
 
@@ -284,18 +278,16 @@ class S3Backend:
     def _upload(self, key: str, source: Path, size: int, sha256: str) -> None:
         if size <= self._part_size:
             with source.open("rb") as file:
-                self._ask(
-                    "put_object", Bucket=self.bucket, Key=key, Body=file, ChecksumSHA256=_base64(sha256)
-                )
+                self._ask("put_object", **self._at(key), Body=file, ChecksumSHA256=_base64(sha256))
             return
         self._client.upload_file(
             str(source),
             self.bucket,
-            key,
+            self._prefix + key,
             ExtraArgs={"ChecksumAlgorithm": "SHA256"},
             Config=TransferConfig(multipart_threshold=self._part_size, multipart_chunksize=self._part_size),
         )
-        if self._ask("head_object", Bucket=self.bucket, Key=key).get("ContentLength") != size:
+        if self._ask("head_object", **self._at(key)).get("ContentLength") != size:
             raise DamagedUploadError(f"{key} has another size in {self.url} than {source}")
 
     def _chunks(self, key: str) -> Iterator[bytes]:
@@ -304,7 +296,7 @@ class S3Backend:
         while True:
             rest = {"Range": f"bytes={position}-"} if position else {}
             with self._errors(f"reading {key}"):
-                answer = self._ask("get_object", Bucket=self.bucket, Key=self._prefix + key, **rest)
+                answer = self._ask("get_object", **self._at(key), **rest)
                 try:
                     for chunk in answer["Body"].iter_chunks(CHUNK):
                         position += len(chunk)
@@ -317,7 +309,7 @@ class S3Backend:
                     _pause(failures)
 
     def _probe(self, key: str) -> None:
-        where = {"Bucket": self.bucket, "Key": key}
+        where = self._at(key)
         problem = None
         with self._errors("trying a write"):
             self._ask("put_object", **where, Body=b"first")

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -18,12 +19,11 @@ from mmer_core.store.backend import Backend, MissingObjectError, StoredObject, i
 from mmer_core.store.checkouts import Checkouts
 from mmer_core.store.collection import Freed, blob_object, collect, trashed_copies
 from mmer_core.store.folder import scan
-from mmer_core.store.manifest import Draft, FileEntry, Manifest, UnknownLayout
+from mmer_core.store.manifest import CURE, Draft, FileEntry, Manifest, UnknownLayout
 from mmer_core.usage import Meter, leg
 
 T = TypeVar("T")
 
-_CURE = "delete the artifact and run its stage again"
 _READERS = 8  # manifests read in parallel when listing
 _LOOKS = 3  # attempts to find a content that collections may be moving
 _CLOCK_STEP = 1.0  # seconds by which a server may round down the time of an object
@@ -138,13 +138,7 @@ class Store:
             ArtifactCorrupt: A stored file is damaged or missing.
         """
         with leg("read"):
-            return self._fetched(key)
-
-    def _fetched(self, key: ArtifactKey) -> Path:
-        def materialise(entry: FileEntry, target: Path) -> None:
-            self._materialise(key, entry, target)
-
-        return self._checkouts.get(self.manifest(key), materialise)
+            return self._checkouts.get(self.manifest(key), partial(self._materialise, key))
 
     def keys(self, kind: str | None = None) -> Iterator[ArtifactKey]:
         """Keys of all artifacts, or of one kind, sorted."""
@@ -321,11 +315,11 @@ class Store:
                     entry.sha256, lambda stored: self._backend.materialise(stored, target)
                 )
             except MissingObjectError:
-                raise ArtifactCorrupt(f"{entry.path} of {key} is missing from {self.url}: {_CURE}") from None
+                raise ArtifactCorrupt(f"{entry.path} of {key} is missing from {self.url}: {CURE}") from None
             if digest == entry.sha256:
                 return
             target.unlink()
-        raise ArtifactCorrupt(f"{entry.path} of {key} is damaged in {self.url}: {_CURE}")
+        raise ArtifactCorrupt(f"{entry.path} of {key} is damaged in {self.url}: {CURE}")
 
     def _problem(self, entry: FileEntry) -> str | None:
         actual = ""

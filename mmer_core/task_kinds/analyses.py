@@ -51,17 +51,23 @@ def analyse_emotions(
     found = Analyses()
     if complete.sum() >= FEWEST:
         placed = {name: rows[complete] for name, rows in embeddings.items()}
-        found = emotion_spaces(placed, split.labels[complete], config, shared=joint)
+        found = emotion_spaces(
+            placed, split.labels[complete], config, shared=joint, clusters=split.clusters[complete]
+        )
     alone = {name: predictions[frozenset((name,))] for name in streams}
     words: list[WordSimilarity] = []
     if joint and split.texts and "text" in embeddings and len(embeddings) > 1:
         image = np.mean([rows for name, rows in embeddings.items() if name != "text"], axis=0)
         similarity = _cosine(image, embeddings["text"])[split.text_sample]
-        words = word_similarities(similarity, split.texts, split.text_sample, config)
+        owner = split.clusters[split.text_sample]
+        words = word_similarities(similarity, split.texts, owner, config)
+    contribution = stream_contributions(
+        predictions, split.labels, trained.spec.labels, config, split.clusters
+    )
     return found.model_copy(
         update={
-            "contribution": stream_contributions(predictions, split.labels, trained.spec.labels, config),
-            "agreement": tuple(stream_agreement(alone, trained.thresholds, trained.spec.labels)),
+            "contribution": contribution,
+            "agreement": tuple(stream_agreement(alone, trained.decisions, trained.spec.labels)),
             "words": tuple(words),
         }
     )
@@ -86,7 +92,7 @@ def analyse_retrieval(
         return Analyses()
     found = retrieval_spaces(images, texts, split.text_sample, others)
     similarity = _cosine(images[split.text_sample], texts)
-    words = word_similarities(similarity, split.texts, split.text_sample, config)
+    words = word_similarities(similarity, split.texts, split.clusters[split.text_sample], config)
     return found.model_copy(update={"words": tuple(words)})
 
 

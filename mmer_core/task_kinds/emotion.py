@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -25,14 +26,18 @@ from mmer_core.datasets.aligned import align
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
+from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
+from mmer_core.evaluation.calibration_error import calibration_figures
+from mmer_core.evaluation.comparing import compare_emotions
 from mmer_core.evaluation.evaluate import evaluate_emotion
-from mmer_core.evaluation.record import EvaluationRecord, StreamFigures, UnmatchedLabels
+from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.view import EmbeddingSpace, StreamComparison
+from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_emotions
 from mmer_core.task_kinds.emotion_attacks import (
     emotion_criterion,
@@ -55,7 +60,6 @@ class EmotionKind(TaskKind[EmotionData]):
 
     name = "emotion"
     summary = "emotions of people, of which several may come together, and ratings"
-    readers = ("emotic",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,
@@ -140,6 +144,28 @@ class EmotionKind(TaskKind[EmotionData]):
             only_dataset=tuple(sorted(set(split.card.labels) - set(spec.labels))),
         )
 
+    def figures(
+        self,
+        trained: TrainedModel,
+        split: PreparedSplit,
+        probabilities: FloatArray,
+        ratings: npt.NDArray[np.float32],
+        config: EvaluationConfig,
+    ) -> EvaluationRecord:
+        """Metrics of ``probabilities (N, C)`` and ``ratings (N, V)``."""
+        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
+        return evaluate_emotion(
+            probabilities,
+            ratings[:, : len(dimensions)],
+            split.labels,
+            split.vad,
+            trained.thresholds,
+            trained.spec.labels,
+            config,
+            dimensions,
+            split.clusters,
+        )
+
     def evaluate(
         self,
         trained: TrainedModel,
@@ -150,29 +176,19 @@ class EmotionKind(TaskKind[EmotionData]):
     ) -> EvaluationRecord:
         data = EmotionData.load(features, split)
         predicted = trained.emotions(data.streams, data.present)
-        names = trained.spec.labels
-        dimensions = trained.spec.dimensions if split.vad.shape[1] else ()
-
-        def measure(probabilities: np.ndarray, ratings: np.ndarray) -> EvaluationRecord:
-            return evaluate_emotion(
-                probabilities,
-                ratings[:, : len(dimensions)],
-                split.labels,
-                split.vad,
-                trained.thresholds,
-                names,
-                config,
-                dimensions,
-            )
-
-        result = measure(predicted.probabilities, predicted.ratings)
+        result = self.figures(trained, split, predicted.probabilities, predicted.ratings, config)
+        uncalibrated = trained.scaling.activation(predicted.output.logits.float()).cpu().numpy()
+        calibration = Calibration(
+            before=calibration_figures(uncalibrated, split.labels),
+            after=calibration_figures(predicted.probabilities, split.labels),
+            fitted_on="val" if trained.scaling.fitted else None,
+        )
         per_stream = {}
         for stream, logits in predicted.output.stream_logits.items():
-            # Platt scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
-            alone = measure(
-                trained.scaling.probabilities(logits.cpu().numpy()),
-                predicted.output.stream_ratings[stream].cpu().numpy(),
-            )
+            # The scaling was fitted to the whole model's logits; it is monotone, so AP is the stream's own.
+            ratings = predicted.output.stream_ratings[stream].cpu().numpy()
+            probabilities = trained.scaling.probabilities(logits.cpu().numpy())
+            alone = self.figures(trained, split, probabilities, ratings, config)
             per_stream[stream] = StreamFigures(
                 map=alone.metrics["map"],
                 vad_mae=alone.metrics.get("vad_mae"),
@@ -183,7 +199,9 @@ class EmotionKind(TaskKind[EmotionData]):
         np.save(folder / "ratings.npy", predicted.ratings, allow_pickle=False)
         for stream, embedding in predicted.output.embeddings.items():
             save_embedding(folder, stream, embedding.cpu().numpy())
-        return result.model_copy(update={"per_stream": per_stream, "analyses": analyses})
+        return result.model_copy(
+            update={"per_stream": per_stream, "analyses": analyses, "calibration": calibration}
+        )
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
@@ -216,6 +234,22 @@ class EmotionKind(TaskKind[EmotionData]):
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return "labels" if only_presence(config, labels) else config.criterion
+
+    def right(
+        self, outcomes: pd.DataFrame, split: PreparedSplit, config: SearchConfig, labels: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """Of many labels, the highest emotion must be one of the person's own; where the presence of one emotion is
+        asked, it must be seen if and only if it is there. Ratings are neither right nor wrong, nor is what a model of
+        a single emotion says, whose outcomes do not keep its answer: all count as right."""
+        if config.criterion == "shift" or only_presence(config, labels):
+            return np.ones(len(outcomes), dtype=bool)
+        row_of = {sample: row for row, sample in enumerate(split.ids)}
+        rows = outcomes["sample"].map(row_of).to_numpy(np.int64)
+        if config.criterion not in ("suppress", "appear"):
+            return split.labels[rows, outcomes["clean_top"]] > 0
+        there = split.labels[rows, labels.index(str(config.category))] > 0
+        met = (outcomes["status"] == "already").to_numpy()
+        return there == (met if config.criterion == "appear" else ~met)
 
     def before_and_after(
         self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]
@@ -255,6 +289,16 @@ class EmotionKind(TaskKind[EmotionData]):
         yield shown_space(
             "shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config
         )
+
+    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
+        if first.evaluation.split != second.evaluation.split or first.spec.labels != second.spec.labels:
+            return []
+        one, other = (
+            np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False)
+            for each in (first, second)
+        )
+        split, models = first.split, (first.spec.family, second.spec.family)
+        return compare_emotions(models, (one, other), split.labels, first.spec.labels, rule, split.clusters)
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison:
         return StreamComparison(

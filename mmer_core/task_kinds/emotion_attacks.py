@@ -73,6 +73,11 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
                 "is suppressed, appears, or either (labels)"
             )
         config = config.model_copy(update={"criterion": "labels"})
+    if config.criterion == "misclassified":
+        raise ConfigError(
+            "misclassified asks for the one label that was annotated: attack a dataset whose samples have one label each, "
+            "or take the criterion dominant"
+        )
     if config.criterion == "dominant":
         return DominantEmotionFlip(scores.argmax(dim=1).numpy())
     if config.criterion == "shift":

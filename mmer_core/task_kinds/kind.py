@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
@@ -33,6 +34,7 @@ from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, StreamComparison
+from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.measured import Measured
 from mmer_core.training.learner import ModelLearner
 from mmer_core.training.tuning import Tuner
@@ -89,7 +91,6 @@ class TaskKind(Named, ABC, Generic[D]):
 
     Attributes:
         name: As datasets, models and evaluations state it.
-        readers: Dataset readers that always give this kind.
         text: What reports say about it; its ``headline`` is the metric by which models are judged.
         schedule: Fields of the training configuration where the user left them open.
         joint_width: Default embedding width of the joint model.
@@ -101,7 +102,6 @@ class TaskKind(Named, ABC, Generic[D]):
     """
 
     refusal = ConfigError
-    readers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[TaskText]
     schedule: ClassVar[Mapping[str, Any]]
     joint_width: ClassVar[int]
@@ -194,6 +194,20 @@ class TaskKind(Named, ABC, Generic[D]):
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         """Name of the criterion by which a model with these labels counts as fooled."""
 
+    def right(
+        self, outcomes: pd.DataFrame, split: PreparedSplit, config: SearchConfig, labels: Sequence[str]
+    ) -> npt.NDArray[np.bool_]:
+        """``(rows,)`` on which images a model's clean answer is true, so that it can lose it: those that did not meet
+        the criterion as they were, unless the kind knows better.
+
+        Args:
+            outcomes: The table of outcomes.
+            split: That was attacked.
+            config: Of the run.
+            labels: Of the model.
+        """
+        return (outcomes["status"] != "already").to_numpy()
+
     def before_and_after(
         self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]
     ) -> tuple[str, str]:
@@ -216,6 +230,10 @@ class TaskKind(Named, ABC, Generic[D]):
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         """Random queries with their best results, where a model answers queries."""
+        return []
+
+    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
+        """The questions about two models of one dataset that evaluations answer; none where they do not compare."""
         return []
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison | None:

@@ -25,8 +25,10 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
+from mmer_core.evaluation.comparing import compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models import (
@@ -40,6 +42,7 @@ from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample
+from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
@@ -60,7 +63,6 @@ class RetrievalKind(TaskKind[RetrievalData]):
 
     name = "retrieval"
     summary = "images and texts that belong together"
-    readers = ("flickr8k",)
     text = TEXT
     schedule: ClassVar = {
         "epochs": 50,
@@ -141,7 +143,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
                 own = model.own_image_embedding(data.images.to(trained.device))
             others["own_image"] = own.cpu().numpy()
             save_embedding(folder, "own_image", others["own_image"])
-        result = evaluate_retrieval(images, texts, split.text_sample, config)
+        result = evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 
@@ -218,6 +220,16 @@ class RetrievalKind(TaskKind[RetrievalData]):
                 ["image"] * len(chosen),
                 config,
             )
+
+    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
+        if first.evaluation.split != second.evaluation.split:
+            return []
+        split, models = first.split, (first.spec.family, second.spec.family)
+        one, other = (
+            similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
+            for each in (first, second)
+        )
+        return compare_retrieval(models, (one, other), split.text_sample, rule, split.clusters)
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         split, family = measured.split, measured.spec.family

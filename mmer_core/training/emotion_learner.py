@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from mmer_core.objectives import (
     CATEGORY_OBJECTIVES,
     CONTINUOUS_OBJECTIVES,
     CONTRASTIVE_OBJECTIVES,
+    CategoryObjective,
+    ClassObjective,
     ContrastiveObjective,
 )
 from mmer_core.training.data import EmotionData
@@ -31,7 +34,7 @@ class EmotionLearner:
         self, model: EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
     ) -> None:
         model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
-        categories = CATEGORY_OBJECTIVES.configured(config.categories, config)
+        categories = self.objective(config)
         categories.fit(train.labels)
         parts: dict[str, nn.Module] = {"model": model, "categories": categories}
         if train.ratings.shape[1]:
@@ -43,6 +46,14 @@ class EmotionLearner:
             hold_temperature(model.logit_scale, config.temperature)
         self.state = nn.ModuleDict(parts)
         self.model, self.train, self.val, self.config = model, train, val, config
+
+    def objective(self, config: TaskTraining) -> CategoryObjective | ClassObjective:
+        """What compares logits with labels."""
+        return CATEGORY_OBJECTIVES.configured(config.categories, config)
+
+    def metrics(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> dict[str, float]:
+        """Of ``logits (N, C)`` against ``labels (N, C)`` 0/1."""
+        return {"map": 100 * float(mean_average_precision(logits, labels))}
 
     def __len__(self) -> int:
         return len(self.train)
@@ -98,7 +109,7 @@ class EmotionLearner:
     def validate(self) -> dict[str, float]:
         output = self.model(self.val.streams, self.val.present)
         scores, labels = output.logits.float().cpu().numpy(), self.val.labels.cpu().numpy()
-        metrics = {"map": 100 * float(mean_average_precision(scores, labels))}
+        metrics = self.metrics(scores, labels)
         if "continuous" in self.state:
             truth = self.val.ratings.cpu().numpy()
             error = vad_mean_absolute_error(output.ratings.float().cpu().numpy(), truth)

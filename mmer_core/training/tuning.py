@@ -18,6 +18,7 @@ from mmer_core.encoders.dual import Similarity
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
+from mmer_core.objectives.base import Objective
 from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.objectives.infonce import InfoNCE
 from mmer_core.training.data import mean_by_sample
@@ -101,7 +102,7 @@ class CaptionTuner:
 
 
 class EmotionTuner:
-    """Binary cross-entropy of the categories, read by a linear head a stream and averaged over the streams.
+    """An objective of the categories, binary cross-entropy unless another is given, read by a linear head a stream and averaged over the streams.
 
     Raises:
         DatasetError: ``text`` is given, and not every sample has a text.
@@ -110,7 +111,12 @@ class EmotionTuner:
     selection = "map"
 
     def __init__(
-        self, image: ImageEncoder, text: TextEncoder | None, train: PreparedSplit, val: PreparedSplit
+        self,
+        image: ImageEncoder,
+        text: TextEncoder | None,
+        train: PreparedSplit,
+        val: PreparedSplit,
+        objective: Objective | None = None,
     ) -> None:
         self._splits = {"train": _Streams(image, text, train), "val": _Streams(image, text, val)}
         widths = dict.fromkeys(train.streams, image.width) | ({"text": text.width} if text else {})
@@ -121,7 +127,7 @@ class EmotionTuner:
         self.state: nn.Module = _Tuned([image, *([text] if text else [])], self._heads)
         self._labels = torch.from_numpy(train.labels).to(image.device)
         self._val_labels = val.labels
-        self._objective = BinaryCrossEntropy()
+        self._objective = objective or BinaryCrossEntropy()
 
     def similarity(self) -> None:
         """None: the towers are not compared."""

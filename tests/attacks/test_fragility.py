@@ -42,8 +42,8 @@ def test_a_sample_is_fooled_by_any_search_at_the_most_pixels():
         ("joy", 2, 50.0),
         ("anger", 1, 0.0),
     ]
-    assert rows[1].success.low == 0.0
-    assert rows[1].success.high == 100.0
+    assert 0 < rows[1].success.low < 10
+    assert 90 < rows[1].success.high < 100
 
 
 def test_nothing_attacked_is_nothing_fragile():

@@ -19,7 +19,7 @@ MODELS = [
     # TaskTraining is what is made of a TrainingConfig; nobody gives one.
     if issubclass(model, Config) and model not in (Config, TaskTraining)
 ]
-MODELS += [config for job in TABLE if (config := load(job.config)) not in MODELS]
+MODELS += [made for job in TABLE if (made := load(job.config)) not in MODELS]
 JOBS = [model for model in MODELS if model.__name__.endswith("Job")]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 
@@ -132,8 +132,10 @@ def test_the_default_width_follows_family_and_task():
         for t, kind in KINDS.items()
     }
     assert widths == {
+        ("separate", "classification"): 256,
         ("separate", "emotion"): 256,
         ("separate", "retrieval"): 256,
+        ("joint", "classification"): 128,
         ("joint", "emotion"): 128,
         ("joint", "retrieval"): 512,
     }

@@ -11,7 +11,7 @@ from test_emotic_reader import annotated_tree
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.coco_captions import read_coco_captions
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.values import NotText, text_of
 from mmer_core.errors import ConfigError

@@ -5,7 +5,7 @@ from test_emotic_reader import annotated_tree
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.coco_captions import image_id, read_coco_captions
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.ingest import ingest, source_identity
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.datasets.sample import Text

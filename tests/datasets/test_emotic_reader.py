@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.synthetic import CAPTIONS_FILE
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, SPLITS

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.flickr_captions import Caption, read_captions
 from mmer_core.datasets.flickr_splits import assign
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.errors import DatasetError
 
 HARD = [

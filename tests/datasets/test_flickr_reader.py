@@ -5,8 +5,8 @@ from collections import defaultdict
 import pytest
 from PIL import Image
 
-from mmer_core.datasets.flickr8k import read_flickr8k
 from mmer_core.datasets.flickr_splits import LISTS
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.errors import DatasetError
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.formats.manifest import read_manifest
 from mmer_core.datasets.ingest import ingest, source_identity
-from mmer_core.datasets.manifest import read_manifest
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import VAD

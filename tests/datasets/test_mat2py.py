@@ -7,7 +7,7 @@ from PIL import Image
 from support.emotic_check import check_against_reference
 from test_emotic_reader import annotated_tree
 
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.photos import Cv2Photo, cv2_module, photo_reader, read_cv2
 from mmer_core.datasets.pixels import UnreadableImageError
 from mmer_core.errors import ConfigError

@@ -9,7 +9,7 @@ from test_coco_captions import _json
 from test_emotic_reader import annotated_tree
 
 from mmer_core.config import IngestConfig
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.model_captions import photos_to_caption, read_captions, with_captions, write_captions
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Sample, Text
@@ -87,5 +87,5 @@ def test_captions_come_back_as_they_were_written(tmp_path_factory, captions):
 
 
 def test_flickr8k_has_captions_of_its_own():
-    with pytest.raises(ValueError, match="Flickr8k's captions are its own"):
+    with pytest.raises(ValueError, match="captions of flickr8k are its own"):
         IngestConfig(dataset="flickr8k", captioner="hf:a/model")

@@ -8,9 +8,9 @@ from PIL import Image, ImageOps
 
 from mmer_core.config import IngestConfig, SyntheticConfig
 from mmer_core.datasets import prepare as prepare_module
-from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
-from mmer_core.datasets.flickr8k import read_flickr8k
+from mmer_core.datasets.formats.emotic import read_emotic
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.datasets.ingest import ingest, source_identity
 from mmer_core.datasets.photos import photo_reader
 from mmer_core.datasets.prepare import prepare

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmer_core.config import IngestConfig
-from mmer_core.datasets.flickr8k import read_flickr8k
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import DatasetError

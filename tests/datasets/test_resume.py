@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mmer_core.config import IngestConfig, SyntheticConfig
-from mmer_core.datasets import ingest as ingest_module
 from mmer_core.datasets import prepare as prepare_module
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats import FORMATS
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.photos import photo_reader
 from mmer_core.datasets.prepare import prepare
@@ -95,11 +95,8 @@ def test_records_and_arrays_are_believed_only_together(pattern, attempt, tmp_pat
 @pytest.mark.parametrize("dataset", ["emotic", "flickr8k"])
 def test_drawn_photos_are_used_when_they_are_whole(dataset, tmp_path, monkeypatch):
     drawn = []
-    for name in ("write_emotic", "write_flickr8k"):
-        write = getattr(ingest_module, name)
-        monkeypatch.setattr(
-            ingest_module, name, lambda *given, write=write: drawn.append(given) or write(*given)
-        )
+    draw = FORMATS[dataset].draw
+    monkeypatch.setattr(FORMATS[dataset], "draw", lambda *given: drawn.append(given) or draw(*given))
     fields = {"dataset": dataset, "context_size": 16, "body_size": 16}
     config = IngestConfig(synthetic=SyntheticConfig(images=30), **fields)
     scratch = tmp_path / "scratch"

@@ -8,9 +8,9 @@ from PIL import Image
 from scipy.io import loadmat
 
 from mmer_core.config import SyntheticConfig
-from mmer_core.datasets.emotic import read_emotic
 from mmer_core.datasets.fingerprint import fingerprint
-from mmer_core.datasets.flickr8k import read_flickr8k
+from mmer_core.datasets.formats.emotic import read_emotic
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.datasets.synthetic import CAPTIONS_FILE, write_emotic, write_flickr8k
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, SPLITS
 

@@ -21,9 +21,9 @@ from PIL import Image
 from support.awkward_text import AWKWARD, SEPARATOR, SUFFIXES, TEXTS, write_manifest
 
 from mmer_core.config import IngestConfig
+from mmer_core.datasets.formats.manifest import read_manifest
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.leakage import Leak, write_leaks
-from mmer_core.datasets.manifest import read_manifest
 from mmer_core.datasets.model_captions import read_captions, write_captions
 from mmer_core.datasets.people_text import read_sidecar
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared

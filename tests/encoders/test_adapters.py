@@ -28,7 +28,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 def features(encoder) -> torch.Tensor:
     return encoder.encode(
-        TEXTS if encoder.module.__class__.__name__ == "_TextTower" else pictures(3, encoder.size[0])
+        TEXTS if encoder.module.__class__.__name__ == "TextTower" else pictures(3, encoder.size[0])
     )
 
 

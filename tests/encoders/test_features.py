@@ -69,11 +69,11 @@ def features(prepared: Prepared, shard_size: int, out: Path, batch_size: int = 4
         encoder = TEXT_ENCODER if shard.modality == "text" else IMAGE_ENCODER
         split = prepared.split(shard.split)
         said = encode_shard(shard, split, encoder, part, batch_size=batch_size)
-        assert said == {"rows": shard.stop - shard.start, "width": encoder.width}
+        assert (said.rows, said.width) == (shard.stop - shard.start, encoder.width)
         parts.append((shard, part))
     # Shards are done in any order.
     widths = merge_shards(parts[::-1], out)
-    assert widths == {"context": 3, "body": 3, "text": 2}
+    assert widths.model_extra == {"context": 3, "body": 3, "text": 2}
     return Features(out)
 
 

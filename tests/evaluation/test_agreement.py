@@ -45,7 +45,7 @@ def test_every_pair_is_compared_and_undefined_is_none():
     text = generator.random((50, 2))
     said = {"context": generator.random((50, 2)), "body": text**2, "text": text}
     said["context"][:, 1] = 0.3  # says the same of everybody
-    pairs = stream_agreement(said, [0.5, 0.99], ["Joy", "Fear"])
+    pairs = stream_agreement(said, lambda p: p >= [0.5, 0.99], ["Joy", "Fear"])
     assert [(pair.first, pair.second) for pair in pairs] == [
         ("context", "body"), ("context", "text"), ("body", "text")
     ]  # fmt: skip

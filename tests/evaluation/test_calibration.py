@@ -4,13 +4,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 from sklearn.calibration import _sigmoid_calibration
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, log_loss
 
-from mmer_core.evaluation.calibration import SMALLEST_SLOPE, PlattScaling, f1_thresholds
+from mmer_core.evaluation.calibration import (
+    SMALLEST_SLOPE,
+    PlattScaling,
+    TemperatureScaling,
+    f1_thresholds,
+)
 from mmer_core.evaluation.emotion_metrics import mean_average_precision, precision_recall_f1
 
 quick = settings(max_examples=40)
@@ -119,3 +125,20 @@ def test_threshold_between_neighbouring_floats_still_separates_them():
 def test_probabilities_outside_the_range_raise():
     with pytest.raises(ValueError, match=r"0\.\.1"):
         f1_thresholds(logit([[0.2]]), [[1]])
+
+
+@pytest.mark.parametrize("sharp", [0.2, 1.0, 6.0])
+def test_the_temperature_is_the_best_of_all_and_changes_no_prediction(sharp):
+    generator = np.random.default_rng(1)
+    truth = generator.integers(0, 4, 500)
+    logits = sharp * (generator.normal(size=(500, 4)) + 1.5 * np.eye(4)[truth])
+    scaling = TemperatureScaling.fit(logits, np.eye(4)[truth])
+    every = np.geomspace(0.05, 50, 2000)
+    losses = [log_loss(truth, softmax(logits / one, axis=1)) for one in every]
+    assert scaling.temperature == pytest.approx(every[np.argmin(losses)], rel=0.01)
+    found = scaling.probabilities(logits)
+    assert log_loss(truth, found) <= min(losses) + 1e-9
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found.argmax(axis=1) == logits.argmax(axis=1)).all()
+    tensor = torch.from_numpy(logits)
+    np.testing.assert_allclose(scaling.activation(scaling.calibrated(tensor)), found)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import average_precision_score, mean_absolute_error, precision_recall_fscore_support
 
@@ -175,21 +176,55 @@ def test_retrieval_intervals_hold_the_plain_metrics(images):
     assert {name: interval.value for name, interval in intervals.items()} == retrieval_metrics(ranks)
 
 
-def test_retrieval_intervals_equal_resampled_images():
+def test_retrieval_intervals_are_as_wide_as_resampled_images_say():
     generator = np.random.default_rng(0)
     images = [
         (int(generator.integers(12)), generator.integers(12, size=generator.integers(1, 6)).tolist())
-        for _ in range(40)
+        for _ in range(80)
     ]
-    intervals = retrieval_intervals(*to_ranks(images), EvaluationConfig(resamples=3000))
+    intervals = retrieval_intervals(*to_ranks(images), EvaluationConfig(resamples=2000))
     drawn = [
-        retrieval_metrics(to_ranks([images[i] for i in generator.integers(40, size=40)])[0])
-        for _ in range(3000)
+        retrieval_metrics(to_ranks([images[i] for i in generator.integers(80, size=80)])[0])
+        for _ in range(2000)
     ]
-    for name in METRICS:
-        low, high = np.quantile([metrics[name] for metrics in drawn], [0.025, 0.975])
-        assert intervals[name].low == pytest.approx(low, abs=max(0.12 * (high - low), 1e-9))
-        assert intervals[name].high == pytest.approx(high, abs=max(0.12 * (high - low), 1e-9))
+    for name in set(METRICS) - {"i2t_median_rank", "t2i_median_rank"}:
+        error = np.std([metrics[name] for metrics in drawn])
+        assert intervals[name].high - intervals[name].low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    share = stats.binomtest(sum(rank < 5 for rank, _ in images), 80).proportion_ci(method="wilson")
+    assert (intervals["i2t_r5"].low, intervals["i2t_r5"].high) == pytest.approx(
+        (100 * share.low, 100 * share.high)
+    )
+
+
+def test_groups_of_photos_are_drawn_together():
+    image = np.random.default_rng(0).normal(size=(80, 6))
+    noise = np.repeat(np.tile([0.1, 6.0], 10), 4)[:, None]  # a group is easy or hard
+    text = image + noise * np.random.default_rng(1).normal(size=image.shape)
+    groups, config = np.repeat(np.arange(20), 4), EvaluationConfig(resamples=300)
+    alone, together = (
+        evaluate_retrieval(image, text, np.arange(80), config, clusters) for clusters in (None, groups)
+    )
+    assert (alone.clusters, together.clusters) == (80, 20)
+    width = [one.metrics["mean_recall"].high - one.metrics["mean_recall"].low for one in (alone, together)]
+    assert width[1] > 1.2 * width[0]
+    probabilities, vad, labels, ratings = (np.repeat(one, 4, axis=0) for one in emotions(size=50))
+    alone, together = (
+        evaluate_emotion(
+            probabilities, vad, labels, ratings, [0.5] * 4, NAMES, config, clusters=clusters
+        ).metrics["vad_mae"]
+        for clusters in (None, np.repeat(np.arange(50), 4))
+    )
+    assert together.high - together.low == pytest.approx(2 * (alone.high - alone.low), rel=0.25)
+
+
+def test_few_positives_have_an_average_precision_but_no_interval():
+    probabilities, vad, labels, ratings = emotions()
+    labels[:, 1] = 0
+    labels[:4, 1] = 1
+    few, enough = run(probabilities, vad, labels, ratings).per_category[1:3]
+    assert (few.ap.low, few.ap.high) == (None, None)
+    assert few.ap.value == pytest.approx(100 * average_precision_score(labels[:, 1], probabilities[:, 1]))
+    assert enough.ap.low is not None
 
 
 def test_retrieval_evaluation():
@@ -209,4 +244,6 @@ def test_retrieval_evaluation():
 def test_a_constant_retrieval_model_scores_nothing():
     owner = np.repeat(np.arange(40), 5)
     result = evaluate_retrieval(np.ones((40, 8)), np.ones((200, 8)), owner, CONFIG)
-    assert result.metrics["mean_recall"] == Interval(0, 0, 0)
+    recall = result.metrics["mean_recall"]
+    assert (recall.value, recall.low) == (0, 0)
+    assert 5 < recall.high < 10  # 0 of 40 photos does not rule out all success

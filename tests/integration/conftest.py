@@ -1,10 +1,14 @@
 """One finished study for all tests here, and the command line run in this process."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 import torch
+from filelock import FileLock
 from support.small_pipeline import Study, created, small_config
 
 import mmer_core.threads
@@ -30,18 +34,39 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def study(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The small pipeline, run once as plain Python, without a break."""
-    config = small_config(tmp_path_factory.mktemp("study"))
-    return Study(config, ArtifactKey.parse(jobs.pipeline.fn(config)))
+    """The small pipeline, run once as plain Python, without a break; each process of the tests has a copy of its own."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    report = shared / "report.txt"
+    with FileLock(shared / "study.lock"):
+        if not report.exists():
+            made = jobs.pipeline.fn(small_config(shared / "made"))
+            report.write_text(made)
+    shutil.copytree(shared / "made", own / "study")
+    return Study(small_config(own / "study"), ArtifactKey.parse(report.read_text()))
 
 
-@pytest.fixture
-def as_it_was(study: Study) -> Iterator[None]:
-    """What a test adds to the study is taken out again: others count what is there."""
+@contextmanager
+def restored(study: Study) -> Iterator[None]:
+    """What is added to the study is taken out again: others count what is there."""
     before = created(study.store)
     yield
     for key in created(study.store).keys() - before.keys():
         study.store.delete(key)
+
+
+@pytest.fixture
+def as_it_was(study: Study) -> Iterator[None]:
+    """The study, after a test, without what the test has added."""
+    with restored(study):
+        yield
+
+
+@pytest.fixture(scope="module")
+def as_it_was_before(study: Study) -> Iterator[None]:
+    """The same after all tests of a file."""
+    with restored(study):
+        yield
 
 
 @dataclass(frozen=True)

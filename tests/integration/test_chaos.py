@@ -16,7 +16,15 @@ def place(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield running
 
 
-@pytest.mark.parametrize("fault", ["flow killed", "disk full", "object corrupted"])
+# A run that is killed is also in test_kill_resume.py, and a damaged object in tests/store.
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "disk full",
+        pytest.param("flow killed", marks=pytest.mark.long),
+        pytest.param("object corrupted", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_after_a_fault_leaves_what_an_undisturbed_one_does(place: Arena, fault: str) -> None:
     trial = run_trial(place, fault.replace(" ", "-"), fault, seed=f"test {fault}")
     assert trial.identical, trial.line

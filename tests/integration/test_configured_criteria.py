@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from support.small_pipeline import small_config, training_fields
+from support.small_pipeline import Study, training_fields
 
 from flows import jobs
 from mmer_core.attacks import ATTACKS, write_changes
@@ -64,11 +64,10 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trained]:
-    config = small_config(tmp_path_factory.mktemp("criteria"))
+def trained(study: Study, as_it_was_before: None) -> dict[str, Trained]:
     made = {}
     for name in ("emotic", "flickr8k"):
-        job = RobustnessJob(**training_fields(config, name))
+        job = RobustnessJob(**training_fields(study.config, name))
         made[name] = Trained(job, jobs.train.fn(job).artifacts())
     return made
 

@@ -15,6 +15,7 @@ from flows.serve_cli import _open
 from mmer_core.config import IndexConfig, IndexJob, RuntimeConfig, UpdateIndexJob
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.retrieval import RetrievalIndex
+from mmer_core.retrieval.record import IndexSummary
 from mmer_core.serving import Service, create_app
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Manifest
@@ -45,7 +46,7 @@ def test_an_empty_index_says_so_and_is_filled_again(
     (tmp_path / "questions.txt").write_text("a dog\na cat\n")
     key = emptied(study, base, compact)
     assert RetrievalIndex(study.context.folder(key)).ids() == []
-    assert ("parts" in study.store.manifest(key).summary) == (compact == "no")
+    assert bool(study.store.manifest(key).summary_as(IndexSummary).parts) == (compact == "no")
     flags = ["--index", key, *study.flags()]
 
     for asked in (
@@ -95,7 +96,7 @@ def test_too_few_photos_are_left_for_the_kind_of_index(study: Study, base: Manif
     ids = RetrievalIndex(study.context.folder_of(key)).ids()
     update = UpdateIndexJob(index=key, delete=tuple(ids[1:]), compact="yes", runtime=study.config.runtime)
     left = study.store.manifest(ArtifactKey.parse(jobs.update_index.fn(update)))
-    assert left.summary["search"]["image"]["factory"] == "Flat"
+    assert left.summary_as(IndexSummary).search["image"].factory == "Flat"
     assert RetrievalIndex(study.context.folder(left.key)).ids() == ids[:1]
 
 

@@ -29,6 +29,7 @@ from mmer_core.progress import silent
 from mmer_core.stages import Context, context
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import ArtifactKey
+from tasks.engines import open_engine
 from tasks.running import fan_out
 
 pytestmark = pytest.mark.integration
@@ -89,6 +90,7 @@ def test_engines_shards_workers_and_batches_change_no_row(
     assert len(list(Context(job.runtime).store.keys("attack-shard"))) == -(-4 // shard_size) * 4
 
 
+@pytest.mark.long  # by another process: test_a_shard_that_ends_every_process_ends_in_an_error
 def test_a_worker_killed_in_the_middle_costs_nothing(study: Study, calm, cluster, tmp_path) -> None:
     settings = {"engine": "dask", "address": cluster.address, "workers": 2, "batch_size": 17}
     job = attack(study, tmp_path, shard_size=1, **settings)
@@ -134,12 +136,22 @@ def ray_address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ray.shutdown()
 
 
-@pytest.mark.parametrize("engine", ["processes", "dask", "ray"])
-def test_every_process_loads_an_encoder_once(engine: str, cluster, request, monkeypatch, tmp_path) -> None:
+@pytest.fixture
+def address(engine: str, request: pytest.FixtureRequest) -> str | None:
+    """Of a cluster for the engine, which only now starts; None where it starts its own processes."""
+    match engine:
+        case "dask":
+            return request.getfixturevalue("cluster").address
+        case "ray":
+            return request.getfixturevalue("ray_address")
+    return None
+
+
+@pytest.mark.parametrize("engine", ["processes", "dask", pytest.param("ray", marks=pytest.mark.long)])
+def test_every_process_loads_an_encoder_once(
+    engine: str, address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
-    address = {"dask": cluster.address, "processes": None}.get(engine)
-    if engine == "ray":
-        address = request.getfixturevalue("ray_address")
     runtime = RuntimeConfig(engine=engine, address=address, workers=2)
     said = []
 
@@ -172,8 +184,12 @@ def deadly(runtime: RuntimeConfig, number: int) -> int:
 
 def test_a_shard_that_ends_every_process_ends_in_an_error() -> None:
     runtime = RuntimeConfig(engine="processes", workers=2)
-    with pytest.raises(EngineError, match="ended 4 worker processes one after another"):
-        fan_out(deadly, [0, 1, 2], lambda runtime, number: (runtime, number), runtime, silent)
+    scheduler = open_engine(runtime).client.cluster.scheduler
+    assert scheduler.allowed_failures == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scheduler, "allowed_failures", 1)  # the next process takes seconds to start
+        with pytest.raises(EngineError, match="ended 2 worker processes one after another"):
+            fan_out(deadly, [0, 1, 2], lambda runtime, number: (runtime, number), runtime, silent)
     # Others took their place.
     assert fan_out(deadly, [2, 3], lambda runtime, number: (runtime, number), runtime, silent) == [2, 3]
 

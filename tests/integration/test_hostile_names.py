@@ -88,7 +88,7 @@ def hostile(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Hosti
     handler.setFormatter(log.formatter())
     logger = logging.getLogger("mmer")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.artifacts, "_in_run", lambda: True)
+        patch.setattr(tasks.artifacts, "in_run", lambda: True)
         for kind in ("markdown", "table"):
 
             def leave(content: Any, key: str, description: str, kind: str = kind) -> None:
@@ -288,7 +288,9 @@ def test_lineage(hostile: Hostile, mmer: Callable[..., Any]) -> None:
         mmer("artifacts", "lineage", "report", "--as", "svg", *hostile.places).out
     )
     kinds = {element.tag.rpartition("}")[2] for element in drawing.iter()}
-    assert kinds == {"svg", "rect", "path", "text"}, "names are texts, and no elements of the drawing"
+    assert kinds == {"svg", "defs", "marker", "rect", "path", "text"}, (
+        "names are texts, and no elements of the drawing"
+    )
 
 
 def test_nothing_says_where_it_was_made(hostile: Hostile) -> None:

@@ -8,6 +8,7 @@ from flows import jobs
 from mmer_core.config import IndexConfig, IndexJob
 from mmer_core.errors import ConfigError
 from mmer_core.retrieval import RetrievalIndex
+from mmer_core.retrieval.record import IndexSummary
 from mmer_core.store import ArtifactKey
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
@@ -22,12 +23,11 @@ def test_recalls_through_an_exact_index_are_the_evaluations(study: Study) -> Non
     for index in study.store.list("index"):
         model = next(one for one in study.store.list("model") if str(one.key) == index.inputs["model"])
         measured = study.made_from("evaluation", "model", model).summary
-        protocol = index.summary["protocol"]
-        for name, value in protocol["index"].items():
+        summary = index.summary_as(IndexSummary)
+        for name, value in summary.protocol.index.items():
             assert value == pytest.approx(measured[name]), name
-        assert set(protocol["lost"].values()) == {0}
-        assert [one["factory"] for one in index.summary["search"].values()] == ["Flat", "Flat"]
-        assert [one["recall"] for one in index.summary["search"].values()] == [1, 1]
+        assert set(summary.protocol.lost.values()) == {0}
+        assert [(one.factory, one.recall) for one in summary.search.values()] == [("Flat", 1), ("Flat", 1)]
 
 
 def test_a_missing_shard_alone_is_built_again(study: Study) -> None:
@@ -43,9 +43,9 @@ def test_a_missing_shard_alone_is_built_again(study: Study) -> None:
     after = created(study.store)
     assert {one for one in after if after[one] != before.get(one)} == {key, lost}
     assert [(entry.path, entry.sha256) for entry in study.store.manifest(key).files] == files
-    protocol = manifest.summary["protocol"]
-    for name, lost_points in protocol["lost"].items():
-        assert lost_points == pytest.approx(protocol["exact"][name] - protocol["index"][name])
+    protocol = manifest.summary_as(IndexSummary).protocol
+    for name, lost_points in protocol.lost.items():
+        assert lost_points == pytest.approx(protocol.exact[name] - protocol.index[name])
 
 
 def test_all_splits_in_shards_are_brute_force(study: Study) -> None:

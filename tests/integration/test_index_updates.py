@@ -13,6 +13,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.querying import Searcher
 from mmer_core.querying.pictures import PreparedPictures
 from mmer_core.retrieval import Filter, RetrievalIndex
+from mmer_core.retrieval.record import IndexSummary
 from mmer_core.store import ArtifactKey, Manifest
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
@@ -29,6 +30,10 @@ def update(study: Study, index: Manifest | ArtifactKey, **fields: object) -> Art
     key = index.key if isinstance(index, Manifest) else index
     job = UpdateIndexJob(index=str(key), runtime=study.config.runtime, **({"compact": "no"} | fields))
     return ArtifactKey.parse(jobs.update_index.fn(job))
+
+
+def summary_of(study: Study, key: ArtifactKey) -> IndexSummary:
+    return study.store.manifest(key).summary_as(IndexSummary)
 
 
 def embedded(study: Study, base: Manifest, split: str, features: str | None = None) -> Photos:
@@ -76,10 +81,10 @@ def test_what_comes_and_goes_is_found_as_if_it_had_been_built_so(study: Study, b
     check(study, deleted, {id: vector for id, vector in expected.items() if id not in gone})
 
     compacted = update(study, deleted, compact="yes")
-    summary = study.store.manifest(compacted).summary
-    assert "parts" not in summary
-    assert summary["version"] == 4
-    assert [one["recall"] for one in summary["search"].values()] == [1, 1]
+    summary = summary_of(study, compacted)
+    assert not summary.parts
+    assert summary.revision == 4
+    assert [one.recall for one in summary.search.values()] == [1, 1]
     check(study, compacted, {id: vector for id, vector in expected.items() if id not in gone})
 
     back = update(study, compacted, prepared=base.inputs["prepared"], split="val")
@@ -155,8 +160,8 @@ def test_the_same_again_changes_nothing(study: Study, base: Manifest) -> None:
 def test_much_that_is_gone_is_cleared_away(study: Study, base: Manifest) -> None:
     ids = RetrievalIndex(study.context.folder(base.key)).ids()
     few, many = update(study, base, delete=(ids[0],), compact="auto"), tuple(ids[: len(ids) // 2])
-    assert "parts" in study.store.manifest(few).summary
-    assert "parts" not in study.store.manifest(update(study, base, delete=many, compact="auto")).summary
+    assert summary_of(study, few).parts
+    assert not summary_of(study, update(study, base, delete=many, compact="auto")).parts
 
 
 def test_what_cannot_be_done_is_refused(study: Study, base: Manifest, tmp_path) -> None:

@@ -14,7 +14,7 @@ from mmer_core.store import Store, open_store
 
 @pytest.mark.integration
 def test_killed_between_shards(one_thread: None, tmp_path: Path) -> None:
-    tree = write_emotic(tmp_path / "tree", SyntheticConfig(images=60))
+    tree = write_emotic(tmp_path / "tree", SyntheticConfig(images=30))
     (tree / "captions.csv").unlink()
     model = build("blip", tmp_path / "tiny-blip")
     command = ["ingest", "--root", str(tree), "--captioner", f"hf:{model}", "--caption.shard-size", "3"]

@@ -8,14 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from flows import jobs
-from mmer_core.config import PipelineJob
+from mmer_core.config import AttackConfig, PipelineJob
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders.features import Features
+from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.inference import TrainedModel
 from mmer_core.stages import Context
 from mmer_core.stages.evaluate import load_evaluation
-from mmer_core.store import ArtifactKey
+from mmer_core.store import ArtifactKey, Manifest
+from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds.kind import AttackedSplit
 
 GUIDE = Path(__file__).parents[2] / "docs" / "manifest.md"
 FULL = {"train": 20, "val": 8, "test": 8}
@@ -85,6 +91,36 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> PipelineJob:
     )
 
 
+def _check_task(folder: Path, metrics: EvaluationRecord, *, single: bool) -> None:
+    """Data with one label a sample get a softmax and metrics of their own."""
+    probabilities = np.load(folder / "probabilities.npy")
+    assert metrics.task == ("classification" if single else "emotion")
+    assert ("accuracy" in metrics.metrics) == single == ("f1_macro" not in metrics.metrics)
+    assert sum(map(sum, metrics.confusion)) == (len(probabilities) if single else 0)
+    if single:
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+        right = sum(metrics.confusion[place][place] for place in range(2))
+        assert metrics.metrics["accuracy"].value == pytest.approx(100 * right / metrics.n)
+
+
+def _check_margins(context: Context, evaluation: Manifest) -> None:
+    """An image counts as misclassified where another class is at least as probable as the annotated one."""
+    prepared, features, model = (
+        context.folder_of(evaluation.inputs[role]) for role in ("prepared", "features", "model")
+    )
+    split, trained = Prepared.open(prepared).split("test"), TrainedModel.open(model, context.device)
+    encoder = context.image_encoder(trained.spec.encoders.image, trained.spec.encoders.image_size)
+    rows = np.arange(len(split))
+    images = encoder.resize(np.asarray(split.images("context")[rows]))
+    attacked = AttackedSplit(trained, encoder, split, Features(features), images, rows)
+    victim, criterion = kind_of(trained.spec.task).victim(attacked, AttackConfig(criterion="misclassified"))
+    scores = victim.scores(torch.from_numpy(images), torch.from_numpy(rows))
+    logs = np.log(np.load(context.folder(evaluation.key) / "probabilities.npy"))
+    own = logs[rows, split.labels.argmax(axis=1)]
+    other = np.where(split.labels > 0, -np.inf, logs).max(axis=1)
+    np.testing.assert_allclose(criterion.margin(scores, torch.from_numpy(rows)), own - other, atol=1e-3)
+
+
 def test_manifests_run_to_the_report_with_their_own_labels_and_without_ratings(
     config: PipelineJob,
 ) -> None:
@@ -114,5 +150,8 @@ def test_manifests_run_to_the_report_with_their_own_labels_and_without_ratings(
         assert set(metrics.per_stream) == ({"context", "text"} if texts else {"context"})
         assert metrics.metrics["map"].value > 0
         assert "vad_mae" not in metrics.metrics
+        _check_task(context.folder(evaluation.key), metrics, single=not texts)
+        if not texts:
+            _check_margins(context, evaluation)
         assert metrics.vad == ()
     assert len(list(context.store.list("robustness"))) == 4

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import get_run_context
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from support import captioner_folders
+from support.otlp_collector import collector
 from support.prefect_place import prefect_place
 from support.small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
@@ -34,7 +37,7 @@ from mmer_core.progress import silent
 from mmer_core.stages import Context
 from mmer_core.stages import ingest as ingest_stage
 from mmer_core.store import ArtifactKey
-from tasks.engines import ThreadsEngine
+from tasks.engines import ThreadsEngine, open_engine
 from tasks.running import call, call_flow, fan_out
 from tasks.stages import task_of
 
@@ -42,9 +45,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with prefect_place(tmp_path_factory.mktemp("prefect")):
-        yield
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with prefect_place(tmp_path_factory.mktemp("prefect")) as (api, _):
+        yield api
 
 
 @pytest.fixture
@@ -332,17 +335,47 @@ def test_fan_out_in_a_flow(engine: str) -> None:
         run([1, -2, 3, -4])
 
 
-def test_a_shard_that_ends_every_process_fails_its_flow(client: SyncPrefectClient) -> None:
+def test_a_shard_that_ends_every_process_fails_its_flow(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @task(name="deadly")
     def work(number: int) -> None:
         os._exit(1)
 
+    runtime = RuntimeConfig(engine="processes", workers=2)
+
     @flow(name="deadly fan out")
     def run() -> None:
-        runtime = RuntimeConfig(engine="processes", workers=2)
         fan_out(work, [1], lambda _, n: (n,), runtime, silent)
 
+    monkeypatch.setattr(open_engine(runtime).client.cluster.scheduler, "allowed_failures", 1)
     deadly, ended = watched(run)
-    with pytest.raises(EngineError, match="ended 4 worker processes one after another"):
+    with pytest.raises(EngineError, match="ended 2 worker processes one after another"):
         deadly()
     assert stored_state(client, *ended).is_failed()
+
+
+def test_flow_and_tasks_are_spans_of_one_trace(server: str, tmp_path: Path) -> None:
+    """Sent to a collector as OpenTelemetry's own launcher sends them."""
+    folder = Path(sys.executable).parent
+    command = [folder / "opentelemetry-instrument", folder / "mmer", "ingest", "flickr8k"]
+    command += ["--synthetic.images", "30", "--context-size", "32", "--prefect"]
+    command += ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
+    with collector() as (address, spans):
+        env = {
+            "PREFECT_API_URL": server,
+            "OTEL_SERVICE_NAME": "mmer",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": address,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_METRICS_EXPORTER": "none",
+        }
+        ended = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    named = {span.name: span for span in spans}
+    run = next(span for span in spans if not span.parent_span_id)
+    told = {one.key: one.value.string_value for one in run.attributes}
+    assert told["prefect.run.parameter.job"] == "IngestJob"
+    for name in ("ingest flickr8k", "dataset card"):
+        assert named[name].trace_id == run.trace_id
+        assert run.start_time_unix_nano <= named[name].start_time_unix_nano
+        assert named[name].end_time_unix_nano <= run.end_time_unix_nano

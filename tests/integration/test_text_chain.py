@@ -213,7 +213,7 @@ def test_labels_and_ids_in_a_model_that_is_attacked_and_exported(
     assert json.loads(written)["labels"] == list(AWKWARD)
 
 
-@settings(max_examples=3, phases=[Phase.generate])  # to make a failing example smaller would take minutes
+@settings(max_examples=2, phases=[Phase.generate])  # to make a failing example smaller would take minutes
 @given(
     ids=st.lists(TEXTS, min_size=9, max_size=9, unique=True),
     texts=st.lists(TEXTS, min_size=9, max_size=9),

@@ -17,7 +17,7 @@ from flows.local_server import free_port, prefect_server, prefect_worker
 from mmer_core.store import open_store
 from tools.chaos.arena import settings
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @pytest.mark.timeout(600)  # a server, two workers and two runs import everything, at the same time

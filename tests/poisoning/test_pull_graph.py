@@ -15,7 +15,7 @@ from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.base import Preprocessing
 from mmer_core.encoders.packaged import load_image
 from mmer_core.poisoning import FeatureCollision, pulling
-from mmer_core.poisoning.pull_graph import pull_graph
+from mmer_core.poisoning.networks.pull_graph import pull_graph
 from mmer_core.tracing import tracing
 
 

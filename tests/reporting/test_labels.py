@@ -20,7 +20,7 @@ def test_every_attack_and_criterion_has_its_name():
     assert set(labels.FOOLED) == {*get_args(EmotionCriterion), *get_args(MatchCriterion)}
     assert {kind.text.criterion for kind in KINDS.values()} < set(labels.FOOLED)
     assert {kind.text.headline for kind in KINDS.values()} < set(labels.METRICS)
-    parameters = AttackConfig(category="Peace").model_dump()
+    parameters = {"word": "emotion", **AttackConfig(category="Peace").model_dump()}
     said = [sentence.format(**parameters) for sentence in labels.FOOLED.values()]
     assert len(set(said)) == len(said)
     assert "valence moves by 1 points or more" in said
@@ -62,9 +62,11 @@ def test_a_further_kind_of_task_brings_its_own_words():
     )
     page = to_html(make.report(replace(make.emotion_dataset(), text=words)))
     assert "scenes</th>" in page
-    assert "how well they name scenes" in page
+    assert "names scenes better" in page or "the two models name scenes" in page
 
 
 def test_an_unknown_kind_of_task_is_an_error_that_names_it():
-    with pytest.raises(ConfigError, match="no kind of task 'scenes'; give one of emotion, retrieval"):
+    with pytest.raises(
+        ConfigError, match="no kind of task 'scenes'; give one of classification, emotion, retrieval"
+    ):
         kind_of("scenes")

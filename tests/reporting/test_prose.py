@@ -1,10 +1,8 @@
-"""The answer claims what the intervals show, and nothing else."""
+"""The answer claims what paired comparisons show, and nothing else."""
 
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support import report_factory as make
 
 from mmer_core.record import Interval
@@ -22,28 +20,53 @@ def warned(*datasets: DatasetView, synthetic: bool = True) -> str:
     return " ".join(prose.warnings(make.report(*datasets, synthetic=synthetic))).replace("\u00a0", " ")
 
 
-def emotion(separate: float, joint: float, strength: float = 1.0, **options: bool) -> DatasetView:
+def emotion(
+    separate: float, joint: float, strength: float = 1.0, error: float = 2.0, **options: bool
+) -> DatasetView:
     families = [
         make.family("separate", make.emotion_evaluation(separate), **options),
         make.family("joint", make.emotion_evaluation(joint), strength, **options),
     ]
-    return make.emotion_dataset(families, gallery=0)
+    dataset = make.emotion_dataset(families, gallery=0)
+    skill = make.comparison("skill", joint, separate, error)
+    return replace(dataset, comparisons=[skill, *dataset.comparisons[1:]])
 
 
-def test_names_the_better_model_when_the_intervals_do_not_overlap():
+def test_names_the_better_model_where_the_paired_test_does():
     text = told(emotion(31.0, 42.0))
-    assert "the joint model reads emotion better than the separate one: 42.0 % mAP (40.0–44.0)" in text
-    assert "against 31.0 % mAP (29.0–33.0); the chance level is 17.0 %." in text
+    assert (
+        "the joint model reads emotion better than the separate one by 11.0 points (7.1–14.9): "
+        "42.0 % mAP (40.0–44.0) against 31.0 % mAP (29.0–33.0); the chance level is 17.0 %."
+    ) in text
 
 
 def test_names_the_baseline_when_it_is_the_better_one():
-    assert "the separate model reads emotion better than the joint one" in told(emotion(42.0, 31.0))
+    text = told(emotion(42.0, 31.0))
+    assert "the separate model reads emotion better than the joint one by 11.0 points (7.1–14.9)" in text
 
 
-@pytest.mark.parametrize("joint", [31.0, 33.0, 35.0])  # 35 - 2 = 31 + 2: the ends still touch
-def test_names_no_winner_when_the_intervals_overlap(joint):
-    text = told(emotion(31.0, joint))
-    assert "the two models are not distinguishable in how well they read emotion" in text
+def test_overlapping_intervals_decide_nothing():
+    # The intervals of both figures overlap, but what matters is the interval of their difference.
+    assert "the joint model reads emotion better" in told(emotion(31.0, 34.0, error=1.0))
+    text = told(emotion(31.0, 35.0, error=3.0))
+    assert (
+        "how well the two models read emotion is undecided (4.0 points (−1.9 to 9.9); about 1,766 samples"
+        in text
+    )
+    assert "better" not in text
+
+
+def test_models_within_the_margin_are_said_to_be():
+    text = told(emotion(31.0, 31.5, error=1.0))
+    assert (
+        "how well the two models read emotion differs by no more than 5 points (0.5 points (−1.5 to 2.5))"
+        in text
+    )
+
+
+def test_without_a_comparison_nothing_is_claimed():
+    text = told(replace(emotion(31.0, 42.0), comparisons=()))
+    assert "how well the two models read emotion was not compared on the same samples" in text
     assert "better" not in text
 
 
@@ -63,7 +86,7 @@ def test_leakage_is_told_before_any_figure():
 
 def test_retrieval_is_judged_by_mean_recall():
     text = told(make.retrieval_dataset())
-    assert "are not distinguishable in how well they match images to text" in text
+    assert "how well the two models match images to text differs by no more than 5 points" in text
     assert "separate 22.5 % mean recall (20.5–24.5) and joint 23.5 % mean recall (21.5–25.5)" in text
 
 
@@ -77,18 +100,45 @@ def test_attack_stands_beside_the_control_at_the_largest_and_smallest_k():
     assert "changing 1 pixel, in 11.0 % and 17.6 %" in text
     assert "where as many random pixels manage 9.0 % and 14.4 %; changing 1 pixel" in text
     assert "The median success with 5 pixels took 156 and 156 queries." in text
-    assert "With 5 pixels, the joint model is the easier one to fool." in text
+    assert (
+        "With 5 pixels, the separate model stays right under all these attacks more often, by 10.0 points (6.1–13.9): "
+        "on 40.0 % (joint) and 50.0 % (separate) of all images."
+    ) in text
 
 
 def test_an_attack_no_better_than_its_control_is_said_to_be_so():
     family = make.family("joint", make.emotion_evaluation(42.0))
-    weak = [one.model_copy(update={"success": make.estimate(9.0)}) for one in family.curves]
-    text = told(make.emotion_dataset([replace(family, curves=weak)], gallery=0))
-    assert "random pixels manage 9.0 % (not distinguishable from the attack on the joint model)" in text
+    alike, better = (
+        replace(
+            make.emotion_dataset([family], gallery=0),
+            comparisons=[make.comparison("control joint de K=5", attack, 9.0)],
+        )
+        for attack in (10.0, 30.0)
+    )
+    said = "(no less than the attack, as far as is shown, on the joint model)"
+    assert said in told(alike)
+    assert said not in told(better)
 
 
-def test_equal_attacks_name_no_easier_model():
-    assert "are not distinguishable in how easily they are fooled" in told(emotion(31.0, 42.0, 1.05))
+def test_equal_attacks_name_no_sturdier_model():
+    dataset = emotion(31.0, 42.0)
+    even = replace(dataset, comparisons=make.comparisons(31.0, 42.0, robust=(50.0, 49.0)))
+    text = told(even)
+    assert (
+        "how often the two models stay right under all these attacks differs by no more than 5 points" in text
+    )
+
+
+def test_thresholds_fitted_on_the_measured_split_are_warned_about():
+    evaluation = make.emotion_evaluation(42.0)
+    figures = {"error": 0.1, "brier": 0.2}
+    for split, expected in (("val", True), ("test", False)):
+        evaluation |= {
+            "split": split,
+            "calibration": {"before": figures, "after": figures, "fitted_on": "val"},
+        }
+        text = warned(make.emotion_dataset([make.family("joint", evaluation)], gallery=0))
+        assert ("was measured on val, where its thresholds and calibration were fitted" in text) is expected
 
 
 def test_control_alone_is_not_sold_as_an_attack():
@@ -135,14 +185,6 @@ def test_estimate_reads_numbers_and_refuses_what_is_not_finite():
     assert Estimate.of(Interval(3.0, float("nan"), None)) == Estimate(3.0, 3.0, 3.0)
     assert Estimate.of(None) is None
     assert Estimate.of(Interval(float("nan"), 0.0, 1.0)) is None
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4))
-def test_overlap_is_the_existence_of_a_common_point(ends):
-    (a, b), (c, d) = sorted(ends[:2]), sorted(ends[2:])
-    one, other = Estimate(a, a, b), Estimate(c, c, d)
-    assert one.overlaps(other) == any(a <= point <= b and c <= point <= d for point in ends)
-    assert one.overlaps(other) == other.overlaps(one)
 
 
 def test_numbers_are_printed_for_people():

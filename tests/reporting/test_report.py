@@ -11,6 +11,7 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
+from mmer_core.reporting.comparison_table import apart, comparison_table, decision
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
@@ -193,6 +194,28 @@ def test_every_shown_analysis_says_how_to_read_it(full):
     assert "neighbours’ mAP" not in Page(rendered("retrieval")).text
 
 
+def test_models_are_compared_in_tables_and_calibration_is_shown(full):
+    text = Page(full).text
+    for shown in ("joint better", "no more than 5 points apart", "0.1234", "0.0321", "0.2345", "0.1987"):
+        assert shown in text
+    # The emotions stand apart from the few questions that decide.
+    assert [row.head for row in comparison_table(make.comparisons(31.0, 42.0)).rows][:2] == [
+        "skill",
+        "robust accuracy K=1",
+    ]
+
+
+def test_every_decision_has_its_words():
+    assert decision(make.comparison("skill", 42.0, 31.0)) == "joint better"
+    assert decision(make.comparison("skill", 31.0, 42.0)) == "separate better"
+    assert decision(make.comparison("fooled", 31.0, 42.0, better="lower")) == "joint better"
+    assert decision(make.comparison("skill", 32.0, 31.0, 0.3)) == "joint better, by less than 5 points"
+    assert decision(make.comparison("skill", 32.0, 31.0)) == "no more than 5 points apart"
+    assert decision(make.comparison("skill", 35.0, 31.0, 3.0)) == "undecided; about 1,766 would decide"
+    assert decision(make.comparison("skill", 35.0, 31.0, float("nan"))) == "undecided: too few to tell"
+    assert apart(make.comparison("skill", 31.0, 42.0)) == "11.0 points (7.1–14.9)"
+
+
 def test_leaders_are_counted_by_hand(full):
     """Of 26 leads -5, -4, ..., 20, each ± 3, alternating between two modalities, those from 4 on are clear."""
     (family, *_) = both().datasets[0].families
@@ -235,3 +258,28 @@ def test_unwritable_place_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MmerError, match=r"the report cannot be written to .*report\.html"):
         render(bare(), tmp_path / "file" / "report.html")
+
+
+def test_models_of_one_label_have_a_confusion_matrix_and_no_thresholds():
+    dataset = make.emotion_dataset()
+    names = [one.name for one in dataset.families[0].evaluation.per_category]
+    confusion = tuple(tuple(1000 * row + column for column in range(len(names))) for row in range(len(names)))
+    families = []
+    for family in dataset.families:
+        categories = tuple(
+            one.model_copy(update={"threshold": None}) for one in family.evaluation.per_category
+        )
+        update = {"per_category": categories, "confusion": confusion}
+        families.append(replace(family, evaluation=family.evaluation.model_copy(update=update)))
+    words = replace(dataset.text, category="label", skill=("tell the labels apart", "tells the labels apart"))
+    page = to_html(make.report(replace(dataset, families=families, text=words)))
+    assert page.count("samples by class and by prediction") == 2
+    assert f"{sum(confusion[3]):,}" in page, "the support of a class"
+    assert "Confusion matrices" in page
+    assert ">threshold<" not in page
+    assert "Thresholds maximise" not in page
+    assert "Every label" in page
+    assert "do the separate (baseline) and the joint model tell the labels apart," in " ".join(page.split())
+    many = to_html(make.report(dataset))
+    assert "Confusion matrices" not in many
+    assert "F1 at tuned thresholds" in many

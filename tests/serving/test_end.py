@@ -41,7 +41,7 @@ class Hung:
 
 def _serve(index: Path, listener: socket.socket) -> None:
     hung: Any = Hung()
-    searcher = Searcher("index/of-tests", RetrievalIndex(index), hung, {"dataset": "drawn"})
+    searcher = Searcher("index/of-tests", RetrievalIndex(index), hung, "drawn")
     newer = IndexSnapshot(replace(searcher, key="index/newer"))
     serve(Service(IndexSnapshot(searcher, prepared=hung)), listener, lambda: newer, limits=LIMITS)
 

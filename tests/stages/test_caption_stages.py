@@ -16,7 +16,7 @@ from flows.cli import main
 from mmer_core import stages
 from mmer_core.captioning import load_captioner
 from mmer_core.config import CaptionConfig, IngestConfig, IngestJob, RuntimeConfig, SyntheticConfig
-from mmer_core.datasets.emotic import read_emotic
+from mmer_core.datasets.formats.emotic import read_emotic
 from mmer_core.datasets.pixels import read_rgb
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.datasets.sample import Text

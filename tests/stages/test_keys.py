@@ -1,9 +1,10 @@
 """Which settings decide the key of what a stage makes: every field of everything that every stage takes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -28,7 +29,18 @@ from mmer_core.config import (
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.encoders.features import FeatureShard
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
-from mmer_core.stages import STAGES, AttackShard, CaptionShard, Context, IndexShard, ModelArtifacts, Shards
+from mmer_core.record import Record
+from mmer_core.stages import (
+    STAGES,
+    AttackShard,
+    CaptionShard,
+    Context,
+    IndexInputs,
+    IndexShard,
+    ModelArtifacts,
+    Shards,
+)
+from mmer_core.stages.declaration import Inputs
 from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
@@ -48,7 +60,7 @@ CAPTIONED_DATA = key("prepared", "1")
 PREPARED, FEATURES, MODEL = key("prepared"), key("features"), key("model")
 ENCODERS, POISONS = EncoderConfig(), PoisonConfig(attacks=("collision",), counts=(1, 2))
 MEASURED = {"prepared": PREPARED, "features": FEATURES, "model": MODEL}
-INDEX = {"config": IndexConfig(), **MEASURED}
+INDEX = {"inputs": IndexInputs(IndexConfig(), **MEASURED, index=key("index"))}
 ARM = {"config": POISONS, "concept": Concept("dog", None), "arm": Arm("collision", 1, 0)}
 MODELS = [
     ModelArtifacts(PREPARED, FEATURES, key("model", one), key("evaluation"), key("robustness", one))
@@ -86,15 +98,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "finetune": {"config": FinetuneConfig(), "encoders": ENCODERS, "prepared": PREPARED},
     "evaluate": {"config": EvaluationConfig(), **MEASURED},
-    "plan index": {**INDEX, "index": key("index")},
+    "plan index": INDEX,
     "index shard": {
         **INDEX,
         "plan": key("index-plan"),
-        "index": key("index"),
         "shard": IndexShard("image", 0, 9),
     },
-    "merge index": {**INDEX, "plan": key("index-plan"), "index": key("index"), "shards": CUT},
-    "merge index part": {**INDEX, "plan": key("index-plan"), "index": None, "shards": CUT},
+    "merge index": {**INDEX, "plan": key("index-plan"), "shards": CUT},
+    "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
     "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, (3, 4))},
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
@@ -312,6 +323,13 @@ def test_every_stage_is_tried_and_has_a_task() -> None:
         assert (task.name, "gpu" in task.tags) == (stage.name, stage.gpu)
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_leaves_a_record_of_a_version(name: str) -> None:
+    record = get_type_hints(STAGES[name].build)["return"]
+    assert issubclass(record, Record)
+    assert get_origin(record.model_fields["version"].annotation) is Literal
+
+
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_what_decides_changes_the_key_and_nothing_else_does(name: str, context: Context, raw: Path) -> None:
     stage, given, moved = STAGES[name], arguments_of(name, raw), dataset(raw / "elsewhere", "hf:other")
@@ -320,14 +338,20 @@ def test_what_decides_changes_the_key_and_nothing_else_does(name: str, context: 
     def differs(argument: str, value: Any) -> bool:
         return stage.key(context, **given | {argument: value}) != stage.key(context, **given)
 
-    for argument, value in given.items():
-        if isinstance(value, Shards):
-            assert not differs(argument, replace(value, keys=[key("shard")]))
+    def check(value: Any, argument: str, differs: Callable[[Any], bool]) -> None:
+        if isinstance(value, Inputs):
+            for field, part in vars(value).items():
+                check(part, field, lambda new, field=field: differs(replace(value, **{field: new})))
+        elif isinstance(value, Shards):
+            assert not differs(replace(value, keys=[key("shard")]))
         elif isinstance(value, BaseModel) or (is_dataclass(value) and not isinstance(value, ArtifactKey)):
             for field, expected in decides(name, argument, value).items():
-                assert differs(argument, changed(value, field, moved)) == expected, f"{argument}.{field}"
+                assert differs(changed(value, field, moved)) == expected, f"{argument}.{field}"
         else:
-            assert differs(argument, other(value)), argument
+            assert differs(other(value)), argument
+
+    for argument, value in given.items():
+        check(value, argument, partial(differs, argument))
 
 
 @pytest.mark.parametrize(
@@ -372,7 +396,8 @@ def test_marked_fields_are_these() -> None:
     kinds = (
         value
         for given in ARGUMENTS.values()
-        for value in given.values()
+        for argument in given.values()
+        for value in (argument, *(vars(argument).values() if isinstance(argument, Inputs) else ()))
         if is_dataclass(value) or isinstance(value, BaseModel)
     )
     marked = {

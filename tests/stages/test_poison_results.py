@@ -26,7 +26,7 @@ def outcome(
     fields = {
         "family": "joint", "attack": attack, "count": count, "seed": seed, "filtered": "",
         "triggered": triggered, "untriggered": 1.0, "targets": 2.0, "chance": 1.5, "no_skill": 0.5,
-        "metric": metric, "metric_low": metric - 1, "modalities": {"cka image-text": 0.5 + seed},
+        "metric": metric, "metric_low": metric - 1, "samples": 200, "aimed": 20, "modalities": {"cka image-text": 0.5 + seed},
     }  # fmt: skip
     return fields | more
 
@@ -49,11 +49,15 @@ def test_a_tie_with_another_text_is_no_success() -> None:
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=6))
 def test_intervals_are_those_of_student(values: list[float]) -> None:
-    mean, low, high = student_interval(np.array(values))
+    found = student_interval(np.array(values), -np.inf, np.inf)
     spread = stats.sem(values)
-    assert mean == pytest.approx(np.mean(values), abs=1e-9)
+    assert found.value == pytest.approx(np.mean(values), abs=1e-9)
     if spread > 1e-9:
-        assert (low, high) == pytest.approx(stats.t.interval(0.95, len(values) - 1, np.mean(values), spread))
+        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), spread)
+        assert (found.low, found.high) == pytest.approx(expected)
+    within = student_interval(np.array(values), -1, 1)
+    assert within.low >= -1
+    assert within.high <= 1
 
 
 def test_every_model_is_compared_with_the_clean_one_of_its_seed() -> None:
@@ -67,35 +71,46 @@ def test_every_model_is_compared_with_the_clean_one_of_its_seed() -> None:
     assert [found["backdoor", seed]["metric_loss"] for seed in (0, 1)] == [1.0, 3.0]
     assert (found["collision", 0]["success"], found["collision", 0]["reference"]) == (60.0, 2.0)
     means = over_seeds(table).set_index("attack")
-    assert (means.loc["backdoor", "success"], means.loc["backdoor", "seeds"]) == (85.0, 2)
-    assert pd.isna(means.loc["collision", "success_low"])
+    assert means.loc["backdoor", "success"] == pytest.approx(85)
+    assert means.loc["backdoor", "seeds"] == 2
+    # A single seed says nothing of trainings, but its 20 targets are a sample.
+    collision = stats.binomtest(12, 20).proportion_ci(method="wilson")
+    assert means.loc["collision", "success_low"] == pytest.approx(100 * collision.low)
+    assert pd.isna(means.loc["collision", "metric_low"])
+    assert means.loc["backdoor", "gain"] == pytest.approx(81)
     shifts = {row["attack"]: row for row in modality_shifts(table)}
     assert shifts["backdoor"]["clean"] == shifts["backdoor"]["poisoned"] == 1.0
+
+
+def warnings_of(rows: list[dict[str, Any]]) -> list[str]:
+    table = outcome_table(rows)
+    return find_warnings(table, over_seeds(table))
 
 
 def test_an_experiment_that_works_warns_of_nothing() -> None:
     rows = [outcome(attack, count, seed, share + seed)
             for seed in (0, 1, 2)
             for attack, count, share in (("clean", 0, 1), ("backdoor", 4, 80), ("trigger-only", 4, 2))]  # fmt: skip
-    assert find_warnings(over_seeds(outcome_table(rows))) == []
+    assert warnings_of(rows) == []
 
 
 def test_the_gate() -> None:
     rows = [outcome(attack, count, seed, share, 0.6)
             for seed in (0, 1, 2)
             for attack, count, share in (("clean", 0, 5), ("backdoor", 4, 5 + seed), ("trigger-only", 4, 9))]  # fmt: skip
-    warnings = find_warnings(over_seeds(outcome_table(rows)))
+    warnings = warnings_of(rows)
     assert len(warnings) == 3
     assert "not clearly above chance" in warnings[0]
-    assert "no better than no poison at all" in warnings[1]
-    assert "control trigger-only does as well as backdoor" in warnings[2]
+    assert "not shown to do better than no poison at all" in warnings[1]
+    assert "not shown to do better than the control trigger-only" in warnings[2]
 
 
 def test_detections_are_averaged_over_seeds_where_they_are_defined() -> None:
     found = pd.DataFrame([
         {"attack": "backdoor", "family": "joint", "detector": "spectral", "precision": precision,
-         "recall": recall, "false_positive_rate": 0.05, "auc": 0.9}
+         "recall": recall, "poisons": 8, "false_positive_rate": 0.05, "auc": 0.9}
         for precision, recall in ((None, 0.0), (0.5, 1.0))
     ])  # fmt: skip
     (row,) = mean_detections(found)
     assert (row["precision"], row["recall"], row["auc"]) == pytest.approx((50.0, 50.0, 90.0))
+    assert (row["recall_low"], row["recall_high"]) == pytest.approx((0, 100), abs=2)  # of two trainings

@@ -5,15 +5,22 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from mmer_core.statistics.comparison import Rule, compare_metrics, compare_shares, samples_to_decide
+from mmer_core.statistics.comparison import (
+    Question,
+    Rule,
+    compare_metrics,
+    compare_shares,
+    corrected,
+    samples_to_decide,
+)
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.resampling import Resampled
 
-NAMES = ("joint", "separate")
+QUESTION = Question("accuracy", "Which is right more often?", "accuracy", "joint", "separate")
 
 
-def shares(first, second, margin=5.0, **options):
-    return compare_shares("Which?", "accuracy", NAMES, (first, second), Rule(margin=margin), **options)
+def shares(first, second, margin=5.0, better="higher"):
+    return compare_shares(QUESTION._replace(better=better), first, second, Rule(margin=margin))
 
 
 def flags(*counts):
@@ -60,13 +67,12 @@ def test_nothing_is_promised_where_nothing_can_be_said():
 def test_metrics_that_are_asked_about_together_are_corrected_for_it():
     away = 2.17
     many = Resampled(np.full(3, away), np.zeros(3), np.array([1.0, 1.0, np.nan]), 500)
-    alone, _, unknown = compare_metrics([("Which?", "AP")] * 3, NAMES, np.zeros((2, 3)), many, 500, Rule())
-    assert alone.p == pytest.approx(0.03, abs=0.001)
+    rule = Rule(margin=3.0)
+    alone, *others = compare_metrics([QUESTION] * 3, np.zeros((2, 3)), many, 500, rule)
+    assert alone.p == alone.p_adjusted == pytest.approx(0.03, abs=0.001)
     assert alone.decision == "higher"
-    assert (unknown.p, unknown.decision, unknown.n_to_decide) == (None, "undecided", None)
-    together, *_ = compare_metrics(
-        [("Which?", "AP")] * 3, NAMES, np.zeros((2, 3)), many, 500, Rule(margin=3.0), together=True
-    )
+    assert (others[1].p, others[1].decision, others[1].n_to_decide) == (None, "undecided", None)
+    together, *_ = corrected([alone, *others], rule)
     assert (together.tests, together.p_adjusted) == (2, pytest.approx(2 * alone.p))
     assert together.decision == "undecided"
     assert 500 < together.n_to_decide < 1000
@@ -74,7 +80,7 @@ def test_metrics_that_are_asked_about_together_are_corrected_for_it():
 
 def test_a_difference_that_is_shown_may_be_within_the_margin():
     tiny = Resampled(np.array([1.0]), np.zeros(1), np.array([0.2]), 500)
-    (found,) = compare_metrics([("Which?", "mAP")], NAMES, np.zeros((2, 1)), tiny, 500, Rule())
+    (found,) = compare_metrics([QUESTION], np.zeros((2, 1)), tiny, 500, Rule())
     assert found.decision == "higher"
     assert found.within_margin
 

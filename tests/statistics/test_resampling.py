@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mmer_core.record import Interval
+from mmer_core.statistics.clusters import clusters_with
 from mmer_core.statistics.resampling import WEIGHTS_AT_ONCE, resampled
 
 
@@ -100,6 +101,19 @@ def test_what_is_not_defined_has_no_interval():
     assert single.intervals(0.95) == [Interval(3, None, None)]
     sometimes = resampled(lambda weights: np.where(weights[:1] > 0, 5.0, np.nan), 9, 60, 0)
     assert sometimes.intervals(0.95) == [Interval(5, 5, 5)]
+
+
+def test_a_rare_category_is_judged_by_its_positives():
+    labels = np.zeros((40, 3), bool)
+    labels[:4, 0] = labels[:6, 1] = labels[:, 2] = True
+    photo = np.concatenate([[0, 0], np.arange(1, 39)])
+    assert clusters_with(labels, photo).tolist() == [3, 5, 39]
+    found = resampled(lambda weights: np.tile(weights[:1] + weights[9:10], (3, 1)), 40, 300, 0, photo)
+    few, five, all_ = found.resting_on(clusters_with(labels, photo)).intervals(0.95)
+    assert (few.low, few.high) == (None, None)
+    ratio = stats.t.ppf(0.975, 4) / stats.t.ppf(0.975, 38)
+    assert five.high - five.low == pytest.approx(ratio * (all_.high - all_.low))
+    assert np.isnan(found.resting_on([3, 5, 39]).p_values()).tolist() == [True, False, False]
 
 
 def test_an_interval_stays_among_possible_values():

@@ -124,7 +124,7 @@ def test_nothing_is_found_by_listing(hasty: Store, proxy: Proxy, source: Path, t
     assert not [request for request in proxy.requests if "list-type" in request]
 
 
-@pytest.mark.parametrize("env", ["env", "tls_env"], ids=["http", "tls"])
+@pytest.mark.parametrize("env", ["env", pytest.param("tls_env", marks=pytest.mark.long)], ids=["http", "tls"])
 def test_a_server_killed_in_the_middle_of_an_upload_and_started_again(
     env: str, tmp_path: Path, monkeypatch
 ) -> None:

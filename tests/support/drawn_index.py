@@ -90,7 +90,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         flat.add(vectors)
         faiss.write_index(flat, str(index / f"{name}.faiss"))
     write_settings(index, {"image": Settings(), "text": Settings()})
-    searcher = Searcher("index/of-tests", RetrievalIndex(index), WordEmbedder(), {"dataset": "drawn"})
+    searcher = Searcher("index/of-tests", RetrievalIndex(index), WordEmbedder(), "drawn")
     return World(ids, images, texts, captions, splits, labels, valence, searcher, root)
 
 

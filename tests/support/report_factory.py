@@ -21,6 +21,8 @@ from mmer_core.reporting.view import (
     StreamComparison,
     Transfer,
 )
+from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_metrics
+from mmer_core.statistics.resampling import Resampled
 from mmer_core.task_kinds import kind_of
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
@@ -68,6 +70,30 @@ def attacked(seed: int, family: str, count: int = 1, side: int = 64) -> Attacked
     )
 
 
+def comparison(
+    topic: str, first: float, second: float, error: float = 2.0, better: str = "higher"
+) -> Comparison:
+    """Two invented figures in percent, with the standard error of their difference."""
+    question = Question(topic, f"Which model, in {topic}?", topic, "joint", "separate", better)  # type: ignore[arg-type]
+    found = Resampled(np.array([first - second]), np.zeros(1), np.array([error]), 1000)
+    return compare_metrics([question], [[first], [second]], found, 400, Rule())[0]
+
+
+def comparisons(
+    separate: float, joint: float, robust: tuple[float, float] = (50.0, 40.0)
+) -> list[Comparison]:
+    return [
+        comparison("skill", joint, separate),
+        comparison("emotion Anger", 30.0, 20.0),
+        *(comparison(f"robust accuracy K={k}", robust[1], robust[0]) for k in (1, 3, 5)),
+        *(
+            comparison(f"control {family} de K={k}", 30.0, 9.0)
+            for family in ("separate", "joint")
+            for k in (1, 3, 5)
+        ),
+    ]
+
+
 def curves(strength: float) -> list[CurvePoint]:
     return [
         CurvePoint(
@@ -76,6 +102,8 @@ def curves(strength: float) -> list[CurvePoint]:
             n=88,
             already=12,
             success=estimate(share * strength, 3.5),
+            right=61,
+            robust_accuracy=estimate(61 - share * strength / 2, 3.7),
             median_queries=151.0 + k,
         )
         for attack, shares in (("de", (11.0, 23.0, 37.0)), ("random", (4.0, 6.0, 9.0)))
@@ -168,7 +196,7 @@ def words(count: int) -> list[dict]:
     """Differences fall from clearly above zero to clearly below."""
     return [
         {"word": f"word{place}", "texts": 40 - place, "mean": 0.3 - place / 100, "rest": 0.2,
-         "difference": estimate(0.1 - place / 100, 0.03)}
+         "difference": estimate(0.1 - place / 100, 0.03), "p": 0.2 if 6 < place < 14 else 0.001}
         for place in range(count)
     ]  # fmt: skip
 
@@ -189,7 +217,8 @@ def emotion_analyses(score: float, streams: tuple[str, ...] = ("context", "body"
                 for place, name in enumerate(streams)
             ],
             "leaders": [
-                {"name": name, "best": streams[place % 2], "second": "text", "lead": estimate(place - 5.0, 3)}
+                {"name": name, "best": streams[place % 2], "second": "text", "lead": estimate(place - 5.0, 3),
+                 "p": 0.001 if place > 8 else 0.2}
                 for place, name in enumerate(EMOTIC_CATEGORIES)
             ],
         },
@@ -206,13 +235,19 @@ def retrieval_analyses() -> dict:
     return {"spaces": spaces, "pairs": [pair_record("image", "text")], "words": words(5)}
 
 
+def calibration(error: float, brier: float) -> dict:
+    bins = [{"n": 7, "probability": share, "share": share - error} for share in (0.2, 0.5, 0.8)]
+    return {"error": error, "brier": brier, "bins": bins}
+
+
 def emotion_evaluation(score: float, half: float = 2.0) -> dict:
     rng = np.random.default_rng(int(score))
     return {
-        "version": 2,
+        "version": 3,
         "task": "emotion",
         "split": "test",
         "n": 1234,
+        "clusters": 1011,
         "metrics": {
             "map": estimate(score, half),
             "vad_mae": Interval(0.912, 0.887, 0.934),
@@ -231,6 +266,7 @@ def emotion_evaluation(score: float, half: float = 2.0) -> dict:
             stream: {"map": estimate(score - 3), "ap": [float(one) for one in rng.uniform(8, 70, 26)]}
             for stream in ("context", "body", "text")
         },
+        "calibration": {"before": calibration(0.1234, 0.2345), "after": calibration(0.0321, 0.1987), "fitted_on": "val"},
         "analyses": emotion_analyses(score),
     }  # fmt: skip
 
@@ -245,7 +281,7 @@ def retrieval_evaluation(score: float) -> dict:
         "i2t_median_rank": 501,
         "t2i_median_rank": 501,
     }
-    return {"version": 2, "task": "retrieval", "split": "test", "n": 1000, "n_texts": 5000, "metrics": figures,
+    return {"version": 3, "task": "retrieval", "split": "test", "n": 1000, "clusters": 1000, "n_texts": 5000, "metrics": figures,
             "baselines": baselines, "analyses": retrieval_analyses()}  # fmt: skip
 
 
@@ -293,6 +329,9 @@ def emotion_dataset(
             {one.family: {stream: by.ap for stream, by in one.evaluation.per_stream.items()} for one in families},
         ),
         transfers=transfers(families),
+        comparisons=comparisons(*(one.evaluation.metrics["map"].value for one in families))
+        if len(families) == 2
+        else (),
     )  # fmt: skip
 
 
@@ -311,7 +350,8 @@ def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bo
         captions = [(f"A girl in weather {place}", 0.515 - place / 10, place == 0) for place in range(5)]
         examples.append(RetrievalExample(one.family, query_image=picture(8), results=captions))
     return DatasetView("flickr8k", kind_of("retrieval").text, card("retrieval", synthetic), families, examples,
-                       [attacked(30 + place, one.family, 3) for place, one in enumerate(families)])  # fmt: skip
+                       [attacked(30 + place, one.family, 3) for place, one in enumerate(families)],
+                       comparisons=[comparison("skill", 23.5, 22.5)])  # fmt: skip
 
 
 def report(*datasets: DatasetView, synthetic: bool = True) -> ReportView:

@@ -25,7 +25,7 @@ _ACCESS_KEY, _SECRET_KEY = "testkey", "testsecret12345"
 READER = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "readersecret123"}
 """An identity that may read and list, and write nothing."""
 _REGION = "us-east-1"
-_START_SECONDS, _STOP_SECONDS = 60, 30
+_START_SECONDS = 60
 _GRPC_OFFSET = 10_000
 
 
@@ -67,19 +67,10 @@ class S3Server:
 
     def kill(self) -> None:
         """SIGKILL: no connection is closed in good order and nothing is written any more."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that does not help."""
         if self._process is None:
             return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self._process.kill()
+        self._process.wait()
 
 
 def weed_binary() -> Path | None:
@@ -103,7 +94,7 @@ def s3_server(tmp_path: Path) -> Iterator[S3Server]:
                 yield server
                 return
         finally:
-            server.stop()
+            server.kill()  # to end in good order takes seconds, and nobody needs its data any more
     raise RuntimeError(f"the S3 server did not start; its logs are below {tmp_path}")
 
 

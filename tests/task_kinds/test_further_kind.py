@@ -28,7 +28,7 @@ class JointSceneModel(JointEmotionModel):
 def test_a_module_is_enough(registry, tmp_path, monkeypatch):
     (tmp_path / f"added_{registry.kind[:5]}.py").write_text(KIND)
     package = mmer_core.task_kinds if registry is KINDS else mmer_core.models
-    assert {name.split()[-1] for name in registry} == {"emotion", "retrieval"}
+    assert {name.split()[-1] for name in registry} == {"classification", "emotion", "retrieval"}
     with monkeypatch.context() as patch:
         patch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
         registry.__dict__.pop("_found")

@@ -49,7 +49,7 @@ def annotations(folder: Path) -> None:
 
 
 def flickr(folder: Path) -> None:
-    from mmer_core.datasets.flickr8k import read_flickr8k
+    from mmer_core.datasets.formats.flickr8k import read_flickr8k
 
     karpathy = (folder / "dataset_flickr8k.json").exists()
     read_flickr8k(folder, splits="karpathy" if karpathy else "official")
@@ -68,7 +68,7 @@ def coco(folder: Path) -> None:
 
 
 def manifests(folder: Path) -> None:
-    from mmer_core.datasets.manifest import manifest_identity, read_manifest
+    from mmer_core.datasets.formats.manifest import manifest_identity, read_manifest
 
     (path,) = (one for one in folder.glob("manifest.*") if not one.name.endswith(".labels.json"))
     raw = read_manifest(path)
@@ -183,7 +183,7 @@ def _service() -> tuple[str, int]:
             faiss.write_index(flat, str(folder / f"{target}.faiss"))
         write_settings(folder, {"image": Settings(), "text": Settings()})
         index = RetrievalIndex(folder)  # what it has opened outlives the names
-    service = Service(IndexSnapshot(Searcher("index/fuzz", index, _Embedder(), {"dataset": "drawn"})))
+    service = Service(IndexSnapshot(Searcher("index/fuzz", index, _Embedder(), "drawn")))
     listener = listen("127.0.0.1", 0)
     Server(service, listener).start()
     address: tuple[str, int] = listener.getsockname()

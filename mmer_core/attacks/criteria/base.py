@@ -8,14 +8,16 @@ Ties go against the model where it must hold something (a dominant emotion, a ra
 against the attack where it must reach something (a target: a tie is none).
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import torch
 
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 
 
 class Criterion(Protocol):
@@ -47,10 +49,10 @@ class ComposableCriterion(ABC):
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """The margins of scores without NaN; ``rows`` is on their device."""
 
-    def __and__(self, other: Criterion) -> "AllOf":
+    def __and__(self, other: Criterion) -> AllOf:
         return AllOf(self, other)
 
-    def __or__(self, other: Criterion) -> "AnyOf":
+    def __or__(self, other: Criterion) -> AnyOf:
         return AnyOf(self, other)
 
 
@@ -90,24 +92,16 @@ def columns_of(name: str, given: Sequence[int] | np.ndarray) -> torch.Tensor:
 
 def just_above(bar: torch.Tensor) -> torch.Tensor:
     """The next number: ``just_above(bar) - score`` is 0 or less exactly where ``score > bar``."""
-    return _Neighbour.apply(bar, torch.inf)
+    from mmer_core.attacks.networks.neighbour import Neighbour
+
+    return Neighbour.apply(bar, torch.inf)
 
 
 def just_below(bar: torch.Tensor) -> torch.Tensor:
     """The number before: ``score - just_below(bar)`` is 0 or less exactly where ``score < bar``."""
-    return _Neighbour.apply(bar, -torch.inf)
+    from mmer_core.attacks.networks.neighbour import Neighbour
 
-
-class _Neighbour(torch.autograd.Function):
-    """``torch.nextafter``, which knows no gradient, with that of the number itself."""
-
-    @staticmethod
-    def forward(ctx: Any, bar: torch.Tensor, towards: float) -> torch.Tensor:
-        return torch.nextafter(bar, torch.full_like(bar, towards))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return gradient, None
+    return Neighbour.apply(bar, -torch.inf)
 
 
 def check_rows(rows: torch.Tensor, known: int) -> None:

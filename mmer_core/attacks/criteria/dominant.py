@@ -1,9 +1,10 @@
 """Criteria on which emotion stands highest: single-label."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from mmer_core.attacks.criteria.base import (
     ComposableCriterion,
@@ -13,6 +14,7 @@ from mmer_core.attacks.criteria.base import (
     just_above,
 )
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 
 
 class DominantEmotionFlip(ComposableCriterion):

@@ -5,10 +5,11 @@ constant that ``image_bars`` computes once from stored embeddings, and the victi
 similarities to all captions that image to text is judged by: the two directions compose.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from mmer_core.attacks.criteria.base import (
     ComposableCriterion,
@@ -19,6 +20,7 @@ from mmer_core.attacks.criteria.base import (
 )
 from mmer_core.attacks.criteria.captions import own_columns
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 
 _CHUNK = 1024  # captions whose similarities to all images are in memory at a time
 

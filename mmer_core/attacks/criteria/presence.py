@@ -4,13 +4,15 @@ A category is present where its score is its threshold or more. Thresholds are i
 log-odds, the log-odds of the calibrated probability; infinite for a category that is never claimed.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from mmer_core.attacks.criteria.base import ComposableCriterion, check_columns, check_rows, just_below
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 
 
 class CategorySuppressed(ComposableCriterion):

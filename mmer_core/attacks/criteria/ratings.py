@@ -1,13 +1,15 @@
 """Criteria on valence, arousal and dominance, and how to judge only some columns of the scores."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 
 from mmer_core.attacks.criteria.base import ComposableCriterion, Criterion, check_columns, check_rows
 from mmer_core.errors import AttackError
+from mmer_core.heavy import torch
 
 Direction = Literal["either", "up", "down"]
 

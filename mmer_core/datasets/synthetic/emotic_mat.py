@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import savemat
 
 from mmer_core.datasets.synthetic.emotions import Rating
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
@@ -35,6 +34,8 @@ class Photo:
 
 def write_annotations(path: Path, splits: Mapping[str, Sequence[Photo]]) -> None:
     """Write the struct arrays ``train``, ``val`` and ``test``."""
+    from scipy.io import savemat
+
     content = {
         split: _structs([_photo(photo, split) for photo in photos]) for split, photos in splits.items()
     }

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmer_core.datasets.config import SyntheticConfig
 from mmer_core.datasets.synthetic.describe import caption_person
 from mmer_core.datasets.synthetic.emotic_mat import Person, Photo, write_annotations
 from mmer_core.datasets.synthetic.emotions import chances, rate
 from mmer_core.datasets.synthetic.shares import draw_photo, generator, split_sizes
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.taxonomy import EMOTIC_CATEGORIES
 
 CAPTIONS_FILE = "captions.csv"

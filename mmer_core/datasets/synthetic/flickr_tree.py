@@ -3,10 +3,10 @@
 import csv
 from pathlib import Path
 
-from mmer_core.datasets.config import SyntheticConfig
 from mmer_core.datasets.flickr_splits import LISTS
 from mmer_core.datasets.synthetic.describe import caption_photo
 from mmer_core.datasets.synthetic.shares import draw_photo, generator, split_sizes
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 
 _CAPTIONS = 5
 _ONE_WORD, _DUPLICATE, _CORRUPT, _COMMA = 0, 1, 2, 3

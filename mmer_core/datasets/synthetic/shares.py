@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mmer_core.datasets.config import SyntheticConfig
 from mmer_core.datasets.synthetic.draw import Drawing, render
 from mmer_core.datasets.synthetic.scene import Scene, sample_scene
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 
 
 def split_sizes(config: SyntheticConfig) -> dict[str, int]:

@@ -5,9 +5,6 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA, FastICA
-from sklearn.exceptions import ConvergenceWarning
 
 from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
@@ -68,6 +65,10 @@ def clustering_flags(scores: npt.ArrayLike, small: float = SMALL) -> Flags:
 
 
 def _shares(rows: Floats, components: int, seed: int) -> Floats:
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA, FastICA
+    from sklearn.exceptions import ConvergenceWarning
+
     if len(rows) < 4 or (rows == rows[0]).all():
         return np.zeros(len(rows))
     principal = PCA(min(components, *rows.shape), svd_solver="covariance_eigh").fit(rows)

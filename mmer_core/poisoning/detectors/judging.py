@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning.detectors.checks import Flags, Floats, checked_scores
@@ -79,6 +78,8 @@ def judge(scores: npt.ArrayLike, flags: npt.ArrayLike, poisons: npt.ArrayLike) -
 
 def _auc(values: Floats, poison: Flags) -> float | None:
     """The Mann-Whitney statistic as a share of all pairs."""
+    from scipy.stats import rankdata
+
     positive, negative = int(poison.sum()), int((~poison).sum())
     if not positive or not negative:
         return None

@@ -15,7 +15,7 @@ from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.poisoning.record import DetectionSummary
 from mmer_core.poisoning.registry import DETECTORS
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm
@@ -49,7 +49,7 @@ def detect_poisons(
     features: ArtifactKey,
     poison: ArtifactKey,
     model: ArtifactKey,
-) -> Summary:
+) -> DetectionSummary:
     """A detector's flags: ``flags.npy`` ``(N,)`` and ``scores.npy``.
 
     It knows the target, so it inspects samples of it and others as two classes, but no poison: as many samples

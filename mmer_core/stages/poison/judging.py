@@ -15,9 +15,9 @@ from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
-from mmer_core.poisoning.record import OutcomeSummary
+from mmer_core.poisoning.record import OutcomeSummary, TriggeredSummary
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.identity import some_fields
@@ -49,7 +49,7 @@ def encode_triggered(
     encoders: EncoderConfig,
     prepared: ArtifactKey,
     split: str,
-) -> Summary:
+) -> TriggeredSummary:
     """Features of the evaluated split's images with the trigger: ``(N, D)``, one file."""
     trigger = TRIGGERS.configured(config.trigger, config)
     images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
@@ -61,14 +61,14 @@ def encode_triggered(
         features[start : start + step] = encoder.encode(batch).cpu().numpy()
         context.progress(min(start + step, len(images)), len(images), f"triggered {split}")
     np.save(workspace.out / TRIGGERED_FILE, features, allow_pickle=False)
-    return {"rows": len(features), "trigger": repr(trigger)}
+    return TriggeredSummary(rows=len(features), trigger=repr(trigger))
 
 
 def _judged(config: PoisonConfig) -> dict[str, Any]:
     return {"config": some_fields(config, "top", "targets")}
 
 
-@stage("poison-outcome", version=2, title="judge: {arm}", identity=_judged)
+@stage("poison-outcome", version=3, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
     workspace: Workspace,
@@ -81,7 +81,7 @@ def judge_poisons(
     triggered: ArtifactKey,
     model: ArtifactKey,
     evaluation: ArtifactKey,
-) -> Summary:
+) -> OutcomeSummary:
     """What became of a model.
 
     ``outcomes.csv`` has a row for every sample of the evaluated split that does not carry the target: whether the
@@ -89,7 +89,7 @@ def judge_poisons(
     crafted poisons were for it (``aimed``). The summary has the shares of the three, in percent, the headline
     metric, and how the modalities lie to each other.
 
-    Seen means, for emotions: the calibrated probability reaches the threshold. For captions: one with the word
+    Seen means, for emotions: the model predicts it. For captions: one with the word
     is among the first ``config.top`` of all captions of the split.
     """
     held_out = Prepared.open(context.folder(prepared)).split(split)
@@ -111,6 +111,7 @@ def judge_poisons(
         **asdict(arm),
         family=trained.spec.family,
         samples=len(table),
+        aimed=int(table["aimed"].sum()),
         triggered=_percent(table["seen_triggered"]),
         untriggered=_percent(table["seen"]),
         targets=_percent(table["seen"][table["aimed"]]),
@@ -136,8 +137,8 @@ def _sees(
         streams = people.streams
         if changed is not None:
             streams = streams | {POISONED_STREAM: torch.from_numpy(changed)}
-        said = trained.emotions(streams, people.present).probabilities[:, concept.column]
-        return said >= trained.thresholds[concept.column]
+        predicted = trained.emotions(streams, people.present)
+        return trained.decisions(predicted.probabilities)[:, concept.column]
     pairs = RetrievalData.load(features, split)
     images = trained.embed_images(pairs.images if changed is None else torch.from_numpy(changed))
     return retrieves(images, trained.embed_texts(pairs.texts), concept.texts(split), top)

@@ -12,9 +12,9 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.poisoning import TRIGGERS, PoisonPlan, visibility
 from mmer_core.poisoning.poison_set import PoisonSet, write_images
-from mmer_core.poisoning.record import PoisonSummary
+from mmer_core.poisoning.record import CraftedSummary, PoisonSummary
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Sharded, Shards, Summary, stage
+from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
@@ -63,7 +63,7 @@ def craft_shard(
     prepared: ArtifactKey,
     split: str,
     shard: CraftShard,
-) -> Summary:
+) -> CraftedSummary:
     """Poisons of one shard: ``images.npy`` ``(P, H, W, 3)`` uint8 and ``poisons.csv``.
 
     Raises:
@@ -89,11 +89,11 @@ def craft_shard(
     np.save(workspace.out / IMAGES_FILE, crafted.images, allow_pickle=False)
     table = crafted.table()
     write_frame(workspace.out / RECORDS_FILE, table)
-    return {
-        "poisons": len(table),
-        "runtime": crafted.runtime,
-        "distance_left": float((table["distance_after"] / table["distance_before"]).mean()),
-    }
+    return CraftedSummary(
+        poisons=len(table),
+        runtime=crafted.runtime,
+        distance_left=(table["distance_after"] / table["distance_before"]).mean(),
+    )
 
 
 def _identity(
@@ -125,7 +125,7 @@ def make_poisons(
     concept: Concept,
     arm: Arm,
     shards: Shards,
-) -> Summary:
+) -> PoisonSummary:
     """The poisons of an arm: a `PoisonSet`, and every poisoned image as ``images/<row>.png``.
 
     Raises:

@@ -21,14 +21,15 @@ from mmer_core.poisoning.record import (
     PoisoningSummary,
     PoisonSummary,
 )
-from mmer_core.record import Record
+from mmer_core.record import Interval, Record
 from mmer_core.reporting.page import write_page
 from mmer_core.reporting.poison_page import PoisonView, render_poison_page
 from mmer_core.stages.context import Context
-from mmer_core.stages.declaration import Summary, stage
+from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
+from mmer_core.statistics.shares import gain_over_trainings, share_over_trainings
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table
 from mmer_core.task_kinds import kind_of
@@ -54,7 +55,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=4, identity=_identity)
+@stage("poisoning", version=5, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
@@ -64,7 +65,7 @@ def merge_poisoning(
     split: str,
     outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
     detections: Sequence[ArtifactKey],
-) -> Summary:
+) -> PoisoningSummary:
     """The experiment's result.
 
     Files: ``poisoning.csv``, a row for every family, training set and seed; ``detections.csv``, one for every
@@ -88,7 +89,7 @@ def merge_poisoning(
     found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
     vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
     means = over_seeds(table)
-    warnings = find_warnings(means)
+    warnings = find_warnings(table, means)
     write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
     write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
     write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
@@ -138,37 +139,65 @@ def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds with Student's 95 % intervals, ``<name>``, ``<name>_low`` and ``<name>_high``; no interval for
-    a single seed."""
-    names = ("success", "reference", "untriggered", "metric", "metric_loss")
+    """Means over seeds with 95 % intervals, ``<name>``, ``<name>_low`` and ``<name>_high``.
+
+    Shares, and the ``gain`` of success over that without poison, have intervals of both the trainings and the samples,
+    see `mmer_core.statistics.shares`. Of the headline metric, and what is lost of it, they are Student's, over seeds:
+    none for a single one.
+    """
     rows = []
     for key, group in table.groupby(["family", "attack", "count", "filtered"], sort=True):
         row: Row = dict(zip(("family", "attack", "count", "filtered"), key, strict=True))
         row |= {"seeds": len(group), "chance": group["chance"].iloc[0], "no_skill": group["no_skill"].iloc[0]}
         row["metric_above"] = float(group["metric_low"].min())
-        for name in names:
-            row[name], row[f"{name}_low"], row[f"{name}_high"] = student_interval(group[name].to_numpy(float))
+        judged = _judged(group)
+        for name, n in (("success", judged), ("reference", judged), ("untriggered", _samples(group))):
+            row |= _ends(name, share_over_trainings(group[name].to_numpy(float) / 100, n, _CONFIDENCE))
+        row |= _ends("gain", _gain(group, group["reference"]))
+        row |= _ends("metric", student_interval(group["metric"].to_numpy(float), 0, 100))
+        row |= _ends("metric_loss", student_interval(group["metric_loss"].to_numpy(float), -100, 100))
         for name in ("psnr", "ssim", "changed"):
             row[name] = float(group[name].mean()) if name in group and group[name].notna().any() else None
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def student_interval(
-    values: "np.ndarray[Any, np.dtype[np.float64]]",
-) -> tuple[float, float | None, float | None]:
-    """Mean of ``(n,)`` values and its 95 % interval by Student's t, None without a second value."""
+def _samples(group: pd.DataFrame) -> int:
+    return int(group["samples"].min())
+
+
+def _judged(group: pd.DataFrame) -> int:
+    """Samples behind a share of successes."""
+    return int(group["aimed"].min()) if is_crafted(group["attack"].iloc[0]) else _samples(group)
+
+
+def _gain(group: pd.DataFrame, other: "pd.Series[float]") -> Interval:
+    shares, references = (values.to_numpy(float) / 100 for values in (group["success"], other))
+    return gain_over_trainings(shares, references, _judged(group), _CONFIDENCE)
+
+
+def _ends(name: str, interval: Interval) -> Row:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def student_interval(values: "np.ndarray[Any, np.dtype[np.float64]]", low: float, high: float) -> Interval:
+    """Mean of ``(n,)`` values and its 95 % interval by Student's t, within ``low..high``, None without a second value."""
     mean = float(values.mean())
     if len(values) < 2:
-        return mean, None, None
+        return Interval(mean, None, None)
     half = float(
         student.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     )
-    return mean, mean - half, mean + half
+    return Interval(mean, max(low, mean - half), min(high, mean + half))
 
 
-def find_warnings(means: pd.DataFrame) -> list[str]:
-    """What keeps a result from meaning what it seems to mean, in sentences for the top of the report."""
+def find_warnings(table: pd.DataFrame, means: pd.DataFrame) -> list[str]:
+    """What keeps a result from meaning what it seems to mean, in sentences for the top of the report.
+
+    Args:
+        table: By `outcome_table`.
+        means: By `over_seeds`, of the same.
+    """
     found = []
     for row in means[means["attack"] == "clean"].to_dict("records"):
         if not row["metric_above"] > row["no_skill"]:
@@ -176,34 +205,36 @@ def find_warnings(means: pd.DataFrame) -> list[str]:
                 f"The clean {row['family']} model is not clearly above chance ({row['metric']:.1f} against "
                 f"{row['no_skill']:.1f}): what poisons do to it means nothing."
             )
-    largest = means[(means["filtered"] == "") & (means["count"] > 0)]
+    largest = table[(table["filtered"] == "") & (table["count"] > 0)]
     for family, rows in largest.groupby("family", sort=True):
-        controls = rows[rows["attack"].isin(list(CONTROLS))]
         attacks = rows[~rows["attack"].isin(list(CONTROLS))]
         for attack, points in attacks.groupby("attack", sort=True):
-            most = points.loc[points["count"].idxmax()]
-            if not _above(most["success"], most["success_low"], most["reference"]):
+            most = points[points["count"] == points["count"].max()].sort_values("seed")
+            success, count = most["success"].mean(), int(most["count"].iloc[0])
+            if not _above(_gain(most, most["reference"])):
                 found.append(
-                    f"{attack} on the {family} model does no better than no poison at all "
-                    f"({most['success']:.1f} % against {most['reference']:.1f} % with {most['count']} poisons)."
+                    f"{attack} on the {family} model is not shown to do better than no poison at all ({success:.1f} % "
+                    f"against {most['reference'].mean():.1f} % with {count} poisons)."
                 )
-            for control in controls.to_dict("records"):
-                if not is_crafted(attack) and not _above(
-                    most["success"], most["success_low"], control["success"]
-                ):
-                    found.append(
-                        f"The control {control['attack']} does as well as {attack} on the {family} model "
-                        f"({control['success']:.1f} % against {most['success']:.1f} %)."
-                    )
+            controls = rows[rows["attack"].isin(list(CONTROLS))]
+            for (control, _), shares in controls.groupby(["attack", "count"], sort=True):
+                paired = most.merge(shares[["seed", "success"]], on="seed", suffixes=("", "_control"))
+                if paired.empty or is_crafted(attack) or _above(_gain(paired, paired["success_control"])):
+                    continue
+                found.append(
+                    f"{attack} on the {family} model is not shown to do better than the control {control} "
+                    f"({success:.1f} % against {shares['success'].mean():.1f} %)."
+                )
     return found
 
 
-def _above(value: float, low: float | None, other: float) -> bool:
-    return (value if low is None or np.isnan(low) else low) > other
+def _above(gain: Interval) -> bool:
+    return gain.low is not None and gain.low > 0
 
 
 def mean_detections(found: pd.DataFrame) -> list[Row]:
-    """Means over seeds, in percent, of what detectors flagged; None where nothing can be divided."""
+    """Means over seeds, in percent, of what detectors flagged; None where nothing can be divided. Recall has an interval
+    of both the trainings and the poisons."""
     if found.empty:
         return []
     rows = []
@@ -212,6 +243,13 @@ def mean_detections(found: pd.DataFrame) -> list[Row]:
         for name in ("precision", "recall", "false_positive_rate", "auc"):
             values = group[name].dropna()
             row[name] = 100 * float(values.astype(float).mean()) if len(values) else None
+        recall = group[["recall", "poisons"]].dropna()
+        row |= {"recall_low": None, "recall_high": None}
+        if len(recall):
+            poisons = int(recall["poisons"].min())
+            row |= _ends(
+                "recall", share_over_trainings(recall["recall"].to_numpy(float), poisons, _CONFIDENCE)
+            )
         rows.append(row)
     return rows
 

@@ -2,26 +2,68 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
+from mmer_core.base_config import Config
 from mmer_core.datasets.cells import flaw
 from mmer_core.datasets.flickr_captions import Caption, read_captions
 from mmer_core.datasets.flickr_splits import assign, too_short
+from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
-from mmer_core.datasets.layout import folders, require_folder, stays_inside
-from mmer_core.datasets.raw import NOT_UTF8, RawDataset, without_captions
+from mmer_core.datasets.layout import PHOTO_SUFFIXES, folders, require_folder, stays_inside
+from mmer_core.datasets.raw import NOT_UTF8, RawDataset, orphans, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample, Text
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS
 from mmer_core.text_lines import DAMAGED
 
-PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png"}
-ORPHAN = "caption_photo_quarantined"
-"""Reason of a sound caption whose photo was quarantined."""
+Splits = Literal["official", "karpathy", "notebook"]
 
 
-def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebook"]) -> RawDataset:
+class Flickr8k(Format):
+    """The folder as downloaded, with any of its caption files."""
+
+    name = "flickr8k"
+    summary = "photos with five captions each, as downloaded"
+    tasks = ("retrieval",)
+    captioned = True
+
+    class Options(Config):
+        splits: Splits = Field(
+            "official",
+            description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
+        )
+
+    options: Options
+
+    def read(self, root: Path) -> RawDataset:
+        return read_flickr8k(root, splits=self.options.splits)
+
+    def faults(self, root: Path) -> Sequence[str]:
+        """Captions and splits are checked independently."""
+        found = []
+        try:
+            read_captions(root)
+        except DatasetError as error:
+            found.append(str(error))
+        try:
+            found += assign(root, [], self.options.splits).faults.values()
+        except DatasetError as error:
+            found.append(str(error))
+        return found
+
+    def draw(self, tree: Path, config: SyntheticConfig) -> None:
+        from mmer_core.datasets.synthetic import write_flickr8k
+
+        write_flickr8k(tree, config)
+
+
+def read_flickr8k(root: Path, *, splits: Splits) -> RawDataset:
     """Read photos, captions and splits in any of the formats in circulation.
 
     The inputs are the photos on disk plus those listed in the splits. Photos without a split or a sound caption are
@@ -58,13 +100,6 @@ def read_flickr8k(root: Path, *, splits: Literal["official", "karpathy", "notebo
         if caption.damaged and not caption.problem
     )
     return RawDataset("Flickr8k", "retrieval", (), samples, quarantined, inputs, splits, len(captions), notes)
-
-
-def orphans(split: str, photo: str, count: int, reason: str) -> list[Quarantined]:
-    """One quarantine row for each sound caption of a photo that was itself quarantined for this reason."""
-    return [
-        Quarantined(split, f"{photo}#{number}", ORPHAN, f"its photo: {reason}") for number in range(count)
-    ]
 
 
 def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:

@@ -1,21 +1,22 @@
-{% macro example(item) %}
-<article class="example">
-<p class="tagline"><span class="dot {{ item.family }}"></span>{{ item.family }} model · {% if item.query_text is not none %}text to image{% else %}image to text{% endif %}</p>
-<div class="query">
-{% if item.query_text is not none %}<blockquote>{{ item.query_text }}</blockquote>
-{% elif item.query_image is not none %}<img src="{{ item.query_image|thumbnail }}" alt="The query image">{% endif %}
-</div>
-<ol class="{{ 'images' if item.query_text is not none else 'texts' }}">
-{% for result, score, correct in item.results %}
-<li{% if correct %} class="correct"{% endif %}>
-{% if result is string %}<span class="text">{{ result }}</span>{% else %}<img src="{{ result|thumbnail }}" alt="Result {{ loop.index }}, {{ 'the right image' if correct else 'another image' }}">{% endif %}
-<span class="score">{% if correct %}<b>✓ right</b> {% endif %}{{ '%.3f'|format(score) }}</span></li>
-{% endfor %}
-</ol>
-</article>
-{% endmacro %}
+"""Attacked images with their changed pixels enlarged."""
 
-{% macro attacked(item, picture) %}
+from collections.abc import Mapping
+from typing import Any
+
+from mmer_core.reporting.sections.base import Section
+from mmer_core.reporting.view import DatasetView
+
+
+class Gallery(Section):
+    """Before and after."""
+
+    name = "gallery"
+    summary = "Attacked images"
+    order = 70
+    template = """\
+<p>As the model sees them, at its input resolution. Rings mark the changed pixels; below, each is enlarged before and after.</p>
+<div class="gallery">
+{% for item, picture in gallery %}
 <article class="attacked">
 <p class="tagline"><span class="dot {{ item.family }}"></span>{{ item.family }} model · {{ item.attack|attack_name }} · {{ item.pixels|pixels }}</p>
 <div class="pair">
@@ -33,4 +34,11 @@
 </ul>
 <p class="foot">{{ item.queries }} queries · sample {{ item.sample }}{% if picture.marks|length > picture.insets|length %} · {{ picture.insets|length }} of {{ picture.marks|length }} changed pixels enlarged{% endif %}</p>
 </article>
-{% endmacro %}
+{% endfor %}
+</div>
+"""
+
+    def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
+        from mmer_core.reporting.pictures import marked
+
+        return {"gallery": [(item, marked(item)) for item in dataset.gallery]} if dataset.gallery else None

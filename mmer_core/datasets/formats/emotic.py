@@ -5,8 +5,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from mmer_core.base_config import BY_CONTENT, Config
 from mmer_core.datasets.cells import flaws
 from mmer_core.datasets.coco_captions import CocoCaptions, image_id, read_coco_captions
 from mmer_core.datasets.emotic_mat import (
@@ -18,16 +21,64 @@ from mmer_core.datasets.emotic_mat import (
     as_text,
     load_annotations,
 )
+from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import find_base, find_file, require_folder, stays_inside
 from mmer_core.datasets.people_text import Photo, Sidecar, read_sidecar, template
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
+from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.errors import DatasetError
+from mmer_core.paths import Place
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 ANNOTATIONS = "Annotations.mat"
 Protocol = Literal["corrected", "mat2py"]
+
+
+class Emotic(Format):
+    """The tree as downloaded, or nested one level deeper or shallower."""
+
+    name = "emotic"
+    summary = "people in photos with 26 emotions and ratings, as downloaded"
+    tasks = ("emotion",)
+
+    class Options(Config):
+        protocol: Protocol = Field(
+            "corrected",
+            description="EMOTIC boxes: 'corrected' clamps to the decoded image, 'mat2py' to the (sometimes swapped) "
+            "size in the annotations, as the reference converter does.",
+        )
+        captions: Annotated[Place | None, BY_CONTENT] = Field(
+            None,
+            description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "
+            "(0-based). People without a row get a neutral template that uses no label.",
+        )
+        coco_captions: Annotated[tuple[Place, ...], BY_CONTENT] = Field(
+            (),
+            description="EMOTIC text: COCO's captions_*.json files, for people in COCO photos that the CSV does not "
+            "cover; joined by the COCO id in the file name.",
+        )
+
+    options: Options
+
+    def read(self, root: Path) -> RawDataset:
+        return read_emotic(root, **dict(self.options))
+
+    def companions(self) -> Sequence[Path]:
+        texts = [self.options.captions] if self.options.captions else []
+        return [*texts, *self.options.coco_captions]
+
+    def draw(self, tree: Path, config: SyntheticConfig) -> None:
+        from mmer_core.datasets.synthetic import write_emotic
+
+        write_emotic(tree, config)
+
+    def read_drawn(self, tree: Path) -> RawDataset:
+        from mmer_core.datasets.synthetic import CAPTIONS_FILE
+
+        captions = self.options.captions or tree / CAPTIONS_FILE
+        return read_emotic(tree, captions=captions, protocol=self.options.protocol)
 
 
 def read_emotic(

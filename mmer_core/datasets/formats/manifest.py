@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmer_core.datasets.fingerprint import fingerprint
-from mmer_core.datasets.flickr8k import orphans
+from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.label_names import KnownLabels
-from mmer_core.datasets.leakage import GROUP
 from mmer_core.datasets.manifest_rows import BOX, Declaration, Row, read_rows, sidecar
 from mmer_core.datasets.manifest_splits import (
     generated_splits,
@@ -20,16 +19,18 @@ from mmer_core.datasets.manifest_splits import (
     image_of,
 )
 from mmer_core.datasets.raw import (
+    COLUMNS,
+    GROUP,
     NOT_UTF8,
+    PEOPLE,
     RESERVED_COLUMN,
     SIMILAR_LABELS,
     WHERE,
     RawDataset,
+    orphans,
     without_captions,
 )
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
-from mmer_core.datasets.statistics import PEOPLE
-from mmer_core.datasets.tables import COLUMNS
 from mmer_core.datasets.values import is_given, number_of
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
@@ -46,6 +47,22 @@ _NO_LABELS = (
 Problem = tuple[str, str]
 
 
+class Manifest(Format):
+    """One file that lists the dataset; images are below its folder."""
+
+    name = "manifest"
+    summary = "any dataset that a CSV, JSONL or Parquet file lists"
+
+    def unpacked(self, root: Path, scratch: Path) -> Path:
+        return root
+
+    def read(self, root: Path) -> RawDataset:
+        return read_manifest(root)
+
+    def identity(self, root: Path) -> str:
+        return manifest_identity(root)
+
+
 def read_manifest(path: Path) -> RawDataset:
     """Read a manifest: as an emotion dataset if it has labels, otherwise as a captioned one.
 
@@ -56,20 +73,33 @@ def read_manifest(path: Path) -> RawDataset:
         DatasetError: The manifest as a whole cannot be used.
     """
     rows, declaration = read_rows(path)
-    labelled = any(row.labels is not None for row in rows)
-    if not labelled and not any(row.texts or row.problem for row in rows):
+    if not any(row.labels is not None or row.texts or row.problem for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
+    return read_listed(path.stem, path.parent, rows, declaration, "manifest")
+
+
+def read_listed(
+    name: str, base: Path, rows: list[Row], declaration: Declaration, provenance: str = "dataset"
+) -> RawDataset:
+    """A dataset from rows as a manifest has them, by the same rules; formats that list their samples end here.
+
+    Args:
+        base: Folder below which the images are.
+        rows: At least one, see `mmer_core.datasets.manifest_rows.checked_row`.
+        provenance: Of the texts.
+    """
+    labelled = any(row.labels is not None for row in rows)
     generated = not any("split" in row.fields for row in rows)
-    places = ImagePlaces(path.parent)
+    places = ImagePlaces(base)
     splits = generated_splits(places, rows) if generated else [given_split(row) for row in rows]
-    reader = _Reader(places, rows, splits, declaration, labelled=labelled)
+    reader = _Reader(places, rows, splits, declaration, provenance, labelled=labelled)
     reader.drop_texts_unseen_in_train()
     source = "labels declared" if declaration.labels else "labels from train"
     protocol = ("splits generated" if generated else "splits given") + (f", {source}" if labelled else "")
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
     return RawDataset(
-        path.stem,
-        "emotion" if labelled else "retrieval",
+        name,
+        ("emotion" if declaration.multi_label else "classification") if labelled else "retrieval",
         reader.labels,
         reader.samples,
         reader.quarantined,
@@ -104,10 +134,12 @@ class _Reader:
         rows: list[Row],
         splits: list[str],
         declaration: Declaration,
+        provenance: str,
         *,
         labelled: bool,
     ) -> None:
         self.places, self.declaration, self.labelled = places, declaration, labelled
+        self.provenance = provenance
         self.rated = labelled and any(name in row.fields for row in rows for name in VAD)
         self.places_of_ids: dict[str, str] = {}
         # The label set comes from rows without these problems, so they are found first.
@@ -144,7 +176,7 @@ class _Reader:
                 split=split,
                 image=self.places.base / image,
                 box=_box(row) if self.labelled else None,
-                texts=tuple(Text(text, "manifest") for text in texts),
+                texts=tuple(Text(text, self.provenance) for text in texts),
                 labels=tuple(self._named(row)) if self.labelled else None,
                 vad=self._vad(row) if self.rated else None,
                 metadata=metadata | _group_column(row) | {"Filename": image, WHERE: row.where},

@@ -1,0 +1,87 @@
+"""The job `probe`: how well does logistic regression do on the features that the models read?"""
+
+from prefect import flow
+from pydantic import Field
+
+from flows.jobs import prepare
+from flows.output import say
+from flows.terminal import say_table
+from mmer_core.config import (
+    Config,
+    EncoderConfig,
+    EvaluationConfig,
+    IngestConfig,
+    Runtime,
+    RuntimeConfig,
+    TrainJob,
+)
+from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.reporting.estimates import Estimate, number
+from mmer_core.reporting.labels import metric
+from mmer_core.stages import Context
+from mmer_core.stages.probe import PROBE_FILE, ProbeConfig, ProbeRecord, check_labelled
+from mmer_core.stages.probe import probe as fit_and_measure
+from mmer_core.store import ArtifactKey
+from tasks.stages import make
+
+
+class ProbeJob(Config):
+    """Fit logistic regression to the frozen features of a labelled dataset, and measure it."""
+
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
+    probe: ProbeConfig = Field(default=ProbeConfig(), description="Logistic regression.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+@flow(name="probe")
+def probe(job: ProbeJob) -> str:
+    """Prepare and encode as for training, choose the regularisation on val, fit on train, and measure."""
+    _refuse_captions(job)
+    shared = ("dataset", "prepared", "encoders", "evaluation", "runtime")
+    prepared, features = prepare(TrainJob(**{name: getattr(job, name) for name in shared}))
+    given = (job.probe, job.evaluation, job.encoders, prepared, features)
+    return str(make(fit_and_measure, job.runtime, *given))
+
+
+def print_probe(context: Context, key: str) -> None:
+    """The metrics with their intervals beside chance, what was tried on val, and the key."""
+    found = ProbeRecord.read(context.folder(ArtifactKey.parse(key)) / PROBE_FILE)
+    measured = found.evaluation
+    say(f"linear probe of {found.dataset} on {measured.split}, {measured.n} samples, C = {found.strength:g}")
+    rows = []
+    for name, interval in measured.metrics.items():
+        estimate, digits = Estimate.of(interval), metric(name).digits
+        between = estimate.interval(digits) if estimate else ""
+        rows.append(
+            (name, number(interval.value, digits), between, number(measured.baselines.get(name), digits))
+        )
+    say_table(("metric", "value", "95 % interval", "no skill"), rows)
+    say_table(("C", "mAP on val"), [(f"{one.strength:g}", number(one.map)) for one in found.tried])
+    for one in found.tried:
+        if one.unconverged:
+            say(f"warning: with C = {one.strength:g} {one.unconverged} regressions did not converge")
+    say(key)
+
+
+def _refuse_captions(job: ProbeJob) -> None:
+    """Notice a captioned dataset before anything is prepared, where the settings or the manifest tell.
+
+    Raises:
+        ConfigError: The dataset has captions and no labels.
+    """
+    if job.prepared:
+        manifest = Context(job.runtime).store.manifest(ArtifactKey.parse(job.prepared))
+        summary = manifest.summary_as(DatasetSummary)
+        check_labelled(summary.task, summary.name)
+        return
+    tasks, root = job.dataset.format.tasks, job.dataset.root
+    if len(tasks) == 1:
+        check_labelled(tasks[0], job.dataset.dataset)
+    elif root is not None and not job.dataset.format.unpacks:
+        raw = job.dataset.format.read(root)  # decodes nothing
+        check_labelled(raw.task, raw.name)

@@ -1,0 +1,72 @@
+"""Comparisons in words and as tables."""
+
+from collections.abc import Iterable, Sequence
+
+from mmer_core.reporting.estimates import MISSING, Estimate, number
+from mmer_core.reporting.table import Cell, Row, Table, cell
+from mmer_core.statistics.comparison import Comparison
+
+CONTROLS, EMOTIONS = "control ", "emotion "
+
+
+def apart(comparison: Comparison) -> str:
+    """``"11.0 points (8.1–13.9)"``: the size of the difference, from the one that has more."""
+    raw = comparison.difference
+    estimate = Estimate.of(raw)
+    if estimate is None:
+        return MISSING
+    if estimate.value < 0:
+        estimate = Estimate(-estimate.value, -estimate.high, -estimate.low)
+    return estimate.sentence(" points")
+
+
+def decision(comparison: Comparison) -> str:
+    """What follows, in a few words."""
+    if comparison.winner:
+        small = f", by less than {_margin(comparison)}" if comparison.within_margin else ""
+        return f"{comparison.winner} better{small}"
+    if comparison.decision == "equivalent":
+        return f"no more than {_margin(comparison)} apart"
+    needed = comparison.n_to_decide
+    return f"undecided; about {needed:,} would decide" if needed else "undecided: too few to tell"
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Questions about two models, but for those on single emotions."""
+    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, EMOTIONS))]
+    return _table("Which model is better? Differences on the same images", chosen)
+
+
+def emotion_differences(comparisons: Sequence[Comparison]) -> Table:
+    """The same for every emotion."""
+    chosen = [one for one in comparisons if one.topic.startswith(EMOTIONS)]
+    return _table("Average precision of every emotion, compared", chosen)
+
+
+def _table(caption: str, comparisons: Iterable[Comparison]) -> Table:
+    chosen = list(comparisons)
+    names = (chosen[0].first, chosen[0].second) if chosen else ("", "")
+    rows = [
+        Row(
+            one.quantity,
+            (
+                Cell(decision(one)),
+                cell(one.difference),
+                cell(one.first_value),
+                cell(one.second_value),
+                Cell(number(one.p_adjusted, 3)),
+                Cell(f"{one.n:,}"),
+            ),
+            hint=one.question,
+        )
+        for one in chosen
+    ]
+    return Table(
+        caption,
+        ("Figure", "answer", "difference, points", *(f"{name}, %" for name in names), "p", "n"),
+        tuple(rows),
+    )
+
+
+def _margin(comparison: Comparison) -> str:
+    return f"{comparison.margin:g} points"

@@ -1,0 +1,54 @@
+"""What logistic regression reads from the features that the models read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmer_core.record import Interval
+from mmer_core.reporting.labels import metric
+from mmer_core.reporting.sections.base import Section
+from mmer_core.reporting.table import Row, Table, cell
+from mmer_core.reporting.view import DatasetView
+
+
+class Probe(Section):
+    """Results of the job `probe`, beside the models that were measured on the same split."""
+
+    name = "probe"
+    summary = "Linear probe"
+    order = 25
+    tasks = ("emotion",)
+    results = ("probe",)
+    template = """\
+<p>Logistic regression on frozen features, fitted on train; its C of {{ strength }} and its thresholds were chosen on val (mAP {{ tried }}). It read {{ encoders }}. Where these are the encoders of the models, their lead over the probe is what training more than a linear layer brought; where intervals overlap, these samples do not tell them apart.</p>
+{{ table(metrics) }}
+"""
+
+    def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
+        for found in dataset.found("probe"):
+            probe = found.summary
+            tried = "; ".join(f"C {one['strength']:g}: {_percent(one['map'])}" for one in probe["tried"])
+            return {
+                "strength": f"{probe['strength']:g}",
+                "tried": tried,
+                "encoders": " and ".join(probe["encoders"].values()),
+                "metrics": _table(dataset, probe),
+            }
+        return None
+
+
+def _percent(value: float | None) -> str:
+    return f"{cell(value).text} %"
+
+
+def _table(dataset: DatasetView, probe: Mapping[str, Any]) -> Table:
+    families = [one for one in dataset.families if one.evaluation.split == probe["split"]]
+    rows = []
+    headline = dataset.text.headline
+    for name in sorted(probe["metrics"], key=lambda name: (name != headline, name)):
+        shown = metric(name)
+        raws = [Interval(**probe["metrics"][name]), *(one.evaluation.metrics.get(name) for one in families)]
+        cells = [cell(raw, shown.digits) for raw in (*raws, probe["baselines"].get(name))]
+        rows.append(Row(shown.label, tuple(cells), shown.hint, strong=name == headline))
+    heads = (f"{one.family} model" for one in families)
+    caption = f"Linear probe on {probe['split']}, {probe['n']:,} {dataset.text.samples}, in %"
+    return Table(caption, ("Metric", "linear probe", *heads, "chance"), tuple(rows))

@@ -1,0 +1,49 @@
+"""Commands start at once, because they import none of the libraries that take seconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    *(
+        "torch",
+        "torchvision",
+        "transformers",
+        "prefect",
+        "pandas",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+        "matplotlib",
+    ),
+    *("faiss", "boto3", "safetensors", "imagehash", "fastapi", "huggingface_hub", "jinja2"),
+}
+"""What takes long to import; the configurations of jobs, too, where no job is meant."""
+OURS = {"mmer_core.config", "numpy", "pydantic"}
+
+
+@pytest.mark.parametrize(
+    ("command", "refused"),
+    [
+        ("--version", HEAVY | OURS),
+        ("--help", HEAVY | OURS),
+        ("no-such-command", HEAVY | {"mmer_core.config", "numpy"}),
+        ("pipeline --help", HEAVY),
+        ("artifacts ls --store nowhere", HEAVY),
+        ("data check --dataset manifest --root nowhere.csv", HEAVY),
+    ],
+)
+def test_a_command_imports_what_it_needs(command, refused, tmp_path) -> None:
+    script = (
+        "import sys\nfrom flows.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "print('imported:', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command.split()], capture_output=True, text=True, cwd=tmp_path
+    )
+    *_, imported = done.stdout.splitlines()
+    assert imported.startswith("imported:"), done.stderr
+    assert "flows.commands" in imported.split()
+    assert refused & set(imported.split()) == set()
