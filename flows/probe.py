@@ -3,7 +3,7 @@
 from prefect import flow
 from pydantic import Field
 
-from flows.jobs import prepare
+from flows.jobs import ingest, prepare
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.config import (
@@ -11,6 +11,7 @@ from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
     IngestConfig,
+    IngestJob,
     Runtime,
     RuntimeConfig,
     TrainJob,
@@ -41,11 +42,22 @@ class ProbeJob(Config):
 @flow(name="probe")
 def probe(job: ProbeJob) -> str:
     """Prepare and encode as for training, choose the regularisation on val, fit on train, and measure."""
-    _refuse_captions(job)
-    shared = ("dataset", "prepared", "encoders", "evaluation", "runtime")
-    prepared, features = prepare(TrainJob(**{name: getattr(job, name) for name in shared}))
-    given = (job.probe, job.evaluation, job.encoders, prepared, features)
-    return str(make(fit_and_measure, job.runtime, *given))
+    tasks = job.dataset.format.tasks
+    if not job.prepared and len(tasks) == 1:
+        check_labelled(tasks[0], job.dataset.dataset)  # before anything is prepared
+    made = job.prepared or ingest.fn(IngestJob(dataset=job.dataset, runtime=job.runtime)).prepared
+    summary = Context(job.runtime).store.manifest(ArtifactKey.parse(made)).summary_as(DatasetSummary)
+    check_labelled(summary.task, summary.name)
+    shared = {
+        "prepared": made,
+        "encoders": job.encoders,
+        "evaluation": job.evaluation,
+        "runtime": job.runtime,
+    }
+    prepared, features = prepare(TrainJob(**shared))
+    return str(
+        make(fit_and_measure, job.runtime, job.probe, job.evaluation, job.encoders, prepared, features)
+    )
 
 
 def print_probe(context: Context, key: str) -> None:
@@ -66,22 +78,3 @@ def print_probe(context: Context, key: str) -> None:
         if one.unconverged:
             say(f"warning: with C = {one.strength:g} {one.unconverged} regressions did not converge")
     say(key)
-
-
-def _refuse_captions(job: ProbeJob) -> None:
-    """Notice a captioned dataset before anything is prepared, where the settings or the manifest tell.
-
-    Raises:
-        ConfigError: The dataset has captions and no labels.
-    """
-    if job.prepared:
-        manifest = Context(job.runtime).store.manifest(ArtifactKey.parse(job.prepared))
-        summary = manifest.summary_as(DatasetSummary)
-        check_labelled(summary.task, summary.name)
-        return
-    tasks, root = job.dataset.format.tasks, job.dataset.root
-    if len(tasks) == 1:
-        check_labelled(tasks[0], job.dataset.dataset)
-    elif root is not None and not job.dataset.format.unpacks:
-        raw = job.dataset.format.read(root)  # decodes nothing
-        check_labelled(raw.task, raw.name)

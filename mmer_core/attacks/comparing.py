@@ -11,6 +11,8 @@ from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
 
 CONTROL = RandomPixels.name
+ROBUST, CONTROLS = "robust accuracy", "control "
+"""How topics of comparisons begin."""
 
 
 class Attacked(NamedTuple):
@@ -54,7 +56,7 @@ def compare_attacked(
         robust.append(
             compare_shares(
                 Question(
-                    f"robust accuracy K={pixels}",
+                    f"{ROBUST} K={pixels}",
                     f"Which model is right more often under {listed}?",
                     f"robust accuracy, K = {pixels}",
                     *names,
@@ -113,7 +115,7 @@ def compare_with_control(model: Attacked, rule: Rule, clusters: Mapping[str, int
 
 
 def control_topic(model: str, attack: str, pixels: int) -> str:
-    return f"control {model} {attack} K={pixels}"
+    return f"{CONTROLS}{model} {attack} K={pixels}"
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 
+from mmer_core.attacks.comparing import CONTROLS
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
 
-CONTROLS, EMOTIONS = "control ", "emotion "
+EMOTIONS = "emotion "
 
 
 def apart(comparison: Comparison) -> str:

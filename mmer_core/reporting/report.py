@@ -12,6 +12,7 @@ from mmer_core.reporting.page import Page, write_page
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.table import plain
 from mmer_core.reporting.tables import key_table
+from mmer_core.reporting.verdict import verdict_table
 from mmer_core.reporting.view import DatasetView, Picture, ReportView
 
 _THUMBNAIL = 160
@@ -45,7 +46,15 @@ def to_html(view: ReportView) -> str:
     sections = []
     for place, dataset in enumerate(view.datasets, 1):
         parts = list(_parts(page, dataset, f"d{place}"))
-        sections.append({"id": f"d{place}", "view": dataset, "key": key_table(dataset), "parts": parts})
+        sections.append(
+            {
+                "id": f"d{place}",
+                "view": dataset,
+                "verdict": verdict_table(dataset),
+                "key": key_table(dataset),
+                "parts": parts,
+            }
+        )
     return page.render(
         "report.html",
         view=view,

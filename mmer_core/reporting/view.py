@@ -5,7 +5,7 @@ Shares are in percent, errors of valence/arousal/dominance in points of the 1..1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,11 @@ from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
+from mmer_core.record import Record
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.statistics.comparison import Comparison
 
-Record = Mapping[str, Any]
+R = TypeVar("R", bound=Record)
 Picture = npt.NDArray[np.uint8]
 Change = tuple[int, int, int, int, int]
 """One changed pixel: ``(y, x, red, green, blue)``, zero-based, colours in 0..255."""
@@ -75,7 +76,7 @@ class FamilyView:
 
     family: Family
     evaluation: EvaluationRecord
-    history: Sequence[Record] = ()
+    history: Sequence[Mapping[str, Any]] = ()
     best_epoch: int = 0
     curves: Sequence[CurvePoint] = ()
     by_queries: Sequence[QueryCurve] = ()
@@ -148,12 +149,16 @@ class Result:
     Attributes:
         kind: Kind of the artifact.
         family: Of the model it is about; None if it is about the dataset.
-        summary: The artifact's summary.
+        summary: The artifact's summary, as its manifest holds it.
     """
 
     kind: str
     family: Family | None
-    summary: Record
+    summary: Mapping[str, Any]
+
+    def summary_as(self, record: type[R]) -> R:
+        """The summary as the record that its stage wrote. Raises `StoreError` when it is another."""
+        return record.parse(self.summary, f"the summary of a {self.kind}")
 
 
 @dataclass(frozen=True)

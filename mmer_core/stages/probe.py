@@ -7,20 +7,21 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, field_validator
 
-from mmer_core.base_config import Config, Split
+from mmer_core.base_config import Config
 from mmer_core.config import EncoderConfig, EvaluationConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.evaluation.calibration import f1_thresholds
+from mmer_core.evaluation.class_metrics import evaluate_classes
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.progress import Progress, silent
-from mmer_core.record import Interval, Number, Part, Record
+from mmer_core.record import Record
+from mmer_core.reporting.sections.probe import ProbeSummary, Tried
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
-from mmer_core.statistics.shares import share_interval
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
@@ -46,35 +47,6 @@ class ProbeConfig(Config):
         if min(strengths) <= 0:
             raise ValueError(f"C must be above 0, not {min(strengths):g}")
         return tuple(sorted(set(strengths)))
-
-
-class Tried(Part):
-    """One value of C: the mAP on val in percent, and how many of its fits stopped before they had converged."""
-
-    strength: float
-    map: Number
-    unconverged: int
-
-
-class ProbeSummary(Record):
-    """A probe's figures on one split, in percent.
-
-    Attributes:
-        encoders: Names of the encoders whose features it reads, by modality.
-        strength: The C that was chosen, of those ``tried``.
-        metrics: Those of an emotion model without ratings and, where every sample has one label, ``accuracy``.
-        baselines: What no skill scores, by the name of the metric.
-    """
-
-    version: Literal[1] = 1
-    dataset: str
-    split: Split
-    n: int
-    encoders: dict[str, str]
-    strength: float
-    tried: tuple[Tried, ...]
-    metrics: dict[str, Interval]
-    baselines: dict[str, Number]
 
 
 class ProbeRecord(Record):
@@ -273,23 +245,13 @@ def _regression(
 def _measured(
     probabilities: FloatArray, split: PreparedSplit, thresholds: FloatArray, config: EvaluationConfig
 ) -> EvaluationRecord:
-    """The metrics of an emotion model without ratings and, where each sample has one label, the accuracy, whose
-    baseline is the share of the most frequent label."""
-    nothing = np.zeros((len(split), 0))
+    """The metrics of a model that predicts one label a sample, where each has one; else those of emotions."""
     names = split.card.labels
-    record = evaluate_emotion(
+    if has_one_label(split.labels):
+        return evaluate_classes(probabilities, split.labels, names, config, split.clusters)
+    nothing = np.zeros((len(split), 0))
+    return evaluate_emotion(
         probabilities, nothing, split.labels, nothing, thresholds, names, config, (), split.clusters
-    )
-    if not has_one_label(split.labels):
-        return record
-    hits = probabilities.argmax(axis=1) == split.labels.argmax(axis=1)
-    accuracy = share_interval(hits, config.confidence, split.clusters)
-    constant = 100 * float(split.labels.mean(axis=0).max())
-    return record.model_copy(
-        update={
-            "metrics": record.metrics | {"accuracy": accuracy},
-            "baselines": record.baselines | {"accuracy": constant},
-        }
     )
 
 

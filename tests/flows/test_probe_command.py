@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
-from mmer_core.stages.probe import ProbeSummary
+from mmer_core.reporting.sections.probe import ProbeSummary
 from mmer_core.store import open_store
 
 SMALL = [
@@ -43,8 +44,9 @@ def test_a_dataset_is_probed_once_and_the_report_shows_it(mmer, tmp_path):
 
 
 @pytest.mark.parametrize("captioned", ["flickr8k", "manifest", "prepared"])
-def test_captions_are_refused_before_any_work(mmer, tmp_path, captioned):
+def test_captions_are_refused_before_anything_is_encoded(mmer, tmp_path, captioned):
     listed = tmp_path / "photos.jsonl"
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
     listed.write_text(json.dumps({"id": "a", "image": "a.png", "text": "a dog", "split": "train"}) + "\n")
     store = open_store(str(tmp_path / "store"), cache=tmp_path / "cache")
     flags = {"flickr8k": ["flickr8k"], "manifest": ["manifest", "--root", listed], "prepared": []}[captioned]
@@ -53,9 +55,8 @@ def test_captions_are_refused_before_any_work(mmer, tmp_path, captioned):
         assert code == 0, err
         (prepared,) = store.list("prepared")
         flags = ["--prepared", prepared.key]
-    before = len(list(store.list()))
     code, out, err = mmer("probe", *flags)
     assert code != 0
     assert "has captions instead" in err
     assert "Traceback" not in out + err
-    assert len(list(store.list())) == before
+    assert not {made.key.kind for made in store.list()} - {"prepared", "dataset-card"}

@@ -16,11 +16,15 @@ def probe(split: str = "test") -> Result:
         "probe",
         None,
         {
+            "dataset": "people",
             "split": split,
             "n": 2003,
             "encoders": {"image": "grid:<b>", "text": "packaged:words"},
             "strength": 0.001,
-            "tried": [{"strength": 0.001, "map": 27.31}, {"strength": 0.1, "map": None}],
+            "tried": [
+                {"strength": 0.001, "map": 27.31, "unconverged": 0},
+                {"strength": 0.1, "map": None, "unconverged": 0},
+            ],
             "metrics": {"accuracy": figure(61.27), "f1_macro": figure(19.83), "map": figure(26.54)},
             "baselines": {"map": 17.09, "accuracy": 44.44},
         },

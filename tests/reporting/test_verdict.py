@@ -1,0 +1,44 @@
+"""The verdict at the top of the report."""
+
+from support.report_factory import comparison, emotion_dataset, report
+
+from mmer_core.reporting.report import to_html
+from mmer_core.reporting.verdict import decisive, verdict_table
+
+TOPICS = (
+    "skill", "emotion Anger", "recall i2t 1", "robust accuracy K=1", "robust accuracy K=10", "shared success K=10",
+    "control joint de K=1", "control joint de K=10", "control joint sparse-rs K=10",
+)  # fmt: skip
+
+
+def test_it_asks_of_skill_and_of_the_largest_number_of_pixels():
+    asked = decisive([comparison(topic, 30.0, 20.0) for topic in TOPICS])
+    assert [one.topic for one in asked] == [
+        "skill",
+        "robust accuracy K=10",
+        "control joint de K=10",
+        "control joint sparse-rs K=10",
+    ]
+
+
+def test_each_question_has_its_answer_difference_size_and_rule():
+    dataset = emotion_dataset()
+    table = verdict_table(dataset)
+    one = dataset.compared("skill")
+    assert one is not None
+    row = table.rows[0]
+    assert row.head == one.question
+    assert one.rule in row.hint
+    answer, difference, n, seeds = row.cells
+    assert answer.text.startswith(f"{one.winner} better" if one.winner else "undecided")
+    assert f"{one.difference.value:.1f}" in difference.text
+    assert (n.text, seeds.text) == ("400", "1")
+
+
+def test_it_comes_before_all_figures():
+    html = to_html(report(emotion_dataset()))
+    assert (
+        html.index("emotic: the verdict")
+        < html.index('class="answer"')
+        < html.index("Mean average precision")
+    )
