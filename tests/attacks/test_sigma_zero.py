@@ -1,5 +1,7 @@
 """σ-zero against a plain reading of its paper, and what it is asked for."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -38,26 +40,22 @@ class Curved:
 def published(
     curved: Curved, clean: torch.Tensor, steps: int, options: SigmaZero.Options
 ) -> list[np.ndarray]:
-    """The images of Algorithm 1, by autograd and torch's Adam and cosine; norms are those of pixels."""
-    change = torch.zeros_like(clean, requires_grad=True)
-    adam = torch.optim.Adam([change], lr=options.step)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(adam, T_max=steps, eta_min=options.step / 10)
-    threshold, images, first = options.threshold, [], float(curved.of(clean))
-    for _ in range(steps):
+    """The images of Algorithm 1, by autograd, Adam's formula and a cosine; norms are those of pixels."""
+    change, first = torch.zeros_like(clean, requires_grad=True), float(curved.of(clean))
+    mean, square, threshold, images = 0, 0, options.threshold, []
+    rates = [options.step * (0.1 + 0.9 * (1 + math.cos(math.pi * i / steps)) / 2) for i in range(steps + 1)]
+    for i in range(1, steps + 1):
         images.append((clean + change.detach()).numpy())
-        margin = curved.of(clean + change)
-        size = change.square().sum(dim=2)
+        margin, size = curved.of(clean + change), change.square().sum(dim=2)
         loss = margin.clamp(min=0) / first + (size / (size + options.sigma)).mean()
-        adam.zero_grad()
-        loss.backward()
-        change.grad /= change.grad.abs().max()
-        adam.step()
-        cosine.step()
-        rate = cosine.get_last_lr()[0]
-        threshold += options.adapt * (rate if margin <= 0 else -rate)
+        (gradient,) = torch.autograd.grad(loss, change)
+        gradient /= gradient.abs().max()
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        step = rates[i - 1] * (mean / (1 - 0.9**i)) / ((square / (1 - 0.999**i)).sqrt() + 1e-8)
+        threshold += options.adapt * (rates[i] if margin <= 0 else -rates[i])
         threshold = min(max(threshold, 0), 1)
         with torch.no_grad():
-            change.copy_((clean + change).clamp(0, 1) - clean)
+            change.copy_((clean + change - step).clamp(0, 1) - clean)
             change[change.abs().amax(dim=2) < threshold] = 0
     return images
 

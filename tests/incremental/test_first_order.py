@@ -9,7 +9,7 @@ from support.incremental_helpers import CPU, network, normalise, plain
 from support.random_networks import networks
 from torch import Tensor, fx, nn
 
-from mmer_core.encoders.mirror import MirrorAverage
+from mmer_core.encoders.networks.mirror import MirrorAverage
 from mmer_core.errors import AttackError
 from mmer_core.incremental.first_order import FirstOrder
 from mmer_core.incremental.lowering import lower
