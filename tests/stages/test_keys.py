@@ -168,7 +168,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("train", "training"): {
         *TrainingConfig(contrastive="infonce").model_dump()
     },  # what is left open for emotions
-    ("finetune", "encoders"): _IMAGE,  # what stands in front of the text encoder is nothing to tune
+    ("finetune", "encoders"): _IMAGE,  # what comes before the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
     ("craft shard", "config"): _CRAFTING,
