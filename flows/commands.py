@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptionError
+from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from flows.configurations import configuration_source
 from flows.empty_paths import refuse_empty_paths
@@ -85,6 +85,9 @@ def _sentence(error: CycloptsError) -> str:
         return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
     if isinstance(error, UnknownCommandError):
         return _unknown(error)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        command = " ".join(["mmer", *(error.command_chain or ())])
+        return f"{command} does not take {error.unused_tokens[0]!r}; {command} --help describes its options"
     sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, UnknownOptionError):
         fault, _, guess = sentence.partition(" Did you mean ")

@@ -74,6 +74,7 @@ def test_of_what_is_not_there(arguments, message, place, mmer, tmp_path, monkeyp
     ("arguments", "message"),
     [
         (["pipeline", "--training.epoch", "3"], ["--training.epoch", "Did you mean --training.epochs"]),
+        (["search", "dogs", "cats"], ["mmer search does not take 'cats'", "--help"]),
         (["trian"], ["trian", "Did you mean", "train"]),
         (["train", "--training.epochs", "0"], ["--training.epochs", "greater than or equal to 1", "0"]),
         (["train", "--training.epochs", "ten"], ["--training.epochs", "integer", "ten"]),

@@ -20,6 +20,7 @@ from mmer_core.config import (
     ModelConfig,
     PipelineJob,
     PoisonConfig,
+    ProbeConfig,
     PromptConfig,
     ReportConfig,
     RuntimeConfig,
@@ -45,7 +46,6 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
-from mmer_core.stages.probe import ProbeConfig
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
