@@ -261,6 +261,11 @@ COMMANDS = (
         computes=False,
     ),
     Command(
+        "doctor",
+        run="flows.doctor_cli:doctor",
+        help="Say what this installation has, what it lacks, and the command that cures it.",
+    ),
+    Command(
         "export",
         run="flows.model_cli:export",
         help="Write a trained model as ONNX files with a description, checked against the model.",
