@@ -19,14 +19,14 @@ HelpAll = Annotated[bool, Parameter(help="Describe all options, by topic.", nega
 
 
 class _Command(App):
-    """A command whose help describes what people use most, unless all its parameters are asked for.
+    """A command whose help describes what people use most.
 
     Parameters are described by their fields alone: otherwise the parser looks for descriptions in the source of every
     class, which takes longer than all else.
     """
 
-    usual: frozenset[str] | None = None
-    """Flags that its help shows; None for all."""
+    usual: frozenset[str] = frozenset()
+    """Flags that its help shows."""
     of_other_formats: frozenset[str] = frozenset()
     """Flags of dataset formats that are not chosen."""
 
@@ -35,18 +35,17 @@ class _Command(App):
         for argument in found if options.get("parse_docstring") else ():  # the help asks for it
             argument.index = None  # no second name for values that may be given without their flag
             names = frozenset(argument.names)
-            if names & self.of_other_formats or not (self.usual is None or names & self.usual):
+            if names & self.of_other_formats or (commands.short_help and not names & self.usual):
                 argument.parameter = Parameter.combine(argument.parameter, Parameter(show=False))
         return found
 
     def describe_all(self, but: frozenset[str]) -> None:
         """Print the help of all flags but some."""
-        shown = self.usual, self.of_other_formats
-        self.usual, self.of_other_formats = None, but
+        self.of_other_formats = but
         try:
             commands.app.help_print(list(self.name))
         finally:
-            self.usual, self.of_other_formats = shown
+            self.of_other_formats = frozenset()
 
 
 def __getattr__(name: str) -> App:
