@@ -248,6 +248,11 @@ COMMANDS = (
         "weights.",
     ),
     Command(
+        "compare",
+        run="flows.runs_cli:compare",
+        help="Compare two models on the same samples: what differs in settings and in results, with intervals.",
+    ),
+    Command(
         "data",
         run="flows.data_cli:app",
         help="Check a raw dataset before using it.",
@@ -276,6 +281,12 @@ COMMANDS = (
         help="Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV "
         "list.\n\n"
         "A photo that cannot be read gives a row with its error; the other photos are processed.",
+    ),
+    Command(
+        "runs",
+        run="flows.runs_cli:runs",
+        help="List every trained model with its settings and what it reached.",
+        computes=False,
     ),
     Command(
         "search",

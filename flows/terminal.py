@@ -4,21 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from flows.output import say
+from mmer_core import bars
 from mmer_core.escaping import one_line
-from mmer_core.progress import Progress as Report
-from mmer_core.progress import silent
+from mmer_core.progress import Progress, silent
 from tasks.progress import show_in_terminal
 
 _UNCUT = 10_000
@@ -30,29 +22,7 @@ def progress_bars() -> Iterator[None]:
 
     If standard error is not a terminal, each piece of work prints one line when it is done.
     """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        show_in_terminal(_line_when_done)
-        yield
-        return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-    )
-    with Progress(*columns, console=console) as bars:
-
-        def bar(label: str) -> Report:
-            row = bars.add_task(one_line(label), total=None, note="")
-
-            def report(done: int, total: int, note: str = "") -> None:
-                bars.update(row, completed=done, total=total, note=one_line(note))
-
-            return report
-
+    with bars.progress_bars(_line_when_done) as bar:
         show_in_terminal(bar)
         try:
             yield
@@ -72,7 +42,7 @@ def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> No
     (console if console.is_terminal else Console(width=_UNCUT)).print(table)
 
 
-def _line_when_done(label: str) -> Report:
+def _line_when_done(label: str) -> Progress:
     def report(done: int, total: int, note: str = "") -> None:
         if done == total:
             say(f"{label}: {done} of {total} {note}".rstrip(), error=True)

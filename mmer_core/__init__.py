@@ -1,5 +1,12 @@
 """mmer_core: datasets, encoders, models, attacks and reports, usable without any orchestrator.
 
+    import mmer_core as mmer
+
+    mmer.runs()                     every trained model with its settings and its metric, as a pandas table
+    mmer.compare(a, b)              two models on the same samples: what differs, and how sure that is
+
+Each is imported when it is first used; importing this package imports nothing else.
+
 Shape notation, used in every docstring of the package:
 
 ====== =====================================================
@@ -15,4 +22,20 @@ Shape notation, used in every docstring of the package:
 ====== =====================================================
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmer_core.facade.comparing import compare as compare
+    from mmer_core.facade.tabulating import runs as runs
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "compare", "runs"]
+
+_MODULES = {"compare": "comparing", "runs": "tabulating"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.facade.{_MODULES[name]}"), name)

@@ -10,6 +10,9 @@ from pydantic import Field
 from mmer_core.config import Family, Split
 from mmer_core.record import Figures, Interval, Number, Part, Record
 
+METRICS_FILE = "metrics.json"
+"""Of an artifact ``evaluation``, with its `EvaluationRecord`."""
+
 
 class CalibrationBin(Part):
     """A point of a reliability diagram: mean probability and share that is true of ``n`` predictions, in 0..1."""

@@ -35,16 +35,17 @@ def decision(comparison: Comparison) -> str:
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """Questions about two models, but for those on single emotions."""
     chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, EMOTIONS))]
-    return _table("Which model is better? Differences on the same images", chosen)
+    return differences("Which model is better? Differences on the same images", chosen)
 
 
 def emotion_differences(comparisons: Sequence[Comparison]) -> Table:
     """The same for every emotion."""
     chosen = [one for one in comparisons if one.topic.startswith(EMOTIONS)]
-    return _table("Average precision of every emotion, compared", chosen)
+    return differences("Average precision of every emotion, compared", chosen)
 
 
-def _table(caption: str, comparisons: Iterable[Comparison]) -> Table:
+def differences(caption: str, comparisons: Iterable[Comparison]) -> Table:
+    """A row for each question: the answer, the difference with its interval, and both figures."""
     chosen = list(comparisons)
     names = (chosen[0].first, chosen[0].second) if chosen else ("", "")
     rows = [

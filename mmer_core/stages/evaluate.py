@@ -6,14 +6,12 @@ from mmer_core.config import EvaluationConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.record import EvaluationRecord, EvaluationSummary
+from mmer_core.evaluation.record import METRICS_FILE, EvaluationRecord, EvaluationSummary
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
-
-METRICS_FILE = "metrics.json"
 
 
 @stage("evaluation", version=6, title="evaluate on {config.split}")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 from urllib.parse import unquote
 
@@ -139,6 +140,20 @@ class Store:
         """
         with leg("read"):
             return self._checkouts.get(self.manifest(key), partial(self._materialise, key))
+
+    def read(self, manifest: Manifest, path: str) -> bytes:
+        """One file of an artifact, checked against its SHA-256; the others are not fetched.
+
+        Raises:
+            ArtifactCorrupt: The stored file is damaged, or the artifact lacks it.
+        """
+        entry = next((one for one in manifest.files if one.path == path), None)
+        if entry is None:
+            raise ArtifactCorrupt(f"{manifest.key} has no {path}: {CURE}")
+        with leg("read"), TemporaryDirectory(prefix="mmer-") as folder:
+            target = Path(folder) / "file"
+            self._materialise(manifest.key, entry, target)
+            return target.read_bytes()
 
     def keys(self, kind: str | None = None) -> Iterator[ArtifactKey]:
         """Keys of all artifacts, or of one kind, sorted."""

@@ -31,6 +31,7 @@ OURS = {"mmer_core.config", "numpy", "pydantic"}
         ("no-such-command", HEAVY | {"mmer_core.config", "numpy"}),
         ("pipeline --help", HEAVY),
         ("artifacts ls --store nowhere", HEAVY),
+        ("runs --store nowhere", HEAVY),
         ("data check --dataset manifest --root nowhere.csv", HEAVY),
     ],
 )
