@@ -10,15 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmer_core.attacks import (
-    ClassifierVictim,
-    DominantEmotionFlip,
-    RandomPixels,
-    SparseRS,
-    outcomes_table,
-    run_attack,
-    success_curves,
-)
+import mmer_core as mmer
 
 SIDE, MEAN, STD = 32, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -57,22 +49,13 @@ def main() -> None:
     rng = np.random.default_rng(0)
     network = train(*draw(200, rng))
     images, labels = draw(10, rng)
-    ids = [f"picture-{number}" for number in range(len(images))]
-
-    victim = ClassifierVictim(network, MEAN, STD, size=(SIDE, SIDE))
-    wrong = DominantEmotionFlip(labels)  # success: another class than this one has the highest score
-    outcomes = [
-        outcome
-        for attack in (SparseRS(), RandomPixels())  # an attack, beside as many queries without a search
-        for pixels in (1, 10)
-        for outcome in run_attack(victim, wrong, attack, images, ids, pixels=pixels, budget=100)
-    ]
-    for point in success_curves(outcomes_table(outcomes)):
-        share = point.success
-        print(
-            f"{point.attack:>9}, {point.pixels} changed pixels: {share.value:3.0f} % of {point.n} pictures "
-            f"(95 % interval {share.low:.0f} to {share.high:.0f})"
-        )
+    for pixels in (1, 10):  # an attack, beside as many queries without a search
+        attacked = mmer.attack(network, images, labels, pixels=pixels, budget=100, mean=MEAN, std=STD)
+        for row in attacked.table.itertuples():
+            print(
+                f"{row.attack:>9}, {row.pixels} changed pixels: {row.fooled:3.0f} % of {row.attacked} pictures "
+                f"(95 % interval {row.fooled_low:.0f} to {row.fooled_high:.0f})"
+            )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from flows import jobs
+from flows.run import run
 from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
@@ -23,8 +23,6 @@ from mmer_core.config import (
     TrainingConfig,
     TrainJob,
 )
-from mmer_core.evaluation.record import EvaluationRecord
-from mmer_core.stages import Context
 
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple")
 PLACES = {"left": 16, "middle": 32, "right": 48}
@@ -61,9 +59,9 @@ def main(folder: Path) -> None:
             evaluation=EvaluationConfig(resamples=100),
             runtime=runtime,
         )
-        made = jobs.train.fn(job)  # `.fn`: as plain Python, without a Prefect server
-        measured = EvaluationRecord.read(Context(runtime).folder_of(made.evaluation) / "metrics.json")
-        print(f"{family}: mean recall {measured.metrics['mean_recall'].value:.1f} %, {made.model}")
+        made = run(job)
+        recall = made.open("evaluation").metrics["mean_recall"].value
+        print(f"{family}: mean recall {recall:.1f} %, {made.artifacts['model'].key}")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _command(entry: Job) -> App:
             app.describe_all(_of_other_formats(job))
             return
         chosen = repeated if repeated and job.seeds > 1 else entry
-        made = _run(load(chosen.flow), job, prefect)
+        made = run_flow(load(chosen.flow), job, prefect)
         from mmer_core.stages import Context
 
         load(chosen.show)(Context(job.runtime), made)
@@ -88,7 +88,7 @@ def _of_other_formats(job: Any) -> frozenset[str]:
     return frozenset(f"--{name}".replace("_", "-") for fields in others for name in fields)
 
 
-def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
+def run_flow(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
     from tasks import logs
 

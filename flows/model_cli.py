@@ -12,9 +12,9 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError, MmerError
 from mmer_core.exporting import export_model
 from mmer_core.files import write_whole
-from mmer_core.stages import Context, find_model, model_card, newest_model, newest_models
+from mmer_core.stages import Context, model_card, newest_models
+from mmer_core.stages.lineage import model_named
 from mmer_core.stages.model_card import CARD_FILE, FIELDS_FILE
-from mmer_core.store import ArtifactKey
 from tasks.progress import progress_for
 
 Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it; `model` for the newest.")]
@@ -29,7 +29,7 @@ def card(model: Model = "model", *, to: Path | None = None, runtime: Runtime = R
         Write it to this file instead, as .md, or as .json for programs.
     """
     context = Context(runtime)
-    (artifacts,) = newest_models(context.store, (str(_model(context, model)),))
+    (artifacts,) = newest_models(context.store, (str(model_named(context.store, model).key),))
     made = model_card(context, artifacts.prepared, artifacts.model, artifacts.evaluation)
     if to is None:
         say_text((made.folder / CARD_FILE).read_text("utf-8"))
@@ -54,10 +54,6 @@ def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig
     """
     with progress_bars():
         context = Context(runtime, progress_for("export"))
-        differences = export_model(context, _model(context, model), to)
+        differences = export_model(context, model_named(context.store, model).key, to)
     for file, difference in differences.items():
         say(f"{to / file}: at most {difference:.1g} from the model")
-
-
-def _model(context: Context, text: str) -> ArtifactKey:
-    return (newest_model(context.store) if text == "model" else find_model(context.store, text)).key

@@ -18,7 +18,7 @@ from mmer_core.store.absence import missing
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of tables.")]
 Html = Annotated[Path | None, Parameter(help="Write a self-contained page to this file instead.")]
-Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it; `mmer runs` lists them.")]
+Model = Annotated[str, Parameter(help="Key of a model, or a unique prefix of it; `model` for the newest.")]
 
 
 def runs(*, json_output: Json = False, html: Html = None, runtime: Runtime = RuntimeConfig()) -> None:

@@ -2,8 +2,10 @@
 
     import mmer_core as mmer
 
+    mmer.load("model")              a trained model, with predict, embed and attack
     mmer.runs()                     every trained model with its settings and its metric, as a pandas table
     mmer.compare(a, b)              two models on the same samples: what differs, and how sure that is
+    mmer.attack(network, ...)       any torch classifier, attacked by changing a few pixels
 
 Each is imported when it is first used; importing this package imports nothing else.
 
@@ -26,13 +28,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmer_core.facade.attacking import attack as attack
     from mmer_core.facade.comparing import compare as compare
+    from mmer_core.facade.loading import load as load
     from mmer_core.facade.tabulating import runs as runs
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "compare", "runs"]
+__all__ = ["__version__", "attack", "compare", "load", "runs"]
 
-_MODULES = {"compare": "comparing", "runs": "tabulating"}
+_MODULES = {"attack": "attacking", "compare": "comparing", "load": "loading", "runs": "tabulating"}
 
 
 def __getattr__(name: str) -> Any:

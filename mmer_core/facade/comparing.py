@@ -22,7 +22,7 @@ from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.stages.comparisons import comparisons
 from mmer_core.stages.context import Context
-from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_by_input
+from mmer_core.stages.lineage import ModelArtifacts, model_named, newest_by_input
 from mmer_core.stages.views import open_measured
 from mmer_core.statistics.comparison import Comparison
 from mmer_core.store import ArtifactKey, Manifest
@@ -126,11 +126,11 @@ def compare(
     >>> compared = mmer.compare(joint, separate)
     >>> compared.settings
     {'model.family': ('joint', 'separate')}
-    >>> compared.differences.figure[0], compared.differences.n[0]
-    ('mean recall', 6)
+    >>> compared.differences.figure[0]
+    'mean recall'
 
     Args:
-        a: Key of a model, or its beginning.
+        a: Key of a model, or its beginning; ``"model"`` for the newest.
         b: Of the other one.
         split: On which to compare them; by default the newest that both were measured on.
         margin: Percentage points by which two models may differ and still be called equivalent.
@@ -148,7 +148,7 @@ def compare_models(
     context: Context, a: str, b: str, *, split: str | None = None, margin: float = 5.0
 ) -> ModelComparison:
     """As `compare`, in a context."""
-    models = [find_model(context.store, text) for text in (a, b)]
+    models = [model_named(context.store, text) for text in (a, b)]
     if models[0].key == models[1].key:
         raise ConfigError(f"{a} and {b} are one model, {models[0].key}; name two: mmer runs lists them")
     runs = [list_runs(context.store, [model.key]) for model in models]

@@ -171,8 +171,12 @@ class JointEmotionModel(EmotionModel):
 
     def image_and_text(self, embeddings: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The image's and the text's unit embeddings ``(B, D)``, as the alignment objective compares them."""
-        image = [embeddings[name] for name in IMAGE_STREAMS if name in embeddings]
-        return F.normalize(torch.stack(image).mean(dim=0), dim=-1), embeddings["text"]
+        return self.image(embeddings), embeddings["text"]
+
+    def image(self, embeddings: dict[str, Tensor]) -> Tensor:
+        """The image's unit embedding ``(B, D)``: the mean of those of the image streams."""
+        streams = [embeddings[name] for name in IMAGE_STREAMS if name in embeddings]
+        return F.normalize(torch.stack(streams).mean(dim=0), dim=-1)
 
     def _only_stream(self, mask: Tensor, name: str) -> Tensor:
         only_this = torch.tensor([other == name for other in self.streams], device=mask.device)

@@ -1,7 +1,7 @@
 """Prediction for arbitrary photos: selecting them, finding people, reading emotions, and attacks."""
 
-from mmer_core.prediction.attack_picture import attack_picture, map_picture
-from mmer_core.prediction.attacking import PhotoAttack, PhotoTarget, photo_target
+from mmer_core.prediction.attack_picture import PhotoAttack, attack_picture, map_picture
+from mmer_core.prediction.attacking import PhotoTarget, photo_target
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.people import read_people
 from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult, write_predictions

@@ -1,16 +1,43 @@
 """Pictures of attacks: the model's input before and after, and a map of where one pixel suffices."""
 
+from dataclasses import asdict, dataclass
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmer_core.attacks.outcomes import Outcome
 from mmer_core.attacks.vulnerability import OnePixelMap
-from mmer_core.prediction.attacking import PhotoAttack
+from mmer_core.reporting.pictures import exact_uri
 
 _SIDE = 448
 """Minimal displayed side of an input in pixels; smaller ones are enlarged by a whole factor, nearest-neighbour."""
 _LARGEST = 1024
 """Maximal displayed side of a photo in pixels; larger ones are reduced."""
 _MARGIN, _FONT = 12, 16
+
+
+@dataclass(frozen=True)
+class PhotoAttack:
+    """The result of one attack with one ``K`` on a photo.
+
+    Attributes:
+        clean, attacked: ``(H, W, 3)`` uint8, the model's input (or the photo) before and after.
+        before, after: The model's outputs for them, in words.
+    """
+
+    outcome: Outcome
+    clean: np.ndarray
+    attacked: np.ndarray
+    before: str
+    after: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything except the unchanged pixels."""
+        return asdict(self.outcome) | {"before": self.before, "after": self.after}
+
+    def _repr_html_(self) -> str:
+        return f'<img src="{exact_uri(np.asarray(attack_picture(self)))}" alt="before and after the attack">'
 
 
 def attack_picture(attack: PhotoAttack) -> Image.Image:

@@ -1,6 +1,6 @@
 """Few-pixel attacks on a single photo."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
-from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
+from mmer_core.prediction.attack_picture import PhotoAttack
+from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, square
 from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
@@ -31,26 +32,6 @@ from mmer_core.task_kinds.kind import AttackedPhoto
 from mmer_core.taxonomy import SPLITS
 
 _BATCH_BYTES = 2**28
-
-
-@dataclass(frozen=True)
-class PhotoAttack:
-    """The result of one attack with one ``K`` on a photo.
-
-    Attributes:
-        clean, attacked: ``(H, W, 3)`` uint8, the model's input (or the photo) before and after.
-        before, after: The model's outputs for them, in words.
-    """
-
-    outcome: Outcome
-    clean: np.ndarray
-    attacked: np.ndarray
-    before: str
-    after: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything except the unchanged pixels."""
-        return asdict(self.outcome) | {"before": self.before, "after": self.after}
 
 
 @dataclass(frozen=True)
@@ -137,7 +118,18 @@ def photo_target(
     labelled = [] if request.text else [name for name, kind in KINDS.items() if kind.labelled]
     manifest = find_model(context.store, model) if model else newest_model(context.store, *labelled)
     trained = TrainedModel.open(context.folder(manifest.key), context.device)
-    spec, picture = trained.spec, read_photo(request.path)
+    return target_of(context, trained, manifest.inputs, request, config)
+
+
+def target_of(
+    context: Context,
+    trained: TrainedModel,
+    inputs_of_model: Mapping[str, str],
+    request: PhotoRequest,
+    config: SearchConfig,
+) -> PhotoTarget:
+    """As `photo_target`, with an opened model and the inputs of its artifact by role."""
+    spec, picture = trained.spec, request.decoded()
     encoder = context.image_encoder(spec.encoders.image, spec.encoders.image_size)
     box = box_inside(request, picture) if request.box else (0, 0, *picture.size)
 
@@ -148,9 +140,13 @@ def photo_target(
         }
 
     def captions() -> tuple[PreparedSplit, Features]:
-        prepared = Prepared.open(context.folder_of(manifest.inputs["prepared"]))
+        if not inputs_of_model:
+            raise ConfigError(
+                "an attack on a retrieval model needs the captions of its dataset; load the model by its key from its store"
+            )
+        prepared = Prepared.open(context.folder_of(inputs_of_model["prepared"]))
         last = next(name for name in reversed(SPLITS) if prepared.card.counts.get(name))
-        return prepared.split(last), Features(context.folder_of(manifest.inputs["features"]))
+        return prepared.split(last), Features(context.folder_of(inputs_of_model["features"]))
 
     inputs = squares(picture)
     streams = {stream: encode_squares(encoder, [one], 1) for stream, one in inputs.items()}

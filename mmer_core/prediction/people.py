@@ -14,7 +14,7 @@ from mmer_core.errors import ArtifactNotFound, ConfigError, DatasetError
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult
-from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
+from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, square
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model
 from mmer_core.store import ArtifactKey
@@ -56,6 +56,16 @@ def read_people(
     trained = TrainedModel.open(context.folder(key), context.device)
     if not kind_of(trained.spec.task).labelled:
         raise ConfigError(f"{key} matches images and text; give an emotion model")
+    return read_with(context, trained, requests, detector)
+
+
+def read_with(
+    context: Context,
+    trained: TrainedModel,
+    requests: Sequence[PhotoRequest],
+    detector: PersonDetector | None = None,
+) -> list[PersonResult]:
+    """As `read_people`, by an opened emotion model."""
     reader = _Reader(context, trained)
     found: list[PersonResult] = []
     waiting: list[_Shown] = []
@@ -86,7 +96,7 @@ class _Reader:
             yield _Shown(person)
             return
         try:
-            picture = read_photo(request.path)
+            picture = request.decoded()
             boxes = _boxes(picture, request, detector)
         except DatasetError as error:
             yield _Shown(replace(person, error=str(error)))

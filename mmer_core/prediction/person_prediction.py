@@ -91,13 +91,17 @@ def _json(readings: Sequence[PersonResult]) -> str:
 
 
 def _csv(readings: Sequence[PersonResult]) -> str:
+    return "".join(lines_for_people(*as_table(readings)))
+
+
+def as_table(readings: Sequence[PersonResult]) -> tuple[list[str], list[list[object]]]:
+    """The columns that `write_predictions` describes, and a row for each person, verbatim; None where nothing is known."""
     read = [one.reading for one in readings if one.reading]
     categories = dict.fromkeys(name for one in read for name in one.probabilities)
     dimensions = dict.fromkeys(name for one in read for name in one.ratings)
     head = ("photo", "x1", "y1", "x2", "y2", "detected", "text", "error", "present")
     columns = [*head, *(f"probability {name}" for name in categories), *dimensions]
-    rows = ([*_person(one), *_figures(one, categories, dimensions)] for one in readings)
-    return "".join(lines_for_people(columns, rows))
+    return columns, [[*_person(one), *_figures(one, categories, dimensions)] for one in readings]
 
 
 def _person(one: PersonResult) -> list[object]:

@@ -37,6 +37,7 @@ class PhotoRequest:
         box: The person, in pixels; None for the whole photo, or for the people found by a detector.
         text: A text that belongs to the photo.
         error: Why it cannot be read, if the list already shows it.
+        picture: The decoded photo, where it is no file.
     """
 
     name: str
@@ -44,6 +45,11 @@ class PhotoRequest:
     box: Box | None = None
     text: str | None = None
     error: str | None = None
+    picture: Image.Image | None = None
+
+    def decoded(self) -> Image.Image:
+        """The photo in RGB, upright. Raises `DatasetError` if it cannot be read."""
+        return read_photo(self.path) if self.picture is None else self.picture.convert("RGB")
 
 
 def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None) -> list[PhotoRequest]:

@@ -84,6 +84,11 @@ def find_model(store: Store, text: str) -> Manifest:
     return manifest
 
 
+def model_named(store: Store, text: str) -> Manifest:
+    """As `find_model`; ``"model"`` is the newest one, as of `newest_model`."""
+    return newest_model(store) if text == "model" else find_model(store, text)
+
+
 def newest_model(store: Store, *tasks: str) -> Manifest:
     """The newest model, of some kinds of task where they are named; none of poisoned data.
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from support.single_thread import one_thread
 
+import mmer_core as mmer
+
 __all__ = ["one_thread"]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -49,11 +51,10 @@ def test_one_run_is_trained_read_back_and_compared(example, tmp_path):
     assert joint in embedded
     assert re.findall(r"photo-(\d+)", embedded)[0] == "54"
 
-    compared = example("compare_runs.py", tmp_path / "store")
-    assert f"A = {separate}\nB = {joint}" in compared
-    assert "model.family: separate | joint" in compared
-    for recall in re.findall(r"recall ([\d.]+)", trained):
-        assert recall in compared.partition("mean_recall:")[2].partition("\n")[0]
+    compared = mmer.compare(separate, joint, store=str(tmp_path / "store"))
+    assert compared.settings == {"model.family": ("separate", "joint")}
+    figures = compared.differences.set_index("figure").loc["mean recall"]
+    assert [f"{value:.1f}" for value in (figures.A, figures.B)] == re.findall(r"recall ([\d.]+)", trained)
 
 
 def test_the_page_lists_every_script():

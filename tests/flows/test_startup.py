@@ -48,3 +48,9 @@ def test_a_command_imports_what_it_needs(command, refused, tmp_path) -> None:
     assert imported.startswith("imported:"), done.stderr
     assert "flows.commands" in imported.split()
     assert refused & set(imported.split()) == set()
+
+
+def test_the_library_is_imported_at_once():
+    script = "import sys\nimport mmer_core as mmer\nassert mmer.__version__\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (HEAVY | OURS | {"rich"}) & set(done.stdout.split()) == set()
