@@ -16,6 +16,7 @@ from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.index import index_rows
+from mmer_core.stages.photos import attacked_pixels
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.report import REPORT_FILE
 from mmer_core.stages.train import load_history
@@ -143,13 +144,14 @@ def _print_protocol(protocol: Protocol) -> None:
 
 def print_robustness(context: Context, key: str) -> None:
     """Success of attacks by the number of changed pixels."""
-    rows = []
-    for point in context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves:
+    rows, manifest = [], context.artifact(ArtifactKey.parse(key)).manifest
+    for point in manifest.summary_as(CurvesSummary).curves:
         success = point.success
         interval = f"{_number(success.low)} to {_number(success.high)}"
         cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
         robust = point.robust_accuracy.value if point.robust_accuracy else None
         rows.append((*cells, _number(point.median_queries), _number(robust)))
+    say(f"attacked: {attacked_pixels(context, manifest)}")
     columns = ("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries")
     say_table((*columns, "robust accuracy %"), rows)
 

@@ -72,6 +72,7 @@ class FamilyView:
         best_epoch: The epoch whose weights were kept.
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
+        attacked: Which pixels were attacked, in words.
     """
 
     family: Family
@@ -80,6 +81,7 @@ class FamilyView:
     best_epoch: int = 0
     curves: Sequence[CurvePoint] = ()
     by_queries: Sequence[QueryCurve] = ()
+    attacked: str = ""
     spaces: Sequence[EmbeddingSpace] = ()
     training_seconds: float | None = None
     fragility: Fragility | None = None
@@ -115,7 +117,10 @@ class RetrievalExample:
 
 @dataclass(frozen=True)
 class AttackedImage:
-    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only."""
+    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only.
+
+    ``file`` is True where they are the photo, and not an input of the model.
+    """
 
     family: str
     attack: str
@@ -127,6 +132,7 @@ class AttackedImage:
     after: str
     queries: int
     sample: str
+    file: bool = False
 
 
 @dataclass(frozen=True)
