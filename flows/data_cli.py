@@ -24,7 +24,7 @@ def check(job: Annotated[IngestJob, Flat] = IngestJob()) -> None:
 
     Takes the flags of `mmer ingest`, decodes every image, and stores nothing.
     """
-    with tempfile.TemporaryDirectory() as scratch, progress_bars():
+    with tempfile.TemporaryDirectory() as scratch, progress_bars(job.runtime.quiet):
         checked = check_dataset(
             job.dataset, Path(scratch), workers=job.runtime.workers, progress=progress_for("check")
         )
