@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from mmer_core.attacks.comparing import CONTROLS
+from mmer_core.evaluation.comparing import CATEGORY
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
-
-EMOTIONS = "emotion "
 
 
 def apart(comparison: Comparison) -> str:
@@ -33,15 +32,15 @@ def decision(comparison: Comparison) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Questions about two models, but for those on single emotions."""
-    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, EMOTIONS))]
+    """Questions about two models, but for those on single categories."""
+    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY))]
     return _table("Which model is better? Differences on the same images", chosen)
 
 
-def emotion_differences(comparisons: Sequence[Comparison]) -> Table:
-    """The same for every emotion."""
-    chosen = [one for one in comparisons if one.topic.startswith(EMOTIONS)]
-    return _table("Average precision of every emotion, compared", chosen)
+def category_differences(comparisons: Sequence[Comparison], word: str) -> Table:
+    """The same for every category."""
+    chosen = [one for one in comparisons if one.topic.startswith(CATEGORY)]
+    return _table(f"Every {word}, compared", chosen)
 
 
 def _table(caption: str, comparisons: Iterable[Comparison]) -> Table:

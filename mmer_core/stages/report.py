@@ -86,7 +86,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=9, identity=_identity)
+@stage("report", version=10, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> ReportSummary:
@@ -124,7 +124,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
     kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
-        text=kind.text,
+        text=kind.text_for(measured[0].split),
         card=prepared.card,
         families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
         examples=[example for one in measured for example in kind.examples(one, config)],

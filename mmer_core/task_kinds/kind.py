@@ -111,6 +111,10 @@ class TaskKind(Named, ABC, Generic[D]):
     searchable: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
 
+    def text_for(self, split: PreparedSplit) -> TaskText:
+        """What reports say about its models on a dataset, given any split of that."""
+        return self.text
+
     @abstractmethod
     def data(
         self,

@@ -25,7 +25,7 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.comparing import compare_retrieval
+from mmer_core.evaluation.comparing import Asked, compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
@@ -229,7 +229,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
             similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
             for each in (first, second)
         )
-        return compare_retrieval(models, (one, other), split.text_sample, rule, split.clusters)
+        asked = Asked(self.text.question, self.text.samples)
+        return compare_retrieval(models, (one, other), split.text_sample, rule, asked, split.clusters)
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         split, family = measured.split, measured.spec.family

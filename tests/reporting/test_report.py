@@ -219,7 +219,7 @@ def test_every_decision_has_its_words():
 def test_leaders_are_counted_by_hand(full):
     """Of 26 leads -5, -4, ..., 20, each ± 3, alternating between two modalities, those from 4 on are clear."""
     (family, *_) = both().datasets[0].families
-    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family]).rows}
+    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family], "emotion").rows}
     assert rows == {"context": ["13", "8"], "body": ["13", "9"]}
 
 

@@ -8,7 +8,7 @@ from mmer_core.reporting.report import to_html
 from mmer_core.reporting.verdict import decisive, verdict_table
 
 TOPICS = (
-    "skill", "emotion Anger", "recall i2t 1", "robust accuracy K=1", "robust accuracy K=10", "shared success K=10",
+    "skill", "category Anger", "recall i2t 1", "robust accuracy K=1", "robust accuracy K=10", "shared success K=10",
     "control joint de K=1", "control joint de K=10", "control joint sparse-rs K=10",
 )  # fmt: skip
 

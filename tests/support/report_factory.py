@@ -84,7 +84,7 @@ def comparisons(
 ) -> list[Comparison]:
     return [
         comparison("skill", joint, separate),
-        comparison("emotion Anger", 30.0, 20.0),
+        comparison("category Anger", 30.0, 20.0),
         *(comparison(f"robust accuracy K={k}", robust[1], robust[0]) for k in (1, 3, 5)),
         *(
             comparison(f"control {family} de K={k}", 30.0, 9.0)
