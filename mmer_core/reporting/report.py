@@ -50,7 +50,7 @@ def to_html(view: ReportView) -> str:
             {
                 "id": f"d{place}",
                 "view": dataset,
-                "verdict": verdict_table(dataset),
+                "verdict": verdict_table(dataset.name, dataset.comparisons),
                 "key": key_table(dataset),
                 "parts": parts,
             }
@@ -58,7 +58,7 @@ def to_html(view: ReportView) -> str:
     return page.render(
         "report.html",
         view=view,
-        skills=" and ".join(dict.fromkeys(dataset.text.skill[0] for dataset in view.datasets)),
+        question=prose.question(view),
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=sections,

@@ -11,7 +11,7 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
-from mmer_core.reporting.comparison_table import apart, comparison_table, decision
+from mmer_core.reporting.comparison_table import comparison_table, decision
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
@@ -213,7 +213,8 @@ def test_every_decision_has_its_words():
     assert decision(make.comparison("skill", 32.0, 31.0)) == "no more than 5 points apart"
     assert decision(make.comparison("skill", 35.0, 31.0, 3.0)) == "undecided; about 1,766 would decide"
     assert decision(make.comparison("skill", 35.0, 31.0, float("nan"))) == "undecided: too few to tell"
-    assert apart(make.comparison("skill", 31.0, 42.0)) == "11.0 points (7.1–14.9)"
+    assert decision(make.comparison("control joint de K=1", 42.0, 31.0)) == "yes"
+    assert decision(make.comparison("control joint de K=1", 31.0, 42.0)) == "no, less often"
 
 
 def test_leaders_are_counted_by_hand(full):
