@@ -189,6 +189,11 @@ COMMANDS = (
         "A photo that cannot be read gives a row with its error; the other photos are processed.",
     ),
     Command(
+        "recompute",
+        run="flows.recompute_cli:recompute_report",
+        help="Compute a report's figures again from the stored scores and outcomes, and compare them.",
+    ),
+    Command(
         "search",
         run="flows.search_cli:search",
         help="Search a FAISS index by text, by photo, by the id of a photo in it, or by many of them.",

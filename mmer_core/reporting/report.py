@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mmer_core.reporting import pictures, prose
+from mmer_core.reporting import methods, pictures, prose
 from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.page import Page, write_page
 from mmer_core.reporting.sections import SECTIONS
@@ -62,6 +62,11 @@ def to_html(view: ReportView) -> str:
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=sections,
+        methods={
+            "attacks": methods.attacks_table(view.datasets),
+            "success": methods.success_table(view.datasets),
+            "tables": (methods.DENOMINATORS, methods.METRICS, methods.STATISTICS),
+        },
         lineage=plain("Artifacts", ("What", "key"), view.lineage),
         versions=plain("Versions", ("Library", "version"), view.versions.items()),
     )

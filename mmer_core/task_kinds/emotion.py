@@ -209,6 +209,16 @@ class EmotionKind(TaskKind[EmotionData]):
             update={"per_stream": per_stream, "analyses": analyses, "calibration": calibration}
         )
 
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        split, _ = self.matched(measured.split, trained.spec, config)
+        probabilities, ratings = (
+            np.load(measured.evaluation_folder / name, allow_pickle=False)
+            for name in ("probabilities.npy", "ratings.npy")
+        )
+        return self.figures(trained, split, probabilities, ratings, config)
+
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
 

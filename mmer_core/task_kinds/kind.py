@@ -183,6 +183,12 @@ class TaskKind(Named, ABC, Generic[D]):
         """Metrics and analyses; arrays that later stages read are written to ``folder``."""
 
     @abstractmethod
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        """The metrics again, without the analyses, from the arrays that `evaluate` wrote."""
+
+    @abstractmethod
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         """The model as an attack on a split sees it, and what counts as fooled."""
 

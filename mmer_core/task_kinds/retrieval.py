@@ -147,6 +147,12 @@ class RetrievalKind(TaskKind[RetrievalData]):
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
+        return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
+
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         if config.stream != "context":
             raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")

@@ -284,3 +284,16 @@ def test_models_of_one_label_have_a_confusion_matrix_and_no_thresholds():
     many = to_html(make.report(dataset))
     assert "Confusion matrices" not in many
     assert "F1 at tuned thresholds" in many
+
+
+def test_methods_name_threats_success_denominators_statistics_and_the_command_that_computes_again(full):
+    text = " ".join(Page(full).text.partition("Compute them again")[0].rpartition("Threat model")[2].split())
+    for said in (
+        "at most K whole pixels", "Differential evolution", "the control, random pixels in random colours",
+        "the emotion read first is one of the person’s own", "the dominant emotion changes",
+        "one of the photo’s own captions is found", "every true caption leaves the top results",
+        "those on which both models are right", "Wilson 1927", "McNemar 1947", "Tango 1998", "Holm 1979", "Schuirmann 1987",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "mmer recompute report/0123abcd" in Page(full).text
+    assert "Threat model" not in Page(rendered("bare")).text

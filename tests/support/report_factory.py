@@ -356,7 +356,7 @@ def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bo
 
 def report(*datasets: DatasetView, synthetic: bool = True) -> ReportView:
     return ReportView(
-        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "s3://bucket/prefix",
+        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "report/0123abcd", "s3://bucket/prefix",
         [("prepared emotic", "prepared-0a1b2c"), ("joint model", "model-3d4e5f")], datasets,
         '{\n  "seed": 7\n}', {"torch": "2.14.0", "numpy": "2.3.1"},
     )  # fmt: skip
