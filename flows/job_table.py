@@ -273,9 +273,14 @@ COMMANDS = (
     Command(
         "predict",
         run="flows.predict_cli:predict",
-        help="Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV "
+        help="Predict the labels of a photo or of people in it, of all photos of a folder, or of those of a CSV "
         "list.\n\n"
         "A photo that cannot be read gives a row with its error; the other photos are processed.",
+    ),
+    Command(
+        "recompute",
+        run="flows.recompute_cli:recompute_report",
+        help="Compute a report's figures again from the stored scores and outcomes, and compare them.",
     ),
     Command(
         "search",

@@ -11,22 +11,29 @@ from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.reporting.verdict import QUESTION, verdict_rows
 from mmer_core.retrieval.record import IndexSummary, Protocol
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.index import index_rows
 from mmer_core.stages.poison.merging import PAGE_FILE
-from mmer_core.stages.report import REPORT_FILE
+from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
 from mmer_core.stages.train import load_history
+from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.record import AdapterSummary
 
 
 def print_report(context: Context, key: str) -> None:
-    """The path of the report."""
-    say(context.folder(ArtifactKey.parse(key)) / REPORT_FILE)
+    """The verdict on every dataset, a row a question, and the path of the report."""
+    folder = context.folder(ArtifactKey.parse(key))
+    for name, comparisons in Comparisons.read(folder / COMPARISONS_FILE).datasets.items():
+        if rows := verdict_rows(comparisons):
+            say(f"{name}: the verdict")
+            say_table(QUESTION, rows)
+    say(folder / REPORT_FILE)
 
 
 def print_ingest(context: Context, made: Ingested) -> None:

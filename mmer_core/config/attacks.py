@@ -30,12 +30,12 @@ class SearchConfig(Config):
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     criterion: EmotionCriterion = Field(
         "dominant",
-        description="An emotion model is fooled when: 'dominant': its dominant emotion changes; 'misclassified': "
+        description="A model of labels is fooled when: 'dominant': its dominant label changes; 'misclassified': "
         "that of a single-label model is not the annotated one; 'target': 'category' becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
         "goes; 'suppress', 'appear': 'category' goes, appears; 'shift': the rating 'dimension' moves by 'tau'.",
     )
-    category: str | None = Field(None, description="Emotion that the criterion is about.")
-    top_emotions: int = Field(3, ge=1, description="How many emotions the criterion 'top' looks at.")
+    category: str | None = Field(None, description="Label that the criterion is about.")
+    top_emotions: int = Field(3, ge=1, description="How many labels the criterion 'top' looks at.")
     dimension: str = Field("valence", description="Rating that the criterion 'shift' looks at.")
     tau: float = Field(1.0, gt=0, description="Least movement for 'shift', in points of the rating.")
     direction: Literal["either", "up", "down"] = Field("either", description="Way to move for 'shift'.")
@@ -52,7 +52,7 @@ class SearchConfig(Config):
     @model_validator(mode="after")
     def _criteria_know_their_target(self) -> Self:
         if self.criterion in ("target", "suppress", "appear") and self.category is None:
-            raise ValueError(f"the criterion {self.criterion!r} is about one emotion: name it as category")
+            raise ValueError(f"the criterion {self.criterion!r} is about one label: name it as category")
         if self.match_criterion in ("caption-rises", "image-rises") and self.target is None:
             raise ValueError(
                 f"the criterion {self.match_criterion!r} is about a caption: give the id of its sample as target"
@@ -65,7 +65,7 @@ class AttackConfig(SearchConfig):
 
     stream: Literal["context", "body"] = Field(
         "context",
-        description="Image that an emotion model is attacked through; text and the other stay as they are.",
+        description="Image that a model of labels is attacked through; text and the other stay as they are.",
     )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")

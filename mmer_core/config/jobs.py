@@ -178,7 +178,7 @@ class EvaluateJob(Config):
         None,
         description="A dual encoder to evaluate without any training, instead of a model: hf:ID_OR_FOLDER.",
     )
-    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
+    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads labels.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 

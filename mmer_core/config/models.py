@@ -12,7 +12,7 @@ Fusion = Literal["mean", "weighted", "gated", "concat", "attention"]
 
 
 class PromptConfig(Config):
-    """How a dual encoder is asked for emotions without any training."""
+    """How a dual encoder is asked for labels without any training."""
 
     template: str = Field(
         "a photo of a person who feels {label}",
@@ -42,7 +42,7 @@ class ModelConfig(Config):
     embedding: int | None = Field(
         None,
         ge=2,
-        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for each head of joint retrieval.",
+        description="Embedding width; 256 for separate, 128 for joint models of labels, 512 for each head of joint retrieval.",
     )
     heads: int = Field(
         3,
@@ -57,7 +57,7 @@ class ModelConfig(Config):
         None,
         ge=0,
         lt=1,
-        description="Dropout on features and hidden layers; 0.4 for emotion datasets, 0.5 for captioned ones.",
+        description="Dropout on features and hidden layers; 0.4 for labelled datasets, 0.5 for captioned ones.",
     )
     power: float = Field(
         0.5,
@@ -68,7 +68,7 @@ class ModelConfig(Config):
     )
     fusion: Fusion = Field(
         "mean",
-        description="How the joint emotion model fuses the streams' embeddings: their mean, a mean weighted by "
+        description="How the joint model of labels fuses the streams' embeddings: their mean, a mean weighted by "
         "stream, weighted anew for every sample (gated), a map of all side by side, or attention.",
     )
     start: Literal["random", "zero-shot"] = Field(
@@ -77,7 +77,7 @@ class ModelConfig(Config):
         "width as embedding, and learns what to add to it.",
     )
     prompts: PromptConfig = Field(
-        default=PromptConfig(), description="How the zero-shot family reads emotions."
+        default=PromptConfig(), description="How the zero-shot family reads labels."
     )
 
     @model_validator(mode="after")

@@ -33,6 +33,6 @@ class ModelSpec(Config):
     words: tuple[str, ...] = Field(
         (), description="Vocabulary of the separate retrieval model's own outputs."
     )
-    prompts: PromptConfig = Field(PromptConfig(), description="How the zero-shot family asks for emotions.")
+    prompts: PromptConfig = Field(PromptConfig(), description="How the zero-shot family asks for labels.")
     encoders: EncoderConfig
     dataset: str = Field(description="Name of the dataset it was trained on.")

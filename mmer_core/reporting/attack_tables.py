@@ -58,7 +58,7 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
     )
 
 
-def fragile_categories_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def fragile_categories_table(families: Sequence[FamilyView], word: str) -> Table:
     """Success of the attacks by the category that the clean image was read as."""
     records = [
         {one.group: one for one in family.fragility.emotions} for family in families if family.fragility

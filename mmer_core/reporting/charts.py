@@ -99,7 +99,7 @@ def _history_lines(axis: Axes, family: FamilyView, panel: str) -> None:
 
 
 @mpl.rc_context(STYLE)
-def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], name: str) -> Markup:
+def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], word: str, name: str) -> Markup:
     """Average precision of every category from each modality, families side by side; a tick marks chance."""
     families = list(streams.ap)
     names = list(dict.fromkeys(stream for ap in streams.ap.values() for stream in ap))
@@ -133,7 +133,7 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     }
     figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=6)
     return to_svg(
-        figure, name, "Average precision of each emotion by modality; the table beside holds the figures."
+        figure, name, f"Average precision of each {word} by modality; the table beside holds the figures."
     )
 
 

@@ -15,6 +15,7 @@ from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
 from mmer_core.record import Record
+from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.statistics.comparison import Comparison
 
@@ -195,6 +196,11 @@ class DatasetView:
         return [one for one in self.results if one.kind == kind]
 
     @property
+    def fooled_when(self) -> str:
+        """When an image counts as fooled, in words."""
+        return self.fooled or FOOLED[self.text.criterion].format(word=self.text.category)
+
+    @property
     def synthetic(self) -> bool:
         return self.card.synthetic
 
@@ -211,6 +217,7 @@ class ReportView:
 
     Attributes:
         created: Time of creation, as it is printed.
+        key: Of the report.
         synthetic: True when any figure rests on photos that mmer drew itself.
         lineage: ``(label, artifact key)`` of everything that the report rests on.
         config_json: The configuration of the run.
@@ -220,6 +227,7 @@ class ReportView:
     title: str
     created: str
     synthetic: bool
+    key: str
     store: str
     lineage: Sequence[tuple[str, str]]
     datasets: Sequence[DatasetView]

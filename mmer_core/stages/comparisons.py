@@ -17,19 +17,21 @@ def comparisons(measured: Sequence[Measured], config: ReportConfig) -> list[Comp
         baseline, other = measured
         found += kind_of(other.spec.task).compare(other, baseline, rule)
         if len(attacked) == 2 and other.attack.aim() == baseline.attack.aim():
-            found += compare_attacked(_attacked(other), _attacked(baseline), rule, _photos(other))
+            found += compare_attacked(under_attack(other), under_attack(baseline), rule, photos_of(other))
     for one in attacked:
-        found += compare_with_control(_attacked(one), rule, _photos(one))
+        found += compare_with_control(under_attack(one), rule, photos_of(one))
     return found
 
 
-def _attacked(measured: Measured) -> Attacked:
+def under_attack(measured: Measured) -> Attacked:
+    """A model's outcomes, and on which images its clean answer is true."""
     assert measured.outcomes is not None
     split, spec = measured.prepared.split(measured.attack.split), measured.spec
     right = kind_of(spec.task).right(measured.outcomes, split, measured.attack, spec.labels)
     return Attacked(spec.family, measured.outcomes, right)
 
 
-def _photos(measured: Measured) -> dict[str, int]:
+def photos_of(measured: Measured) -> dict[str, int]:
+    """The photo, or group, of every sample of the attacked split."""
     split = measured.prepared.split(measured.attack.split)
     return dict(zip(split.ids, split.clusters.tolist(), strict=True))

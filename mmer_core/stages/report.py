@@ -27,7 +27,7 @@ from mmer_core.stages.views import (
     open_measured,
 )
 from mmer_core.statistics.comparison import Comparisons
-from mmer_core.store import ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Manifest, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
@@ -77,6 +77,20 @@ def _keys(inputs: ReportInputs) -> dict[str, ArtifactKey]:
     }
 
 
+def reported_models(made: Manifest) -> dict[str, list[ModelArtifacts]]:
+    """The models that a report shows, by the name of their dataset: what `_keys` named."""
+    roles: dict[tuple[str, int], dict[str, ArtifactKey]] = {}
+    for name, key in made.inputs.items():
+        dataset, _, rest = name.rpartition(".")
+        dataset, _, place = dataset.rpartition(".")
+        if place.isdecimal() and rest in ModelArtifacts.__dataclass_fields__:
+            roles.setdefault((dataset, int(place)), {})[rest] = ArtifactKey.parse(key)
+    found: dict[str, list[ModelArtifacts]] = {}
+    for (dataset, _), keys in sorted(roles.items()):
+        found.setdefault(dataset, []).append(ModelArtifacts(**keys))
+    return found
+
+
 def _printed(settings: Config) -> dict[str, Any]:
     """With names and places, which tell people more than contents do."""
     return key_config(settings, without=(SPEED,))
@@ -86,7 +100,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=9, identity=_identity)
+@stage("report", version=11, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> ReportSummary:
@@ -106,6 +120,7 @@ def report(
         # The age of what is reported, not of the page: the same inputs give the same bytes.
         created=f"{datetime.fromisoformat(max(one.created for one in manifests)):%Y-%m-%d %H:%M} UTC",
         synthetic=any(dataset.synthetic for dataset in datasets),
+        key=str(workspace.key),
         store=context.store.place,
         lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
         datasets=datasets,
@@ -124,7 +139,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
     kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
-        text=kind.text,
+        text=kind.text_for(measured[0].split),
         card=prepared.card,
         families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
         examples=[example for one in measured for example in kind.examples(one, config)],

@@ -49,7 +49,7 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
     """One model's figures, curves and embedding spaces."""
     return FamilyView(
         family=measured.spec.family,
-        evaluation=measured.evaluation,
+        evaluation=measured.evaluation.with_streams_called(measured.stream_names),
         history=measured.history.to_dict("records"),
         best_epoch=measured.trained.summary_as(ModelSummary).best_epoch,
         curves=measured.curves,
@@ -93,7 +93,7 @@ def fooled_when(measured: Sequence[Measured]) -> str:
     """When an image of these models counts as fooled; models attacked by several criteria get each of them."""
     sentences = [
         FOOLED[kind_of(one.spec.task).criterion(one.attack, one.spec.labels)].format(
-            word=kind_of(one.spec.task).text.category, **one.attack.model_dump()
+            word=kind_of(one.spec.task).text_for(one.split).category, **one.attack.model_dump()
         )
         for one in measured
         if one.outcomes is not None

@@ -52,7 +52,7 @@ class Comparison(Part):
     """The answer to one question about two models.
 
     Attributes:
-        topic: What it is about, for programs: ``"skill"``, ``"emotion Anger"``, ``"robust accuracy K=5"``.
+        topic: What it is about, for programs: ``"skill"``, ``"category Anger"``, ``"robust accuracy K=5"``.
         question: What is asked, as a sentence.
         quantity: What differs, in percent.
         first: Name of the model from which ``second``'s figure is taken away.

@@ -79,6 +79,11 @@ class Resampled:
         few = own < min(FEWEST, self.clusters)
         return replace(self, error=np.where(few, np.nan, self.error), rests_on=own)
 
+    def with_least_error(self, error: npt.ArrayLike) -> "Resampled":
+        """The same with errors of at least these ``(M,)``: of a difference between counts, which may be 0 in every half
+        of a small sample, though others would show one."""
+        return replace(self, error=np.maximum(self.error, error))
+
     def p_values(self) -> FloatArray:
         """``(M,)`` two-sided, of each metric being 0 in the population: by Student's t; 1 for one that is 0 in every half,
         NaN where the error is not known or every half gives the same other value, which shows too little data."""

@@ -69,7 +69,7 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
     if only_presence(config, trained.spec.labels):
         if config.criterion in ("target", "top"):
             raise ConfigError(
-                f"the model knows one emotion, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
+                f"the model knows one label, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
                 "is suppressed, appears, or either (labels)"
             )
         config = config.model_copy(update={"criterion": "labels"})
@@ -86,7 +86,7 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
     if config.criterion == "top":
         if config.top_emotions >= scores.shape[1]:
             raise ConfigError(
-                f"the model knows {scores.shape[1]} emotions; give fewer as --attack.top-emotions"
+                f"the model knows {scores.shape[1]} labels; give fewer as --attack.top-emotions"
             )
         return TopEmotionsChange(scores.topk(config.top_emotions, dim=1).indices.numpy())
     thresholds = logit(trained.thresholds)  # the scores are log-odds too

@@ -111,6 +111,10 @@ class TaskKind(Named, ABC, Generic[D]):
     searchable: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
 
+    def text_for(self, split: PreparedSplit) -> TaskText:
+        """What reports say about its models on a dataset, given any split of that."""
+        return self.text
+
     @abstractmethod
     def data(
         self,
@@ -177,6 +181,12 @@ class TaskKind(Named, ABC, Generic[D]):
         folder: Path,
     ) -> EvaluationRecord:
         """Metrics and analyses; arrays that later stages read are written to ``folder``."""
+
+    @abstractmethod
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        """The metrics again, without the analyses, from the arrays that `evaluate` wrote."""
 
     @abstractmethod
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:

@@ -25,7 +25,7 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.comparing import compare_retrieval
+from mmer_core.evaluation.comparing import Asked, compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
@@ -147,6 +147,12 @@ class RetrievalKind(TaskKind[RetrievalData]):
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
+        return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
+
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         if config.stream != "context":
             raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
@@ -229,7 +235,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
             similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
             for each in (first, second)
         )
-        return compare_retrieval(models, (one, other), split.text_sample, rule, split.clusters)
+        asked = Asked(self.text.question, self.text.samples)
+        return compare_retrieval(models, (one, other), split.text_sample, rule, asked, split.clusters)
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         split, family = measured.split, measured.spec.family

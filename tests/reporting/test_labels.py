@@ -62,7 +62,7 @@ def test_a_further_kind_of_task_brings_its_own_words():
     )
     page = to_html(make.report(replace(make.emotion_dataset(), text=words)))
     assert "scenes</th>" in page
-    assert "names scenes better" in page or "the two models name scenes" in page
+    assert "the joint model names scenes better than the separate one" in page
 
 
 def test_an_unknown_kind_of_task_is_an_error_that_names_it():

@@ -11,7 +11,7 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
-from mmer_core.reporting.comparison_table import apart, comparison_table, decision
+from mmer_core.reporting.comparison_table import comparison_table, decision
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
@@ -213,13 +213,14 @@ def test_every_decision_has_its_words():
     assert decision(make.comparison("skill", 32.0, 31.0)) == "no more than 5 points apart"
     assert decision(make.comparison("skill", 35.0, 31.0, 3.0)) == "undecided; about 1,766 would decide"
     assert decision(make.comparison("skill", 35.0, 31.0, float("nan"))) == "undecided: too few to tell"
-    assert apart(make.comparison("skill", 31.0, 42.0)) == "11.0 points (7.1–14.9)"
+    assert decision(make.comparison("control joint de K=1", 42.0, 31.0)) == "yes"
+    assert decision(make.comparison("control joint de K=1", 31.0, 42.0)) == "no, less often"
 
 
 def test_leaders_are_counted_by_hand(full):
     """Of 26 leads -5, -4, ..., 20, each ± 3, alternating between two modalities, those from 4 on are clear."""
     (family, *_) = both().datasets[0].families
-    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family]).rows}
+    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family], "emotion").rows}
     assert rows == {"context": ["13", "8"], "body": ["13", "9"]}
 
 
@@ -283,3 +284,16 @@ def test_models_of_one_label_have_a_confusion_matrix_and_no_thresholds():
     many = to_html(make.report(dataset))
     assert "Confusion matrices" not in many
     assert "F1 at tuned thresholds" in many
+
+
+def test_methods_name_threats_success_denominators_statistics_and_the_command_that_computes_again(full):
+    text = " ".join(Page(full).text.partition("Compute them again")[0].rpartition("Threat model")[2].split())
+    for said in (
+        "at most K whole pixels", "Differential evolution", "the control, random pixels in random colours",
+        "the emotion read first is one of the person’s own", "the dominant emotion changes",
+        "one of the photo’s own captions is found", "every true caption leaves the top results",
+        "those on which both models are right", "Wilson 1927", "McNemar 1947", "Tango 1998", "Holm 1979", "Schuirmann 1987",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "mmer recompute report/0123abcd" in Page(full).text
+    assert "Threat model" not in Page(rendered("bare")).text

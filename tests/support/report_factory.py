@@ -84,7 +84,7 @@ def comparisons(
 ) -> list[Comparison]:
     return [
         comparison("skill", joint, separate),
-        comparison("emotion Anger", 30.0, 20.0),
+        comparison("category Anger", 30.0, 20.0),
         *(comparison(f"robust accuracy K={k}", robust[1], robust[0]) for k in (1, 3, 5)),
         *(
             comparison(f"control {family} de K={k}", 30.0, 9.0)
@@ -356,7 +356,7 @@ def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bo
 
 def report(*datasets: DatasetView, synthetic: bool = True) -> ReportView:
     return ReportView(
-        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "s3://bucket/prefix",
+        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "report/0123abcd", "s3://bucket/prefix",
         [("prepared emotic", "prepared-0a1b2c"), ("joint model", "model-3d4e5f")], datasets,
         '{\n  "seed": 7\n}', {"torch": "2.14.0", "numpy": "2.3.1"},
     )  # fmt: skip

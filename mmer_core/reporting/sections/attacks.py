@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmer_core.reporting import attack_tables
-from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.sections.base import Section, filled
 from mmer_core.reporting.view import DatasetView
 
@@ -42,7 +41,7 @@ class Attacks(Section):
             attack_tables.fragile_regions_table(families),
         )
         return {
-            "fooled": dataset.fooled or FOOLED[dataset.text.criterion].format(word=dataset.text.category),
+            "fooled": dataset.fooled_when,
             "by_pixels": charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
             "attacks": attack_tables.attack_table(attacked) if attacked else None,
             "transfers": attack_tables.transfer_table(dataset.transfers) if dataset.transfers else None,

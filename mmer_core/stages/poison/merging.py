@@ -55,7 +55,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=5, identity=_identity)
+@stage("poisoning", version=6, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
@@ -96,7 +96,7 @@ def merge_poisoning(
     dataset = Prepared.open(context.folder(prepared))
     view = PoisonView(
         dataset=dataset.card.name,
-        text=kind_of(dataset.card.task).text,
+        text=kind_of(dataset.card.task).text_for(dataset.split(split)),
         synthetic=dataset.card.synthetic,
         split=split,
         target=concept.name,
