@@ -24,7 +24,7 @@ from mmer_core.config.jobs import (
     UpdateIndexJob,
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
-from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.models import ARCHITECTURES, FAMILIES, Family, Fusion, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import TaskTraining, TrainingConfig
@@ -35,6 +35,7 @@ from mmer_core.encoders.registry import bare_name
 from mmer_core.paths import Place
 
 __all__ = [
+    "ARCHITECTURES",
     "BY_CONTENT",
     "FAMILIES",
     "SPEED",

@@ -85,8 +85,8 @@ class TrainingConfig(Config):
         0.15,
         ge=0,
         lt=1,
-        description="The joint emotion model reads every training batch twice, whole and with streams missing: "
-        "this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
+        description="Labelled datasets: models of every family read every training batch twice, whole and with streams "
+        "missing: this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
     )
     accumulate: int = Field(
         1,

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
+from mmer_core.config import ARCHITECTURES, EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
 from mmer_core.models import ModelSpec, build_model, save_model
+from mmer_core.models.capacity import capacity, with_capacity
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
@@ -34,7 +36,7 @@ def _identity(context: Context, training: TrainingConfig, prepared: ArtifactKey)
     return {"training": training.filled(kind_of(task).schedule)}
 
 
-@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
+@stage("model", version=4, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
 def train(
     context: Context,
     workspace: Workspace,
@@ -56,6 +58,7 @@ def train(
 
     Raises:
         DatasetError: The dataset has no train or no val split.
+        ConfigError: Its kind of task has no such family, or it has no stream that the family reads.
     """
     dataset = Prepared.open(context.folder(prepared))
     kind = kind_of(dataset.card.task)
@@ -114,22 +117,35 @@ def _learner(
 ) -> tuple[ModelSpec, ModelLearner]:
     card, split = dataset.card, dataset.split("train")
     kind = kind_of(card.task)
+    architecture = ARCHITECTURES[model.family]
+    streams = {
+        name: width
+        for name, width in features.widths.items()
+        if architecture.reads is None or name in architecture.reads
+    }
+    if model.family not in kind.families or not streams:
+        raise ConfigError(
+            f"there is no {model.family} model of {card.name}, a {kind.name} dataset with {', '.join(features.widths)}; "
+            f"give one of {', '.join(kind.families)}"
+        )
     spec = ModelSpec(
         task=card.task,
         family=model.family,
-        streams=features.widths,
-        sides={stream: split.images(stream).shape[1] for stream in split.streams},
-        embedding=features.widths["context"] if model.start == "zero-shot" else model.width(kind.joint_width),
+        streams=streams,
+        sides={stream: split.images(stream).shape[1] for stream in split.streams if stream in streams},
+        embedding=features.widths["context"] if model.start == "zero-shot" else model.embedding or kind.width,
         hidden=model.hidden,
         dropout=kind.dropout if model.dropout is None else model.dropout,
         parts=feature_parts(encoders),
         power=1.0 if model.start == "zero-shot" else model.power,
         heads=model.head_count if kind.has_heads else 1,
-        fusion=model.fusion,
+        fusion=architecture.fusion or model.fusion,
         encoders=encoders,
         dataset=card.name,
         **kind.outputs(split, train_data, model.family),
     )
+    joint = {"family": "joint", "streams": features.widths, "fusion": model.fusion}
+    spec = with_capacity(spec, capacity(spec.model_copy(update=joint)))
     with initialisation(training.seed):
         network = build_model(spec)
     val = kind.data(features, dataset.split("val")).to(context.device)
@@ -154,6 +170,7 @@ def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
         dataset=spec.dataset,
         epochs=progression.epoch,
         best_epoch=progression.best_epoch,
+        parameters=capacity(spec),
         **figures,
         **cost_summary(progression.costs),
     )

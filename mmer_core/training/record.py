@@ -11,6 +11,7 @@ class ModelSummary(Figures):
 
     Attributes:
         best_epoch: The epoch whose weights were kept; 0 for a model that was not trained.
+        parameters: Learned numbers that its predictions need.
     """
 
     version: Literal[1] = 1
@@ -19,6 +20,7 @@ class ModelSummary(Figures):
     dataset: str
     epochs: int = 0
     best_epoch: int = 0
+    parameters: int = 0
 
 
 class AdapterSummary(Figures):
