@@ -28,6 +28,11 @@ class Architecture(NamedTuple):
     fusion: Fusion | None
     reads: tuple[str, ...] | None = None
 
+    @property
+    def sees(self) -> bool:
+        """Whether it reads images."""
+        return self.reads is None or "context" in self.reads
+
 
 ARCHITECTURES: Mapping[Family, Architecture] = {
     "separate": Architecture("separate", "mean"),

@@ -22,6 +22,8 @@ from mmer_core.statistics.resampling import resampled
 
 SKILL = "skill"
 """Topic of the comparison by the headline metric."""
+ABLATION = "ablation "
+"""How the topic of the same comparison with a further family begins."""
 
 Models = tuple[str, str]
 

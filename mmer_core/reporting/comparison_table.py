@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mmer_core.attacks.comparing import CONTROLS
+from mmer_core.evaluation.comparing import ABLATION
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
@@ -33,8 +34,8 @@ def decision(comparison: Comparison) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Questions about two models, but for those on single emotions."""
-    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, EMOTIONS))]
+    """Questions about two models, but for those on single emotions and on ablations."""
+    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, EMOTIONS, ABLATION))]
     return _table("Which model is better? Differences on the same images", chosen)
 
 

@@ -16,6 +16,7 @@ from mmer_core.reporting.view import (
     AttackedImage,
     Change,
     FamilyView,
+    ModelFacts,
     QueryCurve,
 )
 from mmer_core.stages.context import Context
@@ -25,6 +26,8 @@ from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.train import load_history
 from mmer_core.task_kinds import Measured, kind_of
 from mmer_core.training.record import ModelSummary
+
+_EMBEDDINGS = {"separate": "a space a stream", "joint": "one space", "zero-shot": "the dual encoder's"}
 
 
 def open_measured(context: Context, models: ModelArtifacts) -> Measured:
@@ -55,8 +58,27 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
         curves=measured.curves,
         by_queries=_by_queries(measured.outcomes),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
-        training_seconds=measured.trained.wall_seconds,
     )
+
+
+def model_facts(measured: Measured) -> ModelFacts:
+    """What a model is, and what it reached."""
+    spec, made, kind = measured.spec, measured.trained.summary_as(ModelSummary), kind_of(measured.spec.task)
+    return ModelFacts(
+        family=spec.family,
+        streams=tuple(spec.streams),
+        embedding=_EMBEDDINGS[spec.network],
+        fusion=_fusion(spec) if kind.labelled and len(spec.streams) > 1 else "",
+        parameters=made.parameters,
+        best_epoch=made.best_epoch,
+        seconds=measured.trained.wall_seconds,
+        headline=measured.evaluation.metrics.get(kind.text.headline),
+    )
+
+
+def _fusion(spec: ModelSpec) -> str:
+    what = "embeddings" if spec.network == "joint" and spec.fusion != "late" else "predictions"
+    return f"{'mean' if spec.fusion == 'late' else spec.fusion} of {what}"
 
 
 def attacked_images(context: Context, measured: Measured, config: ReportConfig) -> Iterator[AttackedImage]:

@@ -299,7 +299,6 @@ def family(
         curves=curves(strength) if attacks else [],
         by_queries=by_queries(strength) if attacks else [],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
-        training_seconds=12.34,
         fragility=fragile(strength) if attacks and evaluation["task"] == "emotion" else None,
     )
 
