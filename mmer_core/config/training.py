@@ -56,6 +56,13 @@ class TrainingConfig(Config):
         "of one another.",
     )
     weight_decay: float = Field(1e-2, ge=0, le=1e6, description="Decoupled weight decay.")
+    tries: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Settings that are tried, of which the best on val is kept: the given ones, then learning rates, weight "
+        "decays and dropouts drawn at random by the seed, the same for every family.",
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     average: float = Field(
         0.99,

@@ -97,6 +97,8 @@ class ModelFacts:
         fusion: How its streams become one prediction, in words; empty where none are fused.
         parameters: Learned numbers that its predictions need.
         best_epoch: The epoch whose weights were kept; 0 where nothing was trained.
+        settings: Learning rate, weight decay and dropout, in words.
+        tries: How many settings were tried on val.
         seconds: Its training took.
         headline: The metric by which its task is judged, in percent.
     """
@@ -107,6 +109,8 @@ class ModelFacts:
     fusion: str
     parameters: int
     best_epoch: int
+    settings: str
+    tries: int
     seconds: float | None
     headline: Interval | float | None
 

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,8 @@ from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.learner import ModelLearner
 from mmer_core.training.loop import Progression, fit, initialisation
-from mmer_core.training.record import ModelSummary
+from mmer_core.training.record import ModelSummary, Try
+from mmer_core.training.search import Settings, tries
 from mmer_core.training.telemetry import cost_summary
 from mmer_core.usage import leg
 
@@ -48,7 +49,7 @@ def train(
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
 ) -> ModelSummary:
-    """A trained model: weights, specification, calibration and history.
+    """A trained model: weights, specification, calibration and history; of several tries the one that is best on val.
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
 
@@ -65,26 +66,79 @@ def train(
     settings = training.filled(kind.schedule)
     stored = Features(context.folder(features))
     train_data = training_data(context, dataset, stored, poison, flags)
-    spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
+    val_data = kind.data(stored, dataset.split("val")).to(context.device)
+    spec, data = (
+        _spec(dataset, stored, train_data, model, encoders),
+        (train_data.to(context.device), val_data),
+    )
+    wanted = Settings(settings.learning_rate, settings.weight_decay, spec.dropout)
+    tried: list[Try] = []
+    best: _Trained | None = None
+    for place, chosen in enumerate(tries(wanted, settings.tries, settings.seed)):
+        of_try = Try(**chosen._asdict())
+        try:
+            trained = _attempt(context, workspace, model, settings, spec, data, place, of_try)
+        except ConfigError:
+            if not place:
+                raise
+            tried.append(of_try)  # a learning rate that was drawn may be too high
+            continue
+        progression = trained.progression
+        tried.append(
+            of_try.model_copy(update={"best_epoch": progression.best_epoch, "value": progression.best_value})
+        )
+        if best is None or progression.best_value > best.progression.best_value:
+            best = trained
+    assert best is not None
+    with leg("write"):
+        save_model(best.learner.model, best.spec, workspace.out)
+    write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(best.progression.history))
+    kind.calibrate(best.learner.model, best.spec, val_data, workspace.out)
+    return _summary(best, tuple(tried))
+
+
+class _Trained(NamedTuple):
+    """What one try gave."""
+
+    place: int
+    spec: ModelSpec
+    learner: ModelLearner
+    progression: Progression
+
+
+def _attempt(
+    context: Context,
+    workspace: Workspace,
+    model: ModelConfig,
+    settings: TaskTraining,
+    spec: ModelSpec,
+    data: tuple[Any, Any],
+    place: int,
+    chosen: Try,
+) -> _Trained:
+    """A model trained with the settings of one try."""
+    kind = kind_of(spec.task)
+    own = settings.model_copy(update=chosen.model_dump(include={"learning_rate", "weight_decay"}))
+    spec = spec.model_copy(update={"dropout": chosen.dropout})
+    with initialisation(settings.seed):
+        network = build_model(spec)
+    learner = kind.learner(network.to(context.device), *data, own)
     if model.start == "zero-shot":
+        encoders = spec.encoders
         towers = context.encoder_name(encoders.image), context.encoder_name(encoders.text)
         kind.start_from_towers(learner.model, towers, settings.temperature)
     with leg("model"):
         progression = fit(
             learner,
-            settings,
+            own,
             device=context.device,
             compile=context.runtime.compile,
-            checkpoints=workspace.scratch,
+            checkpoints=workspace.scratch / str(place),
             checkpoint_seconds=context.runtime.checkpoint_seconds,
-            logs=_logs(context, spec, training.seed, workspace),
+            logs=_logs(context, spec, settings, place, workspace),
             progress=context.progress,
         )
-    with leg("write"):
-        save_model(learner.model, spec, workspace.out)
-    write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-    kind.calibrate(learner.model, spec, learner.val, workspace.out)
-    return _summary(spec, progression)
+    return _Trained(place, spec, learner, progression)
 
 
 def training_data(
@@ -106,15 +160,9 @@ def load_history(folder: Path) -> pd.DataFrame:
     return read_table(folder / HISTORY_FILE, {"epoch": int}, others=float)
 
 
-def _learner(
-    dataset: Prepared,
-    features: Features,
-    train_data: Any,
-    model: ModelConfig,
-    training: TaskTraining,
-    encoders: EncoderConfig,
-    context: Context,
-) -> tuple[ModelSpec, ModelLearner]:
+def _spec(
+    dataset: Prepared, features: Features, train_data: Any, model: ModelConfig, encoders: EncoderConfig
+) -> ModelSpec:
     card, split = dataset.card, dataset.split("train")
     kind = kind_of(card.task)
     architecture = ARCHITECTURES[model.family]
@@ -145,23 +193,22 @@ def _learner(
         **kind.outputs(split, train_data, model.family),
     )
     joint = {"family": "joint", "streams": features.widths, "fusion": model.fusion}
-    spec = with_capacity(spec, capacity(spec.model_copy(update=joint)))
-    with initialisation(training.seed):
-        network = build_model(spec)
-    val = kind.data(features, dataset.split("val")).to(context.device)
-    network = network.to(context.device)
-    return spec, kind.learner(network, train_data.to(context.device), val, training)
+    return with_capacity(spec, capacity(spec.model_copy(update=joint)))
 
 
-def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) -> Path | None:
+def _logs(
+    context: Context, spec: ModelSpec, training: TaskTraining, place: int, workspace: Workspace
+) -> Path | None:
     """A folder whose name tells the training and is its own: the workspace is called by the model's key."""
     if context.runtime.logs is None:
         return None
     what = re.sub(r"[^\w.-]+", "-", spec.dataset).strip("-")
-    return context.runtime.logs / f"{what}-{spec.family}-seed{seed}-{workspace.out.parent.name[-8:]}"
+    which = f"seed{training.seed}" + (f"-try{place}" if training.tries > 1 else "")
+    return context.runtime.logs / f"{what}-{spec.family}-{which}-{workspace.out.parent.name[-8:]}"
 
 
-def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
+def _summary(trained: _Trained, tried: tuple[Try, ...]) -> ModelSummary:
+    spec, progression = trained.spec, trained.progression
     best = progression.history[progression.best_epoch - 1]
     figures = {name: value for name, value in best.items() if name.startswith("val_")}
     return ModelSummary(
@@ -171,6 +218,8 @@ def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
         epochs=progression.epoch,
         best_epoch=progression.best_epoch,
         parameters=capacity(spec),
+        tries=tried,
+        chosen=trained.place,
         **figures,
         **cost_summary(progression.costs),
     )

@@ -71,9 +71,18 @@ def model_facts(measured: Measured) -> ModelFacts:
         fusion=_fusion(spec) if kind.labelled and len(spec.streams) > 1 else "",
         parameters=made.parameters,
         best_epoch=made.best_epoch,
+        settings=_settings(made),
+        tries=len(made.tries),
         seconds=measured.trained.wall_seconds,
         headline=measured.evaluation.metrics.get(kind.text.headline),
     )
+
+
+def _settings(made: ModelSummary) -> str:
+    if not made.tries:
+        return ""
+    one = made.tries[made.chosen]
+    return f"{one.learning_rate:.2g}, {one.weight_decay:.2g}, {one.dropout:.2g}"
 
 
 def _fusion(spec: ModelSpec) -> str:

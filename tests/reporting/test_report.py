@@ -208,7 +208,18 @@ def test_models_are_compared_in_tables_and_calibration_is_shown(full):
 
 def test_every_model_stands_beside_what_it_was_compared_with():
     def facts(family, embedding, fusion, map_):
-        return ModelFacts(family, ("context", "text"), embedding, fusion, 12345, 7, 8.9, make.estimate(map_))
+        return ModelFacts(
+            family,
+            ("context", "text"),
+            embedding,
+            fusion,
+            12345,
+            7,
+            "0.002, 0.01, 0.4",
+            8,
+            8.9,
+            make.estimate(map_),
+        )
 
     models = [
         facts("joint", "one space", "mean of embeddings", 42.0),
@@ -222,7 +233,7 @@ def test_every_model_stands_beside_what_it_was_compared_with():
     assert rows["joint"][-4:] == ["42.0", *[MISSING] * 3]
     assert rows["separate"][-3:] == ["joint − separate", "11.0", "joint better"]
     assert rows["joint-late"] == [
-        "one space", "mean of predictions", "12,345", "7", "8.9", "41.5",
+        "one space", "mean of predictions", "12,345", "0.002, 0.01, 0.4", "8", "7", "8.9", "41.5",
         "joint − joint-late", "0.5", "no more than 5 points apart",
     ]  # fmt: skip
     assert "ablation joint-late" not in [row.head for row in comparison_table(dataset.comparisons).rows]

@@ -19,7 +19,7 @@ class Models(Section):
     summary = "Models and ablations"
     order = 15
     template = """\
-<p>Trained models have the same encoders, objectives, schedule and modality dropout, and as many parameters: the hidden width of each follows from those of the joint model. What differs is the embedding, one or one a stream, and the fusion, which says how much each stream weighs. Differences are those of the first model less the second on the same samples, with Holm’s correction over the ablations.</p>
+<p>Trained models have the same encoders, objectives, schedule and modality dropout, and as many parameters: the hidden width of each follows from those of the joint model. What differs is the embedding, one or one a stream, and the fusion, which says how much each stream weighs. Every family tries as many settings (learning rate, weight decay and dropout; <code>--training.tries</code>), of which the best on val is kept. Differences are those of the first model less the second on the same samples, with Holm’s correction over the ablations.</p>
 {{ table(models) }}
 """
 
@@ -55,7 +55,16 @@ def model_table(dataset: DatasetView) -> Table:
                 hint=", ".join(model.streams),
             )
         )
-    columns = ("embedding", "fusion", "parameters", "epoch kept", "seconds", f"{described.label}, %")
+    columns = (
+        "embedding",
+        "fusion",
+        "parameters",
+        "rate, decay, dropout",
+        "tries",
+        "epoch kept",
+        "seconds",
+        f"{described.label}, %",
+    )
     return Table(
         f"{dataset.name}: models, one thing changed at a time",
         ("Model", *columns, "compared", "difference, points", "answer"),
@@ -63,7 +72,8 @@ def model_table(dataset: DatasetView) -> Table:
     )
 
 
-def _training(model: ModelFacts) -> tuple[str, str]:
+def _training(model: ModelFacts) -> tuple[str, ...]:
     if not model.best_epoch:
-        return MISSING, MISSING
-    return str(model.best_epoch), MISSING if model.seconds is None else number(model.seconds)
+        return (MISSING,) * 4
+    seconds = MISSING if model.seconds is None else number(model.seconds)
+    return model.settings, f"{model.tries:,}", str(model.best_epoch), seconds
