@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
@@ -72,6 +72,7 @@ class FamilyView:
         best_epoch: The epoch whose weights were kept.
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
+        margins: What attacks leave of the clean margins, one point for each K.
     """
 
     family: Family
@@ -82,6 +83,7 @@ class FamilyView:
     by_queries: Sequence[QueryCurve] = ()
     spaces: Sequence[EmbeddingSpace] = ()
     fragility: Fragility | None = None
+    margins: Sequence[MarginPoint] = ()
 
     @property
     def analyses(self) -> Analyses:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.curves import success_by_queries
-from mmer_core.attacks.record import CurvesSummary
+from mmer_core.attacks.margins import margins_left
+from mmer_core.attacks.record import CurvesSummary, MarginPoint
 from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
@@ -57,6 +58,7 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
         best_epoch=measured.trained.summary_as(ModelSummary).best_epoch,
         curves=measured.curves,
         by_queries=_by_queries(measured.outcomes),
+        margins=_margins(measured, config),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
     )
 
@@ -135,6 +137,14 @@ def fooled_when(measured: Sequence[Measured]) -> str:
 def _change(pixel: Sequence[int]) -> Change:
     y, x, red, green, blue = (int(value) for value in pixel)
     return y, x, red, green, blue
+
+
+def _margins(measured: Measured, config: ReportConfig) -> list[MarginPoint]:
+    if measured.outcomes is None:
+        return []
+    split = measured.prepared.split(measured.attack.split)
+    photo = dict(zip(split.ids, split.clusters.tolist(), strict=True))
+    return margins_left(measured.outcomes, photo, config.seed)
 
 
 def _by_queries(outcomes: pd.DataFrame | None) -> list[QueryCurve]:

@@ -11,6 +11,7 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
+from mmer_core.reporting.attack_tables import margin_table
 from mmer_core.reporting.comparison_table import apart, comparison_table, decision
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
@@ -238,6 +239,14 @@ def test_every_model_stands_beside_what_it_was_compared_with():
     ]  # fmt: skip
     assert "ablation joint-late" not in [row.head for row in comparison_table(dataset.comparisons).rows]
     assert "12,345" in to_html(make.report(dataset))
+
+
+def test_margins_stand_on_one_scale_by_pixels_and_family():
+    dataset = make.emotion_dataset()
+    rows = {row.head: [one.text for one in row.cells] for row in margin_table(dataset.families).rows}
+    assert rows["5 pixels"] == ["1.87", "0.20", "1.87", "0.32"]
+    assert "standard deviations of the model’s own clean margins" in Page(rendered("emotion")).text
+    assert margin_table(bare().datasets[0].families).rows == ()
 
 
 def test_every_decision_has_its_words():
