@@ -68,7 +68,7 @@ def attack(
     map_path = out / f"{photo.stem}-map.png"
     rows: list[Row] = []
     mapped = None
-    with progress_bars():
+    with progress_bars(runtime.quiet):
         target = photo_target(Context(runtime), request, search, model=model)
         progress = progress_for("attack")
         total = len(search.attacks) * len(search.pixels)

@@ -8,14 +8,14 @@ from typing import Annotated
 from cyclopts import App
 
 from flows.output import say
-from flows.parameters import Flat, flatten
+from flows.parameters import Flat, arrange
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import IngestJob
 from mmer_core.datasets.check import check as check_dataset
 from tasks.progress import progress_for
 
 app = App(name="data")
-flatten(IngestJob)
+arrange(IngestJob)
 
 
 @app.command
@@ -24,7 +24,7 @@ def check(job: Annotated[IngestJob, Flat] = IngestJob()) -> None:
 
     Takes the flags of `mmer ingest`, decodes every image, and stores nothing.
     """
-    with tempfile.TemporaryDirectory() as scratch, progress_bars():
+    with tempfile.TemporaryDirectory() as scratch, progress_bars(job.runtime.quiet):
         checked = check_dataset(
             job.dataset, Path(scratch), workers=job.runtime.workers, progress=progress_for("check")
         )

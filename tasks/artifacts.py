@@ -36,10 +36,10 @@ def leave(artifact: Artifact) -> None:
 
 def leave_summary(artifact: Artifact, title: str) -> None:
     """A markdown note: what was made, under which key, how to fetch it, and its figures."""
-    figures = {name: _told(value) for name, value in artifact.summary.items() if name != "version"}
+    figures = {name: _written(value) for name, value in artifact.summary.items() if name != "version"}
     rows = "".join(f"| {_cell(_words(name))} | {_cell(text)} |\n" for name, text in figures.items() if text)
     create_markdown_artifact(
-        f"`{artifact.key}`\n\n{_told_of(artifact)}\n\n"
+        f"`{artifact.key}`\n\n{_sentence_of(artifact)}\n\n"
         f"| figure | value |\n|---|---|\n{rows}\n"
         f"{_fetching(artifact)}\n",
         key=f"{artifact.key.kind}-summary",
@@ -47,7 +47,7 @@ def leave_summary(artifact: Artifact, title: str) -> None:
     )
 
 
-def _told_of(artifact: Artifact) -> str:
+def _sentence_of(artifact: Artifact) -> str:
     """When it was made, or what that took."""
     manifest = artifact.manifest
     if artifact.reused:
@@ -109,7 +109,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _told(value: Any) -> str:
+def _written(value: Any) -> str:
     """A figure as people write it; nothing for what is empty."""
     match value:
         case None:
@@ -121,9 +121,9 @@ def _told(value: Any) -> str:
         case Mapping():
             nested = any(isinstance(item, Mapping) for item in value.values())
             between, after = ("; ", ":") if nested else (", ", "")
-            return between.join(f"{_words(name)}{after} {_told(item)}" for name, item in value.items())
+            return between.join(f"{_words(name)}{after} {_written(item)}" for name, item in value.items())
         case list() | tuple():
-            return ", ".join(map(_told, value))
+            return ", ".join(map(_written, value))
     return str(value)
 
 

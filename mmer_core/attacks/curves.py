@@ -34,14 +34,14 @@ def success_curves(
         right: ``(rows,)`` bool, whether the victim's clean answer is true; without it there is no robust accuracy.
 
     Raises:
-        AttackError: the confidence is outside 0..1, or a sample stands in the table twice for the same attack and ``K``.
+        AttackError: the confidence is outside 0..1, or a sample occurs twice in the table for the same attack and ``K``.
     """
     if not 0 < confidence < 1:
         raise AttackError(f"confidence is {confidence}; give a share between 0 and 1")
     known = right is not None
-    told = table.assign(right=np.asarray(right, dtype=bool) if known else False)
+    outcomes = table.assign(right=np.asarray(right, dtype=bool) if known else False)
     rows = []
-    for attack, pixels, group in _groups(told):
+    for attack, pixels, group in _groups(outcomes):
         photo = (group["sample"].map(clusters) if clusters else group["sample"]).to_numpy()
         fooled, already = (group["status"].to_numpy() == status for status in ("fooled", "already"))
         safe = robustly_right(group["right"], fooled)
@@ -73,7 +73,7 @@ def success_by_queries(table: pd.DataFrame, grid: Sequence[int]) -> list[dict[st
         queries; None if none was attacked, or where the budget of one ended before (nobody knows).
 
     Raises:
-        AttackError: a number of the grid is negative, or a sample stands in the table twice.
+        AttackError: a number of the grid is negative, or a sample occurs twice in the table.
     """
     if any(queries < 0 for queries in grid):
         raise AttackError(f"the grid of queries {list(grid)} holds a negative number; start at 0")
@@ -93,7 +93,7 @@ def _groups(table: pd.DataFrame) -> Iterator[tuple[str, int, pd.DataFrame]]:
     if twice.any():
         first = table[twice].iloc[0]
         raise AttackError(
-            f"sample {first['sample']!r} stands in the outcomes twice for {first['attack']} and "
+            f"sample {first['sample']!r} occurs twice in the outcomes for {first['attack']} and "
             f"K = {first['pixels']}; give the outcomes of one victim, budget and seed at a time"
         )
     for (attack, pixels), group in table.groupby(["attack", "pixels"], sort=True):

@@ -46,7 +46,7 @@ class SearchConfig(Config):
         "'image-rises': the first caption of the sample 'target' is found by the image, finds the image.",
     )
     target: str | None = Field(None, description="Id of the sample whose caption a targeted attack is after.")
-    top: int = Field(10, ge=1, description="How deep a match may stand in retrieval and still be found.")
+    top: int = Field(10, ge=1, description="A match counts as found at this rank or above.")
     seed: int = Field(0, ge=0, description="Seed of the choice of images and of every search.")
 
     @model_validator(mode="after")

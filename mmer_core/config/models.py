@@ -50,7 +50,7 @@ class PromptConfig(Config):
 
     template: str = Field(
         "a photo of a person who feels {label}",
-        description="Text that stands for a category; {label} becomes its name in small letters.",
+        description="Text that describes a category; {label} becomes its name in small letters.",
     )
     scores: Literal["softmax", "sigmoid"] = Field(
         "softmax",

@@ -1,6 +1,6 @@
 """Matplotlib figures as inline SVG that follows the page's colours.
 
-Charts are drawn in sentinel colours, which stand for the page's CSS variables and are replaced in the
+Charts are drawn in placeholder colours, which are replaced by the page's CSS variables in the
 finished SVG: so one drawing serves the light and the dark page, and text keeps the page's font.
 """
 

@@ -27,8 +27,8 @@ def share_interval(
 def share_over_trainings(shares: npt.ArrayLike, n: int, confidence: float = 0.95) -> Interval:
     """Mean of the shares in 0..1 that each of several trainings gave on the same ``n`` samples, in percent.
 
-    The variance between trainings and that between samples add up; few trainings know theirs badly, so Student's
-    quantile, with Satterthwaite's degrees of freedom, stands in Wilson's interval for the normal one. With a single
+    The variance between trainings and that between samples add up; few trainings estimate theirs
+    badly, so Wilson's interval takes Student's quantile, with Satterthwaite's degrees of freedom, instead of the normal one. With a single
     training the interval is of the samples alone. None for all without a sample.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from flows.job_table import JOBS as TABLE
 from flows.job_table import load
 from mmer_core import config
-from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, TaskTraining
+from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, RuntimeConfig, TaskTraining
 
 MODELS = [
     model
@@ -143,3 +144,17 @@ def test_a_model_is_named_or_described(job):
         ValidationError, match=r"model/0123 is there already: leave out .*\(model, training\)"
     ):
         job(trained="model/0123", training={"epochs": 3}, model={"family": "separate"})
+
+
+@pytest.mark.parametrize(
+    ("store", "work"),
+    [
+        (None, ".mmer/work"),
+        ("/data/study/store", "/data/study/work"),
+        ("store", "work"),
+        ("s3://bucket/prefix", ".mmer/work"),
+    ],
+)
+def test_work_is_beside_the_store(store: str | None, work: str) -> None:
+    assert RuntimeConfig(**{"store": store} if store else {}).work == Path(work)
+    assert RuntimeConfig(store=store or "s", work="elsewhere").work == Path("elsewhere")

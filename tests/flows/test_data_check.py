@@ -79,8 +79,8 @@ def test_what_stands_in_two_splits_is_told(check, tmp_path):
     code, lines = check("--dataset", "manifest", "--root", path)
     assert code == 1
     assert lines[-1] == "2 of 2 samples are sound; 2 leakage"
-    told = [line.split(maxsplit=3)[3].strip() for line in lines[1:-1]]
-    assert told == ["identical to 2 in val", "of one group with 2 in val"]
+    printed = [line.split(maxsplit=3)[3].strip() for line in lines[1:-1]]
+    assert printed == ["identical to 2 in val", "of one group with 2 in val"]
 
 
 def test_flickr8k_tells_lines_of_captions_and_lists(check, tmp_path):
@@ -98,11 +98,11 @@ def test_flickr8k_tells_lines_of_captions_and_lists(check, tmp_path):
     (root / "Flickr_8k.testImages.txt").write_text("c.jpg\na.jpg\nb.jpg\n")
     (root / "captions.txt").write_text("picture,caption\n")
     code, lines = check("--dataset", "flickr8k", "--root", root)
-    told = "\n".join(lines)
+    printed = "\n".join(lines)
     assert code == 1
-    assert "lacks the column image" in told
-    assert "line 2 of Flickr_8k.testImages.txt (a.jpg, in train too)" in told
-    assert "line 3 of Flickr_8k.testImages.txt (b.jpg, in val too)" in told
+    assert "lacks the column image" in printed
+    assert "line 2 of Flickr_8k.testImages.txt (a.jpg, in train too)" in printed
+    assert "line 3 of Flickr_8k.testImages.txt (b.jpg, in val too)" in printed
 
 
 def test_emotic_faults_are_those_of_an_ingest(check, tmp_path):
@@ -113,7 +113,7 @@ def test_emotic_faults_are_those_of_an_ingest(check, tmp_path):
     code, lines = check("--root", root)
     assert code == 1
     assert lines[-1].startswith(f"{sum(card.counts.values())} of {card.inputs} samples are sound")
-    told = Counter(
+    printed = Counter(
         reason for line in lines[1:-1] for reason in line.split() if reason in set(quarantine["Reason"])
     )
-    assert told == Counter(quarantine["Reason"])
+    assert printed == Counter(quarantine["Reason"])

@@ -373,8 +373,8 @@ def test_flow_and_tasks_are_spans_of_one_trace(server: str, tmp_path: Path) -> N
     assert ended.returncode == 0, ended.stderr
     named = {span.name: span for span in spans}
     run = next(span for span in spans if not span.parent_span_id)
-    told = {one.key: one.value.string_value for one in run.attributes}
-    assert told["prefect.run.parameter.job"] == "IngestJob"
+    attributes = {one.key: one.value.string_value for one in run.attributes}
+    assert attributes["prefect.run.parameter.job"] == "IngestJob"
     for name in ("ingest flickr8k", "dataset card"):
         assert named[name].trace_id == run.trace_id
         assert run.start_time_unix_nano <= named[name].start_time_unix_nano

@@ -80,7 +80,7 @@ HOLES = {
 @pytest.mark.parametrize(("family", "fusion"), FUSED)
 def test_a_sample_without_a_stream_reads_as_in_a_batch_without_it(family, fusion):
     built, features = model(family, fusion), batch()
-    # What stands in the place of a text that is not there must not matter, whatever it is.
+    # The values in the place of a missing text must not matter.
     features["text"][2], features["body"][3] = 1e6, float("nan")
     output = built(features, HOLES)
     for row in range(6):

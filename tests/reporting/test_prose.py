@@ -77,7 +77,7 @@ def test_one_family_is_compared_with_chance_only():
     assert "two models" not in text
 
 
-def test_leakage_is_told_before_any_figure():
+def test_leakage_is_stated_before_any_figure():
     clean = emotion(31.0, 42.0)
     leaky = replace(clean, leaks={"identical": 2, "group": 1})
     assert "two splits" not in warned(clean)

@@ -20,6 +20,7 @@ from mmer_core.config import (
     ModelConfig,
     PipelineJob,
     PoisonConfig,
+    ProbeConfig,
     PromptConfig,
     ReportConfig,
     RuntimeConfig,
@@ -45,7 +46,6 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
-from mmer_core.stages.probe import ProbeConfig
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
@@ -168,7 +168,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("train", "training"): {
         *TrainingConfig(contrastive="infonce").model_dump()
     },  # what is left open for emotions
-    ("finetune", "encoders"): _IMAGE,  # what stands in front of the text encoder is nothing to tune
+    ("finetune", "encoders"): _IMAGE,  # what comes before the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
     ("craft shard", "config"): _CRAFTING,

@@ -51,9 +51,9 @@ def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: 
     rng = np.random.default_rng(seed)
     hidden = rng.normal(size=(count, HIDDEN))
     owner = rng.permutation(np.repeat(np.arange(count), per_image))
-    told = hidden[owner]
-    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h > 0) or "nothing" for row in told]
-    texts = _view(told, "text", rng)
+    seen = hidden[owner]
+    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h > 0) or "nothing" for row in seen]
+    texts = _view(seen, "text", rng)
     if shuffled:
         owner = rng.permutation(count)[owner]
     return RetrievalData(_view(hidden, "context", rng), texts, torch.from_numpy(owner), captions)

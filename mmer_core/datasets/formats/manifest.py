@@ -206,7 +206,7 @@ class _Reader:
         if not (identity := row.fields.get("id", "")):
             yield "no_id", "no id"
         elif (first := self.places_of_ids.setdefault(identity, row.where)) != row.where:
-            yield "duplicate_id", f"id {identity!r} stands in {first} already"
+            yield "duplicate_id", f"id {identity!r} occurs in {first} already"
         if split not in SPLITS:
             yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
         place = self.places.find(image_of(row))

@@ -169,7 +169,7 @@ class _Reader:
 
     def _problems(self, row: _Row, faults: list[Problem], agreed: "_Agreed") -> Iterator[Problem]:
         if row.id and (first := self.places_of_ids.setdefault(row.id, row.where)) != row.where:
-            yield "duplicate_id", f"id {row.id!r} stands in {first} already"
+            yield "duplicate_id", f"id {row.id!r} occurs in {first} already"
         if row.photo.fault:
             yield row.photo.reason, row.photo.fault
         if row.photo.reason not in ("no_id", "outside"):
