@@ -27,6 +27,15 @@ class CurvePoint(Part):
     median_queries: Number = None
 
 
+class MarginPoint(Part):
+    """Mean margins at one ``K`` of ``n`` images, in standard deviations of the clean margins."""
+
+    pixels: int
+    n: int
+    clean: Interval
+    left: Interval
+
+
 class GroupSuccess(Part):
     """Success on the ``n`` attacked images of one group, in percent."""
 

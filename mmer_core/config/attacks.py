@@ -30,7 +30,7 @@ class SearchConfig(Config):
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     criterion: EmotionCriterion = Field(
         "dominant",
-        description="A model of labels is fooled when: 'dominant': its dominant label changes; 'misclassified': "
+        description="A classifier is fooled when: 'dominant': its dominant label changes; 'misclassified': "
         "that of a single-label model is not the annotated one; 'target': 'category' becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
         "goes; 'suppress', 'appear': 'category' goes, appears; 'shift': the rating 'dimension' moves by 'tau'.",
     )
@@ -65,7 +65,7 @@ class AttackConfig(SearchConfig):
 
     stream: Literal["context", "body"] = Field(
         "context",
-        description="Image that a model of labels is attacked through; text and the other stay as they are.",
+        description="Image that a classifier is attacked through; text and the other stay as they are.",
     )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")

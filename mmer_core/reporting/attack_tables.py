@@ -37,6 +37,22 @@ def attack_table(families: Sequence[FamilyView]) -> Table:
     )
 
 
+def margin_table(families: Sequence[FamilyView]) -> Table:
+    """What attacks leave of the clean margins, on a scale that models share."""
+    found = [{one.pixels: one for one in family.margins} for family in families]
+    rows = []
+    for k in sorted({k for points in found for k in points}):
+        shown = [points.get(k) for points in found]
+        cells = [cell(raw, 2) for one in shown for raw in ((one.clean, one.left) if one else (None, None))]
+        rows.append(Row(pixels(k), tuple(cells)))
+    return Table(
+        caption="Mean margin, in standard deviations of the model’s own clean margins",
+        columns=("Changed", *("clean", "left by the attacks") * len(families)),
+        rows=tuple(rows),
+        groups=(("", 1), *((f"{family.family} model", 2) for family in families)),
+    )
+
+
 def transfer_table(transfers: Sequence[Transfer]) -> Table:
     """Share of the successes on one model that fool another too."""
     found: dict[tuple[int, str], list[CurvePoint]] = {}
