@@ -169,6 +169,8 @@ def photo_target(
             encoder, lambda attacked, _: scores.read({config.stream: attacked}), evaluator_of(encoder)
         )
     else:
-        raise ConfigError(f"the model reads {', '.join(inputs)} and no {config.stream}; attack one of these")
+        raise ConfigError(
+            f"the model reads {', '.join(spec.streams)} and no {config.stream}; attack one of these"
+        )
     clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
     return PhotoTarget(request.name, victim, scores.criterion(clean), image, list(scores.names), kind)

@@ -109,6 +109,10 @@ class _Reader:
         reads_text = "text" in self.trained.spec.streams
         with_text = [row for row in whole if reads_text and shown[row].person.text]
         for rows in (with_text, [row for row in whole if row not in set(with_text)]):
+            if rows is not with_text and not self.trained.spec.sides:
+                for row in rows:
+                    found[row] = replace(found[row], error="the model reads texts only, and there is none")
+                continue
             if not rows:
                 continue
             streams = self._images([shown[row] for row in rows])

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.small_pipeline import BEFORE_TRAINING, Study, copy_artifact
 
 from flows import jobs
-from mmer_core.config import ARCHITECTURES, RuntimeConfig
+from mmer_core.config import ARCHITECTURES, RobustnessJob, RuntimeConfig
 from mmer_core.errors import ConfigError
+from mmer_core.prediction.people import read_people
+from mmer_core.prediction.photos import PhotoRequest
 from mmer_core.stages import Context
 from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
 from mmer_core.statistics.comparison import Comparisons
@@ -44,10 +48,17 @@ def test_every_family_is_trained_and_compared_with_the_default(study: Study, tmp
     assert all(one.tests == len(FURTHER) and "Holm" in one.rule for one in ablated)
     skill = next(one for one in found if one.topic == "skill")
     assert (skill.first, skill.second) == ("joint", "separate")
+    blind = str(models["text-only"].key)
+    with pytest.raises(ConfigError, match="the model reads text and no context"):
+        jobs.robustness.fn(RobustnessJob(trained=blind, attack=attack, runtime=runtime))
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(photo)
+    (person,) = read_people(context, [PhotoRequest("photo", photo)], model=blind)
+    assert person.error == "the model reads texts only, and there is none"
     html = (report.folder / REPORT_FILE).read_text()
     for family, model in models.items():
         assert f">{family}<" in html.replace("\n", "").replace(" ", "")
         assert f"{model.summary['parameters']:,}" in html
 
-    with pytest.raises(ConfigError, match="give families of separate, joint, zero-shot"):
+    with pytest.raises(ConfigError, match="no dataset has separate-weighted or joint-late"):
         jobs.pipeline.fn(of_one["flickr8k"].model_copy(update={"families": FURTHER}))
