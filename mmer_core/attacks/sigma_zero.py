@@ -80,9 +80,13 @@ class _Descent(Search):
     def propose(self) -> Candidates | None:
         if not self._most:
             return None
-        if not self._fewer:
+        # The last digit of the fewest is not worth its queries.
+        if 8 * len(self._fewer) > self._most:
+            count = self._middle()
+        else:
             self._step()
-        count = self._middle() if self._fewer else self._most
+            self._fewer = range(0)
+            count = max(self._most // (2 if self.succeeded and self._steps % 2 else 1), 1)
         return from_flat(
             self._places[None, :count], self._colours[None, :count], self._image.shape[1], self._pixels
         )

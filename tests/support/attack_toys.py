@@ -64,7 +64,7 @@ class ToyGradients:
         margin = self.criterion.margin(scores, torch.tensor([self.row]))
         (by_score,) = torch.autograd.grad(margin.sum(), scores)
         slopes = self.slopes(image) if self.slopes else self._differences(image)
-        return float(margin), np.tensordot(by_score[0].numpy(), slopes, 1).astype(np.float32)
+        return margin.item(), np.tensordot(by_score[0].numpy(), slopes, 1).astype(np.float32)
 
     def _differences(self, image: np.ndarray) -> np.ndarray:
         steps = np.eye(image.size).reshape(-1, *image.shape)
