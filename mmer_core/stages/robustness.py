@@ -69,7 +69,7 @@ def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, An
     return {"config": {name: own[name] for name in own if name not in ("attacks", "pixels", "images")}}
 
 
-@stage("attack-shard", version=5, title="{shard.attack} K={shard.pixels}", gpu=True, identity=_shard_identity)
+@stage("attack-shard", version=6, title="{shard.attack} K={shard.pixels}", gpu=True, identity=_shard_identity)
 def attack_shard(
     context: Context,
     workspace: Workspace,
