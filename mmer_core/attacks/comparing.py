@@ -1,13 +1,15 @@
 """Two models under the same attacks on the same images, and every attack beside the control."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.denominators import fooled_of_shared, robustly_right
 from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.heavy import pd
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
 
 CONTROL = RandomPixels.name

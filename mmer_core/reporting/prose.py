@@ -100,7 +100,7 @@ def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:
 
 
 def _where(dataset: DatasetView) -> str:
-    return f"On {dataset.name}{' (synthetic)' if dataset.synthetic else ''}"
+    return f"On {dataset.title}"
 
 
 def _skill(dataset: DatasetView) -> str:

@@ -198,6 +198,12 @@ class DatasetView:
     def synthetic(self) -> bool:
         return self.card.synthetic
 
+    @property
+    def title(self) -> str:
+        """Its name, which says once whether the data are synthetic."""
+        marked = self.synthetic and "(synthetic)" not in self.name
+        return f"{self.name} (synthetic)" if marked else self.name
+
 
 @dataclass(frozen=True)
 class ReportView:

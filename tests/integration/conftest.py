@@ -43,7 +43,9 @@ def study(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Study:
             made = jobs.pipeline.fn(small_config(shared / "made"))
             report.write_text(made)
     shutil.copytree(shared / "made", own / "study")
-    return Study(small_config(own / "study"), ArtifactKey.parse(report.read_text()))
+    # Before any test adds to it. Besides what was fetched there, a finished run leaves no unfinished work.
+    unfinished = tuple(path.name for path in (own / "study" / "work").iterdir() if path.name != "fetched")
+    return Study(small_config(own / "study"), ArtifactKey.parse(report.read_text()), unfinished)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The verdict at the top of the report."""
 
+from dataclasses import replace
+
 from support.report_factory import comparison, emotion_dataset, report
 
 from mmer_core.reporting.report import to_html
@@ -42,3 +44,9 @@ def test_it_comes_before_all_figures():
         < html.index('class="answer"')
         < html.index("Mean average precision")
     )
+
+
+def test_a_dataset_is_called_synthetic_once():
+    dataset = replace(emotion_dataset(synthetic=True), name="EMOTIC (synthetic)")
+    assert "(synthetic) (synthetic)" not in to_html(report(dataset))
+    assert "On EMOTIC (synthetic)" in to_html(report(dataset))

@@ -45,6 +45,7 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
+from mmer_core.stages.probe import ProbeConfig
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
@@ -98,6 +99,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     },
     "finetune": {"config": FinetuneConfig(), "encoders": ENCODERS, "prepared": PREPARED},
     "evaluate": {"config": EvaluationConfig(), **MEASURED},
+    "probe": {
+        "config": ProbeConfig(),
+        "evaluation": EvaluationConfig(),
+        "encoders": ENCODERS,
+        "prepared": PREPARED,
+        "features": FEATURES,
+    },
     "plan index": INDEX,
     "index shard": {
         **INDEX,

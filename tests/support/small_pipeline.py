@@ -50,10 +50,11 @@ def one_dataset(folder: Path, name: str) -> Path:
 
 @dataclass(frozen=True)
 class Study:
-    """A finished run: its configuration and the key of its report."""
+    """A finished run: its configuration, the key of its report, and names of unfinished work that it left."""
 
     config: PipelineJob
     report: ArtifactKey
+    unfinished: tuple[str, ...] = ()
 
     @property
     def context(self) -> Context:
