@@ -84,10 +84,12 @@ class Outcome:
 
     Attributes:
         files: SHA-256 of every file, by artifact and path.
+        joined: Shards that a whole was made of: no run makes them again once the whole is there.
         report: The page, without when and where it was written, and without how long trainings took.
     """
 
     files: dict[ArtifactKey, dict[str, str]]
+    joined: frozenset[ArtifactKey]
     report: bytes
 
     @classmethod
@@ -97,13 +99,14 @@ class Outcome:
         page = (store.fetch(report) / "report.html").read_bytes()
         files = {manifest.key: digests(manifest) for manifest in made}
         del files[report]["report.html"]
-        return cls(files, _NO_RESULT.sub(b"", page.replace(store.place.encode(), b"")))
+        joined = frozenset(ArtifactKey.parse(shard) for manifest in made for shard in manifest.shards)
+        return cls(files, joined, _NO_RESULT.sub(b"", page.replace(store.place.encode(), b"")))
 
-    def differences(self, other: "Outcome") -> list[str]:
-        """What is not the same, by key."""
-        keys = sorted(self.files.keys() | other.files.keys(), key=str)
-        found = [str(key) for key in keys if self.files.get(key) != other.files.get(key)]
-        return found if self.report == other.report else [*found, "the report's page"]
+    def differences(self, calm: "Outcome") -> list[str]:
+        """What is not the same as in an undisturbed run, by key. Shards of a whole that is there may be gone."""
+        keys = sorted((self.files.keys() | calm.files.keys()) - (self.joined - self.files.keys()), key=str)
+        found = [str(key) for key in keys if self.files.get(key) != calm.files.get(key)]
+        return found if self.report == calm.report else [*found, "the report's page"]
 
 
 @dataclass
