@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tools.chaos.arena import Outcome
-
 from mmer_core.store import ArtifactKey, Draft, Store, open_store
+from tools.chaos.arena import Outcome
 
 SHARD, WHOLE, REPORT = (ArtifactKey(kind, "0" * 32) for kind in ("feature-shard", "features", "report"))
 
