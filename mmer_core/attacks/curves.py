@@ -39,9 +39,9 @@ def success_curves(
     if not 0 < confidence < 1:
         raise AttackError(f"confidence is {confidence}; give a share between 0 and 1")
     known = right is not None
-    told = table.assign(right=np.asarray(right, dtype=bool) if known else False)
+    rows_right = table.assign(right=np.asarray(right, dtype=bool) if known else False)
     rows = []
-    for attack, pixels, group in _groups(told):
+    for attack, pixels, group in _groups(rows_right):
         photo = (group["sample"].map(clusters) if clusters else group["sample"]).to_numpy()
         fooled, already = (group["status"].to_numpy() == status for status in ("fooled", "already"))
         safe = robustly_right(group["right"], fooled)
