@@ -1,6 +1,6 @@
 """σ-zero beside adv-lib's, on the same classifier and images: success at each K, pixels needed, time.
 
-    pip install adv-lib
+    pip install 'setuptools<81' && pip install --no-build-isolation adv-lib
     python -m benchmarks.sigma_zero --json sigma_zero.json
 
 Both attack the classifier of `benchmarks.attack` on one thread; time is CPU time. adv-lib's counts channels and knows no
@@ -21,20 +21,13 @@ import numpy as np
 import torch
 from cyclopts import App
 
-from benchmarks.attack import MEAN, SIZE, STD, classifier, photos
-from benchmarks.attack_peers import CountedClassifier
+from benchmarks.attack_case import AttackedPhotos
 from benchmarks.result import finish
-from mmer_core.attacks import (
-    ClassifierVictim,
-    DominantEmotionFlip,
-    changed_pixels,
-    run_attack,
-    write_changes,
-)
+from mmer_core.attacks import changed_pixels
 from mmer_core.attacks.sigma_zero import SigmaZero
 
-Run = Callable[[int], np.ndarray]
-"""The number of an image to the attacked image, ``(H, W, 3)`` uint8."""
+Run = Callable[[int], tuple[np.ndarray, float]]
+"""The number of an image to the attacked image, ``(H, W, 3)`` uint8, and CPU seconds."""
 
 app = App(name="benchmarks.sigma_zero", help=__doc__)
 
@@ -46,6 +39,7 @@ def main(
     images: int = 32,
     steps: int = 300,
     most: int = 200,
+    side: int = 224,
     quick: bool = False,
     json: Path | None = None,
 ) -> None:
@@ -61,6 +55,8 @@ def main(
         Steps of adv-lib's.
     most:
         Most pixels that mmer may need where it looks for the fewest.
+    side:
+        Height and width of the images.
     quick:
         A smoke test on two images.
     json:
@@ -69,7 +65,7 @@ def main(
     torch.set_num_threads(1)
     if quick:
         images, steps, most = 2, 20, 50
-    case, queries = _Case(images, (*pixels, most)), 4 * steps // 5
+    case, queries = _Case(images, (side, side)), 4 * steps // 5
     runs: dict[str, Run] = {"mmer, fewest": partial(case.ours, SigmaZero(fewest=True), most, queries)}
     runs |= {f"mmer, K = {k}": partial(case.ours, SigmaZero(), k, queries) for k in pixels}
     try:
@@ -82,11 +78,11 @@ def main(
     seconds = dict.fromkeys(runs, 0.0)
     for row in range(images):  # in turn, so that all run under the same conditions
         for name, run in runs.items():
-            start = time.process_time()
-            made = run(row)
-            seconds[name] += time.process_time() - start
+            made, spent = run(row)
+            seconds[name] += spent
             needed[name][row] = case.needed(row, made)
-        print(row, *(f"{name}: {found[row]:g}" for name, found in needed.items()), sep=", ", flush=True)
+        shown = (f"{name}: {needed[name][row]:g} in {seconds[name] / (row + 1):.0f} s" for name in runs)
+        print(row, *shown, sep=", ", flush=True)
     rows = [_row(name, needed[name], seconds[name], pixels) for name in runs]
     ratios: dict[str, float] = {}
     if "adv-lib" in runs:
@@ -113,42 +109,26 @@ def _row(name: str, needed: np.ndarray, seconds: float, pixels: Sequence[int]) -
     }
 
 
-class _Case:
-    """A classifier, images, and its predictions for them; attacks return an image ``(H, W, 3)`` uint8."""
+class _Case(AttackedPhotos):
+    """Attacks by row; each returns an image ``(H, W, 3)`` uint8 and its CPU seconds."""
 
-    def __init__(self, count: int, pixels: Sequence[int]) -> None:
-        module = classifier()
-        self._victim = ClassifierVictim(module, MEAN, STD, SIZE)
-        self._plain = CountedClassifier(module, torch.tensor(MEAN), torch.tensor(STD)).eval()
-        self._images = photos(count)
-        self._labels = self._read(self._images)
-        for k in pixels:  # what is planned once is not timed
-            self.ours(SigmaZero(), k, 1, 0)
+    def ours(self, attack: SigmaZero, pixels: int, queries: int, row: int) -> tuple[np.ndarray, float]:
+        _, made, seconds = self.attack(attack, slice(row, row + 1), pixels, queries)
+        return made[0], seconds
 
-    def ours(self, attack: SigmaZero, pixels: int, queries: int, row: int) -> np.ndarray:
-        image, criterion = self._images[row : row + 1], DominantEmotionFlip(self._labels[row : row + 1])
-        (outcome,) = run_attack(
-            self._victim, criterion, attack, image, [str(row)], pixels=pixels, budget=queries
-        )
-        return write_changes(image[0], outcome.changed)
-
-    def theirs(self, steps: int, row: int) -> np.ndarray:
+    def theirs(self, steps: int, row: int) -> tuple[np.ndarray, float]:
         from adv_lib.attacks.sigma_zero import sigma_zero
 
-        pixels = torch.from_numpy(self._images[row]).permute(2, 0, 1)[None].float() / 255
-        found = sigma_zero(self._plain, pixels, torch.tensor(self._labels[row : row + 1]), num_steps=steps)
-        return np.rint(255 * found[0].permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
+        pixels = torch.from_numpy(self.images[row]).permute(2, 0, 1)[None].float() / 255
+        start = time.process_time()
+        found = sigma_zero(self.plain, pixels, torch.tensor(self.labels[row : row + 1]), num_steps=steps)
+        seconds = time.process_time() - start
+        return np.rint(255 * found[0].permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8), seconds
 
     def needed(self, row: int, made: np.ndarray) -> float:
         """Pixels that differ, infinite where the plain model is not fooled."""
-        fooled = self._read(made[None])[0] != self._labels[row]
-        return changed_pixels(self._images[row], made) if fooled else np.inf
-
-    def _read(self, images: np.ndarray) -> np.ndarray:
-        """The plain model's label for each image, with batch size 1."""
-        with torch.inference_mode():
-            tensors = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
-            return np.array([int(self._plain(one).argmax()) for one in tensors.split(1)])
+        fooled = self.read(made[None])[0] != self.labels[row]
+        return changed_pixels(self.images[row], made) if fooled else np.inf
 
 
 if __name__ == "__main__":

@@ -152,6 +152,15 @@ class Attack(Named, ABC):
     refusal = AttackError
     title: ClassVar[str]
 
+    def repeats(self, pixels: int, again: bool) -> bool:
+        """Whether a run with ``K`` can say no more than the others of a study, ``again`` with another seed than the first."""
+        return False
+
+    @property
+    def exact(self) -> bool:
+        """Whether it fools every image that one pixel in a corner colour can fool."""
+        return False
+
     @abstractmethod
     def start_on(
         self,

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from mmer_core.attacks.comparing import control_topic
+from mmer_core.attacks.controls import CONTROL_ATTACKS, control_among
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.evaluation.comparing import SKILL
 from mmer_core.reporting.comparison_table import apart
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
-    CONTROL,
     FOOLED,
     WHITE_BOX,
     pixels,
@@ -161,7 +161,9 @@ def strongest(family: FamilyView) -> list[CurvePoint]:
     """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
     the attack that uses gradients, the control."""
     attacks = {point.attack for point in family.curves}
-    compared = attacks - {CONTROL} - WHITE_BOX or attacks - {CONTROL} or attacks
+    compared = (
+        attacks.difference(CONTROL_ATTACKS, WHITE_BOX) or attacks.difference(CONTROL_ATTACKS) or attacks
+    )
     curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 
@@ -188,7 +190,7 @@ def _fooled(dataset: DatasetView) -> list[str]:
 def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     """One sentence about families that were attacked with the same largest K."""
     k = attacked[0][1][-1].pixels
-    blind = all(curve[-1].attack == CONTROL for _, curve in attacked)
+    blind = all(curve[-1].attack in CONTROL_ATTACKS for _, curve in attacked)
     shares = _listed(
         f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
         for family, curve in attacked
@@ -212,8 +214,11 @@ def _beside_control(dataset: DatasetView, attacked: list[tuple[FamilyView, list[
     """What the same number of random pixels does; silent where the control did not run."""
     shares, alike = [], []
     for family, curve in attacked:
-        control = {point.pixels: point for point in curve_of(family, CONTROL)}.get(curve[-1].pixels)
-        if control is None or curve[-1].attack == CONTROL:
+        there = {
+            point.attack: point for point in family.curves if point.pixels == curve[-1].pixels and point.n
+        }
+        control = there.get(control_among(there) or "")
+        if control is None or curve[-1].attack in CONTROL_ATTACKS:
             return ""
         shares.append(_share(control))
         compared = dataset.compared(control_topic(family.family, curve[-1].attack, curve[-1].pixels))
