@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmer_core.attacks.comparing import CONTROL
+from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.record import MarginPoint
 from mmer_core.heavy import pd
 from mmer_core.statistics.clusters import FloatArray
@@ -30,7 +30,7 @@ def margins_left(table: pd.DataFrame, clusters: Mapping[str, int], seed: int = 0
         clusters: The photo, or group, of every sample.
         seed: Of the random halves behind the intervals.
     """
-    searches = table[table["attack"] != CONTROL]
+    searches = table[~table["attack"].isin(CONTROL_ATTACKS)]
     points = []
     for pixels, group in (table if searches.empty else searches).groupby("pixels", sort=True):
         worst = group.groupby("sample", sort=True)[["clean_margin", "final_margin"]].min()

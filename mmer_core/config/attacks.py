@@ -69,11 +69,34 @@ class AttackConfig(SearchConfig):
     )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Times that each attack is run, with seeds from 'seed' on; the worst case counts, and the report shows "
+        "each alone.",
+    )
     shard_size: Annotated[int, SPEED] = Field(
         10, ge=1, description="Images in one shard; shards run in parallel and resume."
     )
 
+    @model_validator(mode="after")
+    def _every_attack_runs(self) -> Self:
+        for name in self.attacks:
+            attack = ATTACKS.configured(name, self)
+            if all(attack.repeats(pixels, again=False) for pixels in self.pixels):
+                raise ValueError(f"{name} with these options is run for one pixel only: add 1 to pixels")
+        return self
+
     def aim(self) -> dict[str, Any]:
         """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""
-        how = {"attacks", "pixels", "budget", "images", "shard_size", "seed", *map(option_field, ATTACKS)}
+        how = {
+            "attacks",
+            "pixels",
+            "budget",
+            "images",
+            "shard_size",
+            "seed",
+            "seeds",
+            *map(option_field, ATTACKS),
+        }
         return self.model_dump(exclude=how)

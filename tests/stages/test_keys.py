@@ -115,7 +115,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
-    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, (3, 4))},
+    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, 0, (3, 4))},
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
     "report": {
@@ -164,7 +164,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("caption shard", "config"): set(),
     ("encode shard", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
-    - {"attacks", "pixels", "images", "shard_size"},
+    - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
     ("train", "training"): {
         *TrainingConfig(contrastive="infonce").model_dump()
     },  # what is left open for emotions
