@@ -50,6 +50,8 @@ STATISTICS = plain(
         ("two models, shares", "exact McNemar test on the same images; Tango's score interval of the difference",
          "McNemar 1947, doi:10.1007/BF02295996; Tango 1998"),
         ("two models, metrics", "the difference in the same random halves, by Student's t", "Shao and Wu 1989"),
+        ("several trainings", "trainings and photos both vary, crossed: the variance of the trainings' figures over their number, "
+         "plus the covariance by common photos; Student's quantile", "Obuchowski and Rockette 1995; Hillis 2014, doi:10.1002/sim.5926"),
         ("no more than the margin apart", "two one-sided tests at 5 %", "Schuirmann 1987, doi:10.1007/BF01068419"),
         ("questions asked together", "Holm's correction: all categories, recalls, values of K, attacks beside the control",
          "Holm 1979"),
