@@ -46,11 +46,12 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
+from mmer_core.stages.probe import probe
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
-OF_POISONING = (detecting, judging, making, merging)  # imported for the stages that they declare
+DECLARING = (detecting, judging, making, merging, probe)  # imported for the stages that they declare
 
 
 def key(kind: str, digit: str = "0") -> ArtifactKey:
