@@ -50,6 +50,28 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
         further = config.format.faults(config.root) if config.root and config.root.is_dir() else ()
         reasons = dict.fromkeys([str(error), *further])
         return CheckResult(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in reasons])
+    broken, prints = looked_at(raw, workers=workers, progress=progress)
+    refused = {(fault.split, fault.id) for fault in broken}
+    left = {sample.split for sample in raw.samples if (sample.split, printable(sample.id)) not in refused}
+    empty = [
+        Quarantined(split, "", "empty_split", f"no sound sample is in {split}, and training needs one")
+        for split in NEEDED
+        if split not in left
+    ]
+    sound = len(raw.samples) - len(without_captions(broken))
+    return CheckResult(
+        raw.inputs, sound, [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)]
+    )
+
+
+def looked_at(
+    raw: RawDataset, *, workers: int, progress: Progress = silent
+) -> tuple[list[Quarantined], dict[str, list[tuple[str, Fingerprint]]]]:
+    """Decode every photo: the faults of photos and boxes, and by split each sample's id with its photo's print.
+
+    Args:
+        workers: Number of threads that decode.
+    """
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
         by_photo.setdefault(sample.image, []).append(sample)
@@ -66,17 +88,7 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
                 for sample in samples:
                     prints[sample.split].append((sample.id, seen))
             progress(done, len(photos))
-    refused = {(fault.split, fault.id) for fault in broken}
-    left = {sample.split for sample in raw.samples if (sample.split, printable(sample.id)) not in refused}
-    empty = [
-        Quarantined(split, "", "empty_split", f"no sound sample is in {split}, and training needs one")
-        for split in NEEDED
-        if split not in left
-    ]
-    sound = len(raw.samples) - len(without_captions(broken))
-    return CheckResult(
-        raw.inputs, sound, [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)]
-    )
+    return broken, prints
 
 
 def _look(
