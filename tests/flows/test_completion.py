@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from flows.commands import app
+from flows.cli import main
 
 COMPLETE = """
 source "$1"; shift
@@ -15,8 +15,12 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("shell") / "mmer"
-    file.write_text(app.generate_completion(shell="bash"))
+    home = tmp_path_factory.mktemp("shell")
+    file = home / "mmer"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setenv("HOME", str(home))  # the shell's start-up file is written there
+        main(["--install-completion", "--shell", "bash", "--output", str(file)])
+    assert not end.value.code
     return str(file)
 
 
