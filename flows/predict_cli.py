@@ -58,7 +58,7 @@ def predict(
     detector_threshold:
         Minimum confidence of the detector for a person, 0 to 1.
     model:
-        Key of a model of labels; the newest one by default.
+        Key of a classifier; the newest one by default.
     out:
         Write the predictions to this .csv or .json, one row or object per person.
     json_output:

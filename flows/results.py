@@ -11,6 +11,7 @@ from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.record import Interval
 from mmer_core.reporting.verdict import QUESTION, verdict_rows
 from mmer_core.retrieval.record import IndexSummary, Protocol
 from mmer_core.stages import Context
@@ -149,16 +150,19 @@ def _print_protocol(protocol: Protocol) -> None:
 
 
 def print_robustness(context: Context, key: str) -> None:
-    """Success of attacks by the number of changed pixels."""
+    """Success of attacks by the number of changed pixels; of those that one pixel can fool, and by seed, where known."""
     rows = []
-    for point in context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves:
-        success = point.success
-        interval = f"{_number(success.low)} to {_number(success.high)}"
-        cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
+    curves = context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves
+    for point in curves:
+        cells = (point.attack, point.pixels, point.n, *_share(point.success))
         robust = point.robust_accuracy.value if point.robust_accuracy else None
         rows.append((*cells, _number(point.median_queries), _number(robust)))
     columns = ("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries")
     say_table((*columns, "robust accuracy %"), rows)
+    if strength := [(one.attack, one.foolable, *_share(one.found)) for one in curves if one.foolable]:
+        say_table(("attack", "one pixel can fool", "found %", "95 % interval"), strength)
+    if seeds := [(one.attack, one.pixels, *map(_number, one.by_seed)) for one in curves if one.by_seed]:
+        say_table(("attack", "pixels", *(f"seed {n}, fooled %" for n in range(1, len(seeds[0]) - 1))), seeds)
 
 
 def print_poison(context: Context, key: str) -> None:
@@ -181,6 +185,10 @@ def _spread(values: Sequence[float | None]) -> str:
     if len(known) < len(values):
         return _number(None)
     return f"{_number(statistics.mean(known))} ± {_number(statistics.stdev(known))}"
+
+
+def _share(found: Interval) -> tuple[str, str]:
+    return _number(found.value), f"{_number(found.low)} to {_number(found.high)}"
 
 
 def _number(value: Any) -> str:

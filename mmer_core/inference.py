@@ -124,9 +124,7 @@ class TrainedModel:
     @property
     def _emotion_model(self) -> EmotionModel:
         if not isinstance(self.model, EmotionModel):
-            raise ConfigError(
-                f"the model trained on {self.spec.dataset} matches text; give a model of labels"
-            )
+            raise ConfigError(f"the model trained on {self.spec.dataset} matches text; give a classifier")
         return self.model
 
 

@@ -30,7 +30,7 @@ class SearchConfig(Config):
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     criterion: EmotionCriterion = Field(
         "dominant",
-        description="A model of labels is fooled when: 'dominant': its dominant label changes; 'misclassified': "
+        description="A classifier is fooled when: 'dominant': its dominant label changes; 'misclassified': "
         "that of a single-label model is not the annotated one; 'target': 'category' becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
         "goes; 'suppress', 'appear': 'category' goes, appears; 'shift': the rating 'dimension' moves by 'tau'.",
     )
@@ -65,15 +65,38 @@ class AttackConfig(SearchConfig):
 
     stream: Literal["context", "body"] = Field(
         "context",
-        description="Image that a model of labels is attacked through; text and the other stay as they are.",
+        description="Image that a classifier is attacked through; text and the other stay as they are.",
     )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Times that each attack is run, with seeds from 'seed' on; the worst case counts, and the report shows "
+        "each alone.",
+    )
     shard_size: Annotated[int, SPEED] = Field(
         10, ge=1, description="Images in one shard; shards run in parallel and resume."
     )
 
+    @model_validator(mode="after")
+    def _every_attack_runs(self) -> Self:
+        for name in self.attacks:
+            attack = ATTACKS.configured(name, self)
+            if all(attack.repeats(pixels, again=False) for pixels in self.pixels):
+                raise ValueError(f"{name} with these options is run for one pixel only: add 1 to pixels")
+        return self
+
     def aim(self) -> dict[str, Any]:
         """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""
-        how = {"attacks", "pixels", "budget", "images", "shard_size", "seed", *map(option_field, ATTACKS)}
+        how = {
+            "attacks",
+            "pixels",
+            "budget",
+            "images",
+            "shard_size",
+            "seed",
+            "seeds",
+            *map(option_field, ATTACKS),
+        }
         return self.model_dump(exclude=how)

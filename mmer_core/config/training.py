@@ -56,6 +56,13 @@ class TrainingConfig(Config):
         "of one another.",
     )
     weight_decay: float = Field(1e-2, ge=0, le=1e6, description="Decoupled weight decay.")
+    tries: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Settings that are tried, of which the best on val is kept: the given ones, then learning rates, weight "
+        "decays and dropouts drawn at random by the seed, the same for every family.",
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     average: float = Field(
         0.99,
@@ -81,14 +88,14 @@ class TrainingConfig(Config):
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(
-        0.1, ge=0, description="Weight of image-text alignment in the joint model of labels."
+        0.1, ge=0, description="Weight of image-text alignment in the joint classifier."
     )
     modality_dropout: float = Field(
         0.15,
         ge=0,
         lt=1,
-        description="The joint model of labels reads every training batch twice, whole and with streams missing: "
-        "this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
+        description="Labelled datasets: models of every family read every training batch twice, whole and with streams "
+        "missing: this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
     )
     accumulate: int = Field(
         1,

@@ -24,6 +24,8 @@ from mmer_core.statistics.resampling import Statistic, resampled
 
 SKILL = "skill"
 """Topic of the comparison by the headline metric."""
+ABLATION = "ablation "
+"""How the topic of the same comparison with a further family begins."""
 
 CATEGORY = "category "
 """How topics of comparisons about one category begin."""

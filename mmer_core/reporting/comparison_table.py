@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mmer_core.attacks.comparing import CONTROLS
-from mmer_core.evaluation.comparing import CATEGORY
+from mmer_core.evaluation.comparing import ABLATION, CATEGORY
 from mmer_core.reporting.estimates import number
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
@@ -23,8 +23,8 @@ def decision(comparison: Comparison) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Questions about two models, but for those on single categories."""
-    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY))]
+    """Questions about two models, but for those on single categories and on ablations."""
+    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY, ABLATION))]
     return _table("Which model is better? Differences on the same images", chosen)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mmer_core.attacks import ATTACKS
-from mmer_core.reporting.labels import CONTROL, WHITE_BOX, attack_name
+from mmer_core.attacks.controls import CONTROL_ATTACKS
+from mmer_core.reporting.labels import WHITE_BOX, attack_name
 from mmer_core.reporting.table import Table, plain
 from mmer_core.reporting.view import DatasetView
 
@@ -69,7 +70,7 @@ def attacks_table(datasets: Sequence[DatasetView]) -> Table:
 
 
 def _known(attack: str) -> str:
-    if attack == CONTROL:
+    if attack in CONTROL_ATTACKS:
         return "nothing"
     return "weights: gradients and scores" if attack in WHITE_BOX else "scores"
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from mmer_core.attacks.comparing import ROBUST, control_topic
+from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.evaluation.comparing import SKILL
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
-    CONTROL,
     FOOLED,
     WHITE_BOX,
     pixels,
@@ -156,7 +156,9 @@ def strongest(family: FamilyView) -> list[CurvePoint]:
     """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
     the attack that uses gradients, the control."""
     attacks = {point.attack for point in family.curves}
-    compared = attacks - {CONTROL} - WHITE_BOX or attacks - {CONTROL} or attacks
+    compared = (
+        attacks.difference(CONTROL_ATTACKS, WHITE_BOX) or attacks.difference(CONTROL_ATTACKS) or attacks
+    )
     curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 
@@ -183,7 +185,7 @@ def _fooled(dataset: DatasetView) -> list[str]:
 def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
     """A sentence without its end about families that were attacked with the same largest K."""
     k = attacked[0][1][-1].pixels
-    blind = all(curve[-1].attack == CONTROL for _, curve in attacked)
+    blind = all(curve[-1].attack in CONTROL_ATTACKS for _, curve in attacked)
     shares = _listed(f"{_share(curve[-1])} ({family.family})" for family, curve in attacked)
     usual = dataset.fooled in ("", FOOLED[dataset.text.criterion].format(word=dataset.text.category))
     does = dataset.text.fools if usual else f"fools the model ({dataset.fooled})"

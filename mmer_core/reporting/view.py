@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
-from mmer_core.record import Record
+from mmer_core.record import Interval, Record
 from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.statistics.comparison import Comparison
@@ -73,6 +73,7 @@ class FamilyView:
         best_epoch: The epoch whose weights were kept.
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
+        margins: What attacks leave of the clean margins, one point for each K.
     """
 
     family: Family
@@ -82,12 +83,39 @@ class FamilyView:
     curves: Sequence[CurvePoint] = ()
     by_queries: Sequence[QueryCurve] = ()
     spaces: Sequence[EmbeddingSpace] = ()
-    training_seconds: float | None = None
     fragility: Fragility | None = None
+    margins: Sequence[MarginPoint] = ()
 
     @property
     def analyses(self) -> Analyses:
         return self.evaluation.analyses
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model is, and what it reached.
+
+    Attributes:
+        embedding: In words.
+        fusion: How its streams become one prediction, in words; empty where none are fused.
+        parameters: Learned numbers that its predictions need.
+        best_epoch: The epoch whose weights were kept; 0 where nothing was trained.
+        settings: Learning rate, weight decay and dropout, in words.
+        tries: How many settings were tried on val.
+        seconds: Its training took.
+        headline: The metric by which its task is judged, in percent.
+    """
+
+    family: Family
+    streams: Sequence[str]
+    embedding: str
+    fusion: str
+    parameters: int
+    best_epoch: int
+    settings: str
+    tries: int
+    seconds: float | None
+    headline: Interval | float | None
 
 
 @dataclass(frozen=True)
@@ -170,6 +198,8 @@ class DatasetView:
         text: The words of its kind of task.
         leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
         results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
+        families: The models that the sections show and compare.
+        models: All of its models, ablations among them.
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
         comparisons: Of its models with each other, and of attacks with the control.
     """
@@ -186,6 +216,7 @@ class DatasetView:
     transfers: Sequence[Transfer] = ()
     comparisons: Sequence[Comparison] = ()
     results: Sequence[Result] = ()
+    models: Sequence[ModelFacts] = ()
 
     def compared(self, topic: str) -> Comparison | None:
         """The comparison about a topic, if it was made."""

@@ -13,7 +13,7 @@ from mmer_core.record import Record
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
-from mmer_core.stages.comparisons import comparisons
+from mmer_core.stages.comparisons import comparisons, shown
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
 from mmer_core.stages.declaration import stage
@@ -24,6 +24,7 @@ from mmer_core.stages.views import (
     attacked_images,
     family_view,
     fooled_when,
+    model_facts,
     open_measured,
 )
 from mmer_core.statistics.comparison import Comparisons
@@ -100,7 +101,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=11, identity=_identity)
+@stage("report", version=12, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> ReportSummary:
@@ -136,20 +137,22 @@ def report(
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
     prepared = Prepared.open(context.folder(entry.models[0].prepared))
     measured = [open_measured(context, models) for models in entry.models]
+    chosen = shown(measured)
     kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
         text=kind.text_for(measured[0].split),
         card=prepared.card,
-        families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
-        examples=[example for one in measured for example in kind.examples(one, config)],
-        gallery=[image for one in measured for image in attacked_images(context, one, config)],
+        families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in chosen],
+        examples=[example for one in chosen for example in kind.examples(one, config)],
+        gallery=[image for one in chosen for image in attacked_images(context, one, config)],
         leaks=_leaks(context, entry.card),
-        streams=kind.streams(measured),
+        streams=kind.streams(chosen),
         fooled=fooled_when(measured),
         comparisons=comparisons(measured, config),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
         results=[_result(context, key, entry.models, measured) for key in entry.results],
+        models=[model_facts(one) for one in measured],
     )
 
 

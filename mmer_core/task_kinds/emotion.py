@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
+    ARCHITECTURES,
     EncoderConfig,
     EvaluationConfig,
     Family,
@@ -69,7 +70,8 @@ class EmotionKind(TaskKind[EmotionData]):
         "learning_rate": 2e-3,
         "contrastive": "infonce",
     }
-    joint_width = 128
+    families = tuple(ARCHITECTURES)
+    width = 128
     dropout = 0.4
     labelled = True
     comparing = staticmethod(compare_emotions)
@@ -295,7 +297,7 @@ class EmotionKind(TaskKind[EmotionData]):
             for name in measured.spec.streams
             if name in measured.spaces
         }
-        if measured.spec.family == "separate":
+        if measured.spec.network == "separate":
             for name, vectors in streams.items():
                 yield shown_space(name, vectors, dominant, config)
             return

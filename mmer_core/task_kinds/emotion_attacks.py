@@ -30,8 +30,10 @@ def emotion_victim(
 ) -> tuple[Victim, Criterion]:
     """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
     stream, trained, encoder = config.stream, attacked.trained, attacked.encoder
-    if stream not in data.streams:
-        raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
+    if stream not in trained.spec.streams:
+        raise ConfigError(
+            f"the model reads {', '.join(trained.spec.streams)} and no {stream}; attack one of these"
+        )
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
 
     victim = IncrementalVictim(

@@ -71,7 +71,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         "learning_rate": 3e-3,
         "contrastive": "grouped_infonce",
     }
-    joint_width = 512
+    families = ("separate", "joint", "zero-shot")
+    width = 512
     dropout = 0.5
     has_heads = True
     reads_parts = True

@@ -12,7 +12,6 @@ from flows.job_table import JOBS as TABLE
 from flows.job_table import load
 from mmer_core import config
 from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, RuntimeConfig, TaskTraining
-from mmer_core.task_kinds import KINDS
 
 MODELS = [
     model
@@ -124,23 +123,6 @@ def test_configurations_are_frozen(model):
 def test_values_that_cannot_work_are_refused(model, fields):
     with pytest.raises(ValidationError):
         getattr(config, model)(**fields)
-
-
-def test_the_default_width_follows_family_and_task():
-    widths = {
-        (f, t): ModelConfig(family=f).width(kind.joint_width)
-        for f in config.FAMILIES
-        for t, kind in KINDS.items()
-    }
-    assert widths == {
-        ("separate", "classification"): 256,
-        ("separate", "emotion"): 256,
-        ("separate", "retrieval"): 256,
-        ("joint", "classification"): 128,
-        ("joint", "emotion"): 128,
-        ("joint", "retrieval"): 512,
-    }
-    assert ModelConfig(embedding=12).width(128) == 12
 
 
 def test_a_runtime_means_the_same_in_another_folder(tmp_path, monkeypatch):

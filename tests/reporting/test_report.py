@@ -11,10 +11,13 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
+from mmer_core.reporting.attack_tables import margin_table
 from mmer_core.reporting.comparison_table import comparison_table, decision
-from mmer_core.reporting.estimates import Estimate, number
+from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
+from mmer_core.reporting.sections.models import model_table
+from mmer_core.reporting.view import ModelFacts
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -77,7 +80,6 @@ def bare():
         evaluation=make.record(make.emotion_evaluation(31.0) | {"analyses": {}}),
         history=[],
         spaces=[],
-        training_seconds=None,
     )
     return make.report(
         replace(make.emotion_dataset([family], synthetic=False, gallery=0), streams=None), synthetic=False
@@ -203,6 +205,48 @@ def test_models_are_compared_in_tables_and_calibration_is_shown(full):
         "skill",
         "robust accuracy K=1",
     ]
+
+
+def test_every_model_stands_beside_what_it_was_compared_with():
+    def facts(family, embedding, fusion, map_):
+        return ModelFacts(
+            family,
+            ("context", "text"),
+            embedding,
+            fusion,
+            12345,
+            7,
+            "0.002, 0.01, 0.4",
+            8,
+            8.9,
+            make.estimate(map_),
+        )
+
+    models = [
+        facts("joint", "one space", "mean of embeddings", 42.0),
+        facts("separate", "a space a stream", "mean of predictions", 31.0),
+        facts("joint-late", "one space", "mean of predictions", 41.5),
+    ]
+    late = make.comparison("ablation joint-late", 42.0, 41.5).model_copy(update={"second": "joint-late"})
+    dataset = make.emotion_dataset()
+    dataset = replace(dataset, models=models, comparisons=[*dataset.comparisons, late])
+    rows = {row.head: [one.text for one in row.cells] for row in model_table(dataset).rows}
+    assert rows["joint"][3:7] == ["42.0", *[MISSING] * 3]
+    assert rows["separate"][4:7] == ["joint − separate", "11.0", "joint better"]
+    assert rows["joint-late"] == [
+        "one space", "mean of predictions", "12,345", "41.5",
+        "joint − joint-late", "0.5", "no more than 5 points apart", "0.002, 0.01, 0.4", "8", "7", "8.9",
+    ]  # fmt: skip
+    assert "ablation joint-late" not in [row.head for row in comparison_table(dataset.comparisons).rows]
+    assert "12,345" in to_html(make.report(dataset))
+
+
+def test_margins_stand_on_one_scale_by_pixels_and_family():
+    dataset = make.emotion_dataset()
+    rows = {row.head: [one.text for one in row.cells] for row in margin_table(dataset.families).rows}
+    assert rows["5 pixels"] == ["1.87", "0.20", "1.87", "0.32"]
+    assert "standard deviations of the model’s own clean margins" in Page(rendered("emotion")).text
+    assert margin_table(bare().datasets[0].families).rows == ()
 
 
 def test_every_decision_has_its_words():

@@ -46,11 +46,12 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
+from mmer_core.stages.probe import probe
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
-OF_POISONING = (detecting, judging, making, merging)  # imported for the stages that they declare
+DECLARING = (detecting, judging, making, merging, probe)  # imported for the stages that they declare
 
 
 def key(kind: str, digit: str = "0") -> ArtifactKey:
@@ -115,7 +116,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
-    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, (3, 4))},
+    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, 0, (3, 4))},
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
     "report": {
@@ -164,7 +165,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("caption shard", "config"): set(),
     ("encode shard", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
-    - {"attacks", "pixels", "images", "shard_size"},
+    - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
     ("train", "training"): {
         *TrainingConfig(contrastive="infonce").model_dump()
     },  # what is left open for emotions

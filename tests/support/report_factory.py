@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.record import Interval
@@ -298,8 +298,11 @@ def family(
         best_epoch=9,
         curves=curves(strength) if attacks else [],
         by_queries=by_queries(strength) if attacks else [],
+        margins=[
+            MarginPoint(pixels=k, n=100, clean=estimate(1.87, 0.2), left=estimate(strength / k, 0.03))
+            for k in ((1, 3, 5) if attacks else ())
+        ],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
-        training_seconds=12.34,
         fragility=fragile(strength) if attacks and evaluation["task"] == "emotion" else None,
     )
 

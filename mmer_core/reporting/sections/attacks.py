@@ -19,6 +19,9 @@ class Attacks(Section):
 <p>An image counts as fooled when {{ fooled }}. Success is of the images on which that was not so before, against the model’s own answer, true or not; robust accuracy is of all images, right before and not fooled. The control changes as many pixels at random, with as many queries.</p>
 {{ figure(by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
 {{ table(attacks, wide=true) }}
+{% for one in margins %}<p>How much is left? A margin is what the scores still lack to fool the model, 0 where it is fooled; of an image counts the smallest that any attack reached. Scores of two models differ in scale, so margins are divided by how much those of the clean images differ.</p>
+{{ table(one) }}{% endfor %}
+{% for one in strength %}{{ table(one) }}{% endfor %}
 {% if transfers %}<p>Do the models fail together? Each attacked image that fooled one model is shown to the other, which is fooled by the same criterion; images that it got wrong before are left out.</p>
 {{ table(transfers) }}{% endif %}
 {% if fragile %}<p>What is fragile? The area is what pixels at random places would score.</p>
@@ -44,6 +47,8 @@ class Attacks(Section):
             "fooled": dataset.fooled_when,
             "by_pixels": charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
             "attacks": attack_tables.attack_table(attacked) if attacked else None,
+            "margins": filled(attack_tables.margin_table(attacked)),
+            "strength": filled(attack_tables.strength_table(attacked), attack_tables.seeds_table(attacked)),
             "transfers": attack_tables.transfer_table(dataset.transfers) if dataset.transfers else None,
             "fragile": filled(*fragile),
             "by_queries": charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
