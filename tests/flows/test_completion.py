@@ -31,7 +31,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("artifacts lin", "lineage"),
         ("train --training.epo", "--training.epochs"),
         ("train --training.weight-de", "--training.weight-decay"),  # not in the short help
-        ("train --model.family sep", "separate"),
+        ("train --model.family zero", "zero-shot"),
     ],
 )
 def test_what_is_begun_is_completed(script: str, typed: str, completed: str) -> None:
