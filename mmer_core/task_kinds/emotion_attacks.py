@@ -29,9 +29,9 @@ def emotion_victim(
 ) -> tuple[Victim, Criterion]:
     """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
     stream, trained = config.stream, attacked.trained
-    read_streams = trained.spec.streams
-    if stream not in read_streams and not (stream == "photo" and trained.spec.sides):
-        raise ConfigError(f"the model reads {', '.join(read_streams)} and no {stream}; attack one of these")
+    there = trained.spec.streams
+    if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
+        raise ConfigError(f"the model reads {', '.join(there)} and no {stream}; attack one of these")
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
     victim = attacked.victim(stream, read)
     return victim, emotion_criterion(config, trained, attacked.clean_scores(victim))
