@@ -1,25 +1,26 @@
 """Attacking photos as their files hold them, before a model crops and resizes them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Gradients
 from mmer_core.datasets.sample import Box
-from mmer_core.encoders import ImageEncoder
-from mmer_core.incremental.encoded import evaluator_of, planner_of
-from mmer_core.incremental.evaluator import Evaluator
-from mmer_core.incremental.first_order import slopes
+from mmer_core.heavy import functional, inference_mode, torch
 from mmer_core.incremental.photos import ChangedPhoto, reach
 from mmer_core.tracing import running
 
-StreamHead = Callable[[dict[str, Tensor], Tensor], Tensor]
+if TYPE_CHECKING:
+    from mmer_core.encoders import ImageEncoder
+    from mmer_core.incremental.evaluator import Evaluator
+
+StreamHead = Callable[[dict[str, "torch.Tensor"], "torch.Tensor"], "torch.Tensor"]
 """Features of streams, each ``(B, D)``, and rows ``(B,)`` to scores ``(B, S)``."""
 
 
@@ -55,6 +56,8 @@ class PhotoVictim:
     def __init__(
         self, photos: Photos, sides: Mapping[str, int], encoder: ImageEncoder, head: StreamHead
     ) -> None:
+        from mmer_core.incremental.encoded import planner_of
+
         self._photos, self._sides, self._encoder, self._head = photos, sides, encoder, head
         self._changed = {
             stream: [
@@ -80,13 +83,13 @@ class PhotoVictim:
         """Photos are of several sizes."""
         return None
 
-    @torch.inference_mode()
-    def clean_scores(self) -> Tensor:
+    @inference_mode()
+    def clean_scores(self) -> torch.Tensor:
         """Scores ``(n, S)`` float32 of the photos themselves."""
         return self._scores(self._features, torch.arange(len(self._photos.pixels)))
 
-    @torch.inference_mode()
-    def scores(self, images: Tensor, rows: Tensor) -> Tensor:
+    @inference_mode()
+    def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of changed photos ``(B, H, W, 3)`` uint8, each prepared as ingestion does it."""
         features = {}
         for stream, changed in self._changed.items():
@@ -95,8 +98,10 @@ class PhotoVictim:
             features[stream] = self._encoder.encode(self._encoder.resize(squares))
         return self._scores(features, rows)
 
-    @torch.inference_mode()
-    def candidate_scores(self, images: Tensor, rows: Tensor, candidates: Candidates) -> Tensor:
+    @inference_mode()
+    def candidate_scores(
+        self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+    ) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of candidates; ``images`` plays no part, as the photos are here."""
         return self._scores(
             {stream: self._candidates(stream, rows.numpy(), candidates) for stream in self._sides}, rows
@@ -128,18 +133,20 @@ class PhotoVictim:
         """As `WhiteBoxVictim.gradients`: of photos, through crop and resize."""
         return _Gradients(self, criterion, row)
 
-    def margin(self, photo: Tensor, criterion: Criterion, row: int) -> Tensor:
+    def margin(self, photo: torch.Tensor, criterion: Criterion, row: int) -> torch.Tensor:
         """The margin ``(1,)`` of a photo, ``(H, W, 3)`` float32 in 0..255; differentiable, so nothing is rounded."""
         features = {}
         for stream, side in self._sides.items():
             x1, y1, x2, y2 = self._photos.box(stream, row) or (0, 0, photo.shape[1], photo.shape[0])
             read = photo[y1:y2, x1:x2].permute(2, 0, 1)[None]
-            read = interpolate(
+            read = functional.interpolate(
                 read, (side, side), mode="bilinear", antialias=self._photos.protocol != "mat2py"
             )
             if (side, side) != self._encoder.size:
                 mode = self._encoder.preprocessing.interpolation
-                read = interpolate(read, self._encoder.size, mode=mode, antialias=True).clamp(0, 255)
+                read = functional.interpolate(read, self._encoder.size, mode=mode, antialias=True).clamp(
+                    0, 255
+                )
             first_order = self._evaluator(stream, None).first_order
             features[stream] = first_order.features(read[0].permute(1, 2, 0))
         which = torch.tensor([row], device=self.device)
@@ -150,11 +157,11 @@ class PhotoVictim:
         """The encoder's."""
         return self._encoder.device
 
-    def _scores(self, features: dict[str, Tensor], rows: Tensor) -> Tensor:
+    def _scores(self, features: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
         with running():
             return self._head(features, rows.to(self.device)).float()
 
-    def _candidates(self, stream: str, rows: np.ndarray, candidates: Candidates) -> Tensor:
+    def _candidates(self, stream: str, rows: np.ndarray, candidates: Candidates) -> torch.Tensor:
         """Features ``(B, D)``: those of the photo itself where nothing is changed that the stream reads."""
         features = self._features[stream][torch.from_numpy(rows).to(self.device)]
         together: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -193,6 +200,8 @@ class PhotoVictim:
 
     def _evaluator(self, stream: str, most: int | None) -> Evaluator:
         """One for each number of pixels, because changing it discards the clean maps."""
+        from mmer_core.incremental.encoded import evaluator_of
+
         if (stream, most) not in self._evaluators:
             self._evaluators[stream, most] = evaluator_of(self._encoder)
         return self._evaluators[stream, most]
@@ -211,6 +220,8 @@ class _Gradients:
         return margin + (slope[y, x] * moved).sum(axis=1, dtype=np.float64)
 
     def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        from mmer_core.incremental.first_order import slopes
+
         with running(), torch.inference_mode(False), torch.enable_grad():
             photo = torch.tensor(image, device=self.victim.device, requires_grad=True)
             margin = self.victim.margin(photo, self.criterion, self.row)
@@ -218,7 +229,7 @@ class _Gradients:
         return float(margin.detach()), slope.cpu().numpy()
 
 
-def _differences(clean: np.ndarray, changed: np.ndarray, most: int) -> tuple[Tensor, Tensor]:
+def _differences(clean: np.ndarray, changed: np.ndarray, most: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions ``(B, most, 2)`` int64 and colours ``(B, most, 3)`` uint8 that make ``changed`` ``(B, h, w, 3)`` of
     ``clean``; where fewer pixels differ, the first is written as it is."""
     image, flat = np.nonzero((clean != changed).any(axis=3).reshape(len(clean), -1))
