@@ -1,22 +1,18 @@
 """`mmer init`: from a folder of pictures, or any table, to a manifest that is checked."""
 
 import os
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.faults import say_faults
+from flows.dataset_output import say_contents, say_encodings, say_faults
 from flows.output import say
 from flows.terminal import progress_bars, say_table
 from mmer_core.datasets.initial.manifest import InitialManifest, initial_manifest, target_of
 from mmer_core.errors import ConfigError
-from mmer_core.taxonomy import SPLITS
 from tasks.progress import progress_for
-
-_MANY = 40
-"""Labels that are listed one by one."""
 
 
 def init(
@@ -88,16 +84,9 @@ def init(
 def _say(source: Path, found: InitialManifest, *, every: bool) -> None:
     listing = found.listing
     say(f"{source}: {listing.about}")
-    if listing.encodings:
-        say(
-            "encoding: "
-            + ", ".join(
-                f"{name} ({count:,} files)" if count > 1 else name
-                for name, count in listing.encodings.most_common()
-            )
-        )
-        if listing.example:
-            say(f"  such as: {listing.example[:100]}")
+    say_encodings(listing.encodings)
+    if listing.example:
+        say(f"  such as: {listing.example[:100]}")
     say_table(
         ("used as", "columns", "because"),
         [(one.role, ", ".join(one.columns), one.why) for one in found.choices],
@@ -105,26 +94,8 @@ def _say(source: Path, found: InitialManifest, *, every: bool) -> None:
     if said := say_faults(found.left_out, every=every):
         say(f"left out: {said}")
     say(*found.notes)
-    say(_task(found))
-    counts = Counter(
-        (label, found.split_of[sample.id]) for sample in found.samples for label in sample.labels or ()
+    samples = [replace(sample, split=found.split_of[sample.id]) for sample in found.samples]
+    several = found.declaration.multi_label
+    say_contents(
+        "retrieval" if not found.declaration.labels else "emotion" if several else "classification", samples
     )
-    totals = Counter(label for label, _ in counts.elements())
-    rows = [(label, *(counts[label, split] for split in SPLITS)) for label, _ in totals.most_common(_MANY)]
-    if len(totals) > _MANY:
-        rows.append((f"and {len(totals) - _MANY} more labels", "", "", ""))
-    splits = Counter(found.split_of.values())
-    say_table(("", *SPLITS), [*rows, ("samples", *(splits[split] for split in SPLITS))])
-
-
-def _task(found: InitialManifest) -> str:
-    count, labels = len(found.samples), found.declaration.labels
-    texts = sum(len(sample.texts) for sample in found.samples)
-    kind = (
-        "captioned pictures"
-        if not labels
-        else f"pictures with several of {len(labels)} labels"
-        if found.declaration.multi_label
-        else f"single-label classification, {len(labels)} labels"
-    )
-    return f"{count:,} samples: {kind}, {texts:,} texts"

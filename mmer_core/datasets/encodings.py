@@ -58,7 +58,8 @@ def named(encoding: str) -> str:
 def _likeliest(content: bytes) -> list[str]:
     from charset_normalizer import from_bytes
 
-    found = list(from_bytes(content))
+    # The library looks at samples of a long text, which may be ASCII throughout.
+    found = list(from_bytes(b"\n".join(line for line in content.split(b"\n") if not line.isascii())))
     found.sort(key=lambda match: match.encoding.startswith("mac"))
     first = [
         match.encoding

@@ -39,6 +39,11 @@ def test_the_encoding_is_found_and_the_text_read_as_it_was(text, encoding, name)
     assert content.decode(name).removeprefix("\ufeff") == text
 
 
+def test_few_lines_of_a_long_file_are_enough():
+    lines = [f"{number},train,{number}.png,plain" for number in range(5000)]
+    assert encoding_of("\n".join([*lines, CHINESE, *lines]).encode("gb18030")) == "GB18030"
+
+
 @given(st.text())
 def test_valid_utf8_is_utf8(text):
     assert encoding_of(text.removeprefix("\ufeff").encode()) == "UTF-8"

@@ -48,7 +48,7 @@ def test_from_a_folder_to_a_dataset_that_passes(run, folder):
     assert code == 0
     for words in (
         "labels the folder of the picture",
-        "20 samples: single-label classification, 2 labels",
+        "single-label classification, 2 labels: 20 samples of 20 pictures",
         "left out: 7 duplicate, 1 unreadable_image",
         "and 4 more rows: --all lists them",
         "samples 14 ",

@@ -32,6 +32,7 @@ OURS = {"mmer_core.config", "numpy", "pydantic"}
         ("pipeline --help", HEAVY),
         ("artifacts ls --store nowhere", HEAVY),
         ("data check --dataset manifest --root nowhere.csv", HEAVY),
+        ("init nowhere.csv", HEAVY),
     ],
 )
 def test_a_command_imports_what_it_needs(command, refused, tmp_path) -> None:
