@@ -271,6 +271,14 @@ COMMANDS = (
         help="Write a trained model as ONNX files with a description, checked against the model.",
     ),
     Command(
+        "init",
+        run="flows.init_cli:init",
+        help="Make a checked manifest from a folder of pictures or from any table.\n\n"
+        "Says what it takes each column for and why, which rows it leaves out (unreadable, duplicate, contradictory), and "
+        "makes stratified splits that share no picture, no near-identical ones and no group.",
+        computes=False,
+    ),
+    Command(
         "predict",
         run="flows.predict_cli:predict",
         help="Predict the labels of a photo or of people in it, of all photos of a folder, or of those of a CSV "

@@ -175,7 +175,11 @@ def _index(
 @flow(name="robustness")
 def robustness(job: RobustnessJob) -> str:
     """Attack a model, in shards that run in parallel."""
-    return str(make_sharded(ATTACKING, job.runtime, job.attack, *_model(job)))
+    prepared, features, model = _model(job)
+    photos = None
+    if job.attack.stream == "photo":
+        photos = make(stages.collect_photos, job.runtime, job.attack, job.dataset, prepared)
+    return str(make_sharded(ATTACKING, job.runtime, job.attack, prepared, features, model, photos))
 
 
 @flow(name="finetune")
@@ -273,7 +277,10 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> M
     measured = call_flow(train, job, f"train {which}").artifacts()
     there = {"trained": str(measured.model), "runtime": config.runtime}
     if ARCHITECTURES[family].sees:
-        attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
+        photos = {"dataset": config.datasets[name]} if config.attack.stream == "photo" else {}
+        attacked = call_flow(
+            robustness, RobustnessJob(**there, **photos, attack=config.attack), f"attack {which}"
+        )
         measured = replace(measured, robustness=ArtifactKey.parse(attacked))
     prepared_summary = Context(config.runtime).store.manifest(measured.prepared).summary_as(DatasetSummary)
     if kind_of(prepared_summary.task).searchable:

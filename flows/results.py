@@ -18,6 +18,7 @@ from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.index import index_rows
+from mmer_core.stages.photos import attacked_pixels
 from mmer_core.stages.poison.merging import PAGE_FILE
 from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
 from mmer_core.stages.train import load_history
@@ -151,12 +152,13 @@ def _print_protocol(protocol: Protocol) -> None:
 
 def print_robustness(context: Context, key: str) -> None:
     """Success of attacks by the number of changed pixels; of those that one pixel can fool, and by seed, where known."""
-    rows = []
-    curves = context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves
+    rows, manifest = [], context.artifact(ArtifactKey.parse(key)).manifest
+    curves = manifest.summary_as(CurvesSummary).curves
     for point in curves:
         cells = (point.attack, point.pixels, point.n, *_share(point.success))
         robust = point.robust_accuracy.value if point.robust_accuracy else None
         rows.append((*cells, _number(point.median_queries), _number(robust)))
+    say(f"attacked: {attacked_pixels(context, manifest)}")
     columns = ("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries")
     say_table((*columns, "robust accuracy %"), rows)
     if strength := [(one.attack, one.foolable, *_share(one.found)) for one in curves if one.foolable]:

@@ -206,7 +206,8 @@ class BlackBoxAttack(Attack):
         Raises:
             AttackError: an argument is outside its range, or the image is not uint8 RGB.
         """
-        _check_image(image, pixels, budget)
+        check_image(image)
+        check_request(image.shape[:2], pixels, budget)
         return self._search(image, pixels, rng, budget)
 
     @abstractmethod
@@ -238,7 +239,8 @@ class WhiteBoxAttack(Attack):
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
     ) -> Search:
         """Begin a search, as `BlackBoxAttack.start`; ``gradients`` are the victim's, of this sample."""
-        _check_image(image, pixels, budget)
+        check_image(image)
+        check_request(image.shape[:2], pixels, budget)
         return self._search(image, pixels, rng, budget, gradients)
 
     @abstractmethod
@@ -248,10 +250,10 @@ class WhiteBoxAttack(Attack):
         """The search itself; the arguments are checked."""
 
 
-def _check_image(image: np.ndarray, pixels: int, budget: int) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Refuse what is no uint8 RGB image ``(H, W, 3)`` (AttackError)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise AttackError(f"the image to attack is {image.dtype} {image.shape}; give uint8 (H, W, 3)")
-    check_request(image.shape[:2], pixels, budget)
 
 
 def check_request(size: tuple[int, ...], pixels: int, budget: int) -> None:

@@ -63,10 +63,6 @@ class SearchConfig(Config):
 class AttackConfig(SearchConfig):
     """Few-pixel attacks on many images of a dataset."""
 
-    stream: Literal["context", "body"] = Field(
-        "context",
-        description="Image that a classifier is attacked through; text and the other stay as they are.",
-    )
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
     seeds: int = Field(

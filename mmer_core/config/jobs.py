@@ -66,14 +66,27 @@ class ModelJob(TrainJob):
     @model_validator(mode="after")
     def _one_model_is_meant(self) -> Self:
         fields = type(self).model_fields
-        describing = ("dataset", "prepared", "encoders", "model", "training", "evaluation")
-        another = [name for name in describing if getattr(self, name) != fields[name].default]
+        describing = {
+            "dataset",
+            "prepared",
+            "encoders",
+            "model",
+            "training",
+            "evaluation",
+        } - self.beside_trained()
+        another = [
+            name for name in fields if name in describing and getattr(self, name) != fields[name].default
+        ]
         if self.trained and another:
             raise ValueError(
                 f"the model {self.trained} is there already: leave out what describes another one "
                 f"({', '.join(another)})"
             )
         return self
+
+    def beside_trained(self) -> set[str]:
+        """Fields that describe a model, and say something else where it is there already."""
+        return set()
 
     def splits(self) -> set[Split]:
         return set() if self.trained else super().splits()
@@ -129,6 +142,9 @@ class RobustnessJob(ModelJob):
     """Attack a model; it is trained first if it does not exist."""
 
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
+
+    def beside_trained(self) -> set[str]:
+        return {"dataset"} if self.attack.stream == "photo" else set()
 
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}

@@ -12,6 +12,7 @@ from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import Outcome
+from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
@@ -22,15 +23,12 @@ from mmer_core.errors import ConfigError
 from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, read_photo, square
-from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model, newest_model
 from mmer_core.task_kinds import KINDS, TaskKind, kind_of
 from mmer_core.task_kinds.kind import AttackedPhoto
 from mmer_core.taxonomy import SPLITS
-
-_BATCH_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,10 @@ class PhotoTarget:
                     pixels=pixels,
                     budget=config.budget,
                     seed=config.seed,
-                    batch_size=self._batch(batch_size),
+                    batch_size=batch_size,
                 )
                 attacked = write_changes(self.image, outcome.changed)
                 yield PhotoAttack(outcome, self.image, attacked, *self._words(config, outcome, attacked))
-
-    def _batch(self, most: int) -> int:
-        """Smaller batches for large photos."""
-        return max(1, min(most, _BATCH_BYTES // self.image.nbytes))
 
     def _words(self, config: SearchConfig, outcome: Outcome, attacked: np.ndarray) -> tuple[str, str]:
         if self.kind.criterion(config, self.names) == "top":
@@ -112,7 +106,7 @@ class PhotoTarget:
             self.criterion,
             self.image,
             stride=stride,
-            batch_size=self._batch(batch_size),
+            batch_size=batch_size,
             progress=progress,
         )
 
@@ -162,7 +156,8 @@ def photo_target(
     victim: Victim
     if config.stream == "photo":
         image = np.array(picture)
-        victim = SourceVictim(image.shape[:2], squares, encoder, scores.read)
+        photos = Photos([image], [box], "corrected")
+        victim = PhotoVictim(photos, spec.sides, encoder, lambda attacked, _: scores.read(attacked))
     elif config.stream in inputs:
         image = inputs[config.stream]
         victim = IncrementalVictim(

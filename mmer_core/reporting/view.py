@@ -74,6 +74,7 @@ class FamilyView:
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
         margins: What attacks leave of the clean margins, one point for each K.
+        attacked: Which pixels were attacked, in words.
     """
 
     family: Family
@@ -82,6 +83,7 @@ class FamilyView:
     best_epoch: int = 0
     curves: Sequence[CurvePoint] = ()
     by_queries: Sequence[QueryCurve] = ()
+    attacked: str = ""
     spaces: Sequence[EmbeddingSpace] = ()
     fragility: Fragility | None = None
     margins: Sequence[MarginPoint] = ()
@@ -144,7 +146,10 @@ class RetrievalExample:
 
 @dataclass(frozen=True)
 class AttackedImage:
-    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only."""
+    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only.
+
+    ``file`` is True where they are the photo, and not an input of the model.
+    """
 
     family: str
     attack: str
@@ -156,6 +161,7 @@ class AttackedImage:
     after: str
     queries: int
     sample: str
+    file: bool = False
 
 
 @dataclass(frozen=True)

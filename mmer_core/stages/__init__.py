@@ -16,6 +16,7 @@ from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexInputs, IndexSh
 from mmer_core.stages.ingest import check_splits, ingest, tell_notes
 from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
 from mmer_core.stages.model_card import model_card
+from mmer_core.stages.photos import collect_photos
 from mmer_core.stages.recomputing import recompute
 from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
@@ -52,6 +53,7 @@ __all__ = [
     "check_encoders",
     "check_ids",
     "check_splits",
+    "collect_photos",
     "dataset_card",
     "evaluate",
     "find_index",

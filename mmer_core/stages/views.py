@@ -23,8 +23,10 @@ from mmer_core.reporting.view import (
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
+from mmer_core.stages.photos import attacked_pixels, load_photos
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.train import load_history
+from mmer_core.store import ArtifactKey
 from mmer_core.task_kinds import Measured, kind_of
 from mmer_core.training.record import ModelSummary
 
@@ -36,6 +38,7 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
     trained = context.artifact(models.model)
     evaluation = context.folder(models.evaluation)
     robustness = context.artifact(models.robustness) if models.robustness else None
+    photos = robustness.manifest.inputs.get("photos") if robustness else None
     return Measured(
         ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text()),
         trained.manifest,
@@ -46,6 +49,8 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
         load_outcomes(robustness.folder) if robustness else None,
         robustness.manifest.summary_as(CurvesSummary).curves if robustness else (),
         robustness.manifest.settings_as(AttackConfig) if robustness else AttackConfig(),
+        attacked_pixels(context, robustness.manifest) if robustness else "",
+        ArtifactKey.parse(photos) if photos else None,
     )
 
 
@@ -57,6 +62,7 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
         history=measured.history.to_dict("records"),
         best_epoch=measured.trained.summary_as(ModelSummary).best_epoch,
         curves=measured.curves,
+        attacked=measured.attacked,
         by_queries=_by_queries(measured.outcomes),
         margins=_margins(measured, config),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
@@ -104,8 +110,11 @@ def attacked_images(context: Context, measured: Measured, config: ReportConfig) 
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     row_of = {sample: row for row, sample in enumerate(split.ids)}
     for outcome in fooled.head(config.gallery).to_dict("records"):
-        photo = np.asarray(split.images(measured.attack.stream)[row_of[outcome["sample"]]])
-        clean = encoder.resize(photo[None])[0]
+        row = row_of[outcome["sample"]]
+        if measured.photos:
+            (clean,) = load_photos(context, measured.photos, [row]).pixels
+        else:
+            clean = encoder.resize(np.asarray(split.images(measured.attack.stream)[[row]]))[0]
         changed = [_change(pixel) for pixel in outcome["changed"]]
         before, after = kind.before_and_after(measured.attack, outcome, names)
         yield AttackedImage(
@@ -119,6 +128,7 @@ def attacked_images(context: Context, measured: Measured, config: ReportConfig) 
             after=after,
             queries=outcome["queries"],
             sample=outcome["sample"],
+            file=measured.photos is not None,
         )
 
 

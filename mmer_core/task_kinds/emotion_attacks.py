@@ -16,10 +16,9 @@ from mmer_core.attacks.criteria import (
     RatingShift,
     TopEmotionsChange,
 )
-from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.attacks.victims import Victim
 from mmer_core.config import SearchConfig
 from mmer_core.errors import ConfigError
-from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData
@@ -29,18 +28,13 @@ def emotion_victim(
     attacked: AttackedSplit, data: EmotionData, config: SearchConfig
 ) -> tuple[Victim, Criterion]:
     """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
-    stream, trained, encoder = config.stream, attacked.trained, attacked.encoder
-    if stream not in trained.spec.streams:
-        raise ConfigError(
-            f"the model reads {', '.join(trained.spec.streams)} and no {stream}; attack one of these"
-        )
+    stream, trained = config.stream, attacked.trained
+    there = trained.spec.streams
+    if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
+        raise ConfigError(f"the model reads {', '.join(there)} and no {stream}; attack one of these")
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
-
-    victim = IncrementalVictim(
-        encoder, lambda seen, which: read({stream: seen}, which), evaluator_of(encoder)
-    )
-    clean = victim.scores(torch.from_numpy(attacked.images), torch.arange(len(attacked.rows)))
-    return victim, emotion_criterion(config, trained, clean)
+    victim = attacked.victim(stream, read)
+    return victim, emotion_criterion(config, trained, attacked.clean_scores(victim))
 
 
 def emotion_scores(

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.photo_victim import Photos, PhotoVictim, StreamHead
+from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
@@ -27,6 +29,7 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
+from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec
 from mmer_core.named import Named
@@ -44,14 +47,34 @@ D = TypeVar("D")
 
 @dataclass(frozen=True)
 class AttackedSplit:
-    """Samples to attack: ``images (n, H, W, 3)`` of the samples ``rows (n,)``; all else is stored features."""
+    """Samples to attack, of which all but the attacked stream is stored features.
+
+    Attributes:
+        images: ``(n, H, W, 3)`` uint8 of the attacked stream at the encoder's input size, or the photos themselves.
+        rows: ``(n,)`` the samples.
+    """
 
     trained: TrainedModel
     encoder: ImageEncoder
     split: PreparedSplit
     features: Features
-    images: np.ndarray
+    images: np.ndarray | Photos
     rows: np.ndarray
+
+    def victim(self, stream: str, read: StreamHead) -> IncrementalVictim | PhotoVictim:
+        """The victim of an attack on a stream, whose features ``read`` puts in place of the stored ones."""
+        if isinstance(self.images, Photos):
+            return PhotoVictim(self.images, self.trained.spec.sides, self.encoder, read)
+        return IncrementalVictim(
+            self.encoder, lambda seen, which: read({stream: seen}, which), evaluator_of(self.encoder)
+        )
+
+    def clean_scores(self, victim: IncrementalVictim | PhotoVictim) -> Tensor:
+        """Scores ``(n, S)`` of the images as they are."""
+        if isinstance(victim, PhotoVictim):
+            return victim.clean_scores()
+        assert isinstance(self.images, np.ndarray)
+        return victim.scores(torch.from_numpy(self.images), torch.arange(len(self.rows)))
 
 
 @dataclass(frozen=True)

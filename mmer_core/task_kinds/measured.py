@@ -15,12 +15,17 @@ from mmer_core.evaluation.embeddings import explained_variance, tsne
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.models import ModelSpec
 from mmer_core.reporting.view import EmbeddingSpace
-from mmer_core.store import Manifest
+from mmer_core.store import ArtifactKey, Manifest
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The files of one model and of what was measured on it."""
+    """The files of one model and of what was measured on it.
+
+    Attributes:
+        attacked: Which pixels were attacked, in words.
+        photos: The ``photos`` artifact, where photos were attacked.
+    """
 
     spec: ModelSpec
     trained: Manifest
@@ -31,6 +36,8 @@ class Measured:
     outcomes: pd.DataFrame | None
     curves: Sequence[CurvePoint]
     attack: AttackConfig
+    attacked: str = ""
+    photos: ArtifactKey | None = None
 
     @cached_property
     def split(self) -> PreparedSplit:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion, RankDrop
-from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
@@ -29,7 +29,6 @@ from mmer_core.evaluation.comparing import Asked, compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
-from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models import (
     JointRetrievalModel,
@@ -155,8 +154,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
-        if config.stream != "context":
-            raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
+        if config.stream == "body":
+            raise ConfigError("a captioned photo has no body stream; attack the context, or the photo")
         trained, split = attacked.trained, attacked.split
         data = RetrievalData.load(attacked.features, split)
         gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
@@ -164,10 +163,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         def photos() -> Tensor:
             return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
 
-        victim = IncrementalVictim(
-            attacked.encoder,
-            lambda seen, _: trained.retrieval_model.embed_image(seen) @ gallery.T,
-            evaluator_of(attacked.encoder),
+        victim = attacked.victim(
+            config.stream, lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T
         )
         return victim, match_criterion(config, split, attacked.rows, photos, gallery)
 

@@ -116,7 +116,7 @@ def test_a_training_that_diverges(command: list[str], flag: str, photos: Path, m
 )
 def test_boxes_without_a_pixel(box: str, message: str, photos: Path, mmer: Mmer) -> None:
     root = manifest(photos, "boxed", lambda row, split: "joy", box)
-    code, out, _err = mmer("data", "check", "manifest", "--root", root)
+    code, out, _err = mmer("data", "check", "manifest", "--root", root, "--all")
     assert code == 1
     assert out.count(message) == len(SPLITS)
 

@@ -20,7 +20,7 @@ class Models(Section):
     order = 15
     template = """\
 <p>Trained models have the same encoders, objectives, schedule and modality dropout, and as many parameters: the hidden width of each follows from those of the joint model. What differs is the embedding, one or one a stream, and the fusion, which says how much each stream weighs. Every family tries as many settings (learning rate, weight decay and dropout; <code>--training.tries</code>), of which the best on val is kept. Differences are those of the first model less the second on the same samples, with Holm’s correction over the ablations.</p>
-{{ table(models) }}
+{{ table(models, wide=true) }}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
@@ -40,7 +40,6 @@ def model_table(dataset: DatasetView) -> Table:
                 model.family,
                 (
                     *map(Cell, (model.embedding, model.fusion or MISSING, f"{model.parameters:,}")),
-                    *map(Cell, _training(model)),
                     cell(model.headline, described.digits),
                     *(
                         (
@@ -51,23 +50,18 @@ def model_table(dataset: DatasetView) -> Table:
                         if found
                         else (Cell(MISSING),) * 3
                     ),
+                    *map(Cell, _training(model)),
                 ),
                 hint=", ".join(model.streams),
             )
         )
-    columns = (
-        "embedding",
-        "fusion",
-        "parameters",
-        "rate, decay, dropout",
-        "tries",
-        "epoch kept",
-        "seconds",
-        f"{described.label}, %",
-    )
     return Table(
         f"{dataset.name}: models, one thing changed at a time",
-        ("Model", *columns, "compared", "difference, points", "answer"),
+        (
+            *("Model", "embedding", "fusion", "parameters", f"{described.label}, %"),
+            *("compared", "difference, points", "answer"),
+            *("rate, decay, dropout", "tries", "epoch kept", "seconds"),
+        ),
         tuple(rows),
     )
 
