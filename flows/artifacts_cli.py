@@ -28,15 +28,22 @@ Key = Annotated[
 
 
 @app.command
-def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
-    """List artifacts, newest last; with a kind, only those of that kind."""
+def ls(kind: str | None = None, *, shards: bool = False, runtime: Runtime = RuntimeConfig()) -> None:
+    """List artifacts, newest last; with a kind, only those of that kind.
+
+    Parameters
+    ----------
+    shards:
+        List plans and shards, too: the steps between that a killed run goes on from.
+    """
     store = runtime.open_store()
     found = list(store.survey(kind))
     if not found:
         what = "artifact" if kind is None else f"artifact of the kind {kind!r}"
         kinds = ", ".join(sorted({key.kind for key in store.keys()}))  # noqa: SIM118
         raise ArtifactNotFound(missing(store, what, ANYTHING, f"it has {kinds}"))
-    manifests = (one for one in found if isinstance(one, Manifest))
+    shown = [one for one in found if shards or kind or not _between(one)] or found
+    manifests = (one for one in shown if isinstance(one, Manifest))
     rows = [(one.key, "damaged", "", "", str(one.error)) for one in found if isinstance(one, Damaged)]
     rows += [
         (
@@ -49,6 +56,13 @@ def ls(kind: str | None = None, *, runtime: Runtime = RuntimeConfig()) -> None:
         for manifest in sorted(manifests, key=lambda manifest: manifest.created)
     ]
     say_table(("artifact", "made", "size", "took", "figures"), rows)
+    if len(found) > len(shown):
+        say(f"and {len(found) - len(shown)} plans and shards: --shards lists them")
+
+
+def _between(one: Manifest | Damaged) -> bool:
+    """Whether it is a step to another artifact and sound."""
+    return isinstance(one, Manifest) and one.kind.endswith(("-plan", "-shard"))
 
 
 @app.command

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cyclopts import App, Parameter
-from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptionError
+from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from flows.configurations import configuration_source
 from flows.empty_paths import refuse_empty_paths
@@ -25,6 +25,7 @@ match images to text?
 Start here:
 
     mmer pipeline --config demo        everything on drawn miniature datasets, in minutes
+    mmer init PHOTOS                                 a dataset from your folder of pictures, or from a table
     mmer data check --dataset emotic --root DIR      everything that is wrong with your data
     mmer ingest --dataset emotic --root DIR          look at your data first
     mmer pipeline --datasets.emotic.root DIR         the whole study on your data
@@ -50,6 +51,10 @@ for _job in JOBS:
         app.command(f"flows.job_commands:{_job.name}", name=_job.name, help=_job.help)
 for _command in COMMANDS:
     app.command(_command.run, name=_command.name, help=_command.help)
+app.register_install_completion_command(help="Let the shell complete commands and options with Tab.")
+
+short_help = False
+"""Whether a job's help is asked for, which describes what people use most; not all options, nor their completion."""
 
 
 def run(tokens: Sequence[str]) -> None:
@@ -59,6 +64,8 @@ def run(tokens: Sequence[str]) -> None:
         ConfigError: The command line, or a configuration that it names, is invalid.
         MmerError: The command failed.
     """
+    global short_help
+    short_help = _asks_for_help(tokens)
     _tell_of_start(tokens)
     rest, sources = configuration_source(list(tokens))
     app.config = [*sources, refuse_empty_paths]
@@ -71,8 +78,12 @@ def run(tokens: Sequence[str]) -> None:
 def _tell_of_start(tokens: Sequence[str]) -> None:
     """Say at a terminal why a command is silent for seconds; help is not."""
     computing = {job.name for job in JOBS} | {command.name for command in COMMANDS if command.computes}
-    if sys.stderr.isatty() and computing.intersection(tokens[:1]) and not {"--help", "-h"} & {*tokens}:
+    if sys.stderr.isatty() and computing.intersection(tokens[:1]) and not _asks_for_help(tokens):
         say("loading PyTorch ...", error=True)
+
+
+def _asks_for_help(tokens: Sequence[str]) -> bool:
+    return not {"--help", "-h"}.isdisjoint(tokens)
 
 
 def _sentence(error: CycloptsError) -> str:
@@ -85,6 +96,9 @@ def _sentence(error: CycloptsError) -> str:
         return "; ".join(_fault(fault) for fault in faults if not any(map(partial(_inside, fault), faults)))
     if isinstance(error, UnknownCommandError):
         return _unknown(error)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        command = " ".join(["mmer", *(error.command_chain or ())])
+        return f"{command} does not take {error.unused_tokens[0]!r}; {command} --help describes its options"
     sentence = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, UnknownOptionError):
         fault, _, guess = sentence.partition(" Did you mean ")

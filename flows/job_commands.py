@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
 
+from flows import commands
 from flows.job_table import JOBS, Job, load
-from flows.parameters import Flat, flatten
+from flows.parameters import Flat, arrange
 from mmer_core import log
 
 Prefect = Annotated[
@@ -14,15 +15,37 @@ Prefect = Annotated[
     Parameter(help="Run as a Prefect flow; by default where PREFECT_API_URL is set, else as plain Python."),
 ]
 
+HelpAll = Annotated[bool, Parameter(help="Describe all options, by topic.", negative="", show_default=False)]
+
 
 class _Command(App):
-    """A command whose parameters are described by their fields alone.
+    """A command whose help describes what people use most.
 
-    Otherwise the parser looks for descriptions in the source of every class, which takes longer than all else.
+    Parameters are described by their fields alone: otherwise the parser looks for descriptions in the source of every
+    class, which takes longer than all else.
     """
 
+    usual: frozenset[str] = frozenset()
+    """Flags that its help shows."""
+    of_other_formats: frozenset[str] = frozenset()
+    """Flags of dataset formats that are not chosen."""
+
     def assemble_argument_collection(self, **options: Any) -> ArgumentCollection:
-        return super().assemble_argument_collection(**options | {"parse_docstring": False})
+        found = super().assemble_argument_collection(**options | {"parse_docstring": False})
+        for argument in found if options.get("parse_docstring") else ():  # the help asks for it
+            argument.index = None  # no second name for values that may be given without their flag
+            names = frozenset(argument.names)
+            if names & self.of_other_formats or (commands.short_help and not names & self.usual):
+                argument.parameter = Parameter.combine(argument.parameter, Parameter(show=False))
+        return found
+
+    def describe_all(self, but: frozenset[str]) -> None:
+        """Print the help of all flags but some."""
+        self.of_other_formats = but
+        try:
+            commands.app.help_print(list(self.name))
+        finally:
+            self.of_other_formats = frozenset()
 
 
 def __getattr__(name: str) -> App:
@@ -36,9 +59,12 @@ def __getattr__(name: str) -> App:
 def _command(entry: Job) -> App:
     repeated = next((one for one in JOBS if one.repeats == entry.name), None)
     config = load((repeated or entry).config)
-    flatten(config)
+    arrange(config)
 
-    def command(job: Any = config(), *, prefect: Prefect = None) -> None:
+    def command(job: Any = config(), *, prefect: Prefect = None, help_all: HelpAll = False) -> None:
+        if help_all:
+            app.describe_all(_of_other_formats(job))
+            return
         chosen = repeated if repeated and job.seeds > 1 else entry
         made = _run(load(chosen.flow), job, prefect)
         from mmer_core.stages import Context
@@ -46,9 +72,20 @@ def _command(entry: Job) -> App:
         load(chosen.show)(Context(job.runtime), made)
 
     command.__annotations__["job"] = Annotated[config, Flat]
-    app = _Command(entry.name)
+    about = f"For example:  {entry.example}\n\nAll options, by topic: mmer {entry.name} --help-all\n"
+    app = _Command(entry.name, usage=f"Usage: mmer {entry.name} [OPTIONS]", help_epilogue=about)
+    app.usual = frozenset(f"--{flag}" for flag in (*entry.usual, "help-all"))
     app.default(command)
     return app
+
+
+def _of_other_formats(job: Any) -> frozenset[str]:
+    """Flags that belong to other dataset formats than the job's."""
+    from mmer_core.datasets.formats import FORMATS
+
+    own = getattr(getattr(job, "dataset", None), "format", None)
+    others = (each.Options.model_fields for each in FORMATS.values() if own and each.name != own.name)
+    return frozenset(f"--{name}".replace("_", "-") for fields in others for name in fields)
 
 
 def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
@@ -62,5 +99,5 @@ def _run(flow: Any, job: Any, prefect: bool | None) -> Any:
         return flow.fn(job)
     from flows.terminal import progress_bars
 
-    with progress_bars():
+    with progress_bars(job.runtime.quiet):
         return flow.fn(job)

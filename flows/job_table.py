@@ -19,6 +19,8 @@ class Job:
         config: Import path of the configuration's class, apart from the flow, whose import takes seconds.
         show: Import path of the function that prints a result: it takes a `Context` and what the flow returned.
         help: Help of the command; the first line says what the job does.
+        example: A command line that people use.
+        usual: Flags that people use most; ``--help`` describes them, and ``--help-all`` every flag.
         repeats: Name of the job that this one repeats. It has no command of its own: the other job's command runs it
             when ``seeds`` is above 1.
     """
@@ -28,6 +30,8 @@ class Job:
     config: str
     show: str
     help: str
+    example: str
+    usual: tuple[str, ...]
     repeats: str | None = None
 
 
@@ -46,6 +50,11 @@ class Command:
     computes: bool = True
 
 
+_DATA = ("dataset", "root")
+_FEATURES = (*_DATA, "encoders.image", "encoders.text")
+_MODEL = (*_FEATURES, "model.family")
+_WHERE = ("store", "workers", "device")
+
 JOBS = (
     Job(
         "pipeline",
@@ -53,6 +62,20 @@ JOBS = (
         config="mmer_core.config:PipelineJob",
         show="flows.results:print_report",
         help="Run everything from raw datasets to the robustness report.",
+        example="mmer pipeline --datasets.emotic.root DIR --attack.images 50",
+        usual=(
+            "families",
+            "encoders.image",
+            "encoders.text",
+            "training.epochs",
+            "training.seed",
+            "attack.attacks",
+            "attack.pixels",
+            "attack.images",
+            "attack.budget",
+            "report.margin",
+            *_WHERE,
+        ),
     ),
     Job(
         "ingest",
@@ -60,6 +83,8 @@ JOBS = (
         config="mmer_core.config:IngestJob",
         show="flows.results:print_ingest",
         help="Prepare a dataset: raw files to arrays, CSV, a quarantine report and a dataset card.",
+        example="mmer ingest --dataset manifest --root photos.csv",
+        usual=(*_DATA, "context-size", "body-size", "captioner", *_WHERE),
     ),
     Job(
         "train",
@@ -67,6 +92,16 @@ JOBS = (
         config="mmer_core.config:TrainJob",
         show="flows.results:print_train",
         help="Train one model on one dataset and print its metrics; with --seeds, several and their spread.",
+        example="mmer train --dataset manifest --root photos.csv --model.family separate",
+        usual=(
+            *_MODEL,
+            "training.epochs",
+            "training.learning-rate",
+            "training.batch-size",
+            "training.seed",
+            "seeds",
+            *_WHERE,
+        ),
     ),
     Job(
         "seeds",
@@ -74,6 +109,8 @@ JOBS = (
         config="mmer_core.config:SeedsJob",
         show="flows.results:print_seeds",
         help="Train one model with several seeds and print the spread of its metrics.",
+        example="mmer train --seeds 5",
+        usual=(*_MODEL, "seeds", *_WHERE),
         repeats="train",
     ),
     Job(
@@ -82,6 +119,16 @@ JOBS = (
         config="mmer_core.config:FinetuneJob",
         show="flows.results:print_finetune",
         help="Adapt encoders to a dataset, and print the name that other jobs use them by.",
+        example="mmer finetune --dataset flickr8k --root DIR --encoders.image hf:FOLDER",
+        usual=(
+            *_FEATURES,
+            "finetune.method",
+            "finetune.towers",
+            "finetune.rank",
+            "finetune.epochs",
+            "finetune.learning-rate",
+            *_WHERE,
+        ),
     ),
     Job(
         "evaluate",
@@ -89,13 +136,17 @@ JOBS = (
         config="mmer_core.config:EvaluateJob",
         show="flows.results:print_evaluate",
         help="Evaluate a trained model, or a dual encoder without training, on any split of any dataset.",
+        example="mmer evaluate --model model/DIGEST --dataset manifest --root other.csv",
+        usual=(*_DATA, "prepared", "model", "zero-shot", "evaluation.split", "evaluation.labels", *_WHERE),
     ),
     Job(
         "probe",
         flow="flows.probe:probe",
-        config="flows.probe:ProbeJob",
+        config="mmer_core.config:ProbeJob",
         show="flows.probe:print_probe",
         help="Fit logistic regression to the features of a labelled dataset, as a baseline beside the models.",
+        example="mmer probe --dataset manifest --root photos.csv",
+        usual=(*_FEATURES, "probe.strengths", "evaluation.split", *_WHERE),
     ),
     Job(
         "index",
@@ -103,6 +154,8 @@ JOBS = (
         config="mmer_core.config:IndexJob",
         show="flows.results:print_index",
         help="Build the FAISS index that `mmer search` uses, and print its recall and speed.",
+        example="mmer index --trained model/DIGEST --index.split test",
+        usual=(*_MODEL, "trained", "index.factory", "index.split", "index.recall", *_WHERE),
     ),
     Job(
         "update-index",
@@ -111,6 +164,8 @@ JOBS = (
         show="flows.results:print_index",
         help="Add photos to an index or delete photos from it, as a new version that searches then use.\n\n"
         "For example --delete 1000268201.jpg, or --dataset manifest --root new.csv, or --compact yes.",
+        example="mmer update-index --dataset manifest --root new.csv",
+        usual=("index", *_DATA, "split", "delete", "delete-from", "compact", *_WHERE),
     ),
     Job(
         "robustness",
@@ -118,6 +173,19 @@ JOBS = (
         config="mmer_core.config:RobustnessJob",
         show="flows.results:print_robustness",
         help="Attack a model with changed pixels and print how often it was fooled.",
+        example="mmer robustness --trained model/DIGEST --attack.pixels 1 5 --attack.images 200",
+        usual=(
+            *_DATA,
+            "model.family",
+            "trained",
+            "attack.attacks",
+            "attack.pixels",
+            "attack.images",
+            "attack.budget",
+            "attack.stream",
+            "attack.criterion",
+            *_WHERE,
+        ),
     ),
     Job(
         "transfer",
@@ -125,6 +193,8 @@ JOBS = (
         config="mmer_core.config:TransferJob",
         show="flows.transfer:print_transfer",
         help="Show the successful attacks on each model to the others, and print how many those fall for.",
+        example="mmer transfer --models model/DIGEST model/OTHER",
+        usual=("models", *_WHERE),
     ),
     Job(
         "poison",
@@ -132,6 +202,18 @@ JOBS = (
         config="mmer_core.config:PoisonJob",
         show="flows.results:print_poison",
         help="Poison the training data, train both families on it, and print the effect on each.",
+        example="mmer poison --dataset manifest --root photos.csv --poison.counts 10 50",
+        usual=(
+            *_DATA,
+            "families",
+            "poison.attacks",
+            "poison.target",
+            "poison.counts",
+            "poison.seeds",
+            "poison.trigger",
+            "poison.detectors",
+            *_WHERE,
+        ),
     ),
     Job(
         "report",
@@ -139,6 +221,8 @@ JOBS = (
         config="mmer_core.config:ReportJob",
         show="flows.results:print_report",
         help="Write the report on trained and evaluated models.",
+        example="mmer report --models model/DIGEST model/OTHER",
+        usual=("models", "report.title", "report.margin", "report.gallery", *_WHERE),
     ),
 )
 
@@ -177,16 +261,34 @@ COMMANDS = (
         computes=False,
     ),
     Command(
+        "doctor",
+        run="flows.doctor_cli:doctor",
+        help="Say what this installation has, what it lacks, and the command that cures it.",
+    ),
+    Command(
         "export",
         run="flows.model_cli:export",
         help="Write a trained model as ONNX files with a description, checked against the model.",
     ),
     Command(
+        "init",
+        run="flows.init_cli:init",
+        help="Make a checked manifest from a folder of pictures or from any table.\n\n"
+        "Says what it takes each column for and why, which rows it leaves out (unreadable, duplicate, contradictory), and "
+        "makes stratified splits that share no picture, no near-identical ones and no group.",
+        computes=False,
+    ),
+    Command(
         "predict",
         run="flows.predict_cli:predict",
-        help="Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV "
+        help="Predict the labels of a photo or of people in it, of all photos of a folder, or of those of a CSV "
         "list.\n\n"
         "A photo that cannot be read gives a row with its error; the other photos are processed.",
+    ),
+    Command(
+        "recompute",
+        run="flows.recompute_cli:recompute_report",
+        help="Compute a report's figures again from the stored scores and outcomes, and compare them.",
     ),
     Command(
         "search",

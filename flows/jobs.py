@@ -11,6 +11,7 @@ from prefect import flow
 
 from mmer_core import stages
 from mmer_core.config import (
+    ARCHITECTURES,
     EncoderConfig,
     EvaluateJob,
     Family,
@@ -28,6 +29,8 @@ from mmer_core.config import (
     UpdateIndexJob,
 )
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
+from mmer_core.errors import ConfigError
+from mmer_core.log import event
 from mmer_core.stages import (
     ATTACKING,
     CAPTIONING,
@@ -232,15 +235,33 @@ def pipeline(config: PipelineJob) -> str:
     inputs = []
     for name, dataset in config.datasets.items():
         ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime), f"ingest {name}")
-        models = [_measure(config, name, ingested.prepared, family) for family in config.families]
+        families = _families(config, name, ingested.prepared)
+        models = [_measure(config, name, ingested.prepared, family) for family in families]
+        if not models:
+            continue
         transfers = _transfers(config.runtime, models)
         results = section_results(Context(config.runtime), models)
         inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers, results))
+    if not inputs:
+        raise ConfigError(
+            f"no dataset has {' or '.join(config.families)} models; docs/architecture.md lists the families of each task"
+        )
     return str(make(stages.report, config.runtime, config.report, inputs, config))
 
 
+def _families(config: PipelineJob, name: str, prepared: str) -> list[Family]:
+    """Those of the wanted families that the dataset's kind of task has; a study of several kinds may ask for any."""
+    made = Context(config.runtime).store.manifest(ArtifactKey.parse(prepared)).summary_as(DatasetSummary)
+    there = kind_of(made.task).families
+    if missing := [family for family in config.families if family not in there]:
+        event(
+            f"{name} is a {made.task} dataset, which has no {' or '.join(missing)} models; they are left out"
+        )
+    return [family for family in config.families if family in there]
+
+
 def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> ModelArtifacts:
-    """Train, index and attack one family on one dataset."""
+    """Train, index and, where there are pixels to change, attack one family on one dataset."""
     job = TrainJob(
         dataset=config.datasets[name],
         prepared=prepared,
@@ -255,11 +276,12 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> M
     which = f"{family} {name}"
     measured = call_flow(train, job, f"train {which}").artifacts()
     there = {"trained": str(measured.model), "runtime": config.runtime}
-    photos = {"dataset": config.datasets[name]} if config.attack.stream == "photo" else {}
-    attacked = call_flow(
-        robustness, RobustnessJob(**there, **photos, attack=config.attack), f"attack {which}"
-    )
-    measured = replace(measured, robustness=ArtifactKey.parse(attacked))
+    if ARCHITECTURES[family].sees:
+        photos = {"dataset": config.datasets[name]} if config.attack.stream == "photo" else {}
+        attacked = call_flow(
+            robustness, RobustnessJob(**there, **photos, attack=config.attack), f"attack {which}"
+        )
+        measured = replace(measured, robustness=ArtifactKey.parse(attacked))
     prepared_summary = Context(config.runtime).store.manifest(measured.prepared).summary_as(DatasetSummary)
     if kind_of(prepared_summary.task).searchable:
         indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from flows.job_table import FLAT_FIELDS
 from mmer_core.config import Config, RuntimeConfig
@@ -15,12 +15,18 @@ Flat = Parameter(name="*")
 Runtime = Annotated[RuntimeConfig, Flat]
 
 
-def flatten(job: type[Config]) -> None:
-    """Let a job's command take --root and --store rather than --dataset.root and --runtime.store."""
-    for name in FLAT_FIELDS:
+def arrange(job: type[Config]) -> None:
+    """Let a job's command take --root and --store rather than --dataset.root and --runtime.store, and list the fields
+    of each configuration in its help as a topic of their own."""
+    for name, field in job.model_fields.items():
         # Here cyclopts finds what was annotated beside a field's type.
-        if (field := job.model_fields.get(name)) and Flat not in field.metadata:
+        if any(isinstance(one, Parameter) for one in field.metadata):
+            continue
+        if name in FLAT_FIELDS:
             field.metadata.append(Flat)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Config):
+            topic = Group.create_ordered(name.replace("_", " ").capitalize(), help=field.description or "")
+            field.metadata.append(Parameter(group=topic))
 
 
 def at_least(low: float, most: float = math.inf) -> Callable[[Any, Any], None]:

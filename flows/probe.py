@@ -1,42 +1,19 @@
 """The job `probe`: how well does logistic regression do on the features that the models read?"""
 
 from prefect import flow
-from pydantic import Field
 
 from flows.jobs import ingest, prepare
 from flows.output import say
 from flows.terminal import say_table
-from mmer_core.config import (
-    Config,
-    EncoderConfig,
-    EvaluationConfig,
-    IngestConfig,
-    IngestJob,
-    Runtime,
-    RuntimeConfig,
-    TrainJob,
-)
+from mmer_core.config import IngestJob, ProbeJob, TrainJob
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import metric
 from mmer_core.stages import Context
-from mmer_core.stages.probe import PROBE_FILE, ProbeConfig, ProbeRecord, check_labelled
+from mmer_core.stages.probe import PROBE_FILE, ProbeRecord, check_labelled
 from mmer_core.stages.probe import probe as fit_and_measure
 from mmer_core.store import ArtifactKey
 from tasks.stages import make
-
-
-class ProbeJob(Config):
-    """Fit logistic regression to the frozen features of a labelled dataset, and measure it."""
-
-    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
-    prepared: str | None = Field(
-        None, description="Key of prepared arrays in the store, instead of the dataset."
-    )
-    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
-    probe: ProbeConfig = Field(default=ProbeConfig(), description="Logistic regression.")
-    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 @flow(name="probe")

@@ -1,13 +1,17 @@
 """Printing tables, and progress bars of plain runs; what comes from data is escaped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,23 +26,25 @@ from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
 
 _UNCUT = 10_000
+SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def progress_bars() -> Iterator[None]:
+def progress_bars(quiet: bool = False) -> Iterator[None]:
     """Show a bar on standard error for every piece of work that reports progress.
 
-    If standard error is not a terminal, each piece of work prints one line when it is done.
+    If standard error is not a terminal, each piece of work prints a line every half minute, and one when it is done.
     """
     console = Console(stderr=True)
-    if not console.is_terminal:
-        show_in_terminal(_line_when_done)
+    if quiet or not console.is_terminal:
+        show_in_terminal((lambda label: silent) if quiet else Lines)
         yield
         return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
@@ -72,9 +78,41 @@ def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> No
     (console if console.is_terminal else Console(width=_UNCUT)).print(table)
 
 
-def _line_when_done(label: str) -> Report:
-    def report(done: int, total: int, note: str = "") -> None:
-        if done == total:
-            say(f"{label}: {done} of {total} {note}".rstrip(), error=True)
+class _Rate(ProgressColumn):
+    """Units a second."""
 
-    return report
+    def render(self, task: Task) -> Text:
+        return Text(_rate(task.speed) if task.speed else "")
+
+
+class Lines:
+    """Progress as lines, for a pipe or a log file.
+
+    Args:
+        clock: Seconds from any start.
+    """
+
+    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._label, self._clock = label, clock
+        self._begun: tuple[int, float] | None = None
+        self._last = clock()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = self._clock()
+        # What a killed run had done takes this one no time.
+        before, start = self._begun = self._begun or (done, now)
+        text = f"{self._label}: {done} of {total}"
+        if done == total:
+            say(f"{text} {note}".rstrip(), error=True)
+        elif now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            if done > before:
+                rate = (done - before) / (now - start)
+                left = timedelta(seconds=round((total - done) / rate))
+                text += f", {_rate(rate)}, {left} left"
+            say(f"{text} {note}".rstrip(), error=True)
+
+
+def _rate(units: float) -> str:
+    """Units a second, or a minute where those are few."""
+    return f"{units:.3g}/s" if units >= 1 else f"{60 * units:.3g}/min"

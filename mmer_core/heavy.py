@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
     import torch as torch
     import transformers as transformers
+    from scipy import optimize as optimize
+    from scipy import special as special
+    from sklearn import manifold as manifold
     from torch import Tensor as Tensor
     from torch import nn as nn
     from torch.nn import functional as functional
@@ -33,6 +36,7 @@ else:
     faiss, torch, transformers = map(_Unloaded, ("faiss", "torch", "transformers"))
     nn, functional = _Unloaded("torch.nn"), _Unloaded("torch.nn.functional")
     pd, pa, pc, pq = map(_Unloaded, ("pandas", "pyarrow", "pyarrow.compute", "pyarrow.parquet"))
+    optimize, special, manifold = map(_Unloaded, ("scipy.optimize", "scipy.special", "sklearn.manifold"))
     Tensor = "torch.Tensor"  # for annotations; isinstance needs torch.Tensor
 
 
@@ -48,11 +52,14 @@ __all__ = [
     "faiss",
     "functional",
     "inference_mode",
+    "manifold",
     "nn",
+    "optimize",
     "pa",
     "pc",
     "pd",
     "pq",
+    "special",
     "torch",
     "transformers",
 ]

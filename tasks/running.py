@@ -84,7 +84,7 @@ def fan_out(
 ) -> list[T]:
     """Run a task for every shard, several at a time, and return the results in the order of the shards.
 
-    One thread here stands for each shard that runs, wherever it does: with every engine, in a flow run and
+    One thread here waits for each running shard, wherever it runs: with every engine, in a flow run and
     outside, no more than ``runtime.workers`` have begun. The first failure is raised when all shards that had
     begun are done; what they published stays.
 

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmer_core.attacks.controls import CONTROL_ATTACKS, control_among
 from mmer_core.attacks.denominators import fooled_of_shared, robustly_right
+from mmer_core.attacks.random_corners import RandomCorners
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.heavy import pd
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
 
-CONTROL = RandomPixels.name
 ROBUST, CONTROLS = "robust accuracy", "control "
 """How topics of comparisons begin."""
+_PLAIN = {RandomPixels.name: "random pixels", RandomCorners.name: "random pixels in corner colours"}
 
 
 class Attacked(NamedTuple):
@@ -48,7 +50,7 @@ def compare_attacked(
     """
     robust, success = [], []
     for pixels in sorted({k for k, _ in first.runs() & second.runs()}):
-        attacks = sorted({a for k, a in first.runs() & second.runs() if k == pixels} - {CONTROL})
+        attacks = sorted({a for k, a in first.runs() & second.runs() if k == pixels} - {*CONTROL_ATTACKS})
         both = _paired(first.at(pixels, attacks), second.at(pixels, attacks))
         if both.empty:
             continue
@@ -90,22 +92,23 @@ def compare_attacked(
 
 
 def compare_with_control(model: Attacked, rule: Rule, clusters: Mapping[str, int]) -> list[Comparison]:
-    """Every attack beside as many random pixels, on the images that did not meet the criterion as they were, with Holm's
-    correction for all attacks and K."""
+    """Every attack beside the strictest control of the same ``K``, on the images that did not meet the criterion as they
+    were, with Holm's correction for all attacks and K."""
     tried = Attacked(model.name, *_unmet(model))
     found = []
     for pixels, attack in sorted(tried.runs()):
-        if attack == CONTROL or (pixels, CONTROL) not in tried.runs():
+        control = control_among(name for k, name in tried.runs() if k == pixels)
+        if attack in CONTROL_ATTACKS or control is None:
             continue
-        both = _paired(tried.at(pixels, [attack]), tried.at(pixels, [CONTROL]))
+        both = _paired(tried.at(pixels, [attack]), tried.at(pixels, [control]))
         found.append(
             compare_shares(
                 Question(
                     control_topic(model.name, attack, pixels),
-                    f"Does {attack} fool the {model.name} model more often than random pixels?",
+                    f"Does {attack} fool the {model.name} model more often than {_PLAIN[control]}?",
                     f"fooled, {model.name} model, K = {pixels}",
                     attack,
-                    CONTROL,
+                    control,
                 ),
                 both["fooled"],
                 both["fooled_other"],

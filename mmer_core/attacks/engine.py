@@ -60,7 +60,7 @@ def run_attack(
             ``(H, W, 3)``.
         sample_ids: ``n`` different ids.
         pixels: Most pixels to change (``K``), from 1 to ``H * W``.
-        budget: Most queries for each image; with 0 every image resists.
+        budget: Most queries for each image, unless the attack has a budget of its own; with 0 every image resists.
         seed: Seed of every search.
         batch_size: Most images in one call of the victim.
         progress: Told the images that are done, after the clean images and after every batch.
@@ -97,7 +97,7 @@ def run_attack(
                 sample=sample,
                 attack=attack.name,
                 pixels=pixels,
-                budget=budget,
+                budget=attacked.search.budget,
                 seed=seed,
                 status=_status(attacked, final),
                 queries=attacked.search.queries,

@@ -5,27 +5,26 @@ the beginning of the caption or a task prompt (BLIP, BLIP-2, Florence-2, PaliGem
 SmolVLM and similar, recognised by their chat template).
 """
 
+from __future__ import annotations
+
 import inspect
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
 from jinja2 import TemplateError
 from PIL import Image
-from transformers.utils import logging as transformers_logging
 
 from mmer_core.captioning.prompting import Prompter, prompt_as_chat, prompt_with_pixels, prompt_with_text
 from mmer_core.encoders import huggingface
 from mmer_core.encoders.pretrained import from_folder
 from mmer_core.errors import EncoderError
+from mmer_core.heavy import inference_mode, torch, transformers
 from mmer_core.text_lines import single_line
 
 CHAT_PROMPT = "Describe this photo in one sentence."
 SOURCE = "hf"
-CPU = torch.device("cpu")
 # Errors of a network or processor whose inputs do not fit.
 _MISFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, TemplateError)
 # They read captions only: a prompt would end with the token that ends a caption, or be ignored.
@@ -59,7 +58,7 @@ class Captioner:
         self._takes = set(inspect.signature(model.forward).parameters)
         self._lock = threading.Lock()  # fast tokenizers cannot be used by two threads at once
 
-    @torch.inference_mode()
+    @inference_mode()
     def describe(self, photos: Sequence[Image.Image]) -> list[str]:
         """One single-line caption per photo; empty if the model generates nothing, or refuses the photo.
 
@@ -70,7 +69,7 @@ class Captioner:
         batches = (photos[start : start + together] for start in range(0, len(photos), together))
         return [caption for batch in batches for caption in self._each(batch)]
 
-    @torch.inference_mode()
+    @inference_mode()
     def try_out(self) -> None:
         """Describe a blank photo with a caption of maximal length.
 
@@ -113,7 +112,9 @@ class Captioner:
         return name != "token_type_ids" or name in self._takes
 
 
-def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch.device = CPU) -> Captioner:
+def load_captioner(
+    name: str, prompt: str | None, max_tokens: int, device: torch.device | None = None
+) -> Captioner:
     """Load a captioning model and try it out.
 
     Args:
@@ -121,11 +122,12 @@ def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch
         prompt: The question for a model with a chat template (None: `CHAT_PROMPT`); for other models the beginning
             of the caption, or the task.
         max_tokens: Maximal number of tokens of a caption.
+        device: The CPU, when left out.
 
     Raises:
         EncoderError: The model is missing, does not caption photos, or accepts no prompt.
     """
-    transformers_logging.set_verbosity_error()  # generation would repeat its advice for every photo
+    transformers.logging.set_verbosity_error()  # generation would repeat its advice for every photo
     folder = check_captioner(name)
     model: Any = huggingface.load_pretrained(name, folder, transformers.AutoModelForImageTextToText)
     processor, image_processor, tokenizer = _processors(folder)
@@ -143,6 +145,7 @@ def load_captioner(name: str, prompt: str | None, max_tokens: int, device: torch
         return list(tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
     # On a CPU, half precision has slow kernels or none.
+    device = device or torch.device("cpu")
     model = (model.float() if device.type == "cpu" else model).to(device)
     captioner = Captioner(name, model, prompter, decode, max_tokens)
     captioner.try_out()

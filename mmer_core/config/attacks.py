@@ -30,12 +30,12 @@ class SearchConfig(Config):
     budget: int = Field(400, ge=1, description="Most queries to the victim per image, attack and K.")
     criterion: EmotionCriterion = Field(
         "dominant",
-        description="An emotion model is fooled when: 'dominant': its dominant emotion changes; 'misclassified': "
+        description="A classifier is fooled when: 'dominant': its dominant label changes; 'misclassified': "
         "that of a single-label model is not the annotated one; 'target': 'category' becomes the dominant one; 'top': any of the first 'top_emotions' changes; 'labels': any category appears or "
         "goes; 'suppress', 'appear': 'category' goes, appears; 'shift': the rating 'dimension' moves by 'tau'.",
     )
-    category: str | None = Field(None, description="Emotion that the criterion is about.")
-    top_emotions: int = Field(3, ge=1, description="How many emotions the criterion 'top' looks at.")
+    category: str | None = Field(None, description="Label that the criterion is about.")
+    top_emotions: int = Field(3, ge=1, description="How many labels the criterion 'top' looks at.")
     dimension: str = Field("valence", description="Rating that the criterion 'shift' looks at.")
     tau: float = Field(1.0, gt=0, description="Least movement for 'shift', in points of the rating.")
     direction: Literal["either", "up", "down"] = Field("either", description="Way to move for 'shift'.")
@@ -46,13 +46,13 @@ class SearchConfig(Config):
         "'image-rises': the first caption of the sample 'target' is found by the image, finds the image.",
     )
     target: str | None = Field(None, description="Id of the sample whose caption a targeted attack is after.")
-    top: int = Field(10, ge=1, description="How deep a match may stand in retrieval and still be found.")
+    top: int = Field(10, ge=1, description="A match counts as found at this rank or above.")
     seed: int = Field(0, ge=0, description="Seed of the choice of images and of every search.")
 
     @model_validator(mode="after")
     def _criteria_know_their_target(self) -> Self:
         if self.criterion in ("target", "suppress", "appear") and self.category is None:
-            raise ValueError(f"the criterion {self.criterion!r} is about one emotion: name it as category")
+            raise ValueError(f"the criterion {self.criterion!r} is about one label: name it as category")
         if self.match_criterion in ("caption-rises", "image-rises") and self.target is None:
             raise ValueError(
                 f"the criterion {self.match_criterion!r} is about a caption: give the id of its sample as target"
@@ -65,11 +65,34 @@ class AttackConfig(SearchConfig):
 
     images: int = Field(50, ge=1, description="Images to attack, drawn at random from the split.")
     split: Split = Field("test", description="Split to attack.")
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Times that each attack is run, with seeds from 'seed' on; the worst case counts, and the report shows "
+        "each alone.",
+    )
     shard_size: Annotated[int, SPEED] = Field(
         10, ge=1, description="Images in one shard; shards run in parallel and resume."
     )
 
+    @model_validator(mode="after")
+    def _every_attack_runs(self) -> Self:
+        for name in self.attacks:
+            attack = ATTACKS.configured(name, self)
+            if all(attack.repeats(pixels, again=False) for pixels in self.pixels):
+                raise ValueError(f"{name} with these options is run for one pixel only: add 1 to pixels")
+        return self
+
     def aim(self) -> dict[str, Any]:
         """What is attacked and what counts as success, without how: by which attacks, how often, on which images."""
-        how = {"attacks", "pixels", "budget", "images", "shard_size", "seed", *map(option_field, ATTACKS)}
+        how = {
+            "attacks",
+            "pixels",
+            "budget",
+            "images",
+            "shard_size",
+            "seed",
+            "seeds",
+            *map(option_field, ATTACKS),
+        }
         return self.model_dump(exclude=how)

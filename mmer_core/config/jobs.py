@@ -10,6 +10,7 @@ from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
+from mmer_core.config.probe import ProbeConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FinetuneConfig, TrainingConfig
 from mmer_core.datasets.config import DatasetCardConfig, IngestConfig
@@ -193,7 +194,7 @@ class EvaluateJob(Config):
         None,
         description="A dual encoder to evaluate without any training, instead of a model: hf:ID_OR_FOLDER.",
     )
-    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
+    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads labels.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
@@ -248,4 +249,17 @@ class TransferJob(Config):
     models: tuple[str, ...] = Field(
         (), description="Keys of attacked models; the newest of every dataset and family when empty."
     )
+    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+
+class ProbeJob(Config):
+    """Fit logistic regression to the frozen features of a labelled dataset, and measure it."""
+
+    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
+    encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
+    probe: ProbeConfig = Field(default=ProbeConfig(), description="Logistic regression.")
+    evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")

@@ -1,16 +1,15 @@
 """From logits to probabilities, and from probabilities to decisions, both fitted on validation data."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_softmax, softmax
-from torch import Tensor
 
 from mmer_core.evaluation.arrays import FloatArray, finite, scores_and_labels
+from mmer_core.heavy import Tensor, optimize, special, torch
 
 SMALLEST_SLOPE = 0.01
 """Calibration must neither reverse nor erase a model's ranking, so its slope stays above 0."""
@@ -32,7 +31,7 @@ class PlattScaling:
     intercept: FloatArray
 
     @classmethod
-    def fit(cls, logits: npt.ArrayLike, labels: npt.ArrayLike) -> "PlattScaling":
+    def fit(cls, logits: npt.ArrayLike, labels: npt.ArrayLike) -> PlattScaling:
         """The scaling of least cross-entropy towards Platt's targets, on held-out data.
 
         The targets are ``(P + 1) / (P + 2)`` for the ``P`` positives and ``1 / (N - P + 2)`` for the rest, so
@@ -62,7 +61,7 @@ class PlattScaling:
             raise ValueError(
                 f"logits have {logit.shape[1]} categories, but the scaling has {len(self.slope)}"
             )
-        return expit(self.slope * logit + self.intercept)
+        return special.expit(self.slope * logit + self.intercept)
 
     def calibrated(self, logits: Tensor) -> Tensor:
         """``(B, C)`` log-odds of the calibrated probabilities."""
@@ -87,7 +86,7 @@ class PlattScaling:
         return {"slope": self.slope.tolist(), "intercept": self.intercept.tolist()}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Sequence[float]]) -> "PlattScaling":
+    def from_dict(cls, fields: Mapping[str, Sequence[float]]) -> PlattScaling:
         """The inverse of `to_dict`.
 
         Raises:
@@ -112,7 +111,7 @@ class TemperatureScaling:
     temperature: float
 
     @classmethod
-    def fit(cls, logits: npt.ArrayLike, labels: npt.ArrayLike) -> "TemperatureScaling":
+    def fit(cls, logits: npt.ArrayLike, labels: npt.ArrayLike) -> TemperatureScaling:
         """The temperature in 0.01..100 of least cross-entropy on held-out data, which has one minimum.
 
         Args:
@@ -125,11 +124,15 @@ class TemperatureScaling:
         logit, label = scores_and_labels(logits, labels, 2)
 
         def loss(power: float) -> float:
-            return float(-log_softmax(logit * np.exp(-power), axis=1)[label].mean())
+            return float(-special.log_softmax(logit * np.exp(-power), axis=1)[label].mean())
 
         limits = (np.log(0.01), np.log(100.0))
         return cls(
-            float(np.exp(minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-8}).x))
+            float(
+                np.exp(
+                    optimize.minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-8}).x
+                )
+            )
         )
 
     @property
@@ -139,7 +142,7 @@ class TemperatureScaling:
 
     def probabilities(self, logits: npt.ArrayLike) -> FloatArray:
         """``(N, C)`` calibrated probabilities of ``logits (N, C)``; each row sums to 1."""
-        found: FloatArray = softmax(finite("logits", logits, 2) / self.temperature, axis=1)
+        found: FloatArray = special.softmax(finite("logits", logits, 2) / self.temperature, axis=1)
         return found
 
     def calibrated(self, logits: Tensor) -> Tensor:
@@ -164,14 +167,14 @@ def _fit_category(logit: FloatArray, label: npt.NDArray[np.bool_]) -> tuple[floa
 
     def loss(parameters: FloatArray) -> tuple[float, FloatArray]:
         z = parameters[0] * x + parameters[1]
-        error = expit(z) - target
+        error = special.expit(z) - target
         value = np.mean(np.logaddexp(0, z) - target * z)
         return float(value), np.array([np.mean(error * x), np.mean(error)])
 
     share = float(target.mean())
     smallest = SMALLEST_SLOPE * spread
     start = np.array([max(1.0, smallest), np.log(share / (1 - share))])
-    result = minimize(
+    result = optimize.minimize(
         loss,
         start,
         jac=True,

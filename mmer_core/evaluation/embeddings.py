@@ -2,10 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from mmer_core.evaluation.arrays import FloatArray, finite
+from mmer_core.heavy import manifold
 
 PAIRS_AT_ONCE = 4_000_000
 
@@ -200,7 +200,7 @@ def tsne(embeddings: npt.ArrayLike, seed: int) -> FloatArray:
     if rows.shape[1] < 2:
         rows = np.pad(rows, ((0, 0), (0, 1)))
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    method = TSNE(n_components=2, init="pca", perplexity=perplexity, random_state=seed)
+    method = manifold.TSNE(n_components=2, init="pca", perplexity=perplexity, random_state=seed)
     # One thread: the map must not depend on how many cores add up the gradient, and on a busy machine the
     # thousands of tiny parallel sections cost far more than they save.
     with threadpool_limits(limits=1):

@@ -76,7 +76,7 @@ class PoisonPlan:
         return poisoned
 
     def places(self, count: int) -> Rows:
-        """Where each poison stands in the poisoned set, ``(P,)``."""
+        """Row of each poison in the poisoned set, ``(P,)``."""
         return self.rows if self.mode == "replace" else count + np.arange(len(self.rows))
 
 

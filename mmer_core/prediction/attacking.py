@@ -116,12 +116,12 @@ def photo_target(
 ) -> PhotoTarget:
     """Prepare a photo and a model for attacks.
 
-    An emotion model reads the person in the request's box (without a box, the whole photo), and the text if there
+    A classifier reads the person in the request's box (without a box, the whole photo), and the text if there
     is one. For a retrieval model, success means that the photo no longer retrieves the text among the captions of the
     test split of the model's dataset.
 
     Args:
-        model: Key of a model; None for the newest one, or without a text the newest emotion model.
+        model: Key of a model; None for the newest one, or without a text the newest classifier.
 
     Raises:
         StoreError: The model does not exist, or there is none.
@@ -164,6 +164,8 @@ def photo_target(
             encoder, lambda attacked, _: scores.read({config.stream: attacked}), evaluator_of(encoder)
         )
     else:
-        raise ConfigError(f"the model reads {', '.join(inputs)} and no {config.stream}; attack one of these")
+        raise ConfigError(
+            f"the model reads {', '.join(spec.streams)} and no {config.stream}; attack one of these"
+        )
     clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
     return PhotoTarget(request.name, victim, scores.criterion(clean), image, list(scores.names), kind)

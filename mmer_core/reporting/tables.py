@@ -77,7 +77,7 @@ def provenance_table(dataset: DatasetView) -> Table:
     )
 
 
-def category_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def category_table(families: Sequence[FamilyView], word: str) -> Table:
     """Average precision, precision, recall, F1 and threshold, where there is one, of every category, by family."""
     measured = [{one.name: one for one in family.evaluation.per_category} for family in families]
     tuned = any(one.threshold is not None for categories in measured for one in categories.values())

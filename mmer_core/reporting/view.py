@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
-from mmer_core.record import Record
+from mmer_core.record import Interval, Record
+from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.statistics.comparison import Comparison
 
@@ -72,6 +73,7 @@ class FamilyView:
         best_epoch: The epoch whose weights were kept.
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
+        margins: What attacks leave of the clean margins, one point for each K.
         attacked: Which pixels were attacked, in words.
     """
 
@@ -83,12 +85,39 @@ class FamilyView:
     by_queries: Sequence[QueryCurve] = ()
     attacked: str = ""
     spaces: Sequence[EmbeddingSpace] = ()
-    training_seconds: float | None = None
     fragility: Fragility | None = None
+    margins: Sequence[MarginPoint] = ()
 
     @property
     def analyses(self) -> Analyses:
         return self.evaluation.analyses
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model is, and what it reached.
+
+    Attributes:
+        embedding: In words.
+        fusion: How its streams become one prediction, in words; empty where none are fused.
+        parameters: Learned numbers that its predictions need.
+        best_epoch: The epoch whose weights were kept; 0 where nothing was trained.
+        settings: Learning rate, weight decay and dropout, in words.
+        tries: How many settings were tried on val.
+        seconds: Its training took.
+        headline: The metric by which its task is judged, in percent.
+    """
+
+    family: Family
+    streams: Sequence[str]
+    embedding: str
+    fusion: str
+    parameters: int
+    best_epoch: int
+    settings: str
+    tries: int
+    seconds: float | None
+    headline: Interval | float | None
 
 
 @dataclass(frozen=True)
@@ -175,6 +204,8 @@ class DatasetView:
         text: The words of its kind of task.
         leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
         results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
+        families: The models that the sections show and compare.
+        models: All of its models, ablations among them.
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
         comparisons: Of its models with each other, and of attacks with the control.
     """
@@ -191,6 +222,7 @@ class DatasetView:
     transfers: Sequence[Transfer] = ()
     comparisons: Sequence[Comparison] = ()
     results: Sequence[Result] = ()
+    models: Sequence[ModelFacts] = ()
 
     def compared(self, topic: str) -> Comparison | None:
         """The comparison about a topic, if it was made."""
@@ -199,6 +231,11 @@ class DatasetView:
     def found(self, kind: str) -> list[Result]:
         """The results of one kind."""
         return [one for one in self.results if one.kind == kind]
+
+    @property
+    def fooled_when(self) -> str:
+        """When an image counts as fooled, in words."""
+        return self.fooled or FOOLED[self.text.criterion].format(word=self.text.category)
 
     @property
     def synthetic(self) -> bool:
@@ -217,6 +254,7 @@ class ReportView:
 
     Attributes:
         created: Time of creation, as it is printed.
+        key: Of the report.
         synthetic: True when any figure rests on photos that mmer drew itself.
         lineage: ``(label, artifact key)`` of everything that the report rests on.
         config_json: The configuration of the run.
@@ -226,6 +264,7 @@ class ReportView:
     title: str
     created: str
     synthetic: bool
+    key: str
     store: str
     lineage: Sequence[tuple[str, str]]
     datasets: Sequence[DatasetView]

@@ -117,13 +117,13 @@ def caption_shard(
     with shared_cores(context.runtime.workers):
         captions = _describe(context, config, photos)
     provenance = f"{PROVENANCE}:{shard.captioner['captioner']}"
-    told = [(name, Text(text, provenance)) for name, text in captions.items() if text]
-    write_captions(workspace.out / CAPTIONS_FILE, told)
+    written = [(name, Text(text, provenance)) for name, text in captions.items() if text]
+    write_captions(workspace.out / CAPTIONS_FILE, written)
     return CaptionsSummary(
         photos=len(photos),
-        captions=len(told),
+        captions=len(written),
         unreadable=len(photos) - len(captions),
-        empty=len(captions) - len(told),
+        empty=len(captions) - len(written),
     )
 
 

@@ -13,7 +13,6 @@ from mmer_core.datasets.statistics import describe_split
 from mmer_core.escaping.tables import read_for_people
 from mmer_core.record import Record
 from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
-from mmer_core.reporting.dataset_card import CardView, render_card
 from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
@@ -36,7 +35,7 @@ class DatasetCardSummary(Record):
     leaks: dict[str, int]
 
 
-@stage("dataset-card", version=4)
+@stage("dataset-card", version=5)
 def dataset_card(
     context: Context, workspace: Workspace, config: DatasetCardConfig, prepared: ArtifactKey
 ) -> DatasetCardSummary:
@@ -45,6 +44,8 @@ def dataset_card(
     Files: ``card.html``; ``statistics.json``, the figures of every split; ``leakage.csv``, what occurs in two
     splits; ``samples.jpg``, a contact sheet.
     """
+    from mmer_core.reporting.dataset_card import CardView, render_card  # draws with matplotlib
+
     dataset = Prepared.open(context.folder(prepared))
     leaks = find_leaks(dataset, workers=context.runtime.workers, progress=context.progress)
     statistics = {name: describe_split(dataset.split(name)) for name in dataset.card.splits}

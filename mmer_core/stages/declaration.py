@@ -86,8 +86,8 @@ class Stage(Generic[P]):
         name: Of the function, with blanks.
         title: What one run of it is called, as a format of its arguments.
         gpu: Whether it uses a GPU where there is one.
-        identity: Called with those arguments that it names, and the context: what stands in the key in place of an
-            argument, or beside the arguments; None leaves an argument out.
+        identity: Called with those arguments that it names, and the context: what the key holds in place of an argument,
+            or beside the arguments; None leaves an argument out.
     """
 
     def __init__(

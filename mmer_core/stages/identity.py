@@ -13,7 +13,7 @@ from mmer_core.named import Named
 
 
 def key_config(value: Any, without: tuple[NotInKey, ...] = (SPEED, BY_CONTENT)) -> Any:
-    """A value as it stands in an artifact's key: configurations and shards by their deciding fields, attacks, triggers and
+    """A value as an artifact's key holds it: configurations and shards by their deciding fields, attacks, triggers and
     the like by their name and all their options. Options of what a configuration does not choose are left out.
 
     Args:

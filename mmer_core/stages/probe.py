@@ -5,10 +5,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator
 
-from mmer_core.base_config import Config
-from mmer_core.config import EncoderConfig, EvaluationConfig
+from mmer_core.config import EncoderConfig, EvaluationConfig, ProbeConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError, DatasetError
@@ -30,23 +28,6 @@ PROBE_FILE = "probe.json"
 _ITERATIONS = 1000
 
 FloatArray = npt.NDArray[np.float64]
-
-
-class ProbeConfig(Config):
-    """Logistic regression on frozen features."""
-
-    strengths: tuple[float, ...] = Field(
-        (0.0001, 0.001, 0.01, 0.1, 1.0),
-        min_length=1,
-        description="Values of C to choose from by the mAP on val: a small C regularises strongly.",
-    )
-
-    @field_validator("strengths")
-    @classmethod
-    def _in_order(cls, strengths: tuple[float, ...]) -> tuple[float, ...]:
-        if min(strengths) <= 0:
-            raise ValueError(f"C must be above 0, not {min(strengths):g}")
-        return tuple(sorted(set(strengths)))
 
 
 class ProbeRecord(Record):

@@ -36,10 +36,11 @@ OUTCOMES_FILE = "outcomes.parquet"
 
 @dataclass(frozen=True)
 class AttackShard:
-    """One attack with one ``K`` on a few samples (rows of the split): the unit of fan-out and of resume."""
+    """One attack with one ``K`` and seed on a few samples (rows of the split): the unit of fan-out and of resume."""
 
     attack: str
     pixels: int
+    seed: int
     rows: tuple[int, ...]
 
 
@@ -61,20 +62,31 @@ def plan_attack(
     """
     rows = attacked_rows(config, Prepared.open(context.folder(prepared)).split(config.split))
     return [
-        AttackShard(attack, pixels, tuple(rows[start : start + config.shard_size]))
+        AttackShard(attack, pixels, config.seed + number, tuple(rows[start : start + config.shard_size]))
         for attack in config.attacks
         for pixels in config.pixels
+        for number in range(config.seeds)
+        if not ATTACKS.configured(attack, config).repeats(pixels, again=number > 0)
         for start in range(0, len(rows), config.shard_size)
     ]
+
+
+_OF_THE_STUDY = ("attacks", "pixels", "images", "seed", "seeds")
 
 
 def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, Any]:
     """What concerns this shard: of the options those of its own attack, and not which other shards there are."""
     own = key_config(config.model_copy(update={"attacks": (shard.attack,)}))
-    return {"config": {name: own[name] for name in own if name not in ("attacks", "pixels", "images")}}
+    return {"config": {name: own[name] for name in own if name not in _OF_THE_STUDY}}
 
 
-@stage("attack-shard", version=5, title="{shard.attack} K={shard.pixels}", gpu=True, identity=_shard_identity)
+@stage(
+    "attack-shard",
+    version=6,
+    title="{shard.attack} K={shard.pixels} seed={shard.seed}",
+    gpu=True,
+    identity=_shard_identity,
+)
 def attack_shard(
     context: Context,
     workspace: Workspace,
@@ -115,7 +127,7 @@ def attack_shard(
                     [split.ids[row] for row in rows],
                     pixels=shard.pixels,
                     budget=config.budget,
-                    seed=config.seed,
+                    seed=shard.seed,
                     batch_size=context.runtime.batch_size,
                     progress=context.progress,
                 )
@@ -147,7 +159,7 @@ def _attacked(
         yield np.array(part), load_photos(context, photos, part)
 
 
-@stage("robustness", version=6)
+@stage("robustness", version=8)
 def merge_robustness(
     context: Context,
     workspace: Workspace,
@@ -161,13 +173,14 @@ def merge_robustness(
     """All outcomes in one table, with success and robust accuracy against K."""
     table = pd.concat(
         [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True
-    ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
+    ).sort_values(["attack", "pixels", "sample", "seed"], ignore_index=True)
     write_outcomes(table, workspace.out / OUTCOMES_FILE)
     split = Prepared.open(context.folder(prepared)).split(config.split)
     spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
     right = kind_of(spec.task).right(table, split, config, spec.labels)
     clusters = dict(zip(split.ids, split.clusters.tolist(), strict=True))
-    return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right)))
+    truth = next((name for name in config.attacks if ATTACKS.configured(name, config).exact), None)
+    return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right, truth=truth)))
 
 
 ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)

@@ -7,7 +7,8 @@ import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.curves import success_by_queries
-from mmer_core.attacks.record import CurvesSummary
+from mmer_core.attacks.margins import margins_left
+from mmer_core.attacks.record import CurvesSummary, MarginPoint
 from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
@@ -16,6 +17,7 @@ from mmer_core.reporting.view import (
     AttackedImage,
     Change,
     FamilyView,
+    ModelFacts,
     QueryCurve,
 )
 from mmer_core.stages.context import Context
@@ -27,6 +29,8 @@ from mmer_core.stages.train import load_history
 from mmer_core.store import ArtifactKey
 from mmer_core.task_kinds import Measured, kind_of
 from mmer_core.training.record import ModelSummary
+
+_EMBEDDINGS = {"separate": "a space a stream", "joint": "one space", "zero-shot": "the dual encoder's"}
 
 
 def open_measured(context: Context, models: ModelArtifacts) -> Measured:
@@ -54,15 +58,44 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
     """One model's figures, curves and embedding spaces."""
     return FamilyView(
         family=measured.spec.family,
-        evaluation=measured.evaluation,
+        evaluation=measured.evaluation.with_streams_called(measured.stream_names),
         history=measured.history.to_dict("records"),
         best_epoch=measured.trained.summary_as(ModelSummary).best_epoch,
         curves=measured.curves,
         attacked=measured.attacked,
         by_queries=_by_queries(measured.outcomes),
+        margins=_margins(measured, config),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
-        training_seconds=measured.trained.wall_seconds,
     )
+
+
+def model_facts(measured: Measured) -> ModelFacts:
+    """What a model is, and what it reached."""
+    spec, made, kind = measured.spec, measured.trained.summary_as(ModelSummary), kind_of(measured.spec.task)
+    return ModelFacts(
+        family=spec.family,
+        streams=tuple(spec.streams),
+        embedding=_EMBEDDINGS[spec.network],
+        fusion=_fusion(spec) if kind.labelled and len(spec.streams) > 1 else "",
+        parameters=made.parameters,
+        best_epoch=made.best_epoch,
+        settings=_settings(made),
+        tries=len(made.tries),
+        seconds=measured.trained.wall_seconds,
+        headline=measured.evaluation.metrics.get(kind.text.headline),
+    )
+
+
+def _settings(made: ModelSummary) -> str:
+    if not made.tries:
+        return ""
+    one = made.tries[made.chosen]
+    return f"{one.learning_rate:.2g}, {one.weight_decay:.2g}, {one.dropout:.2g}"
+
+
+def _fusion(spec: ModelSpec) -> str:
+    what = "embeddings" if spec.network == "joint" and spec.fusion != "late" else "predictions"
+    return f"{'mean' if spec.fusion == 'late' else spec.fusion} of {what}"
 
 
 def attacked_images(context: Context, measured: Measured, config: ReportConfig) -> Iterator[AttackedImage]:
@@ -103,7 +136,7 @@ def fooled_when(measured: Sequence[Measured]) -> str:
     """When an image of these models counts as fooled; models attacked by several criteria get each of them."""
     sentences = [
         FOOLED[kind_of(one.spec.task).criterion(one.attack, one.spec.labels)].format(
-            word=kind_of(one.spec.task).text.category, **one.attack.model_dump()
+            word=kind_of(one.spec.task).text_for(one.split).category, **one.attack.model_dump()
         )
         for one in measured
         if one.outcomes is not None
@@ -114,6 +147,14 @@ def fooled_when(measured: Sequence[Measured]) -> str:
 def _change(pixel: Sequence[int]) -> Change:
     y, x, red, green, blue = (int(value) for value in pixel)
     return y, x, red, green, blue
+
+
+def _margins(measured: Measured, config: ReportConfig) -> list[MarginPoint]:
+    if measured.outcomes is None:
+        return []
+    split = measured.prepared.split(measured.attack.split)
+    photo = dict(zip(split.ids, split.clusters.tolist(), strict=True))
+    return margins_left(measured.outcomes, photo, config.seed)
 
 
 def _by_queries(outcomes: pd.DataFrame | None) -> list[QueryCurve]:

@@ -29,8 +29,9 @@ def emotion_victim(
 ) -> tuple[Victim, Criterion]:
     """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
     stream, trained = config.stream, attacked.trained
-    if stream not in data.streams and not (stream == "photo" and trained.spec.sides):
-        raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
+    there = trained.spec.streams
+    if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
+        raise ConfigError(f"the model reads {', '.join(there)} and no {stream}; attack one of these")
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
     victim = attacked.victim(stream, read)
     return victim, emotion_criterion(config, trained, attacked.clean_scores(victim))
@@ -64,7 +65,7 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
     if only_presence(config, trained.spec.labels):
         if config.criterion in ("target", "top"):
             raise ConfigError(
-                f"the model knows one emotion, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
+                f"the model knows one label, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
                 "is suppressed, appears, or either (labels)"
             )
         config = config.model_copy(update={"criterion": "labels"})
@@ -81,7 +82,7 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
     if config.criterion == "top":
         if config.top_emotions >= scores.shape[1]:
             raise ConfigError(
-                f"the model knows {scores.shape[1]} emotions; give fewer as --attack.top-emotions"
+                f"the model knows {scores.shape[1]} labels; give fewer as --attack.top-emotions"
             )
         return TopEmotionsChange(scores.topk(config.top_emotions, dim=1).indices.numpy())
     thresholds = logit(trained.thresholds)  # the scores are log-odds too

@@ -116,9 +116,10 @@ class TaskKind(Named, ABC, Generic[D]):
         name: As datasets, models and evaluations state it.
         text: What reports say about it; its ``headline`` is the metric by which models are judged.
         schedule: Fields of the training configuration where the user left them open.
-        joint_width: Default embedding width of the joint model.
+        families: Those that its models may be of.
+        width: Default embedding width, of one head where there are several.
         dropout: Default dropout.
-        has_heads: The joint model's embedding may consist of several heads.
+        has_heads: An embedding may consist of several heads.
         reads_parts: Models can read features of parts (``regions:`` and ``tokens:``).
         searchable: A model embeds images and texts for an index.
         labelled: A model predicts labels of photos.
@@ -127,12 +128,17 @@ class TaskKind(Named, ABC, Generic[D]):
     refusal = ConfigError
     text: ClassVar[TaskText]
     schedule: ClassVar[Mapping[str, Any]]
-    joint_width: ClassVar[int]
+    families: ClassVar[tuple[Family, ...]]
+    width: ClassVar[int]
     dropout: ClassVar[float]
     has_heads: ClassVar[bool] = False
     reads_parts: ClassVar[bool] = False
     searchable: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
+
+    def text_for(self, split: PreparedSplit) -> TaskText:
+        """What reports say about its models on a dataset, given any split of that."""
+        return self.text
 
     @abstractmethod
     def data(
@@ -200,6 +206,12 @@ class TaskKind(Named, ABC, Generic[D]):
         folder: Path,
     ) -> EvaluationRecord:
         """Metrics and analyses; arrays that later stages read are written to ``folder``."""
+
+    @abstractmethod
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        """The metrics again, without the analyses, from the arrays that `evaluate` wrote."""
 
     @abstractmethod
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:

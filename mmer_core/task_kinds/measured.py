@@ -1,6 +1,6 @@
 """A model with what was measured of it, opened for a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,11 @@ class Measured:
     def embedding(self, name: str) -> np.ndarray:
         """``(N, D)`` of one embedding space."""
         return np.load(self.evaluation_folder / f"embedding_{name}.npy", allow_pickle=False)
+
+    @cached_property
+    def stream_names(self) -> Mapping[str, str]:
+        """What a page calls streams, where it is not their own name: without boxes there is no context, but an image."""
+        return {} if "body" in self.split.streams else {"context": "image"}
 
     @property
     def spaces(self) -> list[str]:

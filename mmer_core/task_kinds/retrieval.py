@@ -25,7 +25,7 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.comparing import compare_retrieval
+from mmer_core.evaluation.comparing import Asked, compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
@@ -70,7 +70,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         "learning_rate": 3e-3,
         "contrastive": "grouped_infonce",
     }
-    joint_width = 512
+    families = ("separate", "joint", "zero-shot")
+    width = 512
     dropout = 0.5
     has_heads = True
     reads_parts = True
@@ -145,6 +146,12 @@ class RetrievalKind(TaskKind[RetrievalData]):
         result = evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
+
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
+        return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         if config.stream == "body":
@@ -226,7 +233,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
             similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
             for each in (first, second)
         )
-        return compare_retrieval(models, (one, other), split.text_sample, rule, split.clusters)
+        asked = Asked(self.text.question, self.text.samples)
+        return compare_retrieval(models, (one, other), split.text_sample, rule, asked, split.clusters)
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         split, family = measured.split, measured.spec.family

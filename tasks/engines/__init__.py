@@ -1,6 +1,6 @@
 """Where shards run, by configuration: threads of this process, processes of this machine, or a cluster.
 
-An engine is told what to do and with which arguments, and returns when that is done. What travels to another
+An engine gets a function and its arguments, and returns when the work is done. What travels to another
 process are configurations and keys only: models and data are read from the store there.
 """
 

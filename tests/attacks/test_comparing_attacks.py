@@ -46,6 +46,12 @@ def test_an_attack_is_compared_with_as_many_random_pixels():
     assert compare_with_control(attacked("joint", {"de": {1}}), Rule(), PHOTOS) == []
 
 
+def test_the_stricter_control_decides():
+    fooled = {"de": set(range(20)), "random": {1, 2}, "random-corners": set(range(18))}
+    (found,) = compare_with_control(attacked("joint", fooled), Rule(), PHOTOS)
+    assert (found.second, found.second_value, found.winner) == ("random-corners", 45.0, None)
+
+
 def test_models_without_a_common_attack_are_not_compared():
     one, other = attacked("joint", {"de": {1}}), attacked("separate", {"pixle": {1}})
     assert compare_attacked(one, other, Rule(), PHOTOS) == []

@@ -52,6 +52,26 @@ def test_grid_lines_stand_in_the_middle(length, stride):
     assert (length - 1 - lines[-1]) - lines[0] in (0, 1)
 
 
+def test_the_whole_grid_is_tried_whatever_the_budget_is():
+    weights = np.zeros((5, 4, 3))
+    weights[4, 3] = 1
+    victim = linear_victim(weights, [2.9])
+    (outcome,) = run_attack(
+        victim,
+        DominantEmotionFlip([0]),
+        ExhaustiveOnePixel(whole=True),
+        np.zeros((1, 5, 4, 3), np.uint8),
+        ["a"],
+        pixels=1,
+        budget=3,
+    )
+    assert (outcome.status, outcome.queries, outcome.budget) == ("fooled", 160, 160)
+    truths = [
+        ExhaustiveOnePixel(whole=whole, stride=s).exact for whole, s in ((True, None), (True, 2), (False, 1))
+    ]
+    assert truths == [True, False, False]
+
+
 def test_a_budget_below_one_place_is_spent_on_one_place():
     asked = drive(begin(ExhaustiveOnePixel(), 5, 1), itertools.cycle([9]), lambda one: 1.0)
     assert len(asked) == 5

@@ -21,12 +21,12 @@ def run(attack: Pixle, pixels: int, budget: int) -> tuple[list[dict], list[float
     search, rng = begin(attack, budget, pixels, 6, UNIQUE), np.random.default_rng(2)
     copies, margins = [], []
     while (candidates := search.ask(7)) is not None:
-        told = rng.uniform(1, 2, len(candidates))
+        drawn = rng.uniform(1, 2, len(candidates))
         for i in range(len(candidates)):
             (attacked,) = apply(UNIQUE[None], candidates[i : i + 1])
             copies.append({(y, x): (red, green) for y, x, red, green, _ in list_changes(UNIQUE, attacked)})
-        margins += told.tolist()
-        search.tell(told)
+        margins += drawn.tolist()
+        search.tell(drawn)
     return copies, margins
 
 

@@ -167,7 +167,7 @@ def test_the_options_of_a_configuration_reach_the_search() -> None:
     assert exchanged(1.0) > exchanged(0.1)
 
 
-def test_an_option_that_cannot_work_is_told_in_one_sentence() -> None:
+def test_an_option_that_cannot_work_is_answered_in_one_sentence() -> None:
     with pytest.raises(
         AttackError, match=r"SparseRS cannot work: alpha is 2: .*; its options are alpha, rescale"
     ):

@@ -100,7 +100,7 @@ CAPTIONS: dict[str, tuple[bytes, str]] = {
     "arabic.jpg": ("كلب يركض .".encode(), "كلب يركض ."),
     "number.jpg": (b"NA", "NA"),
 }
-"""Captions as they stand in ``captions.txt``, and as they reach the encoders."""
+"""Captions as written in ``captions.txt``, and as they reach the encoders."""
 
 
 def test_captions(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def _without(split: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("write", "told"),
+    ("write", "message"),
     [
         (lambda path: path.write_bytes(b""), "cannot be read as a MATLAB file"),
         (lambda path: path.write_bytes(b"train,val,test\n" * 50), "cannot be read as a MATLAB file"),
@@ -139,9 +139,9 @@ def _without(split: str) -> Callable[[Path], None]:
     ],
     ids=["empty", "text", "cut", "photo", "missing", "no val", "no test"],
 )
-def test_annotations(write: Callable[[Path], None], told: str, tmp_path: Path) -> None:
+def test_annotations(write: Callable[[Path], None], message: str, tmp_path: Path) -> None:
     root = _emotic(tmp_path / "raw")
     write(root / "Annotations" / "Annotations.mat")
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         _ingest(root, tmp_path, dataset="emotic")
     assert not (tmp_path / "out" / "dataset.json").exists()

@@ -116,8 +116,8 @@ def test_everything_wrong_is_told_with_its_line(tmp_path):
     (sample,) = raw.samples
     assert sample.texts[0].text == "two\nlines \ufffd"
     assert sample.metadata["Manifest_Row"] == "line 3"
-    told = [(row.id, row.reason, row.detail.partition(":")[0]) for row in raw.quarantined]
-    assert told == [
+    refused = [(row.id, row.reason, row.detail.partition(":")[0]) for row in raw.quarantined]
+    assert refused == [
         ("ok", "duplicate_id", "line 5"), ("e1", "outside", "line 6"), ("e2", "no_split", "line 7"),
         ("e3", "missing_image", "line 8"), ("e4", "several_labels", "line 9"),
         ("e5", "vad_range", "line 10"), ("line 11", "malformed_row", "line 11"), ("line 12", "no_id", "line 12"),

@@ -61,8 +61,8 @@ def test_a_photo_is_asked_about_once_and_only_those_without_a_text_get_the_answe
         "plain.jpg": Path("/base/plain.jpg"),
     }
     captions = {name: Text(name, "model:tiny") for name in ("a/same.jpg", "a/alone.jpg", "plain.jpg")}
-    told = with_captions(raw, captions)
-    assert [sample.texts for sample in told.samples] == [
+    captioned = with_captions(raw, captions)
+    assert [sample.texts for sample in captioned.samples] == [
         (template,),
         (captions["a/same.jpg"],),
         (own,),
@@ -70,7 +70,7 @@ def test_a_photo_is_asked_about_once_and_only_those_without_a_text_get_the_answe
         (own,),
         (captions["plain.jpg"],),
     ]
-    assert [(s.labels, s.image, s.metadata) for s in told.samples] == [
+    assert [(s.labels, s.image, s.metadata) for s in captioned.samples] == [
         (s.labels, s.image, s.metadata) for s in samples
     ]
 

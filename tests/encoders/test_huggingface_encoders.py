@@ -309,10 +309,10 @@ def test_missing_folders_and_the_hub_out_of_reach_are_refused(monkeypatch, tmp_p
             load(f"hf:{tmp_path / 'nowhere'}")
         with refused("is not in the hub cache") as refusal:
             load("hf:nobody/has-this-model")
-        for told in (
+        for message in (
             "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json",
             "huggingface.co/nobody/has-this-model", str(tmp_path / "hub" / "models--nobody--has-this-model"),
         ):  # fmt: skip
-            assert told in str(refusal.value)
+            assert message in str(refusal.value)
         with refused("neither a folder nor a hub id"):
             load("hf:not a name at all?")

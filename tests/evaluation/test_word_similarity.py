@@ -45,7 +45,7 @@ def test_means_equal_plain_loops(seed):
 
 def test_the_planted_word_stands_first_and_clear_of_zero():
     records = word_similarities(*case(), CONFIG)
-    # 'in' stands in the same captions: what goes with a word is told, not what the word does.
+    # 'in' occurs in the same captions: the figure is about what goes with a word, not about what the word does.
     assert {record.word for record in records[:2]} == {"snow", "in"}
     assert records[0].difference.low > 0.2
     plain = next(record for record in records if record.word == "red")

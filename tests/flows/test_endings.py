@@ -110,7 +110,7 @@ def caught(process: subprocess.Popen[bytes]) -> None:
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
 )
 def test_an_interruption_of_the_imports(number: int, code: int, message: str) -> None:
-    command = [sys.executable, "-m", "flows.cli", "artifacts", "ls"]
+    command = [sys.executable, "-m", "flows.cli", "ingest", "--root", "nowhere"]  # imports for seconds
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         caught(process)
         time.sleep(0.2)

@@ -85,7 +85,9 @@ def test_values_of_a_configuration_are_texts_where_texts_are_wanted(tmp_path: Pa
         _parsed("update-index", "--config", str(tmp_path / "c.yaml"))
 
 
-def test_a_number_that_is_out_of_range_is_told_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_number_that_is_out_of_range_is_answered_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit):
         main(["search", "a", "--k", "0"])
     assert capsys.readouterr().err == 'mmer: Invalid value "0" for --k; give a number of at least 1\n'

@@ -16,7 +16,7 @@ def unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log._logger, "handlers", [])
 
 
-def test_warnings_are_told_once_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_are_printed_once_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         log.start(dict)
     log.event("nothing\nof interest")

@@ -18,7 +18,7 @@ from mmer_core.store import open_store
 SMALL = ("--context-size", "32", "--body-size", "32")
 
 
-def refused(answer, *told: str) -> None:
+def refused(answer, *message: str) -> None:
     """The command failed with one sentence that says these things."""
     assert answer.code != 0
     assert answer.out == ""
@@ -27,7 +27,7 @@ def refused(answer, *told: str) -> None:
     assert sentence.startswith("mmer: ")
     assert "Traceback" not in sentence
     assert "https://" not in sentence
-    for words in told:
+    for words in message:
         assert words in sentence, sentence
 
 
@@ -44,7 +44,7 @@ def unpublished(tmp_path: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["ingest", "--root", "no/such/folder"], ["no/such/folder", "does not exist"]),
         (["ingest", "--dataset", "flickr8k", "--root", "no/such"], ["no/such", "does not exist"]),
@@ -64,16 +64,17 @@ def unpublished(tmp_path: Path) -> bool:
         (["artifacts", "verify", "../../etc"], [".."]),
     ],
 )
-def test_of_what_is_not_there(arguments, told, place, mmer, tmp_path, monkeypatch) -> None:
+def test_of_what_is_not_there(arguments, message, place, mmer, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    refused(mmer(*arguments, *place), *told)
+    refused(mmer(*arguments, *place), *message)
     assert unpublished(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["pipeline", "--training.epoch", "3"], ["--training.epoch", "Did you mean --training.epochs"]),
+        (["search", "dogs", "cats"], ["mmer search does not take 'cats'", "--help"]),
         (["trian"], ["trian", "Did you mean", "train"]),
         (["train", "--training.epochs", "0"], ["--training.epochs", "greater than or equal to 1", "0"]),
         (["train", "--training.epochs", "ten"], ["--training.epochs", "integer", "ten"]),
@@ -105,14 +106,14 @@ def test_of_what_is_not_there(arguments, told, place, mmer, tmp_path, monkeypatc
         (["ingest", "--work", "a-file/work"], ["a-file", "folder"]),
     ],
 )
-def test_of_the_command_line(arguments, told, mmer, tmp_path, monkeypatch) -> None:
+def test_of_the_command_line(arguments, message, mmer, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a-file").write_text("a file")
     (tmp_path / "broken.toml").write_text("[training\nepochs = 3\n")
     (tmp_path / "unknown.toml").write_text("[training]\nepoch = 3\n")
     (tmp_path / "wrong.toml").write_text("[training]\nepochs = 0\n")
     before = sorted(path.name for path in tmp_path.iterdir())
-    refused(mmer(*arguments), *told)
+    refused(mmer(*arguments), *message)
     left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in before]
     assert left == []
 
@@ -125,11 +126,11 @@ def _ingest_flickr(mmer, root: Path, place) -> object:
     return mmer("ingest", "--dataset", "flickr8k", "--root", root, *SMALL, *place)
 
 
-@pytest.mark.parametrize(("text", "told"), [("", "is empty"), ("image,caption\n", "no captions")])
-def test_empty_captions(text, told, place, mmer, tmp_path) -> None:
+@pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("image,caption\n", "no captions")])
+def test_empty_captions(text, message, place, mmer, tmp_path) -> None:
     root = _flickr(tmp_path / "raw")
     (root / "captions.txt").write_text(text)
-    refused(_ingest_flickr(mmer, root, place), "captions.txt", told)
+    refused(_ingest_flickr(mmer, root, place), "captions.txt", message)
     assert unpublished(tmp_path)
 
 
@@ -181,7 +182,7 @@ def train_on_study(study: Study, mmer: Callable, tmp_path: Path) -> Callable:
 
 
 @pytest.mark.parametrize(
-    ("flag", "encoder", "told"),
+    ("flag", "encoder", "message"),
     [
         ("image", "resnet", ["'resnet'", "packaged:", "torchvision:", "hf:"]),
         ("image", "packaged:efficientnet_lite9", ["efficientnet_lite9", "efficientnet_lite0"]),
@@ -191,8 +192,8 @@ def train_on_study(study: Study, mmer: Callable, tmp_path: Path) -> Callable:
         ("text", "torchvision:resnet18", ["torchvision:resnet18", "packaged:"]),
     ],
 )
-def test_unknown_encoder(flag, encoder, told, train_on_study) -> None:
-    refused(train_on_study(f"--encoders.{flag}", encoder), *told)
+def test_unknown_encoder(flag, encoder, message, train_on_study) -> None:
+    refused(train_on_study(f"--encoders.{flag}", encoder), *message)
 
 
 def test_unknown_encoder_is_noticed_before_the_work(place, mmer, tmp_path) -> None:
@@ -220,8 +221,8 @@ def test_a_missing_split_is_noticed_before_the_work(command, place, mmer, tmp_pa
 def test_weights_of_another_architecture(train_on_study, tmp_path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(torchvision.models.resnet34(weights=None).state_dict(), file)
-    told = [str(file), "another architecture", "ResNet"]
-    refused(train_on_study("--encoders.image", f"torchvision:resnet18@{file}"), *told)
+    message = [str(file), "another architecture", "ResNet"]
+    refused(train_on_study("--encoders.image", f"torchvision:resnet18@{file}"), *message)
 
 
 def test_predict_with_a_box_beside_the_photo(study, mmer, tmp_path) -> None:
@@ -235,7 +236,7 @@ def test_search_and_predict_want_the_right_model(study, mmer, tmp_path) -> None:
     photo = tmp_path / "photo.png"
     Image.new("RGB", (40, 30)).save(photo)
     matcher = study.only("model", task="retrieval", family="joint").key
-    refused(mmer("predict", photo, "--model", matcher, *study.flags()), "emotion")
+    refused(mmer("predict", photo, "--model", matcher, *study.flags()), "model of labels")
     refused(mmer("search", "dogs", "--index", matcher, *study.flags()), "index")
 
 

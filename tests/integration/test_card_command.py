@@ -30,12 +30,12 @@ def test_training_left_a_card_and_the_command_prints_it(study: Study, mmer: Call
 
 
 def test_what_has_no_card(study: Study, mmer: Callable, tmp_path: Path) -> None:
-    for arguments, told in (
+    for arguments, message in (
         (("report",), "is no model"),
         (("model/0123",), "model/0123"),
         (("model", "--to", tmp_path / "card.pdf"), ".md or .json"),
     ):
         answer = mmer("card", *arguments, *study.flags())
         assert answer.code == 1
-        assert told in answer.err
+        assert message in answer.err
     assert list(tmp_path.iterdir()) == []

@@ -174,14 +174,14 @@ def test_every_attack_runs_by_its_name(trained, dataset):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "fields", "told"),
+    ("dataset", "fields", "message"),
     [
         ("emotic", {"criterion": "suppress", "category": "Hunger"}, "no category Hunger"),
         ("emotic", {"criterion": "shift", "dimension": "luck"}, "valence, arousal, dominance"),
-        ("emotic", {"criterion": "top", "top_emotions": 26}, "26 emotions"),
+        ("emotic", {"criterion": "top", "top_emotions": 26}, "26 labels"),
         ("flickr8k", {"match_criterion": "caption-rises", "target": "nobody"}, "no sample 'nobody'"),
     ],
 )
-def test_what_the_model_does_not_know_is_refused(trained, dataset, fields, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_the_model_does_not_know_is_refused(trained, dataset, fields, message):
+    with pytest.raises(ConfigError, match=message):
         trained[dataset].attack(**fields)

@@ -84,7 +84,7 @@ def store_url(s3: S3Server) -> str:
 
 @pytest.fixture(scope="module")
 def somebody() -> Iterator[Receiver]:
-    """Who is told of failures."""
+    """Who is notified of failures."""
     with receiver() as hearing:
         yield hearing
 
@@ -305,9 +305,9 @@ def test_a_failed_run_is_told(deployed: Callable, somebody: Receiver, tmp_path: 
     job = IngestJob(dataset=IngestConfig(root=tmp_path / "gone"), runtime=runtime)
     with pytest.raises(DatasetError, match="gone does not exist"), tags("mmer"):
         jobs.ingest.with_options(flow_run_name="a run that fails")(job)
-    told = somebody.wait_for("a run that fails", 60)
-    assert told["title"] == "mmer: ingest Failed"
-    assert "gone does not exist" in told["message"]
+    event = somebody.wait_for("a run that fails", 60)
+    assert event["title"] == "mmer: ingest Failed"
+    assert "gone does not exist" in event["message"]
 
 
 def test_a_training_is_followed_by_robustness_and_an_index(

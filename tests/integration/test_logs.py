@@ -45,8 +45,8 @@ def test_every_step_is_a_line_for_machines(tmp_path: Path) -> None:
     with (store.fetch(prepared.key) / "quarantine.csv").open(newline="") as file:
         refused = [(row["Split"], row["Id"], row["Reason"]) for row in csv.DictReader(file)]
     assert refused
-    told = [record for record in records if "sample" in record]
-    assert [(one["split"], one["sample"], one["reason"]) for one in told] == refused
+    refusals = [record for record in records if "sample" in record]
+    assert [(one["split"], one["sample"], one["reason"]) for one in refusals] == refused
 
     _, again = logged(tmp_path, *command)
     found = [json.loads(line) for line in again if line.startswith("{")]

@@ -92,12 +92,12 @@ def test_everyone_whom_a_detector_finds(study: Study, folder: Path, mmer: Callab
 
 
 def test_what_cannot_be_asked(study: Study, folder: Path, mmer: Callable) -> None:
-    for arguments, told in (
+    for arguments, message in (
         ((folder, "--box", 1, 2, 3, 4), "--box"),
         ((folder, "--out", "out.txt"), "out.txt"),
         ((folder / "0.png", "--detector", "yolo"), "yolo"),
     ):
         answer = mmer("predict", *arguments, *study.flags())
         assert answer.code == 1
-        assert told in answer.err
+        assert message in answer.err
         assert "Traceback" not in answer.err

@@ -119,6 +119,9 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
             kind in left["report-lineage"].data for kind in ("prepared/", "model/", "data:image/svg+xml;")
         )
         assert "Found in the store" in left["model-summary"].data
+        verdict = left["verdict"].data.splitlines()
+        assert [line.count(" | ") for line in verdict if line.startswith("|")] == [5] * 3
+        assert verdict[-1].startswith("| Does de fool the joint model more often than random pixels? | ")
         curves = json.loads(left["robustness-table"].data)
         assert {row["attack"] for row in curves} == {"de", "random"}
         assert all(0 <= row["success %"] <= 100 for row in curves)
@@ -373,8 +376,8 @@ def test_flow_and_tasks_are_spans_of_one_trace(server: str, tmp_path: Path) -> N
     assert ended.returncode == 0, ended.stderr
     named = {span.name: span for span in spans}
     run = next(span for span in spans if not span.parent_span_id)
-    told = {one.key: one.value.string_value for one in run.attributes}
-    assert told["prefect.run.parameter.job"] == "IngestJob"
+    attributes = {one.key: one.value.string_value for one in run.attributes}
+    assert attributes["prefect.run.parameter.job"] == "IngestJob"
     for name in ("ingest flickr8k", "dataset card"):
         assert named[name].trace_id == run.trace_id
         assert run.start_time_unix_nano <= named[name].start_time_unix_nano

@@ -50,7 +50,7 @@ def test_search_by_text_is_brute_force(study, matcher, embeddings, gallery, mmer
     # The caption is encoded alone here and was encoded in a batch there.
     np.testing.assert_allclose([hit["score"] for hit in hits], scores[best], atol=1e-4)
     rows = best if target == "image" else gallery.text_sample[best]
-    if np.diff(-np.sort(-scores)[:6]).max() < -1e-4:  # no ties, which may stand in any order
+    if np.diff(-np.sort(-scores)[:6]).max() < -1e-4:  # no ties, which may come in any order
         assert [hit["id"] for hit in hits] == [gallery.ids[row] for row in rows]
     else:
         assert hits[0]["score"] == pytest.approx(scores.max(), abs=1e-4)
@@ -183,7 +183,7 @@ def test_a_text_changes_what_is_read(study: Study, photo: Path, mmer: Callable) 
 def test_report_of_one_model(study: Study, matcher: Manifest, mmer: Callable) -> None:
     answer = mmer("report", "--models", matcher.key, "--report.points", 50, *study.flags())
     assert answer.code == 0, answer.err
-    made = Path(answer.out.strip())
+    made = Path(answer.out.splitlines()[-1])
     html = made.read_text()
     assert "Flickr8k (synthetic)" in html
     assert "EMOTIC (synthetic)" not in html

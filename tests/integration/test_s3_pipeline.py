@@ -35,7 +35,7 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
     )
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr
-    printed = Path(ended.stdout.strip())
+    printed = Path(ended.stdout.splitlines()[-1])
     assert printed.name == "report.html"
 
     store = open_store(s3_url, cache=tmp_path / "cache")
@@ -57,8 +57,12 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
     assert again.code == 1
     assert "exists already" in again.err
 
-    listed = mmer("artifacts", "ls", *where).out
+    listed = mmer("artifacts", "ls", "--shards", *where).out
     assert all(str(key) in listed for key in made)
+    *rows, last = mmer("artifacts", "ls", *where).out.splitlines()
+    first = {str(key) for key in made if not key.kind.endswith(("-plan", "-shard"))}
+    assert {row.split()[0] for row in rows[1:]} == first
+    assert last == f"and {len(made) - len(first)} plans and shards: --shards lists them"
     verified = mmer("artifacts", "verify", *where)
     assert verified.code == 0
     assert f"{len(made)} artifacts are intact" in verified.out

@@ -309,4 +309,4 @@ def test_duplicates_are_told_at_ingest(tmp_path: Path, mmer: Callable[..., Any])
     reported = read_for_people(Path(answer.out.splitlines()[-1]) / QUARANTINE_FILE)
     assert reported.loc[reported["Reason"] == "duplicate_id", "Id"].tolist() == ["003", "NA", "a", " a"]
     # A row stands where it begins, also behind cells of several lines.
-    assert "stands in line 3 already" in reported["Detail"].iloc[0]
+    assert "occurs in line 3 already" in reported["Detail"].iloc[0]

@@ -223,7 +223,7 @@ def test_a_base_that_is_its_target_already_stays_as_it_is():
 
 
 def test_progress_and_an_empty_order():
-    told = []
+    steps = []
     attack = FeatureCollision(iterations=2)
     attack.craft(
         ENCODERS[:1],
@@ -231,9 +231,9 @@ def test_progress_and_an_empty_order():
         photos(5),
         names(5),
         batch_size=2,
-        progress=lambda done, total, note="": told.append((done, total)),
+        progress=lambda done, total, note="": steps.append((done, total)),
     )
-    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert steps == [(2, 5), (4, 5), (5, 5)]
     for empty in (attack, BullseyePolytope(iterations=2)):
         crafted = empty.craft(ENCODERS[:1], photos(0), photos(1), [])
         assert crafted.images.shape == (0, SIDE, SIDE, 3)

@@ -63,7 +63,7 @@ def test_weights_are_read_from_pth_too(spec, picture, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "told"),
+    ("name", "error", "message"),
     [
         ("yolo", ConfigError, "fasterrcnn_resnet50_fpn_v2"),
         ("torchvision:resnet18@x.pth", ConfigError, "resnet18"),
@@ -71,8 +71,8 @@ def test_weights_are_read_from_pth_too(spec, picture, tmp_path):
         (f"torchvision:{ARCHITECTURE}@missing.pth", EncoderError, "missing.pth"),
     ],
 )
-def test_unusable_detectors_are_refused(name, error, told):
-    with pytest.raises(error, match=told):
+def test_unusable_detectors_are_refused(name, error, message):
+    with pytest.raises(error, match=message):
         PersonDetector.load(name, 0.5, CPU)
 
 

@@ -55,7 +55,7 @@ def test_a_list_may_be_separated_by_tabs(tmp_path: Path):
     assert [request.path for request in listed_photos(path)] == [tmp_path / "a, b.jpg", tmp_path / "c.ppm"]
 
 
-def test_a_row_of_another_length_is_told_and_not_guessed_at(tmp_path: Path):
+def test_a_row_of_another_length_is_reported_and_not_guessed_at(tmp_path: Path):
     """A comma in an unquoted text moves all that follows."""
     (tmp_path / "list.csv").write_text("photo,text\na.jpg,a man, smiling\nb.jpg\nc.jpg,alone\n")
     first, second, third = listed_photos(tmp_path / "list.csv")
@@ -99,7 +99,7 @@ def test_a_list_of_photos_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", "photo"),
         (b"photo\n", "no rows"),
@@ -111,9 +111,9 @@ def test_a_list_of_photos_alone(tmp_path: Path):
         (b'photo,text\na.jpg,"never closed\n', "cannot read"),
     ],
 )
-def test_lists_that_are_none(content, told, tmp_path: Path):
+def test_lists_that_are_none(content, message, tmp_path: Path):
     (tmp_path / "list.csv").write_bytes(content)
-    with pytest.raises(DatasetError, match=told):
+    with pytest.raises(DatasetError, match=message):
         listed_photos(tmp_path / "list.csv")
 
 

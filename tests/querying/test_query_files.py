@@ -123,13 +123,13 @@ def test_answers_keep_the_order(world, tmp_path: Path) -> None:
     queries[70] = Query(id="Photo_05.png")
     queries[80] = Query(image=tmp_path / "bad.png")
     queries[90] = Query(error="line 90 is odd")
-    told: list[tuple[int, int]] = []
+    steps: list[tuple[int, int]] = []
     only = Filter(splits=("val",))
     answers = search_all(
-        world.searcher, queries, "image", 2, only, lambda done, total, note="": told.append((done, total))
+        world.searcher, queries, "image", 2, only, lambda done, total, note="": steps.append((done, total))
     )
     assert [answer.query for answer in answers] == queries
-    assert told == [(64, 100), (100, 100)]
+    assert steps == [(64, 100), (100, 100)]
     assert [place for place, answer in enumerate(answers) if answer.error] == [70, 80, 90]
     assert "near to it are photo 05.png" in str(answers[70].error)
     assert "bad.png" in str(answers[80].error)

@@ -85,7 +85,7 @@ def prepared_config(prepared) -> IngestConfig:
     return IngestConfig.model_validate(prepared.manifest.config["config"])
 
 
-def test_what_leaks_and_what_was_refused_is_told_up_to_a_limit():
+def test_what_leaks_and_what_was_refused_is_stated_up_to_a_limit():
     leaks = [Leak("near-identical", "train", f"a<{n}>", "val", "b", 4) for n in range(LISTED)]
     leaks.append(Leak("identical", "train", "worst", "val", "b"))
     refused = [Quarantined("train", f"id{n}", "no_caption", "no text") for n in range(LISTED + 5)]

@@ -57,7 +57,7 @@ def test_a_strong_model_on_real_photos_has_the_general_limits_only():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "sentence"),
     [
         ({"split": "val"}, "chosen on the split that is measured here"),
         ({"split": "train"}, "Measured on the samples that it was trained on"),
@@ -66,9 +66,9 @@ def test_a_strong_model_on_real_photos_has_the_general_limits_only():
         ({"n": 80}, "Fewer than 20 people measured here show Affection, Anger"),
     ],
 )  # fmt: skip
-def test_each_limit_is_told_with_its_fact(change, told):
-    assert told not in said(strong())
-    assert told in said(strong() | change)
+def test_each_limit_is_stated_with_its_fact(change, sentence):
+    assert sentence not in said(strong())
+    assert sentence in said(strong() | change)
 
 
 def test_weak_categories_are_named():
@@ -85,10 +85,10 @@ def test_data_and_licences_have_limits_too():
     assert "75 % of its texts were templates" in said(strong(), card=templates)
     assert "hf:x; ask their publisher" in said(strong(), licences={"packaged:a": "mit", "hf:x": NOT_STATED})
     retrieval = said(make.retrieval_evaluation(20.0), task="retrieval")
-    assert "among 1,000 images and 5,000 texts" in retrieval
+    assert "among 1,000 photos and 5,000 texts" in retrieval
 
 
-def test_use_is_told_from_the_labels():
+def test_use_follows_from_the_labels():
     (emotion, _), (plain, _) = (
         kind_of("emotion").text.uses(one, make.card("emotion"))
         for one in (spec(), spec(labels=("joy",), dimensions=()))

@@ -78,7 +78,7 @@ def test_a_mask_is_every_condition_by_itself(tmp_path, records, splits, labels, 
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("asked", "message"),
     [
         (Filter(ratings={"joy": (1, 2)}), "'joy' is not a rating; filter on arousal, dominance, valence"),
         (Filter(ratings={"valence": (7, 3)}), "valence from 7 to 3 is empty"),
@@ -86,8 +86,8 @@ def test_a_mask_is_every_condition_by_itself(tmp_path, records, splits, labels, 
         (Filter(labels=["Fear"]), "label 'Fear'; it has Joy"),
     ],
 )
-def test_what_no_row_can_meet_is_told(tmp_path, asked, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_no_row_can_meet_is_told(tmp_path, asked, message):
+    with pytest.raises(ConfigError, match=message):
         asked.mask(table(tmp_path, [{"split": "val", "labels": ["Joy"], "valence": 5.0}]))
 
 

@@ -222,11 +222,11 @@ def test_who_is_described_already_is_not_captioned(study, tree, blip, tmp_path):
 
     last = Context(runtime(tmp_path / "last"))
     job = IngestJob(dataset=dataset(tree, blip, captions=everybody), runtime=last.runtime)
-    told = jobs.ingest.fn(job).prepared
-    assert set(texts_of(last, told)["Provenance"]) == {"sidecar"}
+    prepared = jobs.ingest.fn(job).prepared
+    assert set(texts_of(last, prepared)["Provenance"]) == {"sidecar"}
     assert not list(last.store.keys("caption-shard"))
     plain = job.model_copy(update={"dataset": job.dataset.model_copy(update={"captioner": None})})
-    assert jobs.ingest.fn(plain).prepared == told, "a captioner that was not needed changes no key"
+    assert jobs.ingest.fn(plain).prepared == prepared, "a captioner that was not needed changes no key"
 
 
 def _sidecar(path: Path, people: Sequence[str]) -> None:

@@ -20,6 +20,7 @@ from mmer_core.config import (
     ModelConfig,
     PipelineJob,
     PoisonConfig,
+    ProbeConfig,
     PromptConfig,
     ReportConfig,
     RuntimeConfig,
@@ -45,12 +46,12 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
-from mmer_core.stages.probe import ProbeConfig
+from mmer_core.stages.probe import probe
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
-OF_POISONING = (detecting, judging, making, merging)  # imported for the stages that they declare
+DECLARING = (detecting, judging, making, merging, probe)  # imported for the stages that they declare
 
 
 def key(kind: str, digit: str = "0") -> ArtifactKey:
@@ -119,7 +120,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "attack shard": {
         "config": AttackConfig(),
         **MEASURED,
-        "shard": AttackShard("de", 1, (3, 4)),
+        "shard": AttackShard("de", 1, 0, (3, 4)),
         "photos": key("photos"),
     },
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT, "photos": key("photos")},
@@ -172,11 +173,11 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("collect photos", "config"): {"split", "images", "seed"},
     ("collect photos", "dataset"): {"dataset", "protocol"},
     ("attack shard", "config"): AttackConfig().model_dump().keys()
-    - {"attacks", "pixels", "images", "shard_size"},
+    - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
     ("train", "training"): {
         *TrainingConfig(contrastive="infonce").model_dump()
     },  # what is left open for emotions
-    ("finetune", "encoders"): _IMAGE,  # what stands in front of the text encoder is nothing to tune
+    ("finetune", "encoders"): _IMAGE,  # what comes before the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
     ("craft shard", "config"): _CRAFTING,

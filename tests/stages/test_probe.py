@@ -10,11 +10,11 @@ from sklearn.metrics import average_precision_score
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
-from mmer_core.config import EncoderConfig, EvaluationConfig, RuntimeConfig
+from mmer_core.config import EncoderConfig, EvaluationConfig, ProbeConfig, RuntimeConfig
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.stages import Context
-from mmer_core.stages.probe import PROBE_FILE, ProbeConfig, ProbeRecord, fit_probe, probe, standardised
+from mmer_core.stages.probe import PROBE_FILE, ProbeRecord, fit_probe, probe, standardised
 from mmer_core.store import ArtifactKey, run_stage
 
 COUNTS = {"train": 300, "val": 120, "test": 200}

@@ -142,8 +142,8 @@ def test_another_user_sees_what_is_in_use_or_that_nobody_can_tell(
             os._exit(0)
         os.close(writer)
         os.waitpid(child, 0)
-        with open(reader, "rb") as told:
-            assert told.read().decode() == (repr({"features/0123"}) if known else "None")
+        with open(reader, "rb") as said:
+            assert said.read().decode() == (repr({"features/0123"}) if known else "None")
 
 
 def test_a_broken_link_is_no_place_to_fetch_to(

@@ -13,7 +13,7 @@ BRIGHTNESS = FunctionVictim(
     lambda image, row: [image[..., 0].sum(), image[..., 1].sum()],
     lambda image: np.stack([np.broadcast_to(np.eye(3)[channel], image.shape) for channel in (0, 1)]),
 )
-"""For attacks that look at more than the margins they are told."""
+"""For attacks that look at more than their margins."""
 
 
 def begin(attack: Attack, budget: int, pixels: int = 2, seed: int = 0, image: np.ndarray = IMAGE) -> Search:

@@ -119,7 +119,7 @@ def _watch(context: Any, tab: Tab) -> None:
             tab.abroad.append(url)
 
     context.route("**/*", pass_or_refuse)
-    # Redirects pass no route, but are told here; the resolver refuses their names.
+    # Redirects pass no route, but are reported here; the resolver refuses their names.
     context.on("request", lambda request: note(request.url))
     tab.page.on("websocket", lambda socket: note(socket.url))
     tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))

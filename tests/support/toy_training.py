@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmer_core.config import EncoderConfig, TaskTraining
+from mmer_core.config import ARCHITECTURES, EncoderConfig, TaskTraining
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -51,9 +51,9 @@ def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: 
     rng = np.random.default_rng(seed)
     hidden = rng.normal(size=(count, HIDDEN))
     owner = rng.permutation(np.repeat(np.arange(count), per_image))
-    told = hidden[owner]
-    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h > 0) or "nothing" for row in told]
-    texts = _view(told, "text", rng)
+    seen = hidden[owner]
+    captions = [" ".join(w for w, h in zip(WORDS, row, strict=True) if h > 0) or "nothing" for row in seen]
+    texts = _view(seen, "text", rng)
     if shuffled:
         owner = rng.permutation(count)[owner]
     return RetrievalData(_view(hidden, "context", rng), texts, torch.from_numpy(owner), captions)
@@ -72,7 +72,8 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
         embedding=8,
         hidden=16,
         dropout=0.2,
-        heads=2 if (task, family) == ("retrieval", "joint") else 1,
+        fusion=ARCHITECTURES[family].fusion or "mean",
+        heads=1 if emotion else 2,
         labels=tuple("abcd") if emotion else (),
         words=() if emotion else WORDS,
         encoders=EncoderConfig(),

@@ -2,11 +2,11 @@
 
 import pytest
 
-from tasks.artifacts import _cell, _told
+from tasks.artifacts import _cell, _written
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "written"),
     [
         (True, "yes"),
         (12, "12"),
@@ -18,8 +18,8 @@ from tasks.artifacts import _cell, _told
         ({"train": {"dataset": 100}, "val": {}}, "train: dataset 100; val: "),
     ],
 )
-def test_figures_are_written_as_people_write_them(value: object, told: str) -> None:
-    assert _told(value) == told
+def test_figures_are_written_as_people_write_them(value: object, written: str) -> None:
+    assert _written(value) == written
 
 
 def test_a_cell_stays_one_cell() -> None:

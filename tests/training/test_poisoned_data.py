@@ -53,17 +53,19 @@ def one_by_one(data: RetrievalData) -> list[Pair]:
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["replace", "add"]), st.booleans(), st.booleans())
-def test_pairs(seed: int, mode: str, changed: bool, told: bool) -> None:
+def test_pairs(seed: int, mode: str, changed: bool, has_text: bool) -> None:
     rng = np.random.default_rng(seed)
     data, count = pairs(rng), int(rng.integers(0, SAMPLES))
     rows = rng.permutation(SAMPLES)[:count]
     texts = (
-        tuple(tuple(f"new {row} {k}" for k in range(1 + row % 2)) for row in rows.tolist()) if told else None
+        tuple(tuple(f"new {row} {k}" for k in range(1 + row % 2)) for row in rows.tolist())
+        if has_text
+        else None
     )
     plan = PoisonPlan("test", mode, rows, changed, texts=texts)  # type: ignore[arg-type]
     images = rng.normal(size=(count, 2)).astype(np.float32) if changed else None
     flat = sum(map(len, texts)) if texts is not None else 0
-    features = rng.normal(size=(flat, 3)).astype(np.float32) if told else None
+    features = rng.normal(size=(flat, 3)).astype(np.float32) if has_text else None
 
     expected = one_by_one(data)
     features_left = [] if features is None else [tuple(row) for row in features.tolist()]

@@ -1,4 +1,4 @@
-"""What a dataset format is: how a raw dataset of one layout is told apart, read, and drawn if there is none."""
+"""What a dataset format is: how a raw dataset of one layout is recognised, read, and drawn if there is none."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Format(Named, ABC):
         """
 
     def identity(self, root: Path) -> str:
-        """What stands for the dataset in artifact keys: a hash of the contents of its files.
+        """What identifies the dataset in artifact keys: a hash of the contents of its files.
 
         Raises:
             DatasetError: The dataset cannot be read.
@@ -60,8 +60,12 @@ class Format(Named, ABC):
         return ()
 
     def draw(self, tree: Path, config: SyntheticConfig) -> None:
-        """Draw a miniature dataset of the format. A format that does not define this must be given a dataset."""
-        raise NotImplementedError
+        """Draw a miniature dataset of the format.
+
+        Raises:
+            DatasetError: The format does not define this, so a dataset must be given.
+        """
+        raise DatasetError(f"mmer draws no dataset in the format {self.name}: give --root FILE_OR_FOLDER")
 
     def read_drawn(self, tree: Path) -> RawDataset:
         """Read what `draw` has drawn."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmer_core.reporting import attack_tables
-from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.sections.base import Section, filled
 from mmer_core.reporting.view import DatasetView, FamilyView
 
@@ -21,6 +20,9 @@ class Attacks(Section):
 {% for part in parts %}{% if part.attacked %}<p>Attacked: {{ part.attacked }}.</p>
 {% endif %}{{ figure(part.by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
 {{ table(part.attacks, wide=true) }}
+{% for one in part.margins %}<p>How much is left? A margin is what the scores still lack to fool the model, 0 where it is fooled; of an image counts the smallest that any attack reached. Scores of two models differ in scale, so margins are divided by how much those of the clean images differ.</p>
+{{ table(one) }}{% endfor %}
+{% for one in part.strength %}{{ table(one) }}{% endfor %}
 {% endfor %}{% if transfers %}<p>Do the models fail together? Each attacked image that fooled one model is shown to the other, which is fooled by the same criterion; images that it got wrong before are left out.</p>
 {{ table(transfers) }}{% endif %}
 {% if fragile %}<p>What is fragile? The area is what pixels at random places would score.</p>
@@ -41,7 +43,7 @@ class Attacks(Section):
             attack_tables.fragile_regions_table(families),
         )
         return {
-            "fooled": dataset.fooled or FOOLED[dataset.text.criterion].format(word=dataset.text.category),
+            "fooled": dataset.fooled_when,
             "parts": [
                 _part([family for family in families if family.attacked == attacked], f"{id_}{number or ''}")
                 for number, attacked in enumerate(streams)
@@ -61,6 +63,8 @@ def _part(families: Sequence[FamilyView], id_: str) -> Mapping[str, Any]:
         "attacked": families[0].attacked,
         "by_pixels": charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         "attacks": attack_tables.attack_table(attacked) if attacked else None,
+        "margins": filled(attack_tables.margin_table(attacked)),
+        "strength": filled(attack_tables.strength_table(attacked), attack_tables.seeds_table(attacked)),
         "by_queries": charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
         "queries": attack_tables.query_table(queried) if queried else None,
     }

@@ -55,7 +55,7 @@ def choose_concept(config: PoisonConfig, dataset: Prepared, split: str) -> Conce
     if labels:
         name = config.target or _rarest(dataset, split)
         if name not in labels:
-            raise ConfigError(f"no emotion is called {name!r}; give one of {', '.join(labels)}")
+            raise ConfigError(f"no label is called {name!r}; give one of {', '.join(labels)}")
         return Concept(name, labels.index(name))
     name = config.target.casefold() if config.target else _rare_word(dataset, split)
     concept = Concept(name, None)
@@ -79,7 +79,7 @@ def _rarest(dataset: Prepared, split: str) -> str:
     train = dataset.split("train").labels.sum(axis=0)
     shared = (train > 0) & (dataset.split(split).labels.sum(axis=0) > 0)
     if not shared.any():
-        raise ConfigError(f"no emotion is seen in both train and {split}; give a larger dataset")
+        raise ConfigError(f"no label is seen in both train and {split}; give a larger dataset")
     enough = np.flatnonzero(shared & (train >= min(FEWEST_PEOPLE, train[shared].max())))
     return dataset.card.labels[enough[train[enough].argmin()]]
 

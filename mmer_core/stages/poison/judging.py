@@ -68,7 +68,7 @@ def _judged(config: PoisonConfig) -> dict[str, Any]:
     return {"config": some_fields(config, "top", "targets")}
 
 
-@stage("poison-outcome", version=3, title="judge: {arm}", identity=_judged)
+@stage("poison-outcome", version=4, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
     workspace: Workspace,
@@ -116,8 +116,7 @@ def judge_poisons(
         untriggered=_percent(table["seen"]),
         targets=_percent(table["seen"][table["aimed"]]),
         chance=chance_of_target(concept, held_out, config.top),
-        metric=record.metrics[headline].value,
-        metric_low=record.metrics[headline].low,
+        metric=record.metrics[headline],
         no_skill=record.baselines[headline],
         modalities=_modalities(record.analyses),
     )

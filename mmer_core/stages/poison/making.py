@@ -165,7 +165,7 @@ def _crafted(context: Context, plan: PoisonPlan, shards: Shards) -> Images:
 def _text_features(
     plan: PoisonPlan, texts: Sequence[str], features: Features
 ) -> npt.NDArray[np.float32] | None:
-    """Those of the plan's texts, all of which stand in the training split."""
+    """Those of the plan's texts, all of which are in the training split."""
     if plan.texts is None:
         return None
     row_of = {text: row for row, text in enumerate(texts)}

@@ -1,0 +1,65 @@
+"""``mmer doctor`` finds what is missing, and names a cure for it."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from flows.cli import main
+from flows.doctor_cli import _wanted
+
+
+@pytest.fixture
+def findings(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """The exit code and the findings, by what they are about, of a doctor with some more flags."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def look(*flags: str) -> tuple[object, dict[str, dict[str, str]]]:
+        with pytest.raises(SystemExit) as end:
+            main(["doctor", "--json", *flags])
+        return end.value.code, {one["about"]: one for one in json.loads(capsys.readouterr().out)}
+
+    return look
+
+
+def test_a_sound_installation(findings) -> None:
+    code, found = findings()
+    assert code == 0
+    assert {one["state"] for about, one in found.items() if not about.startswith("mmer[")} == {
+        "ok",
+        "optional",
+    }
+    assert "torch" in found["packages"]["found"]
+    assert {
+        "mmer[lora]",
+        "mmer[onnx]",
+        "device",
+        "image encoder",
+        "text encoder",
+        "work folder",
+    } <= found.keys()
+    assert found["Prefect server"]["state"] == "optional"
+
+
+def test_faults_are_named_with_a_cure(findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").write_text("a file")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    code, found = findings("--store", "store", "--encoders.text", "hf:gone", "--device", "cuda")
+    faults = {about for about, one in found.items() if one["state"] == "fault"}
+    assert code == 1
+    assert {"store", "text encoder", "Prefect server"} <= faults
+    assert all(found[about]["cure"] for about in faults)
+    assert "is a file" in found["store"]["cure"]
+
+
+def test_packages_are_compared_with_what_is_wanted() -> None:
+    wanted = [Requirement("numpy>=1"), Requirement("numpy<1"), Requirement("no-such-package>=2")]
+    assert _wanted("it", wanted[:1], "fault", "cure").state == "ok"
+    lacking = _wanted("it", wanted, "fault", "cure")
+    assert lacking.state == "fault"
+    assert lacking.found.endswith(", not <1, no-such-package is not installed")
