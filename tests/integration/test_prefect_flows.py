@@ -120,7 +120,7 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         )
         assert "Found in the store" in left["model-summary"].data
         curves = json.loads(left["robustness-table"].data)
-        assert {row["attack"] for row in curves} == {"de", "random"}
+        assert {row["attack"] for row in curves} == {"sparse-rs", "random-corners"}
         assert all(0 <= row["success %"] <= 100 for row in curves)
     finally:
         study.store.delete(report)

@@ -115,7 +115,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
-    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, 0, (3, 4))},
+    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("sparse-rs", 1, 0, (3, 4))},
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
     "report": {
@@ -293,7 +293,7 @@ def other(value: Any) -> Any:
                 "body": "context",
                 "spectral": "clustering",
                 "collision": "bullseye",
-                "de": "pixle",
+                "sparse-rs": "pixle",
             }
             return names.get(value, f"other {value}")
         case dict():
