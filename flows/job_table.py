@@ -69,6 +69,7 @@ JOBS = (
             "encoders.text",
             "training.epochs",
             "training.seed",
+            "seeds",
             "attack.attacks",
             "attack.pixels",
             "attack.images",

@@ -17,6 +17,7 @@ from mmer_core.attacks.record import CurvePoint
 from mmer_core.errors import AttackError
 from mmer_core.heavy import pd
 from mmer_core.statistics.shares import share_interval
+from mmer_core.statistics.trainings import over_trainings
 
 
 def success_curves(
@@ -77,6 +78,40 @@ def success_curves(
             )
         )
     return rows
+
+
+def curves_over_trainings(curves: Sequence[Sequence[CurvePoint]]) -> list[CurvePoint]:
+    """The curves of a model over several trainings: means, with intervals of trainings and images; counts are rounded.
+
+    Args:
+        curves: Of every training.
+    """
+    found: dict[tuple[str, int], list[CurvePoint]] = {}
+    for point in (point for each in curves for point in each):
+        found.setdefault((point.attack, point.pixels), []).append(point)
+    return [_mean_point(points) for points in found.values()]
+
+
+def _mean_point(points: Sequence[CurvePoint]) -> CurvePoint:
+    first = points[0]
+    if len(points) == 1:
+        return first
+    robust = [one.robust_accuracy for one in points if one.robust_accuracy is not None]
+    right = [one.right for one in points if one.right is not None]
+    queries = [one.median_queries for one in points if one.median_queries is not None]
+    return CurvePoint(
+        attack=first.attack,
+        pixels=first.pixels,
+        n=round(np.mean([one.n for one in points])),
+        already=round(np.mean([one.already for one in points])),
+        success=over_trainings([one.success for one in points]).interval,
+        right=round(np.mean(right)) if right else None,
+        robust_accuracy=over_trainings(robust).interval if robust else None,
+        median_queries=float(np.mean(queries)) if queries else None,
+        by_seed=tuple(np.mean([one.by_seed for one in points], axis=0)) if first.by_seed else (),
+        foolable=round(np.mean([one.foolable for one in points])),
+        found=over_trainings([one.found for one in points]).interval,
+    )
 
 
 def success_by_queries(table: pd.DataFrame, grid: Sequence[int]) -> list[dict[str, Any]]:

@@ -224,6 +224,13 @@ class PipelineJob(Config):
         description="Datasets by name.",
     )
     families: tuple[Family, ...] = Field(FAMILIES, min_length=1, description="Model families to compare.")
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Trainings of every family, with seeds from training.seed on; each is evaluated and attacked, and the "
+        "report tells the variance between trainings from that between images. Give 3 or more: with 1 the variance "
+        "between trainings is not known.",
+    )
     encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
     model: ModelConfig = Field(
         default=ModelConfig(), description="Trained part; its family is set by families."

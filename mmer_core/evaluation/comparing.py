@@ -1,7 +1,7 @@
 """Two models on the same split: which one is better, decided on the same samples."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence, Sized
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,8 @@ from mmer_core.statistics.comparison import (
     compare_shares,
     corrected,
 )
-from mmer_core.statistics.resampling import Statistic, resampled
+from mmer_core.statistics.resampling import Statistic
+from mmer_core.statistics.trainings import resampled_difference
 
 SKILL = "skill"
 """Topic of the comparison by the headline metric."""
@@ -30,7 +31,10 @@ ABLATION = "ablation "
 CATEGORY = "category "
 """How topics of comparisons about one category begin."""
 
+T = TypeVar("T")
 Models = tuple[str, str]
+Both = tuple[Sequence[T], Sequence[T]]
+"""One of every training of the first model, and of the second."""
 
 
 class Asked(NamedTuple):
@@ -42,7 +46,7 @@ class Asked(NamedTuple):
 
 def compare_emotions(
     models: Models,
-    scores: tuple[npt.ArrayLike, npt.ArrayLike],
+    scores: Both[npt.ArrayLike],
     labels: npt.ArrayLike,
     names: Sequence[str],
     rule: Rule,
@@ -54,7 +58,7 @@ def compare_emotions(
 
     Args:
         models: Names.
-        scores: ``(N, C)`` of each.
+        scores: ``(N, C)`` of every training of each.
         labels: ``(N, C)`` 0/1.
         names: ``C`` of them.
         rule: What decides.
@@ -65,15 +69,16 @@ def compare_emotions(
         ValueError: NaN, or shapes that do not fit.
     """
     truth = np.asarray(labels)
-    rankings = [
-        [SortedScores(np.asarray(one)[:, c], truth[:, c]) for c in range(truth.shape[1])] for one in scores
-    ]
 
-    def figures(weights: FloatArray) -> FloatArray:
-        ap = 100 * np.stack([[one.average_precision(weights) for one in model] for model in rankings])
-        return np.concatenate(
-            [np.stack([mean_where(one, ~np.isnan(one)) for one in ap])[:, None], ap], axis=1
-        )
+    def figures(of_training: npt.ArrayLike) -> Statistic:
+        columns = zip(np.asarray(of_training).T, truth.T, strict=True)
+        rankings = [SortedScores(score, label) for score, label in columns]
+
+        def statistic(weights: FloatArray) -> FloatArray:
+            ap = 100 * np.stack([one.average_precision(weights) for one in rankings])
+            return np.concatenate([mean_where(ap, ~np.isnan(ap))[None], ap])
+
+        return statistic
 
     questions = [Question(SKILL, asked.skill, "mAP", *models)]
     questions += [
@@ -85,12 +90,12 @@ def compare_emotions(
         )
         for name in names
     ]
-    return _whole_and_each(figures, questions, truth, rule, clusters)
+    return _whole_and_each(_each(figures, scores), questions, truth, rule, clusters)
 
 
 def compare_classes(
     models: Models,
-    scores: tuple[npt.ArrayLike, npt.ArrayLike],
+    scores: Both[npt.ArrayLike],
     labels: npt.ArrayLike,
     names: Sequence[str],
     rule: Rule,
@@ -104,7 +109,7 @@ def compare_classes(
 
     Args:
         models: Names.
-        scores: ``(N, C)`` of each.
+        scores: ``(N, C)`` of every training of each.
         labels: ``(N, C)`` 0/1, exactly one 1 in each row.
         names: ``C`` of them.
         rule: What decides.
@@ -113,25 +118,41 @@ def compare_classes(
     """
     marked = np.asarray(labels)
     truth = marked.argmax(axis=1)
-    predicted = [np.asarray(one).argmax(axis=1) for one in scores]
 
-    def figures(weights: FloatArray) -> FloatArray:
-        counts = [class_counts(one, truth, len(names), weights) for one in predicted]
-        return 100 * np.stack([np.concatenate([one.macro_f1[None], one.f1]) for one in counts])
+    def figures(of_training: npt.ArrayLike) -> Statistic:
+        predicted = np.asarray(of_training).argmax(axis=1)
+
+        def statistic(weights: FloatArray) -> FloatArray:
+            counts = class_counts(predicted, truth, len(names), weights)
+            return 100 * np.concatenate([counts.macro_f1[None], counts.f1])
+
+        return statistic
 
     questions = [Question(SKILL, asked.skill, "macro-F1", *models)]
     questions += [
         Question(f"{CATEGORY}{name}", f"Which model recognises {name} better?", f"F1 of {name}", *models)
         for name in names
     ]
-    whole, *each = _whole_and_each(figures, questions, marked, rule, clusters, counted=True)
-    one, other = (guess == truth for guess in predicted)
+    whole, *each = _whole_and_each(_each(figures, scores), questions, marked, rule, clusters, counted=True)
+    one, other = (
+        np.stack([np.asarray(of_training).argmax(axis=1) == truth for of_training in model])
+        for model in scores
+    )
     question = Question("accuracy", "Which model is right more often?", "accuracy", *models)
     return [whole, compare_shares(question, one, other, rule, clusters), *each]
 
 
+def _trainings(both: tuple[Sized, Sized]) -> int:
+    return max(map(len, both))
+
+
+def _each(figures: Callable[[T], Statistic], both: Both[T]) -> Both[Statistic]:
+    first, second = both
+    return [*map(figures, first)], [*map(figures, second)]
+
+
 def _whole_and_each(
-    figures: Statistic,
+    figures: Both[Statistic],
     questions: Sequence[Question],
     labels: npt.NDArray[Any],
     rule: Rule,
@@ -142,29 +163,23 @@ def _whole_and_each(
     """A metric, and what it is the mean of, category by category.
 
     Args:
-        figures: ``weights (N, R) -> (2, 1 + C, R)`` in percent: of both models the metric and its parts.
+        figures: ``weights (N, R) -> (1 + C, R)`` in percent: the metric and its parts.
         questions: ``1 + C`` of them.
         labels: ``(N, C)`` 0/1.
         counted: The figures are of counts, so that two models may show no difference at all in a small sample.
     """
-
-    def difference(weights: FloatArray) -> FloatArray:
-        first, second = figures(weights)
-        return first - second
-
-    values = figures(np.ones((len(labels), 1)))[:, :, 0]
-    found = resampled(difference, len(labels), rule.resamples, rule.seed, clusters)
+    values, found = resampled_difference(*figures, len(labels), rule.resamples, rule.seed, clusters)
     rests_on = np.append(found.clusters, clusters_with(labels, clusters))
     found = found.resting_on(rests_on)
     if counted:
         found = found.with_least_error(100 / (rests_on + 1))
-    whole, *each = compare_metrics(questions, values, found, len(labels), rule)
+    whole, *each = compare_metrics(questions, values, found, len(labels), rule, _trainings(figures))
     return [whole, *corrected(each, rule)]
 
 
 def compare_retrieval(
     models: Models,
-    ranks: tuple[Ranks, Ranks],
+    ranks: Both[Ranks],
     text_image: npt.NDArray[np.int64],
     rule: Rule,
     asked: Asked,
@@ -174,30 +189,33 @@ def compare_retrieval(
 
     Args:
         models: Names.
-        ranks: Of each.
+        ranks: Of every training of each.
         text_image: ``(T,)`` row of the image that each text describes.
         rule: What decides.
         asked: The words of the questions.
         clusters: ``(N,)`` the group of each image.
     """
-    first, second = ranks
-    queries = np.flatnonzero(first.i2t >= 0)
-    own = numbered(clusters, len(first.i2t))
-    one, other = (summary_statistic(each, text_image) for each in ranks)
-    everyone = np.ones((len(queries), 1))
-    found = resampled(
-        lambda weights: one(weights)[-1:] - other(weights)[-1:],
-        len(queries),
-        rule.resamples,
-        rule.seed,
-        own[queries],
-    )
-    whole = compare_metrics(
-        [Question(SKILL, asked.skill, "mean recall", *models)],
-        [one(everyone)[-1], other(everyone)[-1]],
-        found,
-        len(queries),
-        rule,
+    every = ranks[0][0].i2t
+    queries = np.flatnonzero(every >= 0)
+    own = numbered(clusters, len(every))
+
+    def mean_recall(of_training: Ranks) -> Statistic:
+        statistic = summary_statistic(of_training, text_image)
+        return lambda weights: statistic(weights)[-1:]
+
+    figures = _each(mean_recall, ranks)
+    values, found = resampled_difference(*figures, len(queries), rule.resamples, rule.seed, own[queries])
+    question = Question(SKILL, asked.skill, "mean recall", *models)
+    whole = compare_metrics([question], values, found, len(queries), rule, _trainings(ranks))
+
+    def hits(
+        model: Sequence[Ranks], direction: str, rows: npt.NDArray[np.int64], k: int
+    ) -> npt.NDArray[np.bool_]:
+        return np.stack([getattr(one, direction)[rows] < k for one in model])
+
+    asks = (
+        ("i2t", "image to text", "a caption of an image", queries, own[queries]),
+        ("t2i", "text to image", "the image of a caption", np.arange(len(text_image)), own[text_image]),
     )
     recalls = [
         compare_shares(
@@ -207,22 +225,12 @@ def compare_retrieval(
                 f"{label} R@{k}",
                 *models,
             ),
-            mine < k,
-            theirs < k,
+            hits(ranks[0], direction, rows, k),
+            hits(ranks[1], direction, rows, k),
             rule,
             photo,
         )
-        for direction, label, what, mine, theirs, photo in (
-            (
-                "i2t",
-                "image to text",
-                "a caption of an image",
-                first.i2t[queries],
-                second.i2t[queries],
-                own[queries],
-            ),
-            ("t2i", "text to image", "the image of a caption", first.t2i, second.t2i, own[text_image]),
-        )
+        for direction, label, what, rows, photo in asks
         for k in RECALLS
     ]
     return [*whole, *corrected(recalls, rule)]

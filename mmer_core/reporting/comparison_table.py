@@ -19,7 +19,8 @@ def decision(comparison: Comparison) -> str:
     if comparison.decision == "equivalent":
         return f"no more than {_margin(comparison)} apart"
     needed = comparison.n_to_decide
-    return f"undecided; about {needed:,} would decide" if needed else "undecided: too few to tell"
+    few = "trainings differ too much" if comparison.trainings > 1 else "too few to tell"
+    return f"undecided; about {needed:,} would decide" if needed else f"undecided: {few}"
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:

@@ -51,6 +51,7 @@ def warnings(view: ReportView) -> list[str]:
             f"Synthetic data{where}: mmer drew these photos itself. The figures show that the pipeline works; "
             "they say nothing about real photographs and must not be compared with published ones."
         )
+    found += _trainings_warning(view)
     for dataset in view.datasets:
         if dataset.leaks:
             found.append(_leakage_warning(dataset))
@@ -67,6 +68,19 @@ def warnings(view: ReportView) -> list[str]:
         ]
         found += _ratings_warning(dataset)
     return found
+
+
+def _trainings_warning(view: ReportView) -> list[str]:
+    """Where some model that is trained was trained once."""
+    trained = [
+        family for dataset in view.datasets for family in dataset.families if family.family != "zero-shot"
+    ]
+    if not trained or min(family.trainings for family in trained) > 1:
+        return []
+    return [
+        "Models were trained once, so nothing is known of the variance between trainings: intervals and tests are of the "
+        "images alone, and another seed may turn a difference round. Give --seeds 3 or more to mmer pipeline."
+    ]
 
 
 def headline(dataset: DatasetView, family: FamilyView) -> Estimate | None:

@@ -11,7 +11,7 @@ from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.page import Page, write_page
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.table import plain
-from mmer_core.reporting.tables import key_table
+from mmer_core.reporting.tables import key_table, spread_table
 from mmer_core.reporting.verdict import verdict_table
 from mmer_core.reporting.view import DatasetView, Picture, ReportView
 
@@ -52,6 +52,7 @@ def to_html(view: ReportView) -> str:
                 "view": dataset,
                 "verdict": verdict_table(dataset.name, dataset.comparisons),
                 "key": key_table(dataset),
+                "spread": spread_table(dataset),
                 "parts": parts,
             }
         )

@@ -18,6 +18,7 @@ from mmer_core.record import Interval, Record
 from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.statistics.comparison import Comparison
+from mmer_core.statistics.trainings import OverTrainings
 
 R = TypeVar("R", bound=Record)
 Picture = npt.NDArray[np.uint8]
@@ -66,9 +67,13 @@ class QueryCurve:
 
 @dataclass(frozen=True)
 class FamilyView:
-    """One trained model on one dataset.
+    """One model on one dataset, trained once or with several seeds.
 
     Attributes:
+        evaluation: Means over trainings, where there are several.
+        trainings: How many there are.
+        spread: With several, every metric with its standard deviations from training to training and from one draw of
+            images to another.
         history: One record an epoch: ``epoch`` and named figures (``train_*``, ``val_*``).
         best_epoch: The epoch whose weights were kept.
         curves: One point for each attack and K.
@@ -87,6 +92,8 @@ class FamilyView:
     spaces: Sequence[EmbeddingSpace] = ()
     fragility: Fragility | None = None
     margins: Sequence[MarginPoint] = ()
+    trainings: int = 1
+    spread: Mapping[str, OverTrainings] = field(default_factory=dict)
 
     @property
     def analyses(self) -> Analyses:

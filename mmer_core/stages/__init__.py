@@ -14,7 +14,7 @@ from mmer_core.stages.features import ENCODING, check_encoders
 from mmer_core.stages.finetune import finetune
 from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexInputs, IndexShard, plan_index
 from mmer_core.stages.ingest import check_splits, ingest, tell_notes
-from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
+from mmer_core.stages.lineage import ModelArtifacts, find_model, first_trainings, newest_model, newest_models
 from mmer_core.stages.model_card import model_card
 from mmer_core.stages.photos import collect_photos
 from mmer_core.stages.recomputing import recompute
@@ -59,6 +59,7 @@ __all__ = [
     "find_index",
     "find_model",
     "finetune",
+    "first_trainings",
     "holds",
     "ingest",
     "model_card",

@@ -5,44 +5,62 @@ from collections.abc import Iterator, Sequence
 from mmer_core.attacks.comparing import Attacked, compare_attacked, compare_with_control
 from mmer_core.config import FAMILIES, Family, ReportConfig
 from mmer_core.evaluation.comparing import ABLATION
+from mmer_core.stages.lineage import by_training
 from mmer_core.statistics.comparison import Comparison, Rule, corrected
 from mmer_core.task_kinds import Measured, kind_of
+
+Trainings = Sequence[Measured]
+"""Models that differ in the seed of their training alone."""
 
 _WHOLE: tuple[Family, ...] = (*FAMILIES, "zero-shot")
 
 
-def shown(measured: Sequence[Measured]) -> list[Measured]:
+def shown(models: Sequence[Trainings]) -> list[Trainings]:
     """The models that a report compares in all its sections: without ablations, where there are two others."""
-    whole = [one for one in measured if one.spec.family in _WHOLE]
-    return whole if len(whole) > 1 else list(measured)
+    whole = [one for one in models if one[0].spec.family in _WHOLE]
+    return whole if len(whole) > 1 else list(models)
 
 
 def comparisons(measured: Sequence[Measured], config: ReportConfig) -> list[Comparison]:
     """Skill and robustness of the last model against the first, the baseline; skill of the joint model, or the first,
-    against every ablation, with Holm's correction for all of them; and every attack beside its control."""
+    against every ablation, with Holm's correction for all of them; and every attack beside its control.
+
+    Args:
+        measured: Models in order; those that differ in the seed of their training alone are trainings of one.
+        config: Of the report.
+    """
     rule = Rule(margin=config.margin, seed=config.seed)
-    chosen = shown(measured)
-    attacked = [one for one in chosen if one.outcomes is not None]
+    models = by_training(measured, lambda one: one.trained)
+    chosen = shown(models)
     found = []
     if len(chosen) == 2:
         baseline, other = chosen
-        found += kind_of(other.spec.task).compare(other, baseline, rule)
-        if len(attacked) == 2 and other.attack.aim() == baseline.attack.aim():
-            found += compare_attacked(under_attack(other), under_attack(baseline), rule, photos_of(other))
-    found += corrected([*_ablations(measured, rule)], rule)
-    for one in attacked:
-        found += compare_with_control(under_attack(one), rule, photos_of(one))
+        found += kind_of(other[0].spec.task).compare(other, baseline, rule)
+        first, second = map(attacked, chosen)
+        aims = [one.attack.aim() for one in (*first, *second)]
+        if first and second and all(aim == aims[0] for aim in aims):
+            found += compare_attacked(
+                [*map(under_attack, second)], [*map(under_attack, first)], rule, photos_of(other[0])
+            )
+    found += corrected([*_ablations(models, rule)], rule)
+    for model in filter(None, map(attacked, chosen)):
+        found += compare_with_control([*map(under_attack, model)], rule, photos_of(model[0]))
     return found
 
 
-def _ablations(measured: Sequence[Measured], rule: Rule) -> Iterator[Comparison]:
-    if len(measured) < 3:
+def _ablations(models: Sequence[Trainings], rule: Rule) -> Iterator[Comparison]:
+    if len(models) < 3:
         return
-    default = next((one for one in measured if one.spec.family == "joint"), measured[0])
-    for other in measured:
-        if other is not default and other.spec.family not in _WHOLE:
-            for skill in kind_of(default.spec.task).compare(default, other, rule)[:1]:
-                yield skill.model_copy(update={"topic": f"{ABLATION}{other.spec.family}"})
+    default = next((one for one in models if one[0].spec.family == "joint"), models[0])
+    for other in models:
+        if other is not default and other[0].spec.family not in _WHOLE:
+            for skill in kind_of(default[0].spec.task).compare(default, other, rule)[:1]:
+                yield skill.model_copy(update={"topic": f"{ABLATION}{other[0].spec.family}"})
+
+
+def attacked(model: Trainings) -> Trainings:
+    """Those of its trainings that were attacked."""
+    return [one for one in model if one.outcomes is not None]
 
 
 def under_attack(measured: Measured) -> Attacked:

@@ -19,7 +19,7 @@ from mmer_core.stages.dataset_card import DatasetCardSummary
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
-from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
+from mmer_core.stages.lineage import ModelArtifacts, by_training, first_trainings, newest_by_input
 from mmer_core.stages.views import (
     attacked_images,
     family_view,
@@ -101,7 +101,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=13, identity=_identity)
+@stage("report", version=14, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> ReportSummary:
@@ -137,13 +137,18 @@ def report(
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
     prepared = Prepared.open(context.folder(entry.models[0].prepared))
     measured = [open_measured(context, models) for models in entry.models]
-    chosen = shown(measured)
+    models = by_training(measured, lambda one: one.trained)
+    wanted = shown(models)
+    chosen = [trainings[0] for trainings in wanted]
     kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
         text=kind.text_for(measured[0].split),
         card=prepared.card,
-        families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in chosen],
+        families=[
+            replace(family_view(trainings, config), fragility=fragility(context, trainings[0]))
+            for trainings in wanted
+        ],
         examples=[example for one in chosen for example in kind.examples(one, config)],
         gallery=[image for one in chosen for image in attacked_images(context, one, config)],
         leaks=_leaks(context, entry.card),
@@ -152,7 +157,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         comparisons=comparisons(measured, config),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
         results=[_result(context, key, entry.models, measured) for key in entry.results],
-        models=[model_facts(one) for one in measured],
+        models=[*map(model_facts, models)],
     )
 
 
@@ -206,7 +211,7 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
             _named(context, prepared),
             group,
             cards.get(str(prepared)),
-            results=section_results(context, group),
+            results=section_results(context, first_trainings(context.store, group)),
         )
         for prepared, group in by_dataset.items()
     ]

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
-from mmer_core.attacks.curves import success_by_queries
+from mmer_core.attacks.curves import curves_over_trainings, success_by_queries
 from mmer_core.attacks.margins import margins_left
 from mmer_core.attacks.record import CurvesSummary, MarginPoint
-from mmer_core.config import AttackConfig, ReportConfig
+from mmer_core.config import AttackConfig, EvaluationConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.evaluation.averaging import Averaged, average
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.view import (
@@ -51,17 +52,22 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
         robustness.manifest.settings_as(AttackConfig) if robustness else AttackConfig(),
         attacked_pixels(context, robustness.manifest) if robustness else "",
         ArtifactKey.parse(photos) if photos else None,
+        context.store.manifest(models.evaluation).settings_as(EvaluationConfig).confidence,
     )
 
 
-def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
-    """One model's figures, curves and embedding spaces."""
+def family_view(trainings: Sequence[Measured], config: ReportConfig) -> FamilyView:
+    """One model's figures and curves over its trainings; history, queries, margins and embedding spaces of the first."""
+    measured = trainings[0]
+    averaged = _averaged(trainings)
     return FamilyView(
         family=measured.spec.family,
-        evaluation=measured.evaluation.with_streams_called(measured.stream_names),
+        evaluation=averaged.record.with_streams_called(measured.stream_names),
+        trainings=len(trainings),
+        spread=averaged.metrics,
         history=measured.history.to_dict("records"),
         best_epoch=measured.trained.summary_as(ModelSummary).best_epoch,
-        curves=measured.curves,
+        curves=curves_over_trainings([one.curves for one in trainings]),
         attacked=measured.attacked,
         by_queries=_by_queries(measured.outcomes),
         margins=_margins(measured, config),
@@ -69,8 +75,13 @@ def family_view(measured: Measured, config: ReportConfig) -> FamilyView:
     )
 
 
-def model_facts(measured: Measured) -> ModelFacts:
-    """What a model is, and what it reached."""
+def _averaged(trainings: Sequence[Measured]) -> Averaged:
+    return average([one.evaluation for one in trainings], trainings[0].confidence)
+
+
+def model_facts(trainings: Sequence[Measured]) -> ModelFacts:
+    """What a model is, and what it reached; how it was trained is told of the first training."""
+    measured = trainings[0]
     spec, made, kind = measured.spec, measured.trained.summary_as(ModelSummary), kind_of(measured.spec.task)
     return ModelFacts(
         family=spec.family,
@@ -82,7 +93,7 @@ def model_facts(measured: Measured) -> ModelFacts:
         settings=_settings(made),
         tries=len(made.tries),
         seconds=measured.trained.wall_seconds,
-        headline=measured.evaluation.metrics.get(kind.text.headline),
+        headline=_averaged(trainings).record.metrics.get(kind.text.headline),
     )
 
 

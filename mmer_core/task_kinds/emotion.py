@@ -308,17 +308,18 @@ class EmotionKind(TaskKind[EmotionData]):
             "shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config
         )
 
-    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
-        if first.evaluation.split != second.evaluation.split or first.spec.labels != second.spec.labels:
+    def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
+        mine, theirs = first[0], second[0]
+        if mine.evaluation.split != theirs.evaluation.split or mine.spec.labels != theirs.spec.labels:
             return []
         one, other = (
-            np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False)
-            for each in (first, second)
+            [np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False) for each in trainings]
+            for trainings in (first, second)
         )
-        split, models = first.split, (first.spec.family, second.spec.family)
+        split, models = mine.split, (mine.spec.family, theirs.spec.family)
         text = self.text_for(split)
         asked = Asked(text.question, text.samples)
-        names = first.spec.labels
+        names = mine.spec.labels
         return self.comparing(models, (one, other), split.labels, names, rule, asked, split.clusters)
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison:

@@ -267,8 +267,9 @@ class TaskKind(Named, ABC, Generic[D]):
         """Random queries with their best results, where a model answers queries."""
         return []
 
-    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
-        """The questions about two models of one dataset that evaluations answer; none where they do not compare."""
+    def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
+        """The questions about two models of one dataset, each with all of its trainings, that evaluations answer; none
+        where they do not compare."""
         return []
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison | None:

@@ -25,6 +25,7 @@ class Measured:
     Attributes:
         attacked: Which pixels were attacked, in words.
         photos: The ``photos`` artifact, where photos were attacked.
+        confidence: Of the evaluation's intervals.
     """
 
     spec: ModelSpec
@@ -38,6 +39,7 @@ class Measured:
     attack: AttackConfig
     attacked: str = ""
     photos: ArtifactKey | None = None
+    confidence: float = 0.95
 
     @cached_property
     def split(self) -> PreparedSplit:

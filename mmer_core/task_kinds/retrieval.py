@@ -225,13 +225,17 @@ class RetrievalKind(TaskKind[RetrievalData]):
                 config,
             )
 
-    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
-        if first.evaluation.split != second.evaluation.split:
+    def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
+        mine, theirs = first[0], second[0]
+        if mine.evaluation.split != theirs.evaluation.split:
             return []
-        split, models = first.split, (first.spec.family, second.spec.family)
+        split, models = mine.split, (mine.spec.family, theirs.spec.family)
         one, other = (
-            similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
-            for each in (first, second)
+            [
+                similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
+                for each in trainings
+            ]
+            for trainings in (first, second)
         )
         asked = Asked(self.text.question, self.text.samples)
         return compare_retrieval(models, (one, other), split.text_sample, rule, asked, split.clusters)

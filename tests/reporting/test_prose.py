@@ -5,15 +5,23 @@ from dataclasses import replace
 import pytest
 from support import report_factory as make
 
+from mmer_core.evaluation.averaging import average
 from mmer_core.record import Interval
 from mmer_core.reporting import prose
 from mmer_core.reporting.estimates import Estimate, number, significant
+from mmer_core.reporting.tables import spread_table
 from mmer_core.reporting.view import DatasetView
 
 
 def told(*datasets: DatasetView) -> str:
     """The answer with plain spaces, as a reader sees it."""
     return prose.answer(make.report(*datasets)).replace("\u00a0", " ")
+
+
+def thrice(dataset: DatasetView, **fields: object) -> DatasetView:
+    """The dataset as if every model were trained three times."""
+    families = [replace(family, trainings=3, **fields) for family in dataset.families]  # type: ignore[arg-type]
+    return replace(dataset, families=families)
 
 
 def warned(*datasets: DatasetView, synthetic: bool = True) -> str:
@@ -162,7 +170,7 @@ def test_synthetic_data_is_said_aloud_and_real_data_is_not_called_synthetic():
     assert "Synthetic data (emotic): mmer drew these photos itself" in warned(emotion(31.0, 42.0))
     assert "On emotic (synthetic)" in told(emotion(31.0, 42.0))
     real = make.emotion_dataset(synthetic=False)
-    assert warned(real, synthetic=False) == ""
+    assert warned(thrice(real), synthetic=False) == ""
     assert "synthetic" not in told(real)
 
 
@@ -197,3 +205,20 @@ def test_the_question_is_about_what_was_measured():
         "How well do the separate (baseline) and the joint model read emotion and match images to text, and how little "
         "does it take to fool them?",
     ]
+
+
+def test_one_training_is_warned_about_and_several_are_shown_with_both_deviations():
+    dataset = emotion(31.0, 42.0)
+    assert "trained once" in warned(dataset)
+    alone = [make.family("joint", make.emotion_evaluation(value)).evaluation for value in (40.0, 42.0, 44.0)]
+    averaged = average(alone)
+    assert averaged.record.metrics["map"].value == 42.0
+    several = thrice(dataset, evaluation=averaged.record, spread=averaged.metrics)
+    assert "trained once" not in warned(several)
+    (row,) = (one for one in spread_table(several).rows if "average precision" in one.head.lower())
+    interval = alone[0].metrics["map"]
+    mean, trainings, images = (float(cell.text) for cell in row.cells[:3])
+    assert mean == 42.0
+    assert images == pytest.approx((interval.high - interval.low) / (2 * 1.96), abs=0.01)
+    assert trainings == 2.0
+    assert not spread_table(dataset).rows
