@@ -214,11 +214,11 @@ def classifier() -> nn.Module:
     return nn.Sequential(encoder.module, head).eval().requires_grad_(False)
 
 
-def photos(count: int) -> np.ndarray:
-    """``(n, 224, 224, 3)`` uint8, smooth patches of colour with noise."""
+def photos(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """``(n, H, W, 3)`` uint8, smooth patches of colour with noise."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 7, 7)))
-    smooth = nn.functional.interpolate(coarse, SIZE, mode="bicubic").permute(0, 2, 3, 1).numpy()
+    smooth = nn.functional.interpolate(coarse, size, mode="bicubic").permute(0, 2, 3, 1).numpy()
     return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
 
 

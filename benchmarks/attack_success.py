@@ -21,18 +21,15 @@ import numpy as np
 import torch
 from cyclopts import App
 
-from benchmarks.attack import CLASSES, MEAN, SIZE, STD, classifier, photos
-from benchmarks.attack_peers import CountedClassifier, Peer, peers
+from benchmarks.attack import CLASSES
+from benchmarks.attack_case import AttackedPhotos
+from benchmarks.attack_peers import Peer, peers
 from benchmarks.result import finish
 from mmer_core.attacks import (
     Attack,
-    ClassifierVictim,
-    DominantEmotionFlip,
     GradientGuidedSparseRS,
     SparseRS,
     changed_pixels,
-    run_attack,
-    write_changes,
 )
 
 app = App(name="benchmarks.attack_success", help=__doc__)
@@ -75,10 +72,8 @@ def main(
     ratios: dict[str, float] = {}
     for k in pixels:
         if shared and (others := case.libraries(shared, k, budget)):
-            equal = case.attack("mmer, as many queries", SparseRS(), shared, k, budget)
-            longer = case.attack(
-                f"mmer, {_LONGER} times the queries", SparseRS(), shared, k, _LONGER * budget
-            )
+            equal = case.run("mmer, as many queries", SparseRS(), shared, k, budget)
+            longer = case.run(f"mmer, {_LONGER} times the queries", SparseRS(), shared, k, _LONGER * budget)
             rows += [case.row(k, run) for run in (*others, equal, longer)]
             best, leader = max(((case.success(k, run), run) for run in others), key=lambda pair: pair[0])
             ratios[f"K = {k}: success beside the best library, as many queries"] = _over(
@@ -88,8 +83,8 @@ def main(
                 case.success(k, longer), best, shared
             )
             ratios[f"K = {k}: the time of these / the best library's"] = longer.seconds / leader.seconds
-        black = case.attack("Sparse-RS", SparseRS(), images, k, budget)
-        screened = case.attack("screened", GradientGuidedSparseRS(), images, k, budget // 2)
+        black = case.run("Sparse-RS", SparseRS(), images, k, budget)
+        screened = case.run("screened", GradientGuidedSparseRS(), images, k, budget // 2)
         rows += [case.row(k, run) for run in (black, screened)]
         ratios[f"K = {k}: success screened / black box"] = _over(
             case.success(k, screened), case.success(k, black), images
@@ -117,32 +112,17 @@ class _Run:
     candidates: int
 
 
-class _Case:
-    """A classifier, images, and its predictions for them."""
-
-    def __init__(self, count: int) -> None:
-        module = classifier()
-        self._victim = ClassifierVictim(module, MEAN, STD, SIZE)
-        self._plain = CountedClassifier(module, torch.tensor(MEAN), torch.tensor(STD)).eval()
-        self._images = photos(count)
-        self._labels = self._read(self._images)
-
-    def attack(self, name: str, attack: Attack, count: int, pixels: int, budget: int) -> _Run:
-        """Run one of mmer's attacks; the time excludes planning."""
-        self._victim.planner.plan(pixels)
-        images, ids = self._images[:count], [str(number) for number in range(count)]
-        criterion = DominantEmotionFlip(self._labels)
-        start = time.process_time()
-        outcomes = run_attack(self._victim, criterion, attack, images, ids, pixels=pixels, budget=budget)
-        seconds = time.process_time() - start
-        made = [write_changes(image, o.changed) for image, o in zip(images, outcomes, strict=True)]
+class _Case(AttackedPhotos):
+    def run(self, name: str, attack: Attack, count: int, pixels: int, budget: int) -> _Run:
+        """Run one of mmer's attacks on the first images."""
+        outcomes, made, seconds = self.attack(attack, slice(count), pixels, budget)
         queries = sum(outcome.queries for outcome in outcomes)
-        return _Run(name, np.stack(made), seconds, queries, queries + sum(o.screened for o in outcomes))
+        return _Run(name, made, seconds, queries, queries + sum(one.screened for one in outcomes))
 
     def libraries(self, count: int, pixels: int, budget: int) -> list[_Run]:
         """Run the attacks of other libraries, if installed."""
         try:
-            known = peers(self._plain, CLASSES)
+            known = peers(self.plain, CLASSES)
         except ImportError as error:
             print(f"no other library is compared: {error}")
             return []
@@ -151,14 +131,14 @@ class _Case:
     def _library(self, name: str, peer: Peer, count: int, pixels: int, budget: int) -> _Run:
         np.random.seed(0)
         torch.manual_seed(0)
-        self._plain.queries = 0
+        self.plain.queries = 0
         start = time.process_time()
         with torch.no_grad():
             made = [
                 peer(image, int(label), pixels, budget)
-                for image, label in zip(self._images[:count], self._labels, strict=False)
+                for image, label in zip(self.images[:count], self.labels, strict=False)
             ]
-        seconds, queries = time.process_time() - start, self._plain.queries
+        seconds, queries = time.process_time() - start, self.plain.queries
         return _Run(name, np.stack(made), seconds, queries, queries)
 
     def success(self, pixels: int, run: _Run) -> float:
@@ -186,17 +166,11 @@ class _Case:
         return row
 
     def _fooled(self, images: np.ndarray) -> np.ndarray:
-        return self._read(images) != self._labels[: len(images)]
+        return self.read(images) != self.labels[: len(images)]
 
     def _within(self, pixels: int, run: _Run) -> np.ndarray:
-        pairs = zip(self._images, _rounded(run), strict=False)
+        pairs = zip(self.images, _rounded(run), strict=False)
         return np.array([changed_pixels(clean, made) <= pixels for clean, made in pairs])
-
-    def _read(self, images: np.ndarray) -> np.ndarray:
-        """The plain model's label for each image, with batch size 1."""
-        with torch.inference_mode():
-            tensors = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
-            return np.array([int(self._plain(one).argmax()) for one in tensors.split(1)])
 
 
 def _rounded(run: _Run) -> np.ndarray:

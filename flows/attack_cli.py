@@ -47,12 +47,12 @@ def attack(
     photo:
         The photo.
     box:
-        The person: x1 y1 x2 y2 in pixels; the whole photo when not given. For emotion models.
+        The person: x1 y1 x2 y2 in pixels; the whole photo when not given. For classifiers.
     text:
-        A text that goes with the photo. Optional for an emotion model; for a retrieval model it is the caption that
+        A text that goes with the photo. Optional for a classifier; for a retrieval model it is the caption that
         the photo finds, and the attack succeeds when the photo no longer finds it.
     model:
-        Key of a model; by default the newest one, or without a text the newest emotion model.
+        Key of a model; by default the newest one, or without a text the newest classifier.
     out:
         Folder for the pictures.
     map_stride:
@@ -68,7 +68,7 @@ def attack(
     map_path = out / f"{photo.stem}-map.png"
     rows: list[Row] = []
     mapped = None
-    with progress_bars():
+    with progress_bars(runtime.quiet):
         target = photo_target(Context(runtime), request, search, model=model)
         progress = progress_for("attack")
         total = len(search.attacks) * len(search.pixels)

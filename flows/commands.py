@@ -25,6 +25,7 @@ match images to text?
 Start here:
 
     mmer pipeline --config demo        everything on drawn miniature datasets, in minutes
+    mmer init PHOTOS                                 a dataset from your folder of pictures, or from a table
     mmer data check --dataset emotic --root DIR      everything that is wrong with your data
     mmer ingest --dataset emotic --root DIR          look at your data first
     mmer pipeline --datasets.emotic.root DIR         the whole study on your data

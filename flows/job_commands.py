@@ -99,5 +99,5 @@ def run_flow(flow: Any, job: Any, prefect: bool | None) -> Any:
         return flow.fn(job)
     from flows.terminal import progress_bars
 
-    with progress_bars():
+    with progress_bars(job.runtime.quiet):
         return flow.fn(job)

@@ -69,6 +69,7 @@ JOBS = (
             "encoders.text",
             "training.epochs",
             "training.seed",
+            "seeds",
             "attack.attacks",
             "attack.pixels",
             "attack.images",
@@ -276,11 +277,24 @@ COMMANDS = (
         help="Write a trained model as ONNX files with a description, checked against the model.",
     ),
     Command(
+        "init",
+        run="flows.init_cli:init",
+        help="Make a checked manifest from a folder of pictures or from any table.\n\n"
+        "Says what it takes each column for and why, which rows it leaves out (unreadable, duplicate, contradictory), and "
+        "makes stratified splits that share no picture, no near-identical ones and no group.",
+        computes=False,
+    ),
+    Command(
         "predict",
         run="flows.predict_cli:predict",
-        help="Predict the emotions of people in a photo, in all photos of a folder, or in the photos of a CSV "
+        help="Predict the labels of a photo or of people in it, of all photos of a folder, or of those of a CSV "
         "list.\n\n"
         "A photo that cannot be read gives a row with its error; the other photos are processed.",
+    ),
+    Command(
+        "recompute",
+        run="flows.recompute_cli:recompute_report",
+        help="Compute a report's figures again from the stored scores and outcomes, and compare them.",
     ),
     Command(
         "runs",

@@ -11,6 +11,7 @@ from prefect import flow
 
 from mmer_core import stages
 from mmer_core.config import (
+    ARCHITECTURES,
     EncoderConfig,
     EvaluateJob,
     Family,
@@ -28,6 +29,8 @@ from mmer_core.config import (
     UpdateIndexJob,
 )
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
+from mmer_core.errors import ConfigError
+from mmer_core.log import event
 from mmer_core.stages import (
     ATTACKING,
     CAPTIONING,
@@ -44,6 +47,7 @@ from mmer_core.stages import (
     check_splits,
     find_index,
     find_model,
+    first_trainings,
     holds,
     newest_models,
     plan_evaluation,
@@ -172,7 +176,11 @@ def _index(
 @flow(name="robustness")
 def robustness(job: RobustnessJob) -> str:
     """Attack a model, in shards that run in parallel."""
-    return str(make_sharded(ATTACKING, job.runtime, job.attack, *_model(job)))
+    prepared, features, model = _model(job)
+    photos = None
+    if job.attack.stream == "photo":
+        photos = make(stages.collect_photos, job.runtime, job.attack, job.dataset, prepared)
+    return str(make_sharded(ATTACKING, job.runtime, job.attack, prepared, features, model, photos))
 
 
 @flow(name="finetune")
@@ -215,8 +223,11 @@ def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
 def report(job: ReportJob) -> str:
     """Write the report from models that were trained and measured before."""
     context = Context(job.runtime)
-    inputs = group_by_dataset(context, newest_models(context.store, job.models))
-    inputs = [replace(entry, transfers=_transfers(job.runtime, entry.models)) for entry in inputs]
+    inputs = group_by_dataset(context, newest_models(context.store, job.models, all_seeds=True))
+    inputs = [
+        replace(entry, transfers=_transfers(job.runtime, first_trainings(context.store, entry.models)))
+        for entry in inputs
+    ]
     return str(make(stages.report, job.runtime, job.report, inputs, job))
 
 
@@ -228,15 +239,35 @@ def pipeline(config: PipelineJob) -> str:
     inputs = []
     for name, dataset in config.datasets.items():
         ingested = call_flow(ingest, IngestJob(dataset=dataset, runtime=config.runtime), f"ingest {name}")
-        models = [_measure(config, name, ingested.prepared, family) for family in config.families]
-        transfers = _transfers(config.runtime, models)
-        results = section_results(Context(config.runtime), models)
+        families = _families(config, name, ingested.prepared)
+        trainings = [_measure(config, name, ingested.prepared, family) for family in families]
+        if not trainings:
+            continue
+        first = [of_family[0] for of_family in trainings]
+        transfers = _transfers(config.runtime, first)
+        results = section_results(Context(config.runtime), first)
+        models = [one for of_family in trainings for one in of_family]
         inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers, results))
+    if not inputs:
+        raise ConfigError(
+            f"no dataset has {' or '.join(config.families)} models; docs/architecture.md lists the families of each task"
+        )
     return str(make(stages.report, config.runtime, config.report, inputs, config))
 
 
-def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> ModelArtifacts:
-    """Train, index and attack one family on one dataset."""
+def _families(config: PipelineJob, name: str, prepared: str) -> list[Family]:
+    """Those of the wanted families that the dataset's kind of task has; a study of several kinds may ask for any."""
+    made = Context(config.runtime).store.manifest(ArtifactKey.parse(prepared)).summary_as(DatasetSummary)
+    there = kind_of(made.task).families
+    if missing := [family for family in config.families if family not in there]:
+        event(
+            f"{name} is a {made.task} dataset, which has no {' or '.join(missing)} models; they are left out"
+        )
+    return [family for family in config.families if family in there]
+
+
+def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> list[ModelArtifacts]:
+    """Train one family on one dataset with every seed, attack each where there are pixels to change, and index the first."""
     job = TrainJob(
         dataset=config.datasets[name],
         prepared=prepared,
@@ -249,15 +280,27 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> M
     attack = RobustnessJob(**dict(job), attack=config.attack)
     check_splits(Context(config.runtime), ArtifactKey.parse(prepared), sorted(attack.splits()))
     which = f"{family} {name}"
-    measured = call_flow(train, job, f"train {which}").artifacts()
-    there = {"trained": str(measured.model), "runtime": config.runtime}
-    attacked = call_flow(robustness, RobustnessJob(**there, attack=config.attack), f"attack {which}")
-    measured = replace(measured, robustness=ArtifactKey.parse(attacked))
-    prepared_summary = Context(config.runtime).store.manifest(measured.prepared).summary_as(DatasetSummary)
+    trained = [call_flow(train, job, f"train {which}")]
+    if config.seeds > 1 and family != "zero-shot":
+        again = SeedsJob(**dict(job), seeds=config.seeds)
+        trained = call_flow(seeds, again, f"train {which}, {config.seeds} seeds")
+    measured = [one.artifacts() for one in trained]
+    if ARCHITECTURES[family].sees:
+        measured = [_attacked(config, job.dataset, one, which) for one in measured]
+    prepared_summary = Context(config.runtime).store.manifest(measured[0].prepared).summary_as(DatasetSummary)
     if kind_of(prepared_summary.task).searchable:
-        indexed = call_flow(index, IndexJob(**there, index=config.index), f"index {which}")
-        measured = replace(measured, index=ArtifactKey.parse(indexed))
+        wanted = IndexJob(trained=str(measured[0].model), runtime=config.runtime, index=config.index)
+        indexed = call_flow(index, wanted, f"index {which}")
+        measured[0] = replace(measured[0], index=ArtifactKey.parse(indexed))
     return measured
+
+
+def _attacked(
+    config: PipelineJob, dataset: IngestConfig, measured: ModelArtifacts, which: str
+) -> ModelArtifacts:
+    photos = {"dataset": dataset} if config.attack.stream == "photo" else {}
+    job = RobustnessJob(trained=str(measured.model), runtime=config.runtime, **photos, attack=config.attack)
+    return replace(measured, robustness=ArtifactKey.parse(call_flow(robustness, job, f"attack {which}")))
 
 
 def _transfers(runtime: RuntimeConfig, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:

@@ -52,7 +52,7 @@ def export(model: Model = "model", *, to: Path, runtime: Runtime = RuntimeConfig
     to:
         The folder to make, which must not exist yet.
     """
-    with progress_bars():
+    with progress_bars(runtime.quiet):
         context = Context(runtime, progress_for("export"))
         differences = export_model(context, model_named(context.store, model).key, to)
     for file, difference in differences.items():

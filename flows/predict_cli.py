@@ -58,7 +58,7 @@ def predict(
     detector_threshold:
         Minimum confidence of the detector for a person, 0 to 1.
     model:
-        Key of an emotion or classification model; the newest one by default.
+        Key of a classifier; the newest one by default.
     out:
         Write the predictions to this .csv or .json, one row or object per person.
     json_output:
@@ -73,7 +73,7 @@ def predict(
     others = other_files(photo) if photo.is_dir() else []
     if others:
         say(f"{len(others)} files are not photos by their names and are skipped: {_few(others)}", error=True)
-    with progress_bars():
+    with progress_bars(runtime.quiet):
         # One photo needs no progress bar.
         context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
         found = PersonDetector.load(detector, detector_threshold, context.device) if detector else None

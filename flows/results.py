@@ -11,22 +11,31 @@ from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.record import Interval
+from mmer_core.reporting.verdict import QUESTION, verdict_rows
 from mmer_core.retrieval.record import IndexSummary, Protocol
 from mmer_core.stages import Context
 from mmer_core.stages.dataset_card import CARD_PAGE, DatasetCardSummary
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.index import index_rows
+from mmer_core.stages.photos import attacked_pixels
 from mmer_core.stages.poison.merging import PAGE_FILE
-from mmer_core.stages.report import REPORT_FILE
+from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
 from mmer_core.stages.train import load_history
+from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.record import AdapterSummary
 
 
 def print_report(context: Context, key: str) -> None:
-    """The path of the report."""
-    say(context.folder(ArtifactKey.parse(key)) / REPORT_FILE)
+    """The verdict on every dataset, a row a question, and the path of the report."""
+    folder = context.folder(ArtifactKey.parse(key))
+    for name, comparisons in Comparisons.read(folder / COMPARISONS_FILE).datasets.items():
+        if rows := verdict_rows(comparisons):
+            say(f"{name}: the verdict")
+            say_table(QUESTION, rows)
+    say(folder / REPORT_FILE)
 
 
 def print_ingest(context: Context, made: Ingested) -> None:
@@ -142,16 +151,20 @@ def _print_protocol(protocol: Protocol) -> None:
 
 
 def print_robustness(context: Context, key: str) -> None:
-    """Success of attacks by the number of changed pixels."""
-    rows = []
-    for point in context.artifact(ArtifactKey.parse(key)).manifest.summary_as(CurvesSummary).curves:
-        success = point.success
-        interval = f"{_number(success.low)} to {_number(success.high)}"
-        cells = (point.attack, point.pixels, point.n, _number(success.value), interval)
+    """Success of attacks by the number of changed pixels; of those that one pixel can fool, and by seed, where known."""
+    rows, manifest = [], context.artifact(ArtifactKey.parse(key)).manifest
+    curves = manifest.summary_as(CurvesSummary).curves
+    for point in curves:
+        cells = (point.attack, point.pixels, point.n, *_share(point.success))
         robust = point.robust_accuracy.value if point.robust_accuracy else None
         rows.append((*cells, _number(point.median_queries), _number(robust)))
+    say(f"attacked: {attacked_pixels(context, manifest)}")
     columns = ("attack", "pixels", "attacked", "fooled %", "95 % interval", "median queries")
     say_table((*columns, "robust accuracy %"), rows)
+    if strength := [(one.attack, one.foolable, *_share(one.found)) for one in curves if one.foolable]:
+        say_table(("attack", "one pixel can fool", "found %", "95 % interval"), strength)
+    if seeds := [(one.attack, one.pixels, *map(_number, one.by_seed)) for one in curves if one.by_seed]:
+        say_table(("attack", "pixels", *(f"seed {n}, fooled %" for n in range(1, len(seeds[0]) - 1))), seeds)
 
 
 def print_poison(context: Context, key: str) -> None:
@@ -174,6 +187,10 @@ def _spread(values: Sequence[float | None]) -> str:
     if len(known) < len(values):
         return _number(None)
     return f"{_number(statistics.mean(known))} ± {_number(statistics.stdev(known))}"
+
+
+def _share(found: Interval) -> tuple[str, str]:
+    return _number(found.value), f"{_number(found.low)} to {_number(found.high)}"
 
 
 def _number(value: Any) -> str:

@@ -100,7 +100,7 @@ def search(
         raise ConfigError("--images gives the pictures of --html FILE; give --html too")
     ratings = {"valence": valence, "arousal": arousal, "dominance": dominance}
     only = Filter(split or (), label or (), {name: range for name, range in ratings.items() if range})
-    with progress_bars():
+    with progress_bars(runtime.quiet):
         context = Context(runtime)
         searcher = Searcher.open(context, index)
         pictures = _pictures(context, searcher, images) if html is not None else None

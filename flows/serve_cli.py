@@ -47,7 +47,7 @@ def serve(
     """
     listener = listen(host, port)
     open_snapshot = partial(_open, runtime, index, images)
-    with progress_bars():
+    with progress_bars(runtime.quiet):
         service = Service(open_snapshot())
     at = f"[{host}]" if ":" in host else host
     searcher = service.snapshot.searcher

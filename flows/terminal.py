@@ -1,7 +1,9 @@
 """Printing tables, and progress bars of plain runs; what comes from data is escaped."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.table import Table
@@ -10,19 +12,24 @@ from rich.text import Text
 from flows.output import say
 from mmer_core import bars
 from mmer_core.escaping import one_line
-from mmer_core.progress import Progress, silent
+from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
 
 _UNCUT = 10_000
+SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def progress_bars() -> Iterator[None]:
+def progress_bars(quiet: bool = False) -> Iterator[None]:
     """Show a bar on standard error for every piece of work that reports progress.
 
-    If standard error is not a terminal, each piece of work prints one line when it is done.
+    If standard error is not a terminal, each piece of work prints a line every half minute, and one when it is done.
     """
-    with bars.progress_bars(_line_when_done) as bar:
+    if quiet:
+        show_in_terminal(lambda label: silent)
+        yield
+        return
+    with bars.progress_bars(Lines) as bar:
         show_in_terminal(bar)
         try:
             yield
@@ -42,9 +49,29 @@ def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> No
     (console if console.is_terminal else Console(width=_UNCUT)).print(table)
 
 
-def _line_when_done(label: str) -> Progress:
-    def report(done: int, total: int, note: str = "") -> None:
-        if done == total:
-            say(f"{label}: {done} of {total} {note}".rstrip(), error=True)
+class Lines:
+    """Progress as lines, for a pipe or a log file.
 
-    return report
+    Args:
+        clock: Seconds from any start.
+    """
+
+    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._label, self._clock = label, clock
+        self._begun: tuple[int, float] | None = None
+        self._last = clock()
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        now = self._clock()
+        # What a killed run had done takes this one no time.
+        before, start = self._begun = self._begun or (done, now)
+        text = f"{self._label}: {done} of {total}"
+        if done == total:
+            say(f"{text} {note}".rstrip(), error=True)
+        elif now - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = now
+            if done > before:
+                rate = (done - before) / (now - start)
+                left = timedelta(seconds=round((total - done) / rate))
+                text += f", {bars.per_second(rate)}, {left} left"
+            say(f"{text} {note}".rstrip(), error=True)

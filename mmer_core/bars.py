@@ -7,11 +7,14 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 from mmer_core.escaping import one_line
 from mmer_core.progress import Progress
@@ -32,6 +35,7 @@ def progress_bars(otherwise: Callable[[str], Progress]) -> Iterator[Callable[[st
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
@@ -47,3 +51,15 @@ def progress_bars(otherwise: Callable[[str], Progress]) -> Iterator[Callable[[st
             return report
 
         yield bar
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(per_second(task.speed) if task.speed else "")
+
+
+def per_second(units: float) -> str:
+    """Units a second, or a minute where those are few."""
+    return f"{units:.3g}/s" if units >= 1 else f"{60 * units:.3g}/min"

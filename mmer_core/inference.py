@@ -117,14 +117,14 @@ class TrainedModel:
         """The model, if it is a retrieval model. Raises `ConfigError` otherwise."""
         if not isinstance(self.model, RetrievalModel):
             raise ConfigError(
-                f"the model trained on {self.spec.dataset} reads emotions; give a retrieval model"
+                f"the model trained on {self.spec.dataset} predicts labels; give a retrieval model"
             )
         return self.model
 
     @property
     def _emotion_model(self) -> EmotionModel:
         if not isinstance(self.model, EmotionModel):
-            raise ConfigError(f"the model trained on {self.spec.dataset} matches text; give an emotion model")
+            raise ConfigError(f"the model trained on {self.spec.dataset} matches text; give a classifier")
         return self.model
 
 

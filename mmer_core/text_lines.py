@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_MARKS = (
+MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),  # starts with the mark of UTF-16, so it must be tried first
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+"""Byte order marks with the encodings that they stand for."""
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 DAMAGED = "bytes that are not UTF-8: save the file as UTF-8"
@@ -45,15 +46,15 @@ def read_text(path: Path) -> tuple[str, list[int]]:
     return "".join(text.lines), sorted(place + 1 for place in text.damaged)
 
 
-def decoded(content: bytes) -> Text:
-    """Decode these bytes into lines."""
-    mark, encoding = next((one for one in _MARKS if content.startswith(one[0])), (b"", "utf-8"))
+def decoded(content: bytes, otherwise: str = "utf-8") -> Text:
+    """Decode these bytes into lines, by their byte order mark or ``otherwise`` in this encoding."""
+    mark, encoding = next((one for one in MARKS if content.startswith(one[0])), (b"", otherwise))
     content = content.removeprefix(mark)
     try:
         return Text(_split(content.decode(encoding)))
     except UnicodeDecodeError:
         pass
-    if encoding != "utf-8":
+    if encoding.lower() != "utf-8":
         lines = _split(content.decode(encoding, "replace"))
         return Text(lines, frozenset(place for place, line in enumerate(lines) if "\ufffd" in line))
     lines = _split(content.decode(encoding, "surrogateescape"))

@@ -4,7 +4,7 @@ The UI reads notes, descriptions and the cells of tables as Markdown.
 """
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.escaping import for_code, for_markdown
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.reporting.verdict import QUESTION, verdict_rows
 from mmer_core.retrieval.record import IndexSummary
 from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
 from mmer_core.stages.index import index_rows
 from mmer_core.stages.model_card import CARD_FILE, ModelCardSummary
+from mmer_core.stages.report import COMPARISONS_FILE
+from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.taxonomy import SPLITS
@@ -37,10 +40,10 @@ def leave(artifact: Artifact) -> None:
 def leave_summary(artifact: Artifact, title: str) -> None:
     """A markdown note: what was made, under which key, how to fetch it, and its figures."""
     figures = {name: _written(value) for name, value in artifact.summary.items() if name != "version"}
-    rows = "".join(f"| {_cell(_words(name))} | {_cell(text)} |\n" for name, text in figures.items() if text)
+    rows = [(_words(name), text) for name, text in figures.items() if text]
     create_markdown_artifact(
         f"`{artifact.key}`\n\n{_sentence_of(artifact)}\n\n"
-        f"| figure | value |\n|---|---|\n{rows}\n"
+        f"{_rows(('figure', 'value'), rows)}\n"
         f"{_fetching(artifact)}\n",
         key=f"{artifact.key.kind}-summary",
         description=for_markdown(title),
@@ -84,6 +87,18 @@ def leave_note(artifact: Artifact, title: str, markdown: str) -> None:
     create_markdown_artifact(markdown, key=str(artifact.key.kind), description=for_markdown(title))
 
 
+def leave_verdict(report: Artifact) -> None:
+    """A markdown note with the verdict on every dataset, a row a question."""
+    found = Comparisons.read(report.folder / COMPARISONS_FILE).datasets
+    notes = [
+        f"## {for_markdown(name)}\n\n{_rows(QUESTION, rows)}"
+        for name, comparisons in found.items()
+        if (rows := verdict_rows(comparisons))
+    ]
+    if notes:
+        create_markdown_artifact("\n".join(notes), key="verdict", description="The verdict")
+
+
 def leave_table(kind: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A table, one row a record."""
     if rows:
@@ -125,6 +140,12 @@ def _written(value: Any) -> str:
         case list() | tuple():
             return ", ".join(map(_written, value))
     return str(value)
+
+
+def _rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *(map(_cell, row) for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cell(text: str) -> str:
@@ -181,6 +202,7 @@ def _index(artifact: Artifact) -> None:
 
 def _report(artifact: Artifact) -> None:
     leave_summary(artifact, "Report")
+    leave_verdict(artifact)
     leave_lineage(artifact)
 
 

@@ -7,13 +7,14 @@ How many candidates are asked for at a time can therefore not change what a sear
 
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Gradients, Victim, WhiteBoxVictim
+from mmer_core.base_config import Config
 from mmer_core.errors import AttackError
 from mmer_core.named import Named
 
@@ -31,7 +32,7 @@ class Search(ABC):
         best: The candidate with the lowest margin so far (one candidate), None before the first; once there is a
             success, the last of them.
         best_margin: Its margin, ``inf`` before the first.
-        succeeded: Whether a margin of 0 or less was told.
+        succeeded: Whether a candidate had a margin of 0 or less.
         screened: Candidates that were estimated and not judged; no queries.
     """
 
@@ -68,12 +69,12 @@ class Search(ABC):
         """The next candidates to judge, at most ``limit`` and never beyond the budget; None at the end.
 
         Raises:
-            AttackError: ``limit`` is below 1, or the last candidates were not told yet.
+            AttackError: ``limit`` is below 1, or the margins of the last candidates were not given yet.
         """
         if limit < 1:
             raise AttackError(f"a search was asked for {limit} candidates; ask for 1 or more")
         if self._asked is not None:
-            raise AttackError("a search was asked twice; tell it the margins of the first answer before")
+            raise AttackError("a search was asked twice; give it the margins of the first candidates before")
         if self.finished:
             return None
         if self._generation is None:
@@ -92,9 +93,11 @@ class Search(ABC):
             AttackError: nothing was asked, there are more or fewer margins, or one of them is NaN.
         """
         if self._asked is None or self._generation is None:
-            raise AttackError("a search was told margins that it did not ask for; ask first")
+            raise AttackError("a search was given margins before it proposed candidates; ask first")
         if margins.shape != (len(self._asked),) or np.isnan(margins).any():
-            raise AttackError(f"a search needs {len(self._asked)} margins without NaN and was told {margins}")
+            raise AttackError(
+                f"a search needs {len(self._asked)} margins without NaN and was given {margins}"
+            )
         successes = np.flatnonzero(margins <= 0)
         counted = margins[: successes[0] + 1] if successes.size else margins
         leader = int(counted.argmin())
@@ -114,6 +117,31 @@ class Search(ABC):
             self._generation = None
 
 
+Chosen = TypeVar("Chosen", bound=Config)
+
+
+class GradientSearch(Search, Generic[Chosen]):
+    """The search of a white-box attack with its options; the other arguments are those of `WhiteBoxAttack.start`."""
+
+    def __init__(
+        self,
+        options: Chosen,
+        image: np.ndarray,
+        pixels: int,
+        rng: np.random.Generator,
+        budget: int,
+        gradients: Gradients,
+    ) -> None:
+        super().__init__(budget)
+        self._options, self._image, self._pixels = options, image, pixels
+        self._rng, self._gradients = rng, gradients
+        self._begin()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Set up what the search remembers."""
+
+
 class Attack(Named, ABC):
     """Base of both kinds of attack; a concrete one declares itself as `Named` says and writes ``_search``.
 
@@ -123,6 +151,15 @@ class Attack(Named, ABC):
 
     refusal = AttackError
     title: ClassVar[str]
+
+    def repeats(self, pixels: int, again: bool) -> bool:
+        """Whether a run with ``K`` can say no more than the others of a study, ``again`` with another seed than the first."""
+        return False
+
+    @property
+    def exact(self) -> bool:
+        """Whether it fools every image that one pixel in a corner colour can fool."""
+        return False
 
     @abstractmethod
     def start_on(
@@ -169,7 +206,8 @@ class BlackBoxAttack(Attack):
         Raises:
             AttackError: an argument is outside its range, or the image is not uint8 RGB.
         """
-        _check_image(image, pixels, budget)
+        check_image(image)
+        check_request(image.shape[:2], pixels, budget)
         return self._search(image, pixels, rng, budget)
 
     @abstractmethod
@@ -201,7 +239,8 @@ class WhiteBoxAttack(Attack):
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
     ) -> Search:
         """Begin a search, as `BlackBoxAttack.start`; ``gradients`` are the victim's, of this sample."""
-        _check_image(image, pixels, budget)
+        check_image(image)
+        check_request(image.shape[:2], pixels, budget)
         return self._search(image, pixels, rng, budget, gradients)
 
     @abstractmethod
@@ -211,10 +250,10 @@ class WhiteBoxAttack(Attack):
         """The search itself; the arguments are checked."""
 
 
-def _check_image(image: np.ndarray, pixels: int, budget: int) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Refuse what is no uint8 RGB image ``(H, W, 3)`` (AttackError)."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise AttackError(f"the image to attack is {image.dtype} {image.shape}; give uint8 (H, W, 3)")
-    check_request(image.shape[:2], pixels, budget)
 
 
 def check_request(size: tuple[int, ...], pixels: int, budget: int) -> None:

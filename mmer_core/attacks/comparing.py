@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmer_core.attacks.controls import CONTROL_ATTACKS, control_among
 from mmer_core.attacks.denominators import fooled_of_shared, robustly_right
+from mmer_core.attacks.random_corners import RandomCorners
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.heavy import pd
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
 
-CONTROL = RandomPixels.name
 ROBUST, CONTROLS = "robust accuracy", "control "
 """How topics of comparisons begin."""
+_PLAIN = {RandomPixels.name: "random pixels", RandomCorners.name: "random pixels in corner colours"}
 
 
 class Attacked(NamedTuple):
@@ -36,25 +38,33 @@ class Attacked(NamedTuple):
 
 
 def compare_attacked(
-    first: Attacked, second: Attacked, rule: Rule, clusters: Mapping[str, int]
+    first: Sequence[Attacked], second: Sequence[Attacked], rule: Rule, clusters: Mapping[str, int]
 ) -> list[Comparison]:
     """Robust accuracy over all images, and success among those that both models had right, at every K, each with Holm's
     correction for all K. An image counts as fooled if any search succeeds that was run on both models.
 
     Args:
-        first: And ``second``: attacked on the same samples; those of one only are left out.
+        first: And ``second``: every training of a model, attacked on the same samples; those of one only are left out.
+            Which images both had right is asked of pairs of trainings, in order.
         rule: What decides.
         clusters: The photo, or group, of every sample.
     """
+    names = first[0].name, second[0].name
+    runs = _common([*first, *second])
     robust, success = [], []
-    for pixels in sorted({k for k, _ in first.runs() & second.runs()}):
-        attacks = sorted({a for k, a in first.runs() & second.runs() if k == pixels} - {CONTROL})
-        both = _paired(first.at(pixels, attacks), second.at(pixels, attacks))
-        if both.empty:
+    for pixels in sorted({k for k, _ in runs}):
+        attacks = sorted({a for k, a in runs if k == pixels} - {*CONTROL_ATTACKS})
+        tables = [one.at(pixels, attacks) for one in (*first, *second)]
+        samples = sorted(set.intersection(*(set(table.index) for table in tables)))
+        if not samples:
             continue
-        photo = both.index.map(clusters).to_numpy()
+        photo = np.array([clusters[sample] for sample in samples])
+        right, fooled = (
+            np.stack([table.loc[samples, name].to_numpy() for table in tables])
+            for name in ("right", "fooled")
+        )
         listed = ", ".join(attacks)
-        names = first.name, second.name
+        safe = np.stack([*map(robustly_right, right, fooled)])
         robust.append(
             compare_shares(
                 Question(
@@ -63,14 +73,21 @@ def compare_attacked(
                     f"robust accuracy, K = {pixels}",
                     *names,
                 ),
-                robustly_right(both["right"], both["fooled"]),
-                robustly_right(both["right_other"], both["fooled_other"]),
+                safe[: len(first)],
+                safe[len(first) :],
                 rule,
                 photo,
             )
         )
-        shared = (both["right"] & both["right_other"]).to_numpy()
-        if shared.any():
+        pairs = [
+            (place % len(first), len(first) + place % len(second))
+            for place in range(max(len(first), len(second)))
+        ]
+        mine = np.stack([fooled_of_shared(right[one], right[other], fooled[one]) for one, other in pairs])
+        theirs = np.stack([fooled_of_shared(right[one], right[other], fooled[other]) for one, other in pairs])
+        shared = ~np.isnan(mine)
+        if shared.any(axis=1).all():
+            asked = shared.any(axis=0)
             success.append(
                 compare_shares(
                     Question(
@@ -80,40 +97,64 @@ def compare_attacked(
                         *names,
                         better="lower",
                     ),
-                    fooled_of_shared(both["right"], both["right_other"], both["fooled"]),
-                    fooled_of_shared(both["right_other"], both["right"], both["fooled_other"]),
+                    mine[:, asked],
+                    theirs[:, asked],
                     rule,
-                    photo[shared],
+                    photo[asked],
+                    paired=True,
                 )
             )
     return [*corrected(robust, rule), *corrected(success, rule)]
 
 
-def compare_with_control(model: Attacked, rule: Rule, clusters: Mapping[str, int]) -> list[Comparison]:
-    """Every attack beside as many random pixels, on the images that did not meet the criterion as they were, with Holm's
-    correction for all attacks and K."""
-    tried = Attacked(model.name, *_unmet(model))
+def compare_with_control(
+    model: Sequence[Attacked], rule: Rule, clusters: Mapping[str, int]
+) -> list[Comparison]:
+    """Every attack beside the strictest control of the same ``K``, on the images that did not meet the criterion as they
+    were, with Holm's correction for all attacks and K.
+
+    Args:
+        model: Every training of it.
+        rule: What decides.
+        clusters: The photo, or group, of every sample.
+    """
+    name = model[0].name
+    tried = [Attacked(name, *_unmet(one)) for one in model]
+    runs = _common(tried)
     found = []
-    for pixels, attack in sorted(tried.runs()):
-        if attack == CONTROL or (pixels, CONTROL) not in tried.runs():
+    for pixels, attack in sorted(runs):
+        control = control_among(one for k, one in runs if k == pixels)
+        if attack in CONTROL_ATTACKS or control is None:
             continue
-        both = _paired(tried.at(pixels, [attack]), tried.at(pixels, [CONTROL]))
+        pairs = [
+            _paired(one.at(pixels, [attack]), one.at(pixels, [control]))[["fooled", "fooled_other"]]
+            for one in tried
+        ]
+        both = (
+            pd.concat(pairs, axis=1).sort_index().astype(float)
+        )  # NaN where one training does not have an image
         found.append(
             compare_shares(
                 Question(
-                    control_topic(model.name, attack, pixels),
-                    f"Does {attack} fool the {model.name} model more often than random pixels?",
-                    f"fooled, {model.name} model, K = {pixels}",
+                    control_topic(name, attack, pixels),
+                    f"Does {attack} fool the {name} model more often than {_PLAIN[control]}?",
+                    f"fooled, {name} model, K = {pixels}",
                     attack,
-                    CONTROL,
+                    control,
                 ),
-                both["fooled"],
-                both["fooled_other"],
+                both["fooled"].to_numpy().reshape(-1, len(model)).T,
+                both["fooled_other"].to_numpy().reshape(-1, len(model)).T,
                 rule,
                 both.index.map(clusters).to_numpy(),
+                paired=True,
             )
         )
     return corrected(found, rule)
+
+
+def _common(models: Sequence[Attacked]) -> set[tuple[int, str]]:
+    """Each K and attack that was run on all of them."""
+    return set.intersection(*(one.runs() for one in models))
 
 
 def control_topic(model: str, attack: str, pixels: int) -> str:

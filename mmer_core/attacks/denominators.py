@@ -20,11 +20,13 @@ def robustly_right(right: npt.ArrayLike, fooled: npt.ArrayLike) -> Flags:
     return one & ~other
 
 
-def fooled_of_shared(right: npt.ArrayLike, other_right: npt.ArrayLike, fooled: npt.ArrayLike) -> Flags:
-    """``(n,)`` which of the images that **both** models had right are fooled; its share is fair to compare models by:
+def fooled_of_shared(
+    right: npt.ArrayLike, other_right: npt.ArrayLike, fooled: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """``(N,)`` 1 for fooled, 0 for not, NaN where not **both** models are right; its share is fair to compare models by:
     a model cannot gain by being wrong from the start."""
     mine, other = _flags(right, other_right)
-    return _flags(fooled, fooled)[0][mine & other]
+    return np.where(mine & other, _flags(fooled, fooled)[0], np.nan)
 
 
 def fooled_of_own(already: npt.ArrayLike, fooled: npt.ArrayLike) -> Flags:

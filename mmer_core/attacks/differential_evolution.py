@@ -1,5 +1,7 @@
 """The one-pixel attack: differential evolution over pixel positions and colours."""
 
+from typing import Literal
+
 import numpy as np
 from pydantic import Field
 
@@ -17,8 +19,8 @@ class DifferentialEvolution(BlackBoxAttack):
     member ``i`` that it competes with; it takes that member's place if its margin is lower. Children of a
     generation are made from the generation before, all at once.
 
-    The paper does not say what becomes of a child that leaves the image or the colour range: here it is
-    clipped to the border. Members stay real numbers and are rounded only to draw the pixels. The paper
+    The paper does not say what becomes of a child that leaves the image or the colour range: here each value outside
+    is clipped to the border, or drawn anew, uniform between the borders. Members stay real numbers and are rounded only to draw the pixels. The paper
     evolves 400 members for at most 100 generations, 40,400 queries with the first; small budgets pay for few
     generations of so many, so fewer members are the default.
     """
@@ -36,6 +38,9 @@ class DifferentialEvolution(BlackBoxAttack):
             None,
             ge=1,
             description="Most generations of children, 100 in the paper; by default what the budget pays.",
+        )
+        bounds: Literal["clip", "resample"] = Field(
+            "clip", description="What becomes of a position or colour outside: clipped, or drawn anew."
         )
 
     options: Options
@@ -56,7 +61,7 @@ class _Evolution(Search):
         options: DifferentialEvolution.Options,
     ) -> None:
         super().__init__(budget)
-        self._rng, self._weight, population = rng, options.weight, options.population
+        self._rng, self._options, population = rng, options, options.population
         # The first generation is no generation of children.
         self._left = budget if options.generations is None else options.generations + 1
         self._highest = np.array([size[0] - 1, size[1] - 1, 255, 255, 255], dtype=np.float64)
@@ -84,5 +89,9 @@ class _Evolution(Search):
         np.fill_diagonal(keys, np.inf)
         # The three smallest keys of a row, in order: three random others, none of them twice.
         first, second, third = np.argpartition(keys, (0, 1, 2), axis=1)[:, :3].T
-        step = self._weight * (self._members[second] - self._members[third])
-        return (self._members[first] + step).clip(0, self._highest)
+        step = self._options.weight * (self._members[second] - self._members[third])
+        children = self._members[first] + step
+        if self._options.bounds == "clip":
+            return children.clip(0, self._highest)
+        outside = (children < 0) | (children > self._highest)
+        return np.where(outside, self._rng.uniform(0, self._highest, children.shape), children)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmer_core.attacks.attack import Attack, Search, check_request
+from mmer_core.attacks.attack import Attack, Search, check_image, check_request
 from mmer_core.attacks.candidates import (
     Candidates,
     Pixel,
@@ -30,7 +30,7 @@ def run_attack(
     victim: Victim,
     criterion: Criterion,
     attack: Attack,
-    images: np.ndarray,
+    images: np.ndarray | Sequence[np.ndarray],
     sample_ids: Sequence[str],
     *,
     pixels: int,
@@ -56,20 +56,22 @@ def run_attack(
         victim: What is attacked; it and the criterion know an image by its row, 0 to ``n - 1``.
         criterion: What counts as success.
         attack: How candidates are found.
-        images: ``(n, H, W, 3)`` uint8 in the victim's size; ``n`` may be 0.
+        images: ``(n, H, W, 3)`` uint8 in the victim's size; ``n`` may be 0. For a victim of several sizes ``n`` arrays
+            ``(H, W, 3)``.
         sample_ids: ``n`` different ids.
         pixels: Most pixels to change (``K``), from 1 to ``H * W``.
-        budget: Most queries for each image; with 0 every image resists.
+        budget: Most queries for each image, unless the attack has a budget of its own; with 0 every image resists.
         seed: Seed of every search.
         batch_size: Most images in one call of the victim.
-        progress: Told the images that are done, after the clean images and after every batch.
+        progress: Gets the number of images that are done, after the clean images and after every batch.
 
     Raises:
         AttackError: an argument is outside its range, the victim's scores hold NaN (with the sample's id)
             or have another shape, or an attack changed more than ``K`` pixels or needs gradients that the victim does not give.
     """
     _check_inputs(victim, images, sample_ids, batch_size)
-    check_request(victim.size, pixels, budget)
+    for size in [victim.size] if victim.size else [image.shape[:2] for image in images]:
+        check_request(size, pixels, budget)
     judge = _Judge(victim, criterion, images, sample_ids, pixels)
     searches = []
     for row, sample in enumerate(sample_ids):
@@ -95,7 +97,7 @@ def run_attack(
                 sample=sample,
                 attack=attack.name,
                 pixels=pixels,
-                budget=budget,
+                budget=attacked.search.budget,
                 seed=seed,
                 status=_status(attacked, final),
                 queries=attacked.search.queries,
@@ -145,11 +147,12 @@ class _Judge:
         self,
         victim: Victim,
         criterion: Criterion,
-        images: np.ndarray,
+        images: np.ndarray | Sequence[np.ndarray],
         sample_ids: Sequence[str],
         pixels: int,
     ) -> None:
-        self.images, self._clean = images, torch.tensor(images)
+        self.images = images
+        self._clean = torch.tensor(images) if victim.size else torch.empty(0, dtype=torch.uint8)
         self._victim, self._criterion, self._ids, self._pixels = victim, criterion, sample_ids, pixels
 
     def batch(self, attacked: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +163,7 @@ class _Judge:
     def candidates(self, candidates: Candidates, rows: np.ndarray) -> np.ndarray:
         """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)`` float64."""
         if not isinstance(self._victim, SparseVictim):
-            return self.batch(apply(self.images[rows], candidates), rows)[0]
+            return self.batch(apply(np.stack([self.images[row] for row in rows]), candidates), rows)[0]
         scores = self._victim.candidate_scores(self._clean, torch.from_numpy(rows), candidates)
         return self._margins(scores, rows)[0]
 
@@ -251,12 +254,17 @@ def _status(attacked: _ImageSearch, final: _Verdict) -> Status:
     return "fooled" if final.success else "resisted"
 
 
-def _check_inputs(victim: Victim, images: np.ndarray, sample_ids: Sequence[str], batch_size: int) -> None:
-    if not isinstance(images, np.ndarray):
+def _check_inputs(
+    victim: Victim, images: np.ndarray | Sequence[np.ndarray], sample_ids: Sequence[str], batch_size: int
+) -> None:
+    if victim.size is None:
+        for image in images:
+            check_image(image)
+    elif not isinstance(images, np.ndarray):
         raise AttackError(
             f"images to attack are a {type(images).__name__}; give a NumPy array, uint8 (n, H, W, 3)"
         )
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*victim.size, 3):
+    elif images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*victim.size, 3):
         raise AttackError(
             f"images to attack are {images.dtype} {images.shape}; this victim reads "
             f"uint8 RGB (n, {victim.size[0]}, {victim.size[1]}, 3)"

@@ -14,7 +14,9 @@ class ExhaustiveOnePixel(BlackBoxAttack):
 
     It changes one pixel whatever ``K`` is. Without a stride it tries the finest regular grid of places that
     the budget pays (``8 * H * W`` queries for all), so that it looks at the whole image in any case; with one
-    it goes on in reading order until the budget is spent. ``one_pixel_map`` gives the margins of all places.
+    it goes on in reading order until the budget is spent, and ``whole`` pays for all of its grid whatever the budget is.
+    ``whole`` with the stride 1 is the truth for one pixel in a corner colour, by which the report measures the other
+    attacks; a study runs it for ``K = 1`` only. ``one_pixel_map`` gives the margins of all places.
     """
 
     name = "exhaustive"
@@ -27,14 +29,24 @@ class ExhaustiveOnePixel(BlackBoxAttack):
             ge=1,
             description="Try every so many rows and columns; by default the finest grid that the budget pays.",
         )
+        whole: bool = Field(
+            False, description="Try all of the grid, every place by default, whatever the budget is."
+        )
 
     options: Options
 
+    def repeats(self, pixels: int, again: bool) -> bool:
+        return again or (self.options.whole and pixels > 1)
+
+    @property
+    def exact(self) -> bool:
+        return self.options.whole and self.options.stride in (None, 1)
+
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        stride = (
-            affordable_stride(image.shape[:2], budget) if self.options.stride is None else self.options.stride
-        )
-        return _Sweep(image.shape[:2], pixels, budget, stride)
+        size = image.shape[:2]
+        if self.options.whole:
+            budget = len(CORNERS) * size[0] * size[1]
+        return _Sweep(size, pixels, budget, self.options.stride or affordable_stride(size, budget))
 
 
 class _Sweep(Search):

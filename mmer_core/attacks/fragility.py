@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.record import GroupSuccess, RegionChanges
 from mmer_core.heavy import pd
 from mmer_core.statistics.shares import share_interval
@@ -18,7 +18,7 @@ Region = tuple[float, float, float, float]
 def success_by_group(
     table: pd.DataFrame, group_of: Mapping[str, str], clusters: Mapping[str, int] | None = None
 ) -> list[GroupSuccess]:
-    """How often the samples of each group are fooled at the largest ``K``, by any attack but the control.
+    """How often the samples of each group are fooled at the largest ``K``, by any attack but the controls.
 
     Args:
         table: Outcomes of one victim, by ``outcomes_table``.
@@ -29,7 +29,7 @@ def success_by_group(
         By falling success, with intervals as in ``success_curves``. Samples that met the criterion unattacked are
         left out.
     """
-    searched = table[(table["attack"] != RandomPixels.name) & (table["status"] != "already")]
+    searched = table[~table["attack"].isin(CONTROL_ATTACKS) & (table["status"] != "already")]
     strongest = searched[searched["pixels"] == searched["pixels"].max()]
     fooled = (strongest["status"] == "fooled").groupby(strongest["sample"]).any()
     rows = [
@@ -55,10 +55,10 @@ def changes_by_region(
             ``"background"`` when it lies in none.
 
     Returns:
-        Changed pixels of all successes but the control's, beside the region's share of the area, averaged over the
+        Changed pixels of all successes but the controls', beside the region's share of the area, averaged over the
         same pixels' pictures. Nothing without a success.
     """
-    fooled = table[(table["attack"] != RandomPixels.name) & (table["status"] == "fooled")]
+    fooled = table[~table["attack"].isin(CONTROL_ATTACKS) & (table["status"] == "fooled")]
     masks = {sample: _labels(size, regions_of[sample]) for sample in dict.fromkeys(fooled["sample"])}
     names = list(dict.fromkeys(name for regions in regions_of.values() for name, _ in regions))
     names.append("background")

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import Search, WhiteBoxAttack
+from mmer_core.attacks.attack import GradientSearch, Search, WhiteBoxAttack
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corner_search import rank_probabilities
 from mmer_core.attacks.corners import draw_corners
@@ -44,29 +44,18 @@ class GradientGuidedSparseRS(WhiteBoxAttack):
     def _search(
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
     ) -> Search:
-        return _Screening(self.options, gradients, image, pixels, rng, budget)
+        return _Screening(self.options, image, pixels, rng, budget, gradients)
 
 
-class _Screening(Search):
+class _Screening(GradientSearch[GradientGuidedSparseRS.Options]):
     """The set in use, ``(K,)`` places with ``(K, 3)`` corners, and the changes that may enter it, best first."""
 
-    def __init__(
-        self,
-        options: GradientGuidedSparseRS.Options,
-        gradients: Gradients,
-        image: np.ndarray,
-        pixels: int,
-        rng: np.random.Generator,
-        budget: int,
-    ) -> None:
-        super().__init__(budget)
-        self._options, self._gradients = options, gradients
-        self._image, self._pixels, self._rng = image, pixels, rng
-        self._schedule = SparseRS(alpha=options.alpha)
+    def _begin(self) -> None:
+        self._schedule = SparseRS(alpha=self._options.alpha)
         self._places, self._colours = np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.uint8)
         self._margin = np.inf
         self._likely = (self._places, self._colours)
-        self._tried = options.best  # queries since pixels were estimated
+        self._tried = self._options.best  # queries since pixels were estimated
         self._drawn: list[tuple[np.ndarray, np.ndarray]] = []
 
     def propose(self) -> Candidates:

@@ -26,7 +26,7 @@ class Outcome:
         sample: Id of the attacked sample.
         attack: Name of the attack.
         pixels: ``K``, most pixels it might change.
-        budget: Most queries it might make.
+        budget: Most queries it might make: those of the run, or the attack's own.
         seed: Seed of the run.
         status: ``"already"``: the clean image meets the criterion, so nothing was attacked; ``"fooled"``:
             the attacked image meets it when judged alone; ``"resisted"``: no query did.

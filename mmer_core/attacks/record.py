@@ -15,6 +15,9 @@ class CurvePoint(Part):
         right: Images, of all ``n + already``, on which the clean answer was true; None where that was not asked.
         robust_accuracy: Percent of all ``n + already`` that were right and are not fooled.
         median_queries: Of the successes; None without one.
+        by_seed: With several seeds, the success of each alone in percent, by rising seed; ``success`` is of all together.
+        foolable: Images that one pixel can fool, by an exhaustive search, where ``K`` is 1 and there was one.
+        found: Percent of those that this attack fools.
     """
 
     attack: str
@@ -25,6 +28,18 @@ class CurvePoint(Part):
     right: int | None = None
     robust_accuracy: Interval | None = None
     median_queries: Number = None
+    by_seed: tuple[float, ...] = ()
+    foolable: int = 0
+    found: Interval = Interval(None, None, None)
+
+
+class MarginPoint(Part):
+    """Mean margins at one ``K`` of ``n`` images, in standard deviations of the clean margins."""
+
+    pixels: int
+    n: int
+    clean: Interval
+    left: Interval
 
 
 class GroupSuccess(Part):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import Search, WhiteBoxAttack
+from mmer_core.attacks.attack import GradientSearch, Search, WhiteBoxAttack
 from mmer_core.attacks.candidates import Candidates, apply, changed_pixels, from_flat
 from mmer_core.attacks.victims import Gradients
 from mmer_core.base_config import Config
@@ -54,35 +54,28 @@ class SigmaZero(WhiteBoxAttack):
         return _Descent(self.options, image, pixels, rng, budget, gradients)
 
 
-class _Descent(Search):
+class _Descent(GradientSearch[SigmaZero.Options]):
     """The change so far, ``(H, W, 3)`` float32 of colours in 0..1, and Adam's moments of the same shape."""
 
-    def __init__(
-        self,
-        options: SigmaZero.Options,
-        image: np.ndarray,
-        pixels: int,
-        rng: np.random.Generator,
-        budget: int,
-        gradients: Gradients,
-    ) -> None:
-        super().__init__(budget)
-        self._options, self._image, self._pixels = options, image, pixels
-        self._rng, self._gradients = rng, gradients
-        self._clean = image.astype(np.float32) / 255
+    def _begin(self) -> None:
+        self._clean = self._image.astype(np.float32) / 255
         self._change, self._mean, self._square = (np.zeros_like(self._clean) for _ in range(3))
-        self._steps, self._rate, self._threshold = 0, options.step, options.threshold
+        self._steps, self._rate, self._threshold = 0, self._options.step, self._options.threshold
         self._scale = 0.0  # of the margin, once the clean one is known
-        self._most = pixels  # that may change
+        self._most = self._pixels  # that may change
         self._places, self._colours = np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.uint8)
         self._fewer = range(0)  # how many of these are still to be tried, by bisection
 
     def propose(self) -> Candidates | None:
         if not self._most:
             return None
-        if not self._fewer:
+        # The last digit of the fewest is not worth its queries.
+        if 8 * len(self._fewer) > self._most:
+            count = self._middle()
+        else:
             self._step()
-        count = self._middle() if self._fewer else self._most
+            self._fewer = range(0)
+            count = max(self._most // (2 if self.succeeded and self._steps % 2 else 1), 1)
         return from_flat(
             self._places[None, :count], self._colours[None, :count], self._image.shape[1], self._pixels
         )

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import Search, WhiteBoxAttack
+from mmer_core.attacks.attack import GradientSearch, Search, WhiteBoxAttack
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.victims import Gradients
 from mmer_core.base_config import Config
@@ -51,39 +51,28 @@ class SparsePGD(WhiteBoxAttack):
         return _MaskedDescent(self.options, image, pixels, rng, budget, gradients)
 
 
-class _MaskedDescent(Search):
+class _MaskedDescent(GradientSearch[SparsePGD.Options]):
     """Colours ``(H, W, 3)`` float32 relative to the clean ones, in 0..1; the mask ``(H * W,)``; and the ``(K,)`` set."""
 
-    def __init__(
-        self,
-        options: SparsePGD.Options,
-        image: np.ndarray,
-        pixels: int,
-        rng: np.random.Generator,
-        budget: int,
-        gradients: Gradients,
-    ) -> None:
-        super().__init__(budget)
-        self._options, self._pixels, self._rng, self._gradients = options, pixels, rng, gradients
-        self._clean = image.reshape(-1, 3).astype(np.float32) / 255
-        self._shape = image.shape
-        self._unprojected = options.gradient != "sparse"
-        self._begin()
+    def _begin(self) -> None:
+        self._clean = self._image.reshape(-1, 3).astype(np.float32) / 255
+        self._unprojected = self._options.gradient != "sparse"
+        self._draw()
 
     def propose(self) -> Candidates:
         if self._options.gradient == "both" and self.queries == -(-self.budget // 2):
             self._unprojected = False
-            self._begin()
+            self._draw()
         elif self.queries:
             self._step()
         places = np.sort(self._set)
         colours = np.rint(255 * (self._clean + self._change)[places]).clip(0, 255).astype(np.uint8)
-        return from_flat(places[None], colours[None], self._shape[1])
+        return from_flat(places[None], colours[None], self._image.shape[1])
 
     def learn(self, margins: np.ndarray) -> None:
         """Nothing: each step takes the gradient at its own image."""
 
-    def _begin(self) -> None:
+    def _draw(self) -> None:
         draw = self._rng.uniform(-1, 1, self._clean.shape).astype(np.float32)
         self._change = (self._clean + draw).clip(0, 1) - self._clean
         self._draw_mask()
@@ -101,7 +90,7 @@ class _MaskedDescent(Search):
             return
         attacked = self._clean.copy()
         attacked[self._set] += self._change[self._set]
-        _, slope = self._gradients.margin(255 * attacked.reshape(self._shape))
+        _, slope = self._gradients.margin(255 * attacked.reshape(self._image.shape))
         slope = slope.reshape(-1, 3)
         share = 1 / (1 + np.exp(-self._mask))
         of_mask = (slope * self._change).sum(axis=1) * share * (1 - share)

@@ -5,7 +5,7 @@ from pydantic import Field
 
 from mmer_core.attacks.attack import BlackBoxAttack, Search
 from mmer_core.attacks.candidates import Candidates, from_flat
-from mmer_core.attacks.corners import draw_corners
+from mmer_core.attacks.corners import draw_other_corners
 from mmer_core.base_config import Config
 
 _SPAN = 10_000  # queries that the published schedule was written for
@@ -19,7 +19,8 @@ class SparseRS(BlackBoxAttack):
 
     https://arxiv.org/abs/2006.12834, its attack on L0. It begins with ``K`` random pixels, each with a random
     corner of the colour cube. Every query takes a few of them back, puts as many new random pixels with
-    random corners in their place, and keeps the exchange if the margin is lower. What the margin means is the
+    random corners in their place, and keeps the exchange if the margin is lower. A corner that a pixel has already is
+    drawn again, as the authors' program does: it would change nothing. What the margin means is the
     criterion's affair: ``DominantEmotionFlip`` is the paper's untargeted loss, ``DominantEmotionBecomes`` the
     margin of its targeted attack (which the paper searches by cross-entropy).
 
@@ -54,20 +55,20 @@ class SparseRS(BlackBoxAttack):
         return max(int(self.options.alpha / divisor * pixels), 1)
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _RandomSearch(self, image.shape[:2], pixels, rng, budget)
+        return _RandomSearch(self, image, pixels, rng, budget)
 
 
 class _RandomSearch(Search):
     """The set in use, ``(K,)`` places with ``(K, 3)`` corners, and the ``(H * W - K,)`` places outside it."""
 
     def __init__(
-        self, attack: SparseRS, size: tuple[int, ...], pixels: int, rng: np.random.Generator, budget: int
+        self, attack: SparseRS, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int
     ) -> None:
         super().__init__(budget)
-        self._attack, self._width, self._rng = attack, size[1], rng
-        places = rng.permutation(size[0] * size[1])
+        self._attack, self._clean, self._width, self._rng = attack, image.reshape(-1, 3), image.shape[1], rng
+        places = rng.permutation(len(self._clean))
         self._inside, self._outside = places[:pixels], places[pixels:]
-        self._colours = draw_corners(rng, pixels)
+        self._colours = draw_other_corners(rng, self._clean[self._inside])
         self._margin = np.inf
         self._challenger = (self._inside, self._colours)
         self._leaving = self._entering = np.empty(0, dtype=np.int64)
@@ -92,5 +93,6 @@ class _RandomSearch(Search):
         self._entering = self._rng.choice(len(self._outside), new, replace=False)
         inside, colours = self._inside.copy(), self._colours.copy()
         inside[self._leaving] = self._outside[self._entering]
-        colours[chosen] = draw_corners(self._rng, count)
+        colours[self._leaving] = self._clean[inside[self._leaving]]
+        colours[chosen] = draw_other_corners(self._rng, colours[chosen])
         self._challenger = (inside, colours)

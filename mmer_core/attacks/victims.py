@@ -27,8 +27,8 @@ class Victim(Protocol):
     """Scores images; everything the attacked pixels do not touch is computed once, ahead of the attack."""
 
     @property
-    def size(self) -> tuple[int, int]:
-        """``(H, W)`` of the images it reads."""
+    def size(self) -> tuple[int, int] | None:
+        """``(H, W)`` of the images it reads; None for a `SparseVictim` that holds images of several sizes itself."""
         ...
 
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -55,7 +55,7 @@ class SparseVictim(Victim, Protocol):
         """What ``scores`` says of the candidates' images, to float rounding.
 
         Args:
-            images: ``(n, H, W, 3)`` uint8, all clean images under attack.
+            images: ``(n, H, W, 3)`` uint8, all clean images under attack; empty for a victim that holds them itself.
             rows: ``(B,)`` int64, the image that each candidate changes.
             candidates: ``B`` candidates.
         """

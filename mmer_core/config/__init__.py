@@ -25,7 +25,7 @@ from mmer_core.config.jobs import (
     UpdateIndexJob,
 )
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
-from mmer_core.config.models import FAMILIES, Family, Fusion, ModelConfig, PromptConfig
+from mmer_core.config.models import ARCHITECTURES, FAMILIES, Family, Fusion, ModelConfig, PromptConfig
 from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.probe import ProbeConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
@@ -37,6 +37,7 @@ from mmer_core.encoders.registry import bare_name
 from mmer_core.paths import Place
 
 __all__ = [
+    "ARCHITECTURES",
     "BY_CONTENT",
     "FAMILIES",
     "SPEED",

@@ -66,14 +66,27 @@ class ModelJob(TrainJob):
     @model_validator(mode="after")
     def _one_model_is_meant(self) -> Self:
         fields = type(self).model_fields
-        describing = ("dataset", "prepared", "encoders", "model", "training", "evaluation")
-        another = [name for name in describing if getattr(self, name) != fields[name].default]
+        describing = {
+            "dataset",
+            "prepared",
+            "encoders",
+            "model",
+            "training",
+            "evaluation",
+        } - self.beside_trained()
+        another = [
+            name for name in fields if name in describing and getattr(self, name) != fields[name].default
+        ]
         if self.trained and another:
             raise ValueError(
                 f"the model {self.trained} is there already: leave out what describes another one "
                 f"({', '.join(another)})"
             )
         return self
+
+    def beside_trained(self) -> set[str]:
+        """Fields that describe a model, and say something else where it is there already."""
+        return set()
 
     def splits(self) -> set[Split]:
         return set() if self.trained else super().splits()
@@ -130,6 +143,9 @@ class RobustnessJob(ModelJob):
 
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
 
+    def beside_trained(self) -> set[str]:
+        return {"dataset"} if self.attack.stream == "photo" else set()
+
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}
 
@@ -178,7 +194,7 @@ class EvaluateJob(Config):
         None,
         description="A dual encoder to evaluate without any training, instead of a model: hf:ID_OR_FOLDER.",
     )
-    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads emotions.")
+    prompts: PromptConfig = Field(default=PromptConfig(), description="How zero_shot reads labels.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
@@ -208,6 +224,13 @@ class PipelineJob(Config):
         description="Datasets by name.",
     )
     families: tuple[Family, ...] = Field(FAMILIES, min_length=1, description="Model families to compare.")
+    seeds: int = Field(
+        1,
+        ge=1,
+        description="Trainings of every family, with seeds from training.seed on; each is evaluated and attacked, and the "
+        "report tells the variance between trainings from that between images. Give 3 or more: with 1 the variance "
+        "between trainings is not known.",
+    )
     encoders: EncoderConfig = Field(default=EncoderConfig(), description="Frozen encoders.")
     model: ModelConfig = Field(
         default=ModelConfig(), description="Trained part; its family is set by families."

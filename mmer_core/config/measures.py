@@ -13,7 +13,7 @@ class EvaluationConfig(Config):
     split: Split = Field("test", description="Split to evaluate.")
     labels: Literal["all", "shared"] = Field(
         "all",
-        description="Emotions of a model and of another dataset, matched by name: 'all' refuses to evaluate unless "
+        description="Labels of a model and of another dataset, matched by name: 'all' refuses to evaluate unless "
         "both have the same ones, 'shared' evaluates those that both have.",
     )
     resamples: int = Field(

@@ -1,18 +1,52 @@
 """The trained part."""
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from mmer_core.base_config import Config
 
-Family = Literal["separate", "joint", "zero-shot"]
+Family = Literal[
+    "separate", "joint", "separate-weighted", "joint-late", "image-only", "text-only", "zero-shot"
+]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
-Fusion = Literal["mean", "weighted", "gated", "concat", "attention"]
+Fusion = Literal["mean", "weighted", "gated", "concat", "attention", "late"]
+
+
+class Architecture(NamedTuple):
+    """What one family is, so that two of them may differ in one thing.
+
+    Attributes:
+        network: Its embedding, and with the kind of task the name of its network: ``"separate"`` spaces, or one that is
+            ``"joint"``.
+        fusion: How streams become one prediction; None for what the configuration says.
+        reads: The streams that it reads, where it does not read all.
+    """
+
+    network: Literal["separate", "joint", "zero-shot"]
+    fusion: Fusion | None
+    reads: tuple[str, ...] | None = None
+
+    @property
+    def sees(self) -> bool:
+        """Whether it reads images."""
+        return self.reads is None or "context" in self.reads
+
+
+ARCHITECTURES: Mapping[Family, Architecture] = {
+    "separate": Architecture("separate", "mean"),
+    "joint": Architecture("joint", None),
+    "separate-weighted": Architecture("separate", "weighted"),
+    "joint-late": Architecture("joint", "late"),
+    "image-only": Architecture("separate", "mean", ("context", "body")),
+    "text-only": Architecture("separate", "mean", ("text",)),
+    "zero-shot": Architecture("zero-shot", "mean"),
+}
 
 
 class PromptConfig(Config):
-    """How a dual encoder is asked for emotions without any training."""
+    """How a dual encoder is asked for labels without any training."""
 
     template: str = Field(
         "a photo of a person who feels {label}",
@@ -36,28 +70,32 @@ class ModelConfig(Config):
 
     family: Family = Field(
         "joint",
-        description="'separate': a space per modality; 'joint': one shared latent space; 'zero-shot': no training, "
-        "the two towers of a dual encoder as they are.",
+        description="'separate': a space per modality; 'joint': one shared latent space; for labelled datasets also "
+        "'separate-weighted' (separate spaces, learned weights of the streams), 'joint-late' (a shared space, each stream "
+        "predicting alone), 'image-only' and 'text-only'; 'zero-shot': no training, the two towers of a dual encoder.",
     )
     embedding: int | None = Field(
         None,
         ge=2,
-        description="Embedding width; 256 for separate, 128 for joint emotion models, 512 for each head of joint retrieval.",
+        description="Embedding width; 128 for labelled datasets, 512 for each head of captioned ones.",
     )
     heads: int = Field(
         3,
         ge=1,
-        description="Joint retrieval: projections of each modality that stand side by side in the embedding, each "
-        "trained by itself.",
+        description="Captioned datasets: projections of each modality that stand side by side in the embedding, each "
+        "matched by itself.",
     )
     hidden: int = Field(
-        512, ge=0, description="Width of the hidden layer of a projection; 0 for a linear one."
+        512,
+        ge=0,
+        description="Width of the hidden layer of a projection of the joint model; other families get the width with "
+        "which they have as many parameters. 0 for linear projections.",
     )
     dropout: float | None = Field(
         None,
         ge=0,
         lt=1,
-        description="Dropout on features and hidden layers; 0.4 for emotion datasets, 0.5 for captioned ones.",
+        description="Dropout on features and hidden layers; 0.4 for labelled datasets, 0.5 for captioned ones.",
     )
     power: float = Field(
         0.5,
@@ -68,8 +106,9 @@ class ModelConfig(Config):
     )
     fusion: Fusion = Field(
         "mean",
-        description="How the joint emotion model fuses the streams' embeddings: their mean, a mean weighted by "
-        "stream, weighted anew for every sample (gated), a map of all side by side, or attention.",
+        description="How the joint classifier fuses the streams' embeddings: their mean, a mean weighted by "
+        "stream, weighted anew for every sample (gated), a map of all side by side, or attention; late: each stream learns "
+        "to predict alone, and the mean of the predictions is the model's.",
     )
     start: Literal["random", "zero-shot"] = Field(
         "random",
@@ -77,7 +116,7 @@ class ModelConfig(Config):
         "width as embedding, and learns what to add to it.",
     )
     prompts: PromptConfig = Field(
-        default=PromptConfig(), description="How the zero-shot family reads emotions."
+        default=PromptConfig(), description="How the zero-shot family reads labels."
     )
 
     @model_validator(mode="after")
@@ -86,13 +125,7 @@ class ModelConfig(Config):
             raise ValueError("a start from zero-shot has the width of the towers; leave out the embedding")
         return self
 
-    def width(self, joint: int) -> int:
-        """Embedding width, that of one head where there are several; ``joint`` is the joint model's by default."""
-        if self.embedding is not None:
-            return self.embedding
-        return 256 if self.family == "separate" else joint
-
     @property
     def head_count(self) -> int:
-        """Heads of the embedding, where a kind of task has several; only the joint model has, outside the towers' space."""
-        return self.heads if self.family == "joint" and self.start == "random" else 1
+        """Heads of the embedding, where a kind of task has several; one in the towers' space."""
+        return self.heads if self.start == "random" else 1

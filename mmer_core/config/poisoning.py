@@ -20,8 +20,8 @@ class PoisonConfig(Config):
     )
     target: str | None = Field(
         None,
-        description="What the poisons should make a model see: an emotion, or a word of captions. By default the rarest "
-        "emotion of at least 20 people, or the most frequent word of at most 0.5 % of the training captions.",
+        description="What the poisons should make a model see: a label, or a word of captions. By default the rarest "
+        "label of at least 20 samples, or the most frequent word of at most 0.5 % of the training captions.",
     )
     counts: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (5, 10, 20, 40, 60),

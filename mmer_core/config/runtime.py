@@ -16,7 +16,11 @@ class RuntimeConfig(Config):
     store: Annotated[str, BeforeValidator(given)] = Field(
         ".mmer/store", description="Artifact store: a folder, file:///…, or s3://bucket/prefix."
     )
-    work: Place = Field(Path(".mmer/work"), description="Folder for unfinished work and fetched artifacts.")
+    work: Place = Field(
+        default_factory=lambda given: _beside(given.get("store", "")),
+        description="Folder for unfinished work and fetched artifacts; by default the folder 'work' beside a store that "
+        "is a folder, else .mmer/work.",
+    )
     cache_gb: float = Field(
         20.0,
         ge=0,
@@ -45,6 +49,7 @@ class RuntimeConfig(Config):
         description="Folder for training curves and throughput in TensorBoard's format, one subfolder per training; not "
         "written by default (history.csv in the model always has the curves).",
     )
+    quiet: bool = Field(False, description="Print results and errors only, no progress.")
     checkpoint_seconds: float = Field(
         10.0,
         ge=0,
@@ -83,6 +88,11 @@ class RuntimeConfig(Config):
         }
         store = self.store if "://" in self.store else str(Path(self.store).expanduser().absolute())
         return self.model_copy(update={"store": store, "workers": sharing, **here})
+
+
+def _beside(store: str) -> Path:
+    folder = Path(store)
+    return folder.parent / "work" if folder.name and "://" not in store else Path(".mmer/work")
 
 
 Runtime = Annotated[RuntimeConfig, SPEED]

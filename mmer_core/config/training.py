@@ -28,25 +28,25 @@ class TrainingConfig(Config):
     epochs: int | None = Field(
         None,
         ge=1,
-        description="Most passes over the training split; 30 for emotion datasets, 50 for captioned ones.",
+        description="Most passes over the training split; 30 for labelled datasets, 50 for captioned ones.",
     )
     patience: int | None = Field(
         None,
         ge=1,
-        description="Epochs without a better validation metric before stopping; 5 for emotion datasets, 15 for "
+        description="Epochs without a better validation metric before stopping; 5 for labelled datasets, 15 for "
         "captioned ones.",
     )
     batch_size: int | None = Field(
         None,
         ge=2,
-        description="Samples a step, smaller where an epoch would have fewer than 8 steps; 512 for emotion datasets, "
+        description="Samples a step, smaller where an epoch would have fewer than 8 steps; 512 for labelled datasets, "
         "256 photos for captioned ones.",
     )
     learning_rate: float | None = Field(
         None,
         gt=0,
         le=1e6,
-        description="Peak learning rate of AdamW (cosine decay); 2e-3 for emotion datasets, 3e-3 for captioned "
+        description="Peak learning rate of AdamW (cosine decay); 2e-3 for labelled datasets, 3e-3 for captioned "
         "ones.",
     )
     captions: int = Field(
@@ -56,6 +56,13 @@ class TrainingConfig(Config):
         "of one another.",
     )
     weight_decay: float = Field(1e-2, ge=0, le=1e6, description="Decoupled weight decay.")
+    tries: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="Settings that are tried, of which the best on val is kept: the given ones, then learning rates, weight "
+        "decays and dropouts drawn at random by the seed, the same for every family.",
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     average: float = Field(
         0.99,
@@ -64,12 +71,14 @@ class TrainingConfig(Config):
         description="Decay of the exponential moving average of the weights, which is what is validated and kept; "
         "0 for the weights as they are.",
     )
-    categories: str = Field("bce", description="Objective of the emotion categories.")
+    categories: str = Field(
+        "bce", description="Objective of the categories, of which a sample may have several."
+    )
     classes: str = Field("cross_entropy", description="Objective of the classes of single-label datasets.")
     continuous: str = Field("smooth_l1", description="Objective of valence, arousal and dominance.")
     contrastive: str | None = Field(
         None,
-        description="Objective that aligns image and text; infonce for emotion datasets, grouped_infonce for captioned "
+        description="Objective that aligns image and text; infonce for labelled datasets, grouped_infonce for captioned "
         "ones.",
     )
     temperature: float | None = Field(
@@ -79,14 +88,14 @@ class TrainingConfig(Config):
     )
     continuous_weight: float = Field(0.5, ge=0, description="Weight of the continuous objective.")
     contrastive_weight: float = Field(
-        0.1, ge=0, description="Weight of image-text alignment in the joint emotion model."
+        0.1, ge=0, description="Weight of image-text alignment in the joint classifier."
     )
     modality_dropout: float = Field(
         0.15,
         ge=0,
         lt=1,
-        description="The joint emotion model reads every training batch twice, whole and with streams missing: "
-        "this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
+        description="Labelled datasets: models of every family read every training batch twice, whole and with streams "
+        "missing: this is the share of samples that lose a stream, each stream by its own draw and never all. 0 for once.",
     )
     accumulate: int = Field(
         1,

@@ -1,8 +1,9 @@
 """All faults of a dataset, found without preparing it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Rejected, crop_person
+from mmer_core.datasets.encodings import encoding_of
 from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.leakage import Fingerprint, compare_splits, fingerprint_image, shared_groups
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
@@ -26,15 +28,25 @@ UNUSABLE = "unusable"
 NEEDED = ("train", "val")
 LEAKAGE = "leakage"
 _PRINT_SIDE = 224
+_TEXTUAL = (".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Result of a check: ``sound`` samples of ``inputs``, and every fault in the order of the dataset."""
+    """Result of a check: ``sound`` samples of ``inputs``, and every fault in the order of the dataset.
+
+    Attributes:
+        raw: The dataset as it was read; None if it could not be.
+        samples: The sound ones.
+        encodings: Number of text files by their encoding, where the format has text files of its users' making.
+    """
 
     inputs: int
     sound: int
     faults: list[Quarantined]
+    raw: RawDataset | None = None
+    samples: list[Sample] = field(default_factory=list)
+    encodings: Counter[str] = field(default_factory=Counter)
 
 
 def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progress = silent) -> CheckResult:
@@ -50,6 +62,35 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
         further = config.format.faults(config.root) if config.root and config.root.is_dir() else ()
         reasons = dict.fromkeys([str(error), *further])
         return CheckResult(0, 0, [Quarantined("", str(config.root), UNUSABLE, one) for one in reasons])
+    broken, prints = looked_at(raw, workers=workers, progress=progress)
+    refused = {(fault.split, fault.id) for fault in broken}
+    left = [sample for sample in raw.samples if (sample.split, printable(sample.id)) not in refused]
+    splits = {sample.split for sample in left}
+    empty = [
+        Quarantined(split, "", "empty_split", f"no sound sample is in {split}, and training needs one")
+        for split in NEEDED
+        if split not in splits
+    ]
+    faults = [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)]
+    sound = len(raw.samples) - len(without_captions(broken))
+    return CheckResult(raw.inputs, sound, faults, raw, left, _encodings(raw, config.root))
+
+
+def _encodings(raw: RawDataset, root: Path | None) -> Counter[str]:
+    """Of the files that the reader counted, or of the one file that is the dataset."""
+    if raw.encodings or root is None or not root.is_file() or root.suffix.lower() not in _TEXTUAL:
+        return Counter(raw.encodings)
+    return Counter({encoding_of(root.read_bytes()) or "unknown": 1})
+
+
+def looked_at(
+    raw: RawDataset, *, workers: int, progress: Progress = silent
+) -> tuple[list[Quarantined], dict[str, list[tuple[str, Fingerprint]]]]:
+    """Decode every photo: the faults of photos and boxes, and by split each sample's id with its photo's print.
+
+    Args:
+        workers: Number of threads that decode.
+    """
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
         by_photo.setdefault(sample.image, []).append(sample)
@@ -66,17 +107,7 @@ def check(config: IngestConfig, scratch: Path, *, workers: int, progress: Progre
                 for sample in samples:
                     prints[sample.split].append((sample.id, seen))
             progress(done, len(photos))
-    refused = {(fault.split, fault.id) for fault in broken}
-    left = {sample.split for sample in raw.samples if (sample.split, printable(sample.id)) not in refused}
-    empty = [
-        Quarantined(split, "", "empty_split", f"no sound sample is in {split}, and training needs one")
-        for split in NEEDED
-        if split not in left
-    ]
-    sound = len(raw.samples) - len(without_captions(broken))
-    return CheckResult(
-        raw.inputs, sound, [*raw.quarantined, *broken, *empty, *raw.notes, *_leaks(raw, prints)]
-    )
+    return broken, prints
 
 
 def _look(

@@ -171,7 +171,7 @@ class _Cells:
         """Raises `NotText` for a value that the column's role does not allow."""
         if not is_given(value):
             return
-        match _role(name):
+        match role_of(name):
             case "text":
                 self.texts += texts_of(value)
             case "labels":
@@ -187,7 +187,7 @@ class _Cells:
 
 
 @lru_cache(maxsize=256)
-def _role(name: str) -> str | tuple[str, str]:
+def role_of(name: str) -> str | tuple[str, str]:
     """A column's role, with the lower-case name of a field; columns unknown to mmer are notes."""
     key = name.lower()
     if _TEXT.fullmatch(key):
@@ -214,7 +214,7 @@ def checked_row(
     problem = problem or _repeat(cells)
     if damaged and not problem:
         spoilt = [
-            name for name, value in cells if "\ufffd" in str(value) and _role(name.strip()) not in _FREE
+            name for name, value in cells if "\ufffd" in str(value) and role_of(name.strip()) not in _FREE
         ]
         problem = f"{spoilt[0]} holds {DAMAGED}" if spoilt else ""
     if problem:
@@ -244,7 +244,7 @@ def _repeated(names: tuple[str, ...]) -> list[list[int]]:
 
 def _meaning(name: str) -> str:
     """A column's canonical name: that of mmer's field or, for a note, its own; ``""`` for texts."""
-    match _role(name.strip()):
+    match role_of(name.strip()):
         case "text":
             return ""
         case "labels":

@@ -5,6 +5,7 @@ import hashlib
 from mmer_core.datasets.fingerprint import digests
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.manifest_rows import Row
+from mmer_core.datasets.stratified_splits import connected
 from mmer_core.taxonomy import SPLITS
 
 SPLIT_NAMES = {"training": "train", "dev": "val", "valid": "val", "validation": "val"}
@@ -22,12 +23,15 @@ def generated_splits(places: ImagePlaces, rows: list[Row]) -> list[str]:
     """A split for every row; rows of the same group, image or image content share theirs.
 
     The split follows from the hash of the connected groups or, without groups, from that of the image's bytes. So
-    adding rows to a dataset moves no image to another split, unless a new row connects what was separate.
+    adding rows to a dataset moves no image to another split, unless a new row connects what was separate. Near-identical images
+    are not looked for, as that takes decoding them all: `mmer_core.datasets.initial` does.
     """
     found = image_digests(places, rows)
     images = [found.get(name) or hashlib.sha256(name.encode()).digest() for name in map(image_of, rows)]
     groups = [hashlib.sha256(name.encode()).digest() if (name := group_of(row)) else b"" for row in rows]
-    parts = _connected(images, groups)
+    parts = connected(
+        [{("image", image), ("group", group or image)} for image, group in zip(images, groups, strict=True)]
+    )
     deciding: dict[int, bytes] = {}
     for part, image, group in zip(parts, images, groups, strict=True):
         # The prefix lets a group's hash win over image hashes, so adding images never moves a group.
@@ -52,22 +56,6 @@ def image_digests(places: ImagePlaces, rows: list[Row]) -> dict[str, bytes | Non
         for name, place in places_by_name.items()
         if place.reason in ("", "missing_image")
     }
-
-
-def _connected(images: list[bytes], groups: list[bytes]) -> list[int]:
-    """The connected component of each row, where images and groups connect rows."""
-    import numpy as np
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    number: dict[tuple[str, bytes], int] = {}
-    ends = [
-        [number.setdefault(node, len(number)) for node in (("image", image), ("group", group or image))]
-        for image, group in zip(images, groups, strict=True)
-    ]
-    one, other = np.array(ends).T
-    edges = coo_array((np.ones(len(ends)), (one, other)), shape=(len(number), len(number)))
-    return connected_components(edges, directed=False)[1][one].tolist()
 
 
 def image_of(row: Row) -> str:

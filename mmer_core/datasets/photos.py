@@ -3,10 +3,11 @@
 ``mat2py`` decodes and resizes with OpenCV, because no other library reproduces the reference converter's values:
 ``cv2.imread``, BGR to RGB, a NumPy slice, and ``cv2.resize`` with its default, bilinear without antialiasing.
 All other protocols decode with Pillow and downscale with torch's antialiased bilinear kernel: the same filter as
-Pillow's, within 1 of 255 levels, in two fifths of the time.
+Pillow's, within 1 of 255 levels, in two fifths of the time. A command that reads few photos does the same without torch.
 """
 
 import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ from PIL import Image
 from mmer_core.confined.picture_limits import MAX_PIXELS
 from mmer_core.confined.picture_protocol import OPENCV, PILLOW
 from mmer_core.confined.pictures import Pixels, UnreadableImageError, decoded, decoded_each
+from mmer_core.datasets import resampling
 from mmer_core.datasets.boxes import Size
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError
@@ -32,12 +34,18 @@ Square = npt.NDArray[np.uint8]
 _TALL = 2**14
 """Height in pixels beyond that of any camera; for taller pictures the height is reduced first."""
 
+_FEW = 2**24
+"""Pixels that NumPy resizes in the time that importing torch takes: about 80 small photos."""
+_resized = 0
 
 T = TypeVar("T")
 
 
 class Photo(Protocol):
     """The interface of a decoded photo that preparing a sample needs."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]: ...
 
     @property
     def size(self) -> Size: ...
@@ -49,7 +57,7 @@ class Photo(Protocol):
 
 @dataclass(frozen=True)
 class PillowPhoto:
-    """A photo decoded by Pillow; ``pixels`` is ``(H, W, 4)`` uint8, RGB and a padding byte."""
+    """A photo decoded by Pillow; ``pixels`` is ``(H, W, 4)`` uint8, RGB and a padding byte, or ``(H, W, 3)``."""
 
     pixels: npt.NDArray[np.uint8]
 
@@ -88,16 +96,37 @@ def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
 
 def _squeezed(pixels: npt.NDArray[np.uint8], side: int, box: Box | None) -> Square:
     """The same for ``(H, W, 3)`` or ``(H, W, 4)`` uint8, of which the fourth channel is padding."""
+    x1, y1, x2, y2 = box or (0, 0, pixels.shape[1], pixels.shape[0])
+    pixels = pixels[y1:y2, x1:x2]
+    if height_first(y2 - y1, side):
+        # torch resizes the width first, and its intermediate copy would be as tall as the picture.
+        pixels = interpolated(pixels, side, x2 - x1)
+    return interpolated(pixels, side, side)
+
+
+def height_first(height: int, side: int) -> bool:
+    """Whether the height of a photo or box, in pixels, is resized before its width; by protocols other than ``mat2py``."""
+    return height > _TALL > side
+
+
+def interpolated(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """``(height, width, 3)`` of ``(H, W, 3)`` or ``(H, W, 4)`` uint8: the width is resized first, and then, from whole
+    colours, the height."""
+    if _sooner_without_torch(pixels):
+        return np.ascontiguousarray(resampling.interpolated(pixels[..., :3], height, width))
     from torch.nn.functional import interpolate
 
-    x1, y1, x2, y2 = box or (0, 0, pixels.shape[1], pixels.shape[0])
     # Add the batch dimension first: torch then sees a channels-last layout and copies nothing.
-    photo = torch.from_numpy(pixels[y1:y2, x1:x2])[None].permute(0, 3, 1, 2)
-    if y2 - y1 > _TALL > side:
-        # torch resizes the width first, and its intermediate copy would be as tall as the picture.
-        photo = interpolate(photo, (side, x2 - x1), mode="bilinear", antialias=True)
-    red, green, blue, *_ = interpolate(photo, (side, side), mode="bilinear", antialias=True)[0].numpy()
+    photo = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
+    red, green, blue, *_ = interpolate(photo, (height, width), mode="bilinear", antialias=True)[0].numpy()
     return np.stack([red, green, blue], axis=-1)
+
+
+def _sooner_without_torch(pixels: npt.NDArray[np.uint8]) -> bool:
+    """Whether torch is not imported yet, and this process resizes too few pixels for it to be worth the time."""
+    global _resized
+    _resized += pixels.shape[0] * pixels.shape[1]
+    return _resized <= _FEW and "torch" not in sys.modules
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -123,12 +152,19 @@ class PhotoReader:
 
     def each(self, paths: Sequence[Path], use: Callable[[Photo | UnreadableImageError], T]) -> list[T]:
         """``use`` of every photo, or of the error that kept it from being read. ``use`` must not keep a photo."""
-        as_photo, how = (Cv2Photo, OPENCV) if self.protocol == "mat2py" else (PillowPhoto, PILLOW)
 
         def read(pixels: Pixels | UnreadableImageError) -> T:
-            return use(pixels if isinstance(pixels, UnreadableImageError) else as_photo(pixels))
+            return use(
+                pixels if isinstance(pixels, UnreadableImageError) else as_photo(pixels, self.protocol)
+            )
 
+        how = OPENCV if self.protocol == "mat2py" else PILLOW
         return decoded_each(paths, read, how=how, most=MAX_PIXELS)
+
+
+def as_photo(pixels: npt.NDArray[np.uint8], protocol: str) -> PillowPhoto | Cv2Photo:
+    """Decoded pixels ``(H, W, 3)`` or, of Pillow, ``(H, W, 4)``, to be resized as a protocol does it."""
+    return Cv2Photo(pixels) if protocol == "mat2py" else PillowPhoto(pixels)
 
 
 def photo_reader(protocol: str) -> PhotoReader:

@@ -1,7 +1,7 @@
 """The result of every reader: samples with their texts, and everything that was dropped."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.taxonomy import SPLITS
@@ -38,6 +38,8 @@ class RawDataset:
         captions: Captions found in caption files; for a captioned dataset the texts of ``samples`` plus
             the rows with a ``caption_`` reason.
         notes: Inputs that were kept but are probably mistakes; not part of any count.
+        encodings: Number of text files by their encoding, where each sample has its own; that of files that are not UTF-8 is
+            the likeliest.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RawDataset:
     protocol: str
     captions: int = 0
     notes: tuple[Quarantined, ...] = ()
+    encodings: Mapping[str, int] = field(default_factory=dict)
 
     def by_split(self) -> dict[str, list[Sample]]:
         """Samples by split in their order; a sample's index there is its row."""

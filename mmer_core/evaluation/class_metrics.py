@@ -42,18 +42,23 @@ class ClassCounts(NamedTuple):
         """In 0..1; 0 for a class without samples that is never predicted."""
         return _ratio(2 * self.right, self.support + self.predicted)
 
+    @property
+    def macro_f1(self) -> FloatArray:
+        """In 0..1: the mean F1 of the classes that have samples or are predicted."""
+        return mean_where(self.f1, self.support + self.predicted > 0)
+
     def averages(self) -> FloatArray:
         """``(4,)`` or ``(4, R)`` in 0..1: accuracy, balanced accuracy, macro-F1, weighted F1.
 
-        Balanced accuracy is the mean recall of the classes that have samples; macro-F1 is the mean F1 of the classes
-        that have samples or are predicted; weighted F1 weighs each class by its samples.
+        Balanced accuracy is the mean recall of the classes that have samples; weighted F1 weighs each class by its
+        samples.
         """
         total = self.support.sum(axis=0)
         return np.stack(
             [
                 self.right.sum(axis=0) / total,
                 mean_where(self.recall, self.support > 0),
-                mean_where(self.f1, self.support + self.predicted > 0),
+                self.macro_f1,
                 (self.support * self.f1).sum(axis=0) / total,
             ]
         )

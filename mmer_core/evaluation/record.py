@@ -3,7 +3,8 @@
 Shares and recalls are in percent, errors in the ratings' unit, thresholds are probabilities.
 """
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -217,6 +218,37 @@ class EvaluationRecord(Record):
     vad: tuple[DimensionFigures, ...] = ()
     per_stream: dict[str, StreamFigures] = Field(default_factory=dict)
     analyses: Analyses = Analyses()
+
+    def with_streams_called(self, names: Mapping[str, str]) -> Self:
+        """The same with other names for some streams."""
+        there = self.analyses
+        contribution = there.contribution
+        if contribution is not None:
+            contribution = contribution.model_copy(
+                update={
+                    "streams": _called(names, contribution.streams, "name"),
+                    "leaders": _called(names, contribution.leaders, "best", "second"),
+                }
+            )
+        analyses = there.model_copy(
+            update={
+                "spaces": _called(names, there.spaces, "name"),
+                "pairs": _called(names, there.pairs, "first", "second"),
+                "contribution": contribution,
+                "agreement": _called(names, there.agreement, "first", "second"),
+            }
+        )
+        per_stream = {names.get(name, name): figures for name, figures in self.per_stream.items()}
+        return self.model_copy(update={"per_stream": per_stream, "analyses": analyses})
+
+
+def _called(names: Mapping[str, str], parts: Sequence[Part], *fields: str) -> tuple[Part, ...]:
+    return tuple(
+        part.model_copy(
+            update={field: names.get(own, own) for field in fields if (own := getattr(part, field))}
+        )
+        for part in parts
+    )
 
 
 class EvaluationSummary(Figures):

@@ -39,8 +39,8 @@ def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None)
     """The towers of a trained model.
 
     A retrieval model has two, ``image`` and ``text``, whose unit embeddings are compared by inner product. A
-    model of labels has one of its task's name, say ``emotion``, from all its streams to calibrated probabilities and
-    ratings, and, if it reads text, also ``emotion_image``, which works without it.
+    classifier has one of its task's name, say ``emotion``, from all its streams to calibrated probabilities and
+    ratings, and, if it reads images and text, also ``emotion_image``, which works without it.
     """
     keys = tuple(text.tokens(["a"])) if text is not None else ()
     pixels = ImageFeatures(image)
@@ -55,7 +55,7 @@ def towers(trained: TrainedModel, image: ImageEncoder, text: TextEncoder | None)
     task, outputs = trained.spec.task, ("probabilities", *(("ratings",) if trained.spec.dimensions else ()))
     reader = _EmotionTower(trained, streams, pixels, text.module if text is not None else None, keys)
     yield Tower(task, reader, streams, keys, outputs)
-    if text is not None:
+    if text is not None and streams:
         alone = _EmotionTower(trained, streams, pixels, None, ())
         yield Tower(f"{task}_image", alone, streams, (), outputs)
 

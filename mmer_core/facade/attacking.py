@@ -70,7 +70,7 @@ class AttackedImages:
         table = outcomes_table([*self.outcomes, *self.control])
         attacked = Attacked("network", table, (table["status"] != "already").to_numpy())
         clusters = {outcome.sample: row for row, outcome in enumerate(self.outcomes)}
-        return next(iter(compare_with_control(attacked, Rule(), clusters)), None)
+        return next(iter(compare_with_control([attacked], Rule(), clusters)), None)
 
     @property
     def table(self) -> pd.DataFrame:

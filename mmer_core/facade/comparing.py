@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mmer_core.attacks.comparing import CONTROLS
-from mmer_core.config import ReportConfig, RuntimeConfig
+from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.facade.run import Run, list_runs, varying
 from mmer_core.facade.showing import tables_html
@@ -20,11 +19,11 @@ from mmer_core.heavy import pd
 from mmer_core.reporting.comparison_table import decision, differences
 from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, cell
-from mmer_core.stages.comparisons import comparisons
+from mmer_core.stages.comparisons import compare_two
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import ModelArtifacts, model_named, newest_by_input
 from mmer_core.stages.views import open_measured
-from mmer_core.statistics.comparison import Comparison
+from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.store import ArtifactKey, Manifest
 from mmer_core.task_kinds import Measured
 
@@ -170,9 +169,10 @@ def compare_models(
                 "the dataset of the other"
             )
         if _same_samples(one, other):
-            # The second of a report's models is compared with its first, the baseline.
-            found = comparisons([other, one], ReportConfig(margin=margin))
-            return ModelComparison(*pair, tuple(_named(found)))
+            # Under the names A and B, since their families may be one.
+            named = dict(zip(("first", "second"), _NAMES, strict=True))
+            found = compare_two([one], [other], Rule(margin=margin))
+            return ModelComparison(*pair, tuple(each.model_copy(update=named) for each in found))
     raise ConfigError(_cure(runs[0], runs[1], split))
 
 
@@ -211,13 +211,6 @@ def _same_samples(one: Measured, other: Measured) -> bool:
         and tuple(one.spec.labels) == tuple(first.card.labels) == tuple(second.card.labels)
         and (not first.card.labels or np.array_equal(first.labels, second.labels))
     )
-
-
-def _named(found: Sequence[Comparison]) -> Iterator[Comparison]:
-    """What is asked about both models, under the names A and B: their families may be one."""
-    for one in found:
-        if not one.topic.startswith(CONTROLS):
-            yield one.model_copy(update=dict(zip(("first", "second"), _NAMES, strict=True)))
 
 
 def _cure(one: Sequence[Run], other: Sequence[Run], split: str | None) -> str:

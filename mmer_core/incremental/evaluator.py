@@ -26,6 +26,10 @@ class Evaluator(Protocol):
         """Score ``B`` candidates to ``(B, S)`` float32; arguments as for `CandidateEvaluator`."""
         ...
 
+    def dense(self, images: Tensor) -> Tensor:
+        """Score whole images ``(B, H, W, 3)`` uint8 to ``(B, S)`` float32, as candidates of a large ``K`` are."""
+        ...
+
     @property
     def first_order(self) -> FirstOrder:
         """First-order estimates instead of scores."""
@@ -91,6 +95,17 @@ class CandidateEvaluator:
                 scores.append(self._chunk(clean, which, pixels[chunk], colours[chunk]))
         return torch.cat(scores)[: len(rows)].float()
 
+    @torch.inference_mode()
+    def dense(self, images: Tensor) -> Tensor:
+        """As `Evaluator.dense`."""
+        compiled = self._planner.dense
+        scores = []
+        with running():
+            for start in range(0, len(images), BATCH):
+                chunk = [min(number, len(images) - 1) for number in range(start, start + BATCH)]
+                scores.append(compiled.run(self._planner.input(images[chunk])))
+        return torch.cat(scores)[: len(images)].float()
+
     def _follow(self, plan: Plan) -> None:
         """Switch to a plan, and drop what was kept for another one."""
         if plan is not self._plan:
@@ -141,6 +156,10 @@ class MirroredEvaluator:
     def images_at_once(self, pixels: int) -> int | None:
         """As `Evaluator.images_at_once`."""
         return self._view.images_at_once(pixels)
+
+    def dense(self, images: Tensor) -> Tensor:
+        """As `Evaluator.dense`."""
+        return torch.stack([self._view.dense(images), self._mirrored.dense(images.flip(2))]).mean(dim=0)
 
     @cached_property
     def first_order(self) -> FirstOrder:

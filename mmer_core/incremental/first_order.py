@@ -50,10 +50,10 @@ class FirstOrder:
         """
         views = [(image, pixels), (image.flip(1), across(pixels, image.shape[1]))]
         with running():
-            at_image, slopes = self._linearise([view for view, _ in views], value)
+            at_image, found = self._linearise([view for view, _ in views], value)
             values = self._planner.input(colours[:, None, None])[:, None, :, 0, 0]  # (B, 1, 3)
             estimates = at_image.expand(len(pixels)).clone()
-            for network, slope, (_, places) in zip(self._networks, slopes, views, strict=False):
+            for network, slope, (_, places) in zip(self._networks, found, views, strict=False):
                 for start in range(0, len(pixels), _BATCH):
                     part = slice(start, start + _BATCH)
                     estimates[part] += _effect(network, slope, places[part], values[part])
@@ -67,11 +67,15 @@ class FirstOrder:
         """
         with running(), torch.inference_mode(False), torch.enable_grad():
             pixels = image.to(self._planner.device, copy=True).requires_grad_()
-            views = [pixels, pixels.flip(1)][: len(self._networks)]
-            features = [self._planner.module(self._planner.input(view[None])) for view in views]
-            at_image = value(torch.stack(features).mean(dim=0).float())
-            (slope,) = _slopes(at_image, [pixels])
+            at_image = value(self.features(pixels))
+            (slope,) = slopes(at_image, [pixels])
         return at_image.detach().cpu(), slope.cpu()
+
+    def features(self, image: Tensor) -> Tensor:
+        """Features ``(1, D)`` float32 of an image, ``(H, W, 3)`` float32 in 0..255 on the device; differentiable."""
+        views = [image, image.flip(1)][: len(self._networks)]
+        features = [self._planner.module(self._planner.input(view[None])) for view in views]
+        return torch.stack(features).mean(dim=0).float()
 
     def _linearise(self, views: list[Tensor], value: Value) -> tuple[Tensor, list[Tensor]]:
         """The value ``(1,)``, and its gradient ``(H * W, C)`` by the map after the early layers of each view."""
@@ -86,11 +90,12 @@ class FirstOrder:
             # Copies, because in-place layers are not allowed on leaf tensors that require gradients.
             features = torch.stack([late(each.clone()) for each in maps]).mean(dim=0)
             at_image = value(features.float())
-            slopes = _slopes(at_image, maps)
-        return at_image.detach(), [slope.permute(0, 2, 3, 1).flatten(0, 2) for slope in slopes]
+            found = slopes(at_image, maps)
+        return at_image.detach(), [slope.permute(0, 2, 3, 1).flatten(0, 2) for slope in found]
 
 
-def _slopes(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
+def slopes(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of ``value`` ``(1,)`` by each of the leaves. Raises `AttackError` where there is none."""
     try:
         return torch.autograd.grad(value.sum(), leaves)
     except torch.OutOfMemoryError:

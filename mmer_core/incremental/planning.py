@@ -117,6 +117,12 @@ class Planner:
             return self._plans[pixels]
 
     @cached_property
+    def dense(self) -> Compiled:
+        """The whole network, compiled at the first call."""
+        with self._lock, tracing():
+            return self._whole()
+
+    @cached_property
     def split(self) -> Split:
         """The network split after the last layer up to which the windows of one pixel are almost free.
 
@@ -175,8 +181,7 @@ class Planner:
 
     def _make(self, cut: str | None) -> Plan:
         if cut is None or self._program is None:
-            example = self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
-            dense = self._compile(None, self.module, example)
+            dense = self._whole()
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}")
         program, layout = self._program, self._layout
@@ -191,6 +196,10 @@ class Planner:
             f"only what changed is computed as far as {cut}, where a pixel reaches {h} x {w} of "
             f"{height} x {width}; {dense.sentence}",
         )
+
+    def _whole(self) -> Compiled:
+        example = self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
+        return self._compile(None, self.module, example)
 
     def _compile(self, cut: str | None, module: nn.Module, example: Tensor) -> Compiled:
         if cut not in self._compiled:

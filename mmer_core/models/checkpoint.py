@@ -14,12 +14,12 @@ from mmer_core.named import Registry
 WEIGHTS_FILE = "model.safetensors"
 
 MODELS: Registry[Any] = Registry("model", nn.Module, "mmer_core.models")
-"""Networks, each named by its family and kind of task."""
+"""Networks, each named by its embedding and kind of task."""
 
 
 def build_model(spec: ModelSpec) -> nn.Module:
     """A freshly initialised model; the initial weights follow torch's global random state."""
-    model: nn.Module = MODELS[f"{spec.family} {spec.task}"](spec)
+    model: nn.Module = MODELS[f"{spec.network} {spec.task}"](spec)
     return model
 
 

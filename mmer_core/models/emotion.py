@@ -1,18 +1,21 @@
 """Emotion models over several streams (context, body, text), in the two families that mmer compares."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmer_core.models.fusion import FUSIONS, MeanFusion
+from mmer_core.models.fusion import FUSIONS
 from mmer_core.models.layers import EmotionHead, Projection
 from mmer_core.models.spec import ModelSpec
 
 IMAGE_STREAMS = ("context", "body")
 Presence = dict[str, Tensor]
 """By stream, ``(B,)`` bool: which samples have it; all samples have a stream that is not named."""
+Prediction = tuple[Tensor, Tensor]
+"""Logits ``(B, C)`` and ratings ``(B, V)``."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class EmotionOutput:
 
 
 class EmotionModel(nn.Module):
-    """Base of both families: a projection per stream.
+    """Base of both families: every stream becomes a unit vector, and streams that are absent are done without.
 
     ``forward`` takes features by stream, each ``(B, D_stream)``. Streams may be missing for the whole batch (no key)
     or for single samples (``present`` is False; their features are ignored).
@@ -52,6 +55,8 @@ class EmotionModel(nn.Module):
                 for name, width in spec.streams.items()
             }
         )
+        # Unit vectors have coordinates of about 1/sqrt(D); fusion and heads are initialised for about 1.
+        self.scale = spec.embedding**0.5
 
     def fit_statistics(
         self,
@@ -70,7 +75,17 @@ class EmotionModel(nn.Module):
                 module.fit(labels, ratings)
 
     def forward(self, features: dict[str, Tensor], present: Presence | None = None) -> EmotionOutput:
-        raise TypeError("use SeparateEmotionModel or JointEmotionModel")
+        mask = self.presence(features, present)  # (B, S)
+        embeddings = self.embed(features, mask)
+        logits, ratings = self.predict(embeddings, mask)
+        alone = self.alone(embeddings, mask)
+        return EmotionOutput(
+            logits,
+            ratings,
+            embeddings,
+            {name: pair[0] for name, pair in alone.items()},
+            {name: pair[1] for name, pair in alone.items()},
+        )
 
     def presence(self, features: dict[str, Tensor], present: Presence | None = None) -> Tensor:
         """``(B, S)`` bool, in the order of ``self.streams``: which sample has which stream."""
@@ -85,75 +100,6 @@ class EmotionModel(nn.Module):
             dim=1,
         )
 
-
-class SeparateEmotionModel(EmotionModel):
-    """The baseline: every stream has its own embedding space and its own predictions.
-
-    The model as a whole predicts the mean of the predictions from the streams that are present (late fusion).
-    """
-
-    name = "separate emotion"
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
-        self.heads = nn.ModuleDict(
-            {
-                name: EmotionHead(spec.embedding, len(spec.labels), len(spec.dimensions))
-                for name in spec.streams
-            }
-        )
-        self.late = MeanFusion()
-
-    def forward(self, features: dict[str, Tensor], present: Presence | None = None) -> EmotionOutput:
-        mask = self.presence(features, present)  # (B, S)
-        embeddings: dict[str, Tensor] = {}
-        logits: dict[str, Tensor] = {}
-        ratings: dict[str, Tensor] = {}
-        for column, name in enumerate(self.streams):
-            if name not in features:
-                continue
-            embedding = F.gelu(self.projections[name](features[name]))
-            embeddings[name] = _only(embedding, mask[:, column])
-            logits[name], ratings[name] = self.heads[name](embeddings[name])
-        return EmotionOutput(self._mean(logits, mask), self._mean(ratings, mask), embeddings, logits, ratings)
-
-    def _mean(self, outputs: dict[str, Tensor], mask: Tensor) -> Tensor:
-        columns = [column for column, name in enumerate(self.streams) if name in outputs]
-        counted = mask[:, columns]
-        stacked = torch.stack(list(outputs.values()), dim=1)  # (B, streams given, C or V)
-        # A sample without any stream gets the mean of the predictions from zeros.
-        counted = counted | ~counted.any(dim=1, keepdim=True)
-        return self.late(_only(stacked, counted), counted)
-
-
-class JointEmotionModel(EmotionModel):
-    """All streams in one L2-normalised latent space, fused mask, with one head for all.
-
-    The prediction from one stream is that of the same head on the same fusion with all other streams absent.
-    """
-
-    name = "joint emotion"
-
-    def __init__(self, spec: ModelSpec) -> None:
-        super().__init__(spec)
-        self.head = EmotionHead(spec.embedding, len(spec.labels), len(spec.dimensions))
-        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
-        self.scale = spec.embedding**0.5
-        self.fusion = FUSIONS[spec.fusion](len(self.streams), spec.embedding)
-
-    def forward(self, features: dict[str, Tensor], present: Presence | None = None) -> EmotionOutput:
-        mask = self.presence(features, present)
-        embeddings = self.embed(features, mask)
-        logits, ratings = self.predict(embeddings, mask)
-        alone = {name: self.predict(embeddings, self._only_stream(mask, name)) for name in embeddings}
-        return EmotionOutput(
-            logits,
-            ratings,
-            embeddings,
-            {name: pair[0] for name, pair in alone.items()},
-            {name: pair[1] for name, pair in alone.items()},
-        )
-
     def embed(self, features: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """Unit embeddings ``(B, D)`` by stream; zeros where ``mask (B, S)`` is False."""
         return {
@@ -162,12 +108,98 @@ class JointEmotionModel(EmotionModel):
             if name in features
         }
 
-    def predict(self, embeddings: dict[str, Tensor], mask: Tensor) -> tuple[Tensor, Tensor]:
+    def predict(self, embeddings: dict[str, Tensor], mask: Tensor) -> Prediction:
         """Logits ``(B, C)`` and ratings ``(B, V)`` from the streams where ``mask (B, S)`` is True."""
+        raise TypeError("use SeparateEmotionModel or JointEmotionModel")
+
+    def alone(self, embeddings: dict[str, Tensor], mask: Tensor) -> dict[str, Prediction]:
+        """The prediction from each stream alone."""
+        raise TypeError("use SeparateEmotionModel or JointEmotionModel")
+
+    def to_learn(
+        self, embeddings: dict[str, Tensor], mask: Tensor
+    ) -> Iterator[tuple[Prediction, Tensor | None]]:
+        """The predictions that training compares with the truth, with the gradients that they may send, and for which
+        samples ``(B,)``; for all where that is None."""
+        for name, prediction in self.alone(embeddings, mask).items():
+            yield prediction, mask[:, self.streams.index(name)]
+
+
+class SeparateEmotionModel(EmotionModel):
+    """The baseline: every stream has its own embedding space and its own predictions, and learns by itself.
+
+    The model as a whole predicts a mean of the predictions from the streams that are present, with equal weights or
+    with weights that are learned, on predictions that they cannot change.
+    """
+
+    name = "separate emotion"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        categories, dimensions = len(spec.labels), len(spec.dimensions)
+        self.heads = nn.ModuleDict(
+            {name: EmotionHead(spec.embedding, categories, dimensions) for name in spec.streams}
+        )
+        self.fusion = FUSIONS[spec.fusion](len(self.streams), categories + dimensions)
+
+    def predict(self, embeddings: dict[str, Tensor], mask: Tensor) -> Prediction:
+        return self._fused(self.alone(embeddings, mask), mask)
+
+    def alone(self, embeddings: dict[str, Tensor], mask: Tensor) -> dict[str, Prediction]:
+        return {name: self.heads[name](self.scale * embedding) for name, embedding in embeddings.items()}
+
+    def to_learn(
+        self, embeddings: dict[str, Tensor], mask: Tensor
+    ) -> Iterator[tuple[Prediction, Tensor | None]]:
+        yield from super().to_learn(embeddings, mask)
+        if any(True for _ in self.fusion.parameters()):
+            alone = self.alone({name: one.detach() for name, one in embeddings.items()}, mask)
+            held = {name: (logits.detach(), ratings.detach()) for name, (logits, ratings) in alone.items()}
+            yield self._fused(held, mask), mask.any(dim=1)
+
+    def _fused(self, alone: dict[str, Prediction], mask: Tensor) -> Prediction:
+        given = torch.tensor([name in alone for name in self.streams], device=mask.device)
+        # A sample without any stream gets the prediction from zeros.
+        counted = mask | (given & ~mask.any(dim=1, keepdim=True))
+        both = {name: torch.cat(prediction, dim=1) for name, prediction in alone.items()}  # (B, C + V)
+        absent = torch.zeros_like(next(iter(both.values())))
+        stacked = torch.stack([both.get(name, absent) for name in self.streams], dim=1)  # (B, S, C + V)
+        fused = self.fusion(_only(stacked, counted), counted)
+        categories = next(iter(alone.values()))[0].shape[1]
+        return fused[:, :categories], fused[:, categories:]
+
+
+class JointEmotionModel(EmotionModel):
+    """All streams in one latent space, fused mask, with one head for all.
+
+    The prediction from one stream is that of the same head on the same fusion with all other streams absent. With
+    ``late`` as fusion every stream learns to predict alone, and the mean of their predictions is the model's.
+    """
+
+    name = "joint emotion"
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.head = EmotionHead(spec.embedding, len(spec.labels), len(spec.dimensions))
+        self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.fusion = FUSIONS[spec.fusion](len(self.streams), spec.embedding)
+        self.late = spec.fusion == "late"
+
+    def predict(self, embeddings: dict[str, Tensor], mask: Tensor) -> Prediction:
         absent = torch.zeros_like(next(iter(embeddings.values())))
         streams = torch.stack([embeddings.get(name, absent) for name in self.streams], dim=1)  # (B, S, D)
-        # Unit vectors have coordinates of about 1/sqrt(D); fusion and head are initialised for about 1.
         return self.head(self.fusion(_only(self.scale * streams, mask), mask))
+
+    def alone(self, embeddings: dict[str, Tensor], mask: Tensor) -> dict[str, Prediction]:
+        return {name: self.predict(embeddings, self._only_stream(mask, name)) for name in embeddings}
+
+    def to_learn(
+        self, embeddings: dict[str, Tensor], mask: Tensor
+    ) -> Iterator[tuple[Prediction, Tensor | None]]:
+        if self.late:
+            yield from super().to_learn(embeddings, mask)
+        else:
+            yield self.predict(embeddings, mask), None
 
     def image_and_text(self, embeddings: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The image's and the text's unit embeddings ``(B, D)``, as the alignment objective compares them."""

@@ -104,6 +104,9 @@ FUSIONS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "gated": GatedFusion,
     "concat": ConcatFusion,
     "attention": AttentionFusion,
+    "late": lambda streams, embedding: (
+        MeanFusion()
+    ),  # of predictions: the mean of embeddings, to a linear head
 }
 
 

@@ -1,5 +1,7 @@
 """Image-text matching models, in the two families that mmer compares."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,7 +11,13 @@ from mmer_core.models.spec import ModelSpec
 
 
 class RetrievalModel(nn.Module):
-    """Base of both families: image features and text features to unit vectors compared by cosine."""
+    """Base of both families: image features and text features to unit vectors compared by cosine.
+
+    Attributes:
+        teachers: Parts that only training reads.
+    """
+
+    teachers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -57,26 +65,31 @@ class JointRetrievalModel(RetrievalModel):
 class SeparateRetrievalModel(RetrievalModel):
     """The baseline: each modality learns its own space by predicting the words of the captions.
 
-    Retrieval goes through a linear map from the image space to the text space, learned on embeddings that
+    Retrieval goes through a linear map of every head from the image space to the text space, learned on embeddings that
     it cannot change: neither modality ever sees a gradient from the other.
     """
 
     name = "separate retrieval"
+    teachers = ("image_words", "text_words")
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.words = spec.words
-        self.image_words = nn.Linear(spec.embedding, len(spec.words))
-        self.text_words = nn.Linear(spec.embedding, len(spec.words))
-        self.map = nn.Linear(spec.embedding, spec.embedding)
+        width = spec.heads * spec.embedding
+        self.image_words = nn.Linear(width, len(spec.words))
+        self.text_words = nn.Linear(width, len(spec.words))
+        self.maps = nn.ModuleList(nn.Linear(spec.embedding, spec.embedding) for _ in range(spec.heads))
+        self.scale = (
+            width**0.5
+        )  # unit vectors have coordinates of about 1/sqrt(D); linear maps start for about 1
 
     def own_image_embedding(self, features: Tensor) -> Tensor:
-        """``(B, D)``: the image in its own space, before the map."""
-        return F.gelu(self.image(features))
+        """``(B, D)``: the image in its own space, before the maps."""
+        return self.scale * super().embed_image(features)
 
     def own_text_embedding(self, features: Tensor) -> Tensor:
         """``(B, D)``: the text in its own space."""
-        return F.gelu(self.text(features))
+        return self.scale * super().embed_text(features)
 
     def embed_image(self, features: Tensor) -> Tensor:
         return self._mapped(self.own_image_embedding(features))
@@ -89,4 +102,6 @@ class SeparateRetrievalModel(RetrievalModel):
         return self._mapped(own_image.detach()), F.normalize(own_text.detach(), dim=-1)
 
     def _mapped(self, own: Tensor) -> Tensor:
-        return F.normalize(self.map(own), dim=-1)
+        heads = zip(self.maps, own.chunk(self.heads, dim=-1), strict=True)
+        units = [F.normalize(to_text(head), dim=-1) for to_text, head in heads]
+        return torch.cat(units, dim=-1) / self.heads**0.5

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from mmer_core.config import Config, EncoderConfig, Family, Fusion, PromptConfig
+from mmer_core.config import ARCHITECTURES, Config, EncoderConfig, Family, Fusion, PromptConfig
 from mmer_core.taxonomy import VAD
 
 SPEC_FILE = "model.json"
@@ -33,6 +33,11 @@ class ModelSpec(Config):
     words: tuple[str, ...] = Field(
         (), description="Vocabulary of the separate retrieval model's own outputs."
     )
-    prompts: PromptConfig = Field(PromptConfig(), description="How the zero-shot family asks for emotions.")
+    prompts: PromptConfig = Field(PromptConfig(), description="How the zero-shot family asks for labels.")
     encoders: EncoderConfig
     dataset: str = Field(description="Name of the dataset it was trained on.")
+
+    @property
+    def network(self) -> str:
+        """Name of its network, which says what its embedding is: ``separate``, ``joint`` or ``zero-shot``."""
+        return ARCHITECTURES[self.family].network

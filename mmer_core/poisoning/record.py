@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from mmer_core.record import Number, Part, Record
+from mmer_core.record import Interval, Number, Part, Record
 
 
 class ArmRecord(Record):
@@ -58,7 +58,8 @@ class OutcomeSummary(ArmRecord):
         untriggered: The same without the trigger.
         targets: The same of those for which poisons were crafted.
         chance: The same of random rankings, where there are any.
-        metric: The headline metric, with the lower end of its interval, and what no skill scores.
+        metric: The headline metric with its interval.
+        no_skill: What no skill scores in it.
         modalities: Distances between modalities, and their contributions.
     """
 
@@ -69,8 +70,7 @@ class OutcomeSummary(ArmRecord):
     untriggered: Number
     targets: Number
     chance: Number
-    metric: Number
-    metric_low: Number
+    metric: Interval
     no_skill: Number
     modalities: dict[str, Number]
 
@@ -99,7 +99,6 @@ class MeanOutcome(Part):
     seeds: int
     chance: Number
     no_skill: Number
-    metric_above: Number
     success: Number
     success_low: Number
     success_high: Number
@@ -140,7 +139,7 @@ class MeanDetection(Part):
 class PoisoningSummary(Record):
     """The result of a whole experiment."""
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     dataset: str
     target: str
     split: str

@@ -1,4 +1,4 @@
-"""Prediction for arbitrary photos: selecting them, finding people, reading emotions, and attacks."""
+"""Prediction for arbitrary photos: selecting them, finding people, reading labels, and attacks."""
 
 from mmer_core.prediction.attack_picture import PhotoAttack, attack_picture, map_picture
 from mmer_core.prediction.attacking import PhotoTarget, photo_target

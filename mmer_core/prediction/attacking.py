@@ -12,6 +12,7 @@ from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import Outcome
+from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.attacks.vulnerability import OnePixelMap, one_pixel_map
@@ -23,15 +24,12 @@ from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.prediction.attack_picture import PhotoAttack
 from mmer_core.prediction.photos import PhotoRequest, box_inside, encode_squares, square
-from mmer_core.prediction.source import SourceVictim
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model, newest_model
 from mmer_core.task_kinds import KINDS, TaskKind, kind_of
 from mmer_core.task_kinds.kind import AttackedPhoto
 from mmer_core.taxonomy import SPLITS
-
-_BATCH_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,10 @@ class PhotoTarget:
                     pixels=pixels,
                     budget=config.budget,
                     seed=config.seed,
-                    batch_size=self._batch(batch_size),
+                    batch_size=batch_size,
                 )
                 attacked = write_changes(self.image, outcome.changed)
                 yield PhotoAttack(outcome, self.image, attacked, *self._words(config, outcome, attacked))
-
-    def _batch(self, most: int) -> int:
-        """Smaller batches for large photos."""
-        return max(1, min(most, _BATCH_BYTES // self.image.nbytes))
 
     def _words(self, config: SearchConfig, outcome: Outcome, attacked: np.ndarray) -> tuple[str, str]:
         if self.kind.criterion(config, self.names) == "top":
@@ -93,7 +87,7 @@ class PhotoTarget:
             self.criterion,
             self.image,
             stride=stride,
-            batch_size=self._batch(batch_size),
+            batch_size=batch_size,
             progress=progress,
         )
 
@@ -103,12 +97,12 @@ def photo_target(
 ) -> PhotoTarget:
     """Prepare a photo and a model for attacks.
 
-    An emotion model reads the person in the request's box (without a box, the whole photo), and the text if there
+    A classifier reads the person in the request's box (without a box, the whole photo), and the text if there
     is one. For a retrieval model, success means that the photo no longer retrieves the text among the captions of the
     test split of the model's dataset.
 
     Args:
-        model: Key of a model; None for the newest one, or without a text the newest emotion model.
+        model: Key of a model; None for the newest one, or without a text the newest classifier.
 
     Raises:
         StoreError: The model does not exist, or there is none.
@@ -158,13 +152,16 @@ def target_of(
     victim: Victim
     if config.stream == "photo":
         image = np.array(picture)
-        victim = SourceVictim(image.shape[:2], squares, encoder, scores.read)
+        photos = Photos([image], [box], "corrected")
+        victim = PhotoVictim(photos, spec.sides, encoder, lambda attacked, _: scores.read(attacked))
     elif config.stream in inputs:
         image = inputs[config.stream]
         victim = IncrementalVictim(
             encoder, lambda attacked, _: scores.read({config.stream: attacked}), evaluator_of(encoder)
         )
     else:
-        raise ConfigError(f"the model reads {', '.join(inputs)} and no {config.stream}; attack one of these")
+        raise ConfigError(
+            f"the model reads {', '.join(spec.streams)} and no {config.stream}; attack one of these"
+        )
     clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
     return PhotoTarget(request.name, victim, scores.criterion(clean), image, list(scores.names), kind)

@@ -1,4 +1,4 @@
-"""A trained emotion model on people in photos: decoded one by one, predicted in batches."""
+"""A trained classifier on people in photos: decoded one by one, predicted in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,19 +43,19 @@ def read_people(
     Args:
         requests: With a box, a request is that one person. Without one, it is everyone whom the detector finds, or
             the whole photo if there is no detector.
-        model: Key of an emotion model; None for the newest joint one.
+        model: Key of a classifier; None for the newest joint one.
 
     Returns:
         Results in the order of the requests; people of one photo by descending confidence of the detector.
 
     Raises:
-        StoreError: The model does not exist, or there is no emotion model.
-        ConfigError: The model does not predict emotions.
+        StoreError: The model does not exist, or there is no classifier.
+        ConfigError: The model does not predict labels.
     """
-    key = find_model(context.store, model).key if model else _newest_emotion_model(context)
+    key = find_model(context.store, model).key if model else _newest_model(context)
     trained = TrainedModel.open(context.folder(key), context.device)
     if not kind_of(trained.spec.task).labelled:
-        raise ConfigError(f"{key} matches images and text; give an emotion model")
+        raise ConfigError(f"{key} matches images and text; give a classifier")
     return read_with(context, trained, requests, detector)
 
 
@@ -65,7 +65,7 @@ def read_with(
     requests: Sequence[PhotoRequest],
     detector: PersonDetector | None = None,
 ) -> list[PersonResult]:
-    """As `read_people`, by an opened emotion model."""
+    """As `read_people`, by an opened classifier."""
     reader = _Reader(context, trained)
     found: list[PersonResult] = []
     waiting: list[_Shown] = []
@@ -119,6 +119,10 @@ class _Reader:
         reads_text = "text" in self.trained.spec.streams
         with_text = [row for row in whole if reads_text and shown[row].person.text]
         for rows in (with_text, [row for row in whole if row not in set(with_text)]):
+            if rows is not with_text and not self.trained.spec.sides:
+                for row in rows:
+                    found[row] = replace(found[row], error="the model reads texts only, and there is none")
+                continue
             if not rows:
                 continue
             streams = self._images([shown[row] for row in rows])
@@ -168,10 +172,10 @@ def _boxes(
     return [(person.box, person.score) for person in people]
 
 
-def _newest_emotion_model(context: Context) -> ArtifactKey:
+def _newest_model(context: Context) -> ArtifactKey:
     listed = ((m, m.summary_as(ModelSummary)) for m in context.store.list("model"))
     models = [(made.family == "joint", m.created, m.key) for m, made in listed if kind_of(made.task).labelled]
     if not models:
-        raise ArtifactNotFound(missing(context.store, "emotion model", "train one first: mmer train"))
+        raise ArtifactNotFound(missing(context.store, "classifier", "train one first: mmer train"))
     # Of the two families, the joint one reads photo and text together, which is what users expect.
     return max(models)[-1]

@@ -33,7 +33,7 @@ def contribution_table(families: Sequence[FamilyView]) -> Table:
     )
 
 
-def leaders_count(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def leaders_count(families: Sequence[FamilyView], word: str) -> Table:
     """For how many categories each modality is the best to read, and for how many clearly so."""
     found = _leaders(families)
     streams = dict.fromkeys(leader.best for one in found.values() for leader in one)
@@ -53,7 +53,7 @@ def leaders_count(families: Sequence[FamilyView], word: str = "emotion") -> Tabl
     )
 
 
-def leaders_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def leaders_table(families: Sequence[FamilyView], word: str) -> Table:
     """The best modality of every category and its lead in AP over the second."""
     found = _leaders(families)
     by_family = [{leader.name: leader for leader in one} for one in found.values()]
@@ -86,7 +86,7 @@ def agreement_table(families: Sequence[FamilyView]) -> Table:
     return Table("How far modalities agree", columns, tuple(rows), groups=_groups(found, len(AGREEMENT)))
 
 
-def agreement_by_category(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def agreement_by_category(families: Sequence[FamilyView], word: str) -> Table:
     """The same for every category."""
     columns: list[str] = []
     groups: list[tuple[str, int]] = [("", 1)]

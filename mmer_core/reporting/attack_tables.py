@@ -1,6 +1,6 @@
 """The report's tables of attacks: how often models are fooled, together, and where."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmer_core.attacks.record import CurvePoint, GroupSuccess
 from mmer_core.reporting.estimates import MISSING, number
@@ -12,28 +12,89 @@ from mmer_core.reporting.view import FamilyView, Transfer
 
 def attack_table(families: Sequence[FamilyView]) -> Table:
     """Every point of the success curves."""
-    found: dict[tuple[int, str], list[CurvePoint | None]] = {}
+
+    def cells(one: CurvePoint) -> tuple[Cell, ...]:
+        return (
+            cell(one.success),
+            cell(one.median_queries, 0),
+            Cell(f"{one.n:,}"),
+            Cell(f"{one.already:,}"),
+            Cell(MISSING if one.right is None else f"{one.right:,}"),
+            cell(one.robust_accuracy),
+        )
+
+    columns = ("fooled, %", "median queries", "attacked", "met before", "right before", "robust accuracy, %")
+    return _by_attack("Images fooled", columns, families, cells)
+
+
+def strength_table(families: Sequence[FamilyView]) -> Table:
+    """Which of the images that one pixel can fool each attack found; no row without an exhaustive search."""
+    return _by_attack(
+        "Of the images that one pixel in a corner colour can fool, by an exhaustive search, those that an attack found",
+        ("found, %", "can be fooled"),
+        families,
+        lambda one: (cell(one.found), Cell(f"{one.foolable:,}")) if one.foolable else None,
+    )
+
+
+def seeds_table(families: Sequence[FamilyView]) -> Table:
+    """Success of all seeds of an attack together, and the lowest and highest of one; no row where there was one seed."""
+    return _by_attack(
+        "Images fooled with any seed of the attack, and with one",
+        ("any seed, %", "one seed, %", "seeds"),
+        families,
+        lambda one: (
+            (
+                cell(one.success),
+                Cell(f"{number(min(one.by_seed))} to {number(max(one.by_seed))}"),
+                Cell(f"{len(one.by_seed)}"),
+            )
+            if one.by_seed
+            else None
+        ),
+    )
+
+
+def _by_attack(
+    caption: str,
+    columns: tuple[str, ...],
+    families: Sequence[FamilyView],
+    cells: Callable[[CurvePoint], tuple[Cell, ...] | None],
+) -> Table:
+    """A row for each ``K`` and attack, these columns for each family; nothing where there are no cells of a point."""
+    found: dict[tuple[int, str], list[tuple[Cell, ...] | None]] = {}
     for place, family in enumerate(families):
         for attack in {point.attack for point in family.curves}:
             for point in curve_of(family, attack):
-                found.setdefault((point.pixels, attack), [None] * len(families))[place] = point
-    rows = []
-    for (k, attack), points in sorted(found.items()):
-        cells: list[Cell] = []
-        for one in points:
-            if one is None:
-                cells += [Cell(MISSING)] * 6
-                continue
-            cells += [cell(one.success), cell(one.median_queries, 0)]
-            cells += [Cell(f"{one.n:,}"), Cell(f"{one.already:,}")]
-            cells += [Cell(MISSING if one.right is None else f"{one.right:,}"), cell(one.robust_accuracy)]
-        rows.append(Row(f"{pixels(k)}: {attack_name(attack)}", tuple(cells)))
-    columns = ("fooled, %", "median queries", "attacked", "met before", "right before", "robust accuracy, %")
+                if shown := cells(point):
+                    found.setdefault((point.pixels, attack), [None] * len(families))[place] = shown
+    missing = (Cell(MISSING),) * len(columns)
     return Table(
-        caption="Images fooled",
+        caption=caption,
         columns=("Attack", *columns * len(families)),
-        rows=tuple(rows),
+        rows=tuple(
+            Row(
+                f"{pixels(k)}: {attack_name(attack)}", tuple(one for part in parts for one in part or missing)
+            )
+            for (k, attack), parts in sorted(found.items())
+        ),
         groups=(("", 1), *((f"{family.family} model", len(columns)) for family in families)),
+    )
+
+
+def margin_table(families: Sequence[FamilyView]) -> Table:
+    """What attacks leave of the clean margins, on a scale that models share."""
+    found = [{one.pixels: one for one in family.margins} for family in families]
+    rows = []
+    for k in sorted({k for points in found for k in points}):
+        shown = [points.get(k) for points in found]
+        cells = [cell(raw, 2) for one in shown for raw in ((one.clean, one.left) if one else (None, None))]
+        rows.append(Row(pixels(k), tuple(cells)))
+    return Table(
+        caption="Mean margin, in standard deviations of the model’s own clean margins",
+        columns=("Changed", *("clean", "left by the attacks") * len(families)),
+        rows=tuple(rows),
+        groups=(("", 1), *((f"{family.family} model", 2) for family in families)),
     )
 
 
@@ -58,7 +119,7 @@ def transfer_table(transfers: Sequence[Transfer]) -> Table:
     )
 
 
-def fragile_categories_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def fragile_categories_table(families: Sequence[FamilyView], word: str) -> Table:
     """Success of the attacks by the category that the clean image was read as."""
     records = [
         {one.group: one for one in family.fragility.emotions} for family in families if family.fragility
@@ -69,7 +130,7 @@ def fragile_categories_table(families: Sequence[FamilyView], word: str = "emotio
         shown = [found.get(name) for found in records]
         rows.append(Row(name, tuple(part for one in shown for part in _share(one))))
     return Table(
-        caption=f"Images fooled by dominant {word}, at the most changed pixels, by any attack but the control",
+        caption=f"Images fooled by dominant {word}, at the most changed pixels, by any attack but the controls",
         columns=(word.capitalize(), *("fooled, %", "attacked") * len(records)),
         rows=tuple(rows),
         groups=(("", 1), *((f"{family.family} model", 2) for family in families if family.fragility)),

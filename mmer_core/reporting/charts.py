@@ -18,8 +18,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from mmer_core.attacks import ATTACKS
+from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.reporting.estimates import Estimate
-from mmer_core.reporting.labels import CONTROL, METRICS, attack_name, pixels
+from mmer_core.reporting.labels import METRICS, attack_name, pixels
 from mmer_core.reporting.prose import curve_of
 from mmer_core.reporting.svg import FAMILY_COLOUR, GRID, INK, MUTED, PAPER, STREAM_COLOURS, STYLE, to_svg
 from mmer_core.reporting.view import EmbeddingSpace, FamilyView, StreamComparison
@@ -43,7 +44,8 @@ OTHER_STYLE = ("#8d8d8d", "x", "×")
 _SOLID: Any = "-"
 _DASHED: Any = (0, (4, 2.5))
 _ATTACK_STYLES: dict[str, tuple[str, Any]] = {
-    CONTROL: ("o", _DASHED),
+    "random": ("o", _DASHED),
+    "random-corners": ("s", (0, (2, 2.5))),
     "de": ("o", _SOLID),
     "sparse-rs": ("s", (0, (7, 1.5))),
     "pixle": ("^", (0, (5, 1.5, 1, 1.5))),
@@ -99,7 +101,7 @@ def _history_lines(axis: Axes, family: FamilyView, panel: str) -> None:
 
 
 @mpl.rc_context(STYLE)
-def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], name: str) -> Markup:
+def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], word: str, name: str) -> Markup:
     """Average precision of every category from each modality, families side by side; a tick marks chance."""
     families = list(streams.ap)
     names = list(dict.fromkeys(stream for ap in streams.ap.values() for stream in ap))
@@ -133,7 +135,7 @@ def modality_bars(streams: StreamComparison, prevalence: Mapping[str, float], na
     }
     figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=6)
     return to_svg(
-        figure, name, "Average precision of each emotion by modality; the table beside holds the figures."
+        figure, name, f"Average precision of each {word} by modality; the table beside holds the figures."
     )
 
 
@@ -228,7 +230,7 @@ def success_by_pixels(families: Sequence[FamilyView], name: str) -> Markup:
             ks = [point.pixels for point in curve]
             found = [estimate for point in curve if (estimate := Estimate.of(point.success))]
             low, value, high = ([getattr(one, end) for one in found] for end in ("low", "value", "high"))
-            control = attack == CONTROL
+            control = attack in CONTROL_ATTACKS
             marker, line = _attack_style(attack)
             axis.fill_between(ks, low, high, color=colour, alpha=0.08 if control else 0.18, linewidth=0)
             axis.vlines(ks, low, high, color=colour, linewidth=0.9, alpha=0.7)
@@ -269,7 +271,7 @@ def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
 
 def _strongest_of_each_k(family: FamilyView) -> dict[int, str]:
     """By K, the attack that ends highest: one line of each K is named, or the names hide each other."""
-    attacks = [curve for curve in family.by_queries if curve.attack != CONTROL and curve.queries]
+    attacks = [curve for curve in family.by_queries if curve.attack not in CONTROL_ATTACKS and curve.queries]
     attacks.sort(key=lambda curve: curve.success[-1] or 0.0)
     return {curve.pixels: curve.attack for curve in attacks}
 

@@ -3,45 +3,36 @@
 from collections.abc import Iterable, Sequence
 
 from mmer_core.attacks.comparing import CONTROLS
-from mmer_core.reporting.estimates import MISSING, Estimate, number
+from mmer_core.evaluation.comparing import ABLATION, CATEGORY
+from mmer_core.reporting.estimates import number
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
-
-EMOTIONS = "emotion "
-
-
-def apart(comparison: Comparison) -> str:
-    """``"11.0 points (8.1–13.9)"``: the size of the difference, from the one that has more."""
-    raw = comparison.difference
-    estimate = Estimate.of(raw)
-    if estimate is None:
-        return MISSING
-    if estimate.value < 0:
-        estimate = Estimate(-estimate.value, -estimate.high, -estimate.low)
-    return estimate.sentence(" points")
 
 
 def decision(comparison: Comparison) -> str:
     """What follows, in a few words."""
     if comparison.winner:
         small = f", by less than {_margin(comparison)}" if comparison.within_margin else ""
+        if comparison.topic.startswith(CONTROLS):
+            return f"{'yes' if comparison.winner == comparison.first else 'no, less often'}{small}"
         return f"{comparison.winner} better{small}"
     if comparison.decision == "equivalent":
         return f"no more than {_margin(comparison)} apart"
     needed = comparison.n_to_decide
-    return f"undecided; about {needed:,} would decide" if needed else "undecided: too few to tell"
+    few = "trainings differ too much" if comparison.trainings > 1 else "too few to tell"
+    return f"undecided; about {needed:,} would decide" if needed else f"undecided: {few}"
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Questions about two models, but for those on single emotions."""
-    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, EMOTIONS))]
+    """Questions about two models, but for those on single categories and on ablations."""
+    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY, ABLATION))]
     return differences("Which model is better? Differences on the same images", chosen)
 
 
-def emotion_differences(comparisons: Sequence[Comparison]) -> Table:
-    """The same for every emotion."""
-    chosen = [one for one in comparisons if one.topic.startswith(EMOTIONS)]
-    return differences("Average precision of every emotion, compared", chosen)
+def category_differences(comparisons: Sequence[Comparison], word: str) -> Table:
+    """The same for every category."""
+    chosen = [one for one in comparisons if one.topic.startswith(CATEGORY)]
+    return differences(f"Every {word}, compared", chosen)
 
 
 def differences(caption: str, comparisons: Iterable[Comparison]) -> Table:

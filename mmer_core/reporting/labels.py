@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from mmer_core.attacks import ATTACKS, WhiteBoxAttack
 
-CONTROL = "random"
-"""The attack that every other is read against."""
 WHITE_BOX = frozenset(name for name, attack in ATTACKS.items() if issubclass(attack, WhiteBoxAttack))
 """The attacks that know more than the others: the victim's gradients."""
 

@@ -11,6 +11,8 @@ from mmer_core.reporting.view import AttackedImage, Picture
 
 INSETS = 3
 """Most changed pixels shown enlarged."""
+LARGEST = 640
+"""Longest side of a shown picture in pixels."""
 
 _REACH = 5
 """Pixels shown around a changed one in an inset."""
@@ -71,14 +73,14 @@ def exact_uri(image: Picture) -> str:
 def marked(item: AttackedImage) -> MarkedPicture:
     """Mark the changed pixels of an attacked image.
 
-    The photo itself may be compressed; the changed pixels are drawn over it in their exact colours, taken
+    The picture itself may be compressed and shrunk; the changed pixels are drawn over it in their exact colours, taken
     from the attacked pixels, and the insets are exact.
     """
     height, width = item.attacked.shape[:2]
     places = [(int(change[0]), int(change[1])) for change in item.changed]
     return MarkedPicture(
-        clean=data_uri(item.image),
-        attacked=data_uri(item.attacked),
+        clean=data_uri(item.image, LARGEST),
+        attacked=data_uri(item.attacked, LARGEST),
         width=width,
         height=height,
         radius=max(2.5, 0.035 * max(width, height)),

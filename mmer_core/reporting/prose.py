@@ -2,26 +2,38 @@
 
 from collections.abc import Iterable
 
-from mmer_core.attacks.comparing import control_topic
+from mmer_core.attacks.comparing import ROBUST, control_topic
+from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.evaluation.comparing import SKILL
-from mmer_core.reporting.comparison_table import apart
 from mmer_core.reporting.estimates import Estimate, number
 from mmer_core.reporting.labels import (
-    CONTROL,
     FOOLED,
     WHITE_BOX,
     pixels,
 )
 from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
-from mmer_core.statistics.comparison import Comparison
+
+
+def question(view: ReportView) -> str:
+    """What the report asks: of the models that it shows, and of attacks where some were run."""
+    names = list(dict.fromkeys(family.family for dataset in view.datasets for family in dataset.families))
+    alone = len(names) == 1
+    *others, last = [
+        f"{name} (baseline)" if name == "separate" and not alone else name for name in names
+    ] or [""]
+    models = f"{', '.join(others)} and the {last} model" if others else f"{last} model"
+    skills = _listed(dict.fromkeys(dataset.text.skill[0] for dataset in view.datasets))
+    attacked = any(family.curves for dataset in view.datasets for family in dataset.families)
+    fooled = f", and how little does it take to fool {'it' if alone else 'them'}" if attacked else ""
+    return f"How well {'does' if alone else 'do'} the {models} {skills}{fooled}?"
 
 
 def answer(view: ReportView) -> str:
-    """The answer to the report's question, as one paragraph of plain text."""
+    """The answer to the report's question, as one short paragraph of plain text; the figures are in the tables."""
     sentences: list[str] = []
     for dataset in view.datasets:
-        sentences += [_skill(dataset), *_vad(dataset), *_fooled(dataset)]
+        sentences += [_skill(dataset), *_fooled(dataset)]
     if not any(family.curves for dataset in view.datasets for family in dataset.families):
         sentences.append(
             "No attack was run, so nothing can be said here about how little it takes to fool them."
@@ -39,6 +51,7 @@ def warnings(view: ReportView) -> list[str]:
             f"Synthetic data{where}: mmer drew these photos itself. The figures show that the pipeline works; "
             "they say nothing about real photographs and must not be compared with published ones."
         )
+    found += _trainings_warning(view)
     for dataset in view.datasets:
         if dataset.leaks:
             found.append(_leakage_warning(dataset))
@@ -53,7 +66,21 @@ def warnings(view: ReportView) -> list[str]:
             for family in dataset.families
             if not beats_chance(dataset, family)
         ]
+        found += _ratings_warning(dataset)
     return found
+
+
+def _trainings_warning(view: ReportView) -> list[str]:
+    """Where some model that is trained was trained once."""
+    trained = [
+        family for dataset in view.datasets for family in dataset.families if family.family != "zero-shot"
+    ]
+    if not trained or min(family.trainings for family in trained) > 1:
+        return []
+    return [
+        "Models were trained once, so nothing is known of the variance between trainings: intervals and tests are of the "
+        "images alone, and another seed may turn a difference round. Give --seeds 3 or more to mmer pipeline."
+    ]
 
 
 def headline(dataset: DatasetView, family: FamilyView) -> Estimate | None:
@@ -99,48 +126,7 @@ def _chance_warning(dataset: DatasetView, family: FamilyView) -> str:
     )
 
 
-def _where(dataset: DatasetView) -> str:
-    return f"On {dataset.title}"
-
-
-def _skill(dataset: DatasetView) -> str:
-    unit = dataset.text.unit
-    scored = [
-        (family.family, estimate) for family in dataset.families if (estimate := headline(dataset, family))
-    ]
-    if not scored:
-        return ""
-    expected = next((found for family in dataset.families if (found := chance(dataset, family))), None)
-    tail = f"; the chance level is {number(expected.value)} %." if expected else "."
-    does, verb = dataset.text.skill
-    if len(scored) == 1:
-        ((name, estimate),) = scored
-        return f"{_where(dataset)}, asked to {does}, the {name} model reaches {estimate.sentence(unit)}{tail}"
-    listed = " and ".join(f"{family} {estimate.sentence(unit)}" for family, estimate in scored)
-    compared = dataset.compared(SKILL)
-    if compared is None or compared.winner is None:
-        said = _unclaimed(compared, f"how well the two models {does}")
-        return f"{_where(dataset)}, {said}: {listed}{tail}"
-    figures: dict[str, Estimate] = dict(scored)
-    best, (other, second) = figures.pop(compared.winner), next(iter(figures.items()))
-    return (
-        f"{_where(dataset)} the {compared.winner} model {verb} better than the {other} one by {apart(compared)}: "
-        f"{best.sentence(unit)} against {second.sentence(unit)}{tail}"
-    )
-
-
-def _unclaimed(compared: Comparison | None, what: str) -> str:
-    """What can be said of a difference that was not shown."""
-    if compared is None:
-        return f"{what} was not compared on the same samples"
-    if compared.decision == "equivalent":
-        return f"{what} differs by no more than {compared.margin:g} points ({apart(compared)})"
-    needed = compared.n_to_decide
-    more = f"; about {needed:,} samples would decide" if needed else ""
-    return f"{what} is undecided ({apart(compared)}{more})"
-
-
-def _vad(dataset: DatasetView) -> list[str]:
+def _ratings_warning(dataset: DatasetView) -> list[str]:
     """Only worth a sentence where a model rates no better than always saying the same."""
     behind = []
     for family in dataset.families:
@@ -152,16 +138,41 @@ def _vad(dataset: DatasetView) -> list[str]:
     if not behind:
         return []
     return [
-        "In valence, arousal and dominance "
-        f"{' and '.join(behind)}, which is not clearly better than the best constant guess ({limit})."
+        f"On {dataset.name}, in valence, arousal and dominance {_listed(behind)}, which is not clearly better than the "
+        f"best constant guess ({limit})."
     ]
+
+
+def _skill(dataset: DatasetView) -> str:
+    where, (does, verb) = f"On {dataset.title}", dataset.text.skill
+    scored = [(family, estimate) for family in dataset.families if (estimate := headline(dataset, family))]
+    if not scored:
+        return ""
+    if len(scored) == 1:
+        ((family, estimate),) = scored
+        expected = chance(dataset, family)
+        tail = f", where chance gives {number(expected.value)} %" if expected else ""
+        reached = f"{number(estimate.value)}{dataset.text.unit}"
+        return f"{where}, asked to {does}, the {family.family} model reaches {reached}{tail}."
+    compared = dataset.compared(SKILL)
+    if compared is None:
+        return f"{where} the models were not compared with each other on the same samples."
+    if compared.winner is None:
+        if compared.decision == "undecided":
+            return f"{where} it is undecided which model {verb} better."
+        return f"{where} both models {does} alike: no more than {compared.margin:g} points of {dataset.text.headline_label} apart."
+    other = compared.second if compared.winner == compared.first else compared.first
+    gap = number(abs(compared.difference.value or 0))
+    return f"{where} the {compared.winner} model {verb} better than the {other} one, by {gap} points of {dataset.text.headline_label}."
 
 
 def strongest(family: FamilyView) -> list[CurvePoint]:
     """The curve, by rising K, of the black-box attack that does best at its largest K, or of the next best thing:
     the attack that uses gradients, the control."""
     attacks = {point.attack for point in family.curves}
-    compared = attacks - {CONTROL} - WHITE_BOX or attacks - {CONTROL} or attacks
+    compared = (
+        attacks.difference(CONTROL_ATTACKS, WHITE_BOX) or attacks.difference(CONTROL_ATTACKS) or attacks
+    )
     curves = [curve_of(family, attack) for attack in sorted(compared)]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 
@@ -177,69 +188,56 @@ def _success(point: CurvePoint) -> Estimate:
 
 
 def _fooled(dataset: DatasetView) -> list[str]:
-    """What the largest and the smallest K do beside the control, and who is easier to fool."""
+    """What the largest K does beside the control, and who withstands more."""
     attacked = [(family, curve) for family in dataset.families if (curve := strongest(family))]
     budgets = {curve[-1].pixels for _, curve in attacked}
     if len(attacked) == 2 and len(budgets) == 1:
-        return [_fooled_at(dataset, attacked), _easier(dataset, budgets.pop())]
-    return [_fooled_at(dataset, [one]) for one in attacked]
+        return [_fooled_at(dataset, attacked) + _sturdier(dataset, budgets.pop()) + "."]
+    return [_fooled_at(dataset, [one]) + "." for one in attacked]
 
 
 def _fooled_at(dataset: DatasetView, attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
-    """One sentence about families that were attacked with the same largest K."""
+    """A sentence without its end about families that were attacked with the same largest K."""
     k = attacked[0][1][-1].pixels
-    blind = all(curve[-1].attack == CONTROL for _, curve in attacked)
-    shares = _listed(
-        f"{_success(curve[-1]).sentence(' %')} of the images for the {family.family} model"
-        for family, curve in attacked
-    )
+    blind = all(curve[-1].attack in CONTROL_ATTACKS for _, curve in attacked)
+    shares = _listed(f"{_share(curve[-1])} ({family.family})" for family, curve in attacked)
     usual = dataset.fooled in ("", FOOLED[dataset.text.criterion].format(word=dataset.text.category))
     does = dataset.text.fools if usual else f"fools the model ({dataset.fooled})"
-    text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares}"
-    text += _beside_control(dataset, attacked)
-    smallest = [curve[0] for _, curve in attacked]
-    if smallest[0].pixels < k and len({point.pixels for point in smallest}) == 1:
-        text += f"; changing {pixels(smallest[0].pixels)}, in {_listed(map(_share, smallest))}"
-    medians = [curve[-1].median_queries for _, curve in attacked]
-    if all(median is not None for median in medians):
-        text += (
-            f". The median success with {pixels(k)} took {_listed(number(one, 0) for one in medians)} queries"
-        )
-    return text + "."
+    text = f"Changing {pixels(k)}{' at random' if blind else ''} {does} in {shares} of the images"
+    return text + _beside_control(dataset, attacked)
 
 
 def _beside_control(dataset: DatasetView, attacked: list[tuple[FamilyView, list[CurvePoint]]]) -> str:
-    """What the same number of random pixels does; silent where the control did not run."""
-    shares, alike = [], []
-    for family, curve in attacked:
-        control = {point.pixels: point for point in curve_of(family, CONTROL)}.get(curve[-1].pixels)
-        if control is None or curve[-1].attack == CONTROL:
-            return ""
-        shares.append(_share(control))
-        compared = dataset.compared(control_topic(family.family, curve[-1].attack, curve[-1].pixels))
-        if compared is not None and compared.decision != "higher":
-            alike.append(f"the {family.family} model")
-    text = f", where as many random pixels manage {_listed(shares)}"
-    return text + (f" (no less than the attack, as far as is shown, on {_listed(alike)})" if alike else "")
+    """Whether that is more than the same number of random pixels does; silent where the control did not run."""
+    topics = [control_topic(family.family, curve[-1].attack, curve[-1].pixels) for family, curve in attacked]
+    found = [dataset.compared(topic) for topic in topics]
+    if None in found:
+        return ""
+    alike = [
+        f"the {family.family} model"
+        for (family, _), compared in zip(attacked, found, strict=True)
+        if compared is not None and compared.decision != "higher"
+    ]
+    if not alike:
+        return ", more often than as many random pixels do"
+    where = f" on {_listed(alike)}" if len(alike) < len(attacked) else ""
+    return f", which is not shown to be more often than as many random pixels do{where}"
 
 
-def _easier(dataset: DatasetView, k: int) -> str:
-    """Who withstands more, by robust accuracy over all images."""
-    compared = dataset.compared(f"robust accuracy K={k}")
+def _sturdier(dataset: DatasetView, k: int) -> str:
+    """Who stays right more often, over all images: the end of a sentence."""
+    compared = dataset.compared(f"{ROBUST} K={k}")
     if compared is None:
         return ""
-    if compared.winner is None:
-        said = _unclaimed(compared, "how often the two models stay right under all these attacks")
-        return f"With {pixels(k)}, {said}."
-    values = f"{number(compared.first_value)} % ({compared.first}) and {number(compared.second_value)} % ({compared.second})"
-    return (
-        f"With {pixels(k)}, the {compared.winner} model stays right under all these attacks more often, by "
-        f"{apart(compared)}: on {values} of all images."
-    )
+    if compared.winner is not None:
+        return f"; under attack the {compared.winner} model stays right more often"
+    if compared.decision == "undecided":
+        return "; which model stays right more often under attack is undecided"
+    return f"; under attack both stay right alike, no more than {compared.margin:g} points apart"
 
 
 def _share(point: CurvePoint) -> str:
-    return f"{number(_success(point).value)} %"
+    return f"{number(_success(point).value, 0)} %"
 
 
 def _listed(parts: Iterable[str]) -> str:

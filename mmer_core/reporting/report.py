@@ -6,12 +6,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from mmer_core.reporting import pictures, prose
+from mmer_core.reporting import methods, pictures, prose
 from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.page import Page, write_page
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.table import plain
-from mmer_core.reporting.tables import key_table
+from mmer_core.reporting.tables import key_table, spread_table
 from mmer_core.reporting.verdict import verdict_table
 from mmer_core.reporting.view import DatasetView, Picture, ReportView
 
@@ -50,18 +50,24 @@ def to_html(view: ReportView) -> str:
             {
                 "id": f"d{place}",
                 "view": dataset,
-                "verdict": verdict_table(dataset),
+                "verdict": verdict_table(dataset.name, dataset.comparisons),
                 "key": key_table(dataset),
+                "spread": spread_table(dataset),
                 "parts": parts,
             }
         )
     return page.render(
         "report.html",
         view=view,
-        skills=" and ".join(dict.fromkeys(dataset.text.skill[0] for dataset in view.datasets)),
+        question=prose.question(view),
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=sections,
+        methods={
+            "attacks": methods.attacks_table(view.datasets),
+            "success": methods.success_table(view.datasets),
+            "tables": (methods.DENOMINATORS, methods.METRICS, methods.STATISTICS),
+        },
         lineage=plain("Artifacts", ("What", "key"), view.lineage),
         versions=plain("Versions", ("Library", "version"), view.versions.items()),
     )

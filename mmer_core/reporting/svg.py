@@ -15,7 +15,15 @@ from matplotlib.figure import Figure
 from mmer_core.escaping import visible
 
 INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
-FAMILY_COLOUR = {"separate": "#010207", "joint": "#010208", "zero-shot": "#01020d"}
+FAMILY_COLOUR = {
+    "separate": "#010207",
+    "joint": "#010208",
+    "zero-shot": "#01020d",
+    "separate-weighted": "#01020e",
+    "joint-late": "#01020f",
+    "image-only": "#010210",
+    "text-only": "#010211",
+}
 STREAM_COLOURS = ("#010209", "#01020a", "#01020b", "#01020c")
 
 _VARIABLES = {
@@ -23,9 +31,7 @@ _VARIABLES = {
     MUTED: "var(--muted)",
     GRID: "var(--line)",
     PAPER: "var(--paper)",
-    FAMILY_COLOUR["separate"]: "var(--separate)",
-    FAMILY_COLOUR["joint"]: "var(--joint)",
-    FAMILY_COLOUR["zero-shot"]: "var(--zero-shot)",
+    **{colour: f"var(--{family})" for family, colour in FAMILY_COLOUR.items()},
     **{colour: f"var(--stream-{place})" for place, colour in enumerate(STREAM_COLOURS, 1)},
 }
 

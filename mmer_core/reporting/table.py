@@ -48,6 +48,13 @@ class Table:
     groups: tuple[tuple[str, int], ...] = ()
     drawn: bool = False
 
+    def texts(self) -> list[tuple[str, ...]]:
+        """The rows without their hints, an interval in brackets."""
+        return [
+            (row.head, *(f"{one.text} ({one.note})" if one.note else one.text for one in row.cells))
+            for row in self.rows
+        ]
+
     @property
     def starts(self) -> frozenset[int]:
         """Columns at which a named group begins."""

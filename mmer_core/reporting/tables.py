@@ -55,6 +55,33 @@ def _metric_row(dataset: DatasetView, name: str) -> Row:
     )
 
 
+def spread_table(dataset: DatasetView) -> Table:
+    """Every metric over several trainings, with the two standard deviations."""
+    several = [family for family in dataset.families if family.trainings > 1]
+    rows = []
+    for name in dict.fromkeys(name for family in several for name in family.spread):
+        described = metric(name)
+        cells: list[Cell] = []
+        for family in several:
+            found = family.spread.get(name)
+            cells.append(cell(found.interval if found else None, described.digits))
+            cells += [
+                cell(one, described.digits + 1)
+                for one in ((found.trainings, found.images) if found else (None, None))
+            ]
+        rows.append(Row(described.label, tuple(cells), hint=described.hint))
+    columns = ("mean", "sd, trainings", "sd, photos")
+    return Table(
+        f"{dataset.name}: how a figure varies from training to training, and how one training's would with other photos",
+        ("Metric", *columns * len(several)),
+        tuple(rows),
+        groups=(
+            ("", 1),
+            *((f"{family.family} model, {family.trainings} trainings", len(columns)) for family in several),
+        ),
+    )
+
+
 def counts_table(dataset: DatasetView) -> Table:
     """Samples and texts by split."""
     card = dataset.card
@@ -77,7 +104,7 @@ def provenance_table(dataset: DatasetView) -> Table:
     )
 
 
-def category_table(families: Sequence[FamilyView], word: str = "emotion") -> Table:
+def category_table(families: Sequence[FamilyView], word: str) -> Table:
     """Average precision, precision, recall, F1 and threshold, where there is one, of every category, by family."""
     measured = [{one.name: one for one in family.evaluation.per_category} for family in families]
     tuned = any(one.threshold is not None for categories in measured for one in categories.values())

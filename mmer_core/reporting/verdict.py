@@ -6,12 +6,19 @@ from mmer_core.attacks.comparing import CONTROLS, ROBUST
 from mmer_core.evaluation.comparing import SKILL
 from mmer_core.reporting.comparison_table import decision
 from mmer_core.reporting.table import Cell, Row, Table, cell
-from mmer_core.reporting.view import DatasetView
 from mmer_core.statistics.comparison import Comparison
 
+QUESTION = ("Question", "answer", "difference, points", "n", "seeds", "decided by")
 
-def verdict_table(dataset: DatasetView) -> Table:
-    """One row for each of the `decisive` comparisons."""
+
+def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
+    """The verdict on one dataset for terminals and notes: a row of `QUESTION` for each of the `decisive` comparisons."""
+    rules = (f"{one.quantity}: {one.rule}" for one in decisive(comparisons))
+    return [(*row, rule) for row, rule in zip(verdict_table("", comparisons).texts(), rules, strict=True)]
+
+
+def verdict_table(name: str, comparisons: Sequence[Comparison]) -> Table:
+    """One row for each of the `decisive` comparisons on a dataset, with the rule as a hint."""
     rows = [
         Row(
             one.question,
@@ -24,11 +31,11 @@ def verdict_table(dataset: DatasetView) -> Table:
             hint=f"{one.quantity}; {one.rule}",
             strong=one.winner is not None,
         )
-        for one in decisive(dataset.comparisons)
+        for one in decisive(comparisons)
     ]
     return Table(
-        f"{dataset.name}: the verdict",
-        ("Question", "answer", "difference, points", "n", "seeds"),
+        f"{name}: the verdict",
+        QUESTION[:-1],
         tuple(rows),
     )
 

@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
-from mmer_core.record import Record
+from mmer_core.record import Interval, Record
+from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.statistics.comparison import Comparison
+from mmer_core.statistics.trainings import OverTrainings
 
 R = TypeVar("R", bound=Record)
 Picture = npt.NDArray[np.uint8]
@@ -65,13 +67,19 @@ class QueryCurve:
 
 @dataclass(frozen=True)
 class FamilyView:
-    """One trained model on one dataset.
+    """One model on one dataset, trained once or with several seeds.
 
     Attributes:
+        evaluation: Means over trainings, where there are several.
+        trainings: How many there are.
+        spread: With several, every metric with its standard deviations from training to training and from one draw of
+            images to another.
         history: One record an epoch: ``epoch`` and named figures (``train_*``, ``val_*``).
         best_epoch: The epoch whose weights were kept.
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
+        margins: What attacks leave of the clean margins, one point for each K.
+        attacked: Which pixels were attacked, in words.
     """
 
     family: Family
@@ -80,13 +88,43 @@ class FamilyView:
     best_epoch: int = 0
     curves: Sequence[CurvePoint] = ()
     by_queries: Sequence[QueryCurve] = ()
+    attacked: str = ""
     spaces: Sequence[EmbeddingSpace] = ()
-    training_seconds: float | None = None
     fragility: Fragility | None = None
+    margins: Sequence[MarginPoint] = ()
+    trainings: int = 1
+    spread: Mapping[str, OverTrainings] = field(default_factory=dict)
 
     @property
     def analyses(self) -> Analyses:
         return self.evaluation.analyses
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model is, and what it reached.
+
+    Attributes:
+        embedding: In words.
+        fusion: How its streams become one prediction, in words; empty where none are fused.
+        parameters: Learned numbers that its predictions need.
+        best_epoch: The epoch whose weights were kept; 0 where nothing was trained.
+        settings: Learning rate, weight decay and dropout, in words.
+        tries: How many settings were tried on val.
+        seconds: Its training took.
+        headline: The metric by which its task is judged, in percent.
+    """
+
+    family: Family
+    streams: Sequence[str]
+    embedding: str
+    fusion: str
+    parameters: int
+    best_epoch: int
+    settings: str
+    tries: int
+    seconds: float | None
+    headline: Interval | float | None
 
 
 @dataclass(frozen=True)
@@ -115,7 +153,10 @@ class RetrievalExample:
 
 @dataclass(frozen=True)
 class AttackedImage:
-    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only."""
+    """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only.
+
+    ``file`` is True where they are the photo, and not an input of the model.
+    """
 
     family: str
     attack: str
@@ -127,6 +168,7 @@ class AttackedImage:
     after: str
     queries: int
     sample: str
+    file: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +211,8 @@ class DatasetView:
         text: The words of its kind of task.
         leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
         results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
+        families: The models that the sections show and compare.
+        models: All of its models, ablations among them.
         fooled: When an image counts as fooled, in words; empty for the usual criterion of the task.
         comparisons: Of its models with each other, and of attacks with the control.
     """
@@ -185,6 +229,7 @@ class DatasetView:
     transfers: Sequence[Transfer] = ()
     comparisons: Sequence[Comparison] = ()
     results: Sequence[Result] = ()
+    models: Sequence[ModelFacts] = ()
 
     def compared(self, topic: str) -> Comparison | None:
         """The comparison about a topic, if it was made."""
@@ -193,6 +238,11 @@ class DatasetView:
     def found(self, kind: str) -> list[Result]:
         """The results of one kind."""
         return [one for one in self.results if one.kind == kind]
+
+    @property
+    def fooled_when(self) -> str:
+        """When an image counts as fooled, in words."""
+        return self.fooled or FOOLED[self.text.criterion].format(word=self.text.category)
 
     @property
     def synthetic(self) -> bool:
@@ -211,6 +261,7 @@ class ReportView:
 
     Attributes:
         created: Time of creation, as it is printed.
+        key: Of the report.
         synthetic: True when any figure rests on photos that mmer drew itself.
         lineage: ``(label, artifact key)`` of everything that the report rests on.
         config_json: The configuration of the run.
@@ -220,6 +271,7 @@ class ReportView:
     title: str
     created: str
     synthetic: bool
+    key: str
     store: str
     lineage: Sequence[tuple[str, str]]
     datasets: Sequence[DatasetView]

@@ -14,8 +14,10 @@ from mmer_core.stages.features import ENCODING, check_encoders
 from mmer_core.stages.finetune import finetune
 from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexInputs, IndexShard, plan_index
 from mmer_core.stages.ingest import check_splits, ingest, tell_notes
-from mmer_core.stages.lineage import ModelArtifacts, find_model, newest_model, newest_models
+from mmer_core.stages.lineage import ModelArtifacts, find_model, first_trainings, newest_model, newest_models
 from mmer_core.stages.model_card import model_card
+from mmer_core.stages.photos import collect_photos
+from mmer_core.stages.recomputing import recompute
 from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
 from mmer_core.stages.train import train
@@ -51,11 +53,13 @@ __all__ = [
     "check_encoders",
     "check_ids",
     "check_splits",
+    "collect_photos",
     "dataset_card",
     "evaluate",
     "find_index",
     "find_model",
     "finetune",
+    "first_trainings",
     "holds",
     "ingest",
     "model_card",
@@ -65,6 +69,7 @@ __all__ = [
     "plan_evaluation",
     "plan_index",
     "read_ids",
+    "recompute",
     "report",
     "report_inputs",
     "section_results",

@@ -1,35 +1,82 @@
 """Which of a dataset's models is better, and by how much: the questions that a report answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mmer_core.attacks.comparing import Attacked, compare_attacked, compare_with_control
-from mmer_core.config import ReportConfig
-from mmer_core.statistics.comparison import Comparison, Rule
+from mmer_core.config import FAMILIES, Family, ReportConfig
+from mmer_core.evaluation.comparing import ABLATION
+from mmer_core.stages.lineage import by_training
+from mmer_core.statistics.comparison import Comparison, Rule, corrected
 from mmer_core.task_kinds import Measured, kind_of
+
+Trainings = Sequence[Measured]
+"""Models that differ in the seed of their training alone."""
+
+_WHOLE: tuple[Family, ...] = (*FAMILIES, "zero-shot")
+
+
+def shown(models: Sequence[Trainings]) -> list[Trainings]:
+    """The models that a report compares in all its sections: without ablations, where there are two others."""
+    whole = [one for one in models if one[0].spec.family in _WHOLE]
+    return whole if len(whole) > 1 else list(models)
 
 
 def comparisons(measured: Sequence[Measured], config: ReportConfig) -> list[Comparison]:
-    """Skill and robustness of the last model against the first, the baseline, and every attack beside its control."""
+    """Skill and robustness of the last model against the first, the baseline; skill of the joint model, or the first,
+    against every ablation, with Holm's correction for all of them; and every attack beside its control.
+
+    Args:
+        measured: Models in order; those that differ in the seed of their training alone are trainings of one.
+        config: Of the report.
+    """
     rule = Rule(margin=config.margin, seed=config.seed)
-    attacked = [one for one in measured if one.outcomes is not None]
+    models = by_training(measured, lambda one: one.trained)
+    chosen = shown(models)
     found = []
-    if len(measured) == 2:
-        baseline, other = measured
-        found += kind_of(other.spec.task).compare(other, baseline, rule)
-        if len(attacked) == 2 and other.attack.aim() == baseline.attack.aim():
-            found += compare_attacked(_attacked(other), _attacked(baseline), rule, _photos(other))
-    for one in attacked:
-        found += compare_with_control(_attacked(one), rule, _photos(one))
+    if len(chosen) == 2:
+        baseline, other = chosen
+        found += compare_two(other, baseline, rule)
+    found += corrected([*_ablations(models, rule)], rule)
+    for model in filter(None, map(attacked, chosen)):
+        found += compare_with_control([*map(under_attack, model)], rule, photos_of(model[0]))
     return found
 
 
-def _attacked(measured: Measured) -> Attacked:
+def compare_two(first: Trainings, second: Trainings, rule: Rule) -> list[Comparison]:
+    """Skill of two models on the same split and, where both were attacked with one aim, their robustness."""
+    found = list(kind_of(first[0].spec.task).compare(first, second, rule))
+    both = [attacked(first), attacked(second)]
+    aims = [one.attack.aim() for model in both for one in model]
+    if all(both) and all(aim == aims[0] for aim in aims):
+        one, other = ([*map(under_attack, model)] for model in both)
+        found += compare_attacked(one, other, rule, photos_of(first[0]))
+    return found
+
+
+def _ablations(models: Sequence[Trainings], rule: Rule) -> Iterator[Comparison]:
+    if len(models) < 3:
+        return
+    default = next((one for one in models if one[0].spec.family == "joint"), models[0])
+    for other in models:
+        if other is not default and other[0].spec.family not in _WHOLE:
+            for skill in kind_of(default[0].spec.task).compare(default, other, rule)[:1]:
+                yield skill.model_copy(update={"topic": f"{ABLATION}{other[0].spec.family}"})
+
+
+def attacked(model: Trainings) -> Trainings:
+    """Those of its trainings that were attacked."""
+    return [one for one in model if one.outcomes is not None]
+
+
+def under_attack(measured: Measured) -> Attacked:
+    """A model's outcomes, and on which images its clean answer is true."""
     assert measured.outcomes is not None
     split, spec = measured.prepared.split(measured.attack.split), measured.spec
     right = kind_of(spec.task).right(measured.outcomes, split, measured.attack, spec.labels)
     return Attacked(spec.family, measured.outcomes, right)
 
 
-def _photos(measured: Measured) -> dict[str, int]:
+def photos_of(measured: Measured) -> dict[str, int]:
+    """The photo, or group, of every sample of the attacked split."""
     split = measured.prepared.split(measured.attack.split)
     return dict(zip(split.ids, split.clusters.tolist(), strict=True))

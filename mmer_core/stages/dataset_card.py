@@ -35,7 +35,7 @@ class DatasetCardSummary(Record):
     leaks: dict[str, int]
 
 
-@stage("dataset-card", version=4)
+@stage("dataset-card", version=5)
 def dataset_card(
     context: Context, workspace: Workspace, config: DatasetCardConfig, prepared: ArtifactKey
 ) -> DatasetCardSummary:

@@ -43,7 +43,7 @@ def plan_features(
     dataset = Prepared.open(context.folder(prepared))
     if feature_parts(encoders) and not kind_of(dataset.card.task).reads_parts:
         raise ConfigError(
-            "regions: and tokens: are for captioned datasets; name the encoders of an emotion dataset without them"
+            "regions: and tokens: are for captioned datasets; name the encoders of a labelled dataset without them"
         )
     return [shard for shard in plan_shards(dataset, encoders.shard_size) if shard.split in splits]
 

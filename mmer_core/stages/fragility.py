@@ -1,4 +1,4 @@
-"""Which emotions, and which parts of a picture, attacks on a model found fragile."""
+"""Which categories, and which parts of a picture, attacks on a model found fragile."""
 
 import json
 
@@ -8,7 +8,7 @@ from mmer_core.attacks.fragility import Region, changes_by_region, success_by_gr
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.reporting.view import Fragility
 from mmer_core.stages.context import Context
-from mmer_core.task_kinds import Measured
+from mmer_core.task_kinds import Measured, kind_of
 
 HEAD = 0.25
 """Share of a person's box, from above, in which the head mostly is; EMOTIC annotates no faces."""
@@ -29,17 +29,18 @@ def fragility(context: Context, measured: Measured) -> Fragility | None:
     split = measured.prepared.split(measured.attack.split)
     photo = dict(zip(split.ids, split.clusters.tolist(), strict=True))
     size = context.image_encoder(spec.encoders.image, spec.encoders.image_size).size
-    regions = _people(split, table, size) if measured.attack.stream == "context" else {}
+    whose = "person, " if kind_of(spec.task).text_for(split).samples == "people" else ""
+    regions = _boxes(split, table, size, whose) if measured.attack.stream == "context" else {}
     return Fragility(
         emotions=success_by_group(table, labels, photo) if dominant else (),
         regions=changes_by_region(table, size, regions) if regions else (),
     )
 
 
-def _people(
-    split: PreparedSplit, table: pd.DataFrame, size: tuple[int, int]
+def _boxes(
+    split: PreparedSplit, table: pd.DataFrame, size: tuple[int, int], whose: str
 ) -> dict[str, list[tuple[str, Region]]]:
-    """The regions of every attacked sample's person; empty where the dataset has no boxes."""
+    """The regions of every attacked sample's box; empty where the dataset has no boxes."""
     if "BBox" not in split.table:
         return {}
     height, width = size
@@ -50,7 +51,7 @@ def _people(
         across, down = width / columns, height / lines
         chin = y1 + HEAD * (y2 - y1)
         found[sample] = [
-            ("person, upper quarter of the box", (x1 * across, y1 * down, x2 * across, chin * down)),
-            ("person, rest of the box", (x1 * across, chin * down, x2 * across, y2 * down)),
+            (f"{whose}upper quarter of the box", (x1 * across, y1 * down, x2 * across, chin * down)),
+            (f"{whose}rest of the box", (x1 * across, chin * down, x2 * across, y2 * down)),
         ]
     return found

@@ -1,12 +1,16 @@
 """Finding what belongs together in a store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mmer_core.errors import ArtifactNotFound, ConfigError, StoreError
 from mmer_core.store import ArtifactKey, Manifest, Store
 from mmer_core.store.absence import missing
+from mmer_core.store.artifact import canonical_json
 from mmer_core.training.record import ModelSummary
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,17 @@ class ModelArtifacts:
         return {role: key for role, key in vars(self).items() if key is not None}
 
 
-def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifacts]:
+def newest_models(
+    store: Store, models: Sequence[str] = (), *, all_seeds: bool = False
+) -> list[ModelArtifacts]:
     """The given models, or the newest of every (dataset, family), each with its newest derived artifacts.
 
     Models of poisoned data are there only when they are given.
+
+    Args:
+        models: Keys, or their beginnings.
+        all_seeds: Where none is given, those evaluated models too that differ from the newest in the seed of their
+            training alone, by rising seed.
 
     Raises:
         StoreError: A model is not there or was never evaluated, or there is none at all.
@@ -43,6 +54,8 @@ def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifac
     manifests = [store.manifest(key) for key in wanted] if wanted else _newest_of_each(store)
     if not manifests:
         raise ArtifactNotFound(missing(store, "model", "train one first: mmer train or mmer pipeline"))
+    if all_seeds and not wanted:
+        manifests = _of_all_seeds(store, manifests)
     of_model = {str(manifest.key): manifest for manifest in manifests}
 
     def on_its_own_data(made: Manifest) -> bool:
@@ -102,6 +115,19 @@ def newest_model(store: Store, *tasks: str) -> Manifest:
     return max(found, key=lambda one: one.created)
 
 
+def _of_all_seeds(store: Store, newest: Sequence[Manifest]) -> list[Manifest]:
+    evaluated = newest_by_input(store, "evaluation", "model")
+    groups = by_training(_unpoisoned(store), lambda manifest: manifest)
+    return [
+        manifest
+        for one in newest
+        for manifest in sorted(
+            next(group for group in groups if one in group), key=lambda manifest: manifest.seed or 0
+        )
+        if manifest == one or str(manifest.key) in evaluated
+    ]
+
+
 def _newest_of_each(store: Store) -> list[Manifest]:
     newest: dict[tuple[str, str], Manifest] = {}
     for manifest in sorted(_unpoisoned(store), key=lambda manifest: manifest.created):
@@ -114,6 +140,22 @@ def _newest_of_each(store: Store) -> list[Manifest]:
 def _unpoisoned(store: Store) -> list[Manifest]:
     """Nobody who asks for some model means one that was harmed on purpose."""
     return [manifest for manifest in store.list("model") if "poison" not in manifest.inputs]
+
+
+def first_trainings(store: Store, models: Sequence[ModelArtifacts]) -> list[ModelArtifacts]:
+    """One of the models that differ in the seed of their training alone: the first."""
+    return [trainings[0] for trainings in by_training(models, lambda one: store.manifest(one.model))]
+
+
+def by_training(models: Iterable[T], manifest: Callable[[T], Manifest]) -> list[list[T]]:
+    """Models grouped in their order: those of one group differ in the seed of their training alone."""
+    groups: dict[bytes, list[T]] = {}
+    for one in models:
+        made = manifest(one)
+        training = {**made.config.get("training", {}), "seed": None}
+        same = canonical_json([{**made.config, "training": training}, made.inputs, made.stage_version])
+        groups.setdefault(same, []).append(one)
+    return list(groups.values())
 
 
 def newest_by_input(

@@ -35,7 +35,7 @@ def _licences(context: Context, model: ArtifactKey) -> dict[str, Any]:
     return {"licences": {name: weights_licence(context.encoder_name(name)) for name in names}}
 
 
-@stage("model-card", version=4, identity=_licences)
+@stage("model-card", version=5, identity=_licences)
 def model_card(
     context: Context,
     workspace: Workspace,
@@ -46,10 +46,11 @@ def model_card(
     """A model card: ``card.md`` for people and ``card.json`` with the same for programs."""
     trained = context.artifact(model)
     spec = ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text())
-    data = Prepared.open(context.folder(prepared)).card
+    data = Prepared.open(context.folder(prepared))
     measured = load_evaluation(context.folder(evaluation))
+    words = kind_of(spec.task).text_for(data.split(measured.split))
     licences = without_folders(_licences(context, model)["licences"])
-    fields = card_fields(kind_of(spec.task).text, spec, trained.manifest, data, measured, licences)
+    fields = card_fields(words, spec, trained.manifest, data.card, measured, licences)
     text = json_text(fields) + "\n"
     (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
     (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")

@@ -13,21 +13,22 @@ from mmer_core.record import Record
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
-from mmer_core.stages.comparisons import comparisons
+from mmer_core.stages.comparisons import comparisons, shown
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
-from mmer_core.stages.lineage import ModelArtifacts, newest_by_input
+from mmer_core.stages.lineage import ModelArtifacts, by_training, first_trainings, newest_by_input
 from mmer_core.stages.views import (
     attacked_images,
     family_view,
     fooled_when,
+    model_facts,
     open_measured,
 )
 from mmer_core.statistics.comparison import Comparisons
-from mmer_core.store import ArtifactKey, Workspace
+from mmer_core.store import ArtifactKey, Manifest, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
 
@@ -77,6 +78,20 @@ def _keys(inputs: ReportInputs) -> dict[str, ArtifactKey]:
     }
 
 
+def reported_models(made: Manifest) -> dict[str, list[ModelArtifacts]]:
+    """The models that a report shows, by the name of their dataset: what `_keys` named."""
+    roles: dict[tuple[str, int], dict[str, ArtifactKey]] = {}
+    for name, key in made.inputs.items():
+        dataset, _, rest = name.rpartition(".")
+        dataset, _, place = dataset.rpartition(".")
+        if place.isdecimal() and rest in ModelArtifacts.__dataclass_fields__:
+            roles.setdefault((dataset, int(place)), {})[rest] = ArtifactKey.parse(key)
+    found: dict[str, list[ModelArtifacts]] = {}
+    for (dataset, _), keys in sorted(roles.items()):
+        found.setdefault(dataset, []).append(ModelArtifacts(**keys))
+    return found
+
+
 def _printed(settings: Config) -> dict[str, Any]:
     """With names and places, which tell people more than contents do."""
     return key_config(settings, without=(SPEED,))
@@ -86,7 +101,7 @@ def _identity(inputs: ReportInputs, settings: Config) -> dict[str, Any]:
     return {"inputs": _keys(inputs), "settings": _printed(settings), "sections": sorted(SECTIONS)}
 
 
-@stage("report", version=9, identity=_identity)
+@stage("report", version=14, identity=_identity)
 def report(
     context: Context, workspace: Workspace, config: ReportConfig, inputs: ReportInputs, settings: Config
 ) -> ReportSummary:
@@ -106,6 +121,7 @@ def report(
         # The age of what is reported, not of the page: the same inputs give the same bytes.
         created=f"{datetime.fromisoformat(max(one.created for one in manifests)):%Y-%m-%d %H:%M} UTC",
         synthetic=any(dataset.synthetic for dataset in datasets),
+        key=str(workspace.key),
         store=context.store.place,
         lineage=list({str(key): (label, str(key)) for label, key in keys.items()}.values()),
         datasets=datasets,
@@ -121,20 +137,27 @@ def report(
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
     prepared = Prepared.open(context.folder(entry.models[0].prepared))
     measured = [open_measured(context, models) for models in entry.models]
+    models = by_training(measured, lambda one: one.trained)
+    wanted = shown(models)
+    chosen = [trainings[0] for trainings in wanted]
     kind = kind_of(prepared.card.task)
     return DatasetView(
         name=entry.name,
-        text=kind.text,
+        text=kind.text_for(measured[0].split),
         card=prepared.card,
-        families=[replace(family_view(one, config), fragility=fragility(context, one)) for one in measured],
-        examples=[example for one in measured for example in kind.examples(one, config)],
-        gallery=[image for one in measured for image in attacked_images(context, one, config)],
+        families=[
+            replace(family_view(trainings, config), fragility=fragility(context, trainings[0]))
+            for trainings in wanted
+        ],
+        examples=[example for one in chosen for example in kind.examples(one, config)],
+        gallery=[image for one in chosen for image in attacked_images(context, one, config)],
         leaks=_leaks(context, entry.card),
-        streams=kind.streams(measured),
+        streams=kind.streams(chosen),
         fooled=fooled_when(measured),
         comparisons=comparisons(measured, config),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
         results=[_result(context, key, entry.models, measured) for key in entry.results],
+        models=[*map(model_facts, models)],
     )
 
 
@@ -188,7 +211,7 @@ def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[Re
             _named(context, prepared),
             group,
             cards.get(str(prepared)),
-            results=section_results(context, group),
+            results=section_results(context, first_trainings(context.store, group)),
         )
         for prepared, group in by_dataset.items()
     ]

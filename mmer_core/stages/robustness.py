@@ -1,6 +1,6 @@
 """A trained model -> what pixel attacks do to it, in shards."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import pandas as pd
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
+from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.config import AttackConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
@@ -22,6 +24,7 @@ from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
+from mmer_core.stages.photos import attacked_rows, load_photos, rows_together
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
@@ -33,10 +36,11 @@ OUTCOMES_FILE = "outcomes.parquet"
 
 @dataclass(frozen=True)
 class AttackShard:
-    """One attack with one ``K`` on a few samples (rows of the split): the unit of fan-out and of resume."""
+    """One attack with one ``K`` and seed on a few samples (rows of the split): the unit of fan-out and of resume."""
 
     attack: str
     pixels: int
+    seed: int
     rows: tuple[int, ...]
 
 
@@ -46,30 +50,43 @@ def plan_attack(
     prepared: ArtifactKey,
     features: ArtifactKey,
     model: ArtifactKey,
+    photos: ArtifactKey | None = None,
 ) -> list[AttackShard]:
-    """Draw the samples to attack, the same for every model, and cut the work into shards.
+    """Draw the samples to attack and cut the work into shards.
+
+    Args:
+        photos: Of those samples, for the stream ``photo``.
 
     Raises:
         DatasetError: The dataset has no such split.
     """
-    count = len(Prepared.open(context.folder(prepared)).split(config.split))
-    generator = np.random.default_rng(config.seed)
-    rows = np.sort(generator.choice(count, size=min(config.images, count), replace=False)).tolist()
+    rows = attacked_rows(config, Prepared.open(context.folder(prepared)).split(config.split))
     return [
-        AttackShard(attack, pixels, tuple(rows[start : start + config.shard_size]))
+        AttackShard(attack, pixels, config.seed + number, tuple(rows[start : start + config.shard_size]))
         for attack in config.attacks
         for pixels in config.pixels
+        for number in range(config.seeds)
+        if not ATTACKS.configured(attack, config).repeats(pixels, again=number > 0)
         for start in range(0, len(rows), config.shard_size)
     ]
+
+
+_OF_THE_STUDY = ("attacks", "pixels", "images", "seed", "seeds")
 
 
 def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, Any]:
     """What concerns this shard: of the options those of its own attack, and not which other shards there are."""
     own = key_config(config.model_copy(update={"attacks": (shard.attack,)}))
-    return {"config": {name: own[name] for name in own if name not in ("attacks", "pixels", "images")}}
+    return {"config": {name: own[name] for name in own if name not in _OF_THE_STUDY}}
 
 
-@stage("attack-shard", version=5, title="{shard.attack} K={shard.pixels}", gpu=True, identity=_shard_identity)
+@stage(
+    "attack-shard",
+    version=6,
+    title="{shard.attack} K={shard.pixels} seed={shard.seed}",
+    gpu=True,
+    identity=_shard_identity,
+)
 def attack_shard(
     context: Context,
     workspace: Workspace,
@@ -78,6 +95,7 @@ def attack_shard(
     features: ArtifactKey,
     model: ArtifactKey,
     shard: AttackShard,
+    photos: ArtifactKey | None = None,
 ) -> AttackShardSummary:
     """Outcomes of one shard.
 
@@ -88,38 +106,60 @@ def attack_shard(
     trained = TrainedModel.open(context.folder(model), context.device)
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
-    rows = np.array(shard.rows)
+    stored = Features(context.folder(features))
+    outcomes = []
     with shared_cores(context.runtime.workers):
-        # Plan every K now: tracing needs exclusive access and would block on running threads.
-        plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
-        images = encoder.resize(np.asarray(split.images(config.stream)[rows]))
-        stored = Features(context.folder(features))
-        attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
-        victim, criterion = kind_of(trained.spec.task).victim(attacked, config)
-        with leg("model"):
-            outcomes = run_attack(
-                victim,
-                criterion,
-                ATTACKS.configured(shard.attack, config),
-                images,
-                [split.ids[row] for row in shard.rows],
-                pixels=shard.pixels,
-                budget=config.budget,
-                seed=config.seed,
-                batch_size=context.runtime.batch_size,
-                progress=context.progress,
-            )
+        if photos is None:
+            # Plan every K now: tracing needs exclusive access and would block on running threads.
+            plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
+            evaluation = plans[shard.pixels].sentence
+        for rows, images in _attacked(context, config, split, encoder, shard, photos):
+            attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
+            victim, criterion = kind_of(trained.spec.task).victim(attacked, config)
+            if isinstance(victim, PhotoVictim):
+                evaluation = victim.evaluation(shard.pixels)
+            with leg("model"):
+                outcomes += run_attack(
+                    victim,
+                    criterion,
+                    ATTACKS.configured(shard.attack, config),
+                    images.pixels if isinstance(images, Photos) else images,
+                    [split.ids[row] for row in rows],
+                    pixels=shard.pixels,
+                    budget=config.budget,
+                    seed=shard.seed,
+                    batch_size=context.runtime.batch_size,
+                    progress=context.progress,
+                )
     write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
     return AttackShardSummary(
         queries=sum(outcome.queries for outcome in outcomes),
         screened=sum(outcome.screened for outcome in outcomes),
         fooled=sum(outcome.status == "fooled" for outcome in outcomes),
         attacked=sum(outcome.status != "already" for outcome in outcomes),
-        evaluation=plans[shard.pixels].sentence,
+        evaluation=evaluation,
     )
 
 
-@stage("robustness", version=6)
+def _attacked(
+    context: Context,
+    config: AttackConfig,
+    split: PreparedSplit,
+    encoder: ImageEncoder,
+    shard: AttackShard,
+    photos: ArtifactKey | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray | Photos]]:
+    """Samples to attack together, with their images: all of a shard, but of large photos only a few."""
+    if config.stream != "photo":
+        rows = np.array(shard.rows)
+        yield rows, encoder.resize(np.asarray(split.images(config.stream)[rows]))
+        return
+    assert photos is not None
+    for part in rows_together(split, shard.rows):
+        yield np.array(part), load_photos(context, photos, part)
+
+
+@stage("robustness", version=8)
 def merge_robustness(
     context: Context,
     workspace: Workspace,
@@ -128,17 +168,19 @@ def merge_robustness(
     features: ArtifactKey,
     model: ArtifactKey,
     shards: Shards,
+    photos: ArtifactKey | None = None,
 ) -> CurvesSummary:
     """All outcomes in one table, with success and robust accuracy against K."""
     table = pd.concat(
         [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True
-    ).sort_values(["attack", "pixels", "sample"], ignore_index=True)
+    ).sort_values(["attack", "pixels", "sample", "seed"], ignore_index=True)
     write_outcomes(table, workspace.out / OUTCOMES_FILE)
     split = Prepared.open(context.folder(prepared)).split(config.split)
     spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
     right = kind_of(spec.task).right(table, split, config, spec.labels)
     clusters = dict(zip(split.ids, split.clusters.tolist(), strict=True))
-    return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right)))
+    truth = next((name for name in config.attacks if ATTACKS.configured(name, config).exact), None)
+    return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right, truth=truth)))
 
 
 ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)

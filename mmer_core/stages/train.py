@@ -2,15 +2,17 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mmer_core.config import EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
+from mmer_core.config import ARCHITECTURES, EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.encoders.features import Features
+from mmer_core.errors import ConfigError
 from mmer_core.models import ModelSpec, build_model, save_model
+from mmer_core.models.capacity import capacity, with_capacity
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.stages.context import Context
@@ -21,7 +23,8 @@ from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.learner import ModelLearner
 from mmer_core.training.loop import Progression, fit, initialisation
-from mmer_core.training.record import ModelSummary
+from mmer_core.training.record import ModelSummary, Try
+from mmer_core.training.search import Settings, tries
 from mmer_core.training.telemetry import cost_summary
 from mmer_core.usage import leg
 
@@ -34,7 +37,7 @@ def _identity(context: Context, training: TrainingConfig, prepared: ArtifactKey)
     return {"training": training.filled(kind_of(task).schedule)}
 
 
-@stage("model", version=3, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
+@stage("model", version=4, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
 def train(
     context: Context,
     workspace: Workspace,
@@ -46,7 +49,7 @@ def train(
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
 ) -> ModelSummary:
-    """A trained model: weights, specification, calibration and history.
+    """A trained model: weights, specification, calibration and history; of several tries the one that is best on val.
 
     Killed and started again, it goes on from its last epoch and ends with the same weights.
 
@@ -56,32 +59,86 @@ def train(
 
     Raises:
         DatasetError: The dataset has no train or no val split.
+        ConfigError: Its kind of task has no such family, or it has no stream that the family reads.
     """
     dataset = Prepared.open(context.folder(prepared))
     kind = kind_of(dataset.card.task)
     settings = training.filled(kind.schedule)
     stored = Features(context.folder(features))
     train_data = training_data(context, dataset, stored, poison, flags)
-    spec, learner = _learner(dataset, stored, train_data, model, settings, encoders, context)
+    val_data = kind.data(stored, dataset.split("val")).to(context.device)
+    spec, data = (
+        _spec(dataset, stored, train_data, model, encoders),
+        (train_data.to(context.device), val_data),
+    )
+    wanted = Settings(settings.learning_rate, settings.weight_decay, spec.dropout)
+    tried: list[Try] = []
+    best: _Trained | None = None
+    for place, chosen in enumerate(tries(wanted, settings.tries, settings.seed)):
+        of_try = Try(**chosen._asdict())
+        try:
+            trained = _attempt(context, workspace, model, settings, spec, data, place, of_try)
+        except ConfigError:
+            if not place:
+                raise
+            tried.append(of_try)  # a learning rate that was drawn may be too high
+            continue
+        progression = trained.progression
+        tried.append(
+            of_try.model_copy(update={"best_epoch": progression.best_epoch, "value": progression.best_value})
+        )
+        if best is None or progression.best_value > best.progression.best_value:
+            best = trained
+    assert best is not None
+    with leg("write"):
+        save_model(best.learner.model, best.spec, workspace.out)
+    write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(best.progression.history))
+    kind.calibrate(best.learner.model, best.spec, val_data, workspace.out)
+    return _summary(best, tuple(tried))
+
+
+class _Trained(NamedTuple):
+    """What one try gave."""
+
+    place: int
+    spec: ModelSpec
+    learner: ModelLearner
+    progression: Progression
+
+
+def _attempt(
+    context: Context,
+    workspace: Workspace,
+    model: ModelConfig,
+    settings: TaskTraining,
+    spec: ModelSpec,
+    data: tuple[Any, Any],
+    place: int,
+    chosen: Try,
+) -> _Trained:
+    """A model trained with the settings of one try."""
+    kind = kind_of(spec.task)
+    own = settings.model_copy(update=chosen.model_dump(include={"learning_rate", "weight_decay"}))
+    spec = spec.model_copy(update={"dropout": chosen.dropout})
+    with initialisation(settings.seed):
+        network = build_model(spec)
+    learner = kind.learner(network.to(context.device), *data, own)
     if model.start == "zero-shot":
+        encoders = spec.encoders
         towers = context.encoder_name(encoders.image), context.encoder_name(encoders.text)
         kind.start_from_towers(learner.model, towers, settings.temperature)
     with leg("model"):
         progression = fit(
             learner,
-            settings,
+            own,
             device=context.device,
             compile=context.runtime.compile,
-            checkpoints=workspace.scratch,
+            checkpoints=workspace.scratch / str(place),
             checkpoint_seconds=context.runtime.checkpoint_seconds,
-            logs=_logs(context, spec, training.seed, workspace),
+            logs=_logs(context, spec, settings, place, workspace),
             progress=context.progress,
         )
-    with leg("write"):
-        save_model(learner.model, spec, workspace.out)
-    write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(progression.history))
-    kind.calibrate(learner.model, spec, learner.val, workspace.out)
-    return _summary(spec, progression)
+    return _Trained(place, spec, learner, progression)
 
 
 def training_data(
@@ -103,49 +160,55 @@ def load_history(folder: Path) -> pd.DataFrame:
     return read_table(folder / HISTORY_FILE, {"epoch": int}, others=float)
 
 
-def _learner(
-    dataset: Prepared,
-    features: Features,
-    train_data: Any,
-    model: ModelConfig,
-    training: TaskTraining,
-    encoders: EncoderConfig,
-    context: Context,
-) -> tuple[ModelSpec, ModelLearner]:
+def _spec(
+    dataset: Prepared, features: Features, train_data: Any, model: ModelConfig, encoders: EncoderConfig
+) -> ModelSpec:
     card, split = dataset.card, dataset.split("train")
     kind = kind_of(card.task)
+    architecture = ARCHITECTURES[model.family]
+    streams = {
+        name: width
+        for name, width in features.widths.items()
+        if architecture.reads is None or name in architecture.reads
+    }
+    if model.family not in kind.families or not streams:
+        raise ConfigError(
+            f"there is no {model.family} model of {card.name}, a {kind.name} dataset with {', '.join(features.widths)}; "
+            f"give one of {', '.join(kind.families)}"
+        )
     spec = ModelSpec(
         task=card.task,
         family=model.family,
-        streams=features.widths,
-        sides={stream: split.images(stream).shape[1] for stream in split.streams},
-        embedding=features.widths["context"] if model.start == "zero-shot" else model.width(kind.joint_width),
+        streams=streams,
+        sides={stream: split.images(stream).shape[1] for stream in split.streams if stream in streams},
+        embedding=features.widths["context"] if model.start == "zero-shot" else model.embedding or kind.width,
         hidden=model.hidden,
         dropout=kind.dropout if model.dropout is None else model.dropout,
         parts=feature_parts(encoders),
         power=1.0 if model.start == "zero-shot" else model.power,
         heads=model.head_count if kind.has_heads else 1,
-        fusion=model.fusion,
+        fusion=architecture.fusion or model.fusion,
         encoders=encoders,
         dataset=card.name,
         **kind.outputs(split, train_data, model.family),
     )
-    with initialisation(training.seed):
-        network = build_model(spec)
-    val = kind.data(features, dataset.split("val")).to(context.device)
-    network = network.to(context.device)
-    return spec, kind.learner(network, train_data.to(context.device), val, training)
+    joint = {"family": "joint", "streams": features.widths, "fusion": model.fusion}
+    return with_capacity(spec, capacity(spec.model_copy(update=joint)))
 
 
-def _logs(context: Context, spec: ModelSpec, seed: int, workspace: Workspace) -> Path | None:
+def _logs(
+    context: Context, spec: ModelSpec, training: TaskTraining, place: int, workspace: Workspace
+) -> Path | None:
     """A folder whose name tells the training and is its own: the workspace is called by the model's key."""
     if context.runtime.logs is None:
         return None
     what = re.sub(r"[^\w.-]+", "-", spec.dataset).strip("-")
-    return context.runtime.logs / f"{what}-{spec.family}-seed{seed}-{workspace.out.parent.name[-8:]}"
+    which = f"seed{training.seed}" + (f"-try{place}" if training.tries > 1 else "")
+    return context.runtime.logs / f"{what}-{spec.family}-{which}-{workspace.out.parent.name[-8:]}"
 
 
-def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
+def _summary(trained: _Trained, tried: tuple[Try, ...]) -> ModelSummary:
+    spec, progression = trained.spec, trained.progression
     best = progression.history[progression.best_epoch - 1]
     figures = {name: value for name, value in best.items() if name.startswith("val_")}
     return ModelSummary(
@@ -154,6 +217,9 @@ def _summary(spec: ModelSpec, progression: Progression) -> ModelSummary:
         dataset=spec.dataset,
         epochs=progression.epoch,
         best_epoch=progression.best_epoch,
+        parameters=capacity(spec),
+        tries=tried,
+        chosen=trained.place,
         **figures,
         **cost_summary(progression.costs),
     )

@@ -1,6 +1,6 @@
 """Attacks on one model -> how many of their successes fool another one too."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -10,10 +10,11 @@ import torch
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.photo_victim import Photos
 from mmer_core.attacks.record import CurvePoint, CurvesSummary
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import AttackConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
@@ -21,9 +22,10 @@ from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.lineage import ModelArtifacts
+from mmer_core.stages.photos import load_photos, rows_together
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.statistics.shares import share_interval
-from mmer_core.store import Workspace
+from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
 
@@ -68,7 +70,7 @@ def transfer(
     """Every success on ``source``, shown to ``target``.
 
     The attacked input of the source, as the picture it is, becomes the target's input; where the encoders' inputs
-    differ in size it is resized like any picture. The target is fooled by the same criterion as the source was,
+    differ in size it is resized like any picture. An attacked photo is prepared for the target as any photo is. The target is fooled by the same criterion as the source was,
     judged against what it says of the photo itself. Samples on which it was fooled before, or by resizing alone,
     are left out.
 
@@ -80,12 +82,17 @@ def transfer(
     config = run.manifest.settings_as(AttackConfig)
     outcomes = load_outcomes(run.folder)
     fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
-    # Nothing to show is nothing to read: some networks do not take a batch of none.
-    shown = _Transfer(context, source, target, config, fooled["sample"]) if len(fooled) else None
-    seen = shown.verdicts(fooled) if shown else []
-    table = fooled[["sample", "attack", "pixels"]].assign(status=seen)
-    table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
     split = Prepared.open(context.folder(target.prepared)).split(config.split)
+    row_of = {sample: row for row, sample in enumerate(split.ids)}
+    rows = [row_of[sample] for sample in dict.fromkeys(fooled["sample"])]
+    photos = run.manifest.inputs.get("photos")
+    table = fooled[["sample", "attack", "pixels"]].assign(status="")
+    # Nothing to show is nothing to read: some networks do not take a batch of none.
+    for part in rows_together(split, rows) if photos else [rows] if rows else []:
+        shown = _Transfer(context, source, target, config, split, part, photos)
+        these = fooled["sample"].isin(shown.place)
+        table.loc[these, "status"] = shown.verdicts(fooled[these])
+    table.to_parquet(workspace.out / TRANSFER_FILE, index=False)
     photo = dict(zip(split.ids, split.clusters.tolist(), strict=True))
     return CurvesSummary(curves=tuple(_curves(table, outcomes, photo)))
 
@@ -99,21 +106,27 @@ class _Transfer:
         source: ModelArtifacts,
         target: ModelArtifacts,
         config: AttackConfig,
-        samples: "pd.Series[str]",
+        split: PreparedSplit,
+        rows: Sequence[int],
+        photos: str | None,
     ) -> None:
-        self.batch_size = context.runtime.batch_size
-        split = Prepared.open(context.folder(target.prepared)).split(config.split)
-        row_of = {sample: row for row, sample in enumerate(split.ids)}
-        self.place = {sample: place for place, sample in enumerate(dict.fromkeys(samples))}
-        rows = np.array([row_of[sample] for sample in self.place], dtype=np.int64)
-        photos = np.asarray(split.images(config.stream)[rows])
+        self.place = {split.ids[row]: place for place, row in enumerate(rows)}
         attacked, read = (
             TrainedModel.open(context.folder(one.model), context.device) for one in (source, target)
         )
-        self.encoder = _encoder(context, read)
-        self.shown = _encoder(context, attacked).resize(photos)
-        stored = Features(context.folder(target.features))
-        seen = AttackedSplit(read, self.encoder, split, stored, self.encoder.resize(photos), rows)
+        encoder, stored = _encoder(context, read), Features(context.folder(target.features))
+        clean: np.ndarray | Photos
+        self.shown: Sequence[np.ndarray]
+        self.read: Callable[[np.ndarray], np.ndarray]
+        if photos:
+            # The victim prepares photos itself, each of its own size.
+            clean = load_photos(context, ArtifactKey.parse(photos), rows)
+            self.shown, self.read, self.batch_size = clean.pixels, np.asarray, 1
+        else:
+            images = np.asarray(split.images(config.stream)[np.array(rows)])
+            clean, self.shown = encoder.resize(images), [*_encoder(context, attacked).resize(images)]
+            self.read, self.batch_size = encoder.resize, context.runtime.batch_size
+        seen = AttackedSplit(read, encoder, split, stored, clean, np.array(rows))
         self.victim: Victim
         self.criterion: Criterion
         self.victim, self.criterion = kind_of(read.spec.task).victim(seen, config)
@@ -121,24 +134,26 @@ class _Transfer:
     def verdicts(self, fooled: pd.DataFrame) -> list[str]:
         """``fooled``, ``resisted``, or ``already`` of every row."""
         places = np.array([self.place[sample] for sample in fooled["sample"]], dtype=np.int64)
-        attacked = (
-            write_changes(self.shown[place], changed)
-            for place, changed in zip(places, fooled["changed"], strict=True)
-        )
-        before = self._meets(self.shown, np.arange(len(self.shown)))
-        after = self._meets(np.stack([*attacked]), places)
+        before = self._meets(np.arange(len(self.shown)), [()] * len(self.shown))
+        after = self._meets(places, fooled["changed"].tolist())
         return [
             "already" if before[place] else "fooled" if met else "resisted"
             for place, met in zip(places, after, strict=True)
         ]
 
-    def _meets(self, images: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """``(n,)`` bool: which inputs of the source, ``(n, H, W, 3)``, meet the criterion on the target."""
+    def _meets(self, places: np.ndarray, changes: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
+        """``(n,)`` bool: which of the source's inputs, or photos, meet the criterion on the target once changed."""
         found = []
-        for start in range(0, len(images), self.batch_size):
+        for start in range(0, len(places), self.batch_size):
             part = slice(start, start + self.batch_size)
+            images = np.stack(
+                [
+                    write_changes(self.shown[place], changed)
+                    for place, changed in zip(places[part], changes[part], strict=True)
+                ]
+            )
             which = torch.from_numpy(places[part])
-            scores = self.victim.scores(torch.from_numpy(self.encoder.resize(images[part])), which)
+            scores = self.victim.scores(torch.from_numpy(self.read(images)), which)
             found.append((self.criterion.margin(scores, which) <= 0).cpu().numpy())
         return np.concatenate(found)
 

@@ -6,21 +6,24 @@ overlap where the difference is clear, and an overlap does not show that two mod
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mmer_core.record import Interval, Number, Part, Record
-from mmer_core.statistics.clusters import effective_sample
+from mmer_core.statistics.clusters import effective_sample, numbered
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.pairs import mcnemar, paired_interval
 from mmer_core.statistics.resampling import Resampled
+from mmer_core.statistics.trainings import difference_interval, spread_of_difference
 
 Decision = Literal["higher", "lower", "equivalent", "undecided"]
 
 SHARES = "exact McNemar test and Tango's score interval"
 METRICS = "t test and interval of the paired difference in random halves of the photos"
+OVER_TRAININGS = ", trainings and photos both drawn (Obuchowski and Rockette, Hillis)"
+SHARES_OVER_TRAININGS = f"t test and score interval of the paired difference{OVER_TRAININGS}"
 
 
 class Rule(Part):
@@ -52,7 +55,7 @@ class Comparison(Part):
     """The answer to one question about two models.
 
     Attributes:
-        topic: What it is about, for programs: ``"skill"``, ``"emotion Anger"``, ``"robust accuracy K=5"``.
+        topic: What it is about, for programs: ``"skill"``, ``"category Anger"``, ``"robust accuracy K=5"``.
         question: What is asked, as a sentence.
         quantity: What differs, in percent.
         first: Name of the model from which ``second``'s figure is taken away.
@@ -63,6 +66,7 @@ class Comparison(Part):
         equivalence: The same at ``2 * confidence - 1``: within the margin, two one-sided tests (TOST; Schuirmann 1987,
             https://doi.org/10.1007/BF01068419) both reject a larger difference.
         error: Standard error of the difference.
+        error_between: The part of it, in quadrature, that is from the trainings; 0 for one training, where it is not known.
         p: Of no difference.
         p_adjusted: The same after Holm's correction for ``tests`` questions asked together.
         n: Samples that both models were measured on.
@@ -73,7 +77,7 @@ class Comparison(Part):
         decision: Whether ``first`` is higher or lower, at the adjusted level; equivalent: neither, and no more than the
             margin apart; undecided: nothing is shown.
         n_to_decide: Samples with which four of five such studies would decide, if the figures stayed as they are; None
-            where it is decided.
+            where it is decided, and where the trainings differ too much for any number of samples.
     """
 
     topic: str
@@ -87,6 +91,7 @@ class Comparison(Part):
     difference: Interval
     equivalence: Interval
     error: Number
+    error_between: float = 0.0
     p: Number
     p_adjusted: Number
     tests: int = 1
@@ -123,11 +128,14 @@ class Question(NamedTuple):
     """What is asked of two models, ``first`` and ``second``; see `Comparison`."""
 
     topic: str
-    text: str
+    question: str
     quantity: str
     first: str
     second: str
     better: Literal["higher", "lower"] = "higher"
+
+    def fields(self) -> dict[str, Any]:
+        return self._asdict()
 
 
 def compare_shares(
@@ -136,25 +144,44 @@ def compare_shares(
     second: npt.ArrayLike,
     rule: Rule,
     clusters: npt.ArrayLike | None = None,
+    *,
+    paired: bool = False,
 ) -> Comparison:
-    """Compare the shares of ``(N,)`` bool that two models got on the same samples.
+    """Compare the shares of images that two models got, on the same samples.
+
+    Args:
+        question: What is asked.
+        first: And ``second``: ``(N,)`` bool of one training, or ``(S, N)`` of several, NaN where one does not have a
+            sample.
+        rule: What decides.
+        clusters: ``(N,)``.
+        paired: Of several trainings: both are of the same, see `mmer_core.statistics.trainings.spread_of_difference`.
 
     Raises:
         ValueError: No sample, or shapes that do not fit.
     """
-    one, other = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    one, other = (np.atleast_2d(np.asarray(flags, dtype=np.float64)) for flags in (first, second))
+    if len(one) == len(other) == 1:
+        compared = _of_one_training(question, one[0] > 0, other[0] > 0, rule, clusters)
+    else:
+        compared = _over_trainings(question, one, other, rule, clusters, paired)
+    return _decided(compared, rule.level)
+
+
+def _of_one_training(
+    question: Question,
+    one: npt.NDArray[np.bool_],
+    other: npt.NDArray[np.bool_],
+    rule: Rule,
+    clusters: npt.ArrayLike | None,
+) -> Comparison:
     p = mcnemar(one, other, clusters)
     apart = one.astype(float) - other
     worth = effective_sample(apart, clusters)
     # Where no pair differs the variance is unknown: take it as if one did.
     spread = max(float(apart.var()), 1 / (worth.samples + 1))
-    comparison = Comparison(
-        topic=question.topic,
-        question=question.text,
-        quantity=question.quantity,
-        first=question.first,
-        second=question.second,
-        better=question.better,
+    return Comparison(
+        **question.fields(),
         first_value=100 * float(one.mean()),
         second_value=100 * float(other.mean()),
         difference=paired_interval(one, other, rule.confidence, clusters),
@@ -168,11 +195,47 @@ def compare_shares(
         rule=SHARES,
         decision="undecided",
     )
-    return _decided(comparison, rule.level)
+
+
+def _over_trainings(
+    question: Question,
+    one: npt.NDArray[np.float64],
+    other: npt.NDArray[np.float64],
+    rule: Rule,
+    clusters: npt.ArrayLike | None,
+    paired: bool,
+) -> Comparison:
+    from scipy.stats import t as student
+
+    spread = spread_of_difference(one, other, clusters, paired=paired)
+    error = float(spread.error)
+    p = 2 * float(student.sf(abs(float(spread.value)) / error, float(spread.freedom)))
+    return Comparison(
+        **question.fields(),
+        first_value=100 * float(np.nanmean(one, axis=1).mean()),
+        second_value=100 * float(np.nanmean(other, axis=1).mean()),
+        difference=difference_interval(spread, rule.confidence),
+        equivalence=difference_interval(spread, rule.inner),
+        error=100 * error,
+        error_between=100 * math.sqrt(float(spread.between)),
+        p=p,
+        p_adjusted=p,
+        n=one.shape[1],
+        clusters=int(numbered(clusters, one.shape[1]).max()) + 1,
+        trainings=max(len(one), len(other)),
+        margin=rule.margin,
+        rule=SHARES_OVER_TRAININGS,
+        decision="undecided",
+    )
 
 
 def compare_metrics(
-    questions: Sequence[Question], values: npt.ArrayLike, differences: Resampled, n: int, rule: Rule
+    questions: Sequence[Question],
+    values: npt.ArrayLike,
+    differences: Resampled,
+    n: int,
+    rule: Rule,
+    trainings: int = 1,
 ) -> list[Comparison]:
     """Compare ``M`` metrics in percent, whose differences were measured in the same halves of the samples.
 
@@ -182,30 +245,29 @@ def compare_metrics(
         differences: ``M`` of them, first less second.
         n: Samples.
         rule: What decides.
+        trainings: Of each model.
     """
     first, second = np.asarray(values, dtype=np.float64)
     outer, inner = (differences.intervals(level, -100, 100) for level in (rule.confidence, rule.inner))
     p = differences.p_values()
+    between = np.zeros_like(first) if differences.between is None else np.sqrt(differences.between)
     return [
         _decided(
             Comparison(
-                topic=question.topic,
-                question=question.text,
-                quantity=question.quantity,
-                first=question.first,
-                second=question.second,
-                better=question.better,
+                **question.fields(),
                 first_value=first[place],
                 second_value=second[place],
                 difference=outer[place],
                 equivalence=inner[place],
                 error=differences.error[place],
+                error_between=float(between[place]),
                 p=p[place],
                 p_adjusted=p[place],
                 n=n,
                 clusters=differences.clusters,
+                trainings=trainings,
                 margin=rule.margin,
-                rule=METRICS,
+                rule=METRICS + (OVER_TRAININGS if trainings > 1 else ""),
                 decision="undecided",
             ),
             rule.level,
@@ -243,7 +305,9 @@ def _decided(comparison: Comparison, level: float) -> Comparison:
         decision = "higher" if value > 0 else "lower"
     elif comparison.within_margin:
         decision = "equivalent"
-    needed = samples_to_decide(value, comparison.error, comparison.n, comparison.margin, level)
+    needed = samples_to_decide(
+        value, comparison.error, comparison.n, comparison.margin, level, between=comparison.error_between
+    )
     return comparison.model_copy(
         update={"decision": decision, "n_to_decide": needed if decision == "undecided" else None}
     )
@@ -256,19 +320,21 @@ def samples_to_decide(
     margin: float,
     level: float = 0.05,
     power: float = 0.8,
+    between: float = 0.0,
 ) -> int | None:
     """Samples that show a difference, or that it is within the margin, whichever takes fewer.
 
     Args:
         difference: That was found with ``n`` samples, in percentage points, and is taken for the truth.
-        error: Its standard error, which falls with the root of the samples.
+        error: Its standard error; but for the part ``between`` trainings it falls with the root of the samples.
         n: Samples.
         margin: Percentage points.
         level: Chance of claiming what is not so.
         power: Chance of finding what is so.
+        between: Points, the part of the error that more samples do not lower.
 
     Returns:
-        None where nothing can be said: the difference is not defined, or the margin itself.
+        None where nothing can be said: the difference is not defined, or the margin itself, or trainings differ too much.
     """
     from scipy.stats import norm
 
@@ -282,4 +348,5 @@ def samples_to_decide(
         # Both one-sided tests must reject; with no difference either is as likely to fail.
         both = float(norm.ppf((1 + power) / 2)) if not difference else found
         needs.append((float(norm.ppf(1 - level)) + both) / (margin - abs(difference)))
-    return math.ceil(n * (error * min(needs)) ** 2) if needs else None
+    left = 1 / min(needs) ** 2 - between**2 if needs else 0.0
+    return math.ceil(n * (error**2 - between**2) / left) or n if left > 0 else None

@@ -38,6 +38,9 @@ class Resampled:
         clusters: That were drawn from.
         rests_on: ``(M,)`` clusters without which a metric would not be what it is, say those with a positive; all when
             left out. Student's degrees of freedom are one less.
+        between: ``(M,)`` the part of the squared error that is from several trainings, if there are; see
+            `mmer_core.statistics.trainings`.
+        between_freedom: ``(M,)`` its degrees of freedom.
     """
 
     values: FloatArray
@@ -45,10 +48,17 @@ class Resampled:
     error: FloatArray
     clusters: int
     rests_on: Ints | None = None
+    between: FloatArray | None = None
+    between_freedom: FloatArray | None = None
 
     @property
     def freedom(self) -> npt.ArrayLike:
-        return np.maximum(1, (self.clusters if self.rests_on is None else self.rests_on) - 1)
+        """Student's; of an error that is from trainings and from samples, Satterthwaite's."""
+        samples = np.maximum(1, (self.clusters if self.rests_on is None else self.rests_on) - 1)
+        if self.between is None:
+            return samples
+        part = np.divide(self.between, self.error**2, out=np.zeros_like(self.error), where=self.error > 0)
+        return 1 / (part**2 / self.between_freedom + (1 - part) ** 2 / samples)
 
     def intervals(
         self, confidence: float, low: npt.ArrayLike = -np.inf, high: npt.ArrayLike = np.inf
@@ -78,6 +88,11 @@ class Resampled:
         own = np.asarray(clusters, dtype=np.int64)
         few = own < min(FEWEST, self.clusters)
         return replace(self, error=np.where(few, np.nan, self.error), rests_on=own)
+
+    def with_least_error(self, error: npt.ArrayLike) -> "Resampled":
+        """The same with errors of at least these ``(M,)``: of a difference between counts, which may be 0 in every half
+        of a small sample, though others would show one."""
+        return replace(self, error=np.maximum(self.error, error))
 
     def p_values(self) -> FloatArray:
         """``(M,)`` two-sided, of each metric being 0 in the population: by Student's t; 1 for one that is 0 in every half,

@@ -91,7 +91,7 @@ def run_stage(
             shutil.rmtree(place, ignore_errors=True)
             return found(store, key)
         event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
-        workspace = fresh_workspace(place)
+        workspace = fresh_workspace(place, key)
         start = time.perf_counter()
         with Meter() as meter:
             try:

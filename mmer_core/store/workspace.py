@@ -28,10 +28,12 @@ class Workspace:
     """Two folders for the builder of an artifact.
 
     Attributes:
+        key: The artifact's.
         out: Empty at the start of every attempt; its files become the artifact.
         scratch: Kept if an attempt dies, for checkpoints from which the next attempt resumes.
     """
 
+    key: ArtifactKey
     out: Path
     scratch: Path
 
@@ -46,9 +48,9 @@ def lock_of(place: Path) -> Path:
     return place.with_name(f"{place.name}.lock")
 
 
-def fresh_workspace(place: Path) -> Workspace:
+def fresh_workspace(place: Path, key: ArtifactKey) -> Workspace:
     """A workspace without the unpublished output of an attempt that died."""
-    workspace = Workspace(place / "out", place / "scratch")
+    workspace = Workspace(key, place / "out", place / "scratch")
     with disk_errors(place):
         if workspace.out.exists():
             shutil.rmtree(workspace.out)

@@ -17,6 +17,7 @@ from mmer_core.errors import DatasetError
 from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import TemperatureScaling
 from mmer_core.evaluation.class_metrics import class_counts, evaluate_classes
+from mmer_core.evaluation.comparing import compare_classes
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
@@ -32,10 +33,6 @@ from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.tuning import EmotionTuner
 
 
-def _measured_on(evaluation: EvaluationRecord) -> str:
-    return f"{evaluation.n:,} samples"
-
-
 def _uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
     return [
         f"Gives a sample exactly one of {len(spec.labels)} labels, with calibrated probabilities that add up to 1, as "
@@ -47,16 +44,15 @@ def _uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
 TEXT = TaskText(
     model="classification",
     samples="samples",
-    category="label",
     headline="macro_f1",
     headline_label="macro-F1",
     skill=("tell the labels apart", "tells the labels apart"),
+    right="the predicted label is the annotated one",
     criterion="dominant",
     fools="changes the predicted label",
     poison_success="A success is a triggered sample without the label {target} to which the model gives it.",
     published_on="",
     published=plain("", ("",), ()),
-    measured_on=_measured_on,
     uses=_uses,
 )
 
@@ -129,6 +125,8 @@ class ClassificationKind(EmotionKind):
                 "vad": rated.vad,
             }
         )
+
+    comparing = staticmethod(compare_classes)
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         if config.criterion != "misclassified":

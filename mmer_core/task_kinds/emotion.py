@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
+    ARCHITECTURES,
     EncoderConfig,
     EvaluationConfig,
     Family,
@@ -29,13 +30,14 @@ from mmer_core.encoders.features import Features
 from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.calibration_error import calibration_figures
-from mmer_core.evaluation.comparing import compare_emotions
+from mmer_core.evaluation.comparing import Asked, compare_emotions
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
+from mmer_core.reporting.task_text import TaskText
 from mmer_core.reporting.view import EmbeddingSpace, StreamComparison
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_emotions
@@ -45,10 +47,10 @@ from mmer_core.task_kinds.emotion_attacks import (
     emotion_victim,
     only_presence,
 )
-from mmer_core.task_kinds.emotion_text import TEXT
+from mmer_core.task_kinds.emotion_text import LABELS, TEXT
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
-from mmer_core.taxonomy import VAD
+from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 from mmer_core.training.data import EmotionData
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.poisoned import keep_people, poison_people
@@ -68,9 +70,15 @@ class EmotionKind(TaskKind[EmotionData]):
         "learning_rate": 2e-3,
         "contrastive": "infonce",
     }
-    joint_width = 128
+    families = tuple(ARCHITECTURES)
+    width = 128
     dropout = 0.4
     labelled = True
+    comparing = staticmethod(compare_emotions)
+
+    def text_for(self, split: PreparedSplit) -> TaskText:
+        emotions = set(split.card.labels) <= set(EMOTIC_CATEGORIES)
+        return (self.text if emotions or self.text is not TEXT else LABELS).of(split)
 
     def data(
         self,
@@ -203,6 +211,16 @@ class EmotionKind(TaskKind[EmotionData]):
             update={"per_stream": per_stream, "analyses": analyses, "calibration": calibration}
         )
 
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        split, _ = self.matched(measured.split, trained.spec, config)
+        probabilities, ratings = (
+            np.load(measured.evaluation_folder / name, allow_pickle=False)
+            for name in ("probabilities.npy", "ratings.npy")
+        )
+        return self.figures(trained, split, probabilities, ratings, config)
+
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
 
@@ -275,11 +293,11 @@ class EmotionKind(TaskKind[EmotionData]):
         probabilities = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False)[chosen]
         dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]
         streams = {
-            name: measured.embedding(name)[chosen]
+            measured.stream_names.get(name, name): measured.embedding(name)[chosen]
             for name in measured.spec.streams
             if name in measured.spaces
         }
-        if measured.spec.family == "separate":
+        if measured.spec.network == "separate":
             for name, vectors in streams.items():
                 yield shown_space(name, vectors, dominant, config)
             return
@@ -290,21 +308,28 @@ class EmotionKind(TaskKind[EmotionData]):
             "shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config
         )
 
-    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
-        if first.evaluation.split != second.evaluation.split or first.spec.labels != second.spec.labels:
+    def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
+        mine, theirs = first[0], second[0]
+        if mine.evaluation.split != theirs.evaluation.split or mine.spec.labels != theirs.spec.labels:
             return []
         one, other = (
-            np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False)
-            for each in (first, second)
+            [np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False) for each in trainings]
+            for trainings in (first, second)
         )
-        split, models = first.split, (first.spec.family, second.spec.family)
-        return compare_emotions(models, (one, other), split.labels, first.spec.labels, rule, split.clusters)
+        split, models = mine.split, (mine.spec.family, theirs.spec.family)
+        text = self.text_for(split)
+        asked = Asked(text.question, text.samples)
+        names = mine.spec.labels
+        return self.comparing(models, (one, other), split.labels, names, rule, asked, split.clusters)
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison:
         return StreamComparison(
             categories=measured[0].spec.labels,
             ap={
-                one.spec.family: {name: stream.ap for name, stream in one.evaluation.per_stream.items()}
+                one.spec.family: {
+                    one.stream_names.get(name, name): stream.ap
+                    for name, stream in one.evaluation.per_stream.items()
+                }
                 for one in measured
             },
         )

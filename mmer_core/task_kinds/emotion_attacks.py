@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from scipy.special import logit
 from torch import Tensor
 
 from mmer_core.attacks.criteria import (
@@ -16,10 +15,10 @@ from mmer_core.attacks.criteria import (
     RatingShift,
     TopEmotionsChange,
 )
-from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.attacks.victims import Victim
 from mmer_core.config import SearchConfig
 from mmer_core.errors import ConfigError
-from mmer_core.incremental.encoded import evaluator_of
+from mmer_core.heavy import special
 from mmer_core.inference import TrainedModel
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData
@@ -29,16 +28,13 @@ def emotion_victim(
     attacked: AttackedSplit, data: EmotionData, config: SearchConfig
 ) -> tuple[Victim, Criterion]:
     """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
-    stream, trained, encoder = config.stream, attacked.trained, attacked.encoder
-    if stream not in data.streams:
-        raise ConfigError(f"the model reads {', '.join(data.streams)} and no {stream}; attack one of these")
+    stream, trained = config.stream, attacked.trained
+    there = trained.spec.streams
+    if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
+        raise ConfigError(f"the model reads {', '.join(there)} and no {stream}; attack one of these")
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
-
-    victim = IncrementalVictim(
-        encoder, lambda seen, which: read({stream: seen}, which), evaluator_of(encoder)
-    )
-    clean = victim.scores(torch.from_numpy(attacked.images), torch.arange(len(attacked.rows)))
-    return victim, emotion_criterion(config, trained, clean)
+    victim = attacked.victim(stream, read)
+    return victim, emotion_criterion(config, trained, attacked.clean_scores(victim))
 
 
 def emotion_scores(
@@ -69,7 +65,7 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
     if only_presence(config, trained.spec.labels):
         if config.criterion in ("target", "top"):
             raise ConfigError(
-                f"the model knows one emotion, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
+                f"the model knows one label, {trained.spec.labels[0]}, and nothing that could be ahead of it; ask whether it "
                 "is suppressed, appears, or either (labels)"
             )
         config = config.model_copy(update={"criterion": "labels"})
@@ -86,10 +82,10 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
     if config.criterion == "top":
         if config.top_emotions >= scores.shape[1]:
             raise ConfigError(
-                f"the model knows {scores.shape[1]} emotions; give fewer as --attack.top-emotions"
+                f"the model knows {scores.shape[1]} labels; give fewer as --attack.top-emotions"
             )
         return TopEmotionsChange(scores.topk(config.top_emotions, dim=1).indices.numpy())
-    thresholds = logit(trained.thresholds)  # the scores are log-odds too
+    thresholds = special.logit(trained.thresholds)  # the scores are log-odds too
     if config.criterion == "labels":
         return LabelsChange((scores >= torch.from_numpy(thresholds).to(scores)).numpy(), thresholds)
     category = _position("category", config.category, trained.spec.labels)

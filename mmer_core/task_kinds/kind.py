@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.victims import Victim
+from mmer_core.attacks.photo_victim import Photos, PhotoVictim, StreamHead
+from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
@@ -27,6 +29,7 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
+from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec
 from mmer_core.named import Named
@@ -44,14 +47,34 @@ D = TypeVar("D")
 
 @dataclass(frozen=True)
 class AttackedSplit:
-    """Samples to attack: ``images (n, H, W, 3)`` of the samples ``rows (n,)``; all else is stored features."""
+    """Samples to attack, of which all but the attacked stream is stored features.
+
+    Attributes:
+        images: ``(n, H, W, 3)`` uint8 of the attacked stream at the encoder's input size, or the photos themselves.
+        rows: ``(n,)`` the samples.
+    """
 
     trained: TrainedModel
     encoder: ImageEncoder
     split: PreparedSplit
     features: Features
-    images: np.ndarray
+    images: np.ndarray | Photos
     rows: np.ndarray
+
+    def victim(self, stream: str, read: StreamHead) -> IncrementalVictim | PhotoVictim:
+        """The victim of an attack on a stream, whose features ``read`` puts in place of the stored ones."""
+        if isinstance(self.images, Photos):
+            return PhotoVictim(self.images, self.trained.spec.sides, self.encoder, read)
+        return IncrementalVictim(
+            self.encoder, lambda seen, which: read({stream: seen}, which), evaluator_of(self.encoder)
+        )
+
+    def clean_scores(self, victim: IncrementalVictim | PhotoVictim) -> Tensor:
+        """Scores ``(n, S)`` of the images as they are."""
+        if isinstance(victim, PhotoVictim):
+            return victim.clean_scores()
+        assert isinstance(self.images, np.ndarray)
+        return victim.scores(torch.from_numpy(self.images), torch.arange(len(self.rows)))
 
 
 @dataclass(frozen=True)
@@ -93,9 +116,10 @@ class TaskKind(Named, ABC, Generic[D]):
         name: As datasets, models and evaluations state it.
         text: What reports say about it; its ``headline`` is the metric by which models are judged.
         schedule: Fields of the training configuration where the user left them open.
-        joint_width: Default embedding width of the joint model.
+        families: Those that its models may be of.
+        width: Default embedding width, of one head where there are several.
         dropout: Default dropout.
-        has_heads: The joint model's embedding may consist of several heads.
+        has_heads: An embedding may consist of several heads.
         reads_parts: Models can read features of parts (``regions:`` and ``tokens:``).
         searchable: A model embeds images and texts for an index.
         labelled: A model predicts labels of photos.
@@ -104,12 +128,17 @@ class TaskKind(Named, ABC, Generic[D]):
     refusal = ConfigError
     text: ClassVar[TaskText]
     schedule: ClassVar[Mapping[str, Any]]
-    joint_width: ClassVar[int]
+    families: ClassVar[tuple[Family, ...]]
+    width: ClassVar[int]
     dropout: ClassVar[float]
     has_heads: ClassVar[bool] = False
     reads_parts: ClassVar[bool] = False
     searchable: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
+
+    def text_for(self, split: PreparedSplit) -> TaskText:
+        """What reports say about its models on a dataset, given any split of that."""
+        return self.text
 
     @abstractmethod
     def data(
@@ -179,6 +208,12 @@ class TaskKind(Named, ABC, Generic[D]):
         """Metrics and analyses; arrays that later stages read are written to ``folder``."""
 
     @abstractmethod
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        """The metrics again, without the analyses, from the arrays that `evaluate` wrote."""
+
+    @abstractmethod
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
         """The model as an attack on a split sees it, and what counts as fooled."""
 
@@ -232,8 +267,9 @@ class TaskKind(Named, ABC, Generic[D]):
         """Random queries with their best results, where a model answers queries."""
         return []
 
-    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
-        """The questions about two models of one dataset that evaluations answer; none where they do not compare."""
+    def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
+        """The questions about two models of one dataset, each with all of its trainings, that evaluations answer; none
+        where they do not compare."""
         return []
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison | None:

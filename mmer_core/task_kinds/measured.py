@@ -1,6 +1,6 @@
 """A model with what was measured of it, opened for a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,18 @@ from mmer_core.evaluation.embeddings import explained_variance, tsne
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.models import ModelSpec
 from mmer_core.reporting.view import EmbeddingSpace
-from mmer_core.store import Manifest
+from mmer_core.store import ArtifactKey, Manifest
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The files of one model and of what was measured on it."""
+    """The files of one model and of what was measured on it.
+
+    Attributes:
+        attacked: Which pixels were attacked, in words.
+        photos: The ``photos`` artifact, where photos were attacked.
+        confidence: Of the evaluation's intervals.
+    """
 
     spec: ModelSpec
     trained: Manifest
@@ -31,6 +37,9 @@ class Measured:
     outcomes: pd.DataFrame | None
     curves: Sequence[CurvePoint]
     attack: AttackConfig
+    attacked: str = ""
+    photos: ArtifactKey | None = None
+    confidence: float = 0.95
 
     @cached_property
     def split(self) -> PreparedSplit:
@@ -40,6 +49,11 @@ class Measured:
     def embedding(self, name: str) -> np.ndarray:
         """``(N, D)`` of one embedding space."""
         return np.load(self.evaluation_folder / f"embedding_{name}.npy", allow_pickle=False)
+
+    @cached_property
+    def stream_names(self) -> Mapping[str, str]:
+        """What a page calls streams, where it is not their own name: without boxes there is no context, but an image."""
+        return {} if "body" in self.split.streams else {"context": "image"}
 
     @property
     def spaces(self) -> list[str]:

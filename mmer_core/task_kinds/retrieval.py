@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion, RankDrop
-from mmer_core.attacks.victims import IncrementalVictim, Victim
+from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
     EncoderConfig,
     EvaluationConfig,
@@ -25,11 +25,10 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.comparing import compare_retrieval
+from mmer_core.evaluation.comparing import Asked, compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
-from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models import (
     JointRetrievalModel,
@@ -71,7 +70,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         "learning_rate": 3e-3,
         "contrastive": "grouped_infonce",
     }
-    joint_width = 512
+    families = ("separate", "joint", "zero-shot")
+    width = 512
     dropout = 0.5
     has_heads = True
     reads_parts = True
@@ -147,9 +147,15 @@ class RetrievalKind(TaskKind[RetrievalData]):
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 
+    def remeasure(
+        self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
+    ) -> EvaluationRecord:
+        images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
+        return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
+
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
-        if config.stream != "context":
-            raise ConfigError(f"a captioned photo has no {config.stream} stream; attack the context")
+        if config.stream == "body":
+            raise ConfigError("a captioned photo has no body stream; attack the context, or the photo")
         trained, split = attacked.trained, attacked.split
         data = RetrievalData.load(attacked.features, split)
         gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
@@ -157,10 +163,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         def photos() -> Tensor:
             return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
 
-        victim = IncrementalVictim(
-            attacked.encoder,
-            lambda seen, _: trained.retrieval_model.embed_image(seen) @ gallery.T,
-            evaluator_of(attacked.encoder),
+        victim = attacked.victim(
+            config.stream, lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T
         )
         return victim, match_criterion(config, split, attacked.rows, photos, gallery)
 
@@ -221,15 +225,20 @@ class RetrievalKind(TaskKind[RetrievalData]):
                 config,
             )
 
-    def compare(self, first: Measured, second: Measured, rule: Rule) -> list[Comparison]:
-        if first.evaluation.split != second.evaluation.split:
+    def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
+        mine, theirs = first[0], second[0]
+        if mine.evaluation.split != theirs.evaluation.split:
             return []
-        split, models = first.split, (first.spec.family, second.spec.family)
+        split, models = mine.split, (mine.spec.family, theirs.spec.family)
         one, other = (
-            similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
-            for each in (first, second)
+            [
+                similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
+                for each in trainings
+            ]
+            for trainings in (first, second)
         )
-        return compare_retrieval(models, (one, other), split.text_sample, rule, split.clusters)
+        asked = Asked(self.text.question, self.text.samples)
+        return compare_retrieval(models, (one, other), split.text_sample, rule, asked, split.clusters)
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         split, family = measured.split, measured.spec.family

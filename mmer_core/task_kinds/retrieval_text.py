@@ -11,10 +11,6 @@ from mmer_core.reporting.task_text import TaskText
 from mmer_core.taxonomy import PUBLISHED_FLICKR8K
 
 
-def _measured_on(evaluation: EvaluationRecord) -> str:
-    return f"{evaluation.n:,} images and {evaluation.n_texts:,} texts"
-
-
 def _uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
     return [
         f"Orders images by how well they match a text, and texts by how well they match an image, "
@@ -24,7 +20,7 @@ def _uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
 
 
 def _limits(evaluation: EvaluationRecord) -> list[str]:
-    return [f"Recall was measured among {_measured_on(evaluation)}; among more it is lower."]
+    return [f"Recall was measured among {TEXT.measured_on(evaluation)}; among more it is lower."]
 
 
 _PUBLISHED = plain(
@@ -39,6 +35,7 @@ TEXT = TaskText(
     headline="mean_recall",
     headline_label="mean recall",
     skill=("match images to text", "matches images to text"),
+    right="one of the photo’s own captions is found",
     criterion="image-to-text",
     fools="drives every true caption out of the top results",
     poison_success="A success is a triggered image, none of whose own captions holds “{target}”, that retrieves a "
@@ -46,7 +43,6 @@ TEXT = TaskText(
     poison_chance=" Gray: captions drawn at random.",
     published_on="Flickr8k",
     published=replace(_PUBLISHED, groups=(("", 1), ("image to text", 3), ("text to image", 3))),
-    measured_on=_measured_on,
     uses=_uses,
     limits=_limits,
 )

@@ -59,36 +59,29 @@ class EmotionLearner:
         return len(self.train)
 
     def losses(self, rows: Tensor) -> Losses:
-        batch = self.train.rows(rows)
-        if isinstance(self.model, JointEmotionModel):
-            return self._joint_losses(self.model, batch, rows)
-        output = self.model(batch.streams, batch.present)
-        # Each stream learns alone, from the samples that have it: the late fusion of a baseline is a mean, not a
-        # training signal.
-        masks = {name: batch.present.get(name) for name in output.embeddings}
-        used = {name: own for name, own in masks.items() if own is None or own.any()}
-        return _mean(
-            self._task_losses(
-                _of(output.stream_logits[name], own),
-                _of(output.stream_ratings[name], own),
-                _of(batch.labels, own),
-                _of(batch.ratings, own),
-            )
-            for name, own in used.items()
-        )
-
-    def _joint_losses(self, model: JointEmotionModel, batch: EmotionData, rows: Tensor) -> Losses:
+        model, batch = self.model, self.train.rows(rows)
         present = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, present)
         masks = [present]
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
             masks.append(drop_streams(present, self.config.modality_dropout))
+        learned = [
+            (prediction, own)
+            for mask in masks
+            for prediction, own in model.to_learn(embeddings, mask)
+            if own is None or own.any()
+        ]
         losses = _mean(
-            self._task_losses(*model.predict(embeddings, mask), batch.labels, batch.ratings) for mask in masks
+            self._task_losses(
+                _of(logits, own), _of(ratings, own), _of(batch.labels, own), _of(batch.ratings, own)
+            )
+            # Where nobody has any stream, there is still to learn what is said of them.
+            for (logits, ratings), own in learned or [(model.predict(embeddings, present), None)]
         )
         has_text = batch.present.get("text")
         if "contrastive" in self.state and (has_text is None or has_text.any()):
+            assert isinstance(model, JointEmotionModel)
             image, text = model.image_and_text(embeddings)
             aligned = self.state["contrastive"](
                 _of(image, has_text),

@@ -3,7 +3,22 @@
 from typing import Literal
 
 from mmer_core.config import Family
-from mmer_core.record import Figures
+from mmer_core.record import Figures, Number, Part
+
+
+class Try(Part):
+    """Settings that were tried.
+
+    Attributes:
+        best_epoch: The best epoch on val.
+        value: Its validation metric, in percent; None where training diverged.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    dropout: float
+    best_epoch: int = 0
+    value: Number = None
 
 
 class ModelSummary(Figures):
@@ -11,6 +26,9 @@ class ModelSummary(Figures):
 
     Attributes:
         best_epoch: The epoch whose weights were kept; 0 for a model that was not trained.
+        parameters: Learned numbers that its predictions need.
+        tries: What was tried, in order.
+        chosen: Which of them it is, from 0.
     """
 
     version: Literal[1] = 1
@@ -19,6 +37,9 @@ class ModelSummary(Figures):
     dataset: str
     epochs: int = 0
     best_epoch: int = 0
+    parameters: int = 0
+    tries: tuple[Try, ...] = ()
+    chosen: int = 0
 
 
 class AdapterSummary(Figures):

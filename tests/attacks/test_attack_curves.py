@@ -8,10 +8,12 @@ from mmer_core.errors import AttackError
 from mmer_core.record import Interval
 
 
-def table(attack: str, pixels: int, results: list[tuple[str, int]], budget: int = 100) -> pd.DataFrame:
+def table(
+    attack: str, pixels: int, results: list[tuple[str, int]], budget: int = 100, seed: int = 0
+) -> pd.DataFrame:
     return outcomes_table(
         [
-            Outcome(f"s{i}", attack, pixels, budget, 0, status, queries, 1.0, 0.0, (), 0, 0)
+            Outcome(f"s{i}", attack, pixels, budget, seed, status, queries, 1.0, 0.0, (), 0, 0)
             for i, (status, queries) in enumerate(results)
         ]
     )
@@ -58,6 +60,42 @@ def test_people_of_one_photo_are_no_independent_samples():
     photo = {f"s{i}": i // 4 for i in range(40)}
     (alone,), (together,) = (success_curves(outcomes, clusters=clusters) for clusters in (None, photo))
     assert together.success.high > alone.success.high + 5
+
+
+def test_an_image_is_fooled_when_any_seed_fools_it():
+    statuses = (("fooled", "resisted", "already", "resisted"), ("resisted", "fooled", "already", "resisted"))
+    seeds = [table("de", 1, [(status, 9) for status in each], seed=s) for s, each in enumerate(statuses)]
+    (row,) = success_curves(
+        pd.concat([*seeds, table("de", 1, [("fooled", 3)] + [("resisted", 9)] * 3, seed=7)]),
+        right=[True] * 12,
+    )
+    assert (row.n, row.already, row.right) == (3, 1, 4)
+    assert row.success.value == pytest.approx(100 * 2 / 3)
+    assert row.robust_accuracy.value == 50.0
+    assert row.by_seed == pytest.approx((100 / 3, 100 / 3, 100 / 4))
+    assert row.median_queries == 9
+    assert success_curves(seeds[0])[0].by_seed == ()
+
+
+def test_attacks_are_measured_by_what_one_pixel_can_fool():
+    """Of s0 to s5 an exhaustive search fools s0, s1 and s4; the attack finds two of these, and one that it cannot."""
+    truth = table("exhaustive", 1, MIXED)
+    seen = ["fooled", "resisted", "fooled", "already", "fooled", "resisted"]
+    attack = [table("de", k, [(status, 5) for status in seen]) for k in (1, 5)]
+    rows = {
+        (row.attack, row.pixels): row
+        for row in success_curves(pd.concat([truth, *attack]), truth="exhaustive")
+    }
+    measured = rows["de", 1]
+    expected = stats.binomtest(2, 3).proportion_ci(method="wilson")
+    assert (measured.foolable, measured.found.value) == (3, pytest.approx(100 * 2 / 3))
+    assert (measured.found.low, measured.found.high) == pytest.approx(
+        (100 * expected.low, 100 * expected.high)
+    )
+    assert rows["de", 5].foolable == rows["exhaustive", 1].foolable == 0
+    assert success_curves(pd.concat([truth, *attack]))[0].foolable == 0, (
+        "a search that was cut short is no truth"
+    )
 
 
 def test_success_by_queries_counted_by_hand():

@@ -120,7 +120,7 @@ def test_a_negative_budget_is_refused():
 
 def test_attacks_print_their_parameters():
     short = DifferentialEvolution(population=50, weight=0.8)
-    assert repr(short) == "DifferentialEvolution(population=50, weight=0.8, generations=None)"
+    assert repr(short) == "DifferentialEvolution(population=50, weight=0.8, generations=None, bounds='clip')"
     assert repr(RandomPixels()) == "RandomPixels()"
     assert repr(SparseRS(alpha=0.2)) == "SparseRS(alpha=0.2, rescale=True)"
 

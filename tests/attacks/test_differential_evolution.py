@@ -14,7 +14,7 @@ from mmer_core.attacks import DifferentialEvolution, RandomPixels
 BATTERY = Battery(
     DifferentialEvolution(population=12),
     optimal=((DifferentialEvolution(population=100), 1),),
-    refused=({"population": 3}, {"weight": 0.0}, {"weight": 2.5}, {"generations": 0}),
+    refused=({"population": 3}, {"weight": 0.0}, {"weight": 2.5}, {"generations": 0}, {"bounds": "wrap"}),
 )
 
 
@@ -106,6 +106,21 @@ def test_evolution_is_as_good_as_scipys_on_a_smooth_function():
     assert theirs >= 13
     assert abs(ours - theirs) <= 3
     assert control <= 4
+
+
+def test_values_outside_are_clipped_or_drawn_anew_between_the_borders():
+    found = {}
+    for bounds in ("clip", "resample"):
+        search = begin(DifferentialEvolution(population=2000, weight=2, bounds=bounds), 4000, pixels=1)
+        search.ask(2000)
+        search.tell(np.ones(2000))
+        found[bounds] = search.ask(2000).colours[:, 0, 0].astype(int)
+    # Both draw the same children: those within the borders are the same, the others no longer lie on them.
+    clipped, resampled = found["clip"], found["resample"]
+    outside = clipped != resampled
+    assert set(clipped[outside].tolist()) == {0, 255}
+    assert outside.mean() > 0.4
+    assert stats.kstest(resampled[outside], "randint", (0, 256)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from support.attack_battery import Battery
 from support.attack_driving import begin
-from support.attack_toys import FunctionVictim, linear_victim
-from torch import nn
+from support.attack_toys import FunctionVictim, attacked_network, linear_victim
 
 from mmer_core.attacks import (
-    ClassifierVictim,
     DominantEmotionFlip,
     EncodedVictim,
     GradientGuidedSparseRS,
@@ -72,7 +69,7 @@ def test_a_mistaken_estimate_is_no_success():
     assert outcome.screened > 0
 
 
-def test_the_screened_are_told_apart_from_queries_and_other_attacks_screen_nothing():
+def test_the_screened_are_no_queries_and_other_attacks_screen_nothing():
     weights = np.random.default_rng(1).normal(size=(6, 6, 3))
     victim, images = linear_victim(weights, [1e6]), np.zeros((1, 6, 6, 3), np.uint8)
 
@@ -83,7 +80,7 @@ def test_the_screened_are_told_apart_from_queries_and_other_attacks_screen_nothi
     assert outcome(GradientGuidedSparseRS(draws=500, best=16)).screened == 3 * 500
 
 
-def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
+def test_a_victim_that_gives_scores_only_is_named_with_the_cure():
     class Silent:
         size = (4, 4)
 
@@ -97,25 +94,8 @@ def test_a_victim_that_tells_scores_only_is_named_with_the_cure():
 
 def test_it_finds_more_than_the_same_search_without_estimates():
     """On a network whose gradient means something, with as many queries."""
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(8, 6),
-    )  # fmt: skip
-    victim = ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (32, 32), runtime="torch")
-    images = np.random.default_rng(0).integers(90, 160, (12, 32, 32, 3), dtype=np.uint8)
-    clean = victim.scores(torch.from_numpy(images), torch.arange(12)).argmax(1).numpy()
 
     def margins(attack):
-        outcomes = run_attack(
-            victim,
-            DominantEmotionFlip(clean),
-            attack,
-            images,
-            [f"{n}" for n in range(12)],
-            pixels=3,
-            budget=40,
-        )
-        return np.array([outcome.final_margin for outcome in outcomes])
+        return np.array([outcome.final_margin for outcome in attacked_network(attack, 3, 40)])
 
     assert (margins(GradientGuidedSparseRS()) <= margins(SparseRS())).mean() > 0.8

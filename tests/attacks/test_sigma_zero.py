@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.attack_battery import Battery
-from support.attack_toys import linear_victim
+from support.attack_toys import Curved, linear_victim
 
 from mmer_core.attacks import DominantEmotionFlip, RatingShift, run_attack
 from mmer_core.attacks.sigma_zero import SigmaZero
@@ -17,24 +17,6 @@ BATTERY = Battery(
     drawn=False,
     refused=({"step": 0}, {"sigma": 0}, {"threshold": 2}, {"adapt": -1}),
 )
-
-
-class Curved:
-    """A margin of two terms that pull at different pixels; keeps the images at which its gradient is asked for."""
-
-    def __init__(self, weights: torch.Tensor) -> None:
-        self.weights, self.images = weights, []
-
-    def of(self, image: torch.Tensor) -> torch.Tensor:
-        """``(H, W, 3)`` in 0..1 to a number."""
-        return 1.5 + (self.weights * image).sin().sum() - (self.weights * 0.5).sin().sum()
-
-    def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
-        self.images.append(image / 255)
-        leaf = torch.from_numpy(image).requires_grad_()
-        margin = self.of(leaf / 255)
-        margin.backward()
-        return margin.item(), leaf.grad.numpy()
 
 
 def published(
@@ -63,7 +45,8 @@ def published(
 def test_the_images_follow_the_paper():
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (5, 6, 3), generator=generator, dtype=torch.uint8)
-    curved = Curved(torch.randn(5, 6, 3, generator=generator) * 2)
+    weights = torch.randn(5, 6, 3, generator=generator) * 2
+    curved = Curved(weights, 1.5 - float((weights * 0.5).sin().sum()))
     attack, steps = SigmaZero(step=0.5, adapt=0.1), 40
     search = attack.start(image.numpy(), 2, np.random.default_rng(0), steps, curved)
     while search.ask(1) is not None:

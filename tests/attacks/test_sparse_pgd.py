@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from support.attack_battery import Battery
-from support.attack_toys import linear_victim
-from torch import nn
+from support.attack_toys import Curved, attacked_network, linear_victim
 
-from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, SparseRS, apply, run_attack
+from mmer_core.attacks import DominantEmotionFlip, SparseRS, apply
 from mmer_core.attacks.sparse_pgd import SparsePGD
 
 BATTERY = Battery(
@@ -17,24 +16,6 @@ BATTERY = Battery(
     wide=False,
     refused=({"gradient": "none"}, {"colour_step": 0}, {"mask_step": 0}, {"patience": 0}),
 )
-
-
-class Curved:
-    """A margin with a slope that changes; keeps the images at which its gradient is asked for."""
-
-    def __init__(self, weights: torch.Tensor) -> None:
-        self.weights, self.images = weights, []
-
-    def of(self, image: torch.Tensor) -> torch.Tensor:
-        """``(H, W, 3)`` in 0..1 to a number."""
-        return 100 + (self.weights * image).sin().sum()
-
-    def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
-        self.images.append(image / 255)
-        leaf = torch.from_numpy(image).requires_grad_()
-        margin = self.of(leaf / 255)
-        margin.backward()
-        return margin.item(), leaf.grad.numpy()
 
 
 def published(
@@ -80,7 +61,7 @@ def published(
 def test_the_images_follow_the_paper(gradient):
     weights = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0)) * 2
     image = np.random.default_rng(1).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    curved, steps = Curved(weights), 60
+    curved, steps = Curved(weights, 100), 60
     search = SparsePGD(gradient=gradient).start(image, 4, np.random.default_rng(0), steps, curved)
     asked = []
     while (candidates := search.ask(1)) is not None:
@@ -112,18 +93,8 @@ def test_both_gradients_share_the_budget():
 
 def test_it_is_stronger_than_sparse_rs_with_as_many_passes():
     """Its published order. A step is a judgement and, forward and backward, a gradient: three passes."""
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(8, 6),
-    )  # fmt: skip
-    victim = ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (32, 32), runtime="torch")
-    images = np.random.default_rng(0).integers(90, 160, (12, 32, 32, 3), dtype=np.uint8)
-    clean = victim.scores(torch.from_numpy(images), torch.arange(12)).argmax(1).numpy()
 
     def fooled(attack, budget: int) -> int:
-        criterion, ids = DominantEmotionFlip(clean), [f"{row}" for row in range(12)]
-        outcomes = run_attack(victim, criterion, attack, images, ids, pixels=3, budget=budget)
-        return sum(outcome.status == "fooled" for outcome in outcomes)
+        return sum(outcome.status == "fooled" for outcome in attacked_network(attack, 3, budget))
 
     assert fooled(SparsePGD(), 80) > fooled(SparseRS(), 240) > 0

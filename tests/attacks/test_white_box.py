@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import torch
 from support.attack_table import ROWS
-from torch import nn
+from support.attack_toys import small_network
 
 from mmer_core.attacks import (
     CategoryAppears,
     CategorySuppressed,
-    ClassifierVictim,
     DominantEmotionBecomes,
     DominantEmotionFlip,
     ImageRankDrop,
@@ -30,12 +29,7 @@ ATTACKS = [type(row.attack)() for row in ROWS if isinstance(row.attack, WhiteBox
 @pytest.fixture(scope="module")
 def case():
     """A victim with six scores, an image, and its scores."""
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(8, 6),
-    )  # fmt: skip
-    victim = ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (16, 16), runtime="torch")
+    victim = small_network(16)
     image = np.random.default_rng(0).integers(90, 160, (16, 16, 3), dtype=np.uint8)
     return victim, image, victim.scores(torch.from_numpy(image[None]), torch.tensor([0]))[0].numpy()
 

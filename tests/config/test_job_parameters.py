@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,7 @@ from pydantic import BaseModel, ValidationError
 from flows.job_table import JOBS as TABLE
 from flows.job_table import load
 from mmer_core import config
-from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, TaskTraining
-from mmer_core.task_kinds import KINDS
+from mmer_core.config import Config, IndexJob, ModelConfig, RobustnessJob, RuntimeConfig, TaskTraining
 
 MODELS = [
     model
@@ -125,23 +125,6 @@ def test_values_that_cannot_work_are_refused(model, fields):
         getattr(config, model)(**fields)
 
 
-def test_the_default_width_follows_family_and_task():
-    widths = {
-        (f, t): ModelConfig(family=f).width(kind.joint_width)
-        for f in config.FAMILIES
-        for t, kind in KINDS.items()
-    }
-    assert widths == {
-        ("separate", "classification"): 256,
-        ("separate", "emotion"): 256,
-        ("separate", "retrieval"): 256,
-        ("joint", "classification"): 128,
-        ("joint", "emotion"): 128,
-        ("joint", "retrieval"): 512,
-    }
-    assert ModelConfig(embedding=12).width(128) == 12
-
-
 def test_a_runtime_means_the_same_in_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/ann")
@@ -161,3 +144,17 @@ def test_a_model_is_named_or_described(job):
         ValidationError, match=r"model/0123 is there already: leave out .*\(model, training\)"
     ):
         job(trained="model/0123", training={"epochs": 3}, model={"family": "separate"})
+
+
+@pytest.mark.parametrize(
+    ("store", "work"),
+    [
+        (None, ".mmer/work"),
+        ("/data/study/store", "/data/study/work"),
+        ("store", "work"),
+        ("s3://bucket/prefix", ".mmer/work"),
+    ],
+)
+def test_work_is_beside_the_store(store: str | None, work: str) -> None:
+    assert RuntimeConfig(**{"store": store} if store else {}).work == Path(work)
+    assert RuntimeConfig(store=store or "s", work="elsewhere").work == Path("elsewhere")

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import imagehash
 import numpy as np
 import pandas as pd
 import pytest
@@ -66,6 +67,27 @@ def test_the_hash_is_the_sign_of_the_low_frequencies(photos):
         gray = np.asarray(Image.fromarray(photo).convert("L").resize((32, 32), Image.Resampling.LANCZOS))
         low = dct(dct(gray.astype(float), axis=0), axis=1)[:8, :8]
         assert np.array_equal(np.unpackbits(fingerprint_image(photo).hash), (low > np.median(low)).ravel())
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 2**32), st.sampled_from([1, 2, 40, 200]))
+def test_the_hash_is_that_of_imagehash(height, width, seed, coarse):
+    """Bit for bit, also of few levels and of mirrored halves; but for frequencies that equal the median, whose bits there are
+    rounding errors."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8) // coarse
+    for image in (noise, np.concatenate([noise, noise[:, ::-1]], axis=1)):
+        theirs = imagehash.phash(Image.fromarray(image)).hash.ravel()
+        gray = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS))
+        low = dct(dct(gray.astype(float), axis=0), axis=1)[:8, :8].ravel()
+        sure = abs(low - np.median(low)) > 1e-6
+        assert np.array_equal(np.unpackbits(fingerprint_image(image).hash)[sure], theirs[sure])
+
+
+@pytest.mark.parametrize("level", [1, 77, 255])
+def test_a_blank_picture_has_the_hash_of_any_other(level):
+    """Rounding errors of a transform would give each its own."""
+    for size in ((224, 224), (31, 7)):
+        bits = np.unpackbits(fingerprint_image(np.full((*size, 3), level, np.uint8)).hash)
+        assert bits.tolist() == [1] + 63 * [0]
 
 
 def test_copies_are_found_and_other_photos_are_not(photos, tmp_path):

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from flows.commands import app
+from flows.cli import main
 
 COMPLETE = """
 source "$1"; shift
@@ -15,8 +15,13 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> str:
-    file = tmp_path_factory.mktemp("shell") / "mmer"
-    file.write_text(app.generate_completion(shell="bash"))
+    home = tmp_path_factory.mktemp("shell")
+    file = home / "mmer"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))  # the shell's start-up file is written there
+        with pytest.raises(SystemExit) as end:
+            main(["--install-completion", "--shell", "bash", "--output", str(file)])
+    assert not end.value.code
     return str(file)
 
 
@@ -27,7 +32,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> str:
         ("artifacts lin", "lineage"),
         ("train --training.epo", "--training.epochs"),
         ("train --training.weight-de", "--training.weight-decay"),  # not in the short help
-        ("train --model.family sep", "separate"),
+        ("train --model.family zero", "zero-shot"),
     ],
 )
 def test_what_is_begun_is_completed(script: str, typed: str, completed: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from support.hostile import HOSTILE, acting
 
 from flows.output import say, say_json, say_text
-from flows.terminal import progress_bars, say_table
+from flows.terminal import Lines, progress_bars, say_table
 from tasks.progress import progress_for
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -41,3 +41,21 @@ def test_progress_bars(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().err
     assert not acting(CURSOR.sub("", COLOURS.sub("", printed)), but="\n")
     assert "[red]red[/red]" in printed
+
+
+def test_progress_in_a_pipe_has_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([0.0, 0.0, 10.0, 31.0, 40.0, 62.0, 100.0])
+    report = Lines("encode", lambda: next(seconds))
+    for done in (200, 210, 262, 270, 324, 500):  # 200 were there from a run before
+        report(done, 500, "a note")
+    assert capsys.readouterr().err.splitlines() == [
+        "encode: 262 of 500, 2/s, 0:01:59 left a note",
+        "encode: 324 of 500, 2/s, 0:01:28 left a note",
+        "encode: 500 of 500 a note",
+    ]
+
+
+def test_quiet_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bars(quiet=True):
+        progress_for("encode")(1, 1)
+    assert capsys.readouterr().err == ""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 HEAVY = {
     *(
@@ -33,9 +34,14 @@ OURS = {"mmer_core.config", "numpy", "pydantic"}
         ("artifacts ls --store nowhere", HEAVY),
         ("runs --store nowhere", HEAVY),
         ("data check --dataset manifest --root nowhere.csv", HEAVY),
+        ("init nowhere.csv", HEAVY),
+        ("data check --dataset class-folders --root photos", HEAVY - {"pyarrow", "faiss"}),
     ],
 )
 def test_a_command_imports_what_it_needs(command, refused, tmp_path) -> None:
+    for name in "ab":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (300, 200), "red").save(tmp_path / "photos" / name / f"{name}.png")
     script = (
         "import sys\nfrom flows.cli import main\n"
         "try:\n    main(sys.argv[1:])\nexcept SystemExit:\n    pass\n"

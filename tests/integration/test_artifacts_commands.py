@@ -80,6 +80,7 @@ def test_what_a_short_key_stands_for_is_asked_before_it_is_deleted(
         ["serve", "--port", "0"],
         ["update-index", "--delete", "a"],
         ["report"],
+        ["recompute"],
         ["card"],
         ["export", "--to", "exported"],
         ["evaluate"],

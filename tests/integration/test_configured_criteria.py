@@ -178,7 +178,7 @@ def test_every_attack_runs_by_its_name(trained, dataset):
     [
         ("emotic", {"criterion": "suppress", "category": "Hunger"}, "no category Hunger"),
         ("emotic", {"criterion": "shift", "dimension": "luck"}, "valence, arousal, dominance"),
-        ("emotic", {"criterion": "top", "top_emotions": 26}, "26 emotions"),
+        ("emotic", {"criterion": "top", "top_emotions": 26}, "26 labels"),
         ("flickr8k", {"match_criterion": "caption-rises", "target": "nobody"}, "no sample 'nobody'"),
     ],
 )

@@ -37,9 +37,9 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
     command = ["pipeline", "--config", str(one_dataset(tmp_path, "emotic")), "--families", "joint"]
     command += ["--store", str(tmp_path / "store"), "--work", str(work), "--checkpoint-seconds", "0"]
 
-    kill_when(lambda: any(work.glob("model-*/scratch/checkpoint.pt")), command, tmp_path / "first.txt")
+    kill_when(lambda: any(work.glob("model-*/scratch/0/checkpoint.pt")), command, tmp_path / "first.txt")
     assert _kinds(store) == set(BEFORE_TRAINING)
-    assert any(work.glob("model-*/scratch/checkpoint.pt"))
+    assert any(work.glob("model-*/scratch/0/checkpoint.pt"))
 
     kill_when(lambda: any(store.keys("attack-shard")), command, tmp_path / "second.txt")
     survived = created(store)
@@ -150,7 +150,7 @@ class _Checkpoints:
     @staticmethod
     def _time(work: Path) -> int:
         return max(
-            (path.stat().st_mtime_ns for path in work.glob("model-*/scratch/checkpoint.pt")), default=0
+            (path.stat().st_mtime_ns for path in work.glob("model-*/scratch/0/checkpoint.pt")), default=0
         )
 
 

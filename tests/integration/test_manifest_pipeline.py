@@ -132,6 +132,11 @@ def test_manifests_run_to_the_report_with_their_own_labels_and_without_ratings(
     assert "Sadness" not in html
     assert "EmotiCon" not in html, "EMOTIC's figures say nothing of another dataset"
     assert "ominance" not in html.partition('id="methods"')[0]
+    said = re.sub(r"(?s)<(style|script|pre)\b.*?</\1>", "", html)
+    assert not re.findall(r"(?i)emotion|person|people|emotic|.*\bcontext\b.*", said)
+    assert "Which model tells the labels apart better?" in said
+    assert "Which model finds the labels better?" in said
+    assert "test split, 8 photos" in said
     by_labels = {
         Prepared.open(context.folder(manifest.key)).card.labels: manifest
         for manifest in context.store.list("prepared")

@@ -110,7 +110,7 @@ def test_killed_anywhere_and_run_again(study: Study, tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_what_cannot_be_poisoned_is_told(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no emotion is called 'Joyless'; give one of"):
+    with pytest.raises(ConfigError, match="no label is called 'Joyless'; give one of"):
         poison.fn(poison_job(study, "emotic", tmp_path, target="Joyless"))
     with pytest.raises(ConfigError, match="no train caption holds the word 'zeppelin'"):
         poison.fn(poison_job(study, "flickr8k", tmp_path, target="zeppelin"))

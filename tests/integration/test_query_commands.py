@@ -183,7 +183,7 @@ def test_a_text_changes_what_is_read(study: Study, photo: Path, mmer: Callable) 
 def test_report_of_one_model(study: Study, matcher: Manifest, mmer: Callable) -> None:
     answer = mmer("report", "--models", matcher.key, "--report.points", 50, *study.flags())
     assert answer.code == 0, answer.err
-    made = Path(answer.out.strip())
+    made = Path(answer.out.splitlines()[-1])
     html = made.read_text()
     assert "Flickr8k (synthetic)" in html
     assert "EMOTIC (synthetic)" not in html

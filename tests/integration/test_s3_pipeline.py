@@ -35,7 +35,7 @@ def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callabl
     )
     assert ended.returncode == 0, ended.stderr
     assert "Warning" not in ended.stderr
-    printed = Path(ended.stdout.strip())
+    printed = Path(ended.stdout.splitlines()[-1])
     assert printed.name == "report.html"
 
     store = open_store(s3_url, cache=tmp_path / "cache")

@@ -11,6 +11,7 @@ from mmer_core.models import EmotionModel, ModelSpec, build_model
 from mmer_core.models.fusion import FUSIONS
 
 STREAMS = {"context": 7, "body": 5, "text": 4}
+FUSED = [*(("joint", fusion) for fusion in FUSIONS), ("separate", "mean"), ("separate-weighted", "weighted")]
 
 
 def model(family: str, fusion: str = "mean", **fields: object) -> EmotionModel:
@@ -76,8 +77,7 @@ HOLES = {
 }
 
 
-@pytest.mark.parametrize("family", ["separate", "joint"])
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize(("family", "fusion"), FUSED)
 def test_a_sample_without_a_stream_reads_as_in_a_batch_without_it(family, fusion):
     built, features = model(family, fusion), batch()
     # The values in the place of a missing text must not matter.
@@ -100,8 +100,7 @@ def test_a_sample_without_a_stream_reads_as_in_a_batch_without_it(family, fusion
         assert len(output.stream_logits[name][rows].unique(dim=0)) == rows.sum()
 
 
-@pytest.mark.parametrize("family", ["separate", "joint"])
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize(("family", "fusion"), FUSED)
 def test_a_sample_without_any_stream_still_gets_a_prediction(family, fusion):
     nobody = {name: torch.zeros(6, dtype=torch.bool) for name in STREAMS}
     output = model(family, fusion)(batch(), nobody)
@@ -121,8 +120,7 @@ def test_statistics_leave_out_what_is_not_there(family):
         torch.testing.assert_close(built.projections[name].standardise.std, x.std(0))
 
 
-@pytest.mark.parametrize("family", ["separate", "joint"])
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize(("family", "fusion"), FUSED)
 @pytest.mark.parametrize(
     "present", [("context",), ("text",), ("body", "context"), ("text", "body", "context")]
 )
@@ -154,6 +152,41 @@ def test_separate_streams_do_not_learn_from_each_other(stream):
     output = built(batch())
     (output.stream_logits[stream].square().sum() + output.stream_ratings[stream].square().sum()).backward()
     assert gradients(built) == {f"projections.{stream}", f"heads.{stream}"}
+
+
+def test_learned_weights_of_separate_streams_change_nothing_else():
+    """They are a weighted mean of the predictions, and what they learn from sends nothing back to the streams."""
+    built = model("separate-weighted", "weighted")
+    with torch.no_grad():
+        built.fusion.weight.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    output = built(batch(), HOLES)
+    for row in range(6):
+        there = [name for name in STREAMS if name not in HOLES or HOLES[name][row]]
+        share = np.exp([dict(zip(STREAMS, (0.5, -1.0, 2.0), strict=True))[name] for name in there])
+        said = [output.stream_logits[name][row].detach().numpy() for name in there]
+        by_hand = (share / share.sum()) @ np.stack(said)
+        np.testing.assert_allclose(output.logits[row].detach().numpy(), by_hand, rtol=1e-5, atol=1e-6)
+    mask = built.presence(batch(), HOLES)
+    *_, (fused, own) = built.to_learn(built.embed(batch(), mask), mask)
+    assert own.all()
+    torch.testing.assert_close(fused[0], output.logits)
+    fused[0].square().sum().backward()
+    assert gradients(built) == {"fusion.weight"}
+
+
+def test_late_fusion_of_a_joint_space_learns_from_each_stream_alone():
+    built = model("joint-late", "late")
+    mask = built.presence(batch(), HOLES)
+    learned = list(built.to_learn(built.embed(batch(), mask), mask))
+    output = built(batch(), HOLES)
+    assert len(learned) == len(STREAMS)
+    for name, ((logits, ratings), own) in zip(STREAMS, learned, strict=True):
+        assert torch.equal(own, HOLES.get(name, torch.ones(6, dtype=torch.bool)))
+        torch.testing.assert_close(logits[own], output.stream_logits[name][own])
+        torch.testing.assert_close(ratings[own], output.stream_ratings[name][own])
+    counts = mask.sum(dim=1, keepdim=True)
+    together = sum(output.stream_logits[n] * mask[:, i, None] for i, n in enumerate(STREAMS)) / counts
+    torch.testing.assert_close(output.logits, together)  # one linear head: the mean of what it says of each
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)

@@ -79,7 +79,14 @@ def attention(p, own, which):
     return mean(p, own, which) + p["feed.3.weight"] @ x + p["feed.3.bias"]
 
 
-FORMULAS = {"mean": mean, "weighted": weighted, "gated": gated, "concat": concat, "attention": attention}
+FORMULAS = {
+    "mean": mean,
+    "weighted": weighted,
+    "gated": gated,
+    "concat": concat,
+    "attention": attention,
+    "late": mean,
+}
 
 
 def test_the_names_are_those_of_the_configuration():

@@ -110,7 +110,7 @@ def test_a_model_of_the_other_task_is_refused(tmp_path):
     (tmp_path / "retrieval").mkdir()
     trained(tmp_path / "emotion", spec("emotion", "joint"))
     trained(tmp_path / "retrieval", spec("retrieval", "joint"))
-    with pytest.raises(ConfigError, match="trained on toy reads emotions"):
+    with pytest.raises(ConfigError, match="trained on toy predicts labels"):
         TrainedModel.open(tmp_path / "emotion", CPU).embed_texts(torch.zeros(1, 4))
     with pytest.raises(ConfigError, match="trained on toy matches text"):
         TrainedModel.open(tmp_path / "retrieval", CPU).emotions({"text": torch.zeros(1, 4)})

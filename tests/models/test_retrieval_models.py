@@ -8,7 +8,7 @@ from mmer_core.config import EncoderConfig
 from mmer_core.models import ModelSpec, RetrievalModel, build_model
 
 
-def model(family: str) -> RetrievalModel:
+def model(family: str, heads: int = 1) -> RetrievalModel:
     torch.manual_seed(0)
     built = build_model(
         ModelSpec(
@@ -18,6 +18,7 @@ def model(family: str) -> RetrievalModel:
             embedding=8,
             hidden=6,
             dropout=0.0,
+            heads=heads,
             words=("dog", "snow", "run"),
             encoders=EncoderConfig(),
             dataset="toy",
@@ -58,7 +59,7 @@ def test_separate_modalities_never_see_a_gradient_from_each_other():
     assert torch.equal(aligned[0], built.embed_image(images))
     assert torch.equal(aligned[1], built.embed_text(texts))
     (aligned[0] @ aligned[1].T).square().sum().backward()
-    assert gradients(built) == {"map"}
+    assert gradients(built) == {"maps"}
     built.zero_grad()
     built.image_words(built.own_image_embedding(torch.randn(5, 7))).square().sum().backward()
     assert gradients(built) == {"image", "image_words"}
@@ -68,10 +69,14 @@ def test_separate_modalities_never_see_a_gradient_from_each_other():
 
 
 def test_separate_matches_through_the_map():
-    built = model("separate")
+    built = model("separate", heads=2)
     images, texts = torch.randn(5, 7), torch.randn(5, 4)
-    mapped = F.gelu(built.image(images)) @ built.map.weight.T + built.map.bias
-    expected = F.cosine_similarity(mapped[:, None], F.gelu(built.text(texts))[None], dim=-1)
+    expected = torch.zeros(5, 5)
+    for head, to_text in enumerate(built.maps):
+        image, text = built.image.heads[head](images), built.text.heads[head](texts)
+        own = 8**0.5 * image / image.norm(dim=1, keepdim=True)
+        mapped = own @ to_text.weight.T + to_text.bias
+        expected += F.cosine_similarity(mapped[:, None], text[None], dim=-1) / 2
     torch.testing.assert_close(built.embed_image(images) @ built.embed_text(texts).T, expected)
 
 

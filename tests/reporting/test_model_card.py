@@ -85,7 +85,7 @@ def test_data_and_licences_have_limits_too():
     assert "75 % of its texts were templates" in said(strong(), card=templates)
     assert "hf:x; ask their publisher" in said(strong(), licences={"packaged:a": "mit", "hf:x": NOT_STATED})
     retrieval = said(make.retrieval_evaluation(20.0), task="retrieval")
-    assert "among 1,000 images and 5,000 texts" in retrieval
+    assert "among 1,000 photos and 5,000 texts" in retrieval
 
 
 def test_use_follows_from_the_labels():

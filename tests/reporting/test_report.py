@@ -11,10 +11,13 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
-from mmer_core.reporting.comparison_table import apart, comparison_table, decision
-from mmer_core.reporting.estimates import Estimate, number
+from mmer_core.reporting.attack_tables import margin_table
+from mmer_core.reporting.comparison_table import comparison_table, decision
+from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
 from mmer_core.reporting.report import render, to_html
+from mmer_core.reporting.sections.models import model_table
+from mmer_core.reporting.view import ModelFacts
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -77,7 +80,6 @@ def bare():
         evaluation=make.record(make.emotion_evaluation(31.0) | {"analyses": {}}),
         history=[],
         spaces=[],
-        training_seconds=None,
     )
     return make.report(
         replace(make.emotion_dataset([family], synthetic=False, gallery=0), streams=None), synthetic=False
@@ -205,6 +207,48 @@ def test_models_are_compared_in_tables_and_calibration_is_shown(full):
     ]
 
 
+def test_every_model_stands_beside_what_it_was_compared_with():
+    def facts(family, embedding, fusion, map_):
+        return ModelFacts(
+            family,
+            ("context", "text"),
+            embedding,
+            fusion,
+            12345,
+            7,
+            "0.002, 0.01, 0.4",
+            8,
+            8.9,
+            make.estimate(map_),
+        )
+
+    models = [
+        facts("joint", "one space", "mean of embeddings", 42.0),
+        facts("separate", "a space a stream", "mean of predictions", 31.0),
+        facts("joint-late", "one space", "mean of predictions", 41.5),
+    ]
+    late = make.comparison("ablation joint-late", 42.0, 41.5).model_copy(update={"second": "joint-late"})
+    dataset = make.emotion_dataset()
+    dataset = replace(dataset, models=models, comparisons=[*dataset.comparisons, late])
+    rows = {row.head: [one.text for one in row.cells] for row in model_table(dataset).rows}
+    assert rows["joint"][3:7] == ["42.0", *[MISSING] * 3]
+    assert rows["separate"][4:7] == ["joint − separate", "11.0", "joint better"]
+    assert rows["joint-late"] == [
+        "one space", "mean of predictions", "12,345", "41.5",
+        "joint − joint-late", "0.5", "no more than 5 points apart", "0.002, 0.01, 0.4", "8", "7", "8.9",
+    ]  # fmt: skip
+    assert "ablation joint-late" not in [row.head for row in comparison_table(dataset.comparisons).rows]
+    assert "12,345" in to_html(make.report(dataset))
+
+
+def test_margins_stand_on_one_scale_by_pixels_and_family():
+    dataset = make.emotion_dataset()
+    rows = {row.head: [one.text for one in row.cells] for row in margin_table(dataset.families).rows}
+    assert rows["5 pixels"] == ["1.87", "0.20", "1.87", "0.32"]
+    assert "standard deviations of the model’s own clean margins" in Page(rendered("emotion")).text
+    assert margin_table(bare().datasets[0].families).rows == ()
+
+
 def test_every_decision_has_its_words():
     assert decision(make.comparison("skill", 42.0, 31.0)) == "joint better"
     assert decision(make.comparison("skill", 31.0, 42.0)) == "separate better"
@@ -213,13 +257,14 @@ def test_every_decision_has_its_words():
     assert decision(make.comparison("skill", 32.0, 31.0)) == "no more than 5 points apart"
     assert decision(make.comparison("skill", 35.0, 31.0, 3.0)) == "undecided; about 1,766 would decide"
     assert decision(make.comparison("skill", 35.0, 31.0, float("nan"))) == "undecided: too few to tell"
-    assert apart(make.comparison("skill", 31.0, 42.0)) == "11.0 points (7.1–14.9)"
+    assert decision(make.comparison("control joint de K=1", 42.0, 31.0)) == "yes"
+    assert decision(make.comparison("control joint de K=1", 31.0, 42.0)) == "no, less often"
 
 
 def test_leaders_are_counted_by_hand(full):
     """Of 26 leads -5, -4, ..., 20, each ± 3, alternating between two modalities, those from 4 on are clear."""
     (family, *_) = both().datasets[0].families
-    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family]).rows}
+    rows = {row.head: [cell.text for cell in row.cells] for row in leaders_count([family], "emotion").rows}
     assert rows == {"context": ["13", "8"], "body": ["13", "9"]}
 
 
@@ -283,3 +328,16 @@ def test_models_of_one_label_have_a_confusion_matrix_and_no_thresholds():
     many = to_html(make.report(dataset))
     assert "Confusion matrices" not in many
     assert "F1 at tuned thresholds" in many
+
+
+def test_methods_name_threats_success_denominators_statistics_and_the_command_that_computes_again(full):
+    text = " ".join(Page(full).text.partition("Compute them again")[0].rpartition("Threat model")[2].split())
+    for said in (
+        "at most K whole pixels", "Differential evolution", "the control, random pixels in random colours",
+        "the emotion read first is one of the person’s own", "the dominant emotion changes",
+        "one of the photo’s own captions is found", "every true caption leaves the top results",
+        "those on which both models are right", "Wilson 1927", "McNemar 1947", "Tango 1998", "Holm 1979", "Schuirmann 1987",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "mmer recompute report/0123abcd" in Page(full).text
+    assert "Threat model" not in Page(rendered("bare")).text

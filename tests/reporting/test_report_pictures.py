@@ -93,4 +93,4 @@ def test_missing_figures_leave_gaps_and_do_not_stop_the_chart():
     family = make.FamilyView("joint", evaluation, history, 2)
     assert "joint, training" in charts.training_curves([family], "h")
     hole = make.StreamComparison(("A", "B"), {"joint": {"context": [float("nan"), 20.0]}})
-    assert "average precision" in charts.modality_bars(hole, {}, "m")
+    assert "average precision" in charts.modality_bars(hole, {}, "emotion", "m")

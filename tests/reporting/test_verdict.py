@@ -5,10 +5,10 @@ from dataclasses import replace
 from support.report_factory import comparison, emotion_dataset, report
 
 from mmer_core.reporting.report import to_html
-from mmer_core.reporting.verdict import decisive, verdict_table
+from mmer_core.reporting.verdict import decisive, verdict_rows, verdict_table
 
 TOPICS = (
-    "skill", "emotion Anger", "recall i2t 1", "robust accuracy K=1", "robust accuracy K=10", "shared success K=10",
+    "skill", "category Anger", "recall i2t 1", "robust accuracy K=1", "robust accuracy K=10", "shared success K=10",
     "control joint de K=1", "control joint de K=10", "control joint sparse-rs K=10",
 )  # fmt: skip
 
@@ -25,7 +25,7 @@ def test_it_asks_of_skill_and_of_the_largest_number_of_pixels():
 
 def test_each_question_has_its_answer_difference_size_and_rule():
     dataset = emotion_dataset()
-    table = verdict_table(dataset)
+    table = verdict_table(dataset.name, dataset.comparisons)
     one = dataset.compared("skill")
     assert one is not None
     row = table.rows[0]
@@ -35,6 +35,10 @@ def test_each_question_has_its_answer_difference_size_and_rule():
     assert answer.text.startswith(f"{one.winner} better" if one.winner else "undecided")
     assert f"{one.difference.value:.1f}" in difference.text
     assert (n.text, seeds.text) == ("400", "1")
+    (first, *_) = verdict_rows(dataset.comparisons)
+    assert first[:2] == (one.question, answer.text)
+    assert first[2] == f"{difference.text} ({difference.note})"
+    assert first[3:] == ("400", "1", f"{one.quantity}: {one.rule}")
 
 
 def test_it_comes_before_all_figures():

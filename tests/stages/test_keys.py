@@ -46,11 +46,12 @@ from mmer_core.stages.identity import field_marks
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
+from mmer_core.stages.probe import probe
 from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
-OF_POISONING = (detecting, judging, making, merging)  # imported for the stages that they declare
+DECLARING = (detecting, judging, making, merging, probe)  # imported for the stages that they declare
 
 
 def key(kind: str, digit: str = "0") -> ArtifactKey:
@@ -115,8 +116,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
-    "attack shard": {"config": AttackConfig(), **MEASURED, "shard": AttackShard("de", 1, (3, 4))},
-    "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT},
+    "collect photos": {"config": AttackConfig(), "prepared": PREPARED},
+    "attack shard": {
+        "config": AttackConfig(),
+        **MEASURED,
+        "shard": AttackShard("sparse-rs", 1, 0, (3, 4)),
+        "photos": key("photos"),
+    },
+    "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT, "photos": key("photos")},
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
     "report": {
         "config": ReportConfig(),
@@ -163,8 +170,10 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("plan captions", "config"): {"dataset", "protocol"},
     ("caption shard", "config"): set(),
     ("encode shard", "encoders"): _IMAGE,
+    ("collect photos", "config"): {"split", "images", "seed"},
+    ("collect photos", "dataset"): {"dataset", "protocol"},
     ("attack shard", "config"): AttackConfig().model_dump().keys()
-    - {"attacks", "pixels", "images", "shard_size"},
+    - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
     ("train", "training"): {
         *TrainingConfig(contrastive="infonce").model_dump()
     },  # what is left open for emotions
@@ -293,7 +302,7 @@ def other(value: Any) -> Any:
                 "body": "context",
                 "spectral": "clustering",
                 "collision": "bullseye",
-                "de": "pixle",
+                "sparse-rs": "pixle",
             }
             return names.get(value, f"other {value}")
         case dict():
@@ -309,7 +318,8 @@ def other(value: Any) -> Any:
 
 def arguments_of(name: str, raw: Path) -> dict[str, Any]:
     takes = STAGES[name].signature.parameters
-    given = {"config": dataset(raw / "here", "hf:captioner"), **ARGUMENTS[name]}
+    here = dataset(raw / "here", "hf:captioner")
+    given = {"config": here, "dataset": here, **ARGUMENTS[name]}
     return {argument: value for argument, value in given.items() if argument in takes}
 
 

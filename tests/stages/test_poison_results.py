@@ -16,7 +16,6 @@ from mmer_core.stages.poison.merging import (
     modality_shifts,
     outcome_table,
     over_seeds,
-    student_interval,
 )
 
 
@@ -25,10 +24,20 @@ def outcome(
 ) -> dict[str, Any]:
     fields = {
         "family": "joint", "attack": attack, "count": count, "seed": seed, "filtered": "",
-        "triggered": triggered, "untriggered": 1.0, "targets": 2.0, "chance": 1.5, "no_skill": 0.5,
-        "metric": metric, "metric_low": metric - 1, "samples": 200, "aimed": 20, "modalities": {"cka image-text": 0.5 + seed},
-    }  # fmt: skip
-    return fields | more
+        "triggered": triggered, "untriggered": 1.0, "targets": 10.0, "chance": 1.5, "no_skill": 0.5,
+        "metric": metric, "metric_low": metric - 1, "metric_high": metric + 1, "samples": 200, "aimed": 20,
+        "modalities": {"cka image-text": 0.5 + seed},
+    } | more  # fmt: skip
+    place, aimed = np.arange(200), 20
+    judged = {
+        "seen": np.where(place < aimed, place < fields["targets"] * aimed / 100, place == aimed),
+        "seen_triggered": place < 2 * triggered,
+        "aimed": place < aimed,
+    }
+    return fields | {"judged": pd.DataFrame(judged, index=pd.Index(place.astype(str), name="sample"))}
+
+
+PHOTOS = {str(place): place for place in range(200)}
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8))
@@ -47,19 +56,6 @@ def test_a_tie_with_another_text_is_no_success() -> None:
     assert retrieves(image, texts, np.array([True, False]), 2).tolist() == [True]
 
 
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=6))
-def test_intervals_are_those_of_student(values: list[float]) -> None:
-    found = student_interval(np.array(values), -np.inf, np.inf)
-    spread = stats.sem(values)
-    assert found.value == pytest.approx(np.mean(values), abs=1e-9)
-    if spread > 1e-9:
-        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), spread)
-        assert (found.low, found.high) == pytest.approx(expected)
-    within = student_interval(np.array(values), -1, 1)
-    assert within.low >= -1
-    assert within.high <= 1
-
-
 def test_every_model_is_compared_with_the_clean_one_of_its_seed() -> None:
     table = outcome_table([
         outcome("clean", 0, 0, 3.0, 31.0), outcome("clean", 0, 1, 5.0, 33.0),
@@ -69,22 +65,27 @@ def test_every_model_is_compared_with_the_clean_one_of_its_seed() -> None:
     found = {(row["attack"], row["seed"]): row for row in table.to_dict("records")}
     assert [found["backdoor", seed]["reference"] for seed in (0, 1)] == [3.0, 5.0]
     assert [found["backdoor", seed]["metric_loss"] for seed in (0, 1)] == [1.0, 3.0]
-    assert (found["collision", 0]["success"], found["collision", 0]["reference"]) == (60.0, 2.0)
-    means = over_seeds(table).set_index("attack")
+    assert (found["collision", 0]["success"], found["collision", 0]["reference"]) == (60.0, 10.0)
+    means = over_seeds(table, PHOTOS).set_index("attack")
     assert means.loc["backdoor", "success"] == pytest.approx(85)
     assert means.loc["backdoor", "seeds"] == 2
     # A single seed says nothing of trainings, but its 20 targets are a sample.
     collision = stats.binomtest(12, 20).proportion_ci(method="wilson")
     assert means.loc["collision", "success_low"] == pytest.approx(100 * collision.low)
-    assert pd.isna(means.loc["collision", "metric_low"])
+    assert (means.loc["collision", "metric_low"], means.loc["collision", "metric_high"]) == (28.0, 30.0)
+    assert pd.isna(means.loc["collision", "metric_loss_low"])
+    assert any(
+        "trained once" in warning for warning in find_warnings(table, over_seeds(table, PHOTOS), PHOTOS)
+    )
     assert means.loc["backdoor", "gain"] == pytest.approx(81)
+    assert 0 < means.loc["backdoor", "gain_low"] < 81 < means.loc["backdoor", "gain_high"] <= 100
     shifts = {row["attack"]: row for row in modality_shifts(table)}
     assert shifts["backdoor"]["clean"] == shifts["backdoor"]["poisoned"] == 1.0
 
 
 def warnings_of(rows: list[dict[str, Any]]) -> list[str]:
     table = outcome_table(rows)
-    return find_warnings(table, over_seeds(table))
+    return find_warnings(table, over_seeds(table, PHOTOS), PHOTOS)
 
 
 def test_an_experiment_that_works_warns_of_nothing() -> None:

@@ -7,10 +7,8 @@ from scipy import stats
 from mmer_core.record import Interval
 from mmer_core.statistics.clusters import effective_sample
 from mmer_core.statistics.shares import (
-    gain_over_trainings,
     mean_interval,
     share_interval,
-    share_over_trainings,
     wilson,
 )
 
@@ -56,41 +54,13 @@ def test_shares_of_clustered_samples_are_covered():
     assert inside[True] / 400 > 0.925 > inside[False] / 400
 
 
-def test_shares_over_trainings_are_covered_and_stay_in_range():
-    rng, inside, better = np.random.default_rng(0), 0, 0
-    for _ in range(600):
-        # Three trainings differ, and what they differ by is the same for all 50 images.
-        easy = rng.normal(size=50)
-        shares, references = (
-            [(easy + rng.normal(size=50) + 0.6 * rng.normal() > 1).mean() for _ in range(3)] for _ in range(2)
-        )
-        found = share_over_trainings(shares, 50)
-        assert 0 <= found.low <= found.value <= found.high <= 100
-        inside += found.low <= 100 * stats.norm.sf(1 / np.sqrt(2.36)) <= found.high
-        gain = gain_over_trainings(shares, references, 50)
-        better += gain.low > 0 or gain.high < 0
-    assert inside / 600 > 0.93
-    assert better / 600 < 0.05
-
-
-def test_trainings_that_all_fail_have_an_interval():
-    assert share_over_trainings([0, 0, 0], 50) == share_interval(np.zeros(50))
-    assert share_over_trainings([0.4], 50) == wilson(0.4, 50)
-    gain = gain_over_trainings([0, 0], [0, 0], 50)
-    assert gain.low < -2
-    assert gain.high > 2
-    assert gain_over_trainings([0.9, 0.8, 0.9], [0.1, 0.1, 0.2], 50).low > 50
-    assert (
-        share_over_trainings([0.4], 0) == gain_over_trainings([0.4], [0.4], 0) == Interval(None, None, None)
-    )
-    with pytest.raises(ValueError, match="trainings"):
-        gain_over_trainings([0.4], [], 50)
-
-
 def test_a_mean_of_shares_is_worth_what_its_error_says():
     share = mean_interval(0.3, np.sqrt(0.3 * 0.7 / 80), 40)
     assert (share.low, share.high) == pytest.approx((wilson(0.3, 80).low, wilson(0.3, 80).high))
     assert mean_interval(0.0, 0.0, 40) == wilson(0.0, 40)
+    # Student's interval of a mean with an error of 3 degrees of freedom, where it is small.
+    few = mean_interval(0.5, 0.001, 40, freedom=3)
+    assert (few.low, few.high) == pytest.approx(stats.t.interval(0.95, 3, 50, 0.1), abs=0.001)
 
 
 @pytest.mark.parametrize(("share", "n", "confidence"), [(1.1, 5, 0.9), (0.5, 0, 0.9), (0.5, 5, 1.0)])

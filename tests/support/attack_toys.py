@@ -5,8 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import nn
 
-from mmer_core.attacks import Candidates, Criterion, apply
+from mmer_core.attacks import (
+    Attack,
+    Candidates,
+    ClassifierVictim,
+    Criterion,
+    DominantEmotionFlip,
+    Outcome,
+    apply,
+    run_attack,
+)
 
 
 class FunctionVictim:
@@ -64,7 +74,7 @@ class ToyGradients:
         margin = self.criterion.margin(scores, torch.tensor([self.row]))
         (by_score,) = torch.autograd.grad(margin.sum(), scores)
         slopes = self.slopes(image) if self.slopes else self._differences(image)
-        return float(margin), np.tensordot(by_score[0].numpy(), slopes, 1).astype(np.float32)
+        return margin.item(), np.tensordot(by_score[0].numpy(), slopes, 1).astype(np.float32)
 
     def _differences(self, image: np.ndarray) -> np.ndarray:
         steps = np.eye(image.size).reshape(-1, *image.shape)
@@ -79,3 +89,44 @@ def linear_victim(weights: np.ndarray, thresholds: list[float]) -> FunctionVicti
         lambda image, row: [thresholds[row], float((weights * image).sum() / 255)],
         lambda image: np.stack([np.zeros_like(weights), weights / 255]),
     )
+
+
+def small_network(side: int) -> ClassifierVictim:
+    """A convolutional network of six classes on images of ``side x side``."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(8, 6),
+    )  # fmt: skip
+    return ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (side, side), runtime="torch")
+
+
+def attacked_network(attack: Attack, pixels: int, budget: int) -> list[Outcome]:
+    """An attack on the class that `small_network` gives each of 12 images."""
+    victim = small_network(32)
+    images = np.random.default_rng(0).integers(90, 160, (12, 32, 32, 3), dtype=np.uint8)
+    clean = victim.scores(torch.from_numpy(images), torch.arange(12)).argmax(1).numpy()
+    ids = [f"{row}" for row in range(12)]
+    return run_attack(victim, DominantEmotionFlip(clean), attack, images, ids, pixels=pixels, budget=budget)
+
+
+class Curved:
+    """A margin ``base + sum(sin(weights * image))`` that bends; keeps the images at which its gradient is asked for."""
+
+    def __init__(self, weights: torch.Tensor, base: float) -> None:
+        self.weights, self.base, self.images = weights, base, list[np.ndarray]()
+
+    def of(self, image: torch.Tensor) -> torch.Tensor:
+        """``(H, W, 3)`` in 0..1 to a number."""
+        return self.base + (self.weights * image).sin().sum()
+
+    def screen(self, image: np.ndarray, candidates: Candidates) -> np.ndarray:
+        raise NotImplementedError
+
+    def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:
+        self.images.append(image / 255)
+        leaf = torch.from_numpy(image).requires_grad_()
+        margin = self.of(leaf / 255)
+        margin.backward()
+        assert leaf.grad is not None
+        return margin.item(), leaf.grad.numpy()

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.record import Interval
@@ -84,7 +84,7 @@ def comparisons(
 ) -> list[Comparison]:
     return [
         comparison("skill", joint, separate),
-        comparison("emotion Anger", 30.0, 20.0),
+        comparison("category Anger", 30.0, 20.0),
         *(comparison(f"robust accuracy K={k}", robust[1], robust[0]) for k in (1, 3, 5)),
         *(
             comparison(f"control {family} de K={k}", 30.0, 9.0)
@@ -298,8 +298,11 @@ def family(
         best_epoch=9,
         curves=curves(strength) if attacks else [],
         by_queries=by_queries(strength) if attacks else [],
+        margins=[
+            MarginPoint(pixels=k, n=100, clean=estimate(1.87, 0.2), left=estimate(strength / k, 0.03))
+            for k in ((1, 3, 5) if attacks else ())
+        ],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
-        training_seconds=12.34,
         fragility=fragile(strength) if attacks and evaluation["task"] == "emotion" else None,
     )
 
@@ -356,7 +359,7 @@ def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bo
 
 def report(*datasets: DatasetView, synthetic: bool = True) -> ReportView:
     return ReportView(
-        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "s3://bucket/prefix",
+        "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "report/0123abcd", "s3://bucket/prefix",
         [("prepared emotic", "prepared-0a1b2c"), ("joint model", "model-3d4e5f")], datasets,
         '{\n  "seed": 7\n}', {"torch": "2.14.0", "numpy": "2.3.1"},
     )  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mmer_core.config import EncoderConfig, TaskTraining
+from mmer_core.config import ARCHITECTURES, EncoderConfig, TaskTraining
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -72,7 +72,8 @@ def spec(task: str, family: str, streams: tuple[str, ...] = ("context", "body", 
         embedding=8,
         hidden=16,
         dropout=0.2,
-        heads=2 if (task, family) == ("retrieval", "joint") else 1,
+        fusion=ARCHITECTURES[family].fusion or "mean",
+        heads=1 if emotion else 2,
         labels=tuple("abcd") if emotion else (),
         words=() if emotion else WORDS,
         encoders=EncoderConfig(),

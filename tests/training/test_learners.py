@@ -139,7 +139,7 @@ def test_separate_retrieval_learns_words_in_each_modality_and_a_map_between():
     assert reached == {
         "image_words": {"image", "image_words"},
         "text_words": {"text", "text_words"},
-        "contrastive": {"map", "logit_scale"},
+        "contrastive": {"maps", "logit_scale"},
     }
 
 

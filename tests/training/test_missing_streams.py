@@ -44,6 +44,16 @@ def test_streams_of_the_baseline_learn_from_the_samples_that_have_them():
     torch.testing.assert_close(one.losses(nobody)["categories"], sum(losses) / 2)
 
 
+def test_a_batch_in_which_nobody_has_what_a_model_reads_teaches_what_is_said_of_them():
+    data = without_texts(emotion_data(50, 1), 0.4)
+    one = EmotionLearner(build_model(spec("emotion", "text-only", ("text",))), data, data, config())
+    nobody = (~data.present["text"]).nonzero()[:5, 0]
+    losses = one.losses(nobody)
+    constant = one.model.heads["text"].categories.bias.expand(5, -1)
+    expected = F.binary_cross_entropy_with_logits(constant, data.labels[nobody])
+    torch.testing.assert_close(losses["categories"], expected)
+
+
 def test_only_texts_that_are_there_are_aligned():
     data = without_texts(emotion_data(50, 1), 0.4)
     one = EmotionLearner(build_model(spec("emotion", "joint")), data, data, config(contrastive_weight=1.0))

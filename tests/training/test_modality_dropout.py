@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 from support.toy_training import CPU, config, emotion_data, spec
+from torch.nn.functional import binary_cross_entropy_with_logits as entropy
 
+from mmer_core.config import ARCHITECTURES
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.models import build_model
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -45,6 +47,37 @@ def test_nothing_is_dropped_at_rate_zero_and_nothing_is_drawn():
     state = torch.get_rng_state()
     assert torch.equal(drop_streams(present, 0.0), present)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("family", [name for name in ARCHITECTURES if name != "zero-shot"])
+def test_every_family_reads_a_batch_whole_and_with_the_same_streams_missing(family):
+    """The losses are the mean over both readings of what the model learns from, for the same draw of streams."""
+    one = EmotionLearner(
+        build_model(spec("emotion", family, ARCHITECTURES[family].reads or ("context", "body", "text"))),
+        *(emotion_data(50, seed) for seed in (1, 2)),
+        config(modality_dropout=0.5),
+    )
+    for module in one.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    torch.manual_seed(3)
+    found = one.losses(torch.arange(50))["categories"]
+    torch.manual_seed(3)
+    data, model = one.train, one.model
+    whole = model.presence(data.streams)
+    told = drop_streams(whole, 0.5)
+    assert (told != whole).any() == (len(model.streams) > 1)
+    embeddings, by_hand = model.embed(data.streams, whole), []
+    for mask in (whole, told):
+        if family == "joint":
+            by_hand.append(entropy(model.predict(embeddings, mask)[0], data.labels))
+            continue
+        for column, name in enumerate(model.streams):
+            own = mask[:, column]
+            by_hand.append(entropy(model.alone(embeddings, mask)[name][0][own], data.labels[own]))
+        if family == "separate-weighted":
+            by_hand.append(entropy(model.predict(embeddings, mask)[0], data.labels))
+    torch.testing.assert_close(found, torch.stack(by_hand).mean())
 
 
 def _trained(rate: float, seed: int) -> EmotionLearner:

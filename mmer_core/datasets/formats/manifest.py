@@ -36,7 +36,7 @@ from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS, VAD, VAD_RANGE
 from mmer_core.text_lines import DAMAGED
 
-_RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
+RESERVED = {*COLUMNS, WHERE} - {*PEOPLE}
 """Column names that a manifest cannot add to ``<split>.csv``."""
 
 _NO_LABELS = (
@@ -169,7 +169,7 @@ class _Reader:
         if row.damaged:
             detail = f"{row.where}: U+FFFD is in place of {DAMAGED}"
             self.notes.append(Quarantined(split, identity, NOT_UTF8, detail))
-        metadata = {name: value for name, value in row.metadata.items() if name not in _RESERVED}
+        metadata = {name: value for name, value in row.metadata.items() if name not in RESERVED}
         self.samples.append(
             Sample(
                 id=identity,
@@ -270,7 +270,7 @@ class _Reader:
 
 def _reserved(rows: list[Row]) -> list[Quarantined]:
     """A note for every column that is dropped because mmer writes a column of that name to ``<split>.csv``."""
-    names = dict.fromkeys(name for row in rows for name in row.metadata if name in _RESERVED)
+    names = dict.fromkeys(name for row in rows for name in row.metadata if name in RESERVED)
     return [
         Quarantined(
             "",

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 
 from mmer_core.datasets.cells import CELL_LIMIT, flaw, flaws
 from mmer_core.datasets.delimited import Record
+from mmer_core.datasets.encodings import UTF8, encoding_of
 from mmer_core.datasets.fingerprint import digests
 from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces, Place
@@ -88,6 +89,7 @@ class _Reader:
         self.samples: list[Sample] = []
         self.quarantined: list[Quarantined] = []
         self.notes: list[Quarantined] = []
+        self.undecoded: list[bytes] = []
 
     def read(self) -> RawDataset:
         for row in self.rows:
@@ -102,6 +104,7 @@ class _Reader:
             len(self.samples) + len(self.quarantined),
             PROTOCOL,
             notes=tuple(self.notes),
+            encodings=self._encodings(),
         )
 
     def _row(self, record: Record) -> _Row:
@@ -143,6 +146,8 @@ class _Reader:
             detail = f"{row.where}: " + "; ".join(detail for _, detail in problems)
             self.quarantined.append(Quarantined(split, row.id or row.where, problems[0][0], detail))
             return
+        if damaged:
+            self.undecoded.append((self.base / row.tweet.path).read_bytes())
         self.notes += [
             Quarantined(
                 split, row.id, NOT_UTF8, f"line {line} of {row.tweet.path}: U+FFFD is in place of {DAMAGED}"
@@ -175,6 +180,12 @@ class _Reader:
         if row.photo.reason not in ("no_id", "outside"):
             yield from faults
         yield from agreed.faults
+
+    def _encodings(self) -> dict[str, int]:
+        """Of the tweets; each is too short for its own to be found, so that those that are not UTF-8 count together."""
+        others = len(self.undecoded)
+        found = {UTF8: len(self.samples) - others}
+        return found | ({encoding_of(b"\n".join(self.undecoded)) or "unknown": others} if others else {})
 
     def _split(self, photo: Place) -> str:
         """By the hash of the photo's bytes, so that copies of a photo share a split; ``""`` without a photo."""

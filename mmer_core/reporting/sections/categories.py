@@ -14,14 +14,14 @@ class Categories(Section):
     """Category by category, and by modality."""
 
     name = "categories"
-    summary = "Emotion by emotion"
+    summary = "Category by category"
     order = 30
     template = """\
 <div class="tables">{% for one in tables %}{{ table(one) }}{% endfor %}</div>
 {% if confusion %}{{ figure(confusion, "Which class is predicted for the samples of each class: a row adds up to 100 %.", "tall") }}{% endif %}
 {% if streams %}{{ figure(streams, "Average precision of each " ~ word ~ " when it is read from one modality at a time. The tick marks the chance level.", "tall") }}{% endif %}
 {% for one in categories %}<details{% if not streams %} open{% endif %}><summary>All figures for all {{ word }}s</summary>{{ table(one, wide=true) }}
-{% if not confusion %}<p class="meta">Thresholds maximise F1 on val. In EMOTIC, people of the training split carry fewer labels than those of val and test, who had several annotators.</p>{% endif %}</details>{% endfor %}
+{% if not confusion %}<p class="meta">Thresholds maximise F1 on val.{% if emotic %} In EMOTIC, people of the training split carry fewer labels than those of val and test, who had several annotators.{% endif %}</p>{% endif %}</details>{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
@@ -39,6 +39,7 @@ class Categories(Section):
             "streams": streams,
             "confusion": confusion_matrices(confused, f"{id_}-confusion") if confused else None,
             "word": word,
+            "emotic": dataset.text.published_on == "EMOTIC",
             "heading": f"{word.capitalize()} by {word}",
         }
 
@@ -53,4 +54,4 @@ def _streams(dataset: DatasetView, id_: str) -> Markup | None:
         for family in dataset.families
         for category in family.evaluation.per_category
     }
-    return modality_bars(dataset.streams, prevalence, f"{id_}-streams")
+    return modality_bars(dataset.streams, prevalence, dataset.text.category, f"{id_}-streams")

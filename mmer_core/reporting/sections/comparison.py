@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmer_core.reporting.comparison_table import comparison_table, emotion_differences
+from mmer_core.reporting.comparison_table import category_differences, comparison_table
 from mmer_core.reporting.sections.base import Section, filled
 from mmer_core.reporting.view import DatasetView
 
@@ -15,12 +15,15 @@ class Comparison(Section):
     summary = "Which model is better?"
     order = 5
     template = """\
-<p>Both models saw the same images, so what counts is the interval of the difference, not whether two intervals overlap. Robust accuracy is of all images: right by the true labels, and fooled by no attack. “Right” means that the emotion read first is one of the person’s labels or, for captions, that one of the photo’s own was found. p is of no difference, after Holm’s correction where questions are asked together.</p>
+<p>Both models saw the same images, so what counts is the interval of the difference, not whether two intervals overlap. Robust accuracy is of all images: right by the true labels, and fooled by no attack. “Right” means that {{ right }}. p is of no difference, after Holm’s correction where questions are asked together.</p>
 {% for one in tables %}{{ table(one) }}{% endfor %}
-{% for one in emotions %}<details><summary>Emotion by emotion</summary>{{ table(one) }}</details>{% endfor %}
+{% for one in categories %}<details><summary>{{ word|capitalize }} by {{ word }}</summary>{{ table(one) }}</details>{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
         tables = filled(comparison_table(dataset.comparisons))
-        emotions = filled(emotion_differences(dataset.comparisons))
-        return {"tables": tables, "emotions": emotions} if tables or emotions else None
+        word = dataset.text.category
+        categories = filled(category_differences(dataset.comparisons, word))
+        if not (tables or categories):
+            return None
+        return {"tables": tables, "categories": categories, "word": word, "right": dataset.text.right}

@@ -14,7 +14,7 @@ class Gallery(Section):
     summary = "Attacked images"
     order = 70
     template = """\
-<p>As the model sees them, at its input resolution. Rings mark the changed pixels; below, each is enlarged before and after.</p>
+{% for files, gallery in galleries %}<p>{% if files %}As their files hold them, before the model crops and resizes them.{% else %}As the model sees them, at its input resolution.{% endif %} Rings mark the changed pixels; below, each is enlarged before and after.</p>
 <div class="gallery">
 {% for item, picture in gallery %}
 <article class="attacked">
@@ -36,9 +36,17 @@ class Gallery(Section):
 </article>
 {% endfor %}
 </div>
-"""
+{% endfor %}"""
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
         from mmer_core.reporting.pictures import marked
 
-        return {"gallery": [(item, marked(item)) for item in dataset.gallery]} if dataset.gallery else None
+        if not dataset.gallery:
+            return None
+        return {
+            "galleries": [
+                (files, [(item, marked(item)) for item in shown])
+                for files in (False, True)
+                if (shown := [item for item in dataset.gallery if item.file == files])
+            ]
+        }

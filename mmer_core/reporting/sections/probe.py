@@ -25,7 +25,7 @@ class ProbeSummary(Record):
     Attributes:
         encoders: Names of the encoders whose features it reads, by modality.
         strength: The C that was chosen, of those ``tried``.
-        metrics: Those of a model of labels, without ratings.
+        metrics: Those of a classifier, without ratings.
         baselines: What no skill scores, by the name of the metric.
     """
 

@@ -16,7 +16,6 @@ class Training(Section):
     order = 20
     template = """\
 {{ figure(chart, "Every logged loss and metric by epoch. The ring marks the epoch whose weights were kept, chosen on val.") }}
-<p class="meta">{% for family in families %}{{ family.family }}: epoch {{ family.best_epoch }} kept{% if family.training_seconds is not none %}, trained in {{ "%.1f"|format(family.training_seconds) }} s{% endif %}{{ "; " if not loop.last else "." }}{% endfor %}</p>
 <details><summary>Figures by epoch</summary>{% for history in histories %}{{ table(history, wide=true) }}{% endfor %}</details>
 """
 
@@ -27,7 +26,6 @@ class Training(Section):
         if not trained:
             return None
         return {
-            "families": trained,
             "chart": training_curves(trained, f"{id_}-training"),
             "histories": [history_table(family) for family in trained],
         }

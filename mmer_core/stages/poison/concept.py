@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import bags_of_words
 from mmer_core.poisoning.plans import words
 
 RARE_WORD = 0.005
@@ -55,7 +55,7 @@ def choose_concept(config: PoisonConfig, dataset: Prepared, split: str) -> Conce
     if labels:
         name = config.target or _rarest(dataset, split)
         if name not in labels:
-            raise ConfigError(f"no emotion is called {name!r}; give one of {', '.join(labels)}")
+            raise ConfigError(f"no label is called {name!r}; give one of {', '.join(labels)}")
         return Concept(name, labels.index(name))
     name = config.target.casefold() if config.target else _rare_word(dataset, split)
     concept = Concept(name, None)
@@ -79,7 +79,7 @@ def _rarest(dataset: Prepared, split: str) -> str:
     train = dataset.split("train").labels.sum(axis=0)
     shared = (train > 0) & (dataset.split(split).labels.sum(axis=0) > 0)
     if not shared.any():
-        raise ConfigError(f"no emotion is seen in both train and {split}; give a larger dataset")
+        raise ConfigError(f"no label is seen in both train and {split}; give a larger dataset")
     enough = np.flatnonzero(shared & (train >= min(FEWEST_PEOPLE, train[shared].max())))
     return dataset.card.labels[enough[train[enough].argmin()]]
 
@@ -89,7 +89,9 @@ def _rare_word(dataset: Prepared, split: str) -> str:
     there = _holders(dataset.split(split).texts)
     limit = RARE_WORD * len(dataset.split("train").texts)
     shared = [
-        word for word in sorted(train) if there[word] and word.isalpha() and word not in ENGLISH_STOP_WORDS
+        word
+        for word in sorted(train)
+        if there[word] and word.isalpha() and word not in bags_of_words.ENGLISH_STOP_WORDS
     ]
     if not shared:
         raise ConfigError(f"train and {split} captions share no word; name one as the target")

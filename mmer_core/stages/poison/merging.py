@@ -1,11 +1,10 @@
 """All outcomes of an experiment as one table, with means and intervals over seeds, warnings, and a page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
@@ -23,13 +22,17 @@ from mmer_core.poisoning.record import (
 )
 from mmer_core.record import Interval, Record
 from mmer_core.reporting.page import write_page
-from mmer_core.reporting.poison_page import PoisonView, render_poison_page
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
-from mmer_core.statistics.shares import gain_over_trainings, share_over_trainings
+from mmer_core.statistics.trainings import (
+    gain_over_trainings,
+    over_trainings,
+    paired_interval_over_trainings,
+    share_over_trainings,
+)
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table
 from mmer_core.task_kinds import kind_of
@@ -40,7 +43,12 @@ VULNERABILITY_FILE = "vulnerability.csv"
 PAGE_FILE = "poisoning.html"
 _CONFIDENCE = 0.95
 _FEWEST = 5
+_NOT_WRITTEN = ["modalities", "judged", "hits", "reference_hits"]
 Row = dict[str, Any]
+Photos = Mapping[str, int]
+"""The photo, or group, of every sample of the judged split."""
+Hits = Iterable["pd.Series[bool]"]
+"""Of every seed, by sample."""
 
 
 def _identity(
@@ -55,7 +63,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=5, identity=_identity)
+@stage("poisoning", version=7, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
@@ -78,25 +86,25 @@ def merge_poisoning(
         detections: What detectors found.
     """
     table = outcome_table(
-        {
-            **_fields(context.store.manifest(outcome).summary_as(OutcomeSummary)),
-            "filtered": detector,
-            **_visibility(context, poison),
-        }
+        {**_outcome(context, outcome), "filtered": detector, **_visibility(context, poison)}
         for detector, outcome, poison in outcomes
     )
     manifests = map(context.store.manifest, detections)
     found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
     vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
-    means = over_seeds(table)
-    warnings = find_warnings(table, means)
-    write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns="modalities"))
+    dataset = Prepared.open(context.folder(prepared))
+    judged = dataset.split(split)
+    photos = dict(zip(judged.ids, judged.clusters.tolist(), strict=True))
+    means = over_seeds(table, photos)
+    warnings = find_warnings(table, means, photos)
+    write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns=_NOT_WRITTEN))
     write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
     write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
-    dataset = Prepared.open(context.folder(prepared))
+    from mmer_core.reporting.poison_page import PoisonView, render_poison_page  # draws with matplotlib
+
     view = PoisonView(
         dataset=dataset.card.name,
-        text=kind_of(dataset.card.task).text,
+        text=kind_of(dataset.card.task).text_for(dataset.split(split)),
         synthetic=dataset.card.synthetic,
         split=split,
         target=concept.name,
@@ -125,7 +133,11 @@ def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
     same share) and ``metric_loss`` (what the headline metric had more there).
 
     Success is the share, in percent, of targets that are seen as what poisons were crafted for, for crafted
-    poisons, and of triggered images that are seen as the target, for all others.
+    poisons, and of triggered images that are seen as the target, for all others: ``hits`` and ``reference_hits``, by
+    sample.
+
+    Args:
+        summaries: Of every model its `OutcomeSummary`, and what was ``judged``: its ``outcomes.csv``, by sample.
     """
     rows = [dict(summary) for summary in summaries]
     clean = {(row["family"], row["seed"]): row for row in rows if row["attack"] == "clean"}
@@ -133,74 +145,75 @@ def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
         before = clean[row["family"], row["seed"]]
         share = "targets" if is_crafted(row["attack"]) else "triggered"
         row["success"], row["reference"] = row[share], before[share]
+        row["hits"], row["reference_hits"] = (_hits(one["judged"], row["attack"]) for one in (row, before))
         row["metric_loss"] = before["metric"] - row["metric"]
     order = ["family", "attack", "count", "filtered", "seed"]
     return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+def _hits(judged: pd.DataFrame, attack: str) -> "pd.Series[bool]":
+    return judged.loc[judged["aimed"], "seen"] if is_crafted(attack) else judged["seen_triggered"]
+
+
+def over_seeds(table: pd.DataFrame, photos: Photos) -> pd.DataFrame:
     """Means over seeds with 95 % intervals, ``<name>``, ``<name>_low`` and ``<name>_high``.
 
-    Shares, and the ``gain`` of success over that without poison, have intervals of both the trainings and the samples,
-    see `mmer_core.statistics.shares`. Of the headline metric, and what is lost of it, they are Student's, over seeds:
-    none for a single one.
+    They are of both the trainings and the samples, see `mmer_core.statistics.trainings`; of a single seed they are of the
+    samples. What is lost of the headline metric has an interval of the trainings: none for a single one.
     """
     rows = []
     for key, group in table.groupby(["family", "attack", "count", "filtered"], sort=True):
         row: Row = dict(zip(("family", "attack", "count", "filtered"), key, strict=True))
         row |= {"seeds": len(group), "chance": group["chance"].iloc[0], "no_skill": group["no_skill"].iloc[0]}
-        row["metric_above"] = float(group["metric_low"].min())
-        judged = _judged(group)
-        for name, n in (("success", judged), ("reference", judged), ("untriggered", _samples(group))):
-            row |= _ends(name, share_over_trainings(group[name].to_numpy(float) / 100, n, _CONFIDENCE))
-        row |= _ends("gain", _gain(group, group["reference"]))
-        row |= _ends("metric", student_interval(group["metric"].to_numpy(float), 0, 100))
-        row |= _ends("metric_loss", student_interval(group["metric_loss"].to_numpy(float), -100, 100))
+        for name, hits in (
+            ("success", group["hits"]),
+            ("reference", group["reference_hits"]),
+            ("untriggered", [judged["seen"] for judged in group["judged"]]),
+        ):
+            flags, clusters = _matrix(hits, photos)
+            row |= _ends(name, share_over_trainings(flags, _CONFIDENCE, clusters))
+        row |= _ends("gain", _gain(group["hits"], group["reference_hits"], photos))
+        metrics = [Interval(*one) for one in group[["metric", "metric_low", "metric_high"]].to_numpy()]
+        row |= _ends("metric", over_trainings(metrics, _CONFIDENCE).interval)
+        row |= _ends("metric_loss", paired_interval_over_trainings(group["metric_loss"], _CONFIDENCE))
         for name in ("psnr", "ssim", "changed"):
             row[name] = float(group[name].mean()) if name in group and group[name].notna().any() else None
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _samples(group: pd.DataFrame) -> int:
-    return int(group["samples"].min())
+def _matrix(hits: Hits, photos: Photos) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """``(S, N)`` hits of every seed, NaN where it does not judge a sample, and ``(N,)`` the photo of every sample."""
+    together = pd.concat([one.astype(float) for one in hits], axis=1).sort_index()
+    return together.to_numpy().T, together.index.map(photos).to_numpy()
 
 
-def _judged(group: pd.DataFrame) -> int:
-    """Samples behind a share of successes."""
-    return int(group["aimed"].min()) if is_crafted(group["attack"].iloc[0]) else _samples(group)
-
-
-def _gain(group: pd.DataFrame, other: "pd.Series[float]") -> Interval:
-    shares, references = (values.to_numpy(float) / 100 for values in (group["success"], other))
-    return gain_over_trainings(shares, references, _judged(group), _CONFIDENCE)
+def _gain(hits: Hits, others: Hits, photos: Photos) -> Interval:
+    """Trainings of one seed begin alike and see the same batches, so they are pairs."""
+    (first, clusters), (second, _) = _matrix(hits, photos), _matrix(others, photos)
+    return gain_over_trainings(first, second, _CONFIDENCE, clusters)
 
 
 def _ends(name: str, interval: Interval) -> Row:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def student_interval(values: "np.ndarray[Any, np.dtype[np.float64]]", low: float, high: float) -> Interval:
-    """Mean of ``(n,)`` values and its 95 % interval by Student's t, within ``low..high``, None without a second value."""
-    mean = float(values.mean())
-    if len(values) < 2:
-        return Interval(mean, None, None)
-    half = float(
-        student.ppf((1 + _CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    )
-    return Interval(mean, max(low, mean - half), min(high, mean + half))
-
-
-def find_warnings(table: pd.DataFrame, means: pd.DataFrame) -> list[str]:
+def find_warnings(table: pd.DataFrame, means: pd.DataFrame, photos: Photos) -> list[str]:
     """What keeps a result from meaning what it seems to mean, in sentences for the top of the report.
 
     Args:
         table: By `outcome_table`.
         means: By `over_seeds`, of the same.
+        photos: The photo, or group, of every sample.
     """
     found = []
+    if means["seeds"].min() < 2:
+        found.append(
+            "Everything was trained once, so nothing is known of the variance between trainings: intervals are of the "
+            "images alone. Give --poison.seeds 3 or more."
+        )
     for row in means[means["attack"] == "clean"].to_dict("records"):
-        if not row["metric_above"] > row["no_skill"]:
+        if not _above(row["metric_low"], row["no_skill"]):
             found.append(
                 f"The clean {row['family']} model is not clearly above chance ({row['metric']:.1f} against "
                 f"{row['no_skill']:.1f}): what poisons do to it means nothing."
@@ -211,15 +224,17 @@ def find_warnings(table: pd.DataFrame, means: pd.DataFrame) -> list[str]:
         for attack, points in attacks.groupby("attack", sort=True):
             most = points[points["count"] == points["count"].max()].sort_values("seed")
             success, count = most["success"].mean(), int(most["count"].iloc[0])
-            if not _above(_gain(most, most["reference"])):
+            if not _above(_gain(most["hits"], most["reference_hits"], photos).low):
                 found.append(
                     f"{attack} on the {family} model is not shown to do better than no poison at all ({success:.1f} % "
                     f"against {most['reference'].mean():.1f} % with {count} poisons)."
                 )
             controls = rows[rows["attack"].isin(list(CONTROLS))]
             for (control, _), shares in controls.groupby(["attack", "count"], sort=True):
-                paired = most.merge(shares[["seed", "success"]], on="seed", suffixes=("", "_control"))
-                if paired.empty or is_crafted(attack) or _above(_gain(paired, paired["success_control"])):
+                paired = most.merge(shares[["seed", "hits"]], on="seed", suffixes=("", "_control"))
+                if paired.empty or is_crafted(attack):
+                    continue
+                if _above(_gain(paired["hits"], paired["hits_control"], photos).low):
                     continue
                 found.append(
                     f"{attack} on the {family} model is not shown to do better than the control {control} "
@@ -228,13 +243,13 @@ def find_warnings(table: pd.DataFrame, means: pd.DataFrame) -> list[str]:
     return found
 
 
-def _above(gain: Interval) -> bool:
-    return gain.low is not None and gain.low > 0
+def _above(low: float | None, level: float = 0.0) -> bool:
+    return low is not None and low > level
 
 
 def mean_detections(found: pd.DataFrame) -> list[Row]:
     """Means over seeds, in percent, of what detectors flagged; None where nothing can be divided. Recall has an interval
-    of both the trainings and the poisons."""
+    of the trainings, each with poisons of its own."""
     if found.empty:
         return []
     rows = []
@@ -243,15 +258,21 @@ def mean_detections(found: pd.DataFrame) -> list[Row]:
         for name in ("precision", "recall", "false_positive_rate", "auc"):
             values = group[name].dropna()
             row[name] = 100 * float(values.astype(float).mean()) if len(values) else None
-        recall = group[["recall", "poisons"]].dropna()
-        row |= {"recall_low": None, "recall_high": None}
-        if len(recall):
-            poisons = int(recall["poisons"].min())
-            row |= _ends(
-                "recall", share_over_trainings(recall["recall"].to_numpy(float), poisons, _CONFIDENCE)
-            )
+        flags = _own_poisons(group[["recall", "poisons"]].dropna())
+        row |= _ends("recall", share_over_trainings(flags, _CONFIDENCE))
         rows.append(row)
     return rows
+
+
+def _own_poisons(found: pd.DataFrame) -> "np.ndarray[Any, Any]":
+    """``(S, N)`` which poisons of all seeds were flagged: each seed has its own."""
+    counts = found["poisons"].astype(int).tolist()
+    flags = np.full((len(counts), sum(counts)), np.nan)
+    start = 0
+    for row, (count, recall) in enumerate(zip(counts, found["recall"], strict=True)):
+        flags[row, start : start + count] = np.arange(count) < round(recall * count)
+        start += count
+    return flags
 
 
 def modality_shifts(table: pd.DataFrame) -> list[Row]:
@@ -290,13 +311,11 @@ def _vulnerability(
     groups = _groups(concept, held_out)
     rows: list[Row] = []
     for detector, key, _ in outcomes:
-        outcome = context.artifact(key)
-        summary = outcome.manifest.summary_as(OutcomeSummary)
+        summary = context.store.manifest(key).summary_as(OutcomeSummary)
         other = is_crafted(summary.attack) or summary.attack in (*CONTROLS, "clean")
         if detector or other or summary.count < max(config.counts):
             continue
-        judged = read_table(outcome.folder / OUTCOMES_FILE, {"seen_triggered": bool})
-        seen = judged.set_index("sample")["seen_triggered"]
+        seen = _judged(context, key)["seen_triggered"]
         for name, members in groups.items():
             values = seen[seen.index.isin(members)]
             if len(values) >= _FEWEST:
@@ -333,6 +352,17 @@ def _visibility(context: Context, poison: ArtifactKey | None) -> dict[str, float
         return {}
     seen = context.store.manifest(poison).summary_as(PoisonSummary).visibility
     return {name: seen[name] for name in ("psnr", "ssim", "changed") if name in seen}
+
+
+def _outcome(context: Context, key: ArtifactKey) -> Row:
+    """What is known of one model: its summary, and every sample that was ``judged``."""
+    summary = context.store.manifest(key).summary_as(OutcomeSummary)
+    return {**_fields(summary), **_ends("metric", summary.metric), "judged": _judged(context, key)}
+
+
+def _judged(context: Context, key: ArtifactKey) -> pd.DataFrame:
+    flags = dict.fromkeys(("seen", "seen_triggered", "aimed"), bool)
+    return read_table(context.folder(key) / OUTCOMES_FILE, flags).set_index("sample")
 
 
 def _fields(record: Record) -> dict[str, Any]:
