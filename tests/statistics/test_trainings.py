@@ -91,6 +91,7 @@ def test_variances_are_those_of_the_analysis_of_variance():
     assert spread.error**2 == pytest.approx((of_trainings + of_images - of_rest) / hits.size, rel=1e-9)
     between, between_images = several.deviations
     assert between**2 == pytest.approx((of_trainings - of_rest) / images, rel=1e-9)
+    assert spread.lasting == pytest.approx(between**2 / trainings)
     single = np.mean([one.var(ddof=1) / images for one in hits])
     assert between_images**2 == pytest.approx(single)
     satterthwaite = spread.error**4 / ((of_trainings / hits.size) ** 2 / (trainings - 1))
