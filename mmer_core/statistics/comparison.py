@@ -22,7 +22,7 @@ Decision = Literal["higher", "lower", "equivalent", "undecided"]
 
 SHARES = "exact McNemar test and Tango's score interval"
 METRICS = "t test and interval of the paired difference in random halves of the photos"
-OVER_TRAININGS = ", trainings and photos both drawn (Obuchowski and Rockette, Hillis)"
+OVER_TRAININGS = ", trainings and photos both drawn (Hillis)"
 SHARES_OVER_TRAININGS = f"t test and score interval of the paired difference{OVER_TRAININGS}"
 
 

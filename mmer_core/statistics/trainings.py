@@ -278,7 +278,7 @@ class OverTrainings(NamedTuple):
 
 
 def over_trainings(
-    figures: Sequence[Interval], confidence: float = 0.95, *, percent: bool = True
+    figures: Sequence[Interval], confidence: float = 0.95, *, percent: bool = True, least: float = 0.0
 ) -> OverTrainings:
     """The mean of one figure over several trainings, from the figures and intervals that each had alone.
 
@@ -290,6 +290,7 @@ def over_trainings(
         figures: At least one, with the intervals of single trainings; those that are not defined do not count.
         confidence: Of the intervals, given and returned.
         percent: The figure lies in 0..100.
+        least: The lowest that another figure can be.
     """
     from scipy.stats import norm
     from scipy.stats import t as student
@@ -310,7 +311,7 @@ def over_trainings(
         interval = mean_interval(value / 100, error / 100, 1, confidence, freedom)
     else:
         factor = float(np.exp(student.ppf((1 + confidence) / 2, freedom) * error / value))
-        interval = Interval(value, value / factor, value * factor)
+        interval = Interval(value, max(least, value / factor), value * factor)
     between, images = (float(one) for one in several.deviations)
     return OverTrainings(interval, between, images)
 

@@ -170,8 +170,10 @@ def test_a_mean_of_figures_has_both_deviations():
     assert over_trainings([Interval(3.0, None, None), Interval(5.0, 1.0, 6.0)]).interval == Interval(
         4.0, None, None
     )
-    errors = over_trainings([Interval(0.5, 0.4, 0.6), Interval(2.5, 2.4, 2.6)], percent=False).interval
+    ranks = [Interval(1.0, 1.0, 2.0), Interval(2.0, 1.0, 3.0)]
+    errors = over_trainings(ranks, percent=False).interval
     assert 0 < errors.low < 1.5 < errors.high
+    assert over_trainings(ranks, percent=False, least=1.0).interval == Interval(1.5, 1.0, errors.high)
 
 
 def test_metrics_of_several_trainings_are_as_sure_as_their_shares():
