@@ -1,6 +1,6 @@
 """σ-zero beside adv-lib's, on the same classifier and images: success at each K, pixels needed, time.
 
-    pip install 'setuptools<81' && pip install --no-build-isolation adv-lib
+    pip install "setuptools<81" && pip install --no-build-isolation adv-lib
     python -m benchmarks.sigma_zero --json sigma_zero.json
 
 Both attack the classifier of `benchmarks.attack` on one thread; time is CPU time. adv-lib's counts channels and knows no

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     import torch as torch
     import transformers as transformers
     from scipy import optimize as optimize
+    from scipy import sparse as sparse
     from scipy import special as special
+    from scipy import stats as stats
     from sklearn import manifold as manifold
+    from sklearn.feature_extraction import text as bags_of_words
     from torch import Tensor as Tensor
     from torch import nn as nn
     from torch.nn import functional as functional
@@ -36,7 +39,10 @@ else:
     faiss, torch, transformers = map(_Unloaded, ("faiss", "torch", "transformers"))
     nn, functional = _Unloaded("torch.nn"), _Unloaded("torch.nn.functional")
     pd, pa, pc, pq = map(_Unloaded, ("pandas", "pyarrow", "pyarrow.compute", "pyarrow.parquet"))
-    optimize, special, manifold = map(_Unloaded, ("scipy.optimize", "scipy.special", "sklearn.manifold"))
+    optimize, sparse, special, stats = (
+        _Unloaded(f"scipy.{name}") for name in ("optimize", "sparse", "special", "stats")
+    )
+    manifold, bags_of_words = map(_Unloaded, ("sklearn.manifold", "sklearn.feature_extraction.text"))
     Tensor = "torch.Tensor"  # for annotations; isinstance needs torch.Tensor
 
 
@@ -49,6 +55,7 @@ def inference_mode() -> Iterator[None]:
 
 __all__ = [
     "Tensor",
+    "bags_of_words",
     "faiss",
     "functional",
     "inference_mode",
@@ -59,7 +66,9 @@ __all__ = [
     "pc",
     "pd",
     "pq",
+    "sparse",
     "special",
+    "stats",
     "torch",
     "transformers",
 ]

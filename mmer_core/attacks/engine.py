@@ -63,7 +63,7 @@ def run_attack(
         budget: Most queries for each image, unless the attack has a budget of its own; with 0 every image resists.
         seed: Seed of every search.
         batch_size: Most images in one call of the victim.
-        progress: Told the images that are done, after the clean images and after every batch.
+        progress: Gets the number of images that are done, after the clean images and after every batch.
 
     Raises:
         AttackError: an argument is outside its range, the victim's scores hold NaN (with the sample's id)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mmer_core.encoders import ImageEncoder
     from mmer_core.incremental.evaluator import Evaluator
 
+FEW = 16
+"""Pixels of an input that change, beyond which windows around them cost no less than the whole network."""
+
 StreamHead = Callable[[dict[str, "torch.Tensor"], "torch.Tensor"], "torch.Tensor"]
 """Features of streams, each ``(B, D)``, and rows ``(B,)`` to scores ``(B, S)``."""
 
@@ -119,15 +122,16 @@ class PhotoVictim:
 
     def evaluation(self, pixels: int) -> str:
         """How candidates of ``K = pixels`` are scored, in words."""
-        reached = {
-            self._reached(stream, row, pixels)
+        found = {
+            self._most(stream, row, pixels)
             for stream in self._sides
             for row in range(len(self._photos.pixels))
         }
-        return "; ".join(
+        few = [
             f"where up to {most} pixels of an input change, {self._planner.plan(most).sentence}"
-            for most in sorted(reached)
-        )
+            for most in sorted(most for most in found if most is not None)
+        ]
+        return "; ".join([*few, *(["other inputs are computed densely"] if None in found else [])])
 
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`: of photos, through crop and resize."""
@@ -187,7 +191,7 @@ class PhotoVictim:
     def _most(self, stream: str, row: int, pixels: int) -> int | None:
         """Changed pixels of an input to evaluate incrementally; None where it is evaluated densely."""
         most = self._reached(stream, row, pixels)
-        return None if self._planner.plan(most).start is None else most
+        return None if most > FEW or self._planner.plan(most).start is None else most
 
     def _reached(self, stream: str, row: int, pixels: int) -> int:
         """How many pixels of the encoder's input ``K`` of a photo reach at most, or more: a power of 4, so that many photos

@@ -18,7 +18,7 @@ MatchCriterion = Literal["image-to-text", "text-to-image", "both", "caption-rise
 class SearchConfig(Config):
     """Few-pixel attacks on an image that a model reads, and what counts as success."""
 
-    attacks: tuple[str, ...] = Field(("de", "random"), min_length=1, description="Attacks.")
+    attacks: tuple[str, ...] = Field(("sparse-rs", "random-corners"), min_length=1, description="Attacks.")
     pixels: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (1, 5), min_length=1, description="How many pixels (K) may change; one curve point each."
     )

@@ -5,10 +5,10 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from mmer_core.evaluation.arrays import FloatArray, finite
 from mmer_core.evaluation.record import CategoryAgreement, StreamAgreement
+from mmer_core.heavy import stats
 
 
 def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
@@ -25,7 +25,7 @@ def rank_correlation(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
         ValueError: NaN, no row, or differing shapes.
     """
     x, y = _alike(first, second)
-    x, y = (rankdata(values, axis=0) for values in (x, y))
+    x, y = (stats.rankdata(values, axis=0) for values in (x, y))
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     scale = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
     return np.divide((x * y).sum(axis=0), scale, out=np.full(x.shape[1], np.nan), where=scale > 0)

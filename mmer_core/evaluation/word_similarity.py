@@ -1,16 +1,18 @@
 """Which words go with captions that a model places near their photo, and which with captions far from it."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from mmer_core.config import EvaluationConfig
 from mmer_core.datasets.vocabulary import words
 from mmer_core.evaluation.arrays import FloatArray, finite
 from mmer_core.evaluation.record import WordSimilarity
+from mmer_core.heavy import sparse
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.resampling import resampled
 
@@ -89,12 +91,14 @@ def word_similarities(
     ]
 
 
-def _indicator(held: Sequence[set[str]], chosen: Sequence[str]) -> csr_array:
+def _indicator(held: Sequence[set[str]], chosen: Sequence[str]) -> sparse.csr_array:
     """``(W, T)`` 1 where a text holds a word."""
     row = {word: number for number, word in enumerate(chosen)}
     pairs = [(row[word], text) for text, one in enumerate(held) for word in one if word in row]
     places = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return csr_array((np.ones(places.shape[1]), (places[0], places[1])), shape=(len(chosen), len(held)))
+    return sparse.csr_array(
+        (np.ones(places.shape[1]), (places[0], places[1])), shape=(len(chosen), len(held))
+    )
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

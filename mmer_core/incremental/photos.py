@@ -110,7 +110,7 @@ def reach(length: int, side: int, size: int, taps: int) -> int:
     Args:
         taps: Width of the second resizing's kernel: 2 bilinear, 4 bicubic.
     """
-    count = _reached(1, length, side, 2)
+    count = 1 if length == side else _reached(1, length, side, 2)
     return min(count if side == size else _reached(count, side, size, taps), size)
 
 

@@ -173,7 +173,7 @@ class CraftedAttack(PoisonAttack):
             target_of: ``n`` rows of ``targets``; by default base ``i`` belongs to target ``i``.
             seed: Seed of what is random.
             batch_size: Most poisons in one pass.
-            progress: Told the poisons that are done, after every batch.
+            progress: Gets the number of poisons that are done, after every batch.
 
         Raises:
             PoisonError: An argument has another shape or range, or the encoders disagree about the input.

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from scipy.special import logit
 from torch import Tensor
 
 from mmer_core.attacks.criteria import (
@@ -19,6 +18,7 @@ from mmer_core.attacks.criteria import (
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import SearchConfig
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import special
 from mmer_core.inference import TrainedModel
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData
@@ -85,7 +85,7 @@ def emotion_criterion(config: SearchConfig, trained: TrainedModel, clean: Tensor
                 f"the model knows {scores.shape[1]} labels; give fewer as --attack.top-emotions"
             )
         return TopEmotionsChange(scores.topk(config.top_emotions, dim=1).indices.numpy())
-    thresholds = logit(trained.thresholds)  # the scores are log-odds too
+    thresholds = special.logit(trained.thresholds)  # the scores are log-odds too
     if config.criterion == "labels":
         return LabelsChange((scores >= torch.from_numpy(thresholds).to(scores)).numpy(), thresholds)
     category = _position("category", config.category, trained.spec.labels)

@@ -3,13 +3,13 @@
 from collections import defaultdict
 
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmer_core.config import TaskTraining
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
+from mmer_core.heavy import bags_of_words
 from mmer_core.models.retrieval import RetrievalModel, SeparateRetrievalModel
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
@@ -88,7 +88,9 @@ def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[s
     Raises:
         DatasetError: No word occurs in at least ``least`` captions.
     """
-    vectorizer = CountVectorizer(stop_words="english", min_df=least, max_features=size, binary=True)
+    vectorizer = bags_of_words.CountVectorizer(
+        stop_words="english", min_df=least, max_features=size, binary=True
+    )
     try:
         vectorizer.fit(captions)
     except ValueError:
@@ -100,5 +102,5 @@ def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[s
 
 def word_targets(captions: list[str], words: tuple[str, ...]) -> Tensor:
     """``(T, W)`` bool: which words of the vocabulary each caption holds."""
-    counts = CountVectorizer(vocabulary=list(words), binary=True).transform(captions)
+    counts = bags_of_words.CountVectorizer(vocabulary=list(words), binary=True).transform(captions)
     return torch.from_numpy(counts.astype(bool).toarray())

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from support.attack_battery import Battery
 from support.attack_driving import begin, drive
 from support.attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import DominantEmotionFlip, ExhaustiveOnePixel, one_pixel_map, run_attack
 from mmer_core.attacks.exhaustive import affordable_stride, grid_lines
+from mmer_core.config import AttackConfig
 from mmer_core.errors import AttackError
 
 BATTERY = Battery(
@@ -70,6 +72,18 @@ def test_the_whole_grid_is_tried_whatever_the_budget_is():
         ExhaustiveOnePixel(whole=whole, stride=s).exact for whole, s in ((True, None), (True, 2), (False, 1))
     ]
     assert truths == [True, False, False]
+
+
+def test_a_study_runs_the_whole_grid_once_and_for_one_pixel():
+    whole = ExhaustiveOnePixel(whole=True)
+    assert [whole.repeats(k, again) for k, again in ((1, False), (5, False), (1, True))] == [
+        False,
+        True,
+        True,
+    ]
+    assert [ExhaustiveOnePixel().repeats(k, again) for k, again in ((5, False), (1, True))] == [False, True]
+    with pytest.raises(ValidationError, match="exhaustive with these options is run for one pixel only"):
+        AttackConfig(attacks=("exhaustive",), pixels=(5,), exhaustive={"whole": True})
 
 
 def test_a_budget_below_one_place_is_spent_on_one_place():

@@ -10,7 +10,7 @@ from support.attack_table import ROWS
 from support.incremental_helpers import draw_candidates
 from torch import nn
 
-from mmer_core.attacks import ATTACKS, DominantEmotionFlip, apply, run_attack, write_changes
+from mmer_core.attacks import ATTACKS, DominantEmotionFlip, apply, photo_victim, run_attack, write_changes
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.datasets.photos import as_photo
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
@@ -56,16 +56,21 @@ def whole(made: PhotoVictim, encoder: ImageEncoder, photo: np.ndarray, row: int)
     return made._head(features, torch.tensor([row]))[0]
 
 
-@pytest.mark.parametrize("pixels", [1, 3])
+@pytest.mark.parametrize(("pixels", "few"), [(1, 576), (3, 576), (1, 16)])
 @pytest.mark.parametrize(
     ("interpolation", "protocol", "view"),
     [("bilinear", "corrected", False), ("bicubic", "mat2py", True)],
 )
-def test_candidates_are_judged_as_the_photos_that_they_make(interpolation, protocol, view, pixels) -> None:
+def test_candidates_are_judged_as_the_photos_that_they_make(
+    interpolation, protocol, view, pixels, few, monkeypatch
+) -> None:
     read = encoder(interpolation, view)
     made = victim(read, protocol)
-    for most in (made._most(stream, row, pixels) for stream, row in product(SIDES, range(3))):
-        made._planner.use(most or 1, made._planner.cuts[0])  # not densely, though these networks are tiny
+    for most in (1, 4, 16, 64, 256, 576):
+        made._planner.use(most, made._planner.cuts[0])  # not densely, though these networks are tiny
+    monkeypatch.setattr(photo_victim, "FEW", few)
+    ways = {made._most(stream, row, pixels) for stream, row in product(SIDES, range(3))}
+    assert (None in ways) == (few < 576), "densely, or incrementally"
     parts = [draw_candidates(size, 7, pixels, row) for row, size in enumerate(SIZES)]
     rows = np.repeat(np.arange(3), 7)
     candidates = type(parts[0])(

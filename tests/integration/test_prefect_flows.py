@@ -123,7 +123,7 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert [line.count(" | ") for line in verdict if line.startswith("|")] == [5] * 3
         assert verdict[-1].startswith("| Does de fool the joint model more often than random pixels? | ")
         curves = json.loads(left["robustness-table"].data)
-        assert {row["attack"] for row in curves} == {"de", "random"}
+        assert {row["attack"] for row in curves} == {"sparse-rs", "random-corners"}
         assert all(0 <= row["success %"] <= 100 for row in curves)
     finally:
         study.store.delete(report)

@@ -47,7 +47,7 @@ def test_every_model_is_measured_indexed_and_attacked(study: Study) -> None:
     for model in models:
         assert study.made_from("evaluation", "model", model)
         attacked = study.made_from("robustness", "model", model)
-        assert {row["attack"] for row in attacked.summary["curves"]} == {"de", "random"}
+        assert {row["attack"] for row in attacked.summary["curves"]} == {"sparse-rs", "random-corners"}
         if model.summary["task"] == "retrieval":
             assert study.made_from("index", "model", model)
 

@@ -120,7 +120,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "attack shard": {
         "config": AttackConfig(),
         **MEASURED,
-        "shard": AttackShard("de", 1, 0, (3, 4)),
+        "shard": AttackShard("sparse-rs", 1, 0, (3, 4)),
         "photos": key("photos"),
     },
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT, "photos": key("photos")},
@@ -302,7 +302,7 @@ def other(value: Any) -> Any:
                 "body": "context",
                 "spectral": "clustering",
                 "collision": "bullseye",
-                "de": "pixle",
+                "sparse-rs": "pixle",
             }
             return names.get(value, f"other {value}")
         case dict():

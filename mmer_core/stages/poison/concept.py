@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import bags_of_words
 from mmer_core.poisoning.plans import words
 
 RARE_WORD = 0.005
@@ -89,7 +89,9 @@ def _rare_word(dataset: Prepared, split: str) -> str:
     there = _holders(dataset.split(split).texts)
     limit = RARE_WORD * len(dataset.split("train").texts)
     shared = [
-        word for word in sorted(train) if there[word] and word.isalpha() and word not in ENGLISH_STOP_WORDS
+        word
+        for word in sorted(train)
+        if there[word] and word.isalpha() and word not in bags_of_words.ENGLISH_STOP_WORDS
     ]
     if not shared:
         raise ConfigError(f"train and {split} captions share no word; name one as the target")

@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.stats import hypergeom
 
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
+from mmer_core.heavy import stats
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
 from mmer_core.poisoning.record import OutcomeSummary, TriggeredSummary
@@ -164,7 +164,7 @@ def chance_of_target(concept: Concept, split: PreparedSplit, top: int) -> float 
     if concept.column is not None:
         return None
     holders, texts = int(concept.texts(split).sum()), len(split.texts)
-    return 100 * float(1 - hypergeom.pmf(0, texts, holders, min(top, texts)))
+    return 100 * float(1 - stats.hypergeom.pmf(0, texts, holders, min(top, texts)))
 
 
 def _modalities(analyses: Analyses) -> dict[str, float | None]:

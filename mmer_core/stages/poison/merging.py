@@ -22,7 +22,6 @@ from mmer_core.poisoning.record import (
 )
 from mmer_core.record import Interval, Record
 from mmer_core.reporting.page import write_page
-from mmer_core.reporting.poison_page import PoisonView, render_poison_page
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config
@@ -101,6 +100,8 @@ def merge_poisoning(
     write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns=_NOT_WRITTEN))
     write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
     write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
+    from mmer_core.reporting.poison_page import PoisonView, render_poison_page  # draws with matplotlib
+
     view = PoisonView(
         dataset=dataset.card.name,
         text=kind_of(dataset.card.task).text_for(dataset.split(split)),
