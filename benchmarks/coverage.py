@@ -6,7 +6,9 @@ One row a question, with the rate at which
 
 - the interval of the mAP holds the value of the population, at two sizes, beside the percentile bootstrap;
 - the interval of a share holds the truth, by the exact chance of every outcome;
-- a difference between two models is claimed, in mAP, in any of 26 emotions, and in shares of 200 images.
+- a difference between two models is claimed, in mAP, in any of 26 emotions, and in shares of 200 images;
+- the interval of a share over 3 or 5 trainings on the same 200 images holds the truth, beside those of one training and
+  of a nested bootstrap, and a difference between trainings of two equal kinds is claimed.
 
 People come in photos of one to three and resemble each other there, in labels and in scores. The 26 categories are as
 rare as EMOTIC's: its own counts may not be passed on, so the prevalences lie in a geometric row from rare to frequent,
@@ -27,11 +29,13 @@ from scipy.stats import binom, norm
 from benchmarks.result import finish
 from mmer_core.evaluation.arrays import FloatArray, mean_where
 from mmer_core.evaluation.emotion_metrics import SortedScores
+from mmer_core.record import Interval
 from mmer_core.statistics.clusters import clusters_with
 from mmer_core.statistics.comparison import Question, Rule, compare_shares
 from mmer_core.statistics.multiplicity import holm
 from mmer_core.statistics.resampling import resampled
-from mmer_core.statistics.shares import wilson
+from mmer_core.statistics.shares import share_interval, wilson
+from mmer_core.statistics.trainings import share_over_trainings
 
 app = App(name="benchmarks.coverage", help=__doc__)
 
@@ -43,6 +47,8 @@ PEOPLE = (0.7, 0.2, 0.1)
 LABELS_SHARED, SCORES_SHARED = 0.5, 0.3
 """Correlation between people of one photo."""
 LEVEL = 0.95
+DEVIATIONS = ((0.3, 1.0, 0.5), (0.0, 1.0, 0.3), (0.2, 0.5, 1.0))
+"""Of scores: between trainings, between images, and of an image in one training."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ def main(
         sizes, studies, resamples = (229,), 40, 100
     rows = [row for n in sizes for row in map_coverage(n, studies // 5 if n > 1000 else studies, resamples)]
     rows += [*share_coverage(), *share_claims(studies), *map_claims(min(sizes), studies, resamples)]
+    rows += trainings_coverage(studies // 2, resamples)
     finish("coverage", rows, {}, json)
 
 
@@ -233,6 +240,60 @@ def share_claims(studies: int, images: int = 200) -> list[dict[str, Any]]:
             what = f"claims, share, {agreement:.0%} alike for both"
             rows.append(row(what, "exact McNemar", images, 100 * truth, studies, found / studies))
     return rows
+
+
+def trainings_coverage(studies: int, resamples: int, images: int = 200) -> list[dict[str, Any]]:
+    """Coverage of a share where trainings and images both vary, and claims between two equal kinds of model.
+
+    What a training says of an image is a normal score, to which the training, the image and both together add.
+    """
+    rows = []
+    for trainings in (3, 5):
+        for share in (0.02, 0.5, 0.98):
+            for deviations in DEVIATIONS:
+                generator, seen = np.random.default_rng(3), np.zeros(4)
+                for _ in range(studies):
+                    easy = generator.normal(size=images)
+                    one, other = (_trainings(share, deviations, trainings, easy, generator) for _ in range(2))
+                    found = (
+                        share_over_trainings(one),
+                        share_interval(one[0]),
+                        _nested(one, resamples, generator),
+                    )
+                    seen[:3] += [inside.low <= 100 * share <= inside.high for inside in found]  # type: ignore[operator]
+                    asked = Question("share", "Which is higher?", "share", "one", "other")
+                    seen[3] += compare_shares(asked, one, other, Rule()).winner is not None
+                what = f"{trainings} trainings, deviations of trainings, images, both {deviations}"
+                methods = ("crossed random effects", "one training's images", "nested bootstrap")
+                rows += [
+                    row(f"coverage, share, {what}", method, images, 100 * share, studies, rate)
+                    for method, rate in zip(methods, seen / studies, strict=False)
+                ]
+                rows.append(
+                    row(f"claims, share, {what}", methods[0], images, 0.0, studies, seen[3] / studies)
+                )
+    return rows
+
+
+def _trainings(
+    share: float, deviations: tuple[float, ...], count: int, easy: FloatArray, generator: np.random.Generator
+) -> FloatArray:
+    """``(count, N)`` hits of trainings of one kind."""
+    training, image, both = deviations
+    score = training * generator.normal(size=(count, 1)) + image * easy
+    score = score + both * generator.normal(size=(count, len(easy)))
+    return (score > norm.isf(share) * np.linalg.norm(deviations)).astype(float)
+
+
+def _nested(hits: FloatArray, resamples: int, generator: np.random.Generator) -> Interval:
+    """Percentiles of means over trainings and images that are both drawn again."""
+    trainings, images = hits.shape
+    of_training = (
+        generator.multinomial(trainings, np.full(trainings, 1 / trainings), size=resamples) / trainings
+    )
+    of_image = generator.multinomial(images, np.full(images, 1 / images), size=resamples) / images
+    means = np.einsum("rs,sn,rn->r", of_training, hits, of_image, optimize=True)
+    return Interval(100 * hits.mean(), *(100 * np.quantile(means, [0.025, 0.975])))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,12 @@ def average(records: Sequence[EvaluationRecord], confidence: float = 0.95) -> Av
     if len(records) == 1:
         return Averaged(first, {})
     metrics = {
-        name: over_trainings([one.metrics[name] for one in records], confidence, percent=in_percent(name))
+        name: over_trainings(
+            [one.metrics[name] for one in records],
+            confidence,
+            percent=name != "vad_mae" and not _is_rank(name),
+            least=1.0 if _is_rank(name) else 0.0,
+        )
         for name in first.metrics
     }
     categories = zip(*(one.per_category for one in records), strict=True)
@@ -64,9 +69,9 @@ def average(records: Sequence[EvaluationRecord], confidence: float = 0.95) -> Av
     return Averaged(record, metrics)
 
 
-def in_percent(metric: str) -> bool:
-    """Whether a metric lies in 0..100; errors of ratings and median ranks are positive."""
-    return metric != "vad_mae" and not metric.endswith("_median_rank")
+def _is_rank(metric: str) -> bool:
+    """Ranks count from 1; of the other metrics all but errors of ratings lie in 0..100."""
+    return metric.endswith("_median_rank")
 
 
 def _category(trainings: Sequence[CategoryFigures], ap: Interval) -> CategoryFigures:

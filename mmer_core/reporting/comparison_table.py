@@ -19,7 +19,7 @@ def decision(comparison: Comparison) -> str:
     if comparison.decision == "equivalent":
         return f"no more than {_margin(comparison)} apart"
     needed = comparison.n_to_decide
-    few = "trainings differ too much" if comparison.trainings > 1 else "too few to tell"
+    few = "more seeds are needed, not more images" if comparison.trainings > 1 else "too few to tell"
     return f"undecided; about {needed:,} would decide" if needed else f"undecided: {few}"
 
 

@@ -22,7 +22,7 @@ Decision = Literal["higher", "lower", "equivalent", "undecided"]
 
 SHARES = "exact McNemar test and Tango's score interval"
 METRICS = "t test and interval of the paired difference in random halves of the photos"
-OVER_TRAININGS = ", trainings and photos both drawn (Obuchowski and Rockette, Hillis)"
+OVER_TRAININGS = ", trainings and photos both drawn (Hillis)"
 SHARES_OVER_TRAININGS = f"t test and score interval of the paired difference{OVER_TRAININGS}"
 
 
@@ -66,7 +66,8 @@ class Comparison(Part):
         equivalence: The same at ``2 * confidence - 1``: within the margin, two one-sided tests (TOST; Schuirmann 1987,
             https://doi.org/10.1007/BF01068419) both reject a larger difference.
         error: Standard error of the difference.
-        error_between: The part of it, in quadrature, that is from the trainings; 0 for one training, where it is not known.
+        error_between: The part of it, in quadrature, that is from the trainings and that more samples do not lower; 0 for
+            one training, where it is not known.
         p: Of no difference.
         p_adjusted: The same after Holm's correction for ``tests`` questions asked together.
         n: Samples that both models were measured on.
@@ -217,7 +218,7 @@ def _over_trainings(
         difference=difference_interval(spread, rule.confidence),
         equivalence=difference_interval(spread, rule.inner),
         error=100 * error,
-        error_between=100 * math.sqrt(float(spread.between)),
+        error_between=100 * math.sqrt(float(spread.lasting)),
         p=p,
         p_adjusted=p,
         n=one.shape[1],
@@ -250,7 +251,7 @@ def compare_metrics(
     first, second = np.asarray(values, dtype=np.float64)
     outer, inner = (differences.intervals(level, -100, 100) for level in (rule.confidence, rule.inner))
     p = differences.p_values()
-    between = np.zeros_like(first) if differences.between is None else np.sqrt(differences.between)
+    between = np.zeros_like(first) if differences.lasting is None else np.sqrt(differences.lasting)
     return [
         _decided(
             Comparison(

@@ -41,6 +41,7 @@ class Resampled:
         between: ``(M,)`` the part of the squared error that is from several trainings, if there are; see
             `mmer_core.statistics.trainings`.
         between_freedom: ``(M,)`` its degrees of freedom.
+        lasting: ``(M,)`` what of it samples without end would leave.
     """
 
     values: FloatArray
@@ -50,6 +51,7 @@ class Resampled:
     rests_on: Ints | None = None
     between: FloatArray | None = None
     between_freedom: FloatArray | None = None
+    lasting: FloatArray | None = None
 
     @property
     def freedom(self) -> npt.ArrayLike:

@@ -70,6 +70,7 @@ class Spread:
     Attributes:
         value: ``(M,)``.
         between: ``(M,)`` the part of the variance that is from the figures of the trainings.
+        alone: ``(M,)`` the part of that by what images do to one training alone, which more images lower.
         images: ``(M,)`` the part that is from the images.
         between_freedom: ``(M,)`` degrees of freedom of ``between``; infinite where that is not estimated.
         clusters: Of the images.
@@ -77,6 +78,7 @@ class Spread:
 
     value: FloatArray
     between: FloatArray
+    alone: FloatArray
     images: FloatArray
     between_freedom: FloatArray
     clusters: int
@@ -84,6 +86,11 @@ class Spread:
     @property
     def error(self) -> FloatArray:
         return np.sqrt(self.between + self.images)
+
+    @property
+    def lasting(self) -> FloatArray:
+        """``(M,)`` the part of the variance that images without end would leave."""
+        return np.maximum(0, self.between - self.alone)
 
     @property
     def freedom(self) -> FloatArray:
@@ -99,7 +106,7 @@ def crossed(several: Several, clusters: int) -> Spread:
     freedom = float(len(several.values) - 1) or np.inf
     images = np.maximum(0, several.joint**2 - several.alone)
     mean = several.values.mean(axis=0)
-    return Spread(mean, several.between, images, np.full_like(mean, freedom), clusters)
+    return Spread(mean, several.between, several.alone, images, np.full_like(mean, freedom), clusters)
 
 
 def apart(first: Several, second: Several, joint: FloatArray, clusters: int) -> Spread:
@@ -115,9 +122,10 @@ def apart(first: Several, second: Several, joint: FloatArray, clusters: int) -> 
     squares = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
     between = parts[0] + parts[1]
     freedom = np.divide(between**2, squares, out=np.full_like(between, np.inf), where=squares > 0)
-    images = np.maximum(0, joint**2 - first.alone - second.alone)
+    alone = first.alone + second.alone
+    images = np.maximum(0, joint**2 - alone)
     value = first.values.mean(axis=0) - second.values.mean(axis=0)
-    return Spread(value, between, images, freedom, clusters)
+    return Spread(value, between, alone, images, freedom, clusters)
 
 
 def influences(
@@ -270,7 +278,7 @@ class OverTrainings(NamedTuple):
 
 
 def over_trainings(
-    figures: Sequence[Interval], confidence: float = 0.95, *, percent: bool = True
+    figures: Sequence[Interval], confidence: float = 0.95, *, percent: bool = True, least: float = 0.0
 ) -> OverTrainings:
     """The mean of one figure over several trainings, from the figures and intervals that each had alone.
 
@@ -282,6 +290,7 @@ def over_trainings(
         figures: At least one, with the intervals of single trainings; those that are not defined do not count.
         confidence: Of the intervals, given and returned.
         percent: The figure lies in 0..100.
+        least: The lowest that another figure can be.
     """
     from scipy.stats import norm
     from scipy.stats import t as student
@@ -302,7 +311,7 @@ def over_trainings(
         interval = mean_interval(value / 100, error / 100, 1, confidence, freedom)
     else:
         factor = float(np.exp(student.ppf((1 + confidence) / 2, freedom) * error / value))
-        interval = Interval(value, value / factor, value * factor)
+        interval = Interval(value, max(least, value / factor), value * factor)
     between, images = (float(one) for one in several.deviations)
     return OverTrainings(interval, between, images)
 
@@ -341,5 +350,11 @@ def resampled_difference(
     )
     spread = apart(one, other, error[-1], found.clusters)
     return values[-3:-1], Resampled(
-        values[-1], bias[-1], spread.error, found.clusters, None, spread.between, spread.between_freedom
+        values[-1],
+        bias[-1],
+        spread.error,
+        found.clusters,
+        between=spread.between,
+        between_freedom=spread.between_freedom,
+        lasting=spread.lasting,
     )

@@ -91,6 +91,7 @@ def test_variances_are_those_of_the_analysis_of_variance():
     assert spread.error**2 == pytest.approx((of_trainings + of_images - of_rest) / hits.size, rel=1e-9)
     between, between_images = several.deviations
     assert between**2 == pytest.approx((of_trainings - of_rest) / images, rel=1e-9)
+    assert spread.lasting == pytest.approx(between**2 / trainings)
     single = np.mean([one.var(ddof=1) / images for one in hits])
     assert between_images**2 == pytest.approx(single)
     satterthwaite = spread.error**4 / ((of_trainings / hits.size) ** 2 / (trainings - 1))
@@ -169,8 +170,10 @@ def test_a_mean_of_figures_has_both_deviations():
     assert over_trainings([Interval(3.0, None, None), Interval(5.0, 1.0, 6.0)]).interval == Interval(
         4.0, None, None
     )
-    errors = over_trainings([Interval(0.5, 0.4, 0.6), Interval(2.5, 2.4, 2.6)], percent=False).interval
+    ranks = [Interval(1.0, 1.0, 2.0), Interval(2.0, 1.0, 3.0)]
+    errors = over_trainings(ranks, percent=False).interval
     assert 0 < errors.low < 1.5 < errors.high
+    assert over_trainings(ranks, percent=False, least=1.0).interval == Interval(1.5, 1.0, errors.high)
 
 
 def test_metrics_of_several_trainings_are_as_sure_as_their_shares():
