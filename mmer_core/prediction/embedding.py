@@ -1,4 +1,4 @@
-"""Photos and texts in the latent space of a joint model of labels."""
+"""Photos and texts in the latent space of a joint classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

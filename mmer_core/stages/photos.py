@@ -24,6 +24,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config, raw_identity
 from mmer_core.store import ArtifactKey, Manifest, Workspace
+from mmer_core.task_kinds.measured import names_of_streams
 
 PHOTOS_FILE = "photos.json"
 _MOST_PIXELS = 2**24
@@ -134,7 +135,11 @@ def attacked_pixels(context: Context, robustness: Manifest) -> str:
     """Which pixels the attacks of a ``robustness`` artifact changed, in words."""
     photos = robustness.inputs.get("photos")
     if photos is None:
-        return f"pixels of the {robustness.settings_as(AttackConfig).stream} image, as the model reads it"
+        config = robustness.settings_as(AttackConfig)
+        prepared = Prepared.open(context.folder(ArtifactKey.parse(robustness.inputs["prepared"])))
+        names = names_of_streams(prepared.split(config.split))
+        image = names.get(config.stream, f"{config.stream} image")
+        return f"pixels of the {image}, as the model reads it"
     of = context.store.manifest(ArtifactKey.parse(photos)).summary_as(PhotosSummary)
     return f"pixels of the photo file, {of.height} x {of.width} at the median"
 

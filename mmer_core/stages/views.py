@@ -80,12 +80,12 @@ def _averaged(trainings: Sequence[Measured]) -> Averaged:
 
 
 def model_facts(trainings: Sequence[Measured]) -> ModelFacts:
-    """What a model is, and what it reached; how it was trained is told of the first training."""
+    """What a model is, and what it reached; how it was trained is that of the first training."""
     measured = trainings[0]
     spec, made, kind = measured.spec, measured.trained.summary_as(ModelSummary), kind_of(measured.spec.task)
     return ModelFacts(
         family=spec.family,
-        streams=tuple(spec.streams),
+        streams=tuple(measured.stream_names.get(name, name) for name in spec.streams),
         embedding=_EMBEDDINGS[spec.network],
         fusion=_fusion(spec) if kind.labelled and len(spec.streams) > 1 else "",
         parameters=made.parameters,

@@ -52,13 +52,18 @@ class Measured:
 
     @cached_property
     def stream_names(self) -> Mapping[str, str]:
-        """What a page calls streams, where it is not their own name: without boxes there is no context, but an image."""
-        return {} if "body" in self.split.streams else {"context": "image"}
+        """What a page calls streams, where it is not their own name."""
+        return names_of_streams(self.split)
 
     @property
     def spaces(self) -> list[str]:
         files = self.evaluation_folder.glob("embedding_*.npy")
         return sorted(file.stem.removeprefix("embedding_") for file in files)
+
+
+def names_of_streams(split: PreparedSplit) -> Mapping[str, str]:
+    """What people read instead of some streams' own names: without boxes there is no context, but an image."""
+    return {} if "body" in split.streams else {"context": "image"}
 
 
 def save_embedding(folder: Path, name: str, embedding: np.ndarray) -> None:

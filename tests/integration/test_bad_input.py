@@ -236,7 +236,7 @@ def test_search_and_predict_want_the_right_model(study, mmer, tmp_path) -> None:
     photo = tmp_path / "photo.png"
     Image.new("RGB", (40, 30)).save(photo)
     matcher = study.only("model", task="retrieval", family="joint").key
-    refused(mmer("predict", photo, "--model", matcher, *study.flags()), "model of labels")
+    refused(mmer("predict", photo, "--model", matcher, *study.flags()), "give a classifier")
     refused(mmer("search", "dogs", "--index", matcher, *study.flags()), "index")
 
 

@@ -141,7 +141,7 @@ def test_a_report_says_so_and_keeps_streams_apart(study: Study, as_it_was: None,
     assert transfer_pairs(study.context, models) == []
     answer = mmer("report", "--models", joint, separate, *study.flags())
     assert answer.code == 0, answer.err
-    page = Path(answer.out.strip()).read_text()
+    page = Path(answer.out.splitlines()[-1]).read_text()
     assert page.count("Attacked: pixels of the photo file, ") == 1
     assert page.count("Attacked: pixels of the context image, as the model reads it") == 1
     assert page.count("Images fooled</caption>") == 2

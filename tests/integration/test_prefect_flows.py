@@ -121,7 +121,9 @@ def test_pipeline_run(study: Study, client: SyncPrefectClient) -> None:
         assert "Found in the store" in left["model-summary"].data
         verdict = left["verdict"].data.splitlines()
         assert [line.count(" | ") for line in verdict if line.startswith("|")] == [5] * 3
-        assert verdict[-1].startswith("| Does de fool the joint model more often than random pixels? | ")
+        assert verdict[-1].startswith(
+            "| Does sparse-rs fool the joint model more often than random pixels in corner colours? | "
+        )
         curves = json.loads(left["robustness-table"].data)
         assert {row["attack"] for row in curves} == {"sparse-rs", "random-corners"}
         assert all(0 <= row["success %"] <= 100 for row in curves)

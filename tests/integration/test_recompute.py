@@ -21,7 +21,7 @@ def test_every_figure_comes_out_again(study: Study, mmer: Callable) -> None:
         metrics = json.loads((study.store.fetch(manifest.key) / "metrics.json").read_text())["metrics"]
         for name in {"map", "i2t_r1", "mean_recall"} & metrics.keys():
             assert answer.out.count(f" {metrics[name]['value']:.3f}") >= 2, name
-    for topic in ("robust accuracy under Random pixels (control), 1 pixel", "skill, joint less separate"):
+    for topic in ("robust accuracy under Random corners (control), 1 pixel", "skill, joint less separate"):
         assert f" {topic} " in answer.out
     few = mmer("recompute", *study.flags(), "--figure", "robust accuracy")
     assert 0 < len(few.out.splitlines()) < len(rows)
@@ -101,7 +101,7 @@ def test_a_changed_metric_difference_share_or_score_is_named(
     assert answer.code == 1
     assert answer.err.strip().endswith(
         "do not follow from the stored scores and outcomes: emotic, joint, Mean average precision; emotic, joint, "
-        "robust accuracy under Differential evolution, 1 pixel; emotic, compared, skill, joint less separate"
+        "robust accuracy under Random corners (control), 1 pixel; emotic, compared, skill, joint less separate"
     )
     assert answer.out.count(" differs") == 3
 

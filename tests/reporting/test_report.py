@@ -235,7 +235,7 @@ def test_every_model_stands_beside_what_it_was_compared_with():
     assert rows["separate"][4:7] == ["joint − separate", "11.0", "joint better"]
     assert rows["joint-late"] == [
         "one space", "mean of predictions", "12,345", "41.5",
-        "joint − joint-late", "0.5", "no more than 5 points apart", "0.002, 0.01, 0.4", "8", "7", "8.9",
+        "joint − joint-late", "0.5", "no more than 5 points apart", "0.002, 0.01, 0.4", "8", "7", "8.9 s",
     ]  # fmt: skip
     assert "ablation joint-late" not in [row.head for row in comparison_table(dataset.comparisons).rows]
     assert "12,345" in to_html(make.report(dataset))

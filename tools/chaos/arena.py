@@ -25,7 +25,7 @@ from mmer_core.store import ArtifactKey, Store, open_store
 T = TypeVar("T")
 
 CONFIGURATION = Path(__file__).with_name("tiny.toml")
-_NO_RESULT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC|trained in [\d.]+ s")
+_NO_RESULT = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d UTC|<td>[\d.,]+ s</td>")
 DEADLINE = 300.0
 """Seconds after which a run hangs."""
 

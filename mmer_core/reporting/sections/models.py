@@ -60,7 +60,7 @@ def model_table(dataset: DatasetView) -> Table:
         (
             *("Model", "embedding", "fusion", "parameters", f"{described.label}, %"),
             *("compared", "difference, points", "answer"),
-            *("rate, decay, dropout", "tries", "epoch kept", "seconds"),
+            *("rate, decay, dropout", "tries", "epoch kept", "trained in"),
         ),
         tuple(rows),
     )
@@ -69,5 +69,5 @@ def model_table(dataset: DatasetView) -> Table:
 def _training(model: ModelFacts) -> tuple[str, ...]:
     if not model.best_epoch:
         return (MISSING,) * 4
-    seconds = MISSING if model.seconds is None else number(model.seconds)
+    seconds = MISSING if model.seconds is None else f"{number(model.seconds)} s"
     return model.settings, f"{model.tries:,}", str(model.best_epoch), seconds
