@@ -42,6 +42,29 @@ class MarginPoint(Part):
     left: Interval
 
 
+class Step(Part):
+    """Robust accuracy in percent once an attack is counted, and those before it."""
+
+    attack: str
+    robust_accuracy: float
+
+
+class WorstCase(Part):
+    """All attacks at one ``K`` together, on ``n`` images.
+
+    Attributes:
+        right: Clean accuracy on these images, in percent.
+        robust_accuracy: Right and fooled by none, in percent.
+        steps: Attack by attack, the one that takes most first.
+    """
+
+    pixels: int
+    n: int
+    right: float
+    robust_accuracy: Interval
+    steps: tuple[Step, ...]
+
+
 class GroupSuccess(Part):
     """Success on the ``n`` attacked images of one group, in percent."""
 

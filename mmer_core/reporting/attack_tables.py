@@ -82,6 +82,38 @@ def _by_attack(
     )
 
 
+def worst_case_table(families: Sequence[FamilyView]) -> Table:
+    """All attacks together, and what each of them added to those before it."""
+    rows = [
+        Row(
+            f"{family.family}, {pixels(one.pixels)}",
+            (
+                Cell(f"{one.n:,}"),
+                Cell(number(one.right)),
+                cell(one.robust_accuracy),
+                Cell(
+                    ", then ".join(
+                        f"{attack_name(step.attack)} {number(step.robust_accuracy)}" for step in one.steps
+                    )
+                ),
+            ),
+        )
+        for family in families
+        for one in family.worst
+    ]
+    return Table(
+        caption="The worst case over attacks: right, and fooled by none of them",
+        columns=(
+            "Model",
+            "images",
+            "right before, %",
+            "robust accuracy, %",
+            "left by attack after attack, %",
+        ),
+        rows=tuple(rows),
+    )
+
+
 def margin_table(families: Sequence[FamilyView]) -> Table:
     """What attacks leave of the clean margins, on a scale that models share."""
     found = [{one.pixels: one for one in family.margins} for family in families]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges, WorstCase
 from mmer_core.config import Family
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
@@ -79,6 +79,7 @@ class FamilyView:
         curves: One point for each attack and K.
         by_queries: One curve for each attack and K.
         margins: What attacks leave of the clean margins, one point for each K.
+        worst: All attacks together, for each K.
         attacked: Which pixels were attacked, in words.
     """
 
@@ -92,6 +93,7 @@ class FamilyView:
     spaces: Sequence[EmbeddingSpace] = ()
     fragility: Fragility | None = None
     margins: Sequence[MarginPoint] = ()
+    worst: Sequence[WorstCase] = ()
     trainings: int = 1
     spread: Mapping[str, OverTrainings] = field(default_factory=dict)
 

@@ -8,7 +8,8 @@ import pandas as pd
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.curves import curves_over_trainings, success_by_queries
 from mmer_core.attacks.margins import margins_left
-from mmer_core.attacks.record import CurvesSummary, MarginPoint
+from mmer_core.attacks.record import CurvesSummary, MarginPoint, WorstCase
+from mmer_core.attacks.worst_case import worst_cases
 from mmer_core.config import AttackConfig, EvaluationConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.evaluation.averaging import Averaged, average
@@ -21,6 +22,7 @@ from mmer_core.reporting.view import (
     ModelFacts,
     QueryCurve,
 )
+from mmer_core.stages.comparisons import photos_of, under_attack
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
@@ -57,7 +59,7 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
 
 
 def family_view(trainings: Sequence[Measured], config: ReportConfig) -> FamilyView:
-    """One model's figures and curves over its trainings; history, queries, margins and embedding spaces of the first."""
+    """One model's figures and curves over its trainings; history, queries, margins, worst cases and embedding spaces of the first."""
     measured = trainings[0]
     averaged = _averaged(trainings)
     return FamilyView(
@@ -71,6 +73,7 @@ def family_view(trainings: Sequence[Measured], config: ReportConfig) -> FamilyVi
         attacked=measured.attacked,
         by_queries=_by_queries(measured.outcomes),
         margins=_margins(measured, config),
+        worst=_worst_cases(measured),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
     )
 
@@ -158,6 +161,12 @@ def fooled_when(measured: Sequence[Measured]) -> str:
 def _change(pixel: Sequence[int]) -> Change:
     y, x, red, green, blue = (int(value) for value in pixel)
     return y, x, red, green, blue
+
+
+def _worst_cases(measured: Measured) -> list[WorstCase]:
+    if measured.outcomes is None:
+        return []
+    return worst_cases(under_attack(measured), photos_of(measured), measured.confidence)
 
 
 def _margins(measured: Measured, config: ReportConfig) -> list[MarginPoint]:

@@ -11,7 +11,7 @@ from support import report_factory as make
 
 from mmer_core.errors import MmerError
 from mmer_core.reporting.analysis_tables import leaders_count
-from mmer_core.reporting.attack_tables import margin_table
+from mmer_core.reporting.attack_tables import margin_table, worst_case_table
 from mmer_core.reporting.comparison_table import comparison_table, decision
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
@@ -247,6 +247,15 @@ def test_margins_stand_on_one_scale_by_pixels_and_family():
     assert rows["5 pixels"] == ["1.87", "0.20", "1.87", "0.32"]
     assert "standard deviations of the model’s own clean margins" in Page(rendered("emotion")).text
     assert margin_table(bare().datasets[0].families).rows == ()
+
+
+def test_the_worst_case_tells_what_each_attack_added():
+    dataset = make.emotion_dataset()
+    rows = {row.head: [one.text for one in row.cells] for row in worst_case_table(dataset.families).rows}
+    assert rows["joint, 5 pixels"][0] == "100"
+    assert rows["joint, 5 pixels"][-1] == "Sparse-RS 75.0, then Differential evolution 70.0"
+    assert "The worst case over attacks" in Page(rendered("emotion")).text
+    assert worst_case_table(bare().datasets[0].families).rows == ()
 
 
 def test_every_decision_has_its_words():

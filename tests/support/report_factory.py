@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges
+from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, RegionChanges, Step, WorstCase
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.record import Interval
@@ -300,6 +300,19 @@ def family(
         by_queries=by_queries(strength) if attacks else [],
         margins=[
             MarginPoint(pixels=k, n=100, clean=estimate(1.87, 0.2), left=estimate(strength / k, 0.03))
+            for k in ((1, 3, 5) if attacks else ())
+        ],
+        worst=[
+            WorstCase(
+                pixels=k,
+                n=100,
+                right=80.0,
+                robust_accuracy=estimate(80 - strength / k, 5.0),
+                steps=(
+                    Step(attack="sparse-rs", robust_accuracy=75.0),
+                    Step(attack="de", robust_accuracy=70.0),
+                ),
+            )
             for k in ((1, 3, 5) if attacks else ())
         ],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],

@@ -20,6 +20,7 @@ class Attacks(Section):
 {% for part in parts %}{% if part.attacked %}<p>Attacked: {{ part.attacked }}.</p>
 {% endif %}{{ figure(part.by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
 {{ table(part.attacks, wide=true) }}
+{% for one in part.worst %}{{ table(one) }}{% endfor %}
 {% for one in part.margins %}<p>How much is left? A margin is what the scores still lack to fool the model, 0 where it is fooled; of an image counts the smallest that any attack reached. Scores of two models differ in scale, so margins are divided by how much those of the clean images differ.</p>
 {{ table(one) }}{% endfor %}
 {% for one in part.strength %}{{ table(one) }}{% endfor %}
@@ -63,6 +64,7 @@ def _part(families: Sequence[FamilyView], id_: str) -> Mapping[str, Any]:
         "attacked": families[0].attacked,
         "by_pixels": charts.success_by_pixels(attacked, f"{id_}-pixels") if attacked else None,
         "attacks": attack_tables.attack_table(attacked) if attacked else None,
+        "worst": filled(attack_tables.worst_case_table(attacked)),
         "margins": filled(attack_tables.margin_table(attacked)),
         "strength": filled(attack_tables.strength_table(attacked), attack_tables.seeds_table(attacked)),
         "by_queries": charts.success_by_queries(queried, f"{id_}-queries") if queried else None,
