@@ -83,7 +83,7 @@ def test_examples_can_be_run(job: Job, monkeypatch, tmp_path) -> None:
     """What they name is not there, but every flag is known and every value can be read."""
     ran = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("flows.job_commands._run", lambda flow, config, prefect: ran.append(config))
+    monkeypatch.setattr("flows.job_commands.run_flow", lambda flow, config, prefect: ran.append(config))
     monkeypatch.setattr(
         "flows.job_commands.load", lambda path: load(path) if "config" in path else lambda *_: None
     )

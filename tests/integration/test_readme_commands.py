@@ -14,7 +14,13 @@ from mmer_core.datasets.synthetic import write_emotic
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [shlex.split(line, comments=True) for line in re.findall(r"^\$ mmer (.+)$", README, re.M)]
-SHOWN = {"ingest": "prepared/", "search": "caption", "predict": "valence", "artifacts": "robustness/"}
+SHOWN = {
+    "ingest": "prepared/",
+    "search": "caption",
+    "predict": "valence",
+    "runs": "model/",
+    "artifacts": "robustness/",
+}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def test_all_are_run_but_the_pipeline() -> None:
     """`mmer pipeline` takes longest: it is the study, and `make demo`."""
-    assert [command[0] for command in COMMANDS] == ["ingest", "pipeline", "search", "predict", "artifacts"]
+    assert [command[0] for command in COMMANDS] == [
+        "ingest",
+        "pipeline",
+        "search",
+        "predict",
+        "runs",
+        "artifacts",
+    ]
 
 
 @pytest.mark.usefixtures("as_it_was")
