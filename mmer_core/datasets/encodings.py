@@ -14,9 +14,10 @@ _PUNCTUATION = ((0x2010, 0x203A), (0x3000, 0x3003), (0xFF00, 0xFF5E))
 def encoding_of(content: bytes) -> str:
     """The encoding of some text: of its byte order mark, UTF-8 if it is valid as such, or else the likeliest one.
 
-    The likeliest is that of ``charset-normalizer``, with two exceptions. Windows-1252 is preferred to equally likely ones and to
-    one that gives the same characters, and any other encoding to those of old Macintoshes. And text whose only characters beyond ASCII are the quotes and dashes of GB18030 is GB18030, as is
-    found where English text went through Chinese software.
+    The likeliest is that of ``charset-normalizer``, with two exceptions. Windows-1252 is preferred to equally likely ones
+    and to one that gives the same characters, and any other encoding to those of old Macintoshes. And text whose only
+    characters beyond ASCII are the quotes and dashes of GB18030 is GB18030, as is found where English text went through
+    Chinese software.
 
     Returns:
         A name that `codecs.lookup` knows; ``""`` if no encoding fits.

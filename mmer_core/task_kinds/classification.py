@@ -27,6 +27,7 @@ from mmer_core.objectives.cross_entropy import CrossEntropy
 from mmer_core.reporting.table import plain
 from mmer_core.reporting.task_text import TaskText
 from mmer_core.task_kinds.emotion import EmotionKind
+from mmer_core.task_kinds.emotion_text import comparing
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -37,7 +38,7 @@ def _uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
     return [
         f"Gives a sample exactly one of {len(spec.labels)} labels, with calibrated probabilities that add up to 1, as "
         f"the annotators of {data.name} assigned them.",
-        f"Comparing modalities and model families, and measuring robustness, on {data.name}.",
+        comparing(data),
     ]
 
 

@@ -10,6 +10,11 @@ from mmer_core.reporting.task_text import TaskText
 from mmer_core.taxonomy import PUBLISHED_EMOTIC_MAP
 
 
+def comparing(data: DatasetSummary) -> str:
+    """The use that models of every labelled dataset have."""
+    return f"Comparing modalities and model families, and measuring robustness, on {data.name}."
+
+
 def _rated(spec: ModelSpec) -> str:
     return f", and ratings of {', '.join(spec.dimensions)} from 1 to 10" if spec.dimensions else ""
 
@@ -18,7 +23,7 @@ def _uses(spec: ModelSpec, data: DatasetSummary) -> list[str]:
     return [
         f"Gives, for a person in an image, calibrated probabilities of {len(spec.labels)} categories{_rated(spec)}, "
         f"as the annotators of {data.name} assigned them: what others see in a person, not what the person feels.",
-        f"Comparing modalities and model families, and measuring robustness, on {data.name}.",
+        comparing(data),
     ]
 
 
@@ -48,7 +53,7 @@ def _uses_of_labels(spec: ModelSpec, data: DatasetSummary) -> list[str]:
     return [
         f"Gives, for a sample, calibrated probabilities of {len(spec.labels)} labels{_rated(spec)}, as the annotators of "
         f"{data.name} assigned them.",
-        f"Comparing modalities and model families, and measuring robustness, on {data.name}.",
+        comparing(data),
     ]
 
 

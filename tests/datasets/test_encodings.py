@@ -53,7 +53,7 @@ def test_valid_utf8_is_utf8(text):
 def test_any_bytes_have_an_encoding_that_reads_them_or_none(content):
     name = encoding_of(content)
     if name and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF8)):
-        content.decode(name)
+        assert isinstance(content.decode(name), str)
 
 
 def test_an_unknown_encoding_is_refused():

@@ -56,8 +56,8 @@ def test_from_a_folder_to_a_dataset_that_passes(run, folder):
     ):
         assert words in " ".join(out.split()), words
     assert dry.splitlines()[:5] == out.splitlines()[:5]
-    (told,) = [line for line in out.splitlines() if line.startswith("next: mmer ")]
-    assert run(*told.removeprefix("next: mmer ").split())[0] == 0
+    (advice,) = [line for line in out.splitlines() if line.startswith("next: mmer ")]
+    assert run(*advice.removeprefix("next: mmer ").split())[0] == 0
     assert run("init", folder, "--dry-run", "--all")[1].count("duplicate") == 8
 
 

@@ -29,9 +29,9 @@ def test_every_attack_and_criterion_has_its_name():
 def test_the_report_says_what_counts_as_fooled():
     dataset = make.emotion_dataset()
     assert "counts as fooled when the dominant emotion changes" in to_html(make.report(dataset))
-    told = to_html(make.report(replace(dataset, fooled="Peace is no longer found")))
-    assert "counts as fooled when Peace is no longer found" in told
-    assert "dominant emotion changes" not in told
+    page = to_html(make.report(replace(dataset, fooled="Peace is no longer found")))
+    assert "counts as fooled when Peace is no longer found" in page
+    assert "dominant emotion changes" not in page
 
 
 @pytest.mark.parametrize(

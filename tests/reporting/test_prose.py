@@ -13,7 +13,7 @@ from mmer_core.reporting.tables import spread_table
 from mmer_core.reporting.view import DatasetView
 
 
-def told(*datasets: DatasetView) -> str:
+def prose_of(*datasets: DatasetView) -> str:
     """The answer with plain spaces, as a reader sees it."""
     return prose.answer(make.report(*datasets)).replace("\u00a0", " ")
 
@@ -41,37 +41,37 @@ def emotion(
 
 
 def test_names_the_better_model_where_the_paired_test_does():
-    text = told(emotion(31.0, 42.0))
+    text = prose_of(emotion(31.0, 42.0))
     assert "the joint model reads emotion better than the separate one, by 11.0 points of mAP." in text
 
 
 def test_names_the_baseline_when_it_is_the_better_one():
-    text = told(emotion(42.0, 31.0))
+    text = prose_of(emotion(42.0, 31.0))
     assert "the separate model reads emotion better than the joint one, by 11.0 points of mAP." in text
 
 
 def test_overlapping_intervals_decide_nothing():
     # The intervals of both figures overlap, but what matters is the interval of their difference.
-    assert "the joint model reads emotion better" in told(emotion(31.0, 34.0, error=1.0))
-    text = told(emotion(31.0, 35.0, error=3.0))
+    assert "the joint model reads emotion better" in prose_of(emotion(31.0, 34.0, error=1.0))
+    text = prose_of(emotion(31.0, 35.0, error=3.0))
     assert "it is undecided which model reads emotion better." in text
     assert "model reads emotion better than" not in text
 
 
 def test_models_within_the_margin_are_said_to_be():
-    text = told(emotion(31.0, 31.5, error=1.0))
+    text = prose_of(emotion(31.0, 31.5, error=1.0))
     assert "both models read emotion alike: no more than 5 points of mAP apart." in text
 
 
 def test_without_a_comparison_nothing_is_claimed():
-    text = told(replace(emotion(31.0, 42.0), comparisons=()))
+    text = prose_of(replace(emotion(31.0, 42.0), comparisons=()))
     assert "the models were not compared with each other on the same samples" in text
     assert "better" not in text
 
 
 def test_one_family_is_compared_with_chance_only():
     dataset = make.emotion_dataset([make.family("joint", make.emotion_evaluation(42.0))], gallery=0)
-    text = told(dataset)
+    text = prose_of(dataset)
     assert "the joint model reaches 42.0 % mAP, where chance gives 17.0 %." in text
     assert "both" not in text
 
@@ -84,12 +84,12 @@ def test_leakage_is_stated_before_any_figure():
 
 
 def test_retrieval_is_judged_by_mean_recall():
-    text = told(make.retrieval_dataset())
+    text = prose_of(make.retrieval_dataset())
     assert "both models match images to text alike: no more than 5 points of mean recall apart" in text
 
 
 def test_attack_stands_beside_the_control_at_the_largest_k():
-    text = told(emotion(31.0, 42.0, 1.6))
+    text = prose_of(emotion(31.0, 42.0, 1.6))
     assert (
         "Changing 5 pixels changes the dominant emotion in 37 % (separate) and 59 % (joint) of the images, more often than "
         "as many random pixels do; under attack the separate model stays right more often."
@@ -97,7 +97,7 @@ def test_attack_stands_beside_the_control_at_the_largest_k():
 
 
 def test_the_answer_is_short():
-    text = told(emotion(31.0, 42.0), make.retrieval_dataset())
+    text = prose_of(emotion(31.0, 42.0), make.retrieval_dataset())
     assert text.count(". ") + 1 <= 5
     assert text.count("%") <= 2 * 2
 
@@ -112,14 +112,14 @@ def test_an_attack_no_better_than_its_control_is_said_to_be_so():
         for attack in (10.0, 30.0)
     )
     said = "which is not shown to be more often than as many random pixels do."
-    assert said in told(alike)
-    assert said not in told(better)
+    assert said in prose_of(alike)
+    assert said not in prose_of(better)
 
 
 def test_equal_attacks_name_no_sturdier_model():
     dataset = emotion(31.0, 42.0)
     even = replace(dataset, comparisons=make.comparisons(31.0, 42.0, robust=(50.0, 49.0)))
-    text = told(even)
+    text = prose_of(even)
     assert "under attack both stay right alike, no more than 5 points apart." in text
 
 
@@ -138,13 +138,13 @@ def test_thresholds_fitted_on_the_measured_split_are_warned_about():
 def test_control_alone_is_not_sold_as_an_attack():
     family = make.family("joint", make.emotion_evaluation(42.0))
     control = [one for one in family.curves if one.attack == "random"]
-    text = told(make.emotion_dataset([replace(family, curves=control)], gallery=0))
+    text = prose_of(make.emotion_dataset([replace(family, curves=control)], gallery=0))
     assert "Changing 5 pixels at random changes the dominant emotion in 9 % (joint) of the images." in text
     assert "as many random pixels" not in text
 
 
 def test_no_attack_means_no_claim():
-    text = told(emotion(31.0, 42.0, attacks=False))
+    text = prose_of(emotion(31.0, 42.0, attacks=False))
     assert text.endswith(
         "No attack was run, so nothing can be said here about how little it takes to fool them."
     )
@@ -168,10 +168,10 @@ def test_vad_that_does_not_beat_the_constant_is_named():
 
 def test_synthetic_data_is_said_aloud_and_real_data_is_not_called_synthetic():
     assert "Synthetic data (emotic): mmer drew these photos itself" in warned(emotion(31.0, 42.0))
-    assert "On emotic (synthetic)" in told(emotion(31.0, 42.0))
+    assert "On emotic (synthetic)" in prose_of(emotion(31.0, 42.0))
     real = make.emotion_dataset(synthetic=False)
     assert warned(thrice(real), synthetic=False) == ""
-    assert "synthetic" not in told(real)
+    assert "synthetic" not in prose_of(real)
 
 
 def test_estimate_reads_numbers_and_refuses_what_is_not_finite():

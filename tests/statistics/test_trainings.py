@@ -216,3 +216,13 @@ def test_one_model_that_draws_nothing_is_compared_with_several_trainings():
     assert (found.winner, found.trainings) == ("one", 3)
     interval = difference_interval(spread_of_difference(several, fixed, paired=False), 0.95)
     assert found.difference == interval
+
+
+@pytest.mark.parametrize("photos", range(1, 9))
+def test_a_handful_of_photos_shows_no_difference_however_often_models_are_trained(photos):
+    """Every training of one model is right on all photos, and every training of the other is wrong: p is the sign test's."""
+    clusters = np.repeat(np.arange(photos), 3)  # three people a photo
+    right, wrong = np.ones((5, 3 * photos)), np.zeros((5, 3 * photos))
+    found = compare_shares(Question("t", "Which?", "share", "a", "b"), right, wrong, Rule(), clusters)
+    assert found.p == pytest.approx(stats.binomtest(photos, photos).pvalue)
+    assert found.decision == ("higher" if photos >= 6 else "undecided")

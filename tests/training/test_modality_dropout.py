@@ -65,10 +65,10 @@ def test_every_family_reads_a_batch_whole_and_with_the_same_streams_missing(fami
     torch.manual_seed(3)
     data, model = one.train, one.model
     whole = model.presence(data.streams)
-    told = drop_streams(whole, 0.5)
-    assert (told != whole).any() == (len(model.streams) > 1)
+    dropped = drop_streams(whole, 0.5)
+    assert (dropped != whole).any() == (len(model.streams) > 1)
     embeddings, by_hand = model.embed(data.streams, whole), []
-    for mask in (whole, told):
+    for mask in (whole, dropped):
         if family == "joint":
             by_hand.append(entropy(model.predict(embeddings, mask)[0], data.labels))
             continue

@@ -215,7 +215,7 @@ def _places(paths: list[str]) -> dict[str, tuple[str, str]]:
 def _texts(base: Path, paths: list[str], encoding: str) -> tuple[dict[str, str], Counter[str], str]:
     """The texts beside pictures by the picture's path; their encodings; one that is not ASCII.
 
-    Files that are not UTF-8 are too short to be told one by one, so that their encoding is that of all of them together.
+    The encoding of files that are not UTF-8 is detected from all of them together: each alone is too short for that.
     """
     contents: dict[str, bytes] = {}
     for path in paths:
