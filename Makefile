@@ -58,6 +58,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.ingest --quick
 	$(BIN)/python -m benchmarks.attack --quick
 	$(BIN)/python -m benchmarks.attack_success --quick
+	$(BIN)/python -m benchmarks.attack_defaults --quick
 	$(BIN)/python -m benchmarks.one_pixel_truth --quick
 	$(BIN)/python -m benchmarks.sigma_zero --quick
 	$(BIN)/python -m benchmarks.training --quick

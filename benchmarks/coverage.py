@@ -229,17 +229,28 @@ def share_claims(studies: int, images: int = 200) -> list[dict[str, Any]]:
     generator, rows = np.random.default_rng(2), []
     for truth in (0.0, 0.15):
         for agreement in (0.0, 0.5):
-            found = 0
-            for _ in range(studies):
-                # So often an image is easy or hard for both models alike.
-                alike, common = generator.random(images) < agreement, generator.random(images)
-                one, other = (np.where(alike, common, generator.random(images)) for _ in range(2))
-                asked = Question("share", "Which is higher?", "share", "one", "other")
-                compared = compare_shares(asked, one < 0.5 + truth / 2, other < 0.5 - truth / 2, Rule())
-                found += compared.winner is not None
+            claimed = claims(generator, studies, images, truth, agreement)
             what = f"claims, share, {agreement:.0%} alike for both"
-            rows.append(row(what, "exact McNemar", images, 100 * truth, studies, found / studies))
+            rows.append(row(what, "exact McNemar", images, 100 * truth, studies, claimed))
     return rows
+
+
+def claims(
+    generator: np.random.Generator, studies: int, images: int, truth: float, agreement: float
+) -> float:
+    """The share of studies in which a difference between two models is claimed that succeed on half of the images.
+
+    ``truth``, in 0..1, is the difference between them, and ``agreement`` the share of images that are easy or hard for
+    both alike.
+    """
+    asked, found = Question("share", "Which is higher?", "share", "one", "other"), 0
+    for _ in range(studies):
+        alike, common = generator.random(images) < agreement, generator.random(images)
+        one, other = (np.where(alike, common, generator.random(images)) for _ in range(2))
+        found += (
+            compare_shares(asked, one < 0.5 + truth / 2, other < 0.5 - truth / 2, Rule()).winner is not None
+        )
+    return found / studies
 
 
 def trainings_coverage(studies: int, resamples: int, images: int = 200) -> list[dict[str, Any]]:

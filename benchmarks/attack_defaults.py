@@ -1,0 +1,111 @@
+"""What a budget and a number of images buy: success of the default attacks by budget, and differences found by images.
+
+    python -m benchmarks.attack_defaults --json defaults.json
+
+The first table attacks the classifier of `benchmarks.attack` on one thread; time is CPU time, and intervals are Wilson's,
+of 95 %. Every budget is a run of its own, because Sparse-RS plans by it. The second table simulates studies of two models
+that succeed on about half of the images, half of which are easy or hard for both alike, and prints the smallest
+difference that at least 80 % of the studies find.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from cyclopts import App
+
+from benchmarks.attack_case import AttackedPhotos
+from benchmarks.coverage import claims
+from benchmarks.result import finish, show
+from mmer_core.attacks import ATTACKS
+from mmer_core.statistics.shares import share_interval
+
+POWER = 0.8
+
+app = App(name="benchmarks.attack_defaults", help=__doc__)
+
+
+@app.default
+def main(
+    *,
+    attacks: Sequence[str] = ("sparse-rs", "random-corners"),
+    pixels: Sequence[int] = (1, 5, 20),
+    budgets: Sequence[int] = (50, 100, 200, 400, 800),
+    images: int = 64,
+    sizes: Sequence[int] = (25, 50, 100, 200, 400),
+    studies: int = 400,
+    quick: bool = False,
+    json: Path | None = None,
+) -> None:
+    """Print both tables.
+
+    Parameters
+    ----------
+    attacks:
+        Names of attacks.
+    pixels:
+        Numbers of changed pixels (K).
+    budgets:
+        Queries for each image.
+    images:
+        Images to attack.
+    sizes:
+        Numbers of images of simulated studies.
+    studies:
+        Simulated studies of each size and difference.
+    quick:
+        A smoke test on a few images and studies.
+    json:
+        File for the figures.
+    """
+    torch.set_num_threads(1)
+    if quick:
+        pixels, budgets, images, sizes, studies = (5,), (10, 20), 4, (50,), 40
+    found = [{"images": size, f"points found in {POWER:.0%}": smallest(size, studies)} for size in sizes]
+    show("The smallest difference that is found", found)
+    case, rows = AttackedPhotos(images), []
+    for k in pixels:
+        for budget in budgets:
+            rows += _rows(case, attacks, k, budget)
+            show(f"K = {k}, {budget} queries", rows[-len(attacks) - 1 :])
+    finish("attack_defaults", [*rows], {f"n = {one['images']}": one[list(one)[1]] for one in found}, json)
+
+
+def smallest(images: int, studies: int) -> float:
+    """The smallest difference, in whole percentage points, that is found in at least `POWER` of the studies."""
+    generator = np.random.default_rng(images)
+    points = next(
+        points for points in range(2, 101) if claims(generator, studies, images, points / 100, 0.5) >= POWER
+    )
+    return float(points)
+
+
+def _rows(case: AttackedPhotos, attacks: Sequence[str], pixels: int, budget: int) -> list[dict[str, Any]]:
+    """A row for each attack, and one for all of them together."""
+    everything, together = slice(len(case.images)), np.zeros(len(case.images), bool)
+    rows, spent = [], 0.0
+    for name in attacks:
+        outcomes, _, seconds = case.attack(ATTACKS.make(name), everything, pixels, budget)
+        fooled = np.array([one.status == "fooled" for one in outcomes])
+        together |= fooled
+        spent += seconds
+        rows.append(_row(pixels, budget, name, fooled, seconds))
+    rows.append(_row(pixels, budget, "together", together, spent))
+    return rows
+
+
+def _row(pixels: int, budget: int, name: str, fooled: np.ndarray, seconds: float) -> dict[str, Any]:
+    share = share_interval(fooled)
+    return {
+        "K": pixels,
+        "queries": budget,
+        "attack": name,
+        "fooled": f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})",
+        "seconds an image": seconds / len(fooled),
+    }
+
+
+if __name__ == "__main__":
+    app()
