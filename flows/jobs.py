@@ -59,6 +59,7 @@ from mmer_core.stages import (
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.stages.captions import CaptionPlanSummary
+from mmer_core.stages.index import check_shared_space
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
 from tasks.engines import check_engine
@@ -127,7 +128,20 @@ def seeds(job: SeedsJob) -> list[Trained]:
 @flow(name="index")
 def index(job: IndexJob) -> str:
     """Build the FAISS index of a split, in shards that run in parallel."""
+    if job.trained is None:
+        job = job.model_copy(update={"prepared": _prepared_for_index(job)})
     return str(_index(job.runtime, IndexInputs(job.index, *_model(job))))
+
+
+def _prepared_for_index(job: IndexJob) -> str:
+    """Key of the prepared arrays; a model that will have nothing to search in is refused before it is trained."""
+    tasks = job.dataset.format.tasks
+    if not job.prepared and len(tasks) == 1:
+        check_shared_space(tasks[0], job.model.family, job.dataset.dataset)  # before anything is prepared
+    made = _prepared(job)
+    summary = Context(job.runtime).store.manifest(made).summary_as(DatasetSummary)
+    check_shared_space(summary.task, job.model.family, summary.name)
+    return str(made)
 
 
 @flow(name="update-index")
