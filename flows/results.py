@@ -10,6 +10,7 @@ from flows.terminal import say_table
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
+from mmer_core.evaluation.retrieval_metrics import RECALLS
 from mmer_core.poisoning.record import PoisoningSummary
 from mmer_core.record import Interval
 from mmer_core.reporting.verdict import QUESTION, verdict_rows
@@ -121,17 +122,17 @@ def print_index(context: Context, key: str) -> None:
     """Recall and speed of both indexes, what cross-modal retrieval loses through them, and their key."""
     summary = context.artifact(ArtifactKey.parse(key)).manifest.summary_as(IndexSummary)
     rows = index_rows(summary)
+    say(
+        f"{summary.dataset}, {summary.family} model: {summary.images} images and {summary.texts} texts of {summary.split}"
+    )
     say_table(
         rows[0],
         [[f"{value:.3f}" if isinstance(value, float) else value for value in row.values()] for row in rows],
     )
     if summary.parts:
         gone = ", ".join(f"{count} {target}s" for target, count in summary.dropped.items())
-        say(
-            f"version {summary.revision}: {summary.images} images and {summary.texts} texts in "
-            f"{len(summary.parts)} parts, {gone} deleted or replaced"
-        )
-    if summary.protocol is not None:
+        say(f"version {summary.revision} in {len(summary.parts)} parts, {gone} deleted or replaced")
+    if summary.protocol is not None and summary.protocol.exact:
         _print_protocol(summary.protocol)
         for target, one in summary.search.items():
             if not one.reached:
@@ -143,9 +144,11 @@ def print_index(context: Context, key: str) -> None:
 
 def _print_protocol(protocol: Protocol) -> None:
     """What cross-modal retrieval loses through an index."""
+    names = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in RECALLS] + ["mean_recall"]
     rows = [
-        (name, *map(_number, (protocol.index[name], exact, protocol.lost[name])))
-        for name, exact in protocol.exact.items()
+        (name, *(_number(part[name]) for part in (protocol.index, protocol.exact, protocol.lost)))
+        for name in names
+        if name in protocol.exact
     ]
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
 

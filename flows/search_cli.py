@@ -116,6 +116,7 @@ def search(
         found = [answer.to_dict() for answer in answers]
         say_json(found if queries is not None else [asdict(hit) for hit in answers[0].hits])
     else:
+        say(f"in {searcher.key} of {searcher.dataset}, by cosine similarity")
         _print(answers, named=queries is not None)
     if not searcher.index.count(wanted):
         what = "photos" if wanted == "image" else "captions"

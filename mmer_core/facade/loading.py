@@ -23,7 +23,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.models.spec import SPEC_FILE
 from mmer_core.prediction import PhotoAttack, PhotoRequest, listed_photos
 from mmer_core.prediction.attacking import target_of
-from mmer_core.prediction.people import read_with
+from mmer_core.prediction.people import read_people
 from mmer_core.prediction.person_prediction import as_table
 from mmer_core.prediction.photos import is_list
 from mmer_core.progress import silent
@@ -106,7 +106,7 @@ class Model:
             return self._similarities(photos, texts)
         requests = _requests(photos, texts, boxes)
         with self._watched("predict", len(requests)) as context:
-            people = read_with(context, self.trained, requests)
+            people = read_people(context, self.trained, requests)
         if len(people) == 1 and people[0].error:
             raise DatasetError(people[0].error)
         columns, rows = as_table(people)

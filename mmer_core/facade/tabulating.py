@@ -8,6 +8,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.facade.run import Run, list_runs, varying
 from mmer_core.heavy import pd
 from mmer_core.reporting.estimates import MISSING
+from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, cell
 
 STORE = ".mmer/store"
@@ -69,7 +70,7 @@ def runs_table(found: Sequence[Run]) -> Table:
                 str(run.model),
                 (
                     *(Cell(text or MISSING) for text in (run.made[:16], run.dataset, run.family, run.split)),
-                    Cell(name),
+                    Cell(metric(name).label),
                     cell(figure),
                     Cell(", ".join(own)),
                 ),
