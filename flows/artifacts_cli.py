@@ -48,7 +48,7 @@ def ls(kind: str | None = None, *, shards: bool = False, runtime: Runtime = Runt
     rows += [
         (
             manifest.key,
-            manifest.created[:16],
+            manifest.created[:16].replace("T", " "),
             _size(sum(entry.size for entry in manifest.files)),
             f"{manifest.wall_seconds:.1f} s",
             _figures(manifest),

@@ -299,7 +299,9 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> l
         again = SeedsJob(**dict(job), seeds=config.seeds)
         trained = call_flow(seeds, again, f"train {which}, {config.seeds} seeds")
     measured = [one.artifacts() for one in trained]
-    if ARCHITECTURES[family].sees:
+    if not ARCHITECTURES[family].sees:
+        event(f"the {family} model of {name} reads texts only, so there is no pixel to attack")
+    else:
         measured = [_attacked(config, job.dataset, one, which) for one in measured]
     prepared_summary = Context(config.runtime).store.manifest(measured[0].prepared).summary_as(DatasetSummary)
     if kind_of(prepared_summary.task).searchable:

@@ -2,12 +2,14 @@
 
 import statistics
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from flows.jobs import Ingested, Trained
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.attacks.record import CurvesSummary
+from mmer_core.config import RuntimeConfig
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.evaluation.retrieval_metrics import RECALLS
@@ -30,12 +32,16 @@ from mmer_core.training.record import AdapterSummary
 
 
 def print_report(context: Context, key: str) -> None:
-    """The verdict on every dataset, a row a question, and the path of the report."""
+    """The verdict on every dataset, a row a question, how to search where there is an index, and the path of the report."""
     folder = context.folder(ArtifactKey.parse(key))
     for name, comparisons in Comparisons.read(folder / COMPARISONS_FILE).datasets.items():
         if rows := verdict_rows(comparisons):
             say(f"{name}: the verdict")
             say_table(QUESTION, rows)
+    if any(key.kind == "index" for key in context.store.keys()):  # noqa: SIM118
+        usual = RuntimeConfig().store
+        flags = "" if context.runtime.store == usual else f" --store {quote(context.runtime.store)}"
+        say(f"to search: mmer serve{flags}, then http://127.0.0.1:8008/ in a browser")
     say(folder / REPORT_FILE)
 
 
@@ -122,6 +128,7 @@ def print_index(context: Context, key: str) -> None:
     """Recall and speed of both indexes, what cross-modal retrieval loses through them, and their key."""
     summary = context.artifact(ArtifactKey.parse(key)).manifest.summary_as(IndexSummary)
     rows = index_rows(summary)
+    rows = [row for row in rows if row["vectors"]] or rows
     say(
         f"{summary.dataset}, {summary.family} model: {summary.images} images and {summary.texts} texts of {summary.split}"
     )

@@ -92,10 +92,10 @@ class IngestConfig(Config):
     @classmethod
     def _manifest_by_its_name(cls, fields: Any) -> Any:
         """A table as root is a manifest, where no format is named."""
-        if isinstance(fields, Mapping) and "dataset" not in fields:
-            if str(fields.get("root")).lower().endswith(tuple(MANIFESTS)):
-                return {**fields, "dataset": "manifest"}
-        return fields
+        if not isinstance(fields, Mapping) or "dataset" in fields:
+            return fields
+        is_table = str(fields.get("root")).lower().endswith(tuple(MANIFESTS))
+        return {**fields, "dataset": "manifest"} if is_table else fields
 
     @model_validator(mode="after")
     def _can_be_had(self) -> Self:

@@ -49,7 +49,7 @@ def test_every_family_is_trained_and_compared_with_the_default(study: Study, tmp
     skill = next(one for one in found if one.topic == "skill")
     assert (skill.first, skill.second) == ("joint", "separate")
     blind = str(models["text-only"].key)
-    with pytest.raises(ConfigError, match="the model reads text and no context"):
+    with pytest.raises(ConfigError, match="reads texts only, so there is no pixel to attack"):
         jobs.robustness.fn(RobustnessJob(trained=blind, attack=attack, runtime=runtime))
     photo = tmp_path / "photo.png"
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(photo)
