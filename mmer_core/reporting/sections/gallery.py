@@ -14,7 +14,7 @@ class Gallery(Section):
     summary = "Attacked images"
     order = 70
     template = """\
-{% for files, gallery in galleries %}<p>{% if files %}As their files hold them, before the model crops and resizes them.{% else %}As the model sees them, at its input resolution.{% endif %} The third picture shows where pixels were changed, in their new colours; below, some are enlarged before and after.</p>
+{% for files, gallery in galleries %}<p>{% if files %}As their files hold them, before the model crops and resizes them.{% else %}As the model sees them, at its input resolution.{% endif %} The third picture shows where pixels were changed, three times as wide and in their new colours; below, some are enlarged before and after.</p>
 <div class="gallery">
 {% for item, picture in gallery %}
 <article class="attacked">
@@ -28,7 +28,7 @@ class Gallery(Section):
 {% endfor %}</svg>
 <figcaption><small>attacked</small> {{ item.after }}</figcaption></figure>
 <figure><svg viewBox="0 0 {{ picture.width }} {{ picture.height }}" role="img" aria-label="Where: {{ picture.marks|length|pixels }}"><image class="faded" href="{{ picture.clean }}" width="{{ picture.width }}" height="{{ picture.height }}" preserveAspectRatio="none"/>
-{% for mark in picture.marks %}<rect x="{{ mark.x }}" y="{{ mark.y }}" width="1" height="1" fill="{{ mark.colour }}"/>{% if picture.ringed %}<circle class="halo" cx="{{ mark.x + 0.5 }}" cy="{{ mark.y + 0.5 }}" r="{{ picture.radius }}"/><circle class="ring" cx="{{ mark.x + 0.5 }}" cy="{{ mark.y + 0.5 }}" r="{{ picture.radius }}"/>{% endif %}
+{% for mark in picture.marks %}<rect x="{{ mark.x - 1 }}" y="{{ mark.y - 1 }}" width="3" height="3" fill="{{ mark.colour }}"/>{% if picture.ringed %}<circle class="halo" cx="{{ mark.x + 0.5 }}" cy="{{ mark.y + 0.5 }}" r="{{ picture.radius }}"/><circle class="ring" cx="{{ mark.x + 0.5 }}" cy="{{ mark.y + 0.5 }}" r="{{ picture.radius }}"/>{% endif %}
 {% endfor %}</svg>
 <figcaption><small>where</small> {{ picture.marks|length|pixels }}</figcaption></figure>
 </div>
@@ -37,7 +37,7 @@ class Gallery(Section):
 <li><img src="{{ inset.before }}" alt="Enlarged, {{ inset.place }}, before"><img src="{{ inset.after }}" alt="Enlarged, {{ inset.place }}, after"><small>{{ inset.place }}<br>{{ inset.colours }}</small></li>
 {% endfor %}
 </ul>
-<p class="foot">{{ item.queries }} queries · sample {{ item.sample }}{% if picture.marks|length > picture.insets|length %} · {{ picture.insets|length }} of {{ picture.marks|length }} changed pixels enlarged{% endif %}</p>
+<p class="foot">{{ item.queries }} {{ 'query' if item.queries == 1 else 'queries' }} · sample {{ item.sample }}{% if picture.marks|length > picture.insets|length %} · {{ picture.insets|length }} of {{ picture.marks|length }} changed pixels enlarged{% endif %}</p>
 </article>
 {% endfor %}
 </div>
