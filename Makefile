@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check bench chaos fuzz watch clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check first-hour bench chaos fuzz watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ audit: $(READY)  ## known vulnerabilities of what is installed; says so where OS
 	$(BIN)/python .ci/audit.py
 
 check: lint type-check layers docs audit test test-long  ## everything CI runs
+
+first-hour: $(READY)  ## record what the commands of docs/first-hour.md print
+	MMER_RECORD=1 $(BIN)/python -m pytest tests/integration/test_first_hour.py -q
 
 bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.startup --quick

@@ -48,8 +48,8 @@ def ls(kind: str | None = None, *, shards: bool = False, runtime: Runtime = Runt
     rows += [
         (
             manifest.key,
-            manifest.created,
-            f"{sum(entry.size for entry in manifest.files) / 1e6:.1f} MB",
+            manifest.created[:16].replace("T", " "),
+            _size(sum(entry.size for entry in manifest.files)),
             f"{manifest.wall_seconds:.1f} s",
             _figures(manifest),
         )
@@ -184,6 +184,10 @@ def _confirmed(text: str, found: ArtifactKey) -> bool:
         raise ConfigError(f"{text} is not a full key: give {found} if you mean that one, or add --yes")
     say(f"delete {found}? [y/N] ", error=True, end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def _figures(manifest: Manifest) -> str:

@@ -1,7 +1,9 @@
 """`mmer data`: check a raw dataset before using it."""
 
+import re
 import tempfile
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -47,5 +49,8 @@ def check(
         and any(fault.reason == LEAKAGE for fault in checked.faults)
     ):
         say("mmer init makes splits that keep near-identical pictures together")
+    if raw and not checked.faults and job.dataset.dataset == "manifest":
+        place = quote(str(job.dataset.root))
+        say(f"next: mmer pipeline --datasets.{re.sub(r'[^A-Za-z0-9_-]+', '-', raw.name)}.root {place}")
     if checked.faults:
         raise SystemExit(1)

@@ -66,10 +66,9 @@ def say_contents(task: str, samples: Sequence[Sample]) -> None:
         rows.append((f"and {len(totals) - _LABELS:,} more labels", "", "", ""))
     texts = Counter(sample.split for sample in samples for _ in sample.texts)
     counts = Counter(sample.split for sample in samples)
-    rows += [
-        ("samples", *(counts[split] for split in SPLITS)),
-        ("texts", *(texts[split] for split in SPLITS)),
-    ]
+    rows.append(("samples", *(counts[split] for split in SPLITS)))
+    if texts:
+        rows.append(("texts", *(texts[split] for split in SPLITS)))
     say_table(("", *SPLITS), rows)
 
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,6 +14,9 @@ from flows.terminal import progress_bars, say_table
 from mmer_core.datasets.initial.manifest import InitialManifest, initial_manifest, target_of
 from mmer_core.errors import ConfigError
 from tasks.progress import progress_for
+
+_EXAMPLE = 100
+"""Characters of a text that are shown."""
 
 
 def init(
@@ -78,7 +82,7 @@ def init(
         return
     found.write()
     say(f"wrote {found.path}" + (f" and {found.beside}" if found.left_out else ""))
-    say(f"next: mmer data check --dataset manifest --root {found.path}")
+    say(f"next: mmer data check --root {quote(str(found.path))}")
 
 
 def _say(source: Path, found: InitialManifest, *, every: bool) -> None:
@@ -86,7 +90,8 @@ def _say(source: Path, found: InitialManifest, *, every: bool) -> None:
     say(f"{source}: {listing.about}")
     say_encodings(listing.encodings)
     if listing.example:
-        say(f"  such as: {listing.example[:100]}")
+        cut = "…" if len(listing.example) > _EXAMPLE else ""
+        say(f"  such as: {listing.example[:_EXAMPLE]}{cut}")
     say_table(
         ("used as", "columns", "because"),
         [(one.role, ", ".join(one.columns), one.why) for one in found.choices],

@@ -59,6 +59,7 @@ from mmer_core.stages import (
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.stages.captions import CaptionPlanSummary
+from mmer_core.stages.index import check_shared_space
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
 from tasks.engines import check_engine
@@ -127,7 +128,20 @@ def seeds(job: SeedsJob) -> list[Trained]:
 @flow(name="index")
 def index(job: IndexJob) -> str:
     """Build the FAISS index of a split, in shards that run in parallel."""
+    if job.trained is None:
+        job = job.model_copy(update={"prepared": _prepared_for_index(job)})
     return str(_index(job.runtime, IndexInputs(job.index, *_model(job))))
+
+
+def _prepared_for_index(job: IndexJob) -> str:
+    """Key of the prepared arrays; a model that will have nothing to search in is refused before it is trained."""
+    tasks = job.dataset.format.tasks
+    if not job.prepared and len(tasks) == 1:
+        check_shared_space(tasks[0], job.model.family, job.dataset.dataset)  # before anything is prepared
+    made = _prepared(job)
+    summary = Context(job.runtime).store.manifest(made).summary_as(DatasetSummary)
+    check_shared_space(summary.task, job.model.family, summary.name)
+    return str(made)
 
 
 @flow(name="update-index")
@@ -285,7 +299,9 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> l
         again = SeedsJob(**dict(job), seeds=config.seeds)
         trained = call_flow(seeds, again, f"train {which}, {config.seeds} seeds")
     measured = [one.artifacts() for one in trained]
-    if ARCHITECTURES[family].sees:
+    if not ARCHITECTURES[family].sees:
+        event(f"the {family} model of {name} reads texts only, so there is no pixel to attack")
+    else:
         measured = [_attacked(config, job.dataset, one, which) for one in measured]
     prepared_summary = Context(config.runtime).store.manifest(measured[0].prepared).summary_as(DatasetSummary)
     if kind_of(prepared_summary.task).searchable:

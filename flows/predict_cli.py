@@ -16,6 +16,7 @@ from mmer_core.prediction import (
     PersonPrediction,
     PersonResult,
     listed_photos,
+    open_classifier,
     read_people,
     write_predictions,
 )
@@ -77,7 +78,8 @@ def predict(
         # One photo needs no progress bar.
         context = Context(runtime, progress_for("predict") if len(requests) > 1 else silent)
         found = PersonDetector.load(detector, detector_threshold, context.device) if detector else None
-        people = read_people(context, requests, model=model, detector=found)
+        key, trained = open_classifier(context, model)
+        people = read_people(context, trained, requests, found)
     failed = sum(person.error is not None for person in people)
     if single and failed:
         raise DatasetError(str(people[0].error))
@@ -87,10 +89,12 @@ def predict(
     elif json_output:
         alone = people[0].reading if single and detector is None else None
         say_json(alone.to_dict() if alone else [person.to_dict() for person in people])
-    elif single and len(people) == 1 and people[0].reading:
-        _print_prediction(people[0].reading)
     else:
-        _print_people(people)
+        say(f"by {key}, the {trained.spec.family} model of {trained.spec.dataset}")
+        if single and len(people) == 1 and people[0].reading:
+            _print_prediction(people[0].reading)
+        else:
+            _print_people(people)
     if failed:
         unread = [person.photo for person in people if person.error is not None]
         say(f"{failed} of {len(people)} could not be read; the rows say why: {_few(unread)}", error=True)
@@ -105,7 +109,7 @@ def _few(names: Sequence[str]) -> str:
 def _print_prediction(reading: PersonPrediction) -> None:
     ranked = reading.ranked()
     say_table(
-        ("label", "probability", "present"),
+        ("label", "probability", "predicted"),
         [(name, f"{probability:.2f}", "yes" if present else "") for name, probability, present in ranked],
     )
     if reading.ratings:

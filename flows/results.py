@@ -2,14 +2,17 @@
 
 import statistics
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any
 
 from flows.jobs import Ingested, Trained
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.attacks.record import CurvesSummary
+from mmer_core.config import RuntimeConfig
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationSummary
+from mmer_core.evaluation.retrieval_metrics import RECALLS
 from mmer_core.poisoning.record import PoisoningSummary
 from mmer_core.record import Interval
 from mmer_core.reporting.verdict import QUESTION, verdict_rows
@@ -29,12 +32,16 @@ from mmer_core.training.record import AdapterSummary
 
 
 def print_report(context: Context, key: str) -> None:
-    """The verdict on every dataset, a row a question, and the path of the report."""
+    """The verdict on every dataset, a row a question, how to search where there is an index, and the path of the report."""
     folder = context.folder(ArtifactKey.parse(key))
     for name, comparisons in Comparisons.read(folder / COMPARISONS_FILE).datasets.items():
         if rows := verdict_rows(comparisons):
             say(f"{name}: the verdict")
             say_table(QUESTION, rows)
+    if any(key.kind == "index" for key in context.store.keys()):  # noqa: SIM118
+        usual = RuntimeConfig().store
+        flags = "" if context.runtime.store == usual else f" --store {quote(context.runtime.store)}"
+        say(f"to search: mmer serve{flags}, then http://127.0.0.1:8008/ in a browser")
     say(folder / REPORT_FILE)
 
 
@@ -121,17 +128,18 @@ def print_index(context: Context, key: str) -> None:
     """Recall and speed of both indexes, what cross-modal retrieval loses through them, and their key."""
     summary = context.artifact(ArtifactKey.parse(key)).manifest.summary_as(IndexSummary)
     rows = index_rows(summary)
+    rows = [row for row in rows if row["vectors"]] or rows
+    say(
+        f"{summary.dataset}, {summary.family} model: {summary.images} images and {summary.texts} texts of {summary.split}"
+    )
     say_table(
         rows[0],
         [[f"{value:.3f}" if isinstance(value, float) else value for value in row.values()] for row in rows],
     )
     if summary.parts:
         gone = ", ".join(f"{count} {target}s" for target, count in summary.dropped.items())
-        say(
-            f"version {summary.revision}: {summary.images} images and {summary.texts} texts in "
-            f"{len(summary.parts)} parts, {gone} deleted or replaced"
-        )
-    if summary.protocol is not None:
+        say(f"version {summary.revision} in {len(summary.parts)} parts, {gone} deleted or replaced")
+    if summary.protocol is not None and summary.protocol.exact:
         _print_protocol(summary.protocol)
         for target, one in summary.search.items():
             if not one.reached:
@@ -143,9 +151,11 @@ def print_index(context: Context, key: str) -> None:
 
 def _print_protocol(protocol: Protocol) -> None:
     """What cross-modal retrieval loses through an index."""
+    names = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in RECALLS] + ["mean_recall"]
     rows = [
-        (name, *map(_number, (protocol.index[name], exact, protocol.lost[name])))
-        for name, exact in protocol.exact.items()
+        (name, *(_number(part[name]) for part in (protocol.index, protocol.exact, protocol.lost)))
+        for name in names
+        if name in protocol.exact
     ]
     say_table(("recall, held-out queries", "through the index", "exact", "lost"), rows)
 

@@ -116,6 +116,7 @@ def search(
         found = [answer.to_dict() for answer in answers]
         say_json(found if queries is not None else [asdict(hit) for hit in answers[0].hits])
     else:
+        say(f"in {searcher.key} of {searcher.dataset}, by cosine similarity")
         _print(answers, named=queries is not None)
     if not searcher.index.count(wanted):
         what = "photos" if wanted == "image" else "captions"
@@ -135,15 +136,17 @@ def _pictures(context: Context, searcher: Searcher, images: Path | None) -> Pict
 
 def _print(answers: Sequence[Answer], *, named: bool) -> None:
     """One line per result, after its query if there are several queries."""
+    columns = ["query", "", "similarity", "photo", "caption", "labels"]
     found = []
     for answer in answers:
         rows = [
-            (str(place), f"{hit.score:.3f}", hit.id, hit.caption)
+            (str(place), f"{hit.score:.3f}", hit.id, hit.caption, ", ".join(hit.labels))
             for place, hit in enumerate(answer.hits, start=1)
         ]
         if answer.error is not None:
-            rows = [("", "", "", f"failed: {answer.error}")]
-        for row in rows or [("", "", "", "nothing found")]:
+            rows = [("", "", "", f"failed: {answer.error}", "")]
+        for row in rows or [("", "", "", "nothing found", "")]:
             found.append((answer.query.name, *row))
-    shown = slice(None if named else 1, None)
-    say_table(("query", "", "similarity", "photo", "caption")[shown], [row[shown] for row in found])
+    has_labels = any(hit.labels for answer in answers for hit in answer.hits)
+    shown = slice(0 if named else 1, None if has_labels else -1)
+    say_table(columns[shown], [row[shown] for row in found])

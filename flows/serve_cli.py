@@ -64,7 +64,8 @@ def _open(runtime: RuntimeConfig, index: str, images: Path | None) -> IndexSnaps
     context = Context(runtime)
     searcher = Searcher.open(context, index)
     # The first queries should not wait for the encoders.
-    searcher.embedder.texts(["a photo"])
+    if searcher.index.count("text"):
+        searcher.embedder.texts(["a photo"])
     searcher.embedder.photos([Image.new("RGB", (8, 8))])
     if images is None:
         return IndexSnapshot(searcher, prepared=PreparedPictures.of(context, searcher))

@@ -1,5 +1,6 @@
 """Printing tables, and progress bars of plain runs; what comes from data is escaped."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from mmer_core.progress import silent
 from tasks.progress import show_in_terminal
 
 _UNCUT = 10_000
+_KEY = re.compile(r"[a-z-]+/[0-9a-f]{32}$")
 SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -38,13 +40,18 @@ def progress_bars(quiet: bool = False) -> Iterator[None]:
 
 
 def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table, as wide as the terminal; in a pipe or a file it is never cut or folded."""
+    """Print a table, as wide as the terminal; in a pipe or a file it is never cut or folded.
+
+    A column of keys is never folded, so that they can be copied.
+    """
     # As Text, because brackets in names and captions are not markup.
     table = Table(box=None)
-    for column in columns:
-        table.add_column(Text(one_line(column)))
-    for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+    cells = [[one_line(cell) for cell in row] for row in rows]
+    for place, column in enumerate(columns):
+        keys = any(_KEY.match(row[place]) for row in cells)
+        table.add_column(Text(one_line(column)), no_wrap=keys, overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
     console = Console()
     (console if console.is_terminal else Console(width=_UNCUT)).print(table)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling, TemperatureScaling
 from mmer_core.models import EmotionModel, EmotionOutput, ModelSpec, RetrievalModel, load_model
-from mmer_core.models.emotion import Presence
+from mmer_core.models.emotion import JointEmotionModel, Presence
 from mmer_core.tracing import running
 
 CALIBRATION_FILE = "calibration.json"
@@ -101,16 +101,55 @@ class TrainedModel:
         return output.ratings
 
     @torch.inference_mode()
-    def embed_images(self, features: Tensor) -> npt.NDArray[np.float32]:
-        """``(N, D_image)`` features to ``(N, D)`` unit vectors of the retrieval space."""
+    def embed_images(self, streams: dict[str, Tensor]) -> npt.NDArray[np.float32]:
+        """Features by image stream, each ``(N, D_stream)``, to ``(N, D)`` unit vectors of the shared space.
+
+        Raises:
+            ConfigError: The model has no such space.
+        """
+        model, seen = self.matcher, _to(streams, self.device)
         with running():
-            return self.retrieval_model.embed_image(features.to(self.device)).float().cpu().numpy()
+            vectors = (
+                model.embed_image(seen)
+                if isinstance(model, JointEmotionModel)
+                else model.embed_image(seen["context"])
+            )
+        return vectors.float().cpu().numpy()
 
     @torch.inference_mode()
     def embed_texts(self, features: Tensor) -> npt.NDArray[np.float32]:
-        """``(T, D_text)`` features to ``(T, D)`` unit vectors of the retrieval space."""
+        """``(T, D_text)`` features to ``(T, D)`` unit vectors of the shared space.
+
+        Raises:
+            ConfigError: The model has no such space, or reads no texts.
+        """
+        model = self.matcher
+        self.check_reads_texts()
         with running():
-            return self.retrieval_model.embed_text(features.to(self.device)).float().cpu().numpy()
+            return model.embed_text(features.to(self.device)).float().cpu().numpy()
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether texts are among what the model reads."""
+        return "text" in self.spec.streams
+
+    def check_reads_texts(self) -> None:
+        """Raise `ConfigError` if texts are not among what the model reads."""
+        if not self.reads_texts:
+            raise ConfigError(
+                f"the model of {self.spec.dataset} was trained without texts; give a photo, or the id of one"
+            )
+
+    @property
+    def matcher(self) -> RetrievalModel | JointEmotionModel:
+        """The model, if images and texts share a space in it.
+
+        Raises:
+            ConfigError: Every stream has a space of its own, as in the separate classifier.
+        """
+        if not isinstance(self.model, RetrievalModel | JointEmotionModel):
+            raise no_shared_space(self.spec.family, self.spec.dataset)
+        return self.model
 
     @property
     def retrieval_model(self) -> RetrievalModel:
@@ -126,6 +165,14 @@ class TrainedModel:
         if not isinstance(self.model, EmotionModel):
             raise ConfigError(f"the model trained on {self.spec.dataset} matches text; give a classifier")
         return self.model
+
+
+def no_shared_space(family: str, dataset: str) -> ConfigError:
+    """What is wrong with a model whose images and texts cannot be compared."""
+    return ConfigError(
+        f"the {family} model of {dataset} has no space that images and texts share, so there is nothing to search in: give "
+        "a joint model (mmer runs lists those that are trained)"
+    )
 
 
 def _to(by_stream: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

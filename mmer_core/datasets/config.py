@@ -1,6 +1,7 @@
 """Configuration of datasets: where they are, how they are read, and what to draw if there are none."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import chain
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -8,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_s
 
 from mmer_core.base_config import BY_CONTENT, SPEED, Config
 from mmer_core.datasets.formats import FORMATS, Format
+from mmer_core.datasets.manifest_rows import FORMATS as MANIFESTS
 from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.paths import Place
 
@@ -58,7 +60,7 @@ class IngestConfig(Config):
     root: Annotated[Place | None, BY_CONTENT] = Field(
         None,
         description="Folder of the raw dataset (unpacked, or with its archives), a .zip or .tar archive of it, or the "
-        "manifest file. Without it mmer draws a synthetic one in the same layout.",
+        "manifest file, which needs no --dataset. Without it mmer draws a synthetic one in the same layout.",
     )
     synthetic: SyntheticConfig = Field(
         default=SyntheticConfig(), description="The dataset to draw when root is not given."
@@ -85,6 +87,15 @@ class IngestConfig(Config):
         """The format, with its options."""
         chosen = FORMATS[self.dataset]
         return chosen(**{name: getattr(self, name) for name in chosen.Options.model_fields})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _manifest_by_its_name(cls, fields: Any) -> Any:
+        """A table as root is a manifest, where no format is named."""
+        if not isinstance(fields, Mapping) or "dataset" in fields:
+            return fields
+        is_table = str(fields.get("root")).lower().endswith(tuple(MANIFESTS))
+        return {**fields, "dataset": "manifest"} if is_table else fields
 
     @model_validator(mode="after")
     def _can_be_had(self) -> Self:

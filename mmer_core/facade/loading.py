@@ -23,8 +23,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.models.spec import SPEC_FILE
 from mmer_core.prediction import PhotoAttack, PhotoRequest, listed_photos
 from mmer_core.prediction.attacking import target_of
-from mmer_core.prediction.embedding import LabelEmbedder
-from mmer_core.prediction.people import read_with
+from mmer_core.prediction.people import read_people
 from mmer_core.prediction.person_prediction import as_table
 from mmer_core.prediction.photos import is_list
 from mmer_core.progress import silent
@@ -107,7 +106,7 @@ class Model:
             return self._similarities(photos, texts)
         requests = _requests(photos, texts, boxes)
         with self._watched("predict", len(requests)) as context:
-            people = read_with(context, self.trained, requests)
+            people = read_people(context, self.trained, requests)
         if len(people) == 1 and people[0].error:
             raise DatasetError(people[0].error)
         columns, rows = as_table(people)
@@ -208,8 +207,7 @@ class Model:
 
     @property
     def _embedder(self) -> Embedder:
-        kind = LabelEmbedder if kind_of(self.task).labelled else ModelEmbedder
-        return kind(self.context, self.trained)
+        return ModelEmbedder(self.context, self.trained)
 
     def _similarities(
         self, photos: Photo | Sequence[Photo], texts: str | Sequence[str | None] | None

@@ -8,6 +8,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.facade.run import Run, list_runs, varying
 from mmer_core.heavy import pd
 from mmer_core.reporting.estimates import MISSING
+from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, cell
 
 STORE = ".mmer/store"
@@ -56,22 +57,24 @@ def runs(store: str = STORE) -> pd.DataFrame:
 def runs_table(found: Sequence[Run]) -> Table:
     """The same for people: settings in which models of one dataset differ are in one cell."""
     settings = {run.dataset: varying([one for one in found if one.dataset == run.dataset]) for run in found}
+    differ = any(name != "model.family" for names in settings.values() for name in names)  # it has a column
     rows = []
     for run in found:
         own = [
             f"{name}={run.settings[name]}"
             for name in settings[run.dataset]
-            if run.settings.get(name) is not None and name != "model.family"  # has a column
+            if run.settings.get(name) is not None and name != "model.family"
         ]
         name, figure = run.headline or (MISSING, None)
+        made = run.made[:16].replace("T", " ")
         rows.append(
             Row(
                 str(run.model),
                 (
-                    *(Cell(text or MISSING) for text in (run.made[:16], run.dataset, run.family, run.split)),
-                    Cell(name),
+                    *(Cell(text or MISSING) for text in (made, run.dataset, run.family, run.split)),
+                    Cell(metric(name).label),
                     cell(figure),
-                    Cell(", ".join(own)),
+                    *([Cell(", ".join(own))] if differ else []),
                 ),
             )
         )
@@ -85,4 +88,4 @@ def runs_table(found: Sequence[Run]) -> Table:
         "value (95 %)",
         "settings that differ",
     )
-    return Table("Trained models", columns, tuple(rows))
+    return Table("Trained models", columns if differ else columns[:-1], tuple(rows))

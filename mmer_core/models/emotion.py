@@ -205,6 +205,15 @@ class JointEmotionModel(EmotionModel):
         """The image's and the text's unit embeddings ``(B, D)``, as the alignment objective compares them."""
         return self.image(embeddings), embeddings["text"]
 
+    def embed_image(self, features: dict[str, Tensor]) -> Tensor:
+        """Features by image stream, each ``(B, D_stream)``, to unit vectors ``(B, D)`` of the shared space."""
+        return self.image(self.embed(features, self.presence(features)))
+
+    def embed_text(self, features: Tensor) -> Tensor:
+        """``(B, D_text)`` features to unit vectors ``(B, D)`` of the shared space."""
+        streams = {"text": features}
+        return self.embed(streams, self.presence(streams))["text"]
+
     def image(self, embeddings: dict[str, Tensor]) -> Tensor:
         """The image's unit embedding ``(B, D)``: the mean of those of the image streams."""
         streams = [embeddings[name] for name in IMAGE_STREAMS if name in embeddings]

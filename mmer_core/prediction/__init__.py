@@ -3,7 +3,7 @@
 from mmer_core.prediction.attack_picture import PhotoAttack, attack_picture, map_picture
 from mmer_core.prediction.attacking import PhotoTarget, photo_target
 from mmer_core.prediction.detector import PersonDetector
-from mmer_core.prediction.people import read_people
+from mmer_core.prediction.people import open_classifier, read_people
 from mmer_core.prediction.person_prediction import PersonPrediction, PersonResult, write_predictions
 from mmer_core.prediction.photos import PhotoRequest, listed_photos
 
@@ -17,6 +17,7 @@ __all__ = [
     "attack_picture",
     "listed_photos",
     "map_picture",
+    "open_classifier",
     "photo_target",
     "read_people",
     "write_predictions",

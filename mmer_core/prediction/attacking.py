@@ -28,6 +28,7 @@ from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import find_model, newest_model
 from mmer_core.task_kinds import KINDS, TaskKind, kind_of
+from mmer_core.task_kinds.emotion_attacks import not_attackable
 from mmer_core.task_kinds.kind import AttackedPhoto
 from mmer_core.taxonomy import SPLITS
 
@@ -160,8 +161,6 @@ def target_of(
             encoder, lambda attacked, _: scores.read({config.stream: attacked}), evaluator_of(encoder)
         )
     else:
-        raise ConfigError(
-            f"the model reads {', '.join(spec.streams)} and no {config.stream}; attack one of these"
-        )
+        raise not_attackable(trained, config.stream)
     clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
     return PhotoTarget(request.name, victim, scores.criterion(clean), image, list(scores.names), kind)

@@ -31,22 +31,8 @@ class _Shown:
     squares: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def read_people(
-    context: Context,
-    requests: Sequence[PhotoRequest],
-    *,
-    model: str | None = None,
-    detector: PersonDetector | None = None,
-) -> list[PersonResult]:
-    """Predict every person in every photo; a photo that cannot be read gives a result with its error.
-
-    Args:
-        requests: With a box, a request is that one person. Without one, it is everyone whom the detector finds, or
-            the whole photo if there is no detector.
-        model: Key of a classifier; None for the newest joint one.
-
-    Returns:
-        Results in the order of the requests; people of one photo by descending confidence of the detector.
+def open_classifier(context: Context, model: str | None = None) -> tuple[ArtifactKey, TrainedModel]:
+    """A classifier by its key, or the newest joint one.
 
     Raises:
         StoreError: The model does not exist, or there is no classifier.
@@ -56,16 +42,24 @@ def read_people(
     trained = TrainedModel.open(context.folder(key), context.device)
     if not kind_of(trained.spec.task).labelled:
         raise ConfigError(f"{key} matches images and text; give a classifier")
-    return read_with(context, trained, requests, detector)
+    return key, trained
 
 
-def read_with(
+def read_people(
     context: Context,
     trained: TrainedModel,
     requests: Sequence[PhotoRequest],
     detector: PersonDetector | None = None,
 ) -> list[PersonResult]:
-    """As `read_people`, by an opened classifier."""
+    """Predict every person in every photo; a photo that cannot be read gives a result with its error.
+
+    Args:
+        requests: With a box, a request is that one person. Without one, it is everyone whom the detector finds, or
+            the whole photo if there is no detector.
+
+    Returns:
+        Results in the order of the requests; people of one photo by descending confidence of the detector.
+    """
     reader = _Reader(context, trained)
     found: list[PersonResult] = []
     waiting: list[_Shown] = []

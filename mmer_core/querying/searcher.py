@@ -45,22 +45,32 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class ModelEmbedder:
-    """A trained retrieval model and its encoders, which are loaded on first use."""
+    """A trained model in which images and texts share a space, and its encoders, which are loaded on first use.
+
+    Raises:
+        ConfigError: The model has no such space.
+    """
 
     context: Context
     trained: TrainedModel
 
+    def __post_init__(self) -> None:
+        _ = self.trained.matcher
+
     def texts(self, texts: Sequence[str]) -> Vectors:
+        self.trained.check_reads_texts()
         encoder = self.context.text_encoder(self.trained.spec.encoders.text)
         return self.trained.embed_texts(encoder.encode(list(texts)))
 
     def photos(self, photos: Sequence[Image.Image]) -> Vectors:
-        names = self.trained.spec.encoders
+        """Embed whole photos: a model that reads people, too, takes the photo for the person."""
+        names, batch_size = self.trained.spec.encoders, self.context.runtime.batch_size
         encoder = self.context.image_encoder(names.image, names.image_size)
-        squares = [square(photo, self.trained.spec.sides["context"], encoder) for photo in photos]
-        return self.trained.embed_images(
-            encode_squares(encoder, squares, batch_size=self.context.runtime.batch_size)
-        )
+        streams = {
+            stream: encode_squares(encoder, [square(one, side, encoder) for one in photos], batch_size)
+            for stream, side in self.trained.spec.sides.items()
+        }
+        return self.trained.embed_images(streams)
 
 
 @dataclass(frozen=True)

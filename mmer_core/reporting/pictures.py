@@ -11,6 +11,8 @@ from mmer_core.reporting.view import AttackedImage, Picture
 
 INSETS = 3
 """Most changed pixels shown enlarged."""
+RINGED = 10
+"""Most changed pixels that get rings."""
 LARGEST = 640
 """Longest side of a shown picture in pixels."""
 
@@ -39,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class MarkedPicture:
-    """An attacked image ready to be shown: scalable, the changed pixels ringed."""
+    """An attacked image ready to be shown: scalable, its changed pixels ringed where they are few."""
 
     clean: str
     attacked: str
@@ -48,6 +50,11 @@ class MarkedPicture:
     radius: float
     marks: tuple[Mark, ...]
     insets: tuple[Inset, ...]
+
+    @property
+    def ringed(self) -> bool:
+        """Whether the changed pixels are so few that rings around them leave something to see."""
+        return len(self.marks) <= RINGED
 
 
 def data_uri(image: Picture, largest: int | None = None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
@@ -24,7 +25,6 @@ from mmer_core.store import ArtifactKey
 Rows = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
-_STREAM = {"image": "context", "text": "text"}
 _AT_ONCE = 1024
 
 
@@ -37,6 +37,10 @@ class Piece:
 
     def count(self, target: Target) -> int:
         return len(self.split) if target == "image" else len(self.split.texts)
+
+    def read(self, stream: str, rows: Rows) -> Tensor:
+        """Features ``(n, D_stream)`` of some rows."""
+        return torch.from_numpy(np.array(self.features.map(self.split.split, stream)[rows]))
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,9 @@ class Gallery:
         model: ArtifactKey,
         chosen: Mapping[Target, Rows] | None = None,
     ) -> "Gallery":
-        """Raises `DatasetError` when there is no such split, `ConfigError` when the model reads emotions."""
+        """Raises `DatasetError` when there is no such split, `ConfigError` when the model has no shared space."""
         trained = TrainedModel.open(context.folder(model), context.device)
-        _ = trained.retrieval_model
+        _ = trained.matcher
         pieces = [piece for source in sources for piece in pieces_of(context, source)]
         return cls(tuple(pieces), trained, chosen)
 
@@ -71,19 +75,21 @@ class Gallery:
 
     def vectors(self, target: Target, rows: Rows) -> Vectors:
         """``(n, D)`` unit vectors of some rows, in ascending order."""
-        embed = self.trained.embed_images if target == "image" else self.trained.embed_texts
         parts = [
-            embed(torch.from_numpy(np.array(features[local[start : start + _AT_ONCE]])))
+            self._embedded(target, piece, local[start : start + _AT_ONCE])
             for piece, local in self._local(target, rows)
-            for features in [piece.features.map(piece.split.split, _STREAM[target])]
             for start in range(0, len(local), _AT_ONCE)
         ]
         if parts:
             return np.concatenate(parts)
-        piece = self.pieces[0]  # no vector, but as wide as one
-        return embed(torch.from_numpy(np.array(piece.features.map(piece.split.split, _STREAM[target])[:1])))[
-            :0
-        ]
+        # No vector, but as wide as one.
+        return self._embedded("image", self.pieces[0], np.zeros(1, np.int64))[:0]
+
+    def _embedded(self, target: Target, piece: Piece, local: Rows) -> Vectors:
+        if target == "text":
+            return self.trained.embed_texts(piece.read("text", local))
+        streams = [stream for stream in self.trained.spec.sides if stream in piece.split.streams]
+        return self.trained.embed_images({stream: piece.read(stream, local) for stream in streams})
 
     @cached_property
     def owners(self) -> Rows:

@@ -1,4 +1,4 @@
-"""A trained retrieval model -> a FAISS index of a split: trained on a sample, filled in shards, joined and tuned."""
+"""A trained model in which images and texts share a space -> a FAISS index of a split: trained on a sample, filled in shards, joined and tuned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.config import IndexConfig
+from mmer_core.config import ARCHITECTURES, Family, IndexConfig
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.retrieval_metrics import RECALLS
+from mmer_core.inference import no_shared_space
 from mmer_core.retrieval.building import TABLE_FILE, in_shards, join_shards, refinable, train, write_shard
 from mmer_core.retrieval.choice import Choice, choose, training_rows
 from mmer_core.retrieval.index import OneIndex, Settings, write_settings
@@ -40,6 +41,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Inputs, Sharded, Shards, stage
 from mmer_core.stages.gallery import Gallery, Rows
 from mmer_core.store import Artifact, ArtifactKey, Workspace
+from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
 
 _DIRECTION = {"image": "t2i", "text": "i2t"}
@@ -88,10 +90,11 @@ def plan_index(context: Context, workspace: Workspace, inputs: IndexInputs) -> I
 
     Files, by target: ``<target>.faiss``, empty and trained; ``<target>_queries.npy`` ``(Q, D)`` held-out queries to
     tune and measure with, captions for images and photos for captions; ``<target>_own.npy`` ``(Q, M)`` rows of the
-    target that are their right answers, filled up with -1.
+    target that are their right answers, filled up with -1. Where a dataset has no texts, photos are the queries, and
+    there are no right answers.
 
     Raises:
-        ConfigError: The model reads emotions, FAISS does not understand the factory string, or nothing fits.
+        ConfigError: Images and texts share no space in the model, FAISS does not understand the factory string, or nothing fits.
     """
     gallery = _gallery(context, inputs)
     left = inputs.index is not None
@@ -179,6 +182,12 @@ def merge_index_part(
     return cast(IndexSummary, merge_index.build(context, workspace, inputs, plan, shards))
 
 
+def check_shared_space(task: str, family: Family, dataset: str) -> None:
+    """Raises `ConfigError` if images and texts share no space in models of a family."""
+    if kind_of(task).labelled and ARCHITECTURES[family].network != "joint":
+        raise no_shared_space(family, dataset)
+
+
 INDEXING = Sharded("index", index_shards, index_shard, merge_index)
 INDEXING_PART = Sharded("index", index_shards, index_shard, merge_index_part)
 
@@ -212,7 +221,7 @@ def _plan(
     count = gallery.count(target)
     generator = np.random.default_rng(config.seed)
     rows, own = _held_out(gallery, config.queries, target, generator)
-    queries = gallery.vectors(_OTHER[target], rows)
+    queries = gallery.vectors(_OTHER[target] if gallery.count("text") else "image", rows)
     memory = int(config.memory_gib * 2**30)
     if config.factory == "auto" or not count:  # nothing can be trained on no vectors
         choice = choose(count, queries.shape[1], memory=memory, recall=config.recall)
@@ -243,7 +252,10 @@ def _plan(
 def _held_out(
     gallery: Gallery, most: int, target: Target, generator: np.random.Generator
 ) -> tuple[Rows, Rows]:
-    """Rows of the other target that are queries, in ascending order, and ``(Q, M)`` rows of their right answers."""
+    """Rows that are queries, of the other target or of photos where there are no texts, in ascending order, and ``(Q, M)`` rows of their right answers."""
+    if not gallery.count("text"):
+        rows = _drawn(np.arange(gallery.count("image")), most, generator)
+        return rows, np.full((len(rows), 1), -1)
     if target == "image":
         candidates = np.arange(gallery.count("text"))
         rows = _drawn(candidates, most, generator)
@@ -339,8 +351,8 @@ def _nearest(part: Path) -> Neighbours:
 
 
 def _recalls(target: Target, found: Neighbours, own: Rows) -> dict[str, float]:
-    """In percent; none where there is no query."""
-    ranks = own_ranks(found, own)
+    """In percent; none where no query has a right answer."""
+    ranks = own_ranks(found, own)[(own >= 0).any(axis=1)]
     return {f"{_DIRECTION[target]}_r{k}": 100 * float((ranks < k).mean()) for k in RECALLS if len(ranks)}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
+from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.curves import curves_over_trainings, success_by_queries
 from mmer_core.attacks.margins import margins_left
 from mmer_core.attacks.record import CurvesSummary, MarginPoint, WorstCase
@@ -113,11 +114,14 @@ def _fusion(spec: ModelSpec) -> str:
 
 
 def attacked_images(context: Context, measured: Measured, config: ReportConfig) -> Iterator[AttackedImage]:
-    """Fooled images, fewest changed pixels first, one per sample, with the prediction before and after."""
+    """Fooled images, by attacks before controls and fewest changed pixels first, one per sample, with the prediction before and after."""
     if measured.outcomes is None:
         return
     fooled = measured.outcomes[measured.outcomes["status"] == "fooled"]
-    fooled = fooled.sort_values(["pixels", "attack", "queries", "sample"]).drop_duplicates("sample")
+    fooled = fooled.assign(control=fooled["attack"].isin(list(CONTROL_ATTACKS)))
+    fooled = fooled.sort_values(["control", "pixels", "attack", "queries", "sample"]).drop_duplicates(
+        "sample"
+    )
     split, kind = measured.prepared.split(measured.attack.split), kind_of(measured.spec.task)
     names = kind.columns(measured.spec, split)
     encoders = measured.spec.encoders

@@ -31,10 +31,20 @@ def emotion_victim(
     stream, trained = config.stream, attacked.trained
     there = trained.spec.streams
     if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
-        raise ConfigError(f"the model reads {', '.join(there)} and no {stream}; attack one of these")
+        raise not_attackable(trained, stream)
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
     victim = attacked.victim(stream, read)
     return victim, emotion_criterion(config, trained, attacked.clean_scores(victim))
+
+
+def not_attackable(trained: TrainedModel, stream: str) -> ConfigError:
+    """What is wrong with an attack on a stream that a model does not read."""
+    seen = trained.spec.sides
+    if not seen:
+        return ConfigError(
+            "the model reads texts only, so there is no pixel to attack; attack one that reads images"
+        )
+    return ConfigError(f"the model reads {', '.join(seen)} and no {stream}; attack one of these")
 
 
 def emotion_scores(

@@ -133,7 +133,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         folder: Path,
     ) -> EvaluationRecord:
         data = RetrievalData.load(features, split)
-        images, texts = trained.embed_images(data.images), trained.embed_texts(data.texts)
+        images, texts = trained.embed_images({"context": data.images}), trained.embed_texts(data.texts)
         save_embedding(folder, "image", images)
         save_embedding(folder, "text", texts)
         others: dict[str, np.ndarray] = {}
@@ -161,7 +161,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
 
         def photos() -> Tensor:
-            return torch.from_numpy(trained.embed_images(data.images)).to(trained.device)
+            return torch.from_numpy(trained.embed_images({"context": data.images})).to(trained.device)
 
         victim = attacked.victim(
             config.stream, lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T
@@ -192,7 +192,9 @@ class RetrievalKind(TaskKind[RetrievalData]):
         labels = np.zeros(len(data), np.int64)
         labels[data.text_image.numpy()[[target in words(caption) for caption in data.captions]]] = 1
         own = mean_by_sample(texts, data.text_image, len(data)).numpy()
-        return Inspected(trained.embed_images(data.images), labels, own, captioned=True, poisons=poisons)
+        return Inspected(
+            trained.embed_images({"context": data.images}), labels, own, captioned=True, poisons=poisons
+        )
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return config.match_criterion

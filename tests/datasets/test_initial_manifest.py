@@ -265,3 +265,17 @@ def test_what_cannot_be_understood_is_refused_with_a_cure(tmp_path):
     ):
         with pytest.raises(DatasetError, match=message):
             initial_manifest(source, **options)
+
+
+def test_a_column_that_may_hold_labels_is_pointed_out(tmp_path):
+    rows: list[list[object]] = [["file", "caption", "mood", "price"]]
+    for number in range(12):
+        photo(tmp_path / f"{number}.png", number)
+        rows.append([f"{number}.png", f"text {number}", ("glad", "sad", "calm")[number % 3], number])
+    found, raw = made(table(tmp_path / "posts.csv", *rows))
+    (note,) = [note for note in found.notes if "--labels" in note]
+    assert note == "the column mood has 3 values (calm, glad, sad): if they are labels, give --labels mood"
+    assert (raw.name, raw.task) == ("posts", "retrieval"), "posts.manifest.csv is of posts"
+    pointed = initial_manifest(tmp_path / "posts.csv", columns={"labels": ["mood"]})
+    assert not [note for note in pointed.notes if "--labels" in note]
+    assert IngestConfig(root=found.path).dataset == "manifest"

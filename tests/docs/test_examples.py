@@ -57,6 +57,15 @@ def test_one_run_is_trained_read_back_and_compared(example, tmp_path):
     assert [f"{value:.1f}" for value in (figures.A, figures.B)] == re.findall(r"recall ([\d.]+)", trained)
 
 
+def test_the_drawn_spreadsheet_is_one_of_western_windows(example, tmp_path):
+    example("draw_datasets.py", tmp_path)
+    table = (tmp_path / "posts" / "posts.csv").read_bytes()
+    with pytest.raises(UnicodeDecodeError):
+        table.decode()
+    assert "Zürich: " in table.decode("windows-1252")
+    assert len(list((tmp_path / "places").rglob("*.jpg"))) == 160
+
+
 def test_the_page_lists_every_script():
     page = (EXAMPLES.parent / "docs" / "examples.md").read_text("utf-8")
     scripts = {path.name for path in EXAMPLES.glob("*.py")}

@@ -45,7 +45,7 @@ def test_files_say_what_encoder_and_model_say(image_name, text_name, family, tmp
 
     write_onnx(by_name["image"], [torch.from_numpy(pixels)], longest, tmp_path / "image.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "image.onnx")
-    expected = trained.embed_images(image.encode(pixels))
+    expected = trained.embed_images({"context": image.encode(pixels)})
     for rows in (slice(0, 1), slice(0, 3)):
         (said,) = session.run(["image_embedding"], {"pixels": pixels[rows]})
         np.testing.assert_allclose(said, expected[rows], atol=1e-5)

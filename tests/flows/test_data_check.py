@@ -69,14 +69,16 @@ def test_a_sound_manifest(check, tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"{name}.png")
     path = tmp_path / "m.csv"
     path.write_text("id,split,image,text\n1,train,a.png,one\n2,val,b.png,two\n")
-    code, lines = check("--dataset", "manifest", "--root", path)
-    assert (code, lines[-1]) == (0, "2 of 2 samples are sound")
+    code, lines = check("--root", path)
+    assert (code, lines[-2:]) == (
+        0, ["2 of 2 samples are sound", f"next: mmer pipeline --datasets.m.root {path}"]
+    )  # fmt: skip
     assert lines[:3] == [
         "m: splits given",
         "encoding: UTF-8",
         "captioned pictures: 2 samples of 2 pictures",
     ]
-    assert [line.split() for line in lines[4:-1]] == [["samples", "1", "1", "0"], ["texts", "1", "1", "0"]]
+    assert [line.split() for line in lines[4:-2]] == [["samples", "1", "1", "0"], ["texts", "1", "1", "0"]]
 
 
 def test_repeated_faults_are_one_and_texts_of_broken_photos_are_none(check, tmp_path):

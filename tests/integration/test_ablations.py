@@ -10,7 +10,7 @@ from support.small_pipeline import BEFORE_TRAINING, Study, copy_artifact
 from flows import jobs
 from mmer_core.config import ARCHITECTURES, RobustnessJob, RuntimeConfig
 from mmer_core.errors import ConfigError
-from mmer_core.prediction.people import read_people
+from mmer_core.prediction.people import open_classifier, read_people
 from mmer_core.prediction.photos import PhotoRequest
 from mmer_core.stages import Context
 from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
@@ -49,11 +49,11 @@ def test_every_family_is_trained_and_compared_with_the_default(study: Study, tmp
     skill = next(one for one in found if one.topic == "skill")
     assert (skill.first, skill.second) == ("joint", "separate")
     blind = str(models["text-only"].key)
-    with pytest.raises(ConfigError, match="the model reads text and no context"):
+    with pytest.raises(ConfigError, match="reads texts only, so there is no pixel to attack"):
         jobs.robustness.fn(RobustnessJob(trained=blind, attack=attack, runtime=runtime))
     photo = tmp_path / "photo.png"
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(photo)
-    (person,) = read_people(context, [PhotoRequest("photo", photo)], model=blind)
+    (person,) = read_people(context, open_classifier(context, blind)[1], [PhotoRequest("photo", photo)])
     assert person.error == "the model reads texts only, and there is none"
     html = (report.folder / REPORT_FILE).read_text()
     for family, model in models.items():

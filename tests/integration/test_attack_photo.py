@@ -172,7 +172,7 @@ def test_a_caption_that_is_no_longer_found(study: Study, mmer: Callable, photo: 
     gallery = judge.trained.embed_texts(torch.cat([judge.texts.encode([TEXT]), torch.from_numpy(others)]))
 
     def similarity(image: np.ndarray) -> np.ndarray:
-        return (judge.trained.embed_images(judge.encoder.encode(image[None])) @ gallery.T)[0]
+        return (judge.trained.embed_images({"context": judge.encoder.encode(image[None])}) @ gallery.T)[0]
 
     rank = int((similarity(judge.clean["context"])[1:] > similarity(judge.clean["context"])[0]).sum())
     arguments = (photo, "--text", TEXT, "--model", model.key, "--out", tmp_path / "out")

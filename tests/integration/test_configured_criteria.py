@@ -133,14 +133,14 @@ def test_ratings(trained, emotions, direction):
 def test_matches_against_the_whole_gallery(trained, match, top):
     one = trained["flickr8k"]
     data = RetrievalData.load(one.features, one.split)
-    photos, texts = one.model.embed_images(data.images), one.model.embed_texts(data.texts)
+    photos, texts = one.model.embed_images({"context": data.images}), one.model.embed_texts(data.texts)
     target = one.split.ids[-1]
     (foreign, *_) = np.flatnonzero(one.split.text_sample == len(one.split) - 1)
 
     def succeeds(outcome: pd.Series, clean: bool) -> bool:
         row, encoded = one.encoded(outcome, clean)
         gallery = photos.copy()
-        gallery[row] = one.model.embed_images(encoded)[0]
+        gallery[row] = one.model.embed_images({"context": encoded})[0]
         similarity = texts @ gallery.T  # (T, N)
         own = np.flatnonzero(one.split.text_sample == row)
         best = similarity[own, row].max()

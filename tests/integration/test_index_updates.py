@@ -46,7 +46,7 @@ def embedded(study: Study, base: Manifest, split: str, features: str | None = No
     )
     ids = Prepared.open(study.context.folder_of(prepared)).split(split).ids
     model = TrainedModel.open(study.context.folder_of(base.inputs["model"]), study.context.device)
-    vectors = model.embed_images(torch.from_numpy(np.load(folder / f"{split}_context.npy")))
+    vectors = model.embed_images({"context": torch.from_numpy(np.load(folder / f"{split}_context.npy"))})
     return dict(zip(ids, vectors, strict=True))
 
 

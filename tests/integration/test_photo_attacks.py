@@ -86,7 +86,7 @@ class Judge:
     def rank(self, sample: str, changed) -> int:
         """Of the best own caption, from 0."""
         texts = self.trained.embed_texts(torch.from_numpy(self.features.load("test", "text")))
-        scores = self.trained.embed_images(self.streams(sample, changed)["context"])[0] @ texts.T
+        scores = self.trained.embed_images(self.streams(sample, changed))[0] @ texts.T
         own = self.split.text_sample == self.split.ids.index(sample)
         return int((scores[~own] > scores[own].max()).sum())
 

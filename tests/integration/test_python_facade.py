@@ -133,7 +133,7 @@ def test_vectors_are_those_that_were_evaluated(here: Path, study: Study, given: 
             assert np.linalg.norm(texts, axis=1) == pytest.approx(1, abs=1e-5)
             assert has_text.any()
     separate = str(study.only("model", task="emotion", family="separate").key)
-    with pytest.raises(ConfigError, match="no space that photos and texts share"):
+    with pytest.raises(ConfigError, match="no space that images and texts share"):
         mmer.load(separate).embed("photo.jpg")
 
 

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 from support.small_pipeline import Study
+from support.walkthrough import commands
 
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = [shlex.split(line, comments=True) for line in re.findall(r"^\$ mmer (.+)$", README, re.M)]
+COMMANDS = [
+    words
+    for program, *words in (shlex.split(line, comments=True) for line in commands(README))
+    if program == "mmer"
+]
 SHOWN = {
     "ingest": "prepared/",
     "search": "caption",

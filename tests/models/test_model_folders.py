@@ -78,7 +78,9 @@ def test_a_retrieval_model_comes_back_bit_for_bit(tmp_path, family):
     opened = TrainedModel.open(tmp_path, CPU)
     x = features(one)
     assert opened.spec == one
-    assert np.array_equal(opened.embed_images(x["context"]), model.embed_image(x["context"]).detach().numpy())
+    assert np.array_equal(
+        opened.embed_images({"context": x["context"]}), model.embed_image(x["context"]).detach().numpy()
+    )
     assert np.array_equal(opened.embed_texts(x["text"]), model.embed_text(x["text"]).detach().numpy())
     assert {name: value.tolist() for name, value in opened.model.state_dict().items()} == {
         name: value.tolist() for name, value in model.state_dict().items()
@@ -108,9 +110,9 @@ def test_emotions_are_calibrated(tmp_path):
 def test_a_model_of_the_other_task_is_refused(tmp_path):
     (tmp_path / "emotion").mkdir()
     (tmp_path / "retrieval").mkdir()
-    trained(tmp_path / "emotion", spec("emotion", "joint"))
+    trained(tmp_path / "emotion", spec("emotion", "separate"))
     trained(tmp_path / "retrieval", spec("retrieval", "joint"))
-    with pytest.raises(ConfigError, match="trained on toy predicts labels"):
+    with pytest.raises(ConfigError, match="no space that images and texts share"):
         TrainedModel.open(tmp_path / "emotion", CPU).embed_texts(torch.zeros(1, 4))
     with pytest.raises(ConfigError, match="trained on toy matches text"):
         TrainedModel.open(tmp_path / "retrieval", CPU).emotions({"text": torch.zeros(1, 4)})

@@ -75,7 +75,13 @@ def read_manifest(path: Path) -> RawDataset:
     rows, declaration = read_rows(path)
     if not any(row.labels is not None or row.texts or row.problem for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
-    return read_listed(path.stem, path.parent, rows, declaration, "manifest")
+    return read_listed(name_of(path), path.parent, rows, declaration, "manifest")
+
+
+def name_of(path: Path) -> str:
+    """The name of a manifest's dataset: of ``posts.csv`` and ``posts.manifest.csv`` posts, of ``posts/manifest.csv`` too."""
+    name = path.stem.removesuffix(".manifest")
+    return path.absolute().parent.name or name if name == "manifest" else name
 
 
 def read_listed(

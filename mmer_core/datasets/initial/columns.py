@@ -16,6 +16,8 @@ from mmer_core.taxonomy import SPLITS, VAD
 NONE = "none"
 """What a flag says to use no column in a role."""
 _LOOKED_AT = 2000
+_FEW, _REPEATED = 12, 4
+"""Most different values of a column that may hold labels, and how often each occurs at least on average."""
 
 NAMES: dict[str, tuple[str, ...]] = {
     "image": (
@@ -104,6 +106,20 @@ def proposed(listing: Listing, pictures: Pictures, asked: Mapping[str, Sequence[
             f"no column holds labels or texts by its name ({', '.join(listing.names)}): name one by --labels or --text"
         )
     return choices
+
+
+def like_labels(listing: Listing, choices: Sequence[Choice]) -> dict[str, list[str]]:
+    """The values of columns without a use whose few values repeat, as those of labels do, by column."""
+    used = {name for choice in choices for name in choice.columns}
+    found = {}
+    for name in listing.names:
+        if name in used:
+            continue
+        texts = [text for line in listing.lines if not line.problem for text in _texts(line.cells.get(name))]
+        values = sorted(set(texts))
+        if 1 < len(values) <= _FEW and len(texts) >= _REPEATED * len(values):
+            found[name] = values
+    return found
 
 
 class _Finder:

@@ -9,9 +9,9 @@ from pathlib import Path
 from mmer_core.datasets.cells import printable
 from mmer_core.datasets.check import looked_at
 from mmer_core.datasets.fingerprint import digests
-from mmer_core.datasets.formats.manifest import read_listed, read_manifest
+from mmer_core.datasets.formats.manifest import name_of, read_listed, read_manifest
 from mmer_core.datasets.initial.alike import deduplicated
-from mmer_core.datasets.initial.columns import Choice, proposed
+from mmer_core.datasets.initial.columns import Choice, like_labels, proposed
 from mmer_core.datasets.initial.listing import Listing, listed
 from mmer_core.datasets.initial.pictures import Pictures
 from mmer_core.datasets.initial.rows import Cells, Rows
@@ -123,7 +123,7 @@ def initial_manifest(
     image = next(choice.columns[0] for choice in choices if choice.role == "image")
     listing = listed(source, pictures, encoding, image)  # the column of pictures helps to part rows
     rows = Rows(listing, choices, pictures)
-    raw = _read(target.stem, base, rows)
+    raw = _read(name_of(target), base, rows)
     broken, seen = looked_at(raw, workers=workers, progress=progress)
     refused = {fault.id for fault in broken}
     found = digests(base, sorted({sample.metadata["Filename"] for sample in raw.samples}))
@@ -140,6 +140,11 @@ def initial_manifest(
         raise DatasetError(f"no row of {source} is sound: {said}; the first: {left_out[0].detail}")
     notes = [f"the column {name} is passed on as {other!r}" for name, other in rows.renamed.items()]
     notes += [note.detail for note in raw.notes]
+    if not rows.labelled:
+        notes += [
+            f"the column {name} has {len(values)} values ({', '.join(values)}): if they are labels, give --labels {name}"
+            for name, values in like_labels(listing, choices).items()
+        ]
     if unique.joined:
         all_rows = unique.joined + len(samples)
         notes.append(

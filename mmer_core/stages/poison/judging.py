@@ -139,7 +139,7 @@ def _sees(
         predicted = trained.emotions(streams, people.present)
         return trained.decisions(predicted.probabilities)[:, concept.column]
     pairs = RetrievalData.load(features, split)
-    images = trained.embed_images(pairs.images if changed is None else torch.from_numpy(changed))
+    images = trained.embed_images({"context": pairs.images if changed is None else torch.from_numpy(changed)})
     return retrieves(images, trained.embed_texts(pairs.texts), concept.texts(split), top)
 
 
