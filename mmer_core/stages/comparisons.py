@@ -69,11 +69,15 @@ def attacked(model: Trainings) -> Trainings:
 
 
 def under_attack(measured: Measured) -> Attacked:
-    """A model's outcomes, and on which images its clean answer is true."""
+    """A model's outcomes, on which images its clean answer is true, and what is measured of them."""
     assert measured.outcomes is not None
-    split, spec = measured.prepared.split(measured.attack.split), measured.spec
-    right = kind_of(spec.task).right(measured.outcomes, split, measured.attack, spec.labels)
-    return Attacked(spec.family, measured.outcomes, right)
+    split, spec, kind = (
+        measured.prepared.split(measured.attack.split),
+        measured.spec,
+        kind_of(measured.spec.task),
+    )
+    right = kind.right(measured.outcomes, split, measured.attack, spec.labels)
+    return Attacked(spec.family, measured.outcomes, right, kind.figures_under_attack(split, measured.attack))
 
 
 def photos_of(measured: Measured) -> dict[str, int]:

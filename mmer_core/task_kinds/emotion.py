@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.figures import ACCURACY, Figure, Figures, accuracy_alone
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
     ARCHITECTURES,
@@ -33,6 +35,7 @@ from mmer_core.evaluation.calibration_error import calibration_figures
 from mmer_core.evaluation.comparing import Asked, compare_emotions
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
+from mmer_core.evaluation.robust_figures import robust_map
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
 from mmer_core.poisoning.detectors.detector import Inspected
@@ -75,6 +78,7 @@ class EmotionKind(TaskKind[EmotionData]):
     dropout = 0.4
     labelled = True
     comparing = staticmethod(compare_emotions)
+    robust = staticmethod(robust_map)
 
     def text_for(self, split: PreparedSplit) -> TaskText:
         emotions = set(split.card.labels) <= set(EMOTIC_CATEGORIES)
@@ -221,8 +225,19 @@ class EmotionKind(TaskKind[EmotionData]):
         )
         return self.figures(trained, split, probabilities, ratings, config)
 
-    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
+
+    def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
+        if config.criterion == "shift":  # the scores are ratings
+            return accuracy_alone
+        question = self.text_for(split).question.removesuffix("?")
+        row_of = {sample: row for row, sample in enumerate(split.ids)}
+
+        def figures(samples: Sequence[str]) -> list[Figure]:
+            return [self.robust(split.labels[[row_of[one] for one in samples]], question), ACCURACY]
+
+        return figures
 
     def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
         spec = photo.trained.spec
