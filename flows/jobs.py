@@ -245,7 +245,9 @@ def pipeline(config: PipelineJob) -> str:
             continue
         first = [of_family[0] for of_family in trainings]
         transfers = _transfers(config.runtime, first)
-        results = section_results(Context(config.runtime), first)
+        results = [*section_results(Context(config.runtime), first)]
+        if probed := _probe(config, first):
+            results = [*(one for one in results if one.kind != probed.kind), probed]
         models = [one for of_family in trainings for one in of_family]
         inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers, results))
     if not inputs:
@@ -253,6 +255,23 @@ def pipeline(config: PipelineJob) -> str:
             f"no dataset has {' or '.join(config.families)} models; docs/architecture.md lists the families of each task"
         )
     return str(make(stages.report, config.runtime, config.report, inputs, config))
+
+
+def _probe(config: PipelineJob, models: Sequence[ModelArtifacts]) -> ArtifactKey | None:
+    """A linear probe on the features of the trained models, where there are labels."""
+    one = models[0]
+    summary = Context(config.runtime).store.manifest(one.prepared).summary_as(DatasetSummary)
+    if not kind_of(summary.task).labelled or {*config.families} == {"zero-shot"}:
+        return None
+    return make(
+        stages.probe,
+        config.runtime,
+        config.probe,
+        config.evaluation,
+        config.encoders,
+        one.prepared,
+        one.features,
+    )
 
 
 def _families(config: PipelineJob, name: str, prepared: str) -> list[Family]:

@@ -237,6 +237,9 @@ class PipelineJob(Config):
     )
     training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    probe: ProbeConfig = Field(
+        default=ProbeConfig(), description="Linear probe beside the models of datasets with labels."
+    )
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mmer_core.attacks.comparing import CONTROLS, ROBUST
-from mmer_core.evaluation.comparing import SKILL
+from mmer_core.evaluation.comparing import PROBE, SKILL
 from mmer_core.reporting.comparison_table import decision
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
@@ -41,14 +41,14 @@ def verdict_table(name: str, comparisons: Sequence[Comparison]) -> Table:
 
 
 def decisive(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Skill; and at the largest K, the `robust_headlines` and each attack beside its control.
+    """Skill, also beside a linear probe; and at the largest K, the `robust_headlines` and each attack beside its control.
 
     Args:
         comparisons: Of one dataset, those of one question by rising K.
     """
     controls = _at_largest(comparisons, CONTROLS)
     return [
-        *(one for one in comparisons if one.topic == SKILL),
+        *(one for one in comparisons if one.topic == SKILL or one.topic.startswith(PROBE)),
         *robust_headlines(comparisons),
         *controls.values(),
     ]

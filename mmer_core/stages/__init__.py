@@ -17,6 +17,7 @@ from mmer_core.stages.ingest import check_splits, ingest, tell_notes
 from mmer_core.stages.lineage import ModelArtifacts, find_model, first_trainings, newest_model, newest_models
 from mmer_core.stages.model_card import model_card
 from mmer_core.stages.photos import collect_photos
+from mmer_core.stages.probe import probe
 from mmer_core.stages.recomputing import recompute
 from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
@@ -68,6 +69,7 @@ __all__ = [
     "plan_captions",
     "plan_evaluation",
     "plan_index",
+    "probe",
     "read_ids",
     "recompute",
     "report",

@@ -13,10 +13,10 @@ from mmer_core.record import Record
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
-from mmer_core.stages.comparisons import comparisons, shown
+from mmer_core.stages.comparisons import comparisons, open_probes, shown
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
-from mmer_core.stages.declaration import stage
+from mmer_core.stages.declaration import of_today, stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.lineage import ModelArtifacts, by_training, first_trainings, newest_by_input
@@ -92,6 +92,17 @@ def reported_models(made: Manifest) -> dict[str, list[ModelArtifacts]]:
     return found
 
 
+def reported_results(made: Manifest, dataset: str) -> list[ArtifactKey]:
+    """What a report shows of a dataset besides its models, such as a probe: what `_keys` numbered."""
+    found = []
+    for name, text in made.inputs.items():
+        owner, _, rest = name.rpartition(".")
+        key = ArtifactKey.parse(text)
+        if owner == dataset and rest.rstrip("0123456789") == key.kind:
+            found.append(key)
+    return found
+
+
 def _printed(settings: Config) -> dict[str, Any]:
     """With names and places, which tell people more than contents do."""
     return key_config(settings, without=(SPEED,))
@@ -154,7 +165,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         leaks=_leaks(context, entry.card),
         streams=kind.streams(chosen),
         fooled=fooled_when(measured),
-        comparisons=comparisons(measured, config),
+        comparisons=comparisons(measured, config, open_probes(context, entry.results)),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
         results=[_result(context, key, entry.models, measured) for key in entry.results],
         models=[*map(model_facts, models)],
@@ -185,13 +196,17 @@ def _result(
 
 def section_results(context: Context, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
     """The newest artifact of every kind that a section shows, for a dataset (``models`` are all its models) and for
-    each model: one that has the dataset as its input ``prepared``, or the model as its input ``model``."""
+    each model: one that has the dataset as its input ``prepared``, or the model as its input ``model``; of those made from
+    features, rather one of the features that a model reads."""
     own, sources = str(models[0].prepared), {str(one.model) for one in models}
+    read = {str(one.features) for one in models}
     newest: dict[tuple[str, str], ArtifactKey] = {}
     for kind in sorted({kind for section in SECTIONS.values() for kind in section.results}):
-        for made in sorted(context.store.list(kind), key=lambda made: made.created):
+        for made in sorted(
+            context.store.list(kind), key=lambda made: (made.inputs.get("features") in read, made.created)
+        ):
             source = made.inputs.get("model", own)
-            if source in {own, *sources} and made.inputs.get("prepared", own) == own:
+            if source in {own, *sources} and made.inputs.get("prepared", own) == own and of_today(made):
                 newest[kind, source] = made.key
     return list(newest.values())
 

@@ -284,6 +284,19 @@ class TaskKind(Named, ABC, Generic[D]):
         where they do not compare."""
         return []
 
+    def compare_with_probe(
+        self, model: Sequence[Measured], probabilities: npt.NDArray[np.float64], rule: Rule
+    ) -> Comparison | None:
+        """Whether a model, with all of its trainings, is better by the headline metric than a linear probe on the features
+        that it reads; None where there are no labels.
+
+        Args:
+            model: Measured on one split.
+            probabilities: ``(N, C)`` of the probe for the same split.
+            rule: What decides.
+        """
+        return None
+
     def streams(self, measured: Sequence[Measured]) -> StreamComparison | None:
         """AP of every category read from one stream at a time, where there are categories."""
         return None
