@@ -3,6 +3,7 @@
 Flows return keys as strings, so that a run's result can be read in the UI and given to ``mmer artifacts``.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -45,12 +46,13 @@ from mmer_core.stages import (
     check_encoders,
     check_ids,
     check_splits,
+    choose_models,
     find_index,
     find_model,
     first_trainings,
     holds,
-    newest_models,
     plan_evaluation,
+    prepared_of,
     read_ids,
     section_results,
     tell_notes,
@@ -223,12 +225,21 @@ def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
 def report(job: ReportJob) -> str:
     """Write the report from models that were trained and measured before."""
     context = Context(job.runtime)
-    inputs = group_by_dataset(context, newest_models(context.store, job.models, all_seeds=True))
+    chosen = choose_models(context.store, job.models, all_seeds=True, prepared=_reported(context, job))
+    for sentence in chosen.left_out:
+        event(sentence, level=logging.WARNING)
     inputs = [
         replace(entry, transfers=_transfers(job.runtime, first_trainings(context.store, entry.models)))
-        for entry in inputs
+        for entry in group_by_dataset(context, chosen.models)
     ]
     return str(make(stages.report, job.runtime, job.report, inputs, job))
+
+
+def _reported(context: Context, job: ReportJob) -> list[ArtifactKey] | None:
+    """The prepared arrays whose models are reported; None for all."""
+    if job.prepared:
+        return [context.store.find(job.prepared)]
+    return prepared_of(context.store, job.dataset) if job.dataset.model_fields_set else None
 
 
 @flow(name="pipeline")

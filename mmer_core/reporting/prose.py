@@ -37,7 +37,7 @@ def answer(view: ReportView) -> str:
         sentences += [_skill(dataset), *_fooled(dataset)]
     if not any(family.curves for dataset in view.datasets for family in dataset.families):
         sentences.append(
-            "No attack was run, so nothing can be said here about how little it takes to fool them."
+            "None of these models was attacked, so nothing can be said here about how little it takes to fool them."
         )
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -1,5 +1,6 @@
 """Everything that was measured -> one HTML file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -216,14 +217,16 @@ def _named(context: Context, prepared: ArtifactKey) -> str:
 
 
 def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:
-    """Models grouped by their dataset, each under the dataset's own name."""
+    """Models grouped by their dataset, each under the dataset's own name; where two have one name, with their key."""
     by_dataset: dict[ArtifactKey, list[ModelArtifacts]] = {}
     for one in models:
         by_dataset.setdefault(one.prepared, []).append(one)
     cards = newest_by_input(context.store, "dataset-card", "prepared")
+    names = {prepared: _named(context, prepared) for prepared in by_dataset}
+    twice = {name for name, count in Counter(names.values()).items() if count > 1}
     return [
         ReportInput(
-            _named(context, prepared),
+            f"{names[prepared]} {prepared.digest[:8]}" if names[prepared] in twice else names[prepared],
             group,
             cards.get(str(prepared)),
             results=section_results(context, first_trainings(context.store, group)),

@@ -160,7 +160,7 @@ def test_control_alone_is_not_sold_as_an_attack():
 def test_no_attack_means_no_claim():
     text = prose_of(emotion(31.0, 42.0, attacks=False))
     assert text.endswith(
-        "No attack was run, so nothing can be said here about how little it takes to fool them."
+        "None of these models was attacked, so nothing can be said here about how little it takes to fool them."
     )
 
 

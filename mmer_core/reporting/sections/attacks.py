@@ -31,7 +31,7 @@ class Attacks(Section):
 {% for part in parts %}{% if part.by_queries %}{{ figure(part.by_queries, "Share of images fooled within a number of queries to the model; thicker lines change more pixels.") }}
 <details><summary>Figures by queries</summary>{{ table(part.queries, wide=true) }}</details>{% endif %}{% endfor %}
 {% else %}
-<p>No attack was run on this dataset.</p>
+<p>None of the models shown here was attacked.</p>
 {% endif %}
 """
 
