@@ -222,8 +222,8 @@ JOBS = (
         config="mmer_core.config:ReportJob",
         show="flows.results:print_report",
         help="Write the report on trained and evaluated models.",
-        example="mmer report --models model/DIGEST model/OTHER",
-        usual=("models", "report.title", "report.margin", "report.gallery", *_WHERE),
+        example="mmer report --dataset emotic --root emotic",
+        usual=(*_DATA, "prepared", "models", "report.title", "report.margin", "report.gallery", *_WHERE),
     ),
 )
 

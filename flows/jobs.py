@@ -3,6 +3,7 @@
 Flows return keys as strings, so that a run's result can be read in the UI and given to ``mmer artifacts``.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -45,12 +46,13 @@ from mmer_core.stages import (
     check_encoders,
     check_ids,
     check_splits,
+    choose_models,
     find_index,
     find_model,
     first_trainings,
     holds,
-    newest_models,
     plan_evaluation,
+    prepared_of,
     read_ids,
     section_results,
     tell_notes,
@@ -237,12 +239,21 @@ def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
 def report(job: ReportJob) -> str:
     """Write the report from models that were trained and measured before."""
     context = Context(job.runtime)
-    inputs = group_by_dataset(context, newest_models(context.store, job.models, all_seeds=True))
+    chosen = choose_models(context.store, job.models, all_seeds=True, prepared=_reported(context, job))
+    for sentence in chosen.left_out:
+        event(sentence, level=logging.WARNING)
     inputs = [
         replace(entry, transfers=_transfers(job.runtime, first_trainings(context.store, entry.models)))
-        for entry in inputs
+        for entry in group_by_dataset(context, chosen.models)
     ]
     return str(make(stages.report, job.runtime, job.report, inputs, job))
+
+
+def _reported(context: Context, job: ReportJob) -> list[ArtifactKey] | None:
+    """The prepared arrays whose models are reported; None for all."""
+    if job.prepared:
+        return [context.store.find(job.prepared)]
+    return prepared_of(context.store, job.dataset) if job.dataset.model_fields_set else None
 
 
 @flow(name="pipeline")
@@ -259,7 +270,9 @@ def pipeline(config: PipelineJob) -> str:
             continue
         first = [of_family[0] for of_family in trainings]
         transfers = _transfers(config.runtime, first)
-        results = section_results(Context(config.runtime), first)
+        results = [*section_results(Context(config.runtime), first)]
+        if probed := _probe(config, first):
+            results = [*(one for one in results if one.kind != probed.kind), probed]
         models = [one for of_family in trainings for one in of_family]
         inputs.append(ReportInput(name, models, ArtifactKey.parse(ingested.card), transfers, results))
     if not inputs:
@@ -267,6 +280,23 @@ def pipeline(config: PipelineJob) -> str:
             f"no dataset has {' or '.join(config.families)} models; docs/architecture.md lists the families of each task"
         )
     return str(make(stages.report, config.runtime, config.report, inputs, config))
+
+
+def _probe(config: PipelineJob, models: Sequence[ModelArtifacts]) -> ArtifactKey | None:
+    """A linear probe on the features of the trained models, where there are labels."""
+    one = models[0]
+    summary = Context(config.runtime).store.manifest(one.prepared).summary_as(DatasetSummary)
+    if not kind_of(summary.task).labelled or {*config.families} == {"zero-shot"}:
+        return None
+    return make(
+        stages.probe,
+        config.runtime,
+        config.probe,
+        config.evaluation,
+        config.encoders,
+        one.prepared,
+        one.features,
+    )
 
 
 def _families(config: PipelineJob, name: str, prepared: str) -> list[Family]:

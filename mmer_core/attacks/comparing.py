@@ -9,28 +9,67 @@ import numpy as np
 
 from mmer_core.attacks.controls import CONTROL_ATTACKS, control_among
 from mmer_core.attacks.denominators import fooled_of_shared, robustly_right
+from mmer_core.attacks.figures import Figures, accuracy_alone
 from mmer_core.attacks.random_corners import RandomCorners
 from mmer_core.attacks.random_pixels import RandomPixels
 from mmer_core.heavy import pd
+from mmer_core.statistics.clusters import FloatArray
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
 
-ROBUST, CONTROLS = "robust accuracy", "control "
+ROBUST, CONTROLS = "robust ", "control "
 """How topics of comparisons begin."""
 _PLAIN = {RandomPixels.name: "random pixels", RandomCorners.name: "random pixels in corner colours"}
 
 
+class Versions(NamedTuple):
+    """Readings of the same images, see `mmer_core.attacks.figures`: ``clean (N, F)``, and of every attack ``(V, N, F)``, one
+    for each of its seeds."""
+
+    clean: FloatArray
+    attacked: Mapping[str, FloatArray]
+
+    def under(self, attacks: Sequence[str]) -> FloatArray:
+        """``(1 + V, N, F)`` clean, and under any of some attacks."""
+        return np.concatenate([self.clean[None], *(self.attacked[attack] for attack in attacks)])
+
+
 class Attacked(NamedTuple):
-    """A model under attack: its name, the table of its outcomes, and ``(rows,)`` whether its clean answer is true."""
+    """A model under attack.
+
+    Attributes:
+        name: Of the model.
+        outcomes: The table of its outcomes.
+        right: ``(rows,)`` whether its clean answer is true.
+        figures: What is measured of its images.
+    """
 
     name: str
     outcomes: pd.DataFrame
     right: Sequence[bool] | np.ndarray
+    figures: Figures = accuracy_alone
 
     def at(self, pixels: int, attacks: Sequence[str]) -> pd.DataFrame:
         """``right`` and ``fooled`` by sample, in order of their ids: fooled where any of the attacks succeeds with K."""
         table = self.outcomes.assign(right=self.right, fooled=self.outcomes["status"] == "fooled")
         chosen = table[(table["pixels"] == pixels) & table["attack"].isin(attacks)]
         return chosen.groupby("sample", sort=True)[["right", "fooled"]].any()
+
+    def versions(self, pixels: int, attacks: Sequence[str], samples: Sequence[str]) -> Versions:
+        """Readings of some samples, clean and with K changed; where an attack did not run on one, the clean one again."""
+        table = self.outcomes.assign(right=self.right, fooled=self.outcomes["status"] == "fooled")
+        table = table[
+            (table["pixels"] == pixels) & table["attack"].isin(attacks) & table["sample"].isin(samples)
+        ]
+        whole = table.drop_duplicates("sample").set_index("sample").loc[[*samples]]
+        clean = _readings(whole["right"], whole["clean_reading"])
+        place = {sample: number for number, sample in enumerate(samples)}
+        attacked: dict[str, list[FloatArray]] = {attack: [] for attack in attacks}
+        for (attack, _), run in table.groupby(["attack", "seed"], sort=True):
+            version = clean.copy()
+            safe = robustly_right(run["right"], run["fooled"])
+            version[run["sample"].map(place)] = _readings(safe, run["final_reading"])
+            attacked[attack].append(version)
+        return Versions(clean, {attack: np.stack(each) for attack, each in attacked.items()})
 
     def runs(self) -> set[tuple[int, str]]:
         """Each K and attack that was run."""
@@ -40,8 +79,9 @@ class Attacked(NamedTuple):
 def compare_attacked(
     first: Sequence[Attacked], second: Sequence[Attacked], rule: Rule, clusters: Mapping[str, int]
 ) -> list[Comparison]:
-    """Robust accuracy over all images, and success among those that both models had right, at every K, each with Holm's
-    correction for all K. An image counts as fooled if any search succeeds that was run on both models.
+    """The figures of all images in the worst case over the searches that were run on both models, and success among the
+    images that both had right, at every K, each with Holm's correction for all K. An image counts as fooled if any of these
+    searches succeeds.
 
     Args:
         first: And ``second``: every training of a model, attacked on the same samples; those of one only are left out.
@@ -51,7 +91,8 @@ def compare_attacked(
     """
     names = first[0].name, second[0].name
     runs = _common([*first, *second])
-    robust, success = [], []
+    robust: dict[str, list[Comparison]] = {}
+    success = []
     for pixels in sorted({k for k, _ in runs}):
         attacks = sorted({a for k, a in runs if k == pixels} - {*CONTROL_ATTACKS})
         tables = [one.at(pixels, attacks) for one in (*first, *second)]
@@ -64,21 +105,18 @@ def compare_attacked(
             for name in ("right", "fooled")
         )
         listed = ", ".join(attacks)
-        safe = np.stack([*map(robustly_right, right, fooled)])
-        robust.append(
-            compare_shares(
-                Question(
-                    f"{ROBUST} K={pixels}",
-                    f"Which model is right more often under {listed}?",
-                    f"robust accuracy, K = {pixels}",
-                    *names,
-                ),
-                safe[: len(first)],
-                safe[len(first) :],
-                rule,
-                photo,
+        shown = [one.versions(pixels, attacks, samples).under(attacks) for one in (*first, *second)]
+        for figure in first[0].figures(samples):
+            question = Question(
+                robust_topic(figure.name, pixels),
+                f"{figure.question} under {listed}?",
+                f"{ROBUST}{figure.label}, K = {pixels}",
+                *names,
             )
-        )
+            worst = [*map(figure.worst, shown)]
+            robust.setdefault(figure.together, []).append(
+                figure.compare(question, worst[: len(first)], worst[len(first) :], rule, photo)
+            )
         pairs = [
             (place % len(first), len(first) + place % len(second))
             for place in range(max(len(first), len(second)))
@@ -104,7 +142,8 @@ def compare_attacked(
                     paired=True,
                 )
             )
-    return [*corrected(robust, rule), *corrected(success, rule)]
+    decided = [one for together in robust.values() for one in corrected(together, rule)]
+    return [*decided, *corrected(success, rule)]
 
 
 def compare_with_control(
@@ -157,8 +196,16 @@ def _common(models: Sequence[Attacked]) -> set[tuple[int, str]]:
     return set.intersection(*(one.runs() for one in models))
 
 
+def robust_topic(figure: str, pixels: int) -> str:
+    return f"{ROBUST}{figure} K={pixels}"
+
+
 def control_topic(model: str, attack: str, pixels: int) -> str:
     return f"{CONTROLS}{model} {attack} K={pixels}"
+
+
+def _readings(right: pd.Series | np.ndarray, kept: pd.Series) -> FloatArray:
+    return np.column_stack([np.asarray(right, dtype=float), np.array(kept.tolist(), dtype=float)])
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

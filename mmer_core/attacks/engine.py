@@ -18,7 +18,7 @@ from mmer_core.attacks.candidates import (
     write_changes,
 )
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.attacks.outcomes import Outcome, Status
+from mmer_core.attacks.outcomes import Outcome, Reading, Status
 from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
@@ -38,6 +38,7 @@ def run_attack(
     seed: int = 0,
     batch_size: int = 64,
     progress: Progress = silent,
+    read: Reading | None = None,
 ) -> list[Outcome]:
     """Attack every image and return one outcome each, in order.
 
@@ -64,6 +65,7 @@ def run_attack(
         seed: Seed of every search.
         batch_size: Most images in one call of the victim.
         progress: Gets the number of images that are done, after the clean images and after every batch.
+        read: What of the scores outcomes keep of clean and of final images; nothing when left out.
 
     Raises:
         AttackError: an argument is outside its range, the victim's scores hold NaN (with the sample's id)
@@ -72,7 +74,7 @@ def run_attack(
     _check_inputs(victim, images, sample_ids, batch_size)
     for size in [victim.size] if victim.size else [image.shape[:2] for image in images]:
         check_request(size, pixels, budget)
-    judge = _Judge(victim, criterion, images, sample_ids, pixels)
+    judge = _Judge(victim, criterion, images, sample_ids, pixels, read)
     searches = []
     for row, sample in enumerate(sample_ids):
         rng = random_stream(seed, attack.name, pixels, sample)
@@ -108,6 +110,8 @@ def run_attack(
                 final_top=final.top,
                 unconfirmed=attacked.unconfirmed,
                 screened=attacked.search.screened,
+                clean_reading=attacked.clean.reading,
+                final_reading=final.reading,
             )
         )
     return outcomes
@@ -120,6 +124,7 @@ class _Verdict:
     margin: float
     top: int
     changed: tuple[Pixel, ...]
+    reading: tuple[float, ...]
 
     @property
     def success(self) -> bool:
@@ -150,35 +155,37 @@ class _Judge:
         images: np.ndarray | Sequence[np.ndarray],
         sample_ids: Sequence[str],
         pixels: int,
+        read: Reading | None,
     ) -> None:
-        self.images = images
+        self.images, self._read = images, read
         self._clean = torch.tensor(images) if victim.size else torch.empty(0, dtype=torch.uint8)
         self._victim, self._criterion, self._ids, self._pixels = victim, criterion, sample_ids, pixels
 
-    def batch(self, attacked: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """``(B, H, W, 3)`` images of ``rows`` ``(B,)`` to margins ``(B,)`` float64 and top columns ``(B,)``."""
-        where = torch.from_numpy(rows)
-        return self._margins(self._victim.scores(torch.from_numpy(attacked), where), rows)
+    def _scores(self, attacked: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        """``(B, H, W, 3)`` images of ``rows`` ``(B,)`` to ``(B, S)``."""
+        return self._victim.scores(torch.from_numpy(attacked), torch.from_numpy(rows))
 
     def candidates(self, candidates: Candidates, rows: np.ndarray) -> np.ndarray:
         """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)`` float64."""
         if not isinstance(self._victim, SparseVictim):
-            return self.batch(apply(np.stack([self.images[row] for row in rows]), candidates), rows)[0]
+            attacked = apply(np.stack([self.images[row] for row in rows]), candidates)
+            return self._margins(self._scores(attacked, rows), rows)
         scores = self._victim.candidate_scores(self._clean, torch.from_numpy(rows), candidates)
-        return self._margins(scores, rows)[0]
+        return self._margins(scores, rows)
 
     @property
     def images_at_once(self) -> int | None:
         """How many images the victim is best asked about in turn; None: any number."""
         return self._victim.images_at_once(self._pixels) if isinstance(self._victim, SparseVictim) else None
 
-    def _margins(self, scores: torch.Tensor, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _margins(self, scores: torch.Tensor, rows: np.ndarray) -> np.ndarray:
+        """``(B,)`` float64."""
         if scores.ndim != 2 or len(scores) != len(rows):
             raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
         self._refuse_nan("scores", scores.isnan().any(dim=1), rows)
         margins = self._criterion.margin(scores, torch.from_numpy(rows))
         self._refuse_nan(f"margins by {self._criterion!r}", margins.isnan(), rows)
-        return margins.double().cpu().numpy(), scores.argmax(dim=1).cpu().numpy()
+        return margins.double().cpu().numpy()
 
     def alone(self, row: int, changed: tuple[Pixel, ...]) -> _Verdict:
         """Judge an image from the list of its changed pixels: what anybody can repeat from the outcome."""
@@ -188,8 +195,10 @@ class _Judge:
                 f"the attack on sample {self._ids[row]!r} changed {len(changed)} pixels where K is "
                 f"{self._pixels}; an attack may not propose more than K"
             )
-        margins, tops = self.batch(attacked[None], np.array([row]))
-        return _Verdict(float(margins[0]), int(tops[0]), changed)
+        scores = self._scores(attacked[None], np.array([row]))
+        margin = float(self._margins(scores, np.array([row]))[0])
+        reading = () if self._read is None else tuple(map(float, self._read(scores[0].cpu(), row)))
+        return _Verdict(margin, int(scores[0].argmax()), changed, reading)
 
     def final(self, attacked: _ImageSearch) -> _Verdict:
         """The verdict on the best image of a search that is over; on the clean one if nothing was tried."""

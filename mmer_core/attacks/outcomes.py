@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Literal
 from mmer_core.attacks.candidates import Pixel
 from mmer_core.durable import sync
 from mmer_core.errors import AttackError
-from mmer_core.heavy import pa, pd, pq
+from mmer_core.heavy import pa, pd, pq, torch
 
 Status = Literal["fooled", "resisted", "already"]
+Reading = Callable[["torch.Tensor", int], "Sequence[float] | torch.Tensor"]
+"""Scores ``(S,)`` of one image, on the CPU, and its row, to the numbers that are kept: as many for every image."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Outcome:
         unconfirmed: Candidates that met the criterion in a batch but not when judged alone, by rounding;
             they are no successes, and the search went on.
         screened: Candidates that the victim's gradient estimated and nobody judged; 0 for a black-box attack.
+        clean_reading: What the run kept of the scores of the clean image, judged alone; nothing by default.
+        final_reading: The same of the image in ``changed``.
     """
 
     sample: str
@@ -56,6 +60,8 @@ class Outcome:
     final_top: int
     unconfirmed: int = 0
     screened: int = 0
+    clean_reading: tuple[float, ...] = ()
+    final_reading: tuple[float, ...] = ()
 
 
 @cache
@@ -76,6 +82,8 @@ def _schema() -> pa.Schema:
             ("final_top", pa.int64()),
             ("unconfirmed", pa.int64()),
             ("screened", pa.int64()),
+            ("clean_reading", pa.list_(pa.float32())),
+            ("final_reading", pa.list_(pa.float32())),
         ]
     )
 
@@ -131,4 +139,6 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     # Arrow hands nested lists out as arrays of arrays; plain lists compare, print and serialise.
     changed = [[[int(value) for value in pixel] for pixel in pixels] for pixels in frame["changed"]]
     frame["changed"] = pd.Series(changed, index=frame.index, dtype=object)
+    for name in ("clean_reading", "final_reading"):
+        frame[name] = pd.Series([tuple(one.tolist()) for one in frame[name]], index=frame.index, dtype=object)
     return frame

@@ -43,25 +43,29 @@ class MarginPoint(Part):
 
 
 class Step(Part):
-    """Robust accuracy in percent once an attack is counted, and those before it."""
+    """A figure in percent once an attack is counted, and those before it."""
 
     attack: str
-    robust_accuracy: float
+    value: float
 
 
 class WorstCase(Part):
-    """All attacks at one ``K`` together, on ``n`` images.
+    """A figure of ``n`` images under all attacks at one ``K`` together, in percent.
 
     Attributes:
-        right: Clean accuracy on these images, in percent.
-        robust_accuracy: Right and fooled by none, in percent.
+        figure: Its name, such as ``"map"``.
+        label: In running text.
+        clean: Of the same images, unattacked.
+        robust: In the worst case over attacks.
         steps: Attack by attack, the one that takes most first.
     """
 
     pixels: int
     n: int
-    right: float
-    robust_accuracy: Interval
+    figure: str
+    label: str
+    clean: Interval
+    robust: Interval
     steps: tuple[Step, ...]
 
 

@@ -208,11 +208,26 @@ class EvaluateJob(Config):
 class ReportJob(Config):
     """Write the report from existing artifacts."""
 
+    dataset: IngestConfig = Field(
+        default=IngestConfig(),
+        description="The dataset whose models to report; when none is given, every dataset that has models.",
+    )
+    prepared: str | None = Field(
+        None, description="Key of prepared arrays in the store, instead of the dataset."
+    )
     models: tuple[str, ...] = Field(
-        (), description="Keys of the models to report; the newest of every dataset and family when empty."
+        (),
+        description="Keys of the models to report; when empty, of every dataset and family the newest that was evaluated and, "
+        "if any was, attacked.",
     )
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")
     runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
+
+    @model_validator(mode="after")
+    def _models_are_meant_in_one_way(self) -> Self:
+        if self.models and (self.prepared or self.dataset.model_fields_set):
+            raise ValueError("give either the keys of models or the dataset whose models to report, not both")
+        return self
 
 
 class PipelineJob(Config):
@@ -237,6 +252,9 @@ class PipelineJob(Config):
     )
     training: TrainingConfig = Field(default=TrainingConfig(), description="Training loop.")
     evaluation: EvaluationConfig = Field(default=EvaluationConfig(), description="Metrics.")
+    probe: ProbeConfig = Field(
+        default=ProbeConfig(), description="Linear probe beside the models of datasets with labels."
+    )
     index: IndexConfig = Field(default=IndexConfig(), description="FAISS index.")
     attack: AttackConfig = Field(default=AttackConfig(), description="Pixel attacks.")
     report: ReportConfig = Field(default=ReportConfig(), description="HTML report.")

@@ -28,6 +28,10 @@ SKILL = "skill"
 ABLATION = "ablation "
 """How the topic of the same comparison with a further family begins."""
 
+PROBE = "probe "
+"""And with a linear probe on the features that a model reads."""
+PROBE_NAME = "linear probe"
+
 CATEGORY = "category "
 """How topics of comparisons about one category begin."""
 

@@ -86,30 +86,23 @@ def worst_case_table(families: Sequence[FamilyView]) -> Table:
     """All attacks together, and what each of them added to those before it."""
     rows = [
         Row(
-            f"{family.family}, {pixels(one.pixels)}",
+            f"{family.family}, {pixels(one.pixels)}: {one.label}",
             (
                 Cell(f"{one.n:,}"),
-                Cell(number(one.right)),
-                cell(one.robust_accuracy),
+                cell(one.clean),
+                cell(one.robust),
                 Cell(
-                    ", then ".join(
-                        f"{attack_name(step.attack)} {number(step.robust_accuracy)}" for step in one.steps
-                    )
+                    ", then ".join(f"{attack_name(step.attack)} {number(step.value)}" for step in one.steps)
                 ),
             ),
+            strong=one.figure != "accuracy",
         )
         for family in families
         for one in family.worst
     ]
     return Table(
-        caption="The worst case over attacks: right, and fooled by none of them",
-        columns=(
-            "Model",
-            "images",
-            "right before, %",
-            "robust accuracy, %",
-            "left by attack after attack, %",
-        ),
+        caption="The worst case over attacks: what is left when of every image the worst version counts",
+        columns=("Model", "images", "clean, %", "robust, %", "left by attack after attack, %"),
         rows=tuple(rows),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from mmer_core.attacks.comparing import CONTROLS
-from mmer_core.evaluation.comparing import ABLATION, CATEGORY
+from mmer_core.evaluation.comparing import ABLATION, CATEGORY, PROBE
 from mmer_core.reporting.estimates import number
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
@@ -15,6 +15,8 @@ def decision(comparison: Comparison) -> str:
         small = f", by less than {_margin(comparison)}" if comparison.within_margin else ""
         if comparison.topic.startswith(CONTROLS):
             return f"{'yes' if comparison.winner == comparison.first else 'no, less often'}{small}"
+        if comparison.topic.startswith(PROBE):
+            return f"{'yes' if comparison.winner == comparison.first else 'no, worse'}{small}"
         return f"{comparison.winner} better{small}"
     if comparison.decision == "equivalent":
         return f"no more than {_margin(comparison)} apart"
@@ -24,8 +26,8 @@ def decision(comparison: Comparison) -> str:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Questions about two models, but for those on single categories and on ablations."""
-    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY, ABLATION))]
+    """Questions about two models, but for those on single categories, on ablations and on linear probes."""
+    chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY, ABLATION, PROBE))]
     return differences("Which model is better? Differences on the same images", chosen)
 
 

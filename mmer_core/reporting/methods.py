@@ -37,6 +37,19 @@ METRICS = plain(
     ),
 )  # fmt: skip
 
+WORST_CASE = plain(
+    "The worst case over attacks",
+    ("Figure", "the version of an image that counts, of the clean one and those that attacks left"),
+    (
+        ("robust accuracy, robust recall", "the one with the fewest hits: exact over these versions, as no other image has a part "
+         "in it; for text to image, all other images are clean"),
+        ("robust mAP, robust macro-F1", "depend on all images together: beginning with the clean ones, one image after another is "
+         "replaced by the version with which the figure is lowest, until no single replacement lowers it"),
+        ("all", "an upper bound of what is left in the worst case: stronger attacks may exist, attacks strive for their own "
+         "criterion, and other combinations of versions may give a lower mAP or macro-F1"),
+    ),
+)  # fmt: skip
+
 STATISTICS = plain(
     "Intervals of 95 %, tests and corrections",
     ("What", "how", "source"),

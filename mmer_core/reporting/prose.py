@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mmer_core.attacks.comparing import ROBUST, control_topic
+from mmer_core.attacks.comparing import control_topic, robust_topic
 from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.evaluation.comparing import SKILL
@@ -12,6 +12,7 @@ from mmer_core.reporting.labels import (
     WHITE_BOX,
     pixels,
 )
+from mmer_core.reporting.verdict import robust_headlines
 from mmer_core.reporting.view import DatasetView, FamilyView, ReportView
 
 
@@ -36,7 +37,7 @@ def answer(view: ReportView) -> str:
         sentences += [_skill(dataset), *_fooled(dataset)]
     if not any(family.curves for dataset in view.datasets for family in dataset.families):
         sentences.append(
-            "No attack was run, so nothing can be said here about how little it takes to fool them."
+            "None of these models was attacked, so nothing can be said here about how little it takes to fool them."
         )
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -225,15 +226,23 @@ def _beside_control(dataset: DatasetView, attacked: list[tuple[FamilyView, list[
 
 
 def _sturdier(dataset: DatasetView, k: int) -> str:
-    """Who stays right more often, over all images: the end of a sentence."""
-    compared = dataset.compared(f"{ROBUST} K={k}")
+    """Who is better under attack by the first of the figures that the verdict shows: the end of a sentence."""
+    compared = next(
+        (one for one in robust_headlines(dataset.comparisons) if one.topic.endswith(f" K={k}")), None
+    )
     if compared is None:
         return ""
+    right = compared.topic == robust_topic("accuracy", k)
+    do, does = (
+        ("stay right", "stays right more often")
+        if right
+        else (dataset.text.skill[0], f"{dataset.text.skill[1]} better")
+    )
     if compared.winner is not None:
-        return f"; under attack the {compared.winner} model stays right more often"
+        return f"; under attack the {compared.winner} model {does}"
     if compared.decision == "undecided":
-        return "; which model stays right more often under attack is undecided"
-    return f"; under attack both stay right alike, no more than {compared.margin:g} points apart"
+        return f"; which model {does} under attack is undecided"
+    return f"; under attack both {do} alike, no more than {compared.margin:g} points apart"
 
 
 def _share(point: CurvePoint) -> str:

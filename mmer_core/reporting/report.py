@@ -66,7 +66,7 @@ def to_html(view: ReportView) -> str:
         methods={
             "attacks": methods.attacks_table(view.datasets),
             "success": methods.success_table(view.datasets),
-            "tables": (methods.DENOMINATORS, methods.METRICS, methods.STATISTICS),
+            "tables": (methods.DENOMINATORS, methods.WORST_CASE, methods.METRICS, methods.STATISTICS),
         },
         lineage=plain("Artifacts", ("What", "key"), view.lineage),
         versions=plain("Versions", ("Library", "version"), view.versions.items()),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mmer_core.attacks.comparing import CONTROLS, ROBUST
-from mmer_core.evaluation.comparing import SKILL
+from mmer_core.evaluation.comparing import PROBE, SKILL
 from mmer_core.reporting.comparison_table import decision
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
@@ -41,14 +41,33 @@ def verdict_table(name: str, comparisons: Sequence[Comparison]) -> Table:
 
 
 def decisive(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Skill; and at the largest K, robust accuracy and each attack beside its control.
+    """Skill, also beside a linear probe; and at the largest K, the `robust_headlines` and each attack beside its control.
 
     Args:
         comparisons: Of one dataset, those of one question by rising K.
     """
-    last: dict[str, Comparison] = {}
-    for one in comparisons:
-        question = one.topic.partition(" K=")[0]
-        if question in (SKILL, ROBUST) or question.startswith(CONTROLS):
-            last[question] = one
-    return list(last.values())
+    controls = _at_largest(comparisons, CONTROLS)
+    return [
+        *(one for one in comparisons if one.topic == SKILL or one.topic.startswith(PROBE)),
+        *robust_headlines(comparisons),
+        *controls.values(),
+    ]
+
+
+def robust_headlines(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """What attacks leave at the largest K of the metric by which the task is judged, or of recalls; of accuracy where
+    exactly one label is predicted, and where nothing else was measured.
+
+    Args:
+        comparisons: As of `decisive`.
+    """
+    robust = _at_largest(comparisons, ROBUST)
+    accuracy = f"{ROBUST}accuracy"
+    if robust.keys() - {accuracy, f"{ROBUST}macro_f1"}:
+        robust.pop(accuracy, None)
+    return list(robust.values())
+
+
+def _at_largest(comparisons: Sequence[Comparison], beginning: str) -> dict[str, Comparison]:
+    """The last comparison of each question whose topic begins so."""
+    return {one.topic.partition(" K=")[0]: one for one in comparisons if one.topic.startswith(beginning)}

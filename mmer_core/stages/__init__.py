@@ -14,9 +14,18 @@ from mmer_core.stages.features import ENCODING, check_encoders
 from mmer_core.stages.finetune import finetune
 from mmer_core.stages.index import INDEXING, INDEXING_PART, IndexInputs, IndexShard, plan_index
 from mmer_core.stages.ingest import check_splits, ingest, tell_notes
-from mmer_core.stages.lineage import ModelArtifacts, find_model, first_trainings, newest_model, newest_models
+from mmer_core.stages.lineage import (
+    ModelArtifacts,
+    choose_models,
+    find_model,
+    first_trainings,
+    newest_model,
+    newest_models,
+    prepared_of,
+)
 from mmer_core.stages.model_card import model_card
 from mmer_core.stages.photos import collect_photos
+from mmer_core.stages.probe import probe
 from mmer_core.stages.recomputing import recompute
 from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
@@ -53,6 +62,7 @@ __all__ = [
     "check_encoders",
     "check_ids",
     "check_splits",
+    "choose_models",
     "collect_photos",
     "dataset_card",
     "evaluate",
@@ -68,6 +78,8 @@ __all__ = [
     "plan_captions",
     "plan_evaluation",
     "plan_index",
+    "prepared_of",
+    "probe",
     "read_ids",
     "recompute",
     "report",

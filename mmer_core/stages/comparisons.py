@@ -1,12 +1,19 @@
 """Which of a dataset's models is better, and by how much: the questions that a report answers."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from mmer_core.attacks.comparing import Attacked, compare_attacked, compare_with_control
 from mmer_core.config import FAMILIES, Family, ReportConfig
 from mmer_core.evaluation.comparing import ABLATION
+from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import by_training
+from mmer_core.stages.probe import PROBABILITIES_FILE, PROBE_FILE, ProbeRecord
 from mmer_core.statistics.comparison import Comparison, Rule, corrected
+from mmer_core.store import ArtifactKey
 from mmer_core.task_kinds import Measured, kind_of
 
 Trainings = Sequence[Measured]
@@ -21,13 +28,37 @@ def shown(models: Sequence[Trainings]) -> list[Trainings]:
     return whole if len(whole) > 1 else list(models)
 
 
-def comparisons(measured: Sequence[Measured], config: ReportConfig) -> list[Comparison]:
-    """Skill and robustness of the last model against the first, the baseline; skill of the joint model, or the first,
-    against every ablation, with Holm's correction for all of them; and every attack beside its control.
+class Probed(NamedTuple):
+    """A linear probe: the split that it was measured on, what it reads, and its probabilities ``(N, C)``."""
+
+    split: str
+    features: str
+    streams: frozenset[str]
+    probabilities: npt.NDArray[np.float64]
+
+
+def open_probes(context: Context, results: Sequence[ArtifactKey]) -> list[Probed]:
+    """The probes among some results."""
+    found = []
+    for probe in (context.artifact(key) for key in results if key.kind == "probe"):
+        record = ProbeRecord.read(probe.folder / PROBE_FILE)
+        probabilities = np.load(probe.folder / PROBABILITIES_FILE, allow_pickle=False)
+        features = probe.manifest.inputs["features"]
+        found.append(Probed(record.evaluation.split, features, frozenset(record.widths), probabilities))
+    return found
+
+
+def comparisons(
+    measured: Sequence[Measured], config: ReportConfig, probes: Sequence[Probed] = ()
+) -> list[Comparison]:
+    """Skill and robustness of the last model against the first, the baseline; skill of every model against a linear
+    probe on the same features, and of the joint model, or the first, against every ablation, each with Holm's correction for
+    all of them; and every attack beside its control.
 
     Args:
         measured: Models in order; those that differ in the seed of their training alone are trainings of one.
         config: Of the report.
+        probes: Of the same dataset.
     """
     rule = Rule(margin=config.margin, seed=config.seed)
     models = by_training(measured, lambda one: one.trained)
@@ -36,6 +67,7 @@ def comparisons(measured: Sequence[Measured], config: ReportConfig) -> list[Comp
     if len(chosen) == 2:
         baseline, other = chosen
         found += compare_two(other, baseline, rule)
+    found += corrected([*_beside_probes(chosen, probes, rule)], rule)
     found += corrected([*_ablations(models, rule)], rule)
     for model in filter(None, map(attacked, chosen)):
         found += compare_with_control([*map(under_attack, model)], rule, photos_of(model[0]))
@@ -51,6 +83,16 @@ def compare_two(first: Trainings, second: Trainings, rule: Rule) -> list[Compari
         one, other = ([*map(under_attack, model)] for model in both)
         found += compare_attacked(one, other, rule, photos_of(first[0]))
     return found
+
+
+def _beside_probes(models: Sequence[Trainings], probes: Sequence[Probed], rule: Rule) -> Iterator[Comparison]:
+    for model in models:
+        one = model[0]
+        read = one.evaluation.split, one.trained.inputs["features"], frozenset(one.spec.streams)
+        for probe in probes:
+            if read == probe[:-1]:
+                found = kind_of(one.spec.task).compare_with_probe(model, probe.probabilities, rule)
+                yield from filter(None, [found])
 
 
 def _ablations(models: Sequence[Trainings], rule: Rule) -> Iterator[Comparison]:
@@ -69,11 +111,15 @@ def attacked(model: Trainings) -> Trainings:
 
 
 def under_attack(measured: Measured) -> Attacked:
-    """A model's outcomes, and on which images its clean answer is true."""
+    """A model's outcomes, on which images its clean answer is true, and what is measured of them."""
     assert measured.outcomes is not None
-    split, spec = measured.prepared.split(measured.attack.split), measured.spec
-    right = kind_of(spec.task).right(measured.outcomes, split, measured.attack, spec.labels)
-    return Attacked(spec.family, measured.outcomes, right)
+    split, spec, kind = (
+        measured.prepared.split(measured.attack.split),
+        measured.spec,
+        kind_of(measured.spec.task),
+    )
+    right = kind.right(measured.outcomes, split, measured.attack, spec.labels)
+    return Attacked(spec.family, measured.outcomes, right, kind.figures_under_attack(split, measured.attack))
 
 
 def photos_of(measured: Measured) -> dict[str, int]:

@@ -23,7 +23,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.record import Record
 from mmer_core.stages.context import Context
 from mmer_core.stages.identity import RawData, key_config
-from mmer_core.store import Artifact, ArtifactKey, Workspace, found, run_stage, stage_key
+from mmer_core.store import Artifact, ArtifactKey, Manifest, Workspace, found, run_stage, stage_key
 
 P = ParamSpec("P")
 
@@ -177,6 +177,12 @@ def stage(
         return made
 
     return declare
+
+
+def of_today(made: Manifest) -> bool:
+    """Whether an artifact is what its stage makes now: files of an earlier version may hold less. True for unknown kinds."""
+    versions = {one.version for one in STAGES.values() if one.kind == made.kind}
+    return not versions or made.stage_version in versions
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """Finding what belongs together in a store."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from mmer_core.config import IngestConfig
 from mmer_core.errors import ArtifactNotFound, ConfigError, StoreError
+from mmer_core.stages.declaration import of_today
+from mmer_core.stages.identity import key_config, raw_identity
 from mmer_core.store import ArtifactKey, Manifest, Store
 from mmer_core.store.absence import missing
-from mmer_core.store.artifact import canonical_json
+from mmer_core.store.artifact import canonical_json, plain
 from mmer_core.training.record import ModelSummary
 
 T = TypeVar("T")
@@ -35,53 +38,80 @@ class ModelArtifacts:
         return {role: key for role, key in vars(self).items() if key is not None}
 
 
-def newest_models(
-    store: Store, models: Sequence[str] = (), *, all_seeds: bool = False
-) -> list[ModelArtifacts]:
-    """The given models, or the newest of every (dataset, family), each with its newest derived artifacts.
+class Chosen(NamedTuple):
+    """Models with what was made from them; and in a sentence each, which newer ones were left out, and why."""
 
-    Models of poisoned data are there only when they are given.
+    models: list[ModelArtifacts]
+    left_out: list[str]
+
+
+def newest_models(store: Store, models: Sequence[str] = ()) -> list[ModelArtifacts]:
+    """As `choose_models`, one of every training."""
+    return choose_models(store, models).models
+
+
+def choose_models(
+    store: Store,
+    models: Sequence[str] = (),
+    *,
+    all_seeds: bool = False,
+    prepared: Collection[ArtifactKey] | None = None,
+) -> Chosen:
+    """The given models, or of every (dataset, family) the newest that was evaluated and, if any was, attacked; each with its
+    newest derived artifacts.
+
+    Models of one dataset are of the same prepared arrays. Models of poisoned data are there only when they are given.
 
     Args:
         models: Keys, or their beginnings.
-        all_seeds: Where none is given, those evaluated models too that differ from the newest in the seed of their
+        all_seeds: Where none is given, those evaluated models too that differ from the chosen in the seed of their
             training alone, by rising seed.
+        prepared: Where none is given, only models of these arrays.
 
     Raises:
         StoreError: A model is not there or was never evaluated, or there is none at all.
     """
     wanted = [store.find(text) for text in models]
-    manifests = [store.manifest(key) for key in wanted] if wanted else _newest_of_each(store)
-    if not manifests:
-        raise ArtifactNotFound(missing(store, "model", "train one first: mmer train or mmer pipeline"))
-    if all_seeds and not wanted:
-        manifests = _of_all_seeds(store, manifests)
-    of_model = {str(manifest.key): manifest for manifest in manifests}
+    there = [store.manifest(key) for key in wanted] if wanted else _unpoisoned(store)
+    if prepared is not None:
+        there = [one for one in there if one.inputs["prepared"] in map(str, prepared)]
+    if not there:
+        what = "model of this dataset" if prepared is not None else "model"
+        raise ArtifactNotFound(missing(store, what, "train one first: mmer train or mmer pipeline"))
+    of_model = {str(manifest.key): manifest for manifest in there}
 
     def on_its_own_data(made: Manifest) -> bool:
         model = of_model.get(made.inputs["model"])
         # `mmer evaluate` measures models on other datasets too.
-        return model is not None and made.inputs.get("prepared") in (None, model.inputs["prepared"])
+        return (
+            model is not None
+            and made.inputs.get("prepared") in (None, model.inputs["prepared"])
+            and (made.kind != "robustness" or of_today(made))
+        )
 
     derived = {
         kind: newest_by_input(store, kind, "model", on_its_own_data)
         for kind in ("evaluation", "robustness", "index")
     }
-    found = []
-    for key, manifest in of_model.items():
-        if key not in derived["evaluation"]:
-            raise StoreError(f"model {key} was never evaluated; run mmer train with its settings again")
-        found.append(
-            ModelArtifacts(
-                ArtifactKey.parse(manifest.inputs["prepared"]),
-                ArtifactKey.parse(manifest.inputs["features"]),
-                manifest.key,
-                derived["evaluation"][key],
-                derived["robustness"].get(key),
-                derived["index"].get(key),
-            )
+    evaluated, attacked = derived["evaluation"], derived["robustness"]
+    chosen = there if wanted else _most_complete(there, evaluated, attacked)
+    for one in chosen or there:
+        if str(one.key) not in evaluated:
+            raise StoreError(f"model {one.key} was never evaluated; run mmer evaluate --model {one.key}")
+    if all_seeds and not wanted:
+        chosen = _of_all_seeds(there, chosen, evaluated)
+    found = [
+        ModelArtifacts(
+            ArtifactKey.parse(one.inputs["prepared"]),
+            ArtifactKey.parse(one.inputs["features"]),
+            one.key,
+            evaluated[str(one.key)],
+            attacked.get(str(one.key)),
+            derived["index"].get(str(one.key)),
         )
-    return found
+        for one in chosen
+    ]
+    return Chosen(found, [] if wanted else [*_left_out(there, chosen, evaluated, attacked)])
 
 
 def find_model(store: Store, text: str) -> Manifest:
@@ -115,12 +145,13 @@ def newest_model(store: Store, *tasks: str) -> Manifest:
     return max(found, key=lambda one: one.created)
 
 
-def _of_all_seeds(store: Store, newest: Sequence[Manifest]) -> list[Manifest]:
-    evaluated = newest_by_input(store, "evaluation", "model")
-    groups = by_training(_unpoisoned(store), lambda manifest: manifest)
+def _of_all_seeds(
+    there: Sequence[Manifest], chosen: Sequence[Manifest], evaluated: Container[str]
+) -> list[Manifest]:
+    groups = by_training(there, lambda manifest: manifest)
     return [
         manifest
-        for one in newest
+        for one in chosen
         for manifest in sorted(
             next(group for group in groups if one in group), key=lambda manifest: manifest.seed or 0
         )
@@ -128,13 +159,47 @@ def _of_all_seeds(store: Store, newest: Sequence[Manifest]) -> list[Manifest]:
     ]
 
 
-def _newest_of_each(store: Store) -> list[Manifest]:
+def _most_complete(
+    there: Sequence[Manifest], evaluated: Container[str], attacked: Container[str]
+) -> list[Manifest]:
+    """Of every dataset and family the model that was evaluated, attacked if one was, and is newest."""
+    measured = sorted((one for one in there if str(one.key) in evaluated), key=lambda one: one.created)
+    ranked = sorted(measured, key=lambda one: str(one.key) in attacked)
+    prepared = {one.summary_as(ModelSummary).dataset: one.inputs["prepared"] for one in ranked}
+    best: dict[tuple[str, str], Manifest] = {}
+    for one in ranked:
+        made = one.summary_as(ModelSummary)
+        if one.inputs["prepared"] == prepared[made.dataset]:
+            best[made.dataset, made.family] = one
+    # In the order in which families were first trained, but the baseline stands before what is compared with it.
+    known = dict.fromkeys(
+        (made.dataset, made.family) for made in (one.summary_as(ModelSummary) for one in measured)
+    )
+    return [best[key] for key in sorted(known, key=lambda key: (key[0], key[1] != "separate")) if key in best]
+
+
+def _left_out(
+    there: Sequence[Manifest],
+    chosen: Sequence[Manifest],
+    evaluated: Container[str],
+    attacked: Container[str],
+) -> Iterator[str]:
+    """Of every dataset and family the newest model, where it is not chosen."""
+    shown = {one.summary_as(ModelSummary).dataset: one.inputs["prepared"] for one in chosen}
     newest: dict[tuple[str, str], Manifest] = {}
-    for manifest in sorted(_unpoisoned(store), key=lambda manifest: manifest.created):
-        made = manifest.summary_as(ModelSummary)
-        newest[made.dataset, made.family] = manifest
-    # The baseline stands before what is compared with it.
-    return [newest[key] for key in sorted(newest, key=lambda key: (key[0], key[1] != "separate"))]
+    for one in sorted(there, key=lambda one: one.created):
+        made = one.summary_as(ModelSummary)
+        newest[made.dataset, made.family] = one
+    for (dataset, family), one in sorted(newest.items()):
+        if one in chosen:
+            continue
+        if str(one.key) not in evaluated:
+            why = f"was never evaluated; run mmer evaluate --model {one.key}"
+        elif one.inputs["prepared"] != shown[dataset]:
+            why = f"is of other prepared arrays than the rest; give --prepared {one.inputs['prepared']}"
+        else:
+            why = f"was not attacked, and an older one was; run mmer robustness --trained {one.key}"
+        yield f"the newest {family} model of {dataset}, {one.key}, is left out: it {why}"
 
 
 def _unpoisoned(store: Store) -> list[Manifest]:
@@ -156,6 +221,28 @@ def by_training(models: Iterable[T], manifest: Callable[[T], Manifest]) -> list[
         same = canonical_json([{**made.config, "training": training}, made.inputs, made.stage_version])
         groups.setdefault(same, []).append(one)
     return list(groups.values())
+
+
+def prepared_of(store: Store, dataset: IngestConfig) -> list[ArtifactKey]:
+    """Arrays that were prepared from the raw files of a dataset, with those of its settings that were given.
+
+    Raises:
+        StoreError: There are none.
+    """
+    identity = plain(key_config(raw_identity(dataset)))
+    given = {name: identity["config"][name] for name in dataset.model_fields_set & identity["config"].keys()}
+    found = [
+        made.key
+        for made in store.list("prepared")
+        if made.inputs.get("raw") == identity["raw"]
+        and given.items() <= {**made.config.get("config", {})}.items()
+    ]
+    if not found:
+        what = "arrays prepared from these files with these settings"
+        raise ArtifactNotFound(
+            missing(store, what, "train a model on them first: mmer pipeline or mmer train")
+        )
+    return found
 
 
 def newest_by_input(

@@ -24,7 +24,7 @@ from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
 
-PROBE_FILE = "probe.json"
+PROBE_FILE, PROBABILITIES_FILE = "probe.json", "probabilities.npy"
 _ITERATIONS = 1000
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,7 +50,7 @@ class ProbeRecord(Record):
     evaluation: EvaluationRecord
 
 
-@stage("probe", version=1, title="probe on {evaluation.split}")
+@stage("probe", version=2, title="probe on {evaluation.split}")
 def probe(
     context: Context,
     workspace: Workspace,
@@ -60,7 +60,8 @@ def probe(
     prepared: ArtifactKey,
     features: ArtifactKey,
 ) -> ProbeSummary:
-    """Fit on train, choose C and thresholds on val, measure on the evaluated split. File: a `ProbeRecord`.
+    """Fit on train, choose C and thresholds on val, measure on the evaluated split. Files: a `ProbeRecord`, and the
+    probabilities ``(N, C)``.
 
     Raises:
         ConfigError: The dataset has captions and no labels.
@@ -90,9 +91,9 @@ def probe(
         for strength, score, fit in zip(config.strengths, scores, fits, strict=True)
     )
     best = max(range(len(tried)), key=lambda place: tried[place].map or 0.0)  # of equals the smallest C
-    record = _measured(
-        fits[best].probabilities(x_measured), measured, f1_thresholds(scores[best], val.labels), evaluation
-    )
+    probabilities = fits[best].probabilities(x_measured)
+    np.save(workspace.out / PROBABILITIES_FILE, probabilities, allow_pickle=False)
+    record = _measured(probabilities, measured, f1_thresholds(scores[best], val.labels), evaluation)
     names = {"image": encoders.image} | ({"text": encoders.text} if "text" in stored.widths else {})
     ProbeRecord(
         dataset=dataset.card.name,

@@ -11,9 +11,9 @@ from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.inference import TrainedModel
 from mmer_core.record import Interval
 from mmer_core.reporting.labels import attack_name, metric, pixels
-from mmer_core.stages.comparisons import comparisons, photos_of, under_attack
+from mmer_core.stages.comparisons import comparisons, open_probes, photos_of, under_attack
 from mmer_core.stages.context import Context
-from mmer_core.stages.report import COMPARISONS_FILE, reported_models
+from mmer_core.stages.report import COMPARISONS_FILE, reported_models, reported_results
 from mmer_core.stages.views import open_measured
 from mmer_core.statistics.comparison import Comparison, Comparisons
 from mmer_core.store import ArtifactKey
@@ -69,7 +69,8 @@ def recompute(context: Context, report: ArtifactKey) -> list[Recomputed]:
             trained = TrainedModel.open(context.folder(keys.model), context.device)
             pairs = remeasured(trained, one, settings)
             found += [Recomputed(name, one.spec.family, *pair) for pair in pairs]
-        differences = _differences(shown[name]), _differences(comparisons(measured, config))
+        probes = open_probes(context, reported_results(made.manifest, name))
+        differences = _differences(shown[name]), _differences(comparisons(measured, config, probes))
         found += [Recomputed(name, "compared", *pair) for pair in _pairs(*differences)]
     return found
 

@@ -1,5 +1,6 @@
 """Everything that was measured -> one HTML file."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,10 +14,10 @@ from mmer_core.record import Record
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
-from mmer_core.stages.comparisons import comparisons, shown
+from mmer_core.stages.comparisons import comparisons, open_probes, shown
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
-from mmer_core.stages.declaration import stage
+from mmer_core.stages.declaration import of_today, stage
 from mmer_core.stages.fragility import fragility
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.lineage import ModelArtifacts, by_training, first_trainings, newest_by_input
@@ -92,6 +93,17 @@ def reported_models(made: Manifest) -> dict[str, list[ModelArtifacts]]:
     return found
 
 
+def reported_results(made: Manifest, dataset: str) -> list[ArtifactKey]:
+    """What a report shows of a dataset besides its models, such as a probe: what `_keys` numbered."""
+    found = []
+    for name, text in made.inputs.items():
+        owner, _, rest = name.rpartition(".")
+        key = ArtifactKey.parse(text)
+        if owner == dataset and rest.rstrip("0123456789") == key.kind:
+            found.append(key)
+    return found
+
+
 def _printed(settings: Config) -> dict[str, Any]:
     """With names and places, which tell people more than contents do."""
     return key_config(settings, without=(SPEED,))
@@ -154,7 +166,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         leaks=_leaks(context, entry.card),
         streams=kind.streams(chosen),
         fooled=fooled_when(measured),
-        comparisons=comparisons(measured, config),
+        comparisons=comparisons(measured, config, open_probes(context, entry.results)),
         transfers=[_transfer(context, key, entry.models, measured) for key in entry.transfers],
         results=[_result(context, key, entry.models, measured) for key in entry.results],
         models=[*map(model_facts, models)],
@@ -185,13 +197,17 @@ def _result(
 
 def section_results(context: Context, models: Sequence[ModelArtifacts]) -> list[ArtifactKey]:
     """The newest artifact of every kind that a section shows, for a dataset (``models`` are all its models) and for
-    each model: one that has the dataset as its input ``prepared``, or the model as its input ``model``."""
+    each model: one that has the dataset as its input ``prepared``, or the model as its input ``model``; of those made from
+    features, rather one of the features that a model reads."""
     own, sources = str(models[0].prepared), {str(one.model) for one in models}
+    read = {str(one.features) for one in models}
     newest: dict[tuple[str, str], ArtifactKey] = {}
     for kind in sorted({kind for section in SECTIONS.values() for kind in section.results}):
-        for made in sorted(context.store.list(kind), key=lambda made: made.created):
+        for made in sorted(
+            context.store.list(kind), key=lambda made: (made.inputs.get("features") in read, made.created)
+        ):
             source = made.inputs.get("model", own)
-            if source in {own, *sources} and made.inputs.get("prepared", own) == own:
+            if source in {own, *sources} and made.inputs.get("prepared", own) == own and of_today(made):
                 newest[kind, source] = made.key
     return list(newest.values())
 
@@ -201,14 +217,16 @@ def _named(context: Context, prepared: ArtifactKey) -> str:
 
 
 def report_inputs(context: Context, models: Sequence[ModelArtifacts]) -> list[ReportInput]:
-    """Models grouped by their dataset, each under the dataset's own name."""
+    """Models grouped by their dataset, each under the dataset's own name; where two have one name, with their key."""
     by_dataset: dict[ArtifactKey, list[ModelArtifacts]] = {}
     for one in models:
         by_dataset.setdefault(one.prepared, []).append(one)
     cards = newest_by_input(context.store, "dataset-card", "prepared")
+    names = {prepared: _named(context, prepared) for prepared in by_dataset}
+    twice = {name for name, count in Counter(names.values()).items() if count > 1}
     return [
         ReportInput(
-            _named(context, prepared),
+            f"{names[prepared]} {prepared.digest[:8]}" if names[prepared] in twice else names[prepared],
             group,
             cards.get(str(prepared)),
             results=section_results(context, first_trainings(context.store, group)),

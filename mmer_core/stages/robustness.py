@@ -82,7 +82,7 @@ def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, An
 
 @stage(
     "attack-shard",
-    version=6,
+    version=7,
     title="{shard.attack} K={shard.pixels} seed={shard.seed}",
     gpu=True,
     identity=_shard_identity,
@@ -115,7 +115,7 @@ def attack_shard(
             evaluation = plans[shard.pixels].sentence
         for rows, images in _attacked(context, config, split, encoder, shard, photos):
             attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
-            victim, criterion = kind_of(trained.spec.task).victim(attacked, config)
+            victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
             if isinstance(victim, PhotoVictim):
                 evaluation = victim.evaluation(shard.pixels)
             with leg("model"):
@@ -130,6 +130,7 @@ def attack_shard(
                     seed=shard.seed,
                     batch_size=context.runtime.batch_size,
                     progress=context.progress,
+                    read=read,
                 )
     write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
     return AttackShardSummary(
@@ -159,7 +160,7 @@ def _attacked(
         yield np.array(part), load_photos(context, photos, part)
 
 
-@stage("robustness", version=8)
+@stage("robustness", version=9)
 def merge_robustness(
     context: Context,
     workspace: Workspace,

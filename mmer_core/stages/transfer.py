@@ -129,7 +129,7 @@ class _Transfer:
         seen = AttackedSplit(read, encoder, split, stored, clean, np.array(rows))
         self.victim: Victim
         self.criterion: Criterion
-        self.victim, self.criterion = kind_of(read.spec.task).victim(seen, config)
+        self.victim, self.criterion, _ = kind_of(read.spec.task).victim(seen, config)
 
     def verdicts(self, fooled: pd.DataFrame) -> list[str]:
         """``fooled``, ``resisted``, or ``already`` of every row."""

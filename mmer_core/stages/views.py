@@ -23,7 +23,7 @@ from mmer_core.reporting.view import (
     ModelFacts,
     QueryCurve,
 )
-from mmer_core.stages.comparisons import photos_of, under_attack
+from mmer_core.stages.comparisons import attacked, photos_of, under_attack
 from mmer_core.stages.context import Context
 from mmer_core.stages.evaluate import load_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
@@ -60,7 +60,7 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
 
 
 def family_view(trainings: Sequence[Measured], config: ReportConfig) -> FamilyView:
-    """One model's figures and curves over its trainings; history, queries, margins, worst cases and embedding spaces of the first."""
+    """One model's figures, curves and worst cases over its trainings; history, queries, margins and embedding spaces of the first."""
     measured = trainings[0]
     averaged = _averaged(trainings)
     return FamilyView(
@@ -74,7 +74,7 @@ def family_view(trainings: Sequence[Measured], config: ReportConfig) -> FamilyVi
         attacked=measured.attacked,
         by_queries=_by_queries(measured.outcomes),
         margins=_margins(measured, config),
-        worst=_worst_cases(measured),
+        worst=_worst_cases(trainings),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
     )
 
@@ -167,10 +167,11 @@ def _change(pixel: Sequence[int]) -> Change:
     return y, x, red, green, blue
 
 
-def _worst_cases(measured: Measured) -> list[WorstCase]:
-    if measured.outcomes is None:
+def _worst_cases(trainings: Sequence[Measured]) -> list[WorstCase]:
+    model = attacked(trainings)
+    if not model:
         return []
-    return worst_cases(under_attack(measured), photos_of(measured), measured.confidence)
+    return worst_cases([*map(under_attack, model)], photos_of(model[0]), model[0].confidence)
 
 
 def _margins(measured: Measured, config: ReportConfig) -> list[MarginPoint]:

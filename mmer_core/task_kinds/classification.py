@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mmer_core.attacks.criteria import Criterion, DominantEmotionFlip
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import EncoderConfig, EvaluationConfig, FinetuneConfig, SearchConfig, TaskTraining
 from mmer_core.datasets.prepared import DatasetSummary, PreparedSplit
@@ -20,6 +21,7 @@ from mmer_core.evaluation.class_metrics import class_counts, evaluate_classes
 from mmer_core.evaluation.comparing import compare_classes
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
+from mmer_core.evaluation.robust_figures import robust_macro_f1
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import EmotionModel, ModelSpec
 from mmer_core.objectives import CLASS_OBJECTIVES, ClassObjective
@@ -128,12 +130,13 @@ class ClassificationKind(EmotionKind):
         )
 
     comparing = staticmethod(compare_classes)
+    robust = staticmethod(robust_macro_f1)
 
-    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         if config.criterion != "misclassified":
             return super().victim(attacked, config)
-        victim, _ = super().victim(attacked, config.model_copy(update={"criterion": "dominant"}))
-        return victim, DominantEmotionFlip(attacked.split.labels[attacked.rows].argmax(axis=1))
+        victim, _, reading = super().victim(attacked, config.model_copy(update={"criterion": "dominant"}))
+        return victim, DominantEmotionFlip(attacked.split.labels[attacked.rows].argmax(axis=1)), reading
 
 
 class ClassLearner(EmotionLearner):

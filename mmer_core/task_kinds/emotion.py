@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.figures import ACCURACY, Figure, Figures, accuracy_alone
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
     ARCHITECTURES,
@@ -30,9 +32,10 @@ from mmer_core.encoders.features import Features
 from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.calibration_error import calibration_figures
-from mmer_core.evaluation.comparing import Asked, compare_emotions
+from mmer_core.evaluation.comparing import PROBE, PROBE_NAME, Asked, compare_emotions
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
+from mmer_core.evaluation.robust_figures import robust_map
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
 from mmer_core.poisoning.detectors.detector import Inspected
@@ -75,6 +78,7 @@ class EmotionKind(TaskKind[EmotionData]):
     dropout = 0.4
     labelled = True
     comparing = staticmethod(compare_emotions)
+    robust = staticmethod(robust_map)
 
     def text_for(self, split: PreparedSplit) -> TaskText:
         emotions = set(split.card.labels) <= set(EMOTIC_CATEGORIES)
@@ -221,8 +225,19 @@ class EmotionKind(TaskKind[EmotionData]):
         )
         return self.figures(trained, split, probabilities, ratings, config)
 
-    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
+
+    def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
+        if config.criterion == "shift":  # the scores are ratings
+            return accuracy_alone
+        question = self.text_for(split).question.removesuffix("?")
+        row_of = {sample: row for row, sample in enumerate(split.ids)}
+
+        def figures(samples: Sequence[str]) -> list[Figure]:
+            return [self.robust(split.labels[[row_of[one] for one in samples]], question), ACCURACY]
+
+        return figures
 
     def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
         spec = photo.trained.spec
@@ -312,15 +327,36 @@ class EmotionKind(TaskKind[EmotionData]):
         mine, theirs = first[0], second[0]
         if mine.evaluation.split != theirs.evaluation.split or mine.spec.labels != theirs.spec.labels:
             return []
-        one, other = (
-            [np.load(each.evaluation_folder / "probabilities.npy", allow_pickle=False) for each in trainings]
-            for trainings in (first, second)
+        text = self.text_for(mine.split)
+        return self._compared(
+            mine,
+            (mine.spec.family, theirs.spec.family),
+            (_probabilities(first), _probabilities(second)),
+            rule,
+            Asked(text.question, text.samples),
         )
-        split, models = mine.split, (mine.spec.family, theirs.spec.family)
-        text = self.text_for(split)
-        asked = Asked(text.question, text.samples)
-        names = mine.spec.labels
-        return self.comparing(models, (one, other), split.labels, names, rule, asked, split.clusters)
+
+    def compare_with_probe(
+        self, model: Sequence[Measured], probabilities: FloatArray, rule: Rule
+    ) -> Comparison | None:
+        mine = model[0]
+        family = mine.spec.family
+        asked = Asked(f"Is the {family} model better than a linear probe on the same features?", "")
+        both = _probabilities(model), [probabilities]
+        skill, *_ = self._compared(mine, (family, PROBE_NAME), both, rule, asked)
+        return skill.model_copy(update={"topic": f"{PROBE}{family}"})
+
+    def _compared(
+        self,
+        measured: Measured,
+        models: tuple[str, str],
+        probabilities: tuple[list[FloatArray], list[FloatArray]],
+        rule: Rule,
+        asked: Asked,
+    ) -> list[Comparison]:
+        """Two models on the split that one of them was measured on."""
+        split, names = measured.split, measured.spec.labels
+        return self.comparing(models, probabilities, split.labels, names, rule, asked, split.clusters)
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison:
         return StreamComparison(
@@ -333,3 +369,9 @@ class EmotionKind(TaskKind[EmotionData]):
                 for one in measured
             },
         )
+
+
+def _probabilities(trainings: Sequence[Measured]) -> list[FloatArray]:
+    """``(N, C)`` of every training."""
+    files = (one.evaluation_folder / "probabilities.npy" for one in trainings)
+    return [np.load(file, allow_pickle=False) for file in files]

@@ -15,6 +15,7 @@ from mmer_core.attacks.criteria import (
     RatingShift,
     TopEmotionsChange,
 )
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import SearchConfig
 from mmer_core.errors import ConfigError
@@ -26,15 +27,16 @@ from mmer_core.training.data import EmotionData
 
 def emotion_victim(
     attacked: AttackedSplit, data: EmotionData, config: SearchConfig
-) -> tuple[Victim, Criterion]:
-    """An emotion model that reads the attacked samples of ``data``, but for the attacked stream."""
+) -> tuple[Victim, Criterion, Reading]:
+    """An emotion model that reads the attacked samples of ``data``, but for the attacked stream; its readings are its scores."""
     stream, trained = config.stream, attacked.trained
     there = trained.spec.streams
     if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
         raise not_attackable(trained, stream)
     read = emotion_scores(trained, data.rows(torch.from_numpy(attacked.rows)).to(trained.device), config)
     victim = attacked.victim(stream, read)
-    return victim, emotion_criterion(config, trained, attacked.clean_scores(victim))
+    criterion = emotion_criterion(config, trained, attacked.clean_scores(victim))
+    return victim, criterion, lambda scores, row: scores
 
 
 def not_attackable(trained: TrainedModel, stream: str) -> ConfigError:

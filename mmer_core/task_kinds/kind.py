@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.figures import Figures, accuracy_alone
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim, StreamHead
 from mmer_core.attacks.victims import IncrementalVictim, Victim
 from mmer_core.config import (
@@ -214,8 +216,18 @@ class TaskKind(Named, ABC, Generic[D]):
         """The metrics again, without the analyses, from the arrays that `evaluate` wrote."""
 
     @abstractmethod
-    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
-        """The model as an attack on a split sees it, and what counts as fooled."""
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
+        """The model as an attack on a split sees it, what counts as fooled, and what of the scores `figures_under_attack`
+        need."""
+
+    def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
+        """What is measured of attacked images, the headline first: robust accuracy, unless the kind knows more.
+
+        Args:
+            split: That was attacked.
+            config: Of the run.
+        """
+        return accuracy_alone
 
     @abstractmethod
     def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
@@ -271,6 +283,19 @@ class TaskKind(Named, ABC, Generic[D]):
         """The questions about two models of one dataset, each with all of its trainings, that evaluations answer; none
         where they do not compare."""
         return []
+
+    def compare_with_probe(
+        self, model: Sequence[Measured], probabilities: npt.NDArray[np.float64], rule: Rule
+    ) -> Comparison | None:
+        """Whether a model, with all of its trainings, is better by the headline metric than a linear probe on the features
+        that it reads; None where there are no labels.
+
+        Args:
+            model: Measured on one split.
+            probabilities: ``(N, C)`` of the probe for the same split.
+            rule: What decides.
+        """
+        return None
 
     def streams(self, measured: Sequence[Measured]) -> StreamComparison | None:
         """AP of every category read from one stream at a time, where there are categories."""

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion, RankDrop
+from mmer_core.attacks.figures import ACCURACY, Figures
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
     EncoderConfig,
@@ -29,6 +31,7 @@ from mmer_core.evaluation.comparing import Asked, compare_retrieval
 from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
+from mmer_core.evaluation.robust_figures import robust_recalls
 from mmer_core.inference import TrainedModel
 from mmer_core.models import (
     JointRetrievalModel,
@@ -45,7 +48,7 @@ from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
-from mmer_core.task_kinds.retrieval_attacks import match_criterion
+from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_reading
 from mmer_core.task_kinds.retrieval_text import TEXT
 from mmer_core.training.data import RetrievalData, mean_by_sample
 from mmer_core.training.learner import hold_temperature
@@ -153,7 +156,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
         return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
 
-    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion]:
+    def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         if config.stream == "body":
             raise ConfigError("a captioned photo has no body stream; attack the context, or the photo")
         trained, split = attacked.trained, attacked.split
@@ -166,7 +169,15 @@ class RetrievalKind(TaskKind[RetrievalData]):
         victim = attacked.victim(
             config.stream, lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T
         )
-        return victim, match_criterion(config, split, attacked.rows, photos, gallery)
+        criterion = match_criterion(config, split, attacked.rows, photos, gallery)
+        return victim, criterion, match_reading(config, split, attacked.rows, photos, gallery)
+
+    def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
+        towards = config.match_criterion
+        recalls = robust_recalls(
+            towards in ("image-to-text", "both"), text_to_image=towards in ("text-to-image", "both")
+        )
+        return lambda samples: [*recalls, ACCURACY]
 
     def photo_scores(self, photo: AttackedPhoto, config: SearchConfig) -> PhotoScores:
         if config.match_criterion != "image-to-text" or config.stream == "body":

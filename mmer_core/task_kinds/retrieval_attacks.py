@@ -14,6 +14,7 @@ from mmer_core.attacks.criteria import (
     RankRise,
     image_bars,
 )
+from mmer_core.attacks.outcomes import Reading
 from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.errors import ConfigError
@@ -52,6 +53,41 @@ def match_criterion(
     bars = image_bars(texts, images(), torch.tensor(split.text_sample), config.top)
     unfound = ImageRankDrop(own, bars)
     return unfound if config.match_criterion == "text-to-image" else drop & unfound
+
+
+def match_reading(
+    config: SearchConfig,
+    split: PreparedSplit,
+    rows: np.ndarray,
+    images: Callable[[], Tensor],
+    texts: Tensor,
+) -> Reading:
+    """0-based ranks of the truth, ties against the model: of the image's best own caption among those of other images; and
+    where images are ranked, of the image among all others for each of its captions, NaN up to as many as any image has.
+
+    Args:
+        config: And all that follows: as of `match_criterion`.
+    """
+    own = [np.flatnonzero(split.text_sample == row) for row in rows]
+    rivals: list[Tensor] = []  # of each image: (captions, N) similarities of its captions to all images
+    if config.match_criterion in ("text-to-image", "both"):
+        gallery = images()
+        for row, columns in zip(rows, own, strict=True):
+            rivals.append((texts[columns] @ gallery.T).cpu())
+            rivals[-1][:, row] = -torch.inf
+    most = int(np.bincount(split.text_sample).max())
+
+    def read(scores: Tensor, place: int) -> list[float]:
+        mine = scores[own[place]]
+        others = scores.clone()
+        others[own[place]] = -torch.inf
+        ranks = [float((others >= mine.max()).sum())]
+        if rivals:
+            behind = (rivals[place] >= mine[:, None]).sum(dim=1).tolist()
+            ranks += [*behind, *[np.nan] * (most - len(behind))]
+        return ranks
+
+    return read
 
 
 def _first_caption(target: str | None, split: PreparedSplit) -> int:

@@ -113,7 +113,9 @@ def _check_margins(context: Context, evaluation: Manifest) -> None:
     rows = np.arange(len(split))
     images = encoder.resize(np.asarray(split.images("context")[rows]))
     attacked = AttackedSplit(trained, encoder, split, Features(features), images, rows)
-    victim, criterion = kind_of(trained.spec.task).victim(attacked, AttackConfig(criterion="misclassified"))
+    victim, criterion, _ = kind_of(trained.spec.task).victim(
+        attacked, AttackConfig(criterion="misclassified")
+    )
     scores = victim.scores(torch.from_numpy(images), torch.from_numpy(rows))
     logs = np.log(np.load(context.folder(evaluation.key) / "probabilities.npy"))
     own = logs[rows, split.labels.argmax(axis=1)]

@@ -123,6 +123,20 @@ def test_equal_attacks_name_no_sturdier_model():
     assert "under attack both stay right alike, no more than 5 points apart." in text
 
 
+@pytest.mark.parametrize(
+    ("joint", "said"),
+    [
+        (40.0, "under attack the separate model reads emotion better."),
+        (50.5, "under attack both read emotion alike, no more than 5 points apart."),
+        (46.5, "which model reads emotion better under attack is undecided."),
+    ],
+)
+def test_what_attacks_leave_is_judged_by_the_metric_of_the_task(joint, said):
+    dataset = emotion(31.0, 42.0)
+    robust = make.comparison("robust map K=5", joint, 50.0)
+    assert said in prose_of(replace(dataset, comparisons=[*dataset.comparisons, robust]))
+
+
 def test_thresholds_fitted_on_the_measured_split_are_warned_about():
     evaluation = make.emotion_evaluation(42.0)
     figures = {"error": 0.1, "brier": 0.2}
@@ -146,7 +160,7 @@ def test_control_alone_is_not_sold_as_an_attack():
 def test_no_attack_means_no_claim():
     text = prose_of(emotion(31.0, 42.0, attacks=False))
     assert text.endswith(
-        "No attack was run, so nothing can be said here about how little it takes to fool them."
+        "None of these models was attacked, so nothing can be said here about how little it takes to fool them."
     )
 
 

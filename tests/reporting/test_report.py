@@ -252,8 +252,8 @@ def test_margins_stand_on_one_scale_by_pixels_and_family():
 def test_the_worst_case_tells_what_each_attack_added():
     dataset = make.emotion_dataset()
     rows = {row.head: [one.text for one in row.cells] for row in worst_case_table(dataset.families).rows}
-    assert rows["joint, 5 pixels"][0] == "100"
-    assert rows["joint, 5 pixels"][-1] == "Sparse-RS 75.0, then Differential evolution 70.0"
+    assert rows["joint, 5 pixels: mAP"][0] == "100"
+    assert rows["joint, 5 pixels: mAP"][-1] == "Sparse-RS 75.0, then Differential evolution 70.0"
     assert "The worst case over attacks" in Page(rendered("emotion")).text
     assert worst_case_table(bare().datasets[0].families).rows == ()
 

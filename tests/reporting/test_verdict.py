@@ -23,6 +23,16 @@ def test_it_asks_of_skill_and_of_the_largest_number_of_pixels():
     ]
 
 
+def test_the_task_s_own_metric_or_recall_takes_the_place_of_accuracy_under_attack():
+    def shown(*names: str) -> list[str]:
+        asked = decisive([comparison(f"robust {name} K={k}", 30.0, 20.0) for name in names for k in (1, 10)])
+        return [one.topic for one in asked]
+
+    assert shown("map", "accuracy") == ["robust map K=10"]
+    assert shown("macro_f1", "accuracy") == ["robust macro_f1 K=10", "robust accuracy K=10"]
+    assert shown("i2t_r1", "i2t_r5", "accuracy") == ["robust i2t_r1 K=10", "robust i2t_r5 K=10"]
+
+
 def test_each_question_has_its_answer_difference_size_and_rule():
     dataset = emotion_dataset()
     table = verdict_table(dataset.name, dataset.comparisons)

@@ -306,14 +306,14 @@ def family(
             WorstCase(
                 pixels=k,
                 n=100,
-                right=80.0,
-                robust_accuracy=estimate(80 - strength / k, 5.0),
-                steps=(
-                    Step(attack="sparse-rs", robust_accuracy=75.0),
-                    Step(attack="de", robust_accuracy=70.0),
-                ),
+                figure=name,
+                label=label,
+                clean=estimate(80.0, 4.0),
+                robust=estimate(80 - strength / k, 5.0),
+                steps=(Step(attack="sparse-rs", value=75.0), Step(attack="de", value=70.0)),
             )
             for k in ((1, 3, 5) if attacks else ())
+            for name, label in (("map", "mAP"), ("accuracy", "accuracy"))
         ],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
         fragility=fragile(strength) if attacks and evaluation["task"] == "emotion" else None,

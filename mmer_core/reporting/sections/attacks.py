@@ -18,9 +18,9 @@ class Attacks(Section):
 {% if parts %}
 <p>An image counts as fooled when {{ fooled }}. Success is of the images on which that was not so before, against the model’s own answer, true or not; robust accuracy is of all images, right before and not fooled. The control changes as many pixels at random, with as many queries.</p>
 {% for part in parts %}{% if part.attacked %}<p>Attacked: {{ part.attacked }}.</p>
-{% endif %}{{ figure(part.by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
+{% endif %}{% for one in part.worst %}{{ table(one) }}{% endfor %}
+{{ figure(part.by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
 {{ table(part.attacks, wide=true) }}
-{% for one in part.worst %}{{ table(one) }}{% endfor %}
 {% for one in part.margins %}<p>How much is left? A margin is what the scores still lack to fool the model, 0 where it is fooled; of an image counts the smallest that any attack reached. Scores of two models differ in scale, so margins are divided by how much those of the clean images differ.</p>
 {{ table(one) }}{% endfor %}
 {% for one in part.strength %}{{ table(one) }}{% endfor %}
@@ -31,7 +31,7 @@ class Attacks(Section):
 {% for part in parts %}{% if part.by_queries %}{{ figure(part.by_queries, "Share of images fooled within a number of queries to the model; thicker lines change more pixels.") }}
 <details><summary>Figures by queries</summary>{{ table(part.queries, wide=true) }}</details>{% endif %}{% endfor %}
 {% else %}
-<p>No attack was run on this dataset.</p>
+<p>None of the models shown here was attacked.</p>
 {% endif %}
 """
 

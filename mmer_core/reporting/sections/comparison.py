@@ -15,7 +15,7 @@ class Comparison(Section):
     summary = "Which model is better?"
     order = 5
     template = """\
-<p>Both models saw the same images, so what counts is the interval of the difference, not whether two intervals overlap. Robust accuracy is of all images: right by the true labels, and fooled by no attack. “Right” means that {{ right }}. p is of no difference, after Holm’s correction where questions are asked together.</p>
+<p>Both models saw the same images, so what counts is the interval of the difference, not whether two intervals overlap. Robust figures are of all attacked images, of each the version, clean or attacked, that is worst for the model; robust accuracy counts those that are right and that no attack fools. “Right” means that {{ right }}. p is of no difference, after Holm’s correction where questions are asked together.</p>
 {% for one in tables %}{{ table(one) }}{% endfor %}
 {% for one in categories %}<details><summary>{{ word|capitalize }} by {{ word }}</summary>{{ table(one) }}</details>{% endfor %}
 """

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from mmer_core.base_config import Split
+from mmer_core.evaluation.comparing import PROBE
 from mmer_core.record import Interval, Number, Part, Record
+from mmer_core.reporting.comparison_table import decision
+from mmer_core.reporting.estimates import number
 from mmer_core.reporting.labels import metric
-from mmer_core.reporting.sections.base import Section
-from mmer_core.reporting.table import Row, Table, cell
+from mmer_core.reporting.sections.base import Section, filled
+from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import DatasetView
 
 
@@ -51,6 +54,7 @@ class Probe(Section):
     template = """\
 <p>Logistic regression on frozen features, fitted on train; its C of {{ strength }} and its thresholds were chosen on val (mAP {{ tried }}). It read {{ encoders }}. Where these are the encoders of the models, their lead over the probe is what training more than a linear layer brought.</p>
 {{ table(metrics) }}
+{% for one in compared %}{{ table(one) }}{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
@@ -62,8 +66,35 @@ class Probe(Section):
                 "tried": tried,
                 "encoders": " and ".join(probe.encoders.values()),
                 "metrics": _table(dataset, probe),
+                "compared": filled(_compared(dataset)),
             }
         return None
+
+
+def _compared(dataset: DatasetView) -> Table:
+    """The models that read the same features, each less the probe."""
+    rows = [
+        Row(
+            one.first,
+            (
+                Cell(decision(one)),
+                cell(one.difference),
+                cell(one.first_value),
+                cell(one.second_value),
+                Cell(number(one.p_adjusted, 3)),
+                Cell(f"{one.n:,}"),
+                Cell(f"{one.trainings:,}"),
+            ),
+            hint=f"{one.quantity}; {one.rule}",
+        )
+        for one in dataset.comparisons
+        if one.topic.startswith(PROBE)
+    ]
+    return Table(
+        f"Better than a linear probe on the same features, by {dataset.text.headline_label}?",
+        ("Model", "answer", "difference, points", "model, %", "probe, %", "p", "n", "seeds"),
+        tuple(rows),
+    )
 
 
 def _percent(value: float | None) -> str:
