@@ -36,7 +36,7 @@ def test_an_adapted_encoder_is_used_by_name(mmer, tmp_path):
     assert code == 0, err
     code, out, err = mmer("search", "two dogs", "--k", 2)
     assert code == 0, err
-    assert len(out.strip().splitlines()) == 3
+    assert len(out.strip().splitlines()) == 4
 
     code, _, err = mmer("train", *FLICKR, "--encoders.image", "adapted:nowhere", "--encoders.text", name)
     assert code == 1

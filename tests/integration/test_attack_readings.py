@@ -59,7 +59,7 @@ def test_retrieval_models_keep_ranks_among_all_captions_and_all_other_images(stu
     key = str(study.only("model", task="retrieval", family="joint").key)
     run = jobs.robustness.fn(RobustnessJob(trained=key, attack=ATTACK, runtime=study.config.runtime))
     data = kind_of("retrieval").data(features, split)
-    images, texts = trained.embed_images(data.images), trained.embed_texts(data.texts)
+    images, texts = trained.embed_images({"context": data.images}), trained.embed_texts(data.texts)
     most = int(np.bincount(split.text_sample).max())
     for outcome in load_outcomes(study.context.folder(ArtifactKey.parse(run))).to_dict("records"):
         row = split.ids.index(outcome["sample"])
@@ -67,7 +67,7 @@ def test_retrieval_models_keep_ranks_among_all_captions_and_all_other_images(stu
             # The usual protocol, with one image replaced by the attacked one.
             among = images.copy()
             among[row] = trained.embed_images(
-                attacked_features(split, encoder, outcome | {"changed": changed})
+                {"context": attacked_features(split, encoder, outcome | {"changed": changed})}
             )[0]
             ranks = similarity_ranks(among, texts, split.text_sample)
             own = ranks.t2i[split.text_sample == row].tolist()

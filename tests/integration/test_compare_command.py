@@ -53,7 +53,9 @@ def test_two_models_are_compared_as_in_the_report(
     assert [compared[name]["model"] for name in ("a", "b")] == [joint, separate]
 
     reported = json.loads((study.context.folder(study.report) / "comparisons.json").read_text())["datasets"]
-    expected = [one for one in reported[dataset] if not one["topic"].startswith(("control ", "ablation "))]
+    expected = [
+        one for one in reported[dataset] if not one["topic"].startswith(("control ", "ablation ", "probe "))
+    ]
     assert len(expected) > 3
     names = {"first": "A", "second": "B"}
     assert compared["answers"] == [one | names for one in expected]
