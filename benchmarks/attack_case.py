@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmarks.attack import MEAN, SIZE, STD, classifier, photos
@@ -45,6 +46,13 @@ class AttackedPhotos:
         seconds = time.process_time() - start
         made = [write_changes(image, one.changed) for image, one in zip(images, outcomes, strict=True)]
         return outcomes, np.stack(made), seconds
+
+    def fooled(
+        self, attack: Attack, rows: slice, pixels: int, budget: int
+    ) -> tuple[npt.NDArray[np.bool_], float]:
+        """Whether each image was fooled, and CPU seconds; see `attack`."""
+        outcomes, _, seconds = self.attack(attack, rows, pixels, budget)
+        return np.array([one.status == "fooled" for one in outcomes]), seconds
 
     def read(self, images: np.ndarray) -> np.ndarray:
         """The plain classifier's label for each image, with batch size 1."""

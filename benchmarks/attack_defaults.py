@@ -18,7 +18,7 @@ from cyclopts import App
 
 from benchmarks.attack_case import AttackedPhotos
 from benchmarks.coverage import claims
-from benchmarks.result import finish, show
+from benchmarks.result import finish, percent, show
 from mmer_core.attacks import ATTACKS
 from mmer_core.statistics.shares import share_interval
 
@@ -63,14 +63,20 @@ def main(
     torch.set_num_threads(1)
     if quick:
         pixels, budgets, images, sizes, studies = (5,), (10, 20), 4, (50,), 40
-    found = [{"images": size, f"points found in {POWER:.0%}": smallest(size, studies)} for size in sizes]
-    show("The smallest difference that is found", found)
+    found = {size: smallest(size, studies) for size in sizes}
+    points = [{"images": size, "points": least} for size, least in found.items()]
+    show(f"The smallest difference that {POWER:.0%} of the studies find", points)
     case, rows = AttackedPhotos(images), []
     for k in pixels:
         for budget in budgets:
             rows += _rows(case, attacks, k, budget)
             show(f"K = {k}, {budget} queries", rows[-len(attacks) - 1 :])
-    finish("attack_defaults", [*rows], {f"n = {one['images']}": one[list(one)[1]] for one in found}, json)
+    finish(
+        "attack_defaults",
+        [*rows],
+        {f"{size} images: points found": least for size, least in found.items()},
+        json,
+    )
 
 
 def smallest(images: int, studies: int) -> float:
@@ -87,8 +93,7 @@ def _rows(case: AttackedPhotos, attacks: Sequence[str], pixels: int, budget: int
     everything, together = slice(len(case.images)), np.zeros(len(case.images), bool)
     rows, spent = [], 0.0
     for name in attacks:
-        outcomes, _, seconds = case.attack(ATTACKS.make(name), everything, pixels, budget)
-        fooled = np.array([one.status == "fooled" for one in outcomes])
+        fooled, seconds = case.fooled(ATTACKS.make(name), everything, pixels, budget)
         together |= fooled
         spent += seconds
         rows.append(_row(pixels, budget, name, fooled, seconds))
@@ -97,12 +102,11 @@ def _rows(case: AttackedPhotos, attacks: Sequence[str], pixels: int, budget: int
 
 
 def _row(pixels: int, budget: int, name: str, fooled: np.ndarray, seconds: float) -> dict[str, Any]:
-    share = share_interval(fooled)
     return {
         "K": pixels,
         "queries": budget,
         "attack": name,
-        "fooled": f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})",
+        "fooled": percent(share_interval(fooled)),
         "seconds an image": seconds / len(fooled),
     }
 

@@ -15,7 +15,7 @@ import torch
 from cyclopts import App
 
 from benchmarks.attack_case import AttackedPhotos
-from benchmarks.result import finish
+from benchmarks.result import finish, percent
 from mmer_core.attacks import ATTACKS, ExhaustiveOnePixel
 from mmer_core.statistics.shares import share_interval
 
@@ -45,35 +45,31 @@ def main(
     side:
         Height and width of the images.
     quick:
-        A smoke test on four tiny images.
+        A smoke test on two tiny images.
     json:
         File for the figures.
     """
     torch.set_num_threads(1)
     if quick:
-        images, side, budgets = 4, 16, (20,)
+        images, side, budgets = 2, 32, (20,)
     case = AttackedPhotos(images, (side, side))
     everything = slice(images)
-    outcomes, _, seconds = case.attack(ExhaustiveOnePixel(whole=True), everything, 1, 0)
-    foolable = np.array([one.status == "fooled" for one in outcomes])
+    foolable, seconds = case.fooled(ExhaustiveOnePixel(whole=True), everything, 1, 0)
     rows = [_row("exhaustive", None, foolable, seconds / images)]
     for name in attacks:
         for budget in budgets:
-            outcomes, _, seconds = case.attack(ATTACKS.make(name), everything, 1, budget)
-            fooled = np.array([one.status == "fooled" for one in outcomes])
+            fooled, seconds = case.fooled(ATTACKS.make(name), everything, 1, budget)
             rows.append(_row(name, budget, fooled[foolable], seconds / images))
     finish("one_pixel_truth", rows, {}, json)
 
 
 def _row(name: str, budget: int | None, hits: np.ndarray, seconds: float) -> dict[str, Any]:
     """A row of the table, also printed immediately; ``hits (n,)`` bool."""
-    share = share_interval(hits)
-    shown = "-" if share.value is None else f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})"
     row = {
         "attack": name,
         "queries": budget or "all",
         "of": len(hits),
-        "found": shown,
+        "found": percent(share_interval(hits)),
         "seconds an image": seconds,
     }
     print(*row.values(), sep=", ", flush=True)

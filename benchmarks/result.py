@@ -11,6 +11,7 @@ import torch
 
 from flows.output import say
 from flows.terminal import say_table
+from mmer_core.record import Interval
 
 
 def finish(
@@ -29,6 +30,11 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows with the same columns as a table."""
     say(title)
     say_table(rows[0], [[*map(_figure, row.values())] for row in rows])
+
+
+def percent(share: Interval) -> str:
+    """A share with its interval, in whole percent; a dash where it is not defined."""
+    return "-" if share.value is None else f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})"
 
 
 def _figure(value: object) -> str:

@@ -10,6 +10,7 @@ from mmer_core.config import EncoderConfig, EvaluationConfig, ProbeConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.escaping.places import without_folders
 from mmer_core.evaluation.calibration import f1_thresholds
 from mmer_core.evaluation.class_metrics import evaluate_classes
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
@@ -95,6 +96,7 @@ def probe(
     np.save(workspace.out / PROBABILITIES_FILE, probabilities, allow_pickle=False)
     record = _measured(probabilities, measured, f1_thresholds(scores[best], val.labels), evaluation)
     names = {"image": encoders.image} | ({"text": encoders.text} if "text" in stored.widths else {})
+    names = without_folders(names)  # records and reports are shared
     ProbeRecord(
         dataset=dataset.card.name,
         encoders=names,

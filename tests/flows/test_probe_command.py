@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+import torchvision
 from PIL import Image
 
 from mmer_core.reporting.sections.probe import ProbeSummary
@@ -41,6 +43,19 @@ def test_a_dataset_is_probed_once_and_the_report_shows_it(mmer, tmp_path):
     (report,) = store.list("report")
     assert str(made.key) in report.inputs.values()
     assert "<h3>Linear probe</h3>" in (store.fetch(report.key) / "report.html").read_text()
+
+
+def test_nothing_says_where_weights_lie(mmer, tmp_path):
+    weights = tmp_path / "somebody" / "weights.pth"
+    weights.parent.mkdir()
+    torch.save(torchvision.models.mobilenet_v3_small().state_dict(), weights)
+    code, _, err = mmer("probe", *EMOTIC[:-1], f"torchvision:mobilenet_v3_small@{weights}")
+    assert code == 0, err
+    store = open_store(str(tmp_path / "store"), cache=tmp_path / "cache")
+    (made,) = store.list("probe")
+    assert made.summary_as(ProbeSummary).encoders["image"] == "torchvision:mobilenet_v3_small@…/weights.pth"
+    written = [made.model_dump_json(), *(file.read_text() for file in store.fetch(made.key).glob("*.json"))]
+    assert not [text for text in written if "somebody" in text]
 
 
 @pytest.mark.parametrize("captioned", ["flickr8k", "manifest", "prepared"])
