@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -130,6 +131,7 @@ def _listed(outputs: Any) -> list[Tensor]:
 
 
 def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+    _without_telemetry()
     import openvino
 
     model = openvino.convert_model(module, example_input=example)
@@ -139,6 +141,7 @@ def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _openvino_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
+    _without_telemetry()
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
@@ -146,6 +149,14 @@ def _openvino_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
         decoder = TorchFXPythonDecoder(graph)  # must stay alive until the conversion is done
         frontend = FrontEndManager().load_by_framework("pytorch")
         return _infer(frontend.convert(frontend.load(decoder)))
+
+
+def _without_telemetry() -> None:
+    """Keep OpenVINO from reporting conversions to its makers; without the package that does, it takes its own stub.
+
+    It reports from a fork of this process, which has many threads: the fork can hang for good, and hold all memory.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not to be imported
 
 
 def _infer(model: Any) -> Callable[..., list[Tensor]]:

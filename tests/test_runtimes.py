@@ -1,4 +1,7 @@
 import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -20,6 +23,25 @@ def test_every_runtime_gives_what_pytorch_gives(runtime):
     images = EXAMPLE.flip(0).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         assert torch.allclose(compiled.run(images), module(images), atol=1e-5)
+
+
+def test_openvino_reports_nothing_to_anybody():
+    pytest.importorskip("openvino")
+    program = (
+        "import multiprocessing.process, sys, torch\n"
+        "from mmer_core import runtimes\n"
+        "def refuse(self): raise SystemExit('a process was started')\n"
+        "multiprocessing.process.BaseProcess.start = refuse\n"
+        "module = torch.nn.Conv2d(3, 4, 3)\n"
+        "assert runtimes.compile_network(module, torch.ones(1, 3, 8, 8), 'openvino').runtime == 'openvino'\n"
+        "import openvino.tools.ovc.telemetry_utils as used\n"
+        "assert used.tm.__name__ == 'openvino.tools.ovc.telemetry_stub', used.tm\n"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if name != "CI"
+    }  # where it reports nothing
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_without_a_runtime_pytorch_runs_and_says_so(monkeypatch):
