@@ -51,7 +51,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def _of_the_project(root: Path) -> list[str]:
     """Imported modules of a copy of the project, those of its tests included."""
     places = tuple(f"{root / name}/" for name in (*OURS, "tests"))
-    files = {name: vars(module).get("__file__") or "" for name, module in sys.modules.copy().items()}
+    # A module of the table may be None: one that is not to be imported.
+    files = {name: getattr(module, "__file__", None) or "" for name, module in sys.modules.copy().items()}
     return [name for name, file in files.items() if file.startswith(places)]
 
 
