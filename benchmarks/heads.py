@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from cyclopts import App
 from PIL import Image
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from benchmarks.result import finish
 from mmer_core.config import ARCHITECTURES, FAMILIES, EncoderConfig, ModelConfig, ProbeConfig, TrainingConfig
@@ -208,7 +208,8 @@ def _heads(
         )
         with initialisation(settings.seed):
             network = build_model(spec.model_copy(update={"dropout": chosen.dropout}))
-        value = fit(kind.learner(network, *splits[:2], own), own, device=torch.device("cpu")).best_value
+        learner = kind.learner(network, splits[0], splits[1], own)
+        value = fit(learner, own, device=torch.device("cpu")).best_value
         if value > best:
             with torch.inference_mode():
                 best, found = value, [network(one.streams).logits.double().numpy() for one in splits[1:]]
@@ -241,7 +242,7 @@ def measured(
     found = {"probe": _probe(splits, one_label)}
     for family in FAMILIES:
         logits = _heads(splits, family, "classification" if one_label else "emotion", training, model)
-        found[family] = [softmax(one, axis=1) for one in logits] if one_label else logits
+        found[family] = [softmax(one, axis=1) for one in logits] if one_label else [*map(expit, logits)]
     statistics = {which: _statistic(scores, splits, one_label) for which, scores in found.items()}
     rows: list[dict[str, Any]] = []
     whole = np.ones((len(splits[2]), 1))
