@@ -11,7 +11,7 @@ Family = Literal[
     "separate", "joint", "separate-weighted", "joint-late", "image-only", "text-only", "zero-shot"
 ]
 FAMILIES: tuple[Family, ...] = ("separate", "joint")
-Fusion = Literal["mean", "weighted", "gated", "concat", "attention", "late"]
+Fusion = Literal["mean", "product", "weighted", "gated", "concat", "attention", "late"]
 
 
 class Architecture(NamedTuple):
@@ -104,9 +104,10 @@ class ModelConfig(Config):
         description="Captioned datasets: exponent that evens out image features which are never negative; 1 for "
         "none.",
     )
-    fusion: Fusion = Field(
-        "mean",
-        description="How the joint classifier fuses the streams' embeddings: their mean, a mean weighted by "
+    fusion: Fusion | None = Field(
+        None,
+        description="How the joint classifier fuses the streams' embeddings: by default their mean and the products of "
+        "every two (product), which show what streams say together; their mean, a mean weighted by "
         "stream, weighted anew for every sample (gated), a map of all side by side, or attention; late: each stream learns "
         "to predict alone, and the mean of the predictions is the model's.",
     )

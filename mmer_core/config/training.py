@@ -33,7 +33,7 @@ class TrainingConfig(Config):
     patience: int | None = Field(
         None,
         ge=1,
-        description="Epochs without a better validation metric before stopping; 5 for labelled datasets, 15 for "
+        description="Epochs without a better validation metric before stopping; 10 for labelled datasets, 15 for "
         "captioned ones.",
     )
     batch_size: int | None = Field(
@@ -46,7 +46,7 @@ class TrainingConfig(Config):
         None,
         gt=0,
         le=1e6,
-        description="Peak learning rate of AdamW (cosine decay); 2e-3 for labelled datasets, 3e-3 for captioned "
+        description="Peak learning rate of AdamW (cosine decay); 1e-3 for labelled datasets, 3e-3 for captioned "
         "ones.",
     )
     captions: int = Field(
@@ -56,12 +56,13 @@ class TrainingConfig(Config):
         "of one another.",
     )
     weight_decay: float = Field(1e-2, ge=0, le=1e6, description="Decoupled weight decay.")
-    tries: int = Field(
-        1,
+    tries: int | None = Field(
+        None,
         ge=1,
         le=1000,
         description="Settings that are tried, of which the best on val is kept: the given ones, then learning rates, weight "
-        "decays and dropouts drawn at random by the seed, the same for every family.",
+        "decays and dropouts drawn at random by the seed, the same for every family; 4 for labelled datasets, 1 for "
+        "captioned ones, whose training takes minutes.",
     )
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of all steps with a linear warm-up.")
     average: float = Field(
@@ -121,6 +122,7 @@ class TaskTraining(TrainingConfig):
     patience: int
     batch_size: int
     learning_rate: float
+    tries: int = 1
     contrastive: str = "infonce"
 
     @classmethod

@@ -44,6 +44,9 @@ class EmotionModel(nn.Module):
 
     ``forward`` takes features by stream, each ``(B, D_stream)``. Streams may be missing for the whole batch (no key)
     or for single samples (``present`` is False; their features are ignored).
+
+    Logits are what the heads say plus a linear map of every stream's standardised features, the same in every family. It
+    is fitted once, on all streams together, and no gradient changes it: heads learn what a linear model does not see.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -54,6 +57,9 @@ class EmotionModel(nn.Module):
                 name: Projection(width, spec.embedding, spec.hidden, spec.dropout)
                 for name, width in spec.streams.items()
             }
+        )
+        self.linear = nn.ModuleDict(
+            {name: _silent(width, len(spec.labels)) for name, width in spec.streams.items()}
         )
         # Unit vectors have coordinates of about 1/sqrt(D); fusion and heads are initialised for about 1.
         self.scale = spec.embedding**0.5
@@ -76,14 +82,14 @@ class EmotionModel(nn.Module):
 
     def forward(self, features: dict[str, Tensor], present: Presence | None = None) -> EmotionOutput:
         mask = self.presence(features, present)  # (B, S)
-        embeddings = self.embed(features, mask)
+        embeddings, linear = self.embed(features, mask), self.read_linearly(features, mask)
         logits, ratings = self.predict(embeddings, mask)
         alone = self.alone(embeddings, mask)
         return EmotionOutput(
-            logits,
+            logits + sum(linear.values()),
             ratings,
             embeddings,
-            {name: pair[0] for name, pair in alone.items()},
+            {name: pair[0] + linear[name] for name, pair in alone.items()},
             {name: pair[1] for name, pair in alone.items()},
         )
 
@@ -108,8 +114,22 @@ class EmotionModel(nn.Module):
             if name in features
         }
 
+    def standardised(self, stream: str, features: Tensor) -> Tensor:
+        """``(B, D_stream)`` features as projections and the linear path read them."""
+        standard: Tensor = self.projections[stream].standardise(features)  # type: ignore[operator]
+        return standard
+
+    def read_linearly(self, features: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+        """What the linear path adds to the logits, ``(B, C)`` by stream; zeros where ``mask (B, S)`` is False."""
+        return {
+            name: _only(self.linear[name](self.standardised(name, features[name])), mask[:, column])
+            for column, name in enumerate(self.streams)
+            if name in features
+        }
+
     def predict(self, embeddings: dict[str, Tensor], mask: Tensor) -> Prediction:
-        """Logits ``(B, C)`` and ratings ``(B, V)`` from the streams where ``mask (B, S)`` is True."""
+        """Logits ``(B, C)``, but for the linear path, and ratings ``(B, V)`` from the streams where ``mask (B, S)`` is
+        True."""
         raise TypeError("use SeparateEmotionModel or JointEmotionModel")
 
     def alone(self, embeddings: dict[str, Tensor], mask: Tensor) -> dict[str, Prediction]:
@@ -119,7 +139,7 @@ class EmotionModel(nn.Module):
     def to_learn(
         self, embeddings: dict[str, Tensor], mask: Tensor
     ) -> Iterator[tuple[Prediction, Tensor | None]]:
-        """The predictions that training compares with the truth, with the gradients that they may send, and for which
+        """The predictions that training compares with the truth, but for the linear path, with the gradients that they may send, and for which
         samples ``(B,)``; for all where that is None."""
         for name, prediction in self.alone(embeddings, mask).items():
             yield prediction, mask[:, self.streams.index(name)]
@@ -222,6 +242,13 @@ class JointEmotionModel(EmotionModel):
     def _only_stream(self, mask: Tensor, name: str) -> Tensor:
         only_this = torch.tensor([other == name for other in self.streams], device=mask.device)
         return mask & only_this
+
+
+def _silent(width: int, categories: int) -> nn.Linear:
+    """A linear map to zeros, which no optimiser changes."""
+    linear = nn.Linear(width, categories, bias=False).requires_grad_(False)
+    nn.init.zeros_(linear.weight)
+    return linear
 
 
 def _only(values: Tensor, mask: Tensor) -> Tensor:

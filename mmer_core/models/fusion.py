@@ -98,8 +98,24 @@ class AttentionFusion(nn.Module):
         return self.mean(streams, present) + self.feed((query + gathered)[:, 0])
 
 
+class ProductFusion(nn.Module):
+    """The mean of the streams that are present, plus the mean of the products of every two, coordinate by coordinate.
+
+    A head on the mean adds up what streams say each by itself; the products are what two say together, such as that
+    text and image disagree (Kim et al. 2017, *Hadamard Product for Low-rank Bilinear Pooling*,
+    https://arxiv.org/abs/1610.04325).
+    """
+
+    def forward(self, streams: Tensor, present: Tensor) -> Tensor:
+        """``(B, S, D)`` and ``(B, S)`` to ``(B, D)``."""
+        total, count = streams.sum(dim=1), present.sum(dim=1, keepdim=True)
+        products = (total.square() - streams.square().sum(dim=1)) / 2
+        return total / count.clamp_min(1) + products / (count * (count - 1) / 2).clamp_min(1)
+
+
 FUSIONS: Mapping[str, Callable[[int, int], nn.Module]] = {
     "mean": lambda streams, embedding: MeanFusion(),
+    "product": lambda streams, embedding: ProductFusion(),
     "weighted": WeightedFusion,
     "gated": GatedFusion,
     "concat": ConcatFusion,

@@ -20,7 +20,7 @@ from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import feature_parts
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
-from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds import TaskKind, kind_of
 from mmer_core.training.learner import ModelLearner
 from mmer_core.training.loop import Progression, fit, initialisation
 from mmer_core.training.record import ModelSummary, Try
@@ -31,10 +31,17 @@ from mmer_core.usage import leg
 HISTORY_FILE = "history.csv"
 
 
-def _identity(context: Context, training: TrainingConfig, prepared: ArtifactKey) -> dict[str, Any]:
+def _identity(
+    context: Context, model: ModelConfig, training: TrainingConfig, prepared: ArtifactKey
+) -> dict[str, Any]:
     """What is left open is decided by the kind of task: options of losses that it does not use are no part of the key."""
-    task = context.store.manifest(prepared).summary_as(DatasetSummary).task
-    return {"training": training.filled(kind_of(task).schedule)}
+    kind = kind_of(context.store.manifest(prepared).summary_as(DatasetSummary).task)
+    identity = {"training": training.filled(kind.schedule), "model": _filled(model, kind)}
+    return identity | ({"start": "linear"} if kind.labelled else {})
+
+
+def _filled(model: ModelConfig, kind: TaskKind[Any]) -> ModelConfig:
+    return model if model.fusion else model.model_copy(update={"fusion": kind.fusion})
 
 
 @stage("model", version=4, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
@@ -165,7 +172,7 @@ def _spec(
 ) -> ModelSpec:
     card, split = dataset.card, dataset.split("train")
     kind = kind_of(card.task)
-    architecture = ARCHITECTURES[model.family]
+    architecture, model = ARCHITECTURES[model.family], _filled(model, kind)
     streams = {
         name: width
         for name, width in features.widths.items()
@@ -209,8 +216,6 @@ def _logs(
 
 def _summary(trained: _Trained, tried: tuple[Try, ...]) -> ModelSummary:
     spec, progression = trained.spec, trained.progression
-    best = progression.history[progression.best_epoch - 1]
-    figures = {name: value for name, value in best.items() if name.startswith("val_")}
     return ModelSummary(
         task=spec.task,
         family=spec.family,
@@ -220,6 +225,6 @@ def _summary(trained: _Trained, tried: tuple[Try, ...]) -> ModelSummary:
         parameters=capacity(spec),
         tries=tried,
         chosen=trained.place,
-        **figures,
+        **progression.best_metrics,
         **cost_summary(progression.costs),
     )

@@ -110,6 +110,8 @@ def _settings(made: ModelSummary) -> str:
 
 def _fusion(spec: ModelSpec) -> str:
     what = "embeddings" if spec.network == "joint" and spec.fusion != "late" else "predictions"
+    if spec.fusion == "product":
+        return "mean and products of embeddings"
     return f"{'mean' if spec.fusion == 'late' else spec.fusion} of {what}"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 from torch import nn
 
 from mmer_core.attacks.criteria import Criterion, DominantEmotionFlip
@@ -165,6 +166,6 @@ class ClassLearner(EmotionLearner):
             logits.argmax(axis=1), labels.argmax(axis=1), labels.shape[1], np.ones(len(labels))
         )
         accuracy, balanced, macro, _ = (100 * counts.averages()).tolist()
-        return super().metrics(logits, labels) | {
+        return super().metrics(softmax(logits, axis=1), labels) | {
             "accuracy": accuracy, "balanced_accuracy": balanced, "macro_f1": macro
         }  # fmt: skip

@@ -68,14 +68,16 @@ class EmotionKind(TaskKind[EmotionData]):
     text = TEXT
     schedule: ClassVar = {
         "epochs": 30,
-        "patience": 5,
+        "patience": 10,
         "batch_size": 512,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-3,
+        "tries": 4,
         "contrastive": "infonce",
     }
     families = tuple(ARCHITECTURES)
     width = 128
     dropout = 0.4
+    fusion = "product"
     labelled = True
     comparing = staticmethod(compare_emotions)
     robust = staticmethod(robust_map)

@@ -22,6 +22,7 @@ from mmer_core.config import (
     EvaluationConfig,
     Family,
     FinetuneConfig,
+    Fusion,
     ReportConfig,
     SearchConfig,
     TaskTraining,
@@ -121,6 +122,7 @@ class TaskKind(Named, ABC, Generic[D]):
         families: Those that its models may be of.
         width: Default embedding width, of one head where there are several.
         dropout: Default dropout.
+        fusion: Default fusion of the joint model, where it has one.
         has_heads: An embedding may consist of several heads.
         reads_parts: Models can read features of parts (``regions:`` and ``tokens:``).
         searchable: A model embeds images and texts for an index.
@@ -133,6 +135,7 @@ class TaskKind(Named, ABC, Generic[D]):
     families: ClassVar[tuple[Family, ...]]
     width: ClassVar[int]
     dropout: ClassVar[float]
+    fusion: ClassVar[Fusion] = "mean"
     has_heads: ClassVar[bool] = False
     reads_parts: ClassVar[bool] = False
     searchable: ClassVar[bool] = False

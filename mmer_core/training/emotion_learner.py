@@ -1,6 +1,6 @@
 """Emotion models with their objectives, and the metric that selects them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from mmer_core.objectives import (
 )
 from mmer_core.training.data import EmotionData
 from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
+from mmer_core.training.linear_start import start_linearly
 from mmer_core.training.modality_dropout import drop_streams
 
 
@@ -28,6 +29,7 @@ class EmotionLearner:
     """Trains either emotion model with category, continuous and (joint only) alignment objectives."""
 
     selection = "map"
+    starts_trained = True
     state: nn.ModuleDict
 
     def __init__(
@@ -36,6 +38,7 @@ class EmotionLearner:
         model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
         categories = self.objective(config)
         categories.fit(train.labels)
+        start_linearly(model, categories, train, val, self._map_on(val))
         parts: dict[str, nn.Module] = {"model": model, "categories": categories}
         if train.ratings.shape[1]:
             parts["continuous"] = CONTINUOUS_OBJECTIVES.configured(config.continuous, config)
@@ -55,6 +58,10 @@ class EmotionLearner:
         """Of ``logits (N, C)`` against ``labels (N, C)`` 0/1."""
         return {"map": 100 * float(mean_average_precision(logits, labels))}
 
+    def _map_on(self, data: EmotionData) -> Callable[[Tensor], float]:
+        labels = data.labels.cpu().numpy()
+        return lambda logits: self.metrics(logits.cpu().numpy(), labels)["map"]
+
     def __len__(self) -> int:
         return len(self.train)
 
@@ -62,14 +69,16 @@ class EmotionLearner:
         model, batch = self.model, self.train.rows(rows)
         present = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, present)
+        linear = torch.stack(list(model.read_linearly(batch.streams, present).values()), dim=1)  # (B, S, C)
+        given = [name in batch.streams for name in model.streams]
         masks = [present]
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
             masks.append(drop_streams(present, self.config.modality_dropout))
         learned = [
-            (prediction, own)
+            ((logits + (linear * mask[:, given, None]).sum(dim=1), ratings), own)
             for mask in masks
-            for prediction, own in model.to_learn(embeddings, mask)
+            for (logits, ratings), own in model.to_learn(embeddings, mask)
             if own is None or own.any()
         ]
         losses = _mean(

@@ -21,6 +21,11 @@ class Learner(Protocol):
         """Name of the validation metric that selects the model; higher is better."""
         ...
 
+    @property
+    def starts_trained(self) -> bool:
+        """Whether what training starts from may be the best: its epoch is 0."""
+        ...
+
     def __len__(self) -> int: ...
 
     def losses(self, rows: Tensor) -> Losses:

@@ -40,8 +40,9 @@ class Progression:
     Attributes:
         epoch: Epochs done.
         history: One row an epoch: ``epoch``, ``train_<loss>``, ``train_loss``, ``val_<metric>``.
-        best_epoch: The epoch (from 1) whose weights are kept.
+        best_epoch: The epoch (from 1) whose weights are kept; 0 for those that training started from.
         best_value: Its selection metric.
+        best_metrics: All its validation metrics.
         best_state: Its weights.
         costs: One row an epoch, see `telemetry.metered`; they differ from run to run.
     """
@@ -50,6 +51,7 @@ class Progression:
     history: list[Row] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -math.inf
+    best_metrics: Row = field(default_factory=dict)
     best_state: dict[str, Tensor] = field(default_factory=dict)
     costs: list[Row] = field(default_factory=list)
 
@@ -98,6 +100,17 @@ def fit(
         state = trainer.restore(checkpoints)
         curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
         saved = time.monotonic()
+
+        def keep_better(metrics: Row) -> None:
+            value = metrics[f"val_{learner.selection}"]
+            if value > state.best_value:
+                state.best_epoch, state.best_value, state.best_metrics = state.epoch, value, metrics
+                with trainer.average.applied():
+                    state.best_state = copy.deepcopy(learner.state.state_dict())
+
+        if learner.starts_trained and not state.epoch:
+            learner.state.eval()
+            keep_better(trainer.validated())
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             cost: Row = {}
             with metered(device, len(learner), cost):
@@ -112,10 +125,7 @@ def fit(
                     f"the validation metric {learner.selection} is {value} after epoch {state.epoch}, so no epoch can be "
                     "chosen by it: see that val holds positive labels"
                 )
-            if value > state.best_value:
-                state.best_epoch, state.best_value = state.epoch, value
-                with trainer.average.applied():
-                    state.best_state = copy.deepcopy(learner.state.state_dict())
+            keep_better({name: figure for name, figure in row.items() if name.startswith("val_")})
             # Writing one to disk for good takes longer than an epoch on a small dataset.
             if time.monotonic() - saved >= checkpoint_seconds:
                 trainer.save(state, checkpoints)
@@ -176,7 +186,11 @@ class _Trainer:
         row["train_loss"] = sum(sums.values())
         self._check(index + 1, row["train_loss"], fields)
         with self.average.applied():
-            return row | {f"val_{name}": value for name, value in self.learner.validate().items()}
+            return row | self.validated()
+
+    def validated(self) -> Row:
+        """The metrics on the validation split."""
+        return {f"val_{name}": value for name, value in self.learner.validate().items()}
 
     def _check(self, epoch: int, loss: float, fields: str) -> None:
         """Raises `ConfigError` when loss or weights are no numbers any more: what came of them would be no model."""

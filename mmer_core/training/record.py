@@ -10,7 +10,7 @@ class Try(Part):
     """Settings that were tried.
 
     Attributes:
-        best_epoch: The best epoch on val.
+        best_epoch: The best epoch on val; 0 for what training started from.
         value: Its validation metric, in percent; None where training diverged.
     """
 
@@ -25,7 +25,7 @@ class ModelSummary(Figures):
     """The summary of a model; its figures are the validation metrics of the kept epoch and what training took.
 
     Attributes:
-        best_epoch: The epoch whose weights were kept; 0 for a model that was not trained.
+        best_epoch: The epoch whose weights were kept; 0 for those that training started from, or a model that was not trained.
         parameters: Learned numbers that its predictions need.
         tries: What was tried, in order.
         chosen: Which of them it is, from 0.

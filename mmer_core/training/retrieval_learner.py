@@ -20,6 +20,7 @@ class RetrievalLearner:
     """Trains either retrieval model; an epoch shows every photo once, with some of its captions."""
 
     selection = "mean_recall"
+    starts_trained = False
     state: nn.ModuleDict
 
     def __init__(

@@ -50,6 +50,7 @@ class CaptionTuner:
     """InfoNCE between the towers; a dual encoder's are compared as they are, others through a linear head each."""
 
     selection = "mean_recall"
+    starts_trained = False
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class EmotionTuner:
     """
 
     selection = "map"
+    starts_trained = False
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ def test_the_best_of_equal_tries_on_val_is_kept(task: str, study: Study, context
         assert getattr(made, selection) == pytest.approx(best.value)
         # With its settings alone, the same model comes out.
         settings = {"learning_rate": best.learning_rate, "weight_decay": best.weight_decay}
-        alone = trained(context, study, family, task, **settings, dropout=best.dropout, seed=1)
+        alone = trained(context, study, family, task, **settings, dropout=best.dropout, seed=1, tries=1)
         (kept, spec), (other, _) = load_model(model.folder), load_model(alone.folder)
         assert spec.dropout == best.dropout
         assert all(torch.equal(x, y) for x, y in zip(kept.parameters(), other.parameters(), strict=True))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import erf
 from torch import nn
 
-from mmer_core.config import ModelConfig
+from mmer_core.config import Fusion
 from mmer_core.models.fusion import FUSIONS
 
 STREAMS, WIDTH, ROWS = 3, 8, 7
@@ -44,6 +44,11 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 def mean(p, own, which):
     return own.mean(axis=0) if len(own) else np.zeros(WIDTH)
+
+
+def product(p, own, which):
+    pairs = [own[i] * own[j] for i in range(len(own)) for j in range(i)]
+    return mean(p, own, which) + (np.mean(pairs, axis=0) if pairs else 0)
 
 
 def weighted(p, own, which):
@@ -81,6 +86,7 @@ def attention(p, own, which):
 
 FORMULAS = {
     "mean": mean,
+    "product": product,
     "weighted": weighted,
     "gated": gated,
     "concat": concat,
@@ -90,7 +96,7 @@ FORMULAS = {
 
 
 def test_the_names_are_those_of_the_configuration():
-    assert set(get_args(ModelConfig.model_fields["fusion"].annotation)) == set(FUSIONS) == set(FORMULAS)
+    assert set(get_args(Fusion)) == set(FUSIONS) == set(FORMULAS)
 
 
 @pytest.mark.parametrize("name", FUSIONS)

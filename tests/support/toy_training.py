@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mmer_core.config import ARCHITECTURES, EncoderConfig, TaskTraining
 from mmer_core.models import EmotionModel, ModelSpec, RetrievalModel, build_model
+from mmer_core.models.layers import EmotionHead
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import initialisation
@@ -102,6 +103,21 @@ def learner(
     if "contrastive" not in training.model_fields_set:
         training = training.model_copy(update={"contrastive": "grouped_infonce"})
     return RetrievalLearner(model, *photos, training)
+
+
+def heads_alone(learner: EmotionLearner) -> EmotionLearner:
+    """The same without the linear path, and with random heads: what is left is what they learn."""
+    for linear in learner.model.linear.values():
+        nn.init.zeros_(linear.weight)
+    return random_heads(learner)
+
+
+def random_heads(learner: EmotionLearner) -> EmotionLearner:
+    """The same with heads that say something, as they do once they are trained."""
+    for module in learner.model.modules():
+        if isinstance(module, EmotionHead):
+            module.categories.reset_parameters()
+    return learner
 
 
 def same(first: nn.Module, second: nn.Module) -> bool:

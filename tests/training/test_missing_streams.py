@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.toy_training import config, emotion_data, infonce, spec, without_texts
+from support.toy_training import config, emotion_data, heads_alone, infonce, spec, without_texts
 from torch.nn import functional as F
 
 from mmer_core.models import build_model
@@ -29,7 +29,7 @@ def test_what_stands_in_the_place_of_a_missing_text_does_not_matter(family):
 
 def test_streams_of_the_baseline_learn_from_the_samples_that_have_them():
     data = without_texts(emotion_data(50, 1), 0.4)
-    one = EmotionLearner(build_model(spec("emotion", "separate")), data, data, config())
+    one = heads_alone(EmotionLearner(build_model(spec("emotion", "separate")), data, data, config()))
     one.state.eval()
     output, there = one.model(data.streams, data.present), data.present["text"]
     assert 0 < there.sum() < 50

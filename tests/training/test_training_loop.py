@@ -21,6 +21,7 @@ class Scripted:
     """One number that grows with every step, and validation values known in advance."""
 
     selection = "score"
+    starts_trained = False
 
     def __init__(self, scores: list[float], size: int = 10) -> None:
         self.state = nn.Linear(1, 1)
@@ -98,6 +99,16 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     fit(again, config(epochs=3, patience=3), device=CPU, checkpoints=tmp_path)
     assert not again.batches
     assert same(again.state, first.state)
+
+
+@pytest.mark.parametrize(("scores", "best"), [([4, 1, 2, 3], 0), ([4, 1, 5, 3], 2)])
+def test_what_training_starts_from_is_kept_where_nothing_is_better(scores, best):
+    one = Scripted(scores)
+    one.starts_trained = True
+    state = fit(one, config(epochs=3, patience=3), device=CPU)
+    assert (state.best_epoch, state.best_value) == (best, max(scores))
+    assert state.best_metrics == {"val_score": max(scores), "val_other": 0.0}
+    assert all(torch.equal(x, one.validated[best][n]) for n, x in one.state.state_dict().items())
 
 
 @pytest.mark.parametrize(
