@@ -56,6 +56,17 @@ def test_a_command_imports_what_it_needs(command, refused, tmp_path) -> None:
     assert refused & set(imported.split()) == set()
 
 
+def test_jobs_that_find_everything_need_neither_prefect_nor_what_computes():
+    """A job imports its flow, every stage, and the kinds of task that its data are of."""
+    script = (
+        "import sys\nfrom flows.job_table import JOBS, load\nfrom mmer_core.task_kinds import KINDS\n"
+        "found = [load(path) for job in JOBS for path in (job.flow, job.show)], [*KINDS]\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    light = {"pyarrow", "faiss", "jinja2"}
+    assert (HEAVY - light) & set(done.stdout.split()) == set()
+
+
 def test_the_library_is_imported_at_once():
     script = "import sys\nimport mmer_core as mmer\nassert mmer.__version__\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
