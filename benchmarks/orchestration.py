@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.result import finish
@@ -42,6 +41,7 @@ from mmer_core.config import (
 )
 from mmer_core.progress import silent
 from mmer_core.stages import ATTACKING, AttackShard, Context
+from tasks.decorators import flow
 from tasks.running import fan_out
 from tasks.stages import task_of
 

@@ -1,6 +1,5 @@
 """The command line: every `mmer` command of `flows.job_table`, by its import path; a command is imported when it is chosen."""
 
-import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import partial
@@ -9,10 +8,10 @@ from typing import TYPE_CHECKING
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
+from flows import loading
 from flows.configurations import configuration_source
 from flows.empty_paths import refuse_empty_paths
 from flows.job_table import COMMANDS, FLAT_FIELDS, JOBS
-from flows.output import say
 from mmer_core import __version__
 from mmer_core.errors import ConfigError
 
@@ -66,20 +65,13 @@ def run(tokens: Sequence[str]) -> None:
     """
     global short_help
     short_help = _asks_for_help(tokens)
-    _tell_of_start(tokens)
+    loading.announce()
     rest, sources = configuration_source(list(tokens))
     app.config = [*sources, refuse_empty_paths]
     try:
         app(rest, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise ConfigError(_sentence(error)) from None
-
-
-def _tell_of_start(tokens: Sequence[str]) -> None:
-    """Say at a terminal why a command is silent for seconds; help is not."""
-    computing = {job.name for job in JOBS} | {command.name for command in COMMANDS if command.computes}
-    if sys.stderr.isatty() and computing.intersection(tokens[:1]) and not _asks_for_help(tokens):
-        say("loading PyTorch ...", error=True)
 
 
 def _asks_for_help(tokens: Sequence[str]) -> bool:

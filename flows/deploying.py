@@ -109,7 +109,7 @@ def _deploy_one(
     pool: str,
     kind: Mapping[str, Any],
 ) -> str:
-    flow = load(job.flow)
+    flow = load(job.flow).prefect
     name = f"{flow.name}/{job.name}"
     running = _running_schedules(client, name)
     (parameter,) = flow.parameters.properties
@@ -126,6 +126,7 @@ def _deploy_one(
         job_variables=dict(kind["job_variables"]),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    deployment.entrypoint = f"flows.deployed.{flow.fn.__name__}"
     deployment.apply()
     return name
 

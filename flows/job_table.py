@@ -37,17 +37,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that runs no flow, or a group of such commands.
-
-    Attributes:
-        run: Import path of what runs.
-        computes: Whether it begins by importing PyTorch, which takes seconds.
-    """
+    """A command that runs no flow, or a group of such commands; ``run`` is the import path of what runs."""
 
     name: str
     run: str
     help: str
-    computes: bool = True
 
 
 _DATA = ("dataset", "root")
@@ -232,7 +226,6 @@ COMMANDS = (
         "artifacts",
         run="flows.artifacts_cli:app",
         help="List, inspect, fetch, verify and delete artifacts.",
-        computes=False,
     ),
     Command(
         "attack",
@@ -257,14 +250,12 @@ COMMANDS = (
         "data",
         run="flows.data_cli:app",
         help="Check a raw dataset before using it.",
-        computes=False,
     ),
     Command(
         "deploy",
         run="flows.deploy_cli:deploy",
         help="Set up a work pool, deployments, limits and automations on the server at PREFECT_API_URL, or "
         "update them.",
-        computes=False,
     ),
     Command(
         "doctor",
@@ -282,7 +273,6 @@ COMMANDS = (
         help="Make a checked manifest from a folder of pictures or from any table.\n\n"
         "Says what it takes each column for and why, which rows it leaves out (unreadable, duplicate, contradictory), and "
         "makes stratified splits that share no picture, no near-identical ones and no group.",
-        computes=False,
     ),
     Command(
         "predict",
@@ -300,7 +290,6 @@ COMMANDS = (
         "runs",
         run="flows.runs_cli:runs",
         help="List every trained model with its settings and what it reached.",
-        computes=False,
     ),
     Command(
         "search",

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from prefect import flow
-
 from mmer_core import stages
 from mmer_core.config import (
     ARCHITECTURES,
@@ -64,6 +62,7 @@ from mmer_core.stages.captions import CaptionPlanSummary
 from mmer_core.stages.index import check_shared_space
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
+from tasks.decorators import flow
 from tasks.engines import check_engine
 from tasks.running import call_flow
 from tasks.stages import make, make_each, make_sharded

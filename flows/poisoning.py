@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from prefect import flow
 from pydantic import Field
 
 from flows.jobs import prepare
@@ -18,6 +17,7 @@ from mmer_core.stages.poison.making import POISONING
 from mmer_core.stages.poison.merging import merge_poisoning
 from mmer_core.stages.poison.planning import Arm, CraftShard, plan_arms
 from mmer_core.store import ArtifactKey
+from tasks.decorators import flow
 from tasks.progress import progress_for
 from tasks.running import fan_out_flows
 from tasks.stages import make, make_each, make_sharded

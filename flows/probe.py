@@ -1,7 +1,5 @@
 """The job `probe`: how well does logistic regression do on the features that the models read?"""
 
-from prefect import flow
-
 from flows.jobs import ingest, prepare
 from flows.output import say
 from flows.terminal import say_table
@@ -13,6 +11,7 @@ from mmer_core.stages import Context
 from mmer_core.stages.probe import PROBE_FILE, ProbeRecord, check_labelled
 from mmer_core.stages.probe import probe as fit_and_measure
 from mmer_core.store import ArtifactKey
+from tasks.decorators import flow
 from tasks.stages import make
 
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from prefect import flow
-
 from flows.terminal import say_table
 from mmer_core import stages
 from mmer_core.attacks.record import CurvesSummary
@@ -13,6 +11,7 @@ from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.stages import Context, newest_models, report_inputs, transfer_pairs
 from mmer_core.store import ArtifactKey
 from mmer_core.training.record import ModelSummary
+from tasks.decorators import flow
 from tasks.stages import make
 
 

@@ -53,6 +53,13 @@ def inference_mode() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """`torch.no_grad`, likewise."""
+    with torch.no_grad():
+        yield
+
+
 __all__ = [
     "Tensor",
     "bags_of_words",
@@ -61,6 +68,7 @@ __all__ = [
     "inference_mode",
     "manifold",
     "nn",
+    "no_grad",
     "optimize",
     "pa",
     "pc",

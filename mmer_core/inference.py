@@ -1,5 +1,7 @@
 """A trained model with its calibration, applied to features of a split, a text or a photo."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
+from mmer_core import models
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling, TemperatureScaling
-from mmer_core.models import EmotionModel, EmotionOutput, ModelSpec, RetrievalModel, load_model
-from mmer_core.models.emotion import JointEmotionModel, Presence
+from mmer_core.heavy import Tensor, inference_mode, nn, torch
+from mmer_core.models import ModelSpec
 from mmer_core.tracing import running
 
 CALIBRATION_FILE = "calibration.json"
@@ -27,7 +28,7 @@ class EmotionPrediction:
 
     probabilities: FloatArray
     ratings: npt.NDArray[np.float32]
-    output: EmotionOutput
+    output: models.EmotionOutput
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class TrainedModel:
     device: torch.device
 
     @classmethod
-    def open(cls, folder: Path, device: torch.device) -> "TrainedModel":
+    def open(cls, folder: Path, device: torch.device) -> TrainedModel:
         """Open a model's folder. Raises `ConfigError` if it is not a trained model."""
-        model, spec = load_model(folder)
+        model, spec = models.load_model(folder)
         return cls(folder, model.to(device), spec, device)
 
     @cached_property
@@ -81,8 +82,10 @@ class TrainedModel:
             )
         return np.array(self._calibration["thresholds"])
 
-    @torch.inference_mode()
-    def emotions(self, streams: dict[str, Tensor], present: Presence | None = None) -> EmotionPrediction:
+    @inference_mode()
+    def emotions(
+        self, streams: dict[str, Tensor], present: models.Presence | None = None
+    ) -> EmotionPrediction:
         """Predict from features by stream, each ``(N, D_stream)``. Streams may be missing for the whole batch (no key)
         or for single samples (``present`` is False)."""
         with running():
@@ -90,17 +93,17 @@ class TrainedModel:
         probabilities = self.scaling.probabilities(output.logits.cpu().numpy())
         return EmotionPrediction(probabilities, output.ratings.cpu().numpy(), output)
 
-    def calibrated_logits(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
+    def calibrated_logits(self, streams: dict[str, Tensor], present: models.Presence | None = None) -> Tensor:
         """``(N, C)`` calibrated logits, the scores for attacks on emotions."""
-        output: EmotionOutput = self._emotion_model(streams, present)
+        output: models.EmotionOutput = self._emotion_model(streams, present)
         return self.scaling.calibrated(output.logits)
 
-    def ratings(self, streams: dict[str, Tensor], present: Presence | None = None) -> Tensor:
+    def ratings(self, streams: dict[str, Tensor], present: models.Presence | None = None) -> Tensor:
         """``(N, V)`` ratings on the dataset's scale, the scores for attacks on ratings."""
-        output: EmotionOutput = self._emotion_model(streams, present)
+        output: models.EmotionOutput = self._emotion_model(streams, present)
         return output.ratings
 
-    @torch.inference_mode()
+    @inference_mode()
     def embed_images(self, streams: dict[str, Tensor]) -> npt.NDArray[np.float32]:
         """Features by image stream, each ``(N, D_stream)``, to ``(N, D)`` unit vectors of the shared space.
 
@@ -111,12 +114,12 @@ class TrainedModel:
         with running():
             vectors = (
                 model.embed_image(seen)
-                if isinstance(model, JointEmotionModel)
+                if isinstance(model, models.JointEmotionModel)
                 else model.embed_image(seen["context"])
             )
         return vectors.float().cpu().numpy()
 
-    @torch.inference_mode()
+    @inference_mode()
     def embed_texts(self, features: Tensor) -> npt.NDArray[np.float32]:
         """``(T, D_text)`` features to ``(T, D)`` unit vectors of the shared space.
 
@@ -141,28 +144,28 @@ class TrainedModel:
             )
 
     @property
-    def matcher(self) -> RetrievalModel | JointEmotionModel:
+    def matcher(self) -> models.RetrievalModel | models.JointEmotionModel:
         """The model, if images and texts share a space in it.
 
         Raises:
             ConfigError: Every stream has a space of its own, as in the separate classifier.
         """
-        if not isinstance(self.model, RetrievalModel | JointEmotionModel):
+        if not isinstance(self.model, models.RetrievalModel | models.JointEmotionModel):
             raise no_shared_space(self.spec.family, self.spec.dataset)
         return self.model
 
     @property
-    def retrieval_model(self) -> RetrievalModel:
+    def retrieval_model(self) -> models.RetrievalModel:
         """The model, if it is a retrieval model. Raises `ConfigError` otherwise."""
-        if not isinstance(self.model, RetrievalModel):
+        if not isinstance(self.model, models.RetrievalModel):
             raise ConfigError(
                 f"the model trained on {self.spec.dataset} predicts labels; give a retrieval model"
             )
         return self.model
 
     @property
-    def _emotion_model(self) -> EmotionModel:
-        if not isinstance(self.model, EmotionModel):
+    def _emotion_model(self) -> models.EmotionModel:
+        if not isinstance(self.model, models.EmotionModel):
             raise ConfigError(f"the model trained on {self.spec.dataset} matches text; give a classifier")
         return self.model
 

@@ -1,18 +1,28 @@
 """Sharing the cores between shards that run at the same time."""
 
+from __future__ import annotations
+
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
-import torch
+from mmer_core.heavy import torch
 
-# torch's default number of threads: all cores, or OMP_NUM_THREADS. Read once, because while one shard runs, another
-# thread would see that shard's share as the current number.
-_ALL = torch.get_num_threads()
+_LOCK = threading.Lock()
+
+
+@cache
+def _default() -> int:
+    """torch's default number of threads: all cores, or OMP_NUM_THREADS. Read once, because while one shard runs, another
+    thread would see that shard's share as the current number."""
+    return torch.get_num_threads()
 
 
 def share(workers: int) -> int:
     """Threads per worker, at least one."""
-    return max(1, _ALL // workers)
+    with _LOCK:
+        return max(1, _default() // workers)
 
 
 @contextmanager
@@ -28,4 +38,4 @@ def shared_cores(workers: int) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_num_threads(_ALL)
+        torch.set_num_threads(_default())

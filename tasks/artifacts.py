@@ -26,14 +26,13 @@ from mmer_core.store import Artifact
 from mmer_core.store.ancestry import Ancestry
 from mmer_core.taxonomy import SPLITS
 from mmer_core.training.record import ModelSummary
-from tasks.progress import in_run
 
 _LONG = 200  # letters of a figure that is cut
 
 
 def leave(artifact: Artifact) -> None:
     """What artifacts of this kind leave in the UI, see `_LEFT`."""
-    if in_run() and (of_kind := _LEFT.get(artifact.key.kind)):
+    if of_kind := _LEFT.get(artifact.key.kind):
         of_kind(artifact)
 
 

@@ -1,13 +1,11 @@
 """Which run a record of the log belongs to, in Prefect and without it."""
 
 import logging
-
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.logging.handlers import PrefectConsoleHandler
-from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS, PREFECT_LOGGING_LEVEL
+import sys
 
 from mmer_core import log
 from mmer_core.errors import MmerError
+from tasks.progress import in_run
 
 _REPEATED = (
     "Finished in state Failed(",
@@ -18,6 +16,10 @@ _REPEATED = (
 
 def run_ids() -> dict[str, str]:
     """Ids and names of the flow run and the task run that this code runs in, or the id of a plain run."""
+    if not in_run():
+        return {"run": log.own_run()}
+    from prefect.context import FlowRunContext, TaskRunContext
+
     ids: dict[str, str] = {}
     flow, task = FlowRunContext.get(), TaskRunContext.get()
     if flow is not None and flow.flow_run is not None:
@@ -25,12 +27,19 @@ def run_ids() -> dict[str, str]:
     if task is not None:
         ids.setdefault("run", str(task.task_run.flow_run_id))
         ids |= {"task_run": str(task.task_run.id), "task_run_name": task.task_run.name}
-    return ids or {"run": log.own_run()}
+    return ids
 
 
 def start() -> None:
     """Log as MMER_LOG says, in this process, and to Prefect where its PREFECT_LOGGING_EXTRA_LOGGERS names mmer."""
     log.start(run_ids)
+    if "prefect" in sys.modules:
+        _follow_prefect()
+
+
+def _follow_prefect() -> None:
+    from prefect.settings import PREFECT_LOGGING_EXTRA_LOGGERS, PREFECT_LOGGING_LEVEL
+
     _tell_errors_once()
     mmer = logging.getLogger("mmer")
     if mmer.name in PREFECT_LOGGING_EXTRA_LOGGERS.value() and mmer.level == logging.NOTSET:
@@ -52,6 +61,8 @@ class _Once(logging.Filter):
 
 
 def _tell_errors_once() -> None:
+    from prefect.logging.handlers import PrefectConsoleHandler
+
     loggers = [logging.root, *(logging.getLogger(name) for name in logging.root.manager.loggerDict)]
     for handler in {handler for logger in loggers for handler in logger.handlers}:
         if isinstance(handler, PrefectConsoleHandler) and not any(

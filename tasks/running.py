@@ -4,21 +4,19 @@ A server costs many seconds to start, and a run from the command line that nobod
 not pay for it: outside a flow run the functions behind tasks and flows are called directly.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from prefect import Flow, Task
-from prefect.context import FlowRunContext
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
 from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress
 from tasks import logs
+from tasks.decorators import Orchestrated
 from tasks.engines import open_engine
 
 # Workers of Prefect, Dask and Ray have no command line of ours, only its environment.
@@ -34,15 +32,19 @@ S = TypeVar("S")
 
 def in_flow() -> bool:
     """Whether this code runs inside a Prefect flow run."""
+    if "prefect" not in sys.modules:  # a run has imported it
+        return False
+    from prefect.context import FlowRunContext
+
     return FlowRunContext.get() is not None
 
 
-def call(task: Task[..., T], runtime: RuntimeConfig, *args: Any) -> T:
+def call(task: Orchestrated[..., T], runtime: RuntimeConfig, *args: Any) -> T:
     """Run a task here and now, and return its result."""
     return _work(task, runtime, here=True)(runtime, *args)
 
 
-def call_flow(flow: Flow[..., T], job: Any, name: str | None = None) -> T:
+def call_flow(flow: Orchestrated[..., T], job: Any, name: str | None = None) -> T:
     """Run a flow inside this one (as a subflow, with a name if one is given), or as plain Python.
 
     Only subflows are named: a run that a person starts keeps the name that it was given in the UI.
@@ -50,21 +52,27 @@ def call_flow(flow: Flow[..., T], job: Any, name: str | None = None) -> T:
     if not in_flow():
         return flow.fn(job)
     # Only whole runs are watched for signs of life. Prefect waits up to a second for each of those that stop.
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         return (flow.with_options(flow_run_name=name) if name else flow)(job)
 
 
-def _work(task: Task[..., T], runtime: RuntimeConfig, *, here: bool) -> Callable[..., T]:
+def _work(task: Orchestrated[..., T], runtime: RuntimeConfig, *, here: bool) -> Callable[..., T]:
     """What runs a task, on this machine or elsewhere: Prefect inside a flow run, and nobody outside."""
     if not in_flow():
         return task.fn
     on_cpu = runtime.device == "cpu" or (here and select_device(runtime.device).type == "cpu")
     # What uses no GPU need not wait for a free one, and asking the server for one takes a while.
-    return task.with_options(tags=task.tags - {GPU}) if on_cpu and GPU in task.tags else task
+    made = task.prefect
+    chosen: Callable[..., T] = (
+        made.with_options(tags=made.tags - {GPU}) if on_cpu and GPU in made.tags else made
+    )
+    return chosen
 
 
 def fan_out_flows(
-    flow: Flow[..., T], jobs: Iterable[Any], runtime: RuntimeConfig, progress: Progress
+    flow: Orchestrated[..., T], jobs: Iterable[Any], runtime: RuntimeConfig, progress: Progress
 ) -> list[T]:
     """Run a flow for every job, as subflows inside a flow run, and return the results in the order of the jobs.
 
@@ -76,7 +84,7 @@ def fan_out_flows(
 
 
 def fan_out(
-    task: Task[..., T],
+    task: Orchestrated[..., T],
     shards: Iterable[S],
     arguments: Callable[[RuntimeConfig, S], tuple[Any, ...]],
     runtime: RuntimeConfig,

@@ -9,16 +9,13 @@ from functools import cache
 from inspect import Parameter
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import Task
-from prefect.cache_policies import NO_CACHE
-
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import StoreError
 from mmer_core.progress import silent
 from mmer_core.stages import Context, Sharded, Shards, Stage
-from mmer_core.store import ArtifactKey
-from tasks.artifacts import leave
-from tasks.progress import progress_for
+from mmer_core.store import Artifact, ArtifactKey
+from tasks.decorators import Orchestrated, task
+from tasks.progress import in_run, progress_for
 from tasks.running import GPU, call, fan_out
 
 P = ParamSpec("P")
@@ -57,14 +54,14 @@ def make_sharded(work: Sharded[P], runtime: RuntimeConfig, *args: P.args, **kwar
     given = work.arguments(Context(runtime), *args, **kwargs)
     plan = work.planned(given)
     if whole := work.found(given, plan):
-        leave(whole)
+        _leave(whole)
         return whole.key
     keys = make_each(work.work, plan, lambda shard: {**given, "shard": shard}, runtime, work.label)
     return make(work.merge, runtime, **work.merge.named({**given, "shards": Shards(plan, keys)}))
 
 
 @cache
-def task_of(stage: Stage[...]) -> Task[..., ArtifactKey]:
+def task_of(stage: Stage[...]) -> Orchestrated[..., ArtifactKey]:
     """The task of a stage; it takes the runtime and then the stage's arguments."""
 
     def run(runtime: RuntimeConfig, *args: Any, **kwargs: Any) -> ArtifactKey:
@@ -72,7 +69,7 @@ def task_of(stage: Stage[...]) -> Task[..., ArtifactKey]:
         # Shards have one progress together.
         progress = silent if "shard" in arguments else progress_for(stage.title.format(**arguments))
         artifact = stage(Context(runtime, progress), *args, **kwargs)
-        leave(artifact)
+        _leave(artifact)
         return artifact.key
 
     own = Parameter("runtime", Parameter.POSITIONAL_OR_KEYWORD, annotation=RuntimeConfig)
@@ -81,17 +78,22 @@ def task_of(stage: Stage[...]) -> Task[..., ArtifactKey]:
     )
     run.__name__ = run.__qualname__ = stage.__name__
     run.__doc__ = stage.__doc__
-    return Task(
-        run,
+    return task(
         name=stage.name,
         task_run_name=stage.title,
         tags=[GPU] if stage.gpu else [],
-        cache_policy=NO_CACHE,
         persist_result=False,
         retries=2,
         retry_delay_seconds=[5, 30],
         retry_condition_fn=_worth_another_try,
-    )
+    )(run)
+
+
+def _leave(artifact: Artifact) -> None:
+    if in_run():
+        from tasks.artifacts import leave
+
+        leave(artifact)
 
 
 def _worth_another_try(task: Any, run: Any, state: Any) -> bool:

@@ -12,7 +12,7 @@ CORES = 4
 @pytest.fixture(autouse=True)
 def _a_machine_with_so_many_cores(monkeypatch):
     before = torch.get_num_threads()
-    monkeypatch.setattr(threads, "_ALL", CORES)
+    monkeypatch.setattr(threads, "_default", lambda: CORES)
     yield
     torch.set_num_threads(before)
 

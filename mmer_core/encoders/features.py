@@ -87,8 +87,8 @@ def plan_shards(prepared: Prepared, shard_size: int) -> list[FeatureShard]:
             continue
         split = prepared.split(name)
         rows = dict.fromkeys(split.streams, (count, shard_size))
-        if split.texts:
-            rows["text"] = (len(split.texts), shard_size * _TEXTS_PER_IMAGE)
+        if texts := prepared.card.texts[name]:
+            rows["text"] = (texts, shard_size * _TEXTS_PER_IMAGE)
         for stream, (total, size) in rows.items():
             shards += [
                 FeatureShard(name, stream, start, min(start + size, total)) for start in range(0, total, size)

@@ -1,12 +1,17 @@
 """Image encoders on images that differ in a few pixels: one shared plan per encoder, an evaluator per thread."""
 
+from __future__ import annotations
+
 import threading
 import weakref
+from typing import TYPE_CHECKING
 
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.mirror import MirroredEncoder
-from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator, MirroredEvaluator
-from mmer_core.incremental.planning import Planner
+
+if TYPE_CHECKING:  # both import all that evaluates candidates
+    from mmer_core.incremental.evaluator import Evaluator
+    from mmer_core.incremental.planning import Planner
 
 _PLANNERS: weakref.WeakKeyDictionary[ImageEncoder, Planner] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
@@ -17,6 +22,8 @@ def planner_of(encoder: ImageEncoder) -> Planner:
 
     A mirrored encoder is planned as one of its two views: a view is local, their average is not.
     """
+    from mmer_core.incremental.planning import Planner
+
     view = encoder.view if isinstance(encoder, MirroredEncoder) else encoder
     with _LOCK:
         planner = _PLANNERS.get(view)
@@ -27,5 +34,7 @@ def planner_of(encoder: ImageEncoder) -> Planner:
 
 def evaluator_of(encoder: ImageEncoder) -> Evaluator:
     """A new evaluator of the encoder, for one thread."""
+    from mmer_core.incremental.evaluator import CandidateEvaluator, MirroredEvaluator
+
     planner = planner_of(encoder)
     return MirroredEvaluator(planner) if isinstance(encoder, MirroredEncoder) else CandidateEvaluator(planner)

@@ -1,15 +1,16 @@
 """Equal capacity: every family has as many parameters as the joint model, so that size decides no comparison."""
 
-import torch
+from __future__ import annotations
 
-from mmer_core.models.checkpoint import build_model
+from mmer_core import models
+from mmer_core.heavy import torch
 from mmer_core.models.spec import ModelSpec
 
 
 def capacity(spec: ModelSpec) -> int:
     """Learned parameters that predictions need, without what only training reads."""
     with torch.device("meta"):
-        network = build_model(spec)
+        network = models.build_model(spec)
     teachers = getattr(network, "teachers", ())
     return sum(p.numel() for name, p in network.named_parameters() if not name.startswith(teachers))
 

@@ -1,16 +1,17 @@
 """What every stage needs besides its own configuration: store, device, workspace, progress."""
 
+from __future__ import annotations
+
 import threading
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import torch
-
 from mmer_core.captioning import Captioner, load_captioner
 from mmer_core.config import RuntimeConfig, bare_name
 from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
+from mmer_core.heavy import torch
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.store import Artifact, ArtifactKey, Store

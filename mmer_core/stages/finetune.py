@@ -1,9 +1,9 @@
 """Prepared arrays -> encoders adapted to them."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
-
-import pandas as pd
 
 from mmer_core.config import EncoderConfig, FinetuneConfig, TaskTraining
 from mmer_core.datasets.prepared import Prepared
@@ -16,6 +16,7 @@ from mmer_core.encoders import (
 )
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import pd
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import encoder_key_config

@@ -1,11 +1,12 @@
 """Which categories, and which parts of a picture, attacks on a model found fragile."""
 
-import json
+from __future__ import annotations
 
-import pandas as pd
+import json
 
 from mmer_core.attacks.fragility import Region, changes_by_region, success_by_group
 from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.heavy import pd
 from mmer_core.reporting.view import Fragility
 from mmer_core.stages.context import Context
 from mmer_core.task_kinds import Measured, kind_of

@@ -1,5 +1,7 @@
 """What an index is made of: the photos and captions of prepared splits, embedded a few rows at a time."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.heavy import Tensor, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.retrieval.in_memory import first_captions
 from mmer_core.retrieval.index import Target
@@ -62,7 +63,7 @@ class Gallery:
         sources: Sequence[Source],
         model: ArtifactKey,
         chosen: Mapping[Target, Rows] | None = None,
-    ) -> "Gallery":
+    ) -> Gallery:
         """Raises `DatasetError` when there is no such split, `ConfigError` when the model has no shared space."""
         trained = TrainedModel.open(context.folder(model), context.device)
         _ = trained.matcher

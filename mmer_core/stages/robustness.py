@@ -1,12 +1,13 @@
 """A trained model -> what pixel attacks do to it, in shards."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
@@ -18,6 +19,7 @@ from mmer_core.config import AttackConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
+from mmer_core.heavy import pd
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models.spec import SPEC_FILE, ModelSpec

@@ -1,17 +1,20 @@
 """Features -> a trained model, calibrated on the validation split."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from mmer_core import models
 from mmer_core.config import ARCHITECTURES, EncoderConfig, ModelConfig, TaskTraining, TrainingConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.models import ModelSpec, build_model, save_model
+from mmer_core.heavy import pd
+from mmer_core.models import ModelSpec
 from mmer_core.models.capacity import capacity, with_capacity
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
@@ -98,7 +101,7 @@ def train(
             best = trained
     assert best is not None
     with leg("write"):
-        save_model(best.learner.model, best.spec, workspace.out)
+        models.save_model(best.learner.model, best.spec, workspace.out)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(best.progression.history))
     kind.calibrate(best.learner.model, best.spec, val_data, workspace.out)
     return _summary(best, tuple(tried))
@@ -128,7 +131,7 @@ def _attempt(
     own = settings.model_copy(update=chosen.model_dump(include={"learning_rate", "weight_decay"}))
     spec = spec.model_copy(update={"dropout": chosen.dropout})
     with initialisation(settings.seed):
-        network = build_model(spec)
+        network = models.build_model(spec)
     learner = kind.learner(network.to(context.device), *data, own)
     if model.start == "zero-shot":
         encoders = spec.encoders

@@ -1,12 +1,12 @@
 """Attacks on one model -> how many of their successes fool another one too."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
@@ -18,6 +18,7 @@ from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import pd, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage

@@ -1,9 +1,10 @@
 """From a model's artifacts to the records that a report shows."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.controls import CONTROL_ATTACKS
@@ -14,6 +15,7 @@ from mmer_core.attacks.worst_case import worst_cases
 from mmer_core.config import AttackConfig, EvaluationConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.evaluation.averaging import Averaged, average
+from mmer_core.heavy import pd
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.reporting.labels import FOOLED
 from mmer_core.reporting.view import (

@@ -1,11 +1,12 @@
 """A dual encoder as a model that nobody trained: what every later stage can use like any other."""
 
+from mmer_core import models
 from mmer_core.config import EncoderConfig, PromptConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.dual import dual_similarity
 from mmer_core.encoders.features import Features
 from mmer_core.errors import EncoderError
-from mmer_core.models import ModelSpec, build_model, save_model
+from mmer_core.models import ModelSpec
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.store import ArtifactKey, Workspace
@@ -32,14 +33,14 @@ def zero_shot(
     towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
     similarity, kind = dual_similarity(*towers), kind_of(dataset.card.task)
     spec = _spec(dataset, stored, prompts, encoders)
-    network = build_model(spec)
+    network = models.build_model(spec)
     network.logit_scale.fill_(similarity.scale).log_()  # type: ignore[operator]
     kind.ask(network, spec, lambda texts: context.text_encoder(encoders.text).encode(texts), similarity.bias)
     val = None
     if dataset.card.counts.get("val"):
         val = kind.data(stored, dataset.split("val")).to(context.device)
     kind.calibrate(network.to(context.device), spec, val, workspace.out)
-    save_model(network, spec, workspace.out)
+    models.save_model(network, spec, workspace.out)
     (workspace.out / "history.csv").write_text("epoch\n")
     return ModelSummary(task=spec.task, family=spec.family, dataset=spec.dataset)
 

@@ -1,13 +1,14 @@
 """A trained model and its predictions for a split -> the analyses of its spaces, modalities and words."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from threadpoolctl import threadpool_limits
-from torch.nn import functional as F
 
+from mmer_core import models
 from mmer_core.config import EvaluationConfig
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.evaluation.agreement import stream_agreement
@@ -15,8 +16,9 @@ from mmer_core.evaluation.analyses import FEWEST, emotion_spaces, retrieval_spac
 from mmer_core.evaluation.contribution import coalitions, stream_contributions
 from mmer_core.evaluation.record import Analyses, WordSimilarity
 from mmer_core.evaluation.word_similarity import word_similarities
+from mmer_core.heavy import functional as F
+from mmer_core.heavy import torch
 from mmer_core.inference import EmotionPrediction, TrainedModel
-from mmer_core.models import JointEmotionModel
 from mmer_core.training.data import EmotionData
 
 
@@ -45,7 +47,7 @@ def analyse_emotions(
         ).probabilities
         for members in coalitions(streams)
     }
-    joint = isinstance(trained.model, JointEmotionModel)
+    joint = isinstance(trained.model, models.JointEmotionModel)
     embeddings = {name: rows.float().cpu().numpy() for name, rows in predicted.output.embeddings.items()}
     complete = data.complete.cpu().numpy()
     found = Analyses()

@@ -1,14 +1,14 @@
 """Single-label classification: every sample has exactly one label, and a model predicts exactly one."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy.special import softmax
-from torch import nn
 
+from mmer_core import models
 from mmer_core.attacks.criteria import Criterion, DominantEmotionFlip
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
@@ -23,8 +23,9 @@ from mmer_core.evaluation.comparing import compare_classes
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
 from mmer_core.evaluation.robust_figures import robust_macro_f1
+from mmer_core.heavy import inference_mode, nn, special
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
-from mmer_core.models import EmotionModel, ModelSpec
+from mmer_core.models import ModelSpec
 from mmer_core.objectives import CLASS_OBJECTIVES, ClassObjective
 from mmer_core.objectives.cross_entropy import CrossEntropy
 from mmer_core.reporting.table import plain
@@ -71,10 +72,10 @@ class ClassificationKind(EmotionKind):
     def learner(
         self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TaskTraining
     ) -> EmotionLearner:
-        assert isinstance(network, EmotionModel)
+        assert isinstance(network, models.EmotionModel)
         return ClassLearner(network, train, val, settings)
 
-    @torch.inference_mode()
+    @inference_mode()
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:
         """A temperature; 1 without a val."""
         scaling = TemperatureScaling(1.0)
@@ -150,7 +151,7 @@ class ClassLearner(EmotionLearner):
     selection = "macro_f1"
 
     def __init__(
-        self, model: EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
+        self, model: models.EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
     ) -> None:
         if train.labels.shape[1] < 2:
             raise DatasetError(
@@ -166,6 +167,6 @@ class ClassLearner(EmotionLearner):
             logits.argmax(axis=1), labels.argmax(axis=1), labels.shape[1], np.ones(len(labels))
         )
         accuracy, balanced, macro, _ = (100 * counts.averages()).tolist()
-        return super().metrics(softmax(logits, axis=1), labels) | {
+        return super().metrics(special.softmax(logits, axis=1), labels) | {
             "accuracy": accuracy, "balanced_accuracy": balanced, "macro_f1": macro
         }  # fmt: skip

@@ -1,5 +1,7 @@
 """Emotions of people in photos: categories that may come together, and ratings."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,10 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
-from torch import Tensor, nn
 
+from mmer_core import models
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.figures import ACCURACY, Figure, Figures, accuracy_alone
 from mmer_core.attacks.outcomes import Reading
@@ -36,8 +36,9 @@ from mmer_core.evaluation.comparing import PROBE, PROBE_NAME, Asked, compare_emo
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import Calibration, EvaluationRecord, StreamFigures, UnmatchedLabels
 from mmer_core.evaluation.robust_figures import robust_map
+from mmer_core.heavy import Tensor, inference_mode, nn, pd, torch
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
-from mmer_core.models import EmotionModel, ModelSpec, ZeroShotEmotionModel
+from mmer_core.models import ModelSpec
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
@@ -103,10 +104,10 @@ class EmotionKind(TaskKind[EmotionData]):
     def learner(
         self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TaskTraining
     ) -> EmotionLearner:
-        assert isinstance(network, EmotionModel)
+        assert isinstance(network, models.EmotionModel)
         return EmotionLearner(network, train, val, settings)
 
-    @torch.inference_mode()
+    @inference_mode()
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:
         """Thresholds tuned on train break: train has one annotator's labels, val and test a union of several.
 
@@ -129,7 +130,7 @@ class EmotionKind(TaskKind[EmotionData]):
     def ask(
         self, network: nn.Module, spec: ModelSpec, encode: Callable[[list[str]], Tensor], bias: float
     ) -> None:
-        assert isinstance(network, ZeroShotEmotionModel)
+        assert isinstance(network, models.ZeroShotEmotionModel)
         network.prompts.copy_(
             encode([spec.prompts.template.replace("{label}", label.lower()) for label in spec.labels])
         )

@@ -1,9 +1,8 @@
 """An emotion model as attacks see it, and what counts as fooled."""
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Callable, Sequence
 
 from mmer_core.attacks.criteria import (
     CategoryAppears,
@@ -19,7 +18,7 @@ from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import SearchConfig
 from mmer_core.errors import ConfigError
-from mmer_core.heavy import special
+from mmer_core.heavy import Tensor, special, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData

@@ -1,5 +1,7 @@
 """What a kind of task must define, so that stages need not know which kinds exist."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +10,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
-from torch import Tensor, nn
 
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.figures import Figures, accuracy_alone
@@ -32,6 +31,7 @@ from mmer_core.encoders import ImageEncoder, TextEncoder
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
+from mmer_core.heavy import Tensor, nn, pd, torch
 from mmer_core.incremental.encoded import evaluator_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec

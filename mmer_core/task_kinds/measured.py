@@ -1,18 +1,20 @@
 """A model with what was measured of it, opened for a report."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.evaluation.embeddings import explained_variance, tsne
 from mmer_core.evaluation.record import EvaluationRecord
+from mmer_core.heavy import pd
 from mmer_core.models import ModelSpec
 from mmer_core.reporting.view import EmbeddingSpace
 from mmer_core.store import ArtifactKey, Manifest

@@ -1,14 +1,15 @@
 """Matching of images and texts, in both directions."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
+from mmer_core import models
 from mmer_core.attacks.criteria import Criterion, RankDrop
 from mmer_core.attacks.figures import ACCURACY, Figures
 from mmer_core.attacks.outcomes import Reading
@@ -32,14 +33,9 @@ from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.evaluation.robust_figures import robust_recalls
+from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.inference import TrainedModel
-from mmer_core.models import (
-    JointRetrievalModel,
-    ModelSpec,
-    RetrievalModel,
-    SeparateRetrievalModel,
-    start_from_towers,
-)
+from mmer_core.models import ModelSpec
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
@@ -99,16 +95,16 @@ class RetrievalKind(TaskKind[RetrievalData]):
     def learner(
         self, network: nn.Module, train: RetrievalData, val: RetrievalData, settings: TaskTraining
     ) -> RetrievalLearner:
-        assert isinstance(network, RetrievalModel)
+        assert isinstance(network, models.RetrievalModel)
         return RetrievalLearner(network, train, val, settings)
 
     def start_from_towers(
         self, network: nn.Module, towers: tuple[str, str], temperature: float | None
     ) -> None:
-        if not isinstance(network, JointRetrievalModel):
+        if not isinstance(network, models.JointRetrievalModel):
             super().start_from_towers(network, towers, temperature)
         else:
-            start_from_towers(network, dual_similarity(*towers).scale)
+            models.start_from_towers(network, dual_similarity(*towers).scale)
             hold_temperature(network.logit_scale, temperature)
 
     def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
@@ -141,7 +137,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         save_embedding(folder, "text", texts)
         others: dict[str, np.ndarray] = {}
         model = trained.retrieval_model
-        if isinstance(model, SeparateRetrievalModel):
+        if isinstance(model, models.SeparateRetrievalModel):
             with torch.inference_mode():
                 own = model.own_image_embedding(data.images.to(trained.device))
             others["own_image"] = own.cpu().numpy()
@@ -242,7 +238,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         mine, theirs = first[0], second[0]
         if mine.evaluation.split != theirs.evaluation.split:
             return []
-        split, models = mine.split, (mine.spec.family, theirs.spec.family)
+        split, families = mine.split, (mine.spec.family, theirs.spec.family)
         one, other = (
             [
                 similarity_ranks(each.embedding("image"), each.embedding("text"), split.text_sample)
@@ -251,7 +247,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
             for trainings in (first, second)
         )
         asked = Asked(self.text.question, self.text.samples)
-        return compare_retrieval(models, (one, other), split.text_sample, rule, asked, split.clusters)
+        return compare_retrieval(families, (one, other), split.text_sample, rule, asked, split.clusters)
 
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         split, family = measured.split, measured.spec.family

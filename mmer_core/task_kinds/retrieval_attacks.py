@@ -1,10 +1,10 @@
 """When an image-text model counts as fooled."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mmer_core.attacks.criteria import (
     Criterion,
@@ -18,6 +18,7 @@ from mmer_core.attacks.outcomes import Reading
 from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import Tensor, torch
 
 
 def match_criterion(

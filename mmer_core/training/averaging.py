@@ -1,10 +1,11 @@
 """Averaging of weights over the steps of one training."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from mmer_core.heavy import Tensor, nn, no_grad, torch
 
 
 class WeightAverage:
@@ -25,7 +26,7 @@ class WeightAverage:
         self.steps = 0
         self.average = [p.detach().clone() for p in self.parameters] if decay else []
 
-    @torch.no_grad()
+    @no_grad()
     def update(self) -> None:
         """Take in the weights after a step of the optimiser."""
         self.steps += 1
@@ -42,7 +43,7 @@ class WeightAverage:
         finally:
             self._swap()
 
-    @torch.no_grad()
+    @no_grad()
     def _swap(self) -> None:
         for average, parameter in zip(self.average, self.parameters, strict=False):
             held = parameter.clone()

@@ -1,11 +1,11 @@
 """torch.compile, where there is a compiler."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
+from mmer_core.heavy import Tensor, torch
 from mmer_core.log import event
 from mmer_core.training.learner import Losses
 

@@ -1,12 +1,12 @@
 """Features and labels of one split as tensors; they are small enough to live in memory."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass, field
 
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.heavy import Tensor, torch
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EmotionData:
         return torch.stack([every_sample, *self.present.values()]).all(dim=0)
 
     @classmethod
-    def load(cls, features: Features, split: PreparedSplit) -> "EmotionData":
+    def load(cls, features: Features, split: PreparedSplit) -> EmotionData:
         streams = {name: torch.from_numpy(features.load(split.split, name)) for name in split.streams}
         present: dict[str, Tensor] = {}
         if split.texts:
@@ -46,7 +46,7 @@ class EmotionData:
             present["text"] = torch.bincount(owner, minlength=len(split)) > 0
         return cls(streams, torch.from_numpy(split.labels), torch.from_numpy(split.vad), present)
 
-    def to(self, device: torch.device) -> "EmotionData":
+    def to(self, device: torch.device) -> EmotionData:
         return EmotionData(
             {name: tensor.to(device) for name, tensor in self.streams.items()},
             self.labels.to(device),
@@ -54,7 +54,7 @@ class EmotionData:
             {name: tensor.to(device) for name, tensor in self.present.items()},
         )
 
-    def rows(self, rows: Tensor) -> "EmotionData":
+    def rows(self, rows: Tensor) -> EmotionData:
         """The samples ``rows (B,)``."""
         return EmotionData(
             {name: tensor[rows] for name, tensor in self.streams.items()},
@@ -84,7 +84,7 @@ class RetrievalData:
         return len(self.images)
 
     @classmethod
-    def load(cls, features: Features, split: PreparedSplit) -> "RetrievalData":
+    def load(cls, features: Features, split: PreparedSplit) -> RetrievalData:
         return cls(
             torch.from_numpy(features.load(split.split, "context")),
             torch.from_numpy(features.load(split.split, "text")),
@@ -92,7 +92,7 @@ class RetrievalData:
             split.texts,
         )
 
-    def to(self, device: torch.device) -> "RetrievalData":
+    def to(self, device: torch.device) -> RetrievalData:
         return RetrievalData(
             self.images.to(device), self.texts.to(device), self.text_image.to(device), self.captions
         )

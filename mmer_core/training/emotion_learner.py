@@ -1,16 +1,17 @@
 """Emotion models with their objectives, and the metric that selects them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
 
+from mmer_core import models
 from mmer_core.config import TaskTraining
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.emotion_metrics import mean_average_precision, vad_mean_absolute_error
-from mmer_core.models.emotion import EmotionModel, JointEmotionModel
+from mmer_core.heavy import Tensor, inference_mode, nn, torch
 from mmer_core.objectives import (
     CATEGORY_OBJECTIVES,
     CONTINUOUS_OBJECTIVES,
@@ -33,7 +34,7 @@ class EmotionLearner:
     state: nn.ModuleDict
 
     def __init__(
-        self, model: EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
+        self, model: models.EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
     ) -> None:
         model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
         categories = self.objective(config)
@@ -42,7 +43,7 @@ class EmotionLearner:
         parts: dict[str, nn.Module] = {"model": model, "categories": categories}
         if train.ratings.shape[1]:
             parts["continuous"] = CONTINUOUS_OBJECTIVES.configured(config.continuous, config)
-        if isinstance(model, JointEmotionModel) and "text" in train.streams:
+        if isinstance(model, models.JointEmotionModel) and "text" in train.streams:
             # People of one photo share its context, so its text is no negative for any of them.
             self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
             parts["contrastive"] = _paired(config)
@@ -90,7 +91,7 @@ class EmotionLearner:
         )
         has_text = batch.present.get("text")
         if "contrastive" in self.state and (has_text is None or has_text.any()):
-            assert isinstance(model, JointEmotionModel)
+            assert isinstance(model, models.JointEmotionModel)
             image, text = model.image_and_text(embeddings)
             aligned = self.state["contrastive"](
                 _of(image, has_text),
@@ -107,7 +108,7 @@ class EmotionLearner:
             losses["continuous"] = self.config.continuous_weight * self.state["continuous"](rated, ratings)
         return losses
 
-    @torch.inference_mode()
+    @inference_mode()
     def validate(self) -> dict[str, float]:
         output = self.model(self.val.streams, self.val.present)
         scores, labels = output.logits.float().cpu().numpy(), self.val.labels.cpu().numpy()

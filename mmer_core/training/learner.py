@@ -1,9 +1,11 @@
 """What the loop trains, as far as the loop needs to know."""
 
+from __future__ import annotations
+
 import math
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from mmer_core.heavy import Tensor, nn
 
 Losses = dict[str, Tensor]
 

@@ -1,14 +1,13 @@
 """The linear path of an emotion model at the linear probe, from which training starts."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 
-import torch
-from torch import Tensor, nn
-
+from mmer_core import models
 from mmer_core.config import ProbeConfig
-from mmer_core.models.emotion import EmotionModel
-from mmer_core.models.layers import EmotionHead
+from mmer_core.heavy import Tensor, nn, no_grad, torch
 from mmer_core.objectives import CategoryObjective, ClassObjective
 from mmer_core.training.data import EmotionData
 
@@ -16,7 +15,7 @@ _STEPS = 50
 
 
 def start_linearly(
-    model: EmotionModel,
+    model: models.EmotionModel,
     objective: CategoryObjective | ClassObjective,
     train: EmotionData,
     val: EmotionData,
@@ -31,6 +30,8 @@ def start_linearly(
     Args:
         judge: Says how good logits ``(N, C)`` for val are; higher is better.
     """
+    from mmer_core.models.layers import EmotionHead
+
     inputs, seen = (_inputs(model, data) for data in (train, val))
     heads = [module for module in model.modules() if isinstance(module, EmotionHead)]
     weight = torch.zeros(train.labels.shape[1], inputs.shape[1], device=inputs.device)
@@ -44,7 +45,7 @@ def start_linearly(
         if value > best:
             best, chosen = value, (weight, bias)
     weights = [linear.get_parameter("weight") for linear in model.linear.values()]
-    with torch.no_grad():
+    with no_grad():
         for own, part in zip(weights, chosen[0].split([one.shape[1] for one in weights], dim=1), strict=True):
             own.copy_(part)
         for head in heads:
@@ -52,8 +53,8 @@ def start_linearly(
             head.categories.bias.copy_(chosen[1])
 
 
-@torch.no_grad()
-def _inputs(model: EmotionModel, data: EmotionData) -> Tensor:
+@no_grad()
+def _inputs(model: models.EmotionModel, data: EmotionData) -> Tensor:
     """``(N, D)``: standardised features of all streams, side by side."""
     mask = model.presence(data.streams, data.present)
     return torch.cat(

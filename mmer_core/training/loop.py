@@ -4,6 +4,8 @@ Everything random in an epoch follows from (seed, epoch), so a checkpoint needs 
 was killed anywhere ends with the same weights, bit for bit on CPU, as one that was not.
 """
 
+from __future__ import annotations
+
 import contextlib
 import copy
 import math
@@ -13,12 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from mmer_core.config import TaskTraining
 from mmer_core.durable import sync
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import Tensor, torch
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
@@ -28,7 +28,7 @@ from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
 _LEAST_STEPS = 8  # a small dataset would hardly move in the one step an epoch that a large batch leaves it
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_AUTOCAST = ("bfloat16", "float16")
 
 Row = Figures
 
@@ -158,7 +158,7 @@ class _Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
         if device.type == "cuda" and config.precision in _AUTOCAST:
-            self.autocast = lambda: torch.autocast("cuda", _AUTOCAST[config.precision])
+            self.autocast = lambda: torch.autocast("cuda", getattr(torch, config.precision))
         # Only float16 needs its gradients scaled; a disabled scaler passes them through.
         scaled = device.type == "cuda" and config.precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type if scaled else "cpu", enabled=scaled)

@@ -1,7 +1,8 @@
 """Modality dropout: samples lose streams while a model trains, so that it learns to predict without them."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from mmer_core.heavy import Tensor, torch
 
 
 def drop_streams(present: Tensor, rate: float) -> Tensor:

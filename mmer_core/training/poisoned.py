@@ -1,13 +1,14 @@
 """A training split with poisons in it, or without the samples that a detector flagged."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from mmer_core.heavy import Tensor, torch
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.training.data import EmotionData, RetrievalData
 

@@ -1,16 +1,15 @@
 """Image-text matching models with their objectives, and the metric that selects them."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
+from mmer_core import models
 from mmer_core.config import TaskTraining
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
-from mmer_core.heavy import bags_of_words
-from mmer_core.models.retrieval import RetrievalModel, SeparateRetrievalModel
+from mmer_core.heavy import Tensor, bags_of_words, inference_mode, nn, torch
+from mmer_core.heavy import functional as F
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
@@ -24,7 +23,7 @@ class RetrievalLearner:
     state: nn.ModuleDict
 
     def __init__(
-        self, model: RetrievalModel, train: RetrievalData, val: RetrievalData, config: TaskTraining
+        self, model: models.RetrievalModel, train: RetrievalData, val: RetrievalData, config: TaskTraining
     ) -> None:
         model.fit_statistics(train.images, train.texts)
         hold_temperature(model.logit_scale, config.temperature)
@@ -37,7 +36,7 @@ class RetrievalLearner:
             texts[image].append(text)
         self._images = torch.tensor(sorted(texts))
         self._texts = [torch.tensor(texts[image]) for image in self._images.tolist()]
-        if isinstance(model, SeparateRetrievalModel):
+        if isinstance(model, models.SeparateRetrievalModel):
             self._words = word_targets(train.captions, model.words)
 
     def __len__(self) -> int:
@@ -53,7 +52,7 @@ class RetrievalLearner:
         )  # (P,) in 0..B-1
         x, y = self.train.images[images.to(device)], self.train.texts[texts.to(device)]
         losses: Losses = {}
-        if isinstance(self.model, SeparateRetrievalModel):
+        if isinstance(self.model, models.SeparateRetrievalModel):
             words = self._words[texts].to(device, torch.float32)
             image_words = self.model.image_words(self.model.own_image_embedding(x))
             text_words = self.model.text_words(self.model.own_text_embedding(y))
@@ -73,7 +72,7 @@ class RetrievalLearner:
             each = [objective(images[owner], texts, image_id[owner], scale) for images, texts in heads]
         return torch.stack(each).mean()
 
-    @torch.inference_mode()
+    @inference_mode()
     def validate(self) -> dict[str, float]:
         ranks = similarity_ranks(
             self.model.embed_image(self.val.images).float().cpu().numpy(),

@@ -3,15 +3,16 @@
 Both hold wall time, so they are stored beside the model and never in its files, which are the same for the same seed.
 """
 
+from __future__ import annotations
+
 import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import torch
-
 from mmer_core.errors import ConfigError
+from mmer_core.heavy import torch
 
 Figures = dict[str, float]
 Write = Callable[[int, Figures], None]

@@ -1,13 +1,14 @@
 """A split's images or texts through one encoder, while the encoder itself is being tuned."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.heavy import Tensor, no_grad, torch
 
 _BATCH = 64
 
@@ -44,7 +45,7 @@ class Tower:
         """``(N, D)`` features of every item, without gradients."""
         return self._encode_all() if self._frozen is None else self._frozen
 
-    @torch.no_grad()
+    @no_grad()
     def _encode_all(self) -> Tensor:
         self._frozen = None
         return torch.cat([self(rows) for rows in torch.arange(len(self)).split(_BATCH)])

@@ -4,13 +4,12 @@ The heads here only carry the gradient. They are thrown away; what is kept are t
 model is then trained on like those of any other encoder.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
@@ -18,6 +17,8 @@ from mmer_core.encoders.dual import Similarity
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
+from mmer_core.heavy import Tensor, nn, no_grad, torch
+from mmer_core.heavy import functional as F
 from mmer_core.objectives.base import Objective
 from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.objectives.infonce import InfoNCE
@@ -28,14 +29,10 @@ from mmer_core.training.towers import Tower
 _WIDTH = 256  # of the space in which towers that are no pair are compared
 
 
-class _Tuned(nn.Module):
+def _tuned(encoders: list[ImageEncoder | TextEncoder], heads: nn.Module) -> nn.Module:
     """What the loop saves, restores and selects: tuned parameters and heads, but no frozen weight."""
-
-    def __init__(self, encoders: list[ImageEncoder | TextEncoder], heads: nn.Module) -> None:
-        super().__init__()
-        self.heads = heads
-        parameters = [p for encoder in encoders for p in encoder.module.parameters() if p.requires_grad]
-        self.towers = nn.ParameterList(parameters)
+    parameters = [p for encoder in encoders for p in encoder.module.parameters() if p.requires_grad]
+    return nn.ModuleDict({"heads": heads, "towers": nn.ParameterList(parameters)})
 
 
 class Tuner(Learner, Protocol):
@@ -66,7 +63,7 @@ class CaptionTuner:
         self._heads = nn.ModuleDict(heads).to(image.device)
         self.logit_scale = nn.Parameter(scale.to(image.device))
         self._heads.register_parameter("logit_scale", self.logit_scale)
-        self.state: nn.Module = _Tuned([image, text], self._heads)
+        self.state: nn.Module = _tuned([image, text], self._heads)
         self._train = Tower(image, train.images("context")), Tower(text, train.texts)
         self._val = Tower(image, val.images("context")), Tower(text, val.texts)
         self._val_owner = val.text_sample
@@ -92,7 +89,7 @@ class CaptionTuner:
         scale = temperature_scale(self.logit_scale)
         return {"contrastive": self._objective(x, y, images.to(x.device), scale)}
 
-    @torch.no_grad()
+    @no_grad()
     def validate(self) -> dict[str, float]:
         x, y = self._embed(self._val[0].all(), self._val[1].all())
         return retrieval_metrics(similarity_ranks(x.cpu().numpy(), y.cpu().numpy(), self._val_owner))
@@ -126,7 +123,7 @@ class EmotionTuner:
         self._heads = nn.ModuleDict(
             {name: _head(width, len(prevalence), torch.logit(prevalence)) for name, width in widths.items()}
         ).to(image.device)
-        self.state: nn.Module = _Tuned([image, *([text] if text else [])], self._heads)
+        self.state: nn.Module = _tuned([image, *([text] if text else [])], self._heads)
         self._labels = torch.from_numpy(train.labels).to(image.device)
         self._val_labels = val.labels
         self._objective = objective or BinaryCrossEntropy()
@@ -141,7 +138,7 @@ class EmotionTuner:
         logits = self._logits(self._splits["train"](rows))
         return {"categories": self._objective(logits, self._labels[rows.to(self._labels.device)])}
 
-    @torch.no_grad()
+    @no_grad()
     def validate(self) -> dict[str, float]:
         logits = self._logits(self._splits["val"].all()).float().cpu().numpy()
         return {"map": 100 * float(mean_average_precision(logits, self._val_labels))}

@@ -10,8 +10,6 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from prefect import Task
-
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import EngineError
 from tasks.engines.engine import optional_package
@@ -59,6 +57,8 @@ class RayEngine:
         return cls(runtime.for_worker(1), ray)
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        from prefect import Task
+
         errors = self.ray.exceptions
         try:
             return self._run_task(work, arguments) if isinstance(work, Task) else self._call(work, arguments)
@@ -74,7 +74,7 @@ class RayEngine:
         remote = self.ray.remote(max_retries=_DEATHS - 1)(work)
         return self.ray.get(remote.remote(*arguments))
 
-    def _run_task(self, task: Task[..., Any], arguments: tuple[Any, ...]) -> Any:
+    def _run_task(self, task: Any, arguments: tuple[Any, ...]) -> Any:
         from prefect_ray import RayTaskRunner
         from prefect_ray.context import remote_options
 

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from prefect import task
 from prefect.logging.handlers import PrefectConsoleHandler
 
 from flows.cli import main
@@ -18,6 +17,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.progress import silent
 from tasks import logs
+from tasks.decorators import task
 from tasks.running import fan_out
 
 FULL = "mmer: cannot write to standard output (No space left on device)"
@@ -168,7 +168,7 @@ def test_an_interruption_of_the_work(form: str | None, number: int, code: int, t
 _finished: list[float] = []
 
 
-@task
+@task()
 def _shard(runtime: RuntimeConfig, seconds: float) -> None:
     if not seconds:
         raise KeyboardInterrupt

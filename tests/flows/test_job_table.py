@@ -6,6 +6,7 @@ from typing import get_type_hints
 import pytest
 from prefect import Flow
 
+from flows import deployed
 from flows.commands import app
 from flows.deploying import read
 from flows.job_table import COMMANDS, JOBS, Job, load
@@ -17,7 +18,7 @@ START, END = "<!-- commands -->\n", "<!-- end of commands -->\n"
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_one_name_for_one_job(job: Job) -> None:
-    flow = load(job.flow)
+    flow = getattr(deployed, job.name.replace("-", "_"))
     config = load(job.config)
     assert config.__name__ == f"{job.name.title().replace('-', '')}Job"
     assert isinstance(flow, Flow)

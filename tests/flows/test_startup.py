@@ -1,11 +1,15 @@
 """Commands start at once, because they import none of the libraries that take seconds."""
 
+import os
+import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+ROOT = Path(__file__).parents[2]
 HEAVY = {
     *(
         "torch",
@@ -54,6 +58,34 @@ def test_a_command_imports_what_it_needs(command, refused, tmp_path) -> None:
     assert imported.startswith("imported:"), done.stderr
     assert "flows.commands" in imported.split()
     assert refused & set(imported.split()) == set()
+
+
+def test_jobs_that_find_everything_need_neither_prefect_nor_what_computes():
+    """A job imports its flow, every stage, and the kinds of task that its data are of."""
+    script = (
+        "import sys\nfrom flows.job_table import JOBS, load\nfrom mmer_core.task_kinds import KINDS\n"
+        "found = [load(path) for job in JOBS for path in (job.flow, job.show)], [*KINDS]\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    light = {"pyarrow", "faiss", "jinja2"}
+    assert (HEAVY - light) & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("command", ["predict photo.jpg", "search dogs", "serve", "attack photo.jpg", "runs"])
+def test_a_terminal_is_shown_what_keeps_a_command_busy(command, tmp_path):
+    """PyTorch is named as its import begins, and never by a command that does without."""
+    (tmp_path / "torch.py").write_text("raise SystemExit(3)\n")
+    reading, writing = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *command.split(), "--store", str(tmp_path / "store")],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        stdout=subprocess.DEVNULL,
+        stderr=writing,
+    )
+    os.close(writing)
+    said = os.read(reading, 1000).decode()
+    os.close(reading)
+    assert said.count("loading PyTorch ...") == (done.returncode == 3) == (command != "runs"), said
 
 
 def test_the_library_is_imported_at_once():

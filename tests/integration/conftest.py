@@ -26,7 +26,7 @@ def one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setattr(mmer_core.threads, "_ALL", 1)
+        patch.setattr(mmer_core.threads, "_default", lambda: 1)
         torch.set_num_threads(1)
         yield
         torch.set_num_threads(threads)

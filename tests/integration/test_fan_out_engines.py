@@ -17,7 +17,6 @@ import psutil
 import pytest
 import torch
 from pandas.testing import assert_frame_equal
-from prefect import task
 from support.dask_cluster import DaskCluster, dask_cluster
 from support.small_pipeline import Study, attack_elsewhere, created
 
@@ -29,6 +28,7 @@ from mmer_core.progress import silent
 from mmer_core.stages import Context, context
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import ArtifactKey
+from tasks.decorators import task
 from tasks.engines import open_engine
 from tasks.running import fan_out
 
@@ -116,7 +116,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(study: Study, calm, cluster
     assert [path.name for path in job.runtime.work.iterdir() if path.name != "fetched"] == []
 
 
-@task
+@task()
 def loaded(runtime: RuntimeConfig, number: int, encoder: str) -> tuple[int, int, int, RuntimeConfig]:
     """Process, how often it has loaded an encoder, threads of torch, what arrived."""
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_every_process_loads_an_encoder_once(
         fan_out(loaded, [1, -2, 3], call, runtime, silent)
 
 
-@task
+@task()
 def deadly(runtime: RuntimeConfig, number: int) -> int:
     if number == 1:
         os._exit(1)

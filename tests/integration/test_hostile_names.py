@@ -22,6 +22,7 @@ from support import hostile_data
 from support.hostile import acting
 
 import tasks.artifacts
+import tasks.stages
 from flows import jobs
 from mmer_core import log
 from mmer_core.config import PipelineJob
@@ -88,7 +89,7 @@ def hostile(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Hosti
     handler.setFormatter(log.formatter())
     logger = logging.getLogger("mmer")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.artifacts, "in_run", lambda: True)
+        patch.setattr(tasks.stages, "in_run", lambda: True)
         for kind in ("markdown", "table"):
 
             def leave(content: Any, key: str, description: str, kind: str = kind) -> None:

@@ -6,10 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from prefect import Flow, State, flow, get_client, task
+from prefect import State, get_client
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
@@ -37,6 +38,7 @@ from mmer_core.progress import silent
 from mmer_core.stages import Context
 from mmer_core.stages import ingest as ingest_stage
 from mmer_core.store import ArtifactKey
+from tasks.decorators import Orchestrated, flow, task
 from tasks.engines import ThreadsEngine, open_engine
 from tasks.running import call, call_flow, fan_out
 from tasks.stages import task_of
@@ -56,7 +58,7 @@ def client() -> Iterator[SyncPrefectClient]:
         yield connected
 
 
-def watched(job_flow: Flow) -> tuple[Flow, list[FlowRun]]:
+def watched(job_flow: Orchestrated) -> tuple[Orchestrated, list[FlowRun]]:
     """A flow, and a list that gets its run when that ends.
 
     What a flow returned is asked of the call, not of the final state: when the server's database is locked for
@@ -64,7 +66,7 @@ def watched(job_flow: Flow) -> tuple[Flow, list[FlowRun]]:
     """
     ended: list[FlowRun] = []
 
-    def note(of: Flow, run: FlowRun, state: State) -> None:
+    def note(of: Any, run: FlowRun, state: State) -> None:
         ended.append(run)
 
     return job_flow.with_options(on_completion=[note], on_failure=[note]), ended

@@ -337,7 +337,7 @@ def decides(name: str, argument: str, value: Any) -> dict[str, bool]:
 def test_every_stage_is_tried_and_has_a_task() -> None:
     assert {*ARGUMENTS, "model card"} == STAGES.keys()  # whose key needs a trained model, as studies have one
     for stage in STAGES.values():
-        task = task_of(stage)
+        task = task_of(stage).prefect
         assert (task.name, "gpu" in task.tags) == (stage.name, stage.gpu)
 
 

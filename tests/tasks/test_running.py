@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from prefect import flow, task
 
 from mmer_core.config import ReportJob, RuntimeConfig
 from mmer_core.progress import silent
+from tasks.decorators import flow, task
 from tasks.running import call, call_flow, fan_out, in_flow
 
 THREADS: list[str] = []
@@ -22,7 +22,7 @@ def halved(runtime: RuntimeConfig, number: int, divisor: int = 2) -> float:
     return number / divisor
 
 
-@flow
+@flow()
 def workers(job: ReportJob) -> int:
     return job.runtime.workers
 
@@ -59,7 +59,7 @@ def test_nothing_to_do_is_done():
 def test_shards_run_at_the_same_time():
     meeting = threading.Barrier(3, timeout=30)
 
-    @task
+    @task()
     def meet(number: int) -> int:
         return meeting.wait() * 0 + number
 
@@ -70,7 +70,7 @@ def test_a_failure_lets_begun_shards_end_and_starts_no_others():
     begun, ended = [], []
     failed = threading.Event()
 
-    @task
+    @task()
     def work(number: int) -> None:
         begun.append(number)
         if number == 1:

@@ -1,18 +1,18 @@
 """What poisons did to a model: how often it sees the target where the attacker wants it to, and what else changed."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import torch
 
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.evaluation.record import Analyses
-from mmer_core.heavy import stats
+from mmer_core.heavy import pd, stats, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
 from mmer_core.poisoning.record import OutcomeSummary, TriggeredSummary
@@ -179,5 +179,5 @@ def _modalities(analyses: Analyses) -> dict[str, float | None]:
     return found
 
 
-def _percent(flags: "pd.Series[bool]") -> float | None:
+def _percent(flags: pd.Series[bool]) -> float | None:
     return 100 * float(flags.mean()) if len(flags) else None

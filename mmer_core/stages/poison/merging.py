@@ -1,15 +1,17 @@
 """All outcomes of an experiment as one table, with means and intervals over seeds, warnings, and a page."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.escaping import without_folders
 from mmer_core.escaping.tables import write_frame_for_people
+from mmer_core.heavy import pd
 from mmer_core.poisoning import CONTROLS, is_crafted
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.record import (
@@ -151,7 +153,7 @@ def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
-def _hits(judged: pd.DataFrame, attack: str) -> "pd.Series[bool]":
+def _hits(judged: pd.DataFrame, attack: str) -> pd.Series[bool]:
     return judged.loc[judged["aimed"], "seen"] if is_crafted(attack) else judged["seen_triggered"]
 
 
@@ -182,7 +184,7 @@ def over_seeds(table: pd.DataFrame, photos: Photos) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _matrix(hits: Hits, photos: Photos) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+def _matrix(hits: Hits, photos: Photos) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """``(S, N)`` hits of every seed, NaN where it does not judge a sample, and ``(N,)`` the photo of every sample."""
     together = pd.concat([one.astype(float) for one in hits], axis=1).sort_index()
     return together.to_numpy().T, together.index.map(photos).to_numpy()
@@ -264,7 +266,7 @@ def mean_detections(found: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def _own_poisons(found: pd.DataFrame) -> "np.ndarray[Any, Any]":
+def _own_poisons(found: pd.DataFrame) -> np.ndarray[Any, Any]:
     """``(S, N)`` which poisons of all seeds were flagged: each seed has its own."""
     counts = found["poisons"].astype(int).tolist()
     flags = np.full((len(counts), sum(counts)), np.nan)
