@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from mmer_core.attacks.comparing import CONTROLS
 from mmer_core.evaluation.comparing import ABLATION, CATEGORY, PROBE
-from mmer_core.reporting.estimates import number
+from mmer_core.reporting.estimates import p_value
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.statistics.comparison import Comparison
 
@@ -49,7 +49,7 @@ def differences(caption: str, comparisons: Iterable[Comparison]) -> Table:
                 cell(one.difference),
                 cell(one.first_value),
                 cell(one.second_value),
-                Cell(number(one.p_adjusted, 3)),
+                Cell(p_value(one.p_adjusted)),
                 Cell(f"{one.n:,}"),
             ),
             hint=one.question,

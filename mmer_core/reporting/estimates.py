@@ -49,6 +49,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
+def p_value(value: float | None) -> str:
+    """Three decimals, and never zero: ``"< 0.001"``."""
+    return "< 0.001" if value is not None and value < 0.001 else number(value, 3)
+
+
 def significant(value: float | None) -> str:
     """A figure of unknown size: whole numbers as they are, others with four significant digits."""
     if value is None or not math.isfinite(value):

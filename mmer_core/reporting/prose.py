@@ -57,10 +57,9 @@ def warnings(view: ReportView) -> list[str]:
         if dataset.leaks:
             found.append(_leakage_warning(dataset))
         found += [
-            _fitted_warning(dataset, family)
+            _validation_warning(dataset, family)
             for family in dataset.families
-            if family.evaluation.calibration
-            and family.evaluation.calibration.fitted_on == family.evaluation.split
+            if family.evaluation.split == "val" and (_fitted(family) or family.family != "zero-shot")
         ]
         found += [
             _chance_warning(dataset, family)
@@ -108,10 +107,20 @@ def _leakage_warning(dataset: DatasetView) -> str:
     )
 
 
-def _fitted_warning(dataset: DatasetView, family: FamilyView) -> str:
+def _fitted(family: FamilyView) -> bool:
+    """Whether thresholds and calibration were fitted on the split that it was measured on."""
+    calibration = family.evaluation.calibration
+    return calibration is not None and calibration.fitted_on == family.evaluation.split
+
+
+def _validation_warning(dataset: DatasetView, family: FamilyView) -> str:
+    used = [
+        *(["chose its epoch"] if family.family != "zero-shot" else []),
+        *(["fitted its thresholds and calibration"] if _fitted(family) else []),
+    ]
     return (
-        f"On {dataset.name} the {family.family} model was measured on {family.evaluation.split}, where its thresholds and "
-        "calibration were fitted: F1, precision, recall and calibration look better than on new data."
+        f"On {dataset.name} the {family.family} model was measured on val, which also {' and '.join(used)}: "
+        "its figures look better than on new data."
     )
 
 

@@ -8,7 +8,7 @@ from support import report_factory as make
 from mmer_core.evaluation.averaging import average
 from mmer_core.record import Interval
 from mmer_core.reporting import prose
-from mmer_core.reporting.estimates import Estimate, number, significant
+from mmer_core.reporting.estimates import Estimate, number, p_value, significant
 from mmer_core.reporting.tables import spread_table
 from mmer_core.reporting.view import DatasetView
 
@@ -137,16 +137,24 @@ def test_what_attacks_leave_is_judged_by_the_metric_of_the_task(joint, said):
     assert said in prose_of(replace(dataset, comparisons=[*dataset.comparisons, robust]))
 
 
-def test_thresholds_fitted_on_the_measured_split_are_warned_about():
-    evaluation = make.emotion_evaluation(42.0)
+@pytest.mark.parametrize(
+    ("split", "fitted_on", "said"),
+    [
+        (
+            "val",
+            "val",
+            "measured on val, which also chose its epoch and fitted its thresholds and calibration:",
+        ),
+        ("val", None, "measured on val, which also chose its epoch:"),
+        ("test", "val", None),
+    ],
+)
+def test_figures_of_the_split_that_chose_are_warned_about(split, fitted_on, said):
     figures = {"error": 0.1, "brier": 0.2}
-    for split, expected in (("val", True), ("test", False)):
-        evaluation |= {
-            "split": split,
-            "calibration": {"before": figures, "after": figures, "fitted_on": "val"},
-        }
-        text = warned(make.emotion_dataset([make.family("joint", evaluation)], gallery=0))
-        assert ("was measured on val, where its thresholds and calibration were fitted" in text) is expected
+    calibration = {"before": figures, "after": figures, "fitted_on": fitted_on}
+    evaluation = make.emotion_evaluation(42.0) | {"split": split, "calibration": calibration}
+    text = warned(make.emotion_dataset([make.family("joint", evaluation)], gallery=0))
+    assert said in text if said else "measured on val" not in text
 
 
 def test_control_alone_is_not_sold_as_an_attack():
@@ -199,6 +207,7 @@ def test_numbers_are_printed_for_people():
     assert number(1234.56) == "1,234.6"
     assert number(-0.5, 2) == "−0.50"
     assert number(None) == number(float("nan")) == "–"
+    assert [*map(p_value, (None, 0.0, 0.00099, 0.001, 0.5))] == ["–", "< 0.001", "< 0.001", "0.001", "0.500"]
     assert [significant(value) for value in (17.0, 0.43211, -2.718281, None)] == [
         "17",
         "0.4321",

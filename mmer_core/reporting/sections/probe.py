@@ -7,7 +7,7 @@ from mmer_core.base_config import Split
 from mmer_core.evaluation.comparing import PROBE
 from mmer_core.record import Interval, Number, Part, Record
 from mmer_core.reporting.comparison_table import decision
-from mmer_core.reporting.estimates import number
+from mmer_core.reporting.estimates import p_value
 from mmer_core.reporting.labels import metric
 from mmer_core.reporting.sections.base import Section, filled
 from mmer_core.reporting.table import Cell, Row, Table, cell
@@ -81,7 +81,7 @@ def _compared(dataset: DatasetView) -> Table:
                 cell(one.difference),
                 cell(one.first_value),
                 cell(one.second_value),
-                Cell(number(one.p_adjusted, 3)),
+                Cell(p_value(one.p_adjusted)),
                 Cell(f"{one.n:,}"),
                 Cell(f"{one.trainings:,}"),
             ),
