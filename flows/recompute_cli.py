@@ -11,7 +11,11 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ArtifactCorrupt, ConfigError
 from mmer_core.record import Interval
 from mmer_core.reporting.estimates import MISSING, Estimate
-from mmer_core.stages import Context, recompute
+from mmer_core.stages import Context, recompute, remake
+from mmer_core.store import ArtifactKey
+
+_NAMED = 5
+"""Numbers that a message about a result names."""
 
 
 def recompute_report(
@@ -20,6 +24,7 @@ def recompute_report(
     ] = "report",
     *,
     figure: str = "",
+    from_models: bool = False,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """`mmer recompute`.
@@ -28,6 +33,9 @@ def recompute_report(
     ----------
     figure:
         Print only figures with this in their name, for example "robust accuracy"; all are compared.
+    from_models:
+        Also evaluate every model again, fit probes, join attacks and show transfers again, and compare every number with
+        the stored results. Nothing is trained or attacked again.
     """
     context = Context(runtime)
     key = context.store.find(report)
@@ -49,6 +57,22 @@ def recompute_report(
             f"{'; '.join(wrong)}"
         )
     say(f"all {len(found)} figures of {key} follow from the stored scores and outcomes")
+    if from_models:
+        _make_again(context, key)
+
+
+def _make_again(context: Context, report: ArtifactKey) -> None:
+    made = []
+    for one in remake(context, report):
+        made.append(one)
+        say(f"{one.key}: {len(one.differing):,} of {one.numbers:,} numbers differ")
+    wrong = [f"{one.key}: {', '.join(one.differing[:_NAMED])}" for one in made if one.differing]
+    if wrong:
+        raise ArtifactCorrupt(
+            f"{len(wrong)} of {len(made)} results of {report} came out different when they were made again: "
+            f"{'; '.join(wrong)}"
+        )
+    say(f"all {len(made)} results of {report} came out the same when they were made again")
 
 
 def _differs(same: bool) -> str:

@@ -27,6 +27,7 @@ from mmer_core.stages.model_card import model_card
 from mmer_core.stages.photos import collect_photos
 from mmer_core.stages.probe import probe
 from mmer_core.stages.recomputing import recompute
+from mmer_core.stages.remaking import remake
 from mmer_core.stages.report import ReportInput, report, report_inputs, section_results
 from mmer_core.stages.robustness import ATTACKING, AttackShard
 from mmer_core.stages.train import train
@@ -82,6 +83,7 @@ __all__ = [
     "probe",
     "read_ids",
     "recompute",
+    "remake",
     "report",
     "report_inputs",
     "section_results",

@@ -31,6 +31,23 @@ def test_every_figure_comes_out_again(study: Study, mmer: Callable) -> None:
     assert (refused.code, refused.err.count("is no report")) == (1, 1)
 
 
+def test_every_number_of_every_result_comes_out_of_its_models_again(study: Study, mmer: Callable) -> None:
+    answer = mmer("recompute", study.report, *study.flags(), "--from-models")
+    assert answer.code == 0, answer.err
+    *_, last = lines = answer.out.splitlines()
+    kinds = ("evaluation", "probe", "robustness", "transfer")
+    results = [one for one in study.store.manifest(study.report).inputs.values() if one.startswith(kinds)]
+    made = [one.partition(": ") for one in lines if one.startswith(kinds)]
+    assert sorted(key for key, _, _ in made) == sorted(set(results))
+    assert {key.partition("/")[0] for key, _, _ in made} == set(kinds)
+    for key, _, compared in made:
+        metrics, numbers = study.store.fetch(ArtifactKey.parse(key)) / "metrics.json", list[str]()
+        if metrics.is_file():
+            json.loads(metrics.read_text(), parse_float=numbers.append, parse_int=numbers.append)
+        assert int(compared.split()[2].replace(",", "")) > len(numbers)
+    assert last == f"all {len(made)} results of {study.report} came out the same when they were made again"
+
+
 Change = Callable[[Path], None]
 
 
@@ -50,6 +67,10 @@ def raise_map(fields: dict) -> None:
 def raise_skill(fields: dict) -> None:
     (one,) = (one for one in fields["datasets"]["emotic"] if one["topic"] == "skill")
     one["difference"]["low"] -= 0.01
+
+
+def change_calibration(fields: dict) -> None:
+    fields["calibration"]["before"]["brier"] += 0.01
 
 
 def swap_scores(folder: Path) -> None:
@@ -117,3 +138,19 @@ def test_other_scores_give_other_figures(study: Study, forge: Callable, mmer: Ca
     for wrong in ("emotic, joint, Mean average precision", "emotic, compared, skill"):
         assert wrong in answer.err
     assert "flickr8k" not in answer.err
+
+
+def test_a_changed_number_of_an_analysis_is_found_when_results_are_made_again(
+    study: Study, forge: Callable, mmer: Callable
+) -> None:
+    model = study.only("model", task="emotion", family="joint")
+    evaluation = study.made_from("evaluation", "model", model)
+    roles = {key: role for role, key in study.store.manifest(study.report).inputs.items()}
+    fake = forge(evaluation.key, changed_json("metrics.json", change_calibration))
+    report = forge(study.report, keep, {roles[str(evaluation.key)]: str(fake)})
+    answer = mmer("recompute", report, *study.flags(), "--from-models")
+    assert answer.code == 1
+    assert (
+        f"came out different when they were made again: {fake}: metrics.json calibration before brier"
+        in answer.err
+    )
