@@ -24,8 +24,9 @@ Shape notation, used in every docstring of the package:
 ====== =====================================================
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmer_core.lazily import lazily
 
 if TYPE_CHECKING:
     from mmer_core.facade.attacking import attack as attack
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "attack", "compare", "load", "runs"]
 
-_MODULES = {"attack": "attacking", "compare": "comparing", "load": "loading", "runs": "tabulating"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.facade.{_MODULES[name]}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        ".facade.attacking": ("attack",),
+        ".facade.comparing": ("compare",),
+        ".facade.loading": ("load",),
+        ".facade.tabulating": ("runs",),
+    },
+)

@@ -1,4 +1,4 @@
-"""The configuration of every job: the parameter of its flow, and the flags of its command."""
+"""The configuration of every job that needs a model: the parameter of its flow, and the flags of its command."""
 
 from typing import Any, Literal, Self
 
@@ -13,16 +13,8 @@ from mmer_core.config.poisoning import PoisonConfig
 from mmer_core.config.probe import ProbeConfig
 from mmer_core.config.runtime import Runtime, RuntimeConfig
 from mmer_core.config.training import FinetuneConfig, TrainingConfig
-from mmer_core.datasets.config import DatasetCardConfig, IngestConfig
+from mmer_core.datasets.config import IngestConfig
 from mmer_core.paths import Place
-
-
-class IngestJob(Config):
-    """Prepare one dataset."""
-
-    dataset: IngestConfig = Field(default=IngestConfig(), description="The dataset.")
-    card: DatasetCardConfig = Field(default=DatasetCardConfig(), description="Dataset card.")
-    runtime: Runtime = Field(default=RuntimeConfig(), description="Where and how fast.")
 
 
 class TrainJob(Config):

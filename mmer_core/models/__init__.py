@@ -3,9 +3,9 @@
 Networks need PyTorch to be imported at all, so each is imported when it is first used: ``models.EmotionModel``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mmer_core.lazily import lazily
 from mmer_core.models.spec import ModelSpec as ModelSpec
 
 if TYPE_CHECKING:
@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from mmer_core.models.zero_shot import ZeroShotRetrievalModel as ZeroShotRetrievalModel
     from mmer_core.models.zero_shot import start_from_towers as start_from_towers
 
-_MODULES = {
-    "checkpoint": ("build_model", "load_model", "save_model"),
-    "emotion": ("EmotionModel", "EmotionOutput", "JointEmotionModel", "Presence", "SeparateEmotionModel"),
-    "retrieval": ("JointRetrievalModel", "RetrievalModel", "SeparateRetrievalModel"),
-    "zero_shot": ("ZeroShotEmotionModel", "ZeroShotRetrievalModel", "start_from_towers"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        ".checkpoint": ("build_model", "load_model", "save_model"),
+        ".emotion": (
+            *("EmotionModel", "EmotionOutput", "JointEmotionModel", "Presence", "SeparateEmotionModel"),
+        ),
+        ".retrieval": ("JointRetrievalModel", "RetrievalModel", "SeparateRetrievalModel"),
+        ".zero_shot": ("ZeroShotEmotionModel", "ZeroShotRetrievalModel", "start_from_towers"),
+    },
+)

@@ -37,7 +37,7 @@ OURS = {"mmer_core.config", "numpy", "pydantic"}
         ("pipeline --help", HEAVY),
         ("artifacts ls --store nowhere", HEAVY),
         ("runs --store nowhere", HEAVY),
-        ("data check --dataset manifest --root nowhere.csv", HEAVY),
+        ("data check --dataset manifest --root nowhere.csv", HEAVY | {"mmer_core.config.jobs"}),
         ("init nowhere.csv", HEAVY),
         ("data check --dataset class-folders --root photos", HEAVY - {"pyarrow", "faiss"}),
     ],
