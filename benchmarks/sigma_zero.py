@@ -3,7 +3,7 @@
     pip install "setuptools<81" && pip install --no-build-isolation adv-lib
     python -m benchmarks.sigma_zero --json sigma_zero.json
 
-Both attack the classifier of `benchmarks.attack` on one thread; time is CPU time. adv-lib's counts channels and knows no
+Both attack the classifier of `benchmarks.attack` on one thread, several images at once; time is CPU time. adv-lib's counts channels and knows no
 K: one run gives its figures for every K, as the number of pixels with a changed channel in the image that it returns,
 rounded to 8 bits and judged alone by the plain model; an image that no longer succeeds then counts as failed. So does
 an image of mmer's `fewest`, which is one run as well; it may change at most `--most` pixels. mmer's runs for one K end
@@ -26,8 +26,8 @@ from benchmarks.result import finish
 from mmer_core.attacks import changed_pixels
 from mmer_core.attacks.sigma_zero import SigmaZero
 
-Run = Callable[[int], tuple[np.ndarray, float]]
-"""The number of an image to the attacked image, ``(H, W, 3)`` uint8, and CPU seconds."""
+Run = Callable[[slice], tuple[np.ndarray, float]]
+"""Numbers of images to the attacked images, ``(n, H, W, 3)`` uint8, and CPU seconds."""
 
 app = App(name="benchmarks.sigma_zero", help=__doc__)
 
@@ -40,6 +40,7 @@ def main(
     steps: int = 300,
     most: int = 200,
     side: int = 224,
+    at_once: int = 16,
     quick: bool = False,
     json: Path | None = None,
 ) -> None:
@@ -57,6 +58,8 @@ def main(
         Most pixels that mmer may need where it looks for the fewest.
     side:
         Height and width of the images.
+    at_once:
+        Images that each attacks together.
     quick:
         A smoke test on two images.
     json:
@@ -76,14 +79,14 @@ def main(
         runs["adv-lib"] = partial(case.theirs, steps)
     needed = {name: np.full(images, np.inf) for name in runs}
     seconds = dict.fromkeys(runs, 0.0)
-    for row in range(images):  # in turn, so that all run under the same conditions
+    for start in range(0, images, at_once):  # in turn, so that all run under the same conditions
+        rows = slice(start, min(start + at_once, images))
         for name, run in runs.items():
-            made, spent = run(row)
+            made, spent = run(rows)
             seconds[name] += spent
-            needed[name][row] = case.needed(row, made)
-        shown = (f"{name}: {needed[name][row]:g} in {seconds[name] / (row + 1):.0f} s" for name in runs)
-        print(row, *shown, sep=", ", flush=True)
-    rows = [_row(name, needed[name], seconds[name], pixels) for name in runs]
+            needed[name][rows] = case.needed(rows, made)
+            print(f"images {rows.start} to {rows.stop - 1}, {name}: {spent:.0f} s", flush=True)
+    table = [_row(name, needed[name], seconds[name], pixels) for name in runs]
     ratios: dict[str, float] = {}
     if "adv-lib" in runs:
         theirs, ours = needed["adv-lib"], needed["mmer, fewest"]
@@ -95,7 +98,7 @@ def main(
         ratios["fewest: share of images that need no more pixels than with adv-lib"] = float(
             (ours <= theirs).mean()
         )
-    finish("sigma_zero", rows, ratios, json)
+    finish("sigma_zero", table, ratios, json)
 
 
 def _row(name: str, needed: np.ndarray, seconds: float, pixels: Sequence[int]) -> dict[str, Any]:
@@ -110,25 +113,25 @@ def _row(name: str, needed: np.ndarray, seconds: float, pixels: Sequence[int]) -
 
 
 class _Case(AttackedPhotos):
-    """Attacks by row; each returns an image ``(H, W, 3)`` uint8 and its CPU seconds."""
+    """Attacks on some images; each returns images ``(n, H, W, 3)`` uint8 and CPU seconds."""
 
-    def ours(self, attack: SigmaZero, pixels: int, queries: int, row: int) -> tuple[np.ndarray, float]:
-        _, made, seconds = self.attack(attack, slice(row, row + 1), pixels, queries)
-        return made[0], seconds
+    def ours(self, attack: SigmaZero, pixels: int, queries: int, rows: slice) -> tuple[np.ndarray, float]:
+        _, made, seconds = self.attack(attack, rows, pixels, queries)
+        return made, seconds
 
-    def theirs(self, steps: int, row: int) -> tuple[np.ndarray, float]:
+    def theirs(self, steps: int, rows: slice) -> tuple[np.ndarray, float]:
         from adv_lib.attacks.sigma_zero import sigma_zero
 
-        pixels = torch.from_numpy(self.images[row]).permute(2, 0, 1)[None].float() / 255
+        pixels = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2).float() / 255
         start = time.process_time()
-        found = sigma_zero(self.plain, pixels, torch.tensor(self.labels[row : row + 1]), num_steps=steps)
+        found = sigma_zero(self.plain, pixels, torch.from_numpy(self.labels[rows]), num_steps=steps)
         seconds = time.process_time() - start
-        return np.rint(255 * found[0].permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8), seconds
+        return np.rint(255 * found.permute(0, 2, 3, 1).numpy()).clip(0, 255).astype(np.uint8), seconds
 
-    def needed(self, row: int, made: np.ndarray) -> float:
-        """Pixels that differ, infinite where the plain model is not fooled."""
-        fooled = self.read(made[None])[0] != self.labels[row]
-        return changed_pixels(self.images[row], made) if fooled else np.inf
+    def needed(self, rows: slice, made: np.ndarray) -> np.ndarray:
+        """Pixels that differ in each image, infinite where the plain model is not fooled."""
+        changed = [*map(changed_pixels, self.images[rows], made)]
+        return np.where(self.read(made) != self.labels[rows], changed, np.inf)
 
 
 if __name__ == "__main__":
