@@ -101,6 +101,7 @@ def encode_shard(
             encoder,
             workspace.out,
             batch_size=context.runtime.batch_size,
+            scratch=workspace.scratch,
             progress=context.progress,
         )
 
