@@ -135,8 +135,10 @@ def index_shard(
     rows = np.arange(shard.start, shard.stop)
     with shared_cores(context.runtime.workers):
         vectors = gallery.vectors(shard.target, rows)
+    context.progress(1, 3, "embedded")
     queries, own = _queries(planned.folder, shard.target)
     nearest = exact_neighbours(queries, vectors, shard.start, NEIGHBOURS + own.shape[1])
+    context.progress(2, 3, "compared with the queries")
     np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
     np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
     trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))
