@@ -101,6 +101,14 @@ def plan_index(context: Context, workspace: Workspace, inputs: IndexInputs) -> I
     targets = {
         target: _plan(gallery, inputs.config, target, workspace.out, settle=left) for target in TARGETS
     }
+    workspace.use(
+        {
+            "config": {
+                name: {target: getattr(one, name) for target, one in targets.items()}
+                for name in ("factory", "refine")
+            }
+        }
+    )
     return IndexPlanSummary(targets=targets)
 
 
@@ -131,6 +139,7 @@ def index_shard(
     ``(Q, K)`` rows of the shard for the plan's queries.
     """
     planned = context.artifact(plan)
+    workspace.use(planned.manifest.used)
     gallery = _gallery(context, inputs)
     rows = np.arange(shard.start, shard.stop)
     with shared_cores(context.runtime.workers):

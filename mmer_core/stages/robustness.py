@@ -23,6 +23,7 @@ from mmer_core.heavy import pd
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
+from mmer_core.named import option_field
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, stage
@@ -110,6 +111,7 @@ def attack_shard(
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     stored = Features(context.folder(features))
+    attack = ATTACKS.configured(shard.attack, config)
     outcomes: list[Outcome] = []
     with shared_cores(context.runtime.workers):
         if photos is None:
@@ -121,12 +123,16 @@ def attack_shard(
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
             if isinstance(victim, PhotoVictim):
                 evaluation = victim.evaluation(shard.pixels)
+            pixels = images.pixels if isinstance(images, Photos) else images
+            for size in {image.shape[:2] for image in pixels}:
+                if settled := attack.settled(size, config.budget):
+                    workspace.use({"config": {option_field(attack.name): settled}})
             with leg("model"):
                 outcomes += run_attack(
                     victim,
                     criterion,
-                    ATTACKS.configured(shard.attack, config),
-                    images.pixels if isinstance(images, Photos) else images,
+                    attack,
+                    pixels,
                     [split.ids[row] for row in rows],
                     pixels=shard.pixels,
                     budget=config.budget,
