@@ -140,11 +140,13 @@ def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> Fe
 def _encode_images(
     shard: FeatureShard, split: PreparedSplit, encoder: ImageEncoder, batch_size: int, steps: Steps
 ) -> npt.NDArray[np.float32]:
-    images = split.images(shard.stream)[shard.start : shard.stop]
+    images = split.images(shard.stream)
 
     def encoded(start: int, stop: int) -> npt.NDArray[np.float32]:
         with leg("read"):
-            batch = encoder.resize(np.array(images[start:stop]))  # torch cannot share read-only memory
+            batch = encoder.resize(
+                np.array(images[shard.start + start : shard.start + stop])
+            )  # torch cannot share read-only memory
         with leg("model"):
             return encoder.encode(batch).cpu().numpy()
 

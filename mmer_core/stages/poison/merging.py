@@ -92,7 +92,7 @@ def merge_poisoning(
         for detector, outcome, poison in outcomes
     )
     workspace.use({"config": {"target": concept.name}})
-    for key in {poison for _, _, poison in outcomes if poison}:
+    for key in sorted({poison for _, _, poison in outcomes if poison}):
         workspace.use({"config": context.store.manifest(key).used.get("config", {})})
     manifests = map(context.store.manifest, detections)
     found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
