@@ -8,7 +8,6 @@ from cyclopts import App, ArgumentCollection, Parameter
 from flows import commands
 from flows.job_table import JOBS, Job, load
 from flows.parameters import Flat, arrange
-from mmer_core import log
 
 Prefect = Annotated[
     bool | None,
@@ -95,8 +94,6 @@ def run_flow(flow: Any, job: Any, prefect: bool | None) -> Any:
     logs.start()
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
         return flow(job)
-    if log.requested_format():
-        return flow.fn(job)
     from flows.terminal import progress_bars
 
     with progress_bars(job.runtime.quiet):

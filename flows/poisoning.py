@@ -52,7 +52,7 @@ def poison(job: PoisonJob) -> str:
     fields = dict(job) | {"prepared": str(prepared), "features": str(features), "triggered": str(triggered)}
     arms = [ArmJob(**fields, concept=concept, arm=arm) for arm in plan_arms(job.poison, job.training.seed)]
     _craft(arms)
-    done = fan_out_flows(poison_arm, arms, job.runtime, progress_for("poison"))
+    done = fan_out_flows(poison_arm, arms, job.runtime, progress_for("poison", quiet=job.runtime.quiet))
     outcomes = [one for of_arm in done for one in of_arm]
     found = [(one.detector, ArtifactKey.parse(one.outcome), _key(one.poison)) for one in outcomes]
     detections = [ArtifactKey.parse(one.detection) for one in outcomes if one.detection]

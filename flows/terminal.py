@@ -1,42 +1,42 @@
 """Printing tables, and progress bars of plain runs; what comes from data is escaped."""
 
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from flows.output import say
-from mmer_core import bars
+from mmer_core import bars, log
 from mmer_core.escaping import one_line
-from mmer_core.progress import silent
-from tasks.progress import show_in_terminal
+from mmer_core.progress import Lines, silent
+from tasks.progress import log_lines, show_in_terminal
 
 _UNCUT = 10_000
 _KEY = re.compile(r"[a-z-]+/[0-9a-f]{32}$")
-SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
 def progress_bars(quiet: bool = False) -> Iterator[None]:
     """Show a bar on standard error for every piece of work that reports progress.
 
-    If standard error is not a terminal, each piece of work prints a line every half minute, and one when it is done.
+    If standard error is not a terminal, each piece of work prints a line now and then, and one when it is done. With
+    MMER_LOG the lines are in the log.
     """
-    if quiet:
-        show_in_terminal(lambda label: silent)
+    with ExitStack() as stack:
+        stack.callback(show_in_terminal, lambda label: silent)
+        if log.requested_format() and not quiet:
+            show_in_terminal(log_lines)
+        elif not quiet:
+            show_in_terminal(stack.enter_context(bars.progress_bars(partial(Lines, write=_say))))
         yield
-        return
-    with bars.progress_bars(Lines) as bar:
-        show_in_terminal(bar)
-        try:
-            yield
-        finally:
-            show_in_terminal(lambda label: silent)
+
+
+def _say(line: str, **figures: float) -> None:
+    say(line, error=True)
 
 
 def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> None:
@@ -54,31 +54,3 @@ def say_table(columns: Iterable[object], rows: Iterable[Sequence[object]]) -> No
         table.add_row(*map(Text, row))
     console = Console()
     (console if console.is_terminal else Console(width=_UNCUT)).print(table)
-
-
-class Lines:
-    """Progress as lines, for a pipe or a log file.
-
-    Args:
-        clock: Seconds from any start.
-    """
-
-    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label, self._clock = label, clock
-        self._begun: tuple[int, float] | None = None
-        self._last = clock()
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        now = self._clock()
-        # What a killed run had done takes this one no time.
-        before, start = self._begun = self._begun or (done, now)
-        text = f"{self._label}: {done} of {total}"
-        if done == total:
-            say(f"{text} {note}".rstrip(), error=True)
-        elif now - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = now
-            if done > before:
-                rate = (done - before) / (now - start)
-                left = timedelta(seconds=round((total - done) / rate))
-                text += f", {bars.per_second(rate)}, {left} left"
-            say(f"{text} {note}".rstrip(), error=True)

@@ -17,7 +17,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from mmer_core.escaping import one_line
-from mmer_core.progress import Progress
+from mmer_core.progress import Progress, per_second
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def progress_bars(otherwise: Callable[[str], Progress]) -> Iterator[Callable[[st
         def bar(label: str) -> Progress:
             row = bars.add_task(one_line(label), total=None, note="")
 
-            def report(done: int, total: int, note: str = "") -> None:
+            def report(done: float, total: int, note: str = "") -> None:
                 bars.update(row, completed=done, total=total, note=one_line(note))
 
             return report
@@ -58,8 +58,3 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(per_second(task.speed) if task.speed else "")
-
-
-def per_second(units: float) -> str:
-    """Units a second, or a minute where those are few."""
-    return f"{units:.3g}/s" if units >= 1 else f"{60 * units:.3g}/min"

@@ -1,13 +1,15 @@
-"""Where progress goes: bars in a terminal, progress artifacts in the Prefect UI."""
+"""Where progress goes: bars in a terminal, lines in a log, progress artifacts in the Prefect UI."""
 
 import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from mmer_core.escaping import for_markdown
-from mmer_core.progress import Progress, silent
+from mmer_core.log import event
+from mmer_core.progress import Lines, Progress, both, silent
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 _terminal: Callable[[str], Progress] = lambda label: silent  # noqa: E731
@@ -19,9 +21,26 @@ def show_in_terminal(bars: Callable[[str], Progress]) -> None:
     _terminal = bars
 
 
-def progress_for(label: str) -> Progress:
-    """A progress callback for one piece of work, for wherever this code runs."""
-    return _ProgressArtifact(label) if in_run() else _terminal(label)
+def progress_for(label: str, *, quiet: bool = False) -> Progress:
+    """A progress callback for one piece of work, for wherever this code runs.
+
+    Args:
+        quiet: Print and log nothing; the UI of Prefect shows it all the same.
+    """
+    if not in_run():
+        return silent if quiet else _terminal(label)
+    artifact = _ProgressArtifact(label)
+    return artifact if quiet else both(artifact, log_lines(label))
+
+
+def log_lines(label: str) -> Progress:
+    """Progress as lines in the log; that something is done the log says by itself."""
+    return Lines(label, _log)
+
+
+def _log(line: str, **figures: Any) -> None:
+    if figures["done"] < figures["total"]:
+        event(line, **figures)
 
 
 def in_run() -> bool:
@@ -42,7 +61,7 @@ class _ProgressArtifact:
         self._last = -_SECONDS_BETWEEN_UPDATES
         self._lock = threading.Lock()
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
+    def __call__(self, done: float, total: int, note: str = "") -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
         now = time.monotonic()

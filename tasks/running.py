@@ -6,7 +6,7 @@ not pay for it: outside a flow run the functions behind tasks and flows are call
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -25,6 +25,8 @@ with suppress(ConfigError):  # which the command line tells
 
 GPU = "gpu"
 """Tag of tasks that use one where there is one: `mmer deploy --gpus` limits how many run at a time."""
+
+_SECONDS_BETWEEN_LOOKS = 1.0
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -89,6 +91,7 @@ def fan_out(
     arguments: Callable[[RuntimeConfig, S], tuple[Any, ...]],
     runtime: RuntimeConfig,
     progress: Progress,
+    inside: Callable[[Iterable[int]], tuple[float, str]] | None = None,
 ) -> list[T]:
     """Run a task for every shard, several at a time, and return the results in the order of the shards.
 
@@ -102,7 +105,8 @@ def fan_out(
         arguments: From the runtime of whoever does the work, and a shard, to the task's arguments. They may
             travel to another machine: configurations and keys, nothing large.
         runtime: Which engine, and how many at a time.
-        progress: Told after every shard.
+        progress: Gets the number of shards that are done, after each of them, and once a second where ``inside`` is given.
+        inside: From the numbers of shards that are not done to how much of them is, as a number of shards, and a note.
 
     Raises:
         ConfigError: The engine's package is not installed.
@@ -119,7 +123,7 @@ def fan_out(
             pool.submit(copy_context().run, engine.run, work, *arguments(engine.runtime, shard))
             for shard in shards
         ]
-        return _collected(futures, progress)
+        return _collected(futures, progress, inside)
 
 
 @contextmanager
@@ -134,8 +138,21 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _collected(futures: Sequence[Future[T]], progress: Progress) -> list[T]:
-    for done, future in enumerate(as_completed(futures), start=1):
-        future.result()
-        progress(done, len(futures))
+def _collected(
+    futures: Sequence[Future[T]],
+    progress: Progress,
+    inside: Callable[[Iterable[int]], tuple[float, str]] | None = None,
+) -> list[T]:
+    numbers = {future: number for number, future in enumerate(futures)}
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, inside and _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+        part, note = inside(numbers[future] for future in waiting) if inside else (0.0, "")
+        finished = len(futures) - len(waiting) - len(done)
+        for future in done:
+            future.result()
+            finished += 1
+            progress(finished + part, len(futures), note=note)
+        if not done:
+            progress(finished + part, len(futures), note=note)
     return [future.result() for future in futures]

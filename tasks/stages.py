@@ -7,15 +7,17 @@ finds its artifact, on any machine.
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from inspect import Parameter
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import StoreError
-from mmer_core.progress import silent
+from mmer_core.progress import both, silent
 from mmer_core.stages import Context, Sharded, Shards, Stage
 from mmer_core.store import Artifact, ArtifactKey
 from tasks.decorators import Orchestrated, task
-from tasks.progress import in_run, progress_for
+from tasks.progress import in_run, log_lines, progress_for
+from tasks.reports import report_to, reports
 from tasks.running import GPU, call, fan_out
 
 P = ParamSpec("P")
@@ -40,13 +42,14 @@ def make_each(
         arguments: From a shard to arguments by name, among them all that the stage takes.
         label: For the progress.
     """
-    return fan_out(
-        task_of(stage),
-        shards,
-        lambda where, shard: (where, *stage.arguments(**stage.named(arguments(shard))).values()),
-        runtime,
-        progress_for(label),
-    )
+    with reports() as said:
+
+        def given(where: RuntimeConfig, numbered: tuple[int, S]) -> tuple[Any, ...]:
+            number, shard = numbered
+            return where, *stage.arguments(**stage.named(arguments(shard))).values(), said.place(number)
+
+        progress = progress_for(label, quiet=runtime.quiet)
+        return fan_out(task_of(stage), enumerate(shards), given, runtime, progress, said.so_far)
 
 
 def make_sharded(work: Sharded[P], runtime: RuntimeConfig, *args: P.args, **kwargs: P.kwargs) -> ArtifactKey:
@@ -62,20 +65,30 @@ def make_sharded(work: Sharded[P], runtime: RuntimeConfig, *args: P.args, **kwar
 
 @cache
 def task_of(stage: Stage[...]) -> Orchestrated[..., ArtifactKey]:
-    """The task of a stage; it takes the runtime and then the stage's arguments."""
+    """The task of a stage; it takes the runtime, the stage's arguments, and the file that gets its progress, if any."""
+    own = Parameter("runtime", Parameter.POSITIONAL_OR_KEYWORD, annotation=RuntimeConfig)
+    report = Parameter("report", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=Path | None)
+    signature = stage.signature.replace(
+        parameters=[own, *stage.signature.parameters.values(), report], return_annotation=ArtifactKey
+    )
 
-    def run(runtime: RuntimeConfig, *args: Any, **kwargs: Any) -> ArtifactKey:
-        arguments = stage.arguments(*args, **kwargs)
-        # Shards have one progress together.
-        progress = silent if "shard" in arguments else progress_for(stage.title.format(**arguments))
-        artifact = stage(Context(runtime, progress), *args, **kwargs)
+    def run(*args: Any, **kwargs: Any) -> ArtifactKey:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        runtime, place = arguments.pop("runtime"), arguments.pop("report")
+        label = stage.title.format(**arguments)
+        if "shard" not in arguments:
+            progress = progress_for(label, quiet=runtime.quiet)
+        else:  # whoever waits for the shards shows one progress of all
+            progress = silent if runtime.quiet else log_lines(label)
+        if place:
+            progress = both(progress, report_to(place))
+        artifact = stage(Context(runtime, progress), **arguments)
         _leave(artifact)
         return artifact.key
 
-    own = Parameter("runtime", Parameter.POSITIONAL_OR_KEYWORD, annotation=RuntimeConfig)
-    run.__signature__ = stage.signature.replace(  # type: ignore[attr-defined]
-        parameters=[own, *stage.signature.parameters.values()], return_annotation=ArtifactKey
-    )
+    run.__signature__ = signature  # type: ignore[attr-defined]
     run.__name__ = run.__qualname__ = stage.__name__
     run.__doc__ = stage.__doc__
     return task(

@@ -7,7 +7,7 @@ How many candidates are asked for at a time can therefore not change what a sear
 
 from abc import ABC, abstractmethod
 from numbers import Integral
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -155,6 +155,10 @@ class Attack(Named, ABC):
     def repeats(self, pixels: int, again: bool) -> bool:
         """Whether a run with ``K`` can say no more than the others of a study, ``again`` with another seed than the first."""
         return False
+
+    def settled(self, size: tuple[int, ...], budget: int) -> dict[str, Any]:
+        """Options that are left open, as they are for an ``(H, W)`` image and a budget."""
+        return {}
 
     @property
     def exact(self) -> bool:

@@ -1,6 +1,6 @@
 """The one-pixel attack: differential evolution over pixel positions and colours."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -44,6 +44,10 @@ class DifferentialEvolution(BlackBoxAttack):
         )
 
     options: Options
+
+    def settled(self, size: tuple[int, ...], budget: int) -> dict[str, Any]:
+        paid = max(0, -(-budget // self.options.population) - 1)
+        return {"generations": self.options.generations or paid}
 
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         return _Evolution(image.shape[:2], pixels, rng, budget, self.options)

@@ -64,7 +64,8 @@ def run_attack(
         budget: Most queries for each image, unless the attack has a budget of its own; with 0 every image resists.
         seed: Seed of every search.
         batch_size: Most images in one call of the victim.
-        progress: Gets the number of images that are done, after the clean images and after every batch.
+        progress: Gets the number of images that are done, others by their share of the budget, after the clean images and
+            after every batch.
         read: What of the scores outcomes keep of clean and of final images; nothing when left out.
 
     Raises:
@@ -89,7 +90,8 @@ def run_attack(
         together = judge.images_at_once or len(active)
         active = _advance(judge, active[:together], batch_size) + active[together:]
         fooled = sum(attacked.search.succeeded for attacked in searches)
-        progress(len(searches) - len(active), len(searches), f"{fooled} fooled")
+        left = sum(1 - one.search.queries / one.search.budget for one in active)
+        progress(len(searches) - left, len(searches), f"{fooled} fooled")
 
     outcomes = []
     for attacked, sample in zip(searches, sample_ids, strict=True):

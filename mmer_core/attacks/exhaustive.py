@@ -1,5 +1,7 @@
 """Every pixel, every corner: the one-pixel threat model tried out to its end."""
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
@@ -42,11 +44,15 @@ class ExhaustiveOnePixel(BlackBoxAttack):
     def exact(self) -> bool:
         return self.options.whole and self.options.stride in (None, 1)
 
+    def settled(self, size: tuple[int, ...], budget: int) -> dict[str, Any]:
+        return {"stride": self.options.stride or affordable_stride(size, self._paid(size, budget))}
+
+    def _paid(self, size: tuple[int, ...], budget: int) -> int:
+        return len(CORNERS) * size[0] * size[1] if self.options.whole else budget
+
     def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
         size = image.shape[:2]
-        if self.options.whole:
-            budget = len(CORNERS) * size[0] * size[1]
-        return _Sweep(size, pixels, budget, self.options.stride or affordable_stride(size, budget))
+        return _Sweep(size, pixels, self._paid(size, budget), self.settled(size, budget)["stride"])
 
 
 class _Sweep(Search):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mmer_core.datasets.packed import Pictures
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.datasets.raw import GROUP
 from mmer_core.escaping.tables import write_for_people
@@ -157,7 +158,7 @@ def write_leaks(leaks: Iterable[Leak], path: Path) -> None:
     write_for_people(path, COLUMNS, (tuple(vars(leak).values()) for leak in leaks))
 
 
-def _read_print(images: npt.NDArray[np.uint8], row: int) -> Fingerprint:
+def _read_print(images: Pictures, row: int) -> Fingerprint:
     return fingerprint_image(np.array(images[row]))
 
 

@@ -13,6 +13,7 @@ from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
+from mmer_core.datasets.packed import pack, packed_path
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
@@ -98,6 +99,9 @@ def _write_arrays(
             found[split] = _do_shards(writer, photos[split], read, workers, advance)
             keep = sorted(row for row, result in found[split] if isinstance(result, Crop))
             writer.finish(keep, folder)
+            if keep and config.prepared_format == "webp":
+                for stream, rows_of in writer.streams.items():
+                    pack(folder / rows_of.path.name, packed_path(folder, split, stream), workers)
     return found
 
 

@@ -4,6 +4,7 @@ Files of a prepared folder, per split (all npy files are written with ``allow_pi
 
 * ``<split>_context_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the whole photo
 * ``<split>_body_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets with boxes)
+  (or both as ``<split>_<stream>_webp.bin`` and ``<split>_<stream>_webp.npy``, see `mmer_core.datasets.packed`)
 * ``<split>_cat_arr.npy`` ``(N, C)`` float32 0/1 labels (emotion datasets) and ``<split>_cont_arr.npy``
   ``(N, V)`` float32 ratings (emotion datasets with valence, arousal and dominance); float64 under ``mat2py``
 * ``<split>.csv`` one row per sample, with the columns of ``mat2py.py``
@@ -27,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from mmer_core.datasets.packed import PackedPictures, Pictures, packed_path
 from mmer_core.datasets.raw import GROUP
 from mmer_core.errors import DatasetError
 from mmer_core.heavy import pd
@@ -115,10 +117,14 @@ class PreparedSplit:
     @property
     def streams(self) -> tuple[str, ...]:
         """The image streams present: ``("context",)`` or ``("context", "body")``."""
-        return tuple(name for name in ("context", "body") if self._path(name).exists())
+        return tuple(
+            name for name in ("context", "body") if self._path(name).exists() or self._packed(name).exists()
+        )
 
-    def images(self, stream: str) -> npt.NDArray[np.uint8]:
-        """Memory-mapped ``(N, H, W, 3)`` uint8 RGB of a stream."""
+    def images(self, stream: str) -> Pictures:
+        """``(N, H, W, 3)`` uint8 RGB of a stream, memory-mapped, or decoded where an index asks for them."""
+        if (packed := self._packed(stream)).exists():
+            return PackedPictures(packed)
         return np.load(self._path(stream), mmap_mode="r", allow_pickle=False)
 
     @cached_property
@@ -149,6 +155,9 @@ class PreparedSplit:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{self.split}_{name}_arr.npy"
+
+    def _packed(self, stream: str) -> Path:
+        return packed_path(self.folder, self.split, stream)
 
 
 @dataclass(frozen=True)

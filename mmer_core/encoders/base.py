@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mmer_core.encoders.steps import Steps
 from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.text_lines import single_line
 from mmer_core.tracing import running
@@ -139,19 +140,23 @@ class TextEncoder:
         lines = [single_line(text) for text in texts]
         return {name: tensor.to(self.device) for name, tensor in self.tokenize(lines).items()}
 
-    def encode(self, texts: Sequence[str], batch_size: int = 128) -> Tensor:
+    def encode(self, texts: Sequence[str], batch_size: int = 128, steps: Steps | None = None) -> Tensor:
         """Encode texts to ``(len(texts), D)`` float32 on the CPU.
 
         Texts are batched by length, because padding costs as much as text, and repeated texts are encoded
         once; the result is in the order of the input.
+
+        Args:
+            steps: Keeps the features of distinct texts, by length, and reports progress.
         """
         texts = [single_line(text) for text in texts]
         distinct = sorted(set(texts), key=lambda text: (len(text), text))
         row = {text: number for number, text in enumerate(distinct)}
-        with torch.inference_mode():
-            features = torch.empty(len(distinct), self.width)
-            for start in range(0, len(distinct), batch_size):
-                batch = self.tokens(distinct[start : start + batch_size])
-                with running():
-                    features[start : start + batch_size] = self.module(**batch).float().cpu()
-            return features[[row[text] for text in texts]]
+
+        def encoded(start: int, stop: int) -> npt.NDArray[np.float32]:
+            batch = self.tokens(distinct[start:stop])
+            with torch.inference_mode(), running():
+                return self.module(**batch).float().cpu().numpy()
+
+        features = (steps or Steps()).rows(len(distinct), self.width, batch_size, encoded)
+        return torch.from_numpy(features[[row[text] for text in texts]])

@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
+from mmer_core.encoders.steps import Steps
 from mmer_core.progress import Progress, silent
 from mmer_core.record import Record
 from mmer_core.usage import leg
@@ -103,14 +104,20 @@ def encode_shard(
     folder: Path,
     *,
     batch_size: int,
+    scratch: Path | None = None,
     progress: Progress = silent,
 ) -> ShardSummary:
-    """Write one shard's features as ``<split>_<stream>.npy`` into ``folder``."""
+    """Write one shard's features as ``<split>_<stream>.npy`` into ``folder``.
+
+    Args:
+        scratch: Keeps what is encoded so far, see `Steps`; a call goes on from there.
+    """
+    steps = Steps(scratch, progress, f"{shard.split} {shard.stream}")
     if isinstance(encoder, TextEncoder):
         with leg("model"):
-            features = encoder.encode(split.texts[shard.start : shard.stop]).numpy()
+            features = encoder.encode(split.texts[shard.start : shard.stop], steps=steps).numpy()
     else:
-        features = _encode_images(shard, split, encoder, batch_size, progress)
+        features = _encode_images(shard, split, encoder, batch_size, steps)
     with leg("write"):
         np.save(folder / shard.file, features.astype(np.float32, copy=False), allow_pickle=False)
     return ShardSummary(rows=len(features), width=features.shape[1])
@@ -131,15 +138,16 @@ def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> Fe
 
 
 def _encode_images(
-    shard: FeatureShard, split: PreparedSplit, encoder: ImageEncoder, batch_size: int, progress: Progress
+    shard: FeatureShard, split: PreparedSplit, encoder: ImageEncoder, batch_size: int, steps: Steps
 ) -> npt.NDArray[np.float32]:
     images = split.images(shard.stream)
-    features = np.empty((shard.stop - shard.start, encoder.width), dtype=np.float32)
-    for start in range(shard.start, shard.stop, batch_size):
-        stop = min(start + batch_size, shard.stop)
+
+    def encoded(start: int, stop: int) -> npt.NDArray[np.float32]:
         with leg("read"):
-            batch = encoder.resize(np.array(images[start:stop]))  # torch cannot share read-only memory
+            batch = encoder.resize(
+                np.array(images[shard.start + start : shard.start + stop])
+            )  # torch cannot share read-only memory
         with leg("model"):
-            features[start - shard.start : stop - shard.start] = encoder.encode(batch).cpu().numpy()
-        progress(stop - shard.start, shard.stop - shard.start, f"{shard.split} {shard.stream}")
-    return features
+            return encoder.encode(batch).cpu().numpy()
+
+    return steps.rows(shard.stop - shard.start, encoder.width, batch_size, encoded)

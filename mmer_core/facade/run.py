@@ -30,6 +30,7 @@ class Run:
         metrics: By name, with intervals; shares in percent.
         evaluation: Key of the measurement.
         settings: What decided the model, by dotted names: ``training.epochs``, ``dataset.context_size``.
+        used: What it was made with where its settings leave it open, in the same way: ``model.dropout``.
     """
 
     model: ArtifactKey
@@ -42,6 +43,7 @@ class Run:
     metrics: Mapping[str, Interval] = field(default_factory=dict)
     evaluation: ArtifactKey | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    used: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def headline(self) -> tuple[str, Interval] | None:
@@ -56,7 +58,16 @@ class Run:
         }
         keys = {"model": str(self.model), "prepared": self.prepared}
         measured = str(self.evaluation) if self.evaluation else None
-        return keys | fields | {"evaluation": measured, "metrics": figures, "settings": dict(self.settings)}
+        return (
+            keys
+            | fields
+            | {
+                "evaluation": measured,
+                "metrics": figures,
+                "settings": dict(self.settings),
+                "used": dict(self.used),
+            }
+        )
 
 
 def list_runs(store: Store, models: Sequence[ArtifactKey] | None = None) -> list[Run]:
@@ -83,6 +94,7 @@ def list_runs(store: Store, models: Sequence[ArtifactKey] | None = None) -> list
             summary.dataset,
             model.inputs["prepared"],
             settings=_settings(model, data),
+            used=dict(_flat(model.used)),
         )
         evaluations = measured.get(str(model.key), {}).values()
         found += [_measured(store, bare, one) for one in evaluations] or [bare]

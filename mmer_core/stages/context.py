@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 from mmer_core.captioning import Captioner, load_captioner
 from mmer_core.config import RuntimeConfig, bare_name
@@ -33,6 +34,12 @@ class Context:
     @cached_property
     def device(self) -> torch.device:
         return select_device(self.runtime.device)
+
+    @property
+    def used(self) -> dict[str, Any]:
+        """Of the runtime, what the work was done with; the device if the work had one."""
+        chosen = self.runtime.model_dump(include={"workers", "batch_size"})
+        return chosen | ({"device": self.device.type} if "device" in vars(self) else {})
 
     def artifact(self, key: ArtifactKey) -> Artifact:
         """Raises `ArtifactNotFound` when the store has no such artifact."""

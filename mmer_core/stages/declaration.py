@@ -109,6 +109,14 @@ class Stage(Generic[P]):
     def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> Artifact:
         arguments = _flat(self.arguments(*args, **kwargs))
         made_of = self._ingredients(context, arguments)
+
+        def build(workspace: Workspace) -> Record:
+            for key in made_of.shards:
+                workspace.use(context.store.manifest(key).used)
+            made = self.build(context, workspace, *args, **kwargs)
+            workspace.use({"runtime": context.used})
+            return made
+
         seeds = (value.seed for value in arguments.values() if hasattr(value, "seed"))
         return run_stage(
             context.store,
@@ -116,7 +124,7 @@ class Stage(Generic[P]):
             self.version,
             made_of.config,
             made_of.inputs,
-            lambda workspace: self.build(context, workspace, *args, **kwargs),
+            build,
             work=context.runtime.work,
             shards=made_of.shards,
             seed=next(seeds, None),

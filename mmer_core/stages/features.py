@@ -5,7 +5,7 @@ from typing import Any
 
 from mmer_core.config import EncoderConfig
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.encoders import encoder_identity, features
+from mmer_core.encoders import ImageEncoder, encoder_identity, features
 from mmer_core.encoders.features import (
     FeatureShard,
     FeaturesSummary,
@@ -93,6 +93,8 @@ def encode_shard(
         if shard.modality == "text"
         else context.image_encoder(encoders.image, encoders.image_size)
     )
+    if isinstance(encoder, ImageEncoder):
+        workspace.use({"encoders": {"image": {"size": encoder.size[0]}}})
     split = Prepared.open(context.folder(prepared)).split(shard.split)
     with shared_cores(context.runtime.workers):
         return features.encode_shard(
@@ -101,6 +103,7 @@ def encode_shard(
             encoder,
             workspace.out,
             batch_size=context.runtime.batch_size,
+            scratch=workspace.scratch,
             progress=context.progress,
         )
 

@@ -24,7 +24,7 @@ from mmer_core.stages.train import HISTORY_FILE
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
-from mmer_core.training.loop import fit, initialisation
+from mmer_core.training.loop import fit, initialisation, precision_on
 from mmer_core.training.record import AdapterSummary
 from mmer_core.training.tuning import Tuner
 
@@ -68,15 +68,19 @@ def finetune(
     with initialisation(config.seed):
         loaded, parts = _adapted(context, config, encoders)
         learner = _learner(dataset, config, encoders, loaded)
+    settings = TaskTraining.of_finetuning(config)
     progression = fit(
         learner,
-        TaskTraining.of_finetuning(config),
+        settings,
         device=context.device,
         checkpoints=workspace.scratch,
         checkpoint_seconds=context.runtime.checkpoint_seconds,
         progress=context.progress,
         fields="finetune",
     )
+    own = {"targets": parts, "precision": precision_on(context.device, settings)}
+    size = loaded["image"].size[0] if isinstance(loaded["image"], ImageEncoder) else None
+    workspace.use({"config": own, "encoders": {"image": {"size": size}}})
     similarity = learner.similarity()
     spec = AdapterSpec(
         method=config.method,

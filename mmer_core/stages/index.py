@@ -101,6 +101,14 @@ def plan_index(context: Context, workspace: Workspace, inputs: IndexInputs) -> I
     targets = {
         target: _plan(gallery, inputs.config, target, workspace.out, settle=left) for target in TARGETS
     }
+    workspace.use(
+        {
+            "config": {
+                name: {target: getattr(one, name) for target, one in targets.items()}
+                for name in ("factory", "refine")
+            }
+        }
+    )
     return IndexPlanSummary(targets=targets)
 
 
@@ -131,12 +139,15 @@ def index_shard(
     ``(Q, K)`` rows of the shard for the plan's queries.
     """
     planned = context.artifact(plan)
+    workspace.use(planned.manifest.used)
     gallery = _gallery(context, inputs)
     rows = np.arange(shard.start, shard.stop)
     with shared_cores(context.runtime.workers):
         vectors = gallery.vectors(shard.target, rows)
+    context.progress(1, 3, "embedded")
     queries, own = _queries(planned.folder, shard.target)
     nearest = exact_neighbours(queries, vectors, shard.start, NEIGHBOURS + own.shape[1])
+    context.progress(2, 3, "compared with the queries")
     np.save(workspace.out / "nearest_rows.npy", nearest.rows, allow_pickle=False)
     np.save(workspace.out / "nearest_scores.npy", nearest.scores, allow_pickle=False)
     trained = faiss.read_index(str(planned.folder / f"{shard.target}.faiss"))

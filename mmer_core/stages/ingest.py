@@ -28,6 +28,7 @@ def ingest(
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
+    workspace.use({"config": {"prepared_format": config.prepared_format}})
     return ingest_dataset(
         config,
         workspace.out,

@@ -29,9 +29,10 @@ from mmer_core.stages.views import (
     open_measured,
 )
 from mmer_core.statistics.comparison import Comparisons
-from mmer_core.store import ArtifactKey, Manifest, Workspace
+from mmer_core.store import ArtifactKey, Manifest, Store, Workspace
 from mmer_core.store.artifact import plain
 from mmer_core.task_kinds import Measured, kind_of
+from mmer_core.training.record import ModelSummary
 
 REPORT_FILE = "report.html"
 COMPARISONS_FILE = "comparisons.json"
@@ -140,10 +141,22 @@ def report(
         config_json=json_text(plain(without_folders(_printed(settings)))),
         versions=manifests[0].libraries,
     )
+    for entry in inputs:
+        for one in entry.models:
+            workspace.use({"datasets": {entry.name: _used(context.store, one)}})
     render(view, workspace.out / REPORT_FILE)
     compared = Comparisons(datasets={one.name: tuple(one.comparisons) for one in datasets})
     compared.write(workspace.out / COMPARISONS_FILE)
     return ReportSummary(datasets=tuple(entry.name for entry in inputs))
+
+
+def _used(store: Store, models: ModelArtifacts) -> dict[str, Any]:
+    """The whole settings of a model by its family, and what was left open of its index and of attacks on it."""
+    model = store.manifest(models.model)
+    used = {part: model.config.get(part, {}) | model.used.get(part, {}) for part in ("model", "training")}
+    for part, key in (("index", models.index), ("attack", models.robustness)):
+        used[part] = store.manifest(key).used.get("config", {}) if key else {}
+    return {model.summary_as(ModelSummary).family: used}
 
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:

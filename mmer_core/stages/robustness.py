@@ -11,7 +11,7 @@ import numpy as np
 
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
-from mmer_core.attacks.outcomes import outcomes_table, read_outcomes, write_outcomes
+from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, write_outcomes
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
@@ -23,6 +23,8 @@ from mmer_core.heavy import pd
 from mmer_core.incremental.encoded import planner_of
 from mmer_core.inference import TrainedModel
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
+from mmer_core.named import option_field
+from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
@@ -109,7 +111,8 @@ def attack_shard(
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     stored = Features(context.folder(features))
-    outcomes = []
+    attack = ATTACKS.configured(shard.attack, config)
+    outcomes: list[Outcome] = []
     with shared_cores(context.runtime.workers):
         if photos is None:
             # Plan every K now: tracing needs exclusive access and would block on running threads.
@@ -120,18 +123,22 @@ def attack_shard(
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
             if isinstance(victim, PhotoVictim):
                 evaluation = victim.evaluation(shard.pixels)
+            pixels = images.pixels if isinstance(images, Photos) else images
+            for size in {image.shape[:2] for image in pixels}:
+                if settled := attack.settled(size, config.budget):
+                    workspace.use({"config": {option_field(attack.name): settled}})
             with leg("model"):
                 outcomes += run_attack(
                     victim,
                     criterion,
-                    ATTACKS.configured(shard.attack, config),
-                    images.pixels if isinstance(images, Photos) else images,
+                    attack,
+                    pixels,
                     [split.ids[row] for row in rows],
                     pixels=shard.pixels,
                     budget=config.budget,
                     seed=shard.seed,
                     batch_size=context.runtime.batch_size,
-                    progress=context.progress,
+                    progress=_after(len(outcomes), len(shard.rows), context.progress),
                     read=read,
                 )
     write_outcomes(outcomes_table(outcomes), workspace.out / OUTCOMES_FILE)
@@ -142,6 +149,11 @@ def attack_shard(
         attacked=sum(outcome.status != "already" for outcome in outcomes),
         evaluation=evaluation,
     )
+
+
+def _after(before: int, total: int, progress: Progress) -> Progress:
+    """Reports on some of ``total`` samples, after those that came before."""
+    return lambda done, _, note="": progress(before + done, total, note)
 
 
 def _attacked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from mmer_core.config import ARCHITECTURES, EncoderConfig, ModelConfig, TaskTrai
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.errors import ConfigError
-from mmer_core.heavy import pd
+from mmer_core.heavy import pd, torch
 from mmer_core.models import ModelSpec
 from mmer_core.models.capacity import capacity, with_capacity
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
@@ -25,7 +26,7 @@ from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import read_table, write_frame
 from mmer_core.task_kinds import TaskKind, kind_of
 from mmer_core.training.learner import ModelLearner
-from mmer_core.training.loop import Progression, fit, initialisation
+from mmer_core.training.loop import Progression, fit, initialisation, precision_on, steps_an_epoch
 from mmer_core.training.record import ModelSummary, Try
 from mmer_core.training.search import Settings, tries
 from mmer_core.training.telemetry import cost_summary
@@ -100,6 +101,8 @@ def train(
         if best is None or progression.best_value > best.progression.best_value:
             best = trained
     assert best is not None
+    workspace.use(_used(best, tried[best.place], settings, context.device))
+    workspace.use({"encoders": context.store.manifest(features).used.get("encoders", {})})
     with leg("write"):
         models.save_model(best.learner.model, best.spec, workspace.out)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(best.progression.history))
@@ -149,6 +152,22 @@ def _attempt(
             progress=context.progress,
         )
     return _Trained(place, spec, learner, progression)
+
+
+def _used(trained: _Trained, chosen: Try, settings: TaskTraining, device: torch.device) -> dict[str, Any]:
+    """What the kind of task, the data, the device and the tries decided."""
+    samples = len(trained.learner)
+    steps = steps_an_epoch(samples, settings.batch_size)
+    training = chosen.model_dump(include={"learning_rate", "weight_decay"})
+    return {
+        "model": trained.spec.model_dump(include={"embedding", "hidden", "dropout", "fusion", "heads"}),
+        "training": {
+            **training,
+            "batch_size": math.ceil(samples / steps),
+            "steps_an_epoch": steps,
+            "precision": precision_on(device, settings),
+        },
+    }
 
 
 def training_data(

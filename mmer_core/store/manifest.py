@@ -19,8 +19,8 @@ from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
 from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 3
-"""Version of the manifest's layout. Versions 1 (no usage) and 2 (no shards) can still be read."""
+SCHEMA_VERSION = 4
+"""Version of the manifest's layout. Versions 1 (no usage), 2 (no shards) and 3 (no values used) can still be read."""
 
 CURE = "delete the artifact and run its stage again"
 
@@ -69,6 +69,8 @@ class Draft(BaseModel):
         config: The stage's configuration.
         inputs: Keys (``"kind/digest"``) of the input artifacts, by role; they are part of its key.
         shards: Keys of the shards it was merged from, which are not part of its key: they only say how the work was cut.
+        used: Values that it was made with where its configuration leaves them open, nested as that, and of the runtime; a
+            list where parts were made with several. No part of the key, which what decides them is.
         seed: Seed of its randomness, if any.
         summary: A few JSON figures that are useful without fetching the files; NaN is stored as null.
         wall_seconds: Wall-clock time of making it.
@@ -82,6 +84,7 @@ class Draft(BaseModel):
     config: Annotated[dict[str, Any], BeforeValidator(plain)] = {}
     inputs: Annotated[dict[str, str], BeforeValidator(plain)] = {}
     shards: tuple[str, ...] = ()
+    used: Annotated[dict[str, Any], BeforeValidator(plain)] = {}
     seed: int | None = None
     summary: Annotated[dict[str, Any], BeforeValidator(partial(plain, nan_as_null=True))] = {}
     wall_seconds: float = 0.0

@@ -109,6 +109,7 @@ def run_stage(
                 config=plain(without_folders(config)),
                 inputs=plain(inputs),
                 shards=tuple(map(str, shards)),
+                used=workspace.used,
                 seed=seed,
                 summary=plain(summary, nan_as_null=True),
                 wall_seconds=time.perf_counter() - start,

@@ -5,10 +5,11 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmer_core.errors import StoreError
 from mmer_core.store.artifact import ArtifactKey
@@ -31,11 +32,28 @@ class Workspace:
         key: The artifact's.
         out: Empty at the start of every attempt; its files become the artifact.
         scratch: Kept if an attempt dies, for checkpoints from which the next attempt resumes.
+        used: Values that the artifact is made with, for its manifest (`mmer_core.store.manifest.Draft`).
     """
 
     key: ArtifactKey
     out: Path
     scratch: Path
+    used: dict[str, Any] = field(default_factory=dict)
+
+    def use(self, values: Mapping[str, Any]) -> None:
+        """Note further values that the artifact is made with."""
+        self.used.update(_joined(self.used, values))
+
+
+def _joined(one: Any, other: Any) -> Any:
+    """Both, nested; a list where they say different things."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        both = {name: _joined(one[name], other[name]) for name in one.keys() & other.keys()}
+        return {**one, **other, **both}
+    if one == other:
+        return one
+    here, there = (value if isinstance(value, list) else [value] for value in (one, other))
+    return [*here, *(value for value in there if value not in here)]
 
 
 def place_of(work: Path, key: ArtifactKey) -> Path:

@@ -138,6 +138,16 @@ def fit(
     return state
 
 
+def steps_an_epoch(samples: int, batch_size: int) -> int:
+    """Steps of an epoch: few samples make more of them than their batches would."""
+    return max(math.ceil(samples / batch_size), min(_LEAST_STEPS, samples // 2), 1)
+
+
+def precision_on(device: torch.device, config: TaskTraining) -> str:
+    """The precision of a training on a device."""
+    return config.precision if device.type == "cuda" else "float32"
+
+
 class _Trainer:
     def __init__(
         self,
@@ -148,8 +158,7 @@ class _Trainer:
     ) -> None:
         self.learner, self.config, self.device = learner, config, device
         self.losses = compiled(learner.losses, device) if compile else learner.losses
-        samples = len(learner)
-        self.steps = max(math.ceil(samples / config.batch_size), min(_LEAST_STEPS, samples // 2), 1)
+        self.steps = steps_an_epoch(len(learner), config.batch_size)
         self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -157,10 +166,11 @@ class _Trainer:
         self.average = WeightAverage(self.parameters, config.average)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
-        if device.type == "cuda" and config.precision in _AUTOCAST:
-            self.autocast = lambda: torch.autocast("cuda", getattr(torch, config.precision))
+        precision = precision_on(device, config)
+        if precision in _AUTOCAST:
+            self.autocast = lambda: torch.autocast("cuda", getattr(torch, precision))
         # Only float16 needs its gradients scaled; a disabled scaler passes them through.
-        scaled = device.type == "cuda" and config.precision == "float16"
+        scaled = precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type if scaled else "cpu", enabled=scaled)
 
     def _rate(self, step: int) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from mmer_core.datasets.packed import Pictures
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.heavy import Tensor, no_grad, torch
 
@@ -21,9 +21,7 @@ class Tower:
         items: ``(N, H, W, 3)`` uint8 images, or ``N`` texts.
     """
 
-    def __init__(
-        self, encoder: ImageEncoder | TextEncoder, items: npt.NDArray[np.uint8] | Sequence[str]
-    ) -> None:
+    def __init__(self, encoder: ImageEncoder | TextEncoder, items: Pictures | Sequence[str]) -> None:
         self.encoder, self.items = encoder, items
         self.tuned = any(parameter.requires_grad for parameter in encoder.module.parameters())
         self._frozen = None if self.tuned else self._encode_all()
@@ -37,8 +35,10 @@ class Tower:
             return self._frozen[rows.to(self._frozen.device)]
         picked = rows.cpu().numpy()
         if isinstance(self.encoder, ImageEncoder):
-            images = self.encoder.resize(np.asarray(self.items)[picked])
+            assert not isinstance(self.items, Sequence)
+            images = self.encoder.resize(np.asarray(self.items[picked]))
             return self.encoder.module(self.encoder.normalise(images)).float()
+        assert isinstance(self.items, Sequence)
         return self.encoder.module(**self.encoder.tokens([self.items[row] for row in picked])).float()
 
     def all(self) -> Tensor:

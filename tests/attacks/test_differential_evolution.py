@@ -123,6 +123,16 @@ def test_values_outside_are_clipped_or_drawn_anew_between_the_borders():
     assert stats.kstest(resampled[outside], "randint", (0, 256)).pvalue > 1e-3
 
 
+@pytest.mark.parametrize(("budget", "given"), [(5, None), (60, None), (65, None), (60, 2)])
+def test_generations_that_are_left_open_are_what_the_budget_pays(budget, given):
+    attack = DifferentialEvolution(population=10, generations=given)
+    search, generations = begin(attack, budget, pixels=1), 0
+    while (asked := search.ask(10)) is not None:
+        search.tell(np.ones(len(asked)))
+        generations += 1
+    assert attack.settled((8, 8), budget) == {"generations": generations - 1}
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_evolution_of_three_pixels_comes_nearer_to_the_optimum_than_its_control(seed):
     """It converges before it is there; that is why the optimum is asked of the other searches only."""

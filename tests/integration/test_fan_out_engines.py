@@ -21,6 +21,8 @@ from support.dask_cluster import DaskCluster, dask_cluster
 from support.small_pipeline import Study, attack_elsewhere, created
 
 import tasks.engines.dask
+import tasks.reports
+import tasks.running
 from flows import jobs
 from mmer_core.config import AttackConfig, RobustnessJob, RuntimeConfig
 from mmer_core.errors import ConfigError, EngineError
@@ -30,6 +32,8 @@ from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import ArtifactKey
 from tasks.decorators import task
 from tasks.engines import open_engine
+from tasks.progress import show_in_terminal
+from tasks.reports import report_to, reports
 from tasks.running import fan_out
 
 pytestmark = pytest.mark.integration
@@ -173,6 +177,62 @@ def test_every_process_loads_an_encoder_once(
     assert {each.workers for each in arrived} == {1}, "a process has its own share of the cores"
     with pytest.raises(ConfigError, match=r"^cannot do -2$"):
         fan_out(loaded, [1, -2, 3], call, runtime, silent)
+
+
+@task()
+def patient(runtime: RuntimeConfig, place: Path, seen: Path) -> None:
+    """A shard that is not done before its progress was seen."""
+    report_to(place)(1, 4, "half a note")
+    deadline = time.monotonic() + 60
+    while not seen.exists():
+        assert time.monotonic() < deadline, "nobody looks"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "engine", ["threads", "processes", "dask", pytest.param("ray", marks=pytest.mark.long)]
+)
+def test_shards_report_from_inside(engine: str, address: str | None, tmp_path: Path) -> None:
+    runtime = RuntimeConfig(engine=engine, address=address, workers=2)
+    inside = []
+
+    def look(done: float, total: int, note: str = "") -> None:
+        if done % 1:
+            inside.append((done, total, note))
+        if done == 0.5:
+            (tmp_path / "seen").touch()
+
+    with reports() as said:
+        fan_out(
+            patient,
+            range(3),
+            lambda runtime, number: (runtime, said.place(number), tmp_path / "seen"),
+            runtime,
+            look,
+            said.so_far,
+        )
+    assert (0.5, 3, "1 of 4 half a note") in inside
+    assert not said.folder.exists()
+
+
+def test_a_job_reports_from_inside_its_shards(
+    study: Study, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.running, "_SECONDS_BETWEEN_LOOKS", 0.001)
+    monkeypatch.setattr(tasks.reports, "_SECONDS_BETWEEN_REPORTS", 0.0)
+    said = []
+
+    def look(done: float, total: int, note: str = "") -> None:
+        said.append((done, total, note))
+
+    show_in_terminal(lambda label: look if label == "attack" else silent)
+    try:
+        jobs.robustness.fn(attack(study, tmp_path, shard_size=4, workers=1, batch_size=5))
+    finally:
+        show_in_terminal(lambda label: silent)
+    assert {total for _, total, _ in said} == {4}
+    assert said[-1][:2] == (4, 4)
+    assert any(0 < done % 1 < 1 and "fooled" in note for done, _, note in said)
 
 
 @task()

@@ -1,6 +1,7 @@
 """The jobs as Prefect flows against a real server."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from support.otlp_collector import collector
 from support.prefect_place import prefect_place
 from support.small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
+import mmer_core.progress
 import tasks.running
 from flows import jobs
 from flows.poisoning import poison
@@ -40,6 +42,7 @@ from mmer_core.stages import ingest as ingest_stage
 from mmer_core.store import ArtifactKey
 from tasks.decorators import Orchestrated, flow, task
 from tasks.engines import ThreadsEngine, open_engine
+from tasks.progress import progress_for
 from tasks.running import call, call_flow, fan_out
 from tasks.stages import task_of
 
@@ -257,6 +260,29 @@ def test_store_failure_is_tried_again(study: Study, monkeypatch: pytest.MonkeyPa
 
     assert run().startswith("prepared/")
     assert len(attempts) == 3
+
+
+def test_progress_is_in_the_log_and_in_the_ui(
+    client: SyncPrefectClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mmer_core.progress, "SECONDS_TO_FIRST_LINE", 0.0)
+
+    @flow(name="long")
+    def run(job: None) -> None:
+        progress_for("encode")(1, 4)
+        progress_for("silently", quiet=True)(3, 4)
+
+    job_flow, ended = watched(run)
+    records = logging.getLogger("mmer")  # Prefect and MMER_LOG hand them on from here
+    records.addHandler(caplog.handler)
+    try:
+        with caplog.at_level("INFO", "mmer"):
+            job_flow(None)
+    finally:
+        records.removeHandler(caplog.handler)
+    assert {one.getMessage() for one in caplog.records if one.name == "mmer"} == {"encode: 1 of 4 (25 %)"}
+    left = [one.data for one in client.read_artifacts() if one.flow_run_id == ended[0].id]
+    assert sorted(left) == [25.0, 75.0]
 
 
 @pytest.mark.parametrize(("device", "tags"), [("auto", set()), ("cpu", set()), ("elsewhere", {"gpu"})])

@@ -430,4 +430,5 @@ def test_marked_fields_are_these() -> None:
     places = {
         ("IngestConfig", name) for name in ("root", "captions", "coco_captions", "captioner", "caption")
     }
-    assert marked == sizes | places | {("PipelineJob", "runtime")}
+    others = {("PipelineJob", "runtime"), ("IngestConfig", "prepared_format")}
+    assert marked == sizes | places | others

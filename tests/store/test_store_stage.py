@@ -32,6 +32,19 @@ def work(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
+def test_values_that_were_used_are_in_the_manifest_and_not_in_the_key(store: Store, work: Path) -> None:
+    def build(workspace: Workspace) -> Mapping[str, object]:
+        (workspace.out / "x.txt").write_text("built")
+        for device in ("cpu", "cuda", "cpu"):
+            workspace.use({"training": {"rate": 0.1}, "runtime": {"device": device, "sizes": [32]}})
+        return {}
+
+    made = run_stage(store, "model", 1, {"rate": None}, {}, build, work=work)
+    assert made.key == stage_key("model", {"rate": None}, {}, 1)
+    used = {"training": {"rate": 0.1}, "runtime": {"device": ["cpu", "cuda"], "sizes": [32]}}
+    assert store.manifest(made.key).used == used
+
+
 class Builder:
     """Writes one file and counts how often it was asked to."""
 

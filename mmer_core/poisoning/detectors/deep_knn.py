@@ -1,5 +1,7 @@
 """Deep k-NN: a poison's neighbours carry another label than it does."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
@@ -93,8 +95,11 @@ class DeepKNN(Detector):
 
     options: Options
 
+    def settled(self, poisons: int) -> dict[str, Any]:
+        return {"neighbours": self.options.neighbours or 2 * poisons + 1}
+
     def scores(self, inspected: Inspected) -> Floats:
-        k = self.options.neighbours or 2 * inspected.poisons + 1
+        k = self.settled(inspected.poisons)["neighbours"]
         if not inspected.captioned:
             return deep_knn(inspected.images, inspected.labels, k)
         assert inspected.texts is not None

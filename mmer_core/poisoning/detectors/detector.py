@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ class Detector(Named, ABC):
 
     refusal = PoisonError
     compares: ClassVar[bool] = False
+
+    def settled(self, poisons: int) -> dict[str, Any]:
+        """Options that are left open, as they are where it is to find so many poisons."""
+        return {}
 
     @abstractmethod
     def scores(self, inspected: Inspected) -> Floats:

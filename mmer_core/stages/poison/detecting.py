@@ -60,6 +60,7 @@ def detect_poisons(
     trained = TrainedModel.open(context.folder(model), context.device)
     method = DETECTORS.configured(detector, config)
     kind = kind_of(dataset.card.task)
+    workspace.use({"detector": {"options": method.settled(max(config.counts))}})
     scores = method.scores(kind.inspected(trained, data, concept.name, max(config.counts)))
     flags = flag_at(scores, config.flagged)
     mask = PoisonSet.read(context.folder(poison)).plan.mask(len(dataset.split("train")))

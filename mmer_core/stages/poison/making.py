@@ -74,6 +74,7 @@ def craft_shard(
     attack = crafting_attack(shard.attack, config)
     dataset = Prepared.open(context.folder(prepared))
     encoder = context.image_encoder(surrogate.image, surrogate.image_size)
+    workspace.use({"config": {"surrogate": surrogate.image}})
     train, held_out = dataset.split("train"), dataset.split(split)
     with shared_cores(context.runtime.workers):
         crafted = attack.craft(

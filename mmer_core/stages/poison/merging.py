@@ -91,6 +91,9 @@ def merge_poisoning(
         {**_outcome(context, outcome), "filtered": detector, **_visibility(context, poison)}
         for detector, outcome, poison in outcomes
     )
+    workspace.use({"config": {"target": concept.name}})
+    for key in sorted({poison for _, _, poison in outcomes if poison}):
+        workspace.use({"config": context.store.manifest(key).used.get("config", {})})
     manifests = map(context.store.manifest, detections)
     found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
     vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
