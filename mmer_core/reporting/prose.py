@@ -102,8 +102,9 @@ def beats_chance(dataset: DatasetView, family: FamilyView) -> bool:
 
 def _leakage_warning(dataset: DatasetView) -> str:
     listed = ", ".join(f"{count:,} {kind}" for kind, count in dataset.leaks.items())
+    what = "images, texts or groups" if "text" in dataset.leaks else "images or groups"
     return (
-        f"{dataset.name} holds images or groups that occur in two splits ({listed}); what was memorised from "
+        f"{dataset.name} holds {what} that occur in two splits ({listed}); what was memorised from "
         "one counts as skill in the other. The dataset card lists them."
     )
 

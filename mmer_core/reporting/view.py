@@ -211,7 +211,9 @@ class DatasetView:
 
     Attributes:
         text: The words of its kind of task.
-        leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
+        leaks: How many images, texts or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
+        absent: How many samples have no image, in a sentence; empty where every sample has one.
+        unattacked: Which samples no pixel attack could draw, in a sentence; empty where all could be.
         results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
         families: The models that the sections show and compare.
         models: All of its models, ablations among them.
@@ -227,6 +229,8 @@ class DatasetView:
     gallery: Sequence[AttackedImage] = ()
     streams: StreamComparison | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)
+    absent: str = ""
+    unattacked: str = ""
     fooled: str = ""
     transfers: Sequence[Transfer] = ()
     comparisons: Sequence[Comparison] = ()
