@@ -54,7 +54,7 @@ from mmer_core.stages import (
     has_images,
     has_streams_for,
     holds,
-    left_out_of_attacks,
+    left_out,
     plan_evaluation,
     prepared_of,
     read_ids,
@@ -191,6 +191,11 @@ def _index(
     work: Sharded[...] = INDEXING,
 ) -> ArtifactKey:
     """The index of a split, or of what is left of another index."""
+    context, split = Context(runtime), inputs.config.split
+    dataset = Prepared.open(context.folder(inputs.prepared))
+    for name in dataset.card.splits if split == "all" else (split,):
+        if said := left_out(dataset.split(name), "the index"):
+            event(said)
     plan = make(stages.plan_index, runtime, inputs)
     return make_sharded(work, runtime, inputs, plan)
 
@@ -208,7 +213,7 @@ def robustness(job: RobustnessJob) -> str:
         job = job.model_copy(update={"prepared": str(made)})
     prepared, features, model = _model(job)
     check_has_images(context, prepared, job.attack.split, "pixel to attack")
-    if said := left_out_of_attacks(Prepared.open(context.folder(prepared)).split(job.attack.split)):
+    if said := left_out(Prepared.open(context.folder(prepared)).split(job.attack.split), "pixel attacks"):
         event(said)
     photos = None
     if job.attack.stream == "photo":
@@ -223,6 +228,8 @@ def finetune(job: FinetuneJob) -> str:
     check_encoders(context, job.encoders)
     prepared = _prepared(job)
     check_splits(context, prepared, ["train", "val"])
+    if job.finetune.towers != "text":
+        check_has_images(context, prepared, "train", "image encoder to tune (--finetune.towers text)")
     return str(make(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
 
 

@@ -9,7 +9,7 @@ from flows.jobs import prepare
 from mmer_core import stages
 from mmer_core.config import Family, PoisonJob
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.stages import Context, check_every_image
+from mmer_core.stages import Context, check_every_image, check_has_images
 from mmer_core.stages.poison.concept import Concept, choose_concept
 from mmer_core.stages.poison.detecting import detect_poisons, detectable
 from mmer_core.stages.poison.judging import encode_triggered, judge_poisons
@@ -47,6 +47,7 @@ def poison(job: PoisonJob) -> str:
     split = job.evaluation.split
 
     def check(context: Context, prepared: ArtifactKey) -> None:
+        check_has_images(context, prepared, "train", "image to poison")
         check_every_image(context, prepared, ("train", split), "poisons change images")
 
     prepared, features = prepare(job, check)

@@ -10,7 +10,7 @@ from mmer_core.stages.absent import (
     check_has_images,
     has_images,
     has_streams_for,
-    left_out_of_attacks,
+    left_out,
 )
 from mmer_core.stages.captions import CAPTIONING, CaptionShard, plan_captions
 from mmer_core.stages.context import Context
@@ -85,7 +85,7 @@ __all__ = [
     "has_streams_for",
     "holds",
     "ingest",
-    "left_out_of_attacks",
+    "left_out",
     "model_card",
     "newest_model",
     "newest_models",

@@ -72,8 +72,8 @@ def check_every_image(context: Context, prepared: ArtifactKey, splits: tuple[str
             )
 
 
-def left_out_of_attacks(split: PreparedSplit) -> str:
-    """How many samples have no pixel to attack, in a sentence; empty where every sample has an image."""
+def left_out(split: PreparedSplit, of: str) -> str:
+    """How many samples without an image are left out of something, in a sentence; empty where every sample has one."""
     if not split.without_image:
         return ""
-    return f"{split.without_image:,} of the {len(split):,} samples of {split.split} have no image and are left out of pixel attacks."
+    return f"{split.without_image:,} of the {len(split):,} samples of {split.split} have no image and are left out of {of}."

@@ -15,7 +15,7 @@ from mmer_core.reporting.absence import without_images
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
-from mmer_core.stages.absent import left_out_of_attacks
+from mmer_core.stages.absent import left_out
 from mmer_core.stages.comparisons import comparisons, open_probes, shown
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
@@ -172,7 +172,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
                 said
                 for one in measured
                 if one.outcomes is not None
-                and (said := left_out_of_attacks(one.prepared.split(one.attack.split)))
+                and (said := left_out(one.prepared.split(one.attack.split), "pixel attacks"))
             )
         ),
         streams=kind.streams(chosen),
