@@ -166,7 +166,10 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         examples=[example for one in chosen for example in kind.examples(one, config)],
         gallery=[image for one in chosen for image in attacked_images(context, one, config)],
         leaks=_leaks(context, entry.card),
-        absent=without_images(prepared),
+        absent=(absent := without_images(prepared)),
+        pictured={name: len(prepared.split(name).image_sample) for name in prepared.card.splits}
+        if absent
+        else {},
         unattacked=" ".join(
             dict.fromkeys(
                 said
