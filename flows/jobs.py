@@ -254,6 +254,7 @@ def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
     check_encoders(Context(job.runtime), encoders)
     prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, [split])
+    check_family(Context(job.runtime), prepared, "zero-shot")
     features = _encode(job.runtime, encoders, prepared, {"val", split})  # val calibrates emotions
     model = make(stages.zero_shot, job.runtime, job.prompts, encoders, prepared, features)
     return str(make(stages.evaluate, job.runtime, job.evaluation, prepared, features, model))

@@ -31,7 +31,7 @@ def check_family(context: Context, prepared: ArtifactKey, family: Family) -> Non
         return
     dataset = Prepared.open(context.folder(prepared))
     lacks = "text" if family == "text-only" else "image"
-    other = "image-only" if family == "text-only" else "text-only"
+    other = "image-only" if lacks == "text" else "text-only"
     raise ConfigError(
         f"no sample of {dataset.card.name} has {'a' if lacks == 'text' else 'an'} {lacks}, which {family} models read; give "
         f"separate, joint or {other} as model.family"

@@ -33,6 +33,14 @@ report = {points = 50, gallery = 1}
 """
 
 
+GUIDE = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text("utf-8")
+EXAMPLE = re.search(r"<!-- example: tweets.csv -->\n```csv\n(.*?)```", GUIDE, re.S)
+REFUSALS = [
+    (words.split(), said) for words, said in re.findall(r"\| `mmer ([^`]*)` \|[^|]*\| “(.*)” \|", GUIDE)
+]
+"""What commands say of data without an image, by the table of the guide."""
+
+
 def rows(count: int) -> list[dict[str, str]]:
     rng = np.random.default_rng(0)
     labels = [("good", "bad")[n % 2] for n in range(count)]
@@ -78,20 +86,25 @@ def refused(answer: Any) -> str:
     return str(answer.err.splitlines()[-1])
 
 
+def test_the_example_of_the_guide_is_sound(mmer, tmp_path):
+    assert EXAMPLE
+    (tmp_path / "tweets.csv").write_text(EXAMPLE[1])
+    for name in ("one.png", "two.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    said = mmer("data", "check", "--root", tmp_path / "tweets.csv").out
+    assert "4 samples of 2 pictures, 2 without a picture" in said
+    assert "4 of 4 samples are sound" in said
+
+
 def test_a_table_of_texts_runs_to_the_report(run, mmer, made, tmp_path):
     assert (
         "40 samples of texts, without pictures" in mmer("init", write(tmp_path / "tweets.csv", rows(40))).out
     )
     root = tmp_path / "tweets.manifest.csv"
     assert mmer("data", "check", "--root", root).code == 0
-    for command, nothing in (
-        (("robustness",), "pixel to attack"),
-        (("poison",), "image to poison"),
-        (("index", "--model.family", "joint"), "photo to search for"),
-        (("finetune",), "image encoder to tune"),
-        (("train", "--model.family", "image-only"), "give separate, joint or text-only"),
-    ):
-        assert nothing in refused(run(*command, "--root", root))
+    for command, said in REFUSALS:
+        assert said in refused(run(*command, "--root", root))
+    assert len(REFUSALS) == 5
     assert not made("features") + made("model"), "refused before any work"
     said = page(run("pipeline", "--config", "quick.toml", "--datasets.tweets.root", root))
     assert "None of the 40 samples has an image: this is a dataset of texts." in said

@@ -140,6 +140,10 @@ def initial_manifest(
         raise DatasetError(f"no row of {source} is sound: {said}; the first: {left_out[0].detail}")
     notes = [f"the column {name} is passed on as {other!r}" for name, other in rows.renamed.items()]
     notes += [note.detail for note in raw.notes]
+    if not image:
+        notes.append(
+            "no column names pictures, so rows are texts with labels: --image and --images say where pictures are"
+        )
     if not rows.labelled:
         notes += [
             f"the column {name} has {len(values)} values ({', '.join(values)}): if they are labels, give --labels {name}"
