@@ -52,13 +52,17 @@ def say_contents(task: str, samples: Sequence[Sample]) -> None:
     """Print the task, and how many samples, texts and labels each split has."""
     labels = Counter((label, sample.split) for sample in samples for label in sample.labels or ())
     totals = Counter(label for sample in samples for label in sample.labels or ())
-    photos = len({sample.image for sample in samples})
+    photos = len({sample.image for sample in samples if sample.image})
+    without = sum(not sample.image for sample in samples)
+    what = f"of {photos:,} pictures" if photos else "of texts, without pictures"
+    if photos and without:
+        what += f", {without:,} without a picture"
     extras = [
         *([f"{len(totals):,} labels"] if totals else []),
         *(["ratings"] if any(sample.vad for sample in samples) else []),
         *(["boxes"] if any(sample.box for sample in samples) else []),
     ]
-    say(f"{', '.join([_TASKS.get(task, task), *extras])}: {len(samples):,} samples of {photos:,} pictures")
+    say(f"{', '.join([_TASKS.get(task, task), *extras])}: {len(samples):,} samples {what}")
     rows: list[tuple[object, ...]] = [
         (label, *(labels[label, split] for split in SPLITS)) for label, _ in totals.most_common(_LABELS)
     ]
@@ -67,6 +71,9 @@ def say_contents(task: str, samples: Sequence[Sample]) -> None:
     texts = Counter(sample.split for sample in samples for _ in sample.texts)
     counts = Counter(sample.split for sample in samples)
     rows.append(("samples", *(counts[split] for split in SPLITS)))
+    if photos and without:
+        pictured = Counter(sample.split for sample in samples if sample.image)
+        rows.append(("with a picture", *(pictured[split] for split in SPLITS)))
     if texts:
         rows.append(("texts", *(texts[split] for split in SPLITS)))
     say_table(("", *SPLITS), rows)

@@ -4,8 +4,9 @@ Flows return keys as strings, so that a run's result can be read in the UI and g
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from mmer_core import stages
@@ -42,13 +43,18 @@ from mmer_core.stages import (
     ReportInput,
     Sharded,
     check_encoders,
+    check_family,
+    check_has_images,
     check_ids,
     check_splits,
     choose_models,
     find_index,
     find_model,
     first_trainings,
+    has_images,
+    has_streams_for,
     holds,
+    left_out,
     plan_evaluation,
     prepared_of,
     read_ids,
@@ -100,7 +106,7 @@ def ingest(job: IngestJob) -> Ingested:
 @flow(name="train")
 def train(job: TrainJob) -> Trained:
     """Prepare, encode, train and evaluate, and write the model's card."""
-    prepared, features = prepare(job)
+    prepared, features = prepare(job, partial(check_family, family=job.model.family))
     model = _train(job, prepared, features)
     evaluation = make(stages.evaluate, job.runtime, job.evaluation, prepared, features, model)
     make(stages.model_card, job.runtime, prepared, model, evaluation)
@@ -110,7 +116,7 @@ def train(job: TrainJob) -> Trained:
 @flow(name="seeds")
 def seeds(job: SeedsJob) -> list[Trained]:
     """Prepare and encode once, then train and evaluate with every seed."""
-    prepared, features = prepare(job)
+    prepared, features = prepare(job, partial(check_family, family=job.model.family))
     models = _train_each(job, prepared, features)
     given = {"config": job.evaluation, "prepared": prepared, "features": features}
     evaluations = make_each(
@@ -142,6 +148,7 @@ def _prepared_for_index(job: IndexJob) -> str:
     made = _prepared(job)
     summary = Context(job.runtime).store.manifest(made).summary_as(DatasetSummary)
     check_shared_space(summary.task, job.model.family, summary.name)
+    check_has_images(Context(job.runtime), made, job.index.split, "photo to search for")
     return str(made)
 
 
@@ -184,6 +191,11 @@ def _index(
     work: Sharded[...] = INDEXING,
 ) -> ArtifactKey:
     """The index of a split, or of what is left of another index."""
+    context, split = Context(runtime), inputs.config.split
+    dataset = Prepared.open(context.folder(inputs.prepared))
+    for name in dataset.card.splits if split == "all" else (split,):
+        if said := left_out(dataset.split(name), "the index"):
+            event(said)
     plan = make(stages.plan_index, runtime, inputs)
     return make_sharded(work, runtime, inputs, plan)
 
@@ -191,7 +203,18 @@ def _index(
 @flow(name="robustness")
 def robustness(job: RobustnessJob) -> str:
     """Attack a model, in shards that run in parallel."""
+    context = Context(job.runtime)
+    if job.trained is None:
+        if not ARCHITECTURES[job.model.family].sees:
+            raise ConfigError(f"{job.model.family} models read texts only, so there is no pixel to attack")
+        check_engine(job.runtime)
+        made = _prepared(job)
+        check_has_images(context, made, job.attack.split, "pixel to attack")
+        job = job.model_copy(update={"prepared": str(made)})
     prepared, features, model = _model(job)
+    check_has_images(context, prepared, job.attack.split, "pixel to attack")
+    if said := left_out(Prepared.open(context.folder(prepared)).split(job.attack.split), "pixel attacks"):
+        event(said)
     photos = None
     if job.attack.stream == "photo":
         photos = make(stages.collect_photos, job.runtime, job.attack, job.dataset, prepared)
@@ -205,6 +228,8 @@ def finetune(job: FinetuneJob) -> str:
     check_encoders(context, job.encoders)
     prepared = _prepared(job)
     check_splits(context, prepared, ["train", "val"])
+    if job.finetune.towers != "text":
+        check_has_images(context, prepared, "train", "image encoder to tune (--finetune.towers text)")
     return str(make(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
 
 
@@ -229,6 +254,7 @@ def _evaluate_zero_shot(job: EvaluateJob, encoder: str) -> str:
     check_encoders(Context(job.runtime), encoders)
     prepared = _prepared(job)
     check_splits(Context(job.runtime), prepared, [split])
+    check_family(Context(job.runtime), prepared, "zero-shot")
     features = _encode(job.runtime, encoders, prepared, {"val", split})  # val calibrates emotions
     model = make(stages.zero_shot, job.runtime, job.prompts, encoders, prepared, features)
     return str(make(stages.evaluate, job.runtime, job.evaluation, prepared, features, model))
@@ -300,13 +326,17 @@ def _probe(config: PipelineJob, models: Sequence[ModelArtifacts]) -> ArtifactKey
 
 def _families(config: PipelineJob, name: str, prepared: str) -> list[Family]:
     """Those of the wanted families that the dataset's kind of task has; a study of several kinds may ask for any."""
-    made = Context(config.runtime).store.manifest(ArtifactKey.parse(prepared)).summary_as(DatasetSummary)
-    there = kind_of(made.task).families
+    made = Context(config.runtime).store.manifest(ArtifactKey.parse(prepared))
+    task = made.summary_as(DatasetSummary).task
+    there = kind_of(task).families
     if missing := [family for family in config.families if family not in there]:
-        event(
-            f"{name} is a {made.task} dataset, which has no {' or '.join(missing)} models; they are left out"
-        )
-    return [family for family in config.families if family in there]
+        event(f"{name} is a {task} dataset, which has no {' or '.join(missing)} models; they are left out")
+    context = Context(config.runtime)
+    found = [family for family in config.families if family in there]
+    readable = [family for family in found if has_streams_for(context, family, made.key)]
+    if unread := [family for family in found if family not in readable]:
+        event(f"{name} has nothing that {' or '.join(unread)} models read; they are left out")
+    return readable
 
 
 def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> list[ModelArtifacts]:
@@ -330,6 +360,8 @@ def _measure(config: PipelineJob, name: str, prepared: str, family: Family) -> l
     measured = [one.artifacts() for one in trained]
     if not ARCHITECTURES[family].sees:
         event(f"the {family} model of {name} reads texts only, so there is no pixel to attack")
+    elif not has_images(Context(config.runtime), measured[0].prepared, config.attack.split):
+        event(f"no sample of {config.attack.split} in {name} has an image, so there is no pixel to attack")
     else:
         measured = [_attacked(config, job.dataset, one, which) for one in measured]
     prepared_summary = Context(config.runtime).store.manifest(measured[0].prepared).summary_as(DatasetSummary)
@@ -364,13 +396,20 @@ def _caption(runtime: RuntimeConfig, dataset: IngestConfig) -> ArtifactKey | Non
     return make_sharded(CAPTIONING, runtime, dataset, plan)
 
 
-def prepare(job: TrainJob) -> tuple[ArtifactKey, ArtifactKey]:
-    """Keys of the prepared arrays and of their features."""
+def prepare(
+    job: TrainJob, check: Callable[[Context, ArtifactKey], None] = lambda context, prepared: None
+) -> tuple[ArtifactKey, ArtifactKey]:
+    """Keys of the prepared arrays and of their features.
+
+    Args:
+        check: Raises an error if the prepared arrays lack what the job needs, before they are encoded.
+    """
     check_engine(job.runtime)
     context = Context(job.runtime)
     check_encoders(context, job.encoders)
     prepared = _prepared(job)
     check_splits(context, prepared, sorted(job.splits()))
+    check(context, prepared)
     return prepared, _encode(job.runtime, job.encoders, prepared)
 
 

@@ -9,7 +9,7 @@ from flows.jobs import prepare
 from mmer_core import stages
 from mmer_core.config import Family, PoisonJob
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.stages import Context
+from mmer_core.stages import Context, check_every_image, check_has_images
 from mmer_core.stages.poison.concept import Concept, choose_concept
 from mmer_core.stages.poison.detecting import detect_poisons, detectable
 from mmer_core.stages.poison.judging import encode_triggered, judge_poisons
@@ -44,8 +44,13 @@ class Outcome(NamedTuple):
 @flow(name="poison")
 def poison(job: PoisonJob) -> str:
     """Poison the training split, train every family on it again and again, and tell what it did."""
-    prepared, features = prepare(job)
     split = job.evaluation.split
+
+    def check(context: Context, prepared: ArtifactKey) -> None:
+        check_has_images(context, prepared, "train", "image to poison")
+        check_every_image(context, prepared, ("train", split), "poisons change images")
+
+    prepared, features = prepare(job, check)
     dataset = Prepared.open(Context(job.runtime).folder(prepared))
     concept = choose_concept(job.poison, dataset, split)
     triggered = make(encode_triggered, job.runtime, job.poison, job.encoders, prepared, split)

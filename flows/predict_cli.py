@@ -1,4 +1,4 @@
-"""`mmer predict`: predict the labels of people and photos."""
+"""`mmer predict`: predict the labels of people, photos and texts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from flows.output import say, say_json
 from flows.parameters import Runtime, at_least
 from flows.terminal import progress_bars, say_table
 from mmer_core.config import RuntimeConfig
-from mmer_core.errors import DatasetError
+from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.prediction import (
     PersonDetector,
     PersonPrediction,
@@ -21,7 +21,7 @@ from mmer_core.prediction import (
     write_predictions,
 )
 from mmer_core.prediction.person_prediction import check_output
-from mmer_core.prediction.photos import is_list, other_files, read_photo
+from mmer_core.prediction.photos import PhotoRequest, is_list, other_files, read_photo
 from mmer_core.progress import silent
 from mmer_core.stages import Context
 from tasks.progress import progress_for
@@ -31,7 +31,7 @@ _NAMED = 5
 
 
 def predict(
-    photo: Path,
+    photo: Path | None = None,
     *,
     box: tuple[int, int, int, int] | None = None,
     text: str | None = None,
@@ -47,12 +47,12 @@ def predict(
     Parameters
     ----------
     photo:
-        A photo; a folder of photos; or a .csv or .tsv with the column photo and, if there are any, x1,y1,x2,y2 and
-        text: one row per person.
+        A photo; a folder of photos; or a .csv or .tsv with the columns photo, text or both and, if there are any,
+        x1,y1,x2,y2: one row per person. Without it, the text alone is read.
     box:
         The person: x1 y1 x2 y2 in pixels; the whole photo when not given.
     text:
-        A text that goes with the photo; optional.
+        A text that goes with the photo, or stands alone; optional with a photo.
     detector:
         Detects people in photos without a box: torchvision:ARCH@WEIGHTS_FILE, any of torchvision's detection
         networks.
@@ -67,11 +67,16 @@ def predict(
     """
     if out is not None:
         check_output(out)
-    single = not (photo.is_dir() or is_list(photo))
-    if single:
-        read_photo(photo)  # fails on a wrong name before anything is loaded
-    requests = listed_photos(photo, box=box, text=text)
-    others = other_files(photo) if photo.is_dir() else []
+    single = photo is None or not (photo.is_dir() or is_list(photo))
+    if photo is None:
+        if not text or box:
+            raise ConfigError("there is no photo and no text to read: give PHOTO, or --text without --box")
+        requests = [PhotoRequest("text", text=text)]
+    else:
+        if single:
+            read_photo(photo)  # fails on a wrong name before anything is loaded
+        requests = listed_photos(photo, box=box, text=text)
+    others = other_files(photo) if photo and photo.is_dir() else []
     if others:
         say(f"{len(others)} files are not photos by their names and are skipped: {_few(others)}", error=True)
     with progress_bars(runtime.quiet):
@@ -120,7 +125,13 @@ def _print_people(people: Sequence[PersonResult]) -> None:
     """One line per person: the strongest labels and the ratings, or the error."""
     rows = []
     for person in people:
-        box = " ".join(map(str, person.box)) if person.box else "whole photo"
+        box = (
+            " ".join(map(str, person.box))
+            if person.box
+            else "whole photo"
+            if person.pictured
+            else "text alone"
+        )
         if person.reading is None:
             cells = (person.photo, "", f"not read: {person.error}", "")
         else:

@@ -10,11 +10,12 @@ from flows.output import say
 from flows.terminal import say_table
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.config import RuntimeConfig
-from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.evaluation.retrieval_metrics import RECALLS
 from mmer_core.poisoning.record import PoisoningSummary
 from mmer_core.record import Interval
+from mmer_core.reporting.absence import without_images
 from mmer_core.reporting.verdict import QUESTION, verdict_rows
 from mmer_core.retrieval.record import IndexSummary, Protocol
 from mmer_core.stages import Context
@@ -60,9 +61,11 @@ def print_ingest(context: Context, made: Ingested) -> None:
     for what, reasons in (("samples", card.quarantined), ("captions", card.texts_quarantined)):
         listed = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         say(f"{sum(reasons.values())} {what} in quarantine" + (f": {listed}" if listed else ""))
+    if absent := without_images(Prepared.open(artifact.folder)):
+        say(absent)
     leaks = page.manifest.summary_as(DatasetCardSummary).leaks
     listed = ", ".join(f"{count} {kind}" for kind, count in leaks.items())
-    say(f"in two splits: {listed or 'no image'}")
+    say(f"in two splits: {listed or ('nothing' if absent else 'no image')}")
     say(page.folder / CARD_PAGE, artifact.folder)
 
 

@@ -11,6 +11,8 @@ SUFFIXES = {
 }
 """File suffixes of each format, by which photos are found in a folder; the content decides how a file is read."""
 
+PHOTOS = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+
 FORMATS = tuple(SUFFIXES)
 """The only formats that are opened, by Pillow's names; some of the others (EPS, WMF) start external programs."""
 

@@ -14,7 +14,14 @@ from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Rejected, crop_person
 from mmer_core.datasets.encodings import encoding_of
 from mmer_core.datasets.ingest import read_raw
-from mmer_core.datasets.leakage import Fingerprint, compare_splits, fingerprint_image, shared_groups
+from mmer_core.datasets.leakage import (
+    Fingerprint,
+    SampleText,
+    compare_splits,
+    fingerprint_image,
+    shared_groups,
+    shared_texts,
+)
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepare import rejected
 from mmer_core.datasets.raw import GROUP, RawDataset, without_captions
@@ -93,7 +100,8 @@ def looked_at(
     """
     by_photo: dict[Path, list[Sample]] = {}
     for sample in raw.samples:
-        by_photo.setdefault(sample.image, []).append(sample)
+        if sample.image:
+            by_photo.setdefault(sample.image, []).append(sample)
     look = partial(_look, raw, reader=photo_reader(raw.protocol))
     broken: list[Quarantined] = []
     prints: dict[str, list[tuple[str, Fingerprint]]] = {split: [] for split in SPLITS}
@@ -119,7 +127,7 @@ def _look(
     def look(photo: Photo | UnreadableImageError) -> tuple[list[Quarantined], Fingerprint | None]:
         return _look_at(raw, next(following), photo)
 
-    return reader.each([samples[0].image for samples in photos], look)
+    return reader.each([first.image for first, *_ in photos if first.image], look)
 
 
 def _look_at(
@@ -137,9 +145,11 @@ def _look_at(
 def _leaks(raw: RawDataset, prints: dict[str, list[tuple[str, Fingerprint]]]) -> list[Quarantined]:
     """Samples that occur in two splits; apart from that they are sound."""
     groups: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    texts: dict[str, list[SampleText]] = {split: [] for split in SPLITS}
     for sample in raw.samples:
         groups[sample.split].append((sample.id, sample.metadata.get(GROUP, "")))
+        texts[sample.split] += [SampleText(sample.id, one.text, bool(sample.image)) for one in sample.texts]
     return [
         Quarantined(leak.split, leak.id, LEAKAGE, str(leak))
-        for leak in compare_splits(prints) + shared_groups(groups)
+        for leak in compare_splits(prints) + shared_texts(texts) + shared_groups(groups)
     ]

@@ -1,4 +1,4 @@
-"""Leakage: images or groups that occur in two splits, so that memorised training data would count as skill.
+"""Leakage: images, groups or texts without images that occur in two splits, so that memorised training data would count as skill.
 
 Identical images have the same pixels after preparation. Near-identical ones (recompressed, resized, slightly
 retouched) are found by perceptual hash: the signs of the low frequencies of an image's cosine transform
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,12 +47,12 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Leak:
-    """An image or a group in two splits.
+    """An image, a text or a group in two splits.
 
     Attributes:
-        kind: ``identical`` or ``near-identical`` for images, or ``group``.
+        kind: ``identical`` or ``near-identical`` for images, ``text`` or ``group``.
         split, id: A sample of one split; ``other_split``, ``other_id``: a sample of the other.
-        bits: Number of differing bits between the 64-bit hashes; 0 for a group.
+        bits: Number of differing bits between the 64-bit hashes; 0 for a text or a group.
     """
 
     kind: str
@@ -65,7 +66,17 @@ class Leak:
         other = f"{self.other_id} in {self.other_split}"
         if self.kind == "group":
             return f"of one group with {other}"
+        if self.kind == "text":
+            return f"of the same text as {other}"
         return f"{self.kind} to {other}" + (f", {self.bits} of 64 bits apart" if self.bits else "")
+
+
+class SampleText(NamedTuple):
+    """A text of a sample, and whether the sample has an image."""
+
+    id: str
+    text: str
+    pictured: bool
 
 
 def fingerprint_image(image: npt.NDArray[np.uint8]) -> Fingerprint:
@@ -80,7 +91,7 @@ def fingerprint_image(image: npt.NDArray[np.uint8]) -> Fingerprint:
 
 
 def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent) -> list[Leak]:
-    """Every image and group that occurs in two splits of a prepared dataset.
+    """Every image, group and text without an image that occurs in two splits of a prepared dataset.
 
     An image shared by several samples of a split counts once, as its first sample.
 
@@ -89,19 +100,28 @@ def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent)
     """
     prints: dict[str, list[tuple[str, Fingerprint]]] = {}
     groups: dict[str, list[tuple[str, str]]] = {}
-    done, total = 0, sum(prepared.card.counts.values())
+    texts: dict[str, list[SampleText]] = {}
+    splits = {name: prepared.split(name) for name in prepared.card.splits}
+    done, total = 0, sum(len(split.image_sample) for split in splits.values())
+    lacking = any(split.without_image for split in splits.values())
     with ThreadPoolExecutor(workers) as pool:
-        for name in prepared.card.splits:
-            split = prepared.split(name)
-            read = partial(_read_print, split.images("context"))
+        for name, split in splits.items():
             prints[name] = []
-            for row, one in enumerate(pool.map(read, range(len(split)))):
+            shown = split.image_sample.tolist()
+            read = partial(_read_print, split.images("context") if shown else np.empty(0, np.uint8))
+            for row, one in zip(shown, pool.map(read, range(len(shown))), strict=True):
                 prints[name].append((split.ids[row], one))
                 done += 1
                 progress(done, total, name)
             if GROUP in split.table:
                 groups[name] = list(zip(split.ids, split.table[GROUP], strict=True))
-    return compare_splits(prints) + shared_groups(groups)
+            if lacking:
+                pictured = set(shown)
+                texts[name] = [
+                    SampleText(split.ids[row], text, row in pictured)
+                    for text, row in zip(split.texts, split.text_sample.tolist(), strict=True)
+                ]
+    return compare_splits(prints) + shared_texts(texts) + shared_groups(groups)
 
 
 def compare_splits(prints: dict[str, list[tuple[str, Fingerprint]]]) -> list[Leak]:
@@ -131,6 +151,26 @@ def near_pairs(ours: Hashes, theirs: Hashes, bits: int) -> list[tuple[int, int, 
     limits, distances, found = index.range_search(ours, bits + 1)
     rows = np.repeat(np.arange(len(ours)), np.diff(limits).astype(np.int64))
     return sorted(zip(rows.tolist(), found.tolist(), map(int, distances), strict=True))
+
+
+def shared_texts(texts: dict[str, list[SampleText]]) -> list[Leak]:
+    """Texts in two splits, apart from blanks, where a sample has nothing but the text: next to different images, the same
+    words may mean different things. Each is represented by its first sample in either split, one without an image if any.
+
+    Args:
+        texts: Every text, by split.
+    """
+    first: dict[str, dict[str, SampleText]] = {}
+    for split, members in texts.items():
+        first[split] = {}
+        for one in sorted(members, key=lambda one: one.pictured):
+            first[split].setdefault(" ".join(one.text.split()), one)
+    return [
+        Leak("text", split, one.id, other, first[other][text].id)
+        for split, other in combinations(first, 2)
+        for text, one in first[split].items()
+        if text in first[other] and not (one.pictured and first[other][text].pictured)
+    ]
 
 
 def shared_groups(groups: dict[str, list[tuple[str, str]]]) -> list[Leak]:

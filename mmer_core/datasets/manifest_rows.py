@@ -22,9 +22,7 @@ from mmer_core.taxonomy import VAD, VAD_RANGE
 from mmer_core.text_lines import DAMAGED, read_lines, read_text
 
 BOX = ("x1", "y1", "x2", "y2")
-REQUIRED = ("id", "image")
-
-_TEXTUAL = {*REQUIRED, "split", "group"}
+_TEXTUAL = {"id", "image", "split", "group"}
 _NUMBERS = {*VAD, *BOX}
 _LABELS = {"label", "labels"}
 _FREE = ("text", "note")
@@ -92,8 +90,8 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
     """All rows of a manifest, and its declaration.
 
     Raises:
-        DatasetError: The file is missing, of an unknown format, without rows, without the columns ``id`` and
-            ``image``, or its declaration is malformed.
+        DatasetError: The file is missing, of an unknown format, without rows, without the columns ``id`` and ``image``
+            (or ``labels``), or its declaration is malformed.
     """
     if not os.path.isfile(path):
         raise DatasetError(f"manifest {path} is not a file: give a {', '.join(FORMATS)} file")
@@ -105,8 +103,10 @@ def read_rows(path: Path) -> tuple[list[Row], Declaration]:
         raise DatasetError(f"cannot read the manifest {path} ({error}): write it again") from None
     if not rows:
         raise DatasetError(f"manifest {path} has no rows: give one row per sample")
-    found = {name for name in REQUIRED if any(name in row.fields for row in rows)}
-    if len(found) < len(REQUIRED):
+    found = {name for row in rows for name in row.fields}
+    if any(row.labels is not None for row in rows):
+        found.add("labels")
+    if not has_columns(found):
         unread = next((row for row in rows if row.problem), None)
         raise _lacking(path, found) if unread is None else _unread(path, unread)
     return rows, _declaration(path, header)
@@ -254,11 +254,16 @@ def _meaning(name: str) -> str:
     return name.strip()
 
 
+def has_columns(names: Collection[str]) -> bool:
+    """Whether a manifest has the columns that it needs: labels may be those of texts without images."""
+    return "id" in names and ("image" in names or not _LABELS.isdisjoint(names))
+
+
 def _read_csv(path: Path) -> tuple[str, list[Row]]:
     text = read_lines(path)
     start = 1 if text.lines and text.lines[0].startswith("#") else 0
     declared = text.lines[0].lstrip("# ") if start else ""
-    table = read_table(text, set(REQUIRED).issubset, start=start, files="image")
+    table = read_table(text, has_columns, start=start, files="image")
     if not table.usable and table.seen:
         raise _lacking(path, [name.lower() for name in table.names], table.seen)
     twice = bool(_repeated(table.names))
@@ -276,9 +281,11 @@ def _csv_row(names: tuple[str, ...], record: Record, twice: bool) -> Row:
 
 
 def _lacking(path: Path, names: Collection[str], seen: str = "") -> DatasetError:
-    missing = " and ".join(name for name in REQUIRED if name not in names)
+    missing = " and ".join(name for name in ("id", "image") if name not in names)
     named = f"; its first line must name them{seen}" if seen else ""
-    return DatasetError(f"manifest {path} lacks {missing}: every row needs id and image{named}")
+    return DatasetError(
+        f"manifest {path} lacks {missing}: every row needs id and image, or id, labels and text{named}"
+    )
 
 
 def _read_json_lines(path: Path) -> tuple[str, list[Row]]:

@@ -20,7 +20,9 @@ def photo_name(sample: Sample) -> str:
 
 def photos_to_caption(raw: RawDataset) -> dict[str, Path]:
     """Photos with a person who has only a template text, or none; by name, sorted."""
-    found = {photo_name(sample): sample.image for sample in raw.samples if _needs_text(sample)}
+    found = {
+        photo_name(sample): sample.image for sample in raw.samples if sample.image and _needs_text(sample)
+    }
     return dict(sorted(found.items()))
 
 

@@ -81,7 +81,8 @@ def _write_arrays(
     arrays = scratch / f"arrays-{plan(raw, sides, SHARD)}"
     arrays.mkdir(parents=True, exist_ok=True)
     reader = photo_reader(raw.protocol)
-    photos = {split: _photos(samples) for split, samples in raw.by_split().items()}
+    samples = raw.by_split()
+    photos = {split: _photos(samples[split]) for split in SPLITS}
     total = sum(map(len, photos.values()))
     done = 0
     found: dict[str, list[Outcome]] = {}
@@ -92,12 +93,14 @@ def _write_arrays(
             done += count
             progress(done, total, split)
 
-        rows = sum(map(len, photos[split]))
+        rows = len(samples[split])
         shards = -(-len(photos[split]) // SHARD)
         with SplitWriter(arrays, split, rows, shards, sides) as writer:
             read = partial(_read_photos, reader=reader, streams=writer.streams, protocol=raw.protocol)
             found[split] = _do_shards(writer, photos[split], read, workers, advance)
-            keep = sorted(row for row, result in found[split] if isinstance(result, Crop))
+            keep = sorted(
+                row for row, result in found[split] if isinstance(result, Crop)
+            )  # those with an image
             writer.finish(keep, folder)
             if keep and config.prepared_format == "webp":
                 for stream, rows_of in writer.streams.items():
@@ -147,7 +150,7 @@ def _write_tables(
     quarantined = list(raw.quarantined)
     kept: dict[str, list[Sample]] = {}
     for split, samples in raw.by_split().items():
-        crops: dict[int, Crop] = {}
+        crops: dict[int, Crop | None] = {row: None for row, sample in enumerate(samples) if not sample.image}
         for row, result in outcomes[split]:
             if isinstance(result, Rejected):
                 quarantined += rejected(raw, samples[row], result)
@@ -184,7 +187,8 @@ def _photos(samples: list[Sample]) -> list[_Photo]:
     """Group samples by photo, with their rows; photos in the order of their first sample."""
     by_photo: dict[Path, _Photo] = {}
     for row, sample in enumerate(samples):
-        by_photo.setdefault(sample.image, []).append((row, sample))
+        if sample.image:
+            by_photo.setdefault(sample.image, []).append((row, sample))
     return list(by_photo.values())
 
 
@@ -197,7 +201,7 @@ def _read_photos(
     def write(image: Photo | UnreadableImageError) -> list[Outcome]:
         return _write_photo(next(following), image, streams, protocol)
 
-    return reader.each([photo[0][1].image for photo in photos], write)
+    return reader.each([sample.image for ((_, sample), *_) in photos if sample.image], write)
 
 
 def _write_photo(

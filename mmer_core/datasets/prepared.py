@@ -2,12 +2,12 @@
 
 Files of a prepared folder, per split (all npy files are written with ``allow_pickle=False``):
 
-* ``<split>_context_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the whole photo
-* ``<split>_body_arr.npy`` ``(N, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets with boxes)
+* ``<split>_context_arr.npy`` ``(I, H, W, 3)`` uint8 RGB, the whole photos of the ``I`` samples that have one
+* ``<split>_body_arr.npy`` ``(I, H, W, 3)`` uint8 RGB, the person's crop (emotion datasets with boxes)
   (or both as ``<split>_<stream>_webp.bin`` and ``<split>_<stream>_webp.npy``, see `mmer_core.datasets.packed`)
 * ``<split>_cat_arr.npy`` ``(N, C)`` float32 0/1 labels (emotion datasets) and ``<split>_cont_arr.npy``
   ``(N, V)`` float32 ratings (emotion datasets with valence, arousal and dominance); float64 under ``mat2py``
-* ``<split>.csv`` one row per sample, with the columns of ``mat2py.py``
+* ``<split>.csv`` one row per sample, with the columns of ``mat2py.py``; ``Image Size`` is empty without an image
 * ``<split>_texts.csv`` the columns ``Sample`` (row number of the sample), ``Text``, ``Provenance``
 * ``<split>_captions_arr.npy`` ``(T, L)`` int32 word indices of the same texts, 0 for padding and 1 for unknown
   words (captioned datasets)
@@ -82,7 +82,7 @@ class DatasetSummary(Record):
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """One split of a prepared dataset, with ``N`` samples and ``T`` texts; images stay memory-mapped on disk.
+    """One split of a prepared dataset, with ``N`` samples, ``I`` images and ``T`` texts; images stay memory-mapped on disk.
 
     Every property is read on first use.
     """
@@ -108,6 +108,8 @@ class PreparedSplit:
         """``(N,)`` what was sampled together: people of one photo, and all photos of a manifest's group."""
         names = [name for name in ("Folder", "Filename") if name in self.table]
         photo = self.table.groupby(names).ngroup().to_numpy() if names else np.arange(len(self))
+        own = len(self) + np.arange(len(self))  # a sample without an image is by itself
+        photo = np.where(np.isin(np.arange(len(self)), self.image_sample), photo, own)
         if GROUP not in self.table:
             return photo
         # Two photos of one group, and two groups that share a photo, belong together.
@@ -122,10 +124,31 @@ class PreparedSplit:
         )
 
     def images(self, stream: str) -> Pictures:
-        """``(N, H, W, 3)`` uint8 RGB of a stream, memory-mapped, or decoded where an index asks for them."""
+        """``(I, H, W, 3)`` uint8 RGB of a stream, memory-mapped, or decoded where an index asks for them; `image_rows` says
+        where those of a sample are."""
         if (packed := self._packed(stream)).exists():
             return PackedPictures(packed)
         return np.load(self._path(stream), mmap_mode="r", allow_pickle=False)
+
+    @cached_property
+    def image_sample(self) -> npt.NDArray[np.int64]:
+        """``(I,)`` row index of the sample that each image shows, rising; every sample has one image or none."""
+        if not self.streams:
+            return np.zeros(0, np.int64)
+        if len(self.images("context")) == len(self):  # without a look at the table
+            return np.arange(len(self))
+        return np.flatnonzero(self.table["Image Size"] != "")
+
+    @property
+    def without_image(self) -> int:
+        """Number of samples without an image."""
+        return len(self) - len(self.image_sample)
+
+    def image_rows(self, samples: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Row in `images` of each of these samples, all of which have an image."""
+        rows = np.searchsorted(self.image_sample, samples)
+        assert np.array_equal(self.image_sample[rows], samples)
+        return rows
 
     @cached_property
     def labels(self) -> npt.NDArray[np.float32]:

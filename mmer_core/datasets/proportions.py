@@ -15,7 +15,7 @@ def with_aspect_ratio(split: PreparedSplit, row: int, side: int | None = None) -
     Args:
         side: Longest side in pixels; None keeps that of the square.
     """
-    square = Image.fromarray(np.array(split.images("context")[row]))
+    square = Image.fromarray(np.array(split.images("context")[split.image_rows(row)]))
     width, height = photo_size(split, row)
     scale = (side or square.width) / max(width, height)
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -22,6 +22,7 @@ CAPTION_PREFIX = "caption_"
 ORPHAN = "caption_photo_quarantined"
 """Reason of a sound caption whose photo was quarantined."""
 NOT_UTF8, SIMILAR_LABELS, RESERVED_COLUMN = "not_utf8", "similar_labels", "reserved_column"
+IMAGE_NOT_IN_TRAIN = "image_not_in_train"
 """Reasons of notes."""
 
 
@@ -62,7 +63,9 @@ class RawDataset:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Image streams to prepare; ``body`` only if a sample has a box."""
+        """Image streams to prepare: none if no sample has an image, ``body`` only if one has a box."""
+        if not any(sample.image for sample in self.samples):
+            return ()
         return ("context", "body") if any(sample.box for sample in self.samples) else ("context",)
 
     @property

@@ -19,12 +19,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Sample:
-    """A labelled person or a captioned photo, before any pixel is decoded.
+    """A labelled person, photo or text, or a captioned photo, before any pixel is decoded.
 
     Attributes:
         id: Unique in the dataset, stable across runs and machines.
         split: ``train``, ``val`` or ``test``.
-        image: Path of the source photo.
+        image: Path of the source photo; None for a labelled text without one.
         box: The person's box as annotated (not yet clamped), or None for the whole photo.
         texts: Zero or more texts.
         labels: Names from the dataset's label set; None if the dataset has no labels.
@@ -34,7 +34,7 @@ class Sample:
 
     id: str
     split: str
-    image: Path
+    image: Path | None
     box: Box | None = None
     texts: tuple[Text, ...] = ()
     labels: tuple[str, ...] | None = None

@@ -28,7 +28,7 @@ def plan(raw: RawDataset, sides: Mapping[str, int], photos: int) -> str:
     """
     digest = hashlib.sha256(repr((raw.protocol, sorted(sides.items()), photos)).encode())
     for sample in raw.samples:
-        what = repr((sample.split, sample.id, sample.image.name, sample.box))
+        what = repr((sample.split, sample.id, sample.image and sample.image.name, sample.box))
         digest.update(what.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 

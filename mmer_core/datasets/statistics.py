@@ -47,7 +47,11 @@ def describe_split(split: PreparedSplit) -> SplitStatistics:
         photos=len(
             set(
                 zip(
-                    *(split.table[name] for name in ("Folder", "Filename") if name in split.table),
+                    *(
+                        split.table[name][split.image_sample]
+                        for name in ("Folder", "Filename")
+                        if name in split.table
+                    ),
                     strict=True,
                 )
             )

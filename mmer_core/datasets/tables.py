@@ -15,9 +15,13 @@ from mmer_core.tabular import write_table
 
 
 def write_split(
-    folder: Path, split: str, raw: RawDataset, samples: Sequence[Sample], crops: Sequence[Crop]
+    folder: Path, split: str, raw: RawDataset, samples: Sequence[Sample], crops: Sequence[Crop | None]
 ) -> None:
-    """Write ``<split>.csv``, ``<split>_texts.csv`` and, if there are labels, the label arrays."""
+    """Write ``<split>.csv``, ``<split>_texts.csv`` and, if there are labels, the label arrays.
+
+    Args:
+        crops: One for each sample; None for one without an image.
+    """
     rows = [
         _row(index, sample, crop) for index, (sample, crop) in enumerate(zip(samples, crops, strict=True))
     ]
@@ -74,14 +78,14 @@ def card(
     )
 
 
-def _row(index: int, sample: Sample, crop: Crop) -> dict[str, object]:
+def _row(index: int, sample: Sample, crop: Crop | None) -> dict[str, object]:
     row: dict[str, object] = {
         "Index": index,
         **sample.metadata,
-        "Image Size": list(crop.size),
+        "Image Size": list(crop.size) if crop else None,
         "Id": sample.id,
     }
-    if sample.box is not None:
+    if sample.box is not None and crop:
         row["BBox"] = list(crop.box)
     if sample.labels is not None:
         row["Categorical_Labels"] = list(sample.labels)

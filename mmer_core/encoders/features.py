@@ -1,6 +1,6 @@
 """Features: the frozen encoders' outputs for every image and text, computed once and stored.
 
-A features folder holds ``<split>_<stream>.npy`` float32 arrays, ``(N, D)`` for the image streams
+A features folder holds ``<split>_<stream>.npy`` float32 arrays, ``(I, D)`` for the image streams
 ``context`` and ``body`` and ``(T, D)`` for ``text``, and ``features.json`` with the width of every stream.
 """
 
@@ -72,7 +72,7 @@ class Features:
         return cast(dict[str, int], json.loads((self.folder / FEATURES_FILE).read_text()))
 
     def load(self, split: str, stream: str) -> npt.NDArray[np.float32]:
-        """``(N, D)`` float32 or, for text, ``(T, D)``."""
+        """``(I, D)`` float32 or, for text, ``(T, D)``."""
         return np.load(self.folder / f"{split}_{stream}.npy", allow_pickle=False)
 
     def map(self, split: str, stream: str) -> npt.NDArray[np.float32]:
@@ -87,7 +87,7 @@ def plan_shards(prepared: Prepared, shard_size: int) -> list[FeatureShard]:
         if not count:
             continue
         split = prepared.split(name)
-        rows = dict.fromkeys(split.streams, (count, shard_size))
+        rows = {stream: (len(split.images(stream)), shard_size) for stream in split.streams}
         if texts := prepared.card.texts[name]:
             rows["text"] = (texts, shard_size * _TEXTS_PER_IMAGE)
         for stream, (total, size) in rows.items():

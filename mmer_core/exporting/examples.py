@@ -23,7 +23,7 @@ def cases(
     """
     generator = np.random.default_rng(seed)
     for size in BATCHES:
-        rows = generator.integers(len(split), size=size)
+        rows = generator.integers(len(split.image_sample) if tower.images else 1, size=size)
         real = [_pixels(split, tower, stream, rows, image) for stream in tower.images]
         noise = [torch.from_numpy(generator.integers(0, 256, one.shape, dtype=np.uint8)) for one in real]
         if tower.tokens and text is not None:

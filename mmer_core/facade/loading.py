@@ -74,7 +74,7 @@ class Model:
 
     def predict(
         self,
-        photos: Photo | Sequence[Photo],
+        photos: Photo | Sequence[Photo | None] | None = None,
         texts: str | Sequence[str | None] | None = None,
         *,
         boxes: Box | Sequence[Box | None] | None = None,
@@ -90,8 +90,9 @@ class Model:
         (2, 2)
 
         Args:
-            photos: One or several; or a folder of photos, or a ``.csv`` list, as `mmer predict` reads them.
-            texts: That go with the photos, one for each. For a model that matches: those to compare, however many.
+            photos: One or several, None for a text without one; or a folder of photos, or a ``.csv`` list, as `mmer predict`
+                reads them.
+            texts: That go with the photos, one for each, or alone. For a model that matches: those to compare, however many.
             boxes: The person in each photo, ``(x1, y1, x2, y2)`` in pixels; the whole photo by default.
 
         Returns:
@@ -209,9 +210,7 @@ class Model:
     def _embedder(self) -> Embedder:
         return ModelEmbedder(self.context, self.trained)
 
-    def _similarities(
-        self, photos: Photo | Sequence[Photo], texts: str | Sequence[str | None] | None
-    ) -> pd.DataFrame:
+    def _similarities(self, photos: Any, texts: str | Sequence[str | None] | None) -> pd.DataFrame:
         wanted = [one for one in ([texts] if isinstance(texts, str) else texts or ()) if one]
         if not wanted:
             raise ConfigError(f"{self} says how well texts fit photos: give texts to compare")
@@ -256,6 +255,11 @@ def load(model: str | Path = "model", *, store: str = STORE, device: str = "auto
 
 def _requests(photos: Any, texts: Any = None, boxes: Any = None) -> list[PhotoRequest]:
     """Photos with their texts and boxes, as `Model.predict` takes them."""
+    if photos is None:
+        if not texts:
+            raise ConfigError("give photos, texts, or both")
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        photos = [None] * len(texts)
     if isinstance(photos, str | Path) and (Path(photos).is_dir() or is_list(Path(photos))):
         return listed_photos(Path(photos), box=boxes, text=texts)
     if isinstance(photos, str | Path | Image.Image | np.ndarray):
@@ -269,7 +273,9 @@ def _requests(photos: Any, texts: Any = None, boxes: Any = None) -> list[PhotoRe
     return [_request(number, *row) for number, row in enumerate(rows)]
 
 
-def _request(number: int, photo: Photo, text: str | None, box: Box | None) -> PhotoRequest:
+def _request(number: int, photo: Photo | None, text: str | None, box: Box | None) -> PhotoRequest:
+    if photo is None:
+        return PhotoRequest(f"text {number}", None, None, text)
     if isinstance(photo, str | Path):
         return PhotoRequest(str(photo), Path(photo), box, text)
     name = f"photo {number}"

@@ -125,6 +125,8 @@ def target_of(
 ) -> PhotoTarget:
     """As `photo_target`, with an opened model and the inputs of its artifact by role."""
     spec, picture = trained.spec, request.decoded()
+    if not spec.sides:
+        raise not_attackable(trained, config.stream)
     encoder = context.image_encoder(spec.encoders.image, spec.encoders.image_size)
     box = box_inside(request, picture) if request.box else (0, 0, *picture.size)
 

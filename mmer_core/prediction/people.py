@@ -1,4 +1,4 @@
-"""A trained classifier on people in photos: decoded one by one, predicted in batches."""
+"""A trained classifier on people in photos, and on texts: photos are decoded one by one, all is predicted in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from mmer_core.training.record import ModelSummary
 
 @dataclass(frozen=True)
 class _Shown:
-    """A person whose pixels are ready, by image stream; empty if there is an error."""
+    """A person whose pixels are ready, by image stream; empty without a photo that the model reads, or with an error."""
 
     person: PersonResult
     squares: dict[str, np.ndarray] = field(default_factory=dict)
@@ -85,8 +85,10 @@ class _Reader:
 
     def show(self, request: PhotoRequest, detector: PersonDetector | None) -> Iterator[_Shown]:
         """The people of one photo, reduced to the sizes that the model reads."""
-        person = PersonResult(request.name, request.box, text=request.text, error=request.error)
-        if request.error:
+        person = PersonResult(
+            request.name, request.box, text=request.text, error=request.error, pictured=request.pictured
+        )
+        if request.error or not request.pictured:
             yield _Shown(person)
             return
         try:
@@ -107,20 +109,28 @@ class _Reader:
             yield _Shown(replace(person, box=request.box or box, detected=score), squares)
 
     def read(self, shown: Sequence[_Shown]) -> list[PersonResult]:
-        """Add the model's predictions; people with and without a text form separate batches."""
+        """Add the model's predictions; people with and without a photo, or a text, form separate batches."""
         found = [one.person for one in shown]
-        whole = [row for row, one in enumerate(shown) if not one.person.error]
-        reads_text = "text" in self.trained.spec.streams
-        with_text = [row for row in whole if reads_text and shown[row].person.text]
-        for rows in (with_text, [row for row in whole if row not in set(with_text)]):
-            if rows is not with_text and not self.trained.spec.sides:
+        reads_text = self.trained.reads_texts
+        batches: dict[tuple[bool, bool], list[int]] = {}
+        for row, one in enumerate(shown):
+            if not one.person.error:
+                has = bool(one.squares), reads_text and bool(one.person.text)
+                batches.setdefault(has, []).append(row)
+        for (pictured, texted), rows in batches.items():
+            if not (pictured or texted):
+                reads = (
+                    "images and texts"
+                    if reads_text and self.trained.spec.sides
+                    else "texts only"
+                    if reads_text
+                    else "images only"
+                )
                 for row in rows:
-                    found[row] = replace(found[row], error="the model reads texts only, and there is none")
+                    found[row] = replace(found[row], error=f"the model reads {reads}, and there is none")
                 continue
-            if not rows:
-                continue
-            streams = self._images([shown[row] for row in rows])
-            if rows is with_text:
+            streams = self._images([shown[row] for row in rows]) if pictured else {}
+            if texted:
                 texts = [shown[row].person.text or "" for row in rows]
                 streams["text"] = self.context.text_encoder(self.encoders.text).encode(texts)
             for row, reading in zip(rows, self._readings(streams), strict=True):
@@ -161,7 +171,7 @@ def _boxes(
     people = detector.people(picture)
     if not people:
         raise DatasetError(
-            f"the detector finds nobody in {request.path} with a confidence of {detector.threshold:g} or more"
+            f"the detector finds nobody in {request.name} with a confidence of {detector.threshold:g} or more"
         )
     return [(person.box, person.score) for person in people]
 

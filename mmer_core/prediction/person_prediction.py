@@ -38,14 +38,15 @@ class PersonPrediction:
 
 @dataclass(frozen=True)
 class PersonResult:
-    """One person in one photo: the prediction, or the error.
+    """One person in one photo, or one text: the prediction, or the error.
 
     Attributes:
-        photo: Name of the photo in the request.
+        photo: Name of the photo, or of the text, in the request.
         box: Box of the person in pixels; None for the whole photo.
         detected: Confidence of the detector that found the person, in 0..1.
         text: The text that was read with the photo.
         reading: The prediction; None if there is an error.
+        pictured: Whether there is a photo.
     """
 
     photo: str
@@ -54,6 +55,7 @@ class PersonResult:
     text: str | None = None
     reading: PersonPrediction | None = None
     error: str | None = None
+    pictured: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         fields = {"photo": self.photo, "box": self.box, "detected": self.detected, "text": self.text}

@@ -1,4 +1,4 @@
-"""Which photos to read: a single one, those in a folder, or those of a CSV list."""
+"""Which photos and texts to read: a single one, photos in a folder, or those of a CSV list."""
 
 import os
 from collections.abc import Collection
@@ -30,10 +30,11 @@ _COLUMNS = ("photo", *_CORNERS, "text")
 
 @dataclass(frozen=True)
 class PhotoRequest:
-    """A photo to read.
+    """A photo to read, or a text alone.
 
     Attributes:
-        name: The photo's name in the result.
+        name: Its name in the result.
+        path: None for a text alone, and for a photo that is no file.
         box: The person, in pixels; None for the whole photo, or for the people found by a detector.
         text: A text that belongs to the photo.
         error: Why it cannot be read, if the list already shows it.
@@ -41,23 +42,32 @@ class PhotoRequest:
     """
 
     name: str
-    path: Path
+    path: Path | None = None
     box: Box | None = None
     text: str | None = None
     error: str | None = None
     picture: Image.Image | None = None
 
+    @property
+    def pictured(self) -> bool:
+        """Whether there is a photo."""
+        return self.path is not None or self.picture is not None
+
     def decoded(self) -> Image.Image:
-        """The photo in RGB, upright. Raises `DatasetError` if it cannot be read."""
-        return read_photo(self.path) if self.picture is None else self.picture.convert("RGB")
+        """The photo in RGB, upright. Raises `DatasetError` if there is none, or it cannot be read."""
+        if self.picture is not None:
+            return self.picture.convert("RGB")
+        if self.path is None:
+            raise DatasetError(f"{self.name} has no photo; give one")
+        return read_photo(self.path)
 
 
 def listed_photos(path: Path, *, box: Box | None = None, text: str | None = None) -> list[PhotoRequest]:
     """The photos given by a path: a photo, a folder (recursively), or a list (``.csv``, ``.tsv``).
 
-    A list has a header with the column ``photo`` (path, relative to the list's folder) and optionally ``x1, y1,
-    x2, y2`` (together) and ``text``; an empty cell means no box, or no text. A row that cannot be read, or has an
-    invalid box, is kept with its error.
+    A list has a header with the column ``photo`` (path, relative to the list's folder), ``text``, or both, and with photos
+    optionally ``x1, y1, x2, y2`` (together); an empty cell means no photo, no text, or no box. A row that cannot be read, or
+    has an invalid box, is kept with its error.
 
     Args:
         box, text: Box and text of a single photo.
@@ -135,7 +145,7 @@ def _from_folder(folder: Path) -> list[PhotoRequest]:
 
 
 def _from_list(path: Path) -> list[PhotoRequest]:
-    wanted = f"it needs photo, and may have {','.join(_CORNERS)} and text"
+    wanted = f"it needs photo or text, and with photo may have {','.join(_CORNERS)}"
     try:
         text = read_lines(path)
     except (OSError, ValueError) as error:
@@ -158,7 +168,7 @@ def _from_list(path: Path) -> list[PhotoRequest]:
 def _sound(names: Collection[str]) -> bool:
     columns = set(names)
     known = columns <= set(_COLUMNS) and len(columns) == len(names)
-    return known and "photo" in columns and len(columns & set(_CORNERS)) in (0, 4)
+    return known and bool(columns & {"photo", "text"}) and len(columns & set(_CORNERS)) in (0, 4)
 
 
 def _listed(path: Path, head: list[str], record: Record) -> PhotoRequest:
@@ -166,15 +176,17 @@ def _listed(path: Path, head: list[str], record: Record) -> PhotoRequest:
     name, text = printable(row.get("photo", "")), row.get("text")
     if not os.path.exists(path.parent / name):
         name = name.strip()
-    request = PhotoRequest(name, path.parent / name, text=text if is_given(text) else None)
+    there = path.parent / name if name.strip() else None
+    request = PhotoRequest(
+        name or f"line {record.line}", there, text=text if text and is_given(text) else None
+    )
     problem = record.problem or (f"it holds {DAMAGED}" if record.damaged else "")
     if problem:
-        named = name or f"line {record.line}"
-        return replace(request, name=named, text=None, error=f"line {record.line} of {path.name}: {problem}")
-    if not name.strip():
-        return replace(request, error=f"line {record.line} of {path.name}: the cell photo is empty")
+        return replace(request, text=None, error=f"line {record.line} of {path.name}: {problem}")
+    if there is None and not request.text:
+        return replace(request, error=f"line {record.line} of {path.name}: it has neither a photo nor a text")
     corners = [row.get(corner, "").strip() for corner in _CORNERS]
-    if not any(corners):
+    if there is None or not any(corners):
         return request
     try:
         x1, y1, x2, y2 = (round(number_of(corner)) for corner in corners)

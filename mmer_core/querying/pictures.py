@@ -208,4 +208,4 @@ class PreparedPictures:
     @cached_property
     def _places(self) -> dict[str, tuple[PreparedSplit, int]]:
         splits = [prepared.split(name) for prepared in self.prepared for name in prepared.card.splits]
-        return {id: (split, row) for split in splits for row, id in enumerate(split.ids)}
+        return {split.ids[row]: (split, row) for split in splits for row in split.image_sample.tolist()}

@@ -34,6 +34,7 @@ def card_fields(
     data: DatasetSummary,
     evaluation: EvaluationRecord,
     licences: Mapping[str, str],
+    absent: str = "",
 ) -> Fields:
     """Everything that a card says, JSON-able.
 
@@ -43,6 +44,7 @@ def card_fields(
         data: The dataset that it was trained on.
         evaluation: Its analyses are left out.
         licences: By encoder name.
+        absent: How many samples have no image, in a sentence.
     """
     return {
         "model": str(manifest.key),
@@ -63,6 +65,7 @@ def card_fields(
             "texts": data.texts,
             "quarantined": data.quarantined,
             "text_sources": data.text_provenance,
+            **({"without_image": absent} if absent else {}),
         },
         "encoders": [{"name": name, "licence": licence} for name, licence in licences.items()],
         "evaluation": evaluation.model_dump(mode="json", exclude={"analyses"}),

@@ -25,10 +25,10 @@ def decision(comparison: Comparison) -> str:
     return f"undecided; about {needed:,} would decide" if needed else f"undecided: {few}"
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+def comparison_table(comparisons: Sequence[Comparison], unit: str = "images") -> Table:
     """Questions about two models, but for those on single categories, on ablations and on linear probes."""
     chosen = [one for one in comparisons if not one.topic.startswith((CONTROLS, CATEGORY, ABLATION, PROBE))]
-    return differences("Which model is better? Differences on the same images", chosen)
+    return differences(f"Which model is better? Differences on the same {unit}", chosen)
 
 
 def category_differences(comparisons: Sequence[Comparison], word: str) -> Table:

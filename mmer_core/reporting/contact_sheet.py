@@ -23,23 +23,18 @@ class Shown:
     """One sample.
 
     Attributes:
-        picture: ``(H, W, 3)`` uint8 in the photo's proportions.
+        picture: ``(H, W, 3)`` uint8 in the photo's proportions; None where there is none.
         box: The person's ``(x1, y1, x2, y2)`` in pixels of ``picture``, or None.
         ratings: By continuous dimension, in 1..10.
     """
 
     id: str
     split: str
-    picture: Picture
+    picture: Picture | None
     box: Rectangle | None
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     ratings: tuple[float, ...]
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """``(width, height)`` of the picture."""
-        return self.picture.shape[1], self.picture.shape[0]
 
 
 def pick_samples(prepared: Prepared, count: int) -> list[Shown]:
@@ -55,13 +50,14 @@ def pick_samples(prepared: Prepared, count: int) -> list[Shown]:
 
 def contact_sheet(shown: Sequence[Shown]) -> Image.Image:
     """All pictures on one sheet, boxes drawn in."""
-    rows = -(-len(shown) // _COLUMNS)
+    pictures = [(sample.picture, sample.box) for sample in shown if sample.picture is not None]
+    rows = -(-len(pictures) // _COLUMNS)
     cell = SIDE + _GAP
     sheet = Image.new("RGB", (_COLUMNS * cell + _GAP, rows * cell + _GAP), (245, 245, 243))
-    for place, sample in enumerate(shown):
-        picture = Image.fromarray(sample.picture)
-        if sample.box is not None:
-            ImageDraw.Draw(picture).rectangle(sample.box, outline=_BOX, width=2)
+    for place, (pixels, box) in enumerate(pictures):
+        picture = Image.fromarray(pixels)
+        if box is not None:
+            ImageDraw.Draw(picture).rectangle(box, outline=_BOX, width=2)
         row, column = divmod(place, _COLUMNS)
         sheet.paste(picture, (_GAP + column * cell, _GAP + row * cell))
     return sheet
@@ -84,7 +80,7 @@ def _shown(split: PreparedSplit, row: int) -> Shown:
     return Shown(
         split.ids[row],
         split.split,
-        with_aspect_ratio(split, row, SIDE),
+        with_aspect_ratio(split, row, SIDE) if row in split.image_sample else None,
         box,
         tuple(texts),
         tuple(named),

@@ -33,13 +33,15 @@ Statistics = Mapping[str, SplitStatistics]
 
 @dataclass(frozen=True)
 class CardView:
-    """Everything the page shows: figures by split, leaks, what was refused, and samples to look at."""
+    """Everything the page shows: figures by split, leaks, what was refused, samples to look at, and what is said of those
+    without an image."""
 
     card: DatasetSummary
     statistics: Statistics
     leaks: Sequence[Leak]
     quarantined: Sequence[Quarantined]
     shown: Sequence[Shown]
+    absent: str = ""
 
 
 def render_card(view: CardView) -> str:

@@ -30,6 +30,11 @@ def question(view: ReportView) -> str:
     return f"How well {'does' if alone else 'do'} the {models} {skills}{fooled}?"
 
 
+def unit(view: ReportView) -> str:
+    """What the figures are of, in the plural."""
+    return " or ".join(dict.fromkeys(dataset.unit for dataset in view.datasets))
+
+
 def answer(view: ReportView) -> str:
     """The answer to the report's question, as one short paragraph of plain text; the figures are in the tables."""
     sentences: list[str] = []
@@ -78,8 +83,8 @@ def _trainings_warning(view: ReportView) -> list[str]:
     if not trained or min(family.trainings for family in trained) > 1:
         return []
     return [
-        "Models were trained once, so nothing is known of the variance between trainings: intervals and tests are of the "
-        "images alone, and another seed may turn a difference round. Give --seeds 3 or more to mmer pipeline."
+        f"Models were trained once, so nothing is known of the variance between trainings: intervals and tests are of the "
+        f"{unit(view)} alone, and another seed may turn a difference round. Give --seeds 3 or more to mmer pipeline."
     ]
 
 
@@ -101,8 +106,9 @@ def beats_chance(dataset: DatasetView, family: FamilyView) -> bool:
 
 def _leakage_warning(dataset: DatasetView) -> str:
     listed = ", ".join(f"{count:,} {kind}" for kind, count in dataset.leaks.items())
+    what = "images, texts or groups" if "text" in dataset.leaks else "images or groups"
     return (
-        f"{dataset.name} holds images or groups that occur in two splits ({listed}); what was memorised from "
+        f"{dataset.name} holds {what} that occur in two splits ({listed}); what was memorised from "
         "one counts as skill in the other. The dataset card lists them."
     )
 

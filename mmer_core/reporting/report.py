@@ -60,6 +60,7 @@ def to_html(view: ReportView) -> str:
         "report.html",
         view=view,
         question=prose.question(view),
+        unit=prose.unit(view),
         answer=prose.answer(view),
         warnings=prose.warnings(view),
         sections=sections,

@@ -1,6 +1,6 @@
 """The report's tables, as rows of finished text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mmer_core.reporting.estimates import Estimate, significant
 from mmer_core.reporting.labels import metric
@@ -83,11 +83,18 @@ def spread_table(dataset: DatasetView) -> Table:
 
 
 def counts_table(dataset: DatasetView) -> Table:
-    """Samples and texts by split."""
+    """Samples, images where some have none, and texts by split."""
     card = dataset.card
-    rows = [(split, f"{count:,}", f"{card.texts.get(split, 0):,}") for split, count in card.counts.items()]
-    total = ("all", f"{sum(card.counts.values()):,}", f"{sum(card.texts.values()):,}")
-    return plain("Kept", ("Split", dataset.text.samples, "texts"), [*rows, total])
+    samples = (
+        "samples" if dataset.text.samples == "texts" else dataset.text.samples
+    )  # one may have several texts
+    columns: dict[str, Mapping[str, int]] = {samples: card.counts}
+    if dataset.pictured:
+        columns["images"] = dataset.pictured
+    columns["texts"] = card.texts
+    rows = [(split, *(f"{counts.get(split, 0):,}" for counts in columns.values())) for split in card.counts]
+    total = ("all", *(f"{sum(counts.values()):,}" for counts in columns.values()))
+    return plain("Kept", ("Split", *columns), [*rows, total])
 
 
 def quarantine_table(dataset: DatasetView) -> Table:

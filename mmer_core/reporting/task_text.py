@@ -63,6 +63,9 @@ class TaskText:
         return f"{evaluation.n:,} {self.samples}{texts}"
 
     def of(self, split: PreparedSplit) -> "TaskText":
-        """The words for a dataset with such a split: without boxes, a sample is a photo."""
-        photos = self.samples == "samples" and "body" not in split.streams
-        return replace(self, samples="photos") if photos else self
+        """The words for a dataset with such a split: without boxes, a sample is a photo, or a text where none has a photo."""
+        if self.samples != "samples" or "body" in split.streams:
+            return self
+        if not split.streams:
+            return replace(self, samples="texts")
+        return self if split.without_image else replace(self, samples="photos")

@@ -211,7 +211,10 @@ class DatasetView:
 
     Attributes:
         text: The words of its kind of task.
-        leaks: How many images or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
+        leaks: How many images, texts or groups occur in two splits, by kind (see `mmer_core.datasets.leakage`).
+        absent: How many samples have no image, in a sentence; empty where every sample has one.
+        pictured: How many samples of a split have an image, where some have none.
+        unattacked: Which samples no pixel attack could draw, in a sentence; empty where all could be.
         results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
         families: The models that the sections show and compare.
         models: All of its models, ablations among them.
@@ -227,6 +230,9 @@ class DatasetView:
     gallery: Sequence[AttackedImage] = ()
     streams: StreamComparison | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)
+    absent: str = ""
+    pictured: Mapping[str, int] = field(default_factory=dict)
+    unattacked: str = ""
     fooled: str = ""
     transfers: Sequence[Transfer] = ()
     comparisons: Sequence[Comparison] = ()
@@ -245,6 +251,11 @@ class DatasetView:
     def fooled_when(self) -> str:
         """When an image counts as fooled, in words."""
         return self.fooled or FOOLED[self.text.criterion].format(word=self.text.category)
+
+    @property
+    def unit(self) -> str:
+        """What figures are of, in the plural."""
+        return "samples" if self.absent else "images"
 
     @property
     def synthetic(self) -> bool:

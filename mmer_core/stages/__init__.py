@@ -4,6 +4,14 @@ Each is declared once, see `mmer_core.stages.declaration`. A stage whose artifac
 version is part of the key; raise it when its code changes what comes out.
 """
 
+from mmer_core.stages.absent import (
+    check_every_image,
+    check_family,
+    check_has_images,
+    has_images,
+    has_streams_for,
+    left_out,
+)
 from mmer_core.stages.captions import CAPTIONING, CaptionShard, plan_captions
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import dataset_card
@@ -61,6 +69,9 @@ __all__ = [
     "Shards",
     "Stage",
     "check_encoders",
+    "check_every_image",
+    "check_family",
+    "check_has_images",
     "check_ids",
     "check_splits",
     "choose_models",
@@ -71,8 +82,11 @@ __all__ = [
     "find_model",
     "finetune",
     "first_trainings",
+    "has_images",
+    "has_streams_for",
     "holds",
     "ingest",
+    "left_out",
     "model_card",
     "newest_model",
     "newest_models",

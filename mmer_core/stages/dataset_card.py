@@ -12,6 +12,7 @@ from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import describe_split
 from mmer_core.escaping.tables import read_for_people
 from mmer_core.record import Record
+from mmer_core.reporting.absence import without_images
 from mmer_core.reporting.contact_sheet import contact_sheet, pick_samples
 from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
@@ -50,12 +51,12 @@ def dataset_card(
     leaks = find_leaks(dataset, workers=context.runtime.workers, progress=context.progress)
     statistics = {name: describe_split(dataset.split(name)) for name in dataset.card.splits}
     shown = pick_samples(dataset, config.samples)
-    view = CardView(dataset.card, statistics, leaks, _quarantined(dataset), shown)
+    view = CardView(dataset.card, statistics, leaks, _quarantined(dataset), shown, without_images(dataset))
     write_page(render_card(view), workspace.out / CARD_PAGE)
     write_leaks(leaks, workspace.out / LEAKAGE_FILE)
     fields = {name: asdict(one) for name, one in statistics.items()}
     (workspace.out / STATISTICS_FILE).write_text(json.dumps(fields, indent=2) + "\n")
-    if shown:
+    if any(sample.picture is not None for sample in shown):
         contact_sheet(shown).save(workspace.out / SHEET_FILE, quality=85)
     return DatasetCardSummary(
         name=dataset.card.name,

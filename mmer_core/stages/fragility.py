@@ -34,19 +34,20 @@ def fragility(context: Context, measured: Measured) -> Fragility | None:
     regions = _boxes(split, table, size, whose) if measured.attack.stream == "context" else {}
     return Fragility(
         emotions=success_by_group(table, labels, photo) if dominant else (),
-        regions=changes_by_region(table, size, regions) if regions else (),
+        regions=changes_by_region(table[table["sample"].isin(regions)], size, regions) if regions else (),
     )
 
 
 def _boxes(
     split: PreparedSplit, table: pd.DataFrame, size: tuple[int, int], whose: str
 ) -> dict[str, list[tuple[str, Region]]]:
-    """The regions of every attacked sample's box; empty where the dataset has no boxes."""
+    """The regions of every attacked sample's box, of those that have one; empty where the dataset has no boxes."""
     if "BBox" not in split.table:
         return {}
     height, width = size
     found = {}
     rows = split.table.set_index("Id").loc[table["sample"].unique().tolist()]
+    rows = rows[rows["BBox"] != ""]
     for sample, box, whole in zip(rows.index, rows["BBox"], rows["Image Size"], strict=True):
         (x1, y1, x2, y2), (columns, lines) = json.loads(box), json.loads(whole)
         across, down = width / columns, height / lines

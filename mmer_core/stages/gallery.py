@@ -31,17 +31,28 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Piece:
-    """One split with its features."""
+    """One split with its features; samples without an image are left out, with their texts."""
 
     split: PreparedSplit
     features: Features
 
     def count(self, target: Target) -> int:
-        return len(self.split) if target == "image" else len(self.split.texts)
+        return len(self.split.image_sample if target == "image" else self.texts)
+
+    @cached_property
+    def texts(self) -> Rows:
+        """``(T,)`` rows among the split's texts."""
+        return np.flatnonzero(np.isin(self.split.text_sample, self.split.image_sample))
+
+    @property
+    def owners(self) -> Rows:
+        """``(T,)`` row of the photo that each caption describes."""
+        return self.split.image_rows(self.split.text_sample[self.texts])
 
     def read(self, stream: str, rows: Rows) -> Tensor:
         """Features ``(n, D_stream)`` of some rows."""
-        return torch.from_numpy(np.array(self.features.map(self.split.split, stream)[rows]))
+        places = self.texts[rows] if stream == "text" else rows
+        return torch.from_numpy(np.array(self.features.map(self.split.split, stream)[places]))
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class Gallery:
         """``(T,)`` row of the photo that each caption describes."""
         starts = [0, *self._ends("image")]
         every = np.concatenate(
-            [piece.split.text_sample + start for piece, start in zip(self.pieces, starts, strict=False)]
+            [piece.owners + start for piece, start in zip(self.pieces, starts, strict=False)]
         )
         if self.chosen is None:
             return every
@@ -108,7 +119,7 @@ class Gallery:
         """Columns of the side table for some rows, in ascending order."""
         columns: dict[str, list[Any]] = {}
         for piece, local in self._local(target, rows):
-            for name, values in _columns(piece.split, target, local).items():
+            for name, values in _columns(piece, target, local).items():
                 columns.setdefault(name, []).extend(values)
         return columns
 
@@ -135,15 +146,17 @@ def pieces_of(context: Context, source: Source) -> list[Piece]:
     return [Piece(dataset.split(name), features) for name in names]
 
 
-def _columns(split: PreparedSplit, target: Target, rows: Rows) -> dict[str, list[Any]]:
+def _columns(piece: Piece, target: Target, rows: Rows) -> dict[str, list[Any]]:
     """The side table's columns of some rows of one split."""
+    split = piece.split
     if target == "image":
-        samples = rows.tolist()
+        samples = split.image_sample[rows].tolist()
         first = first_captions(split.text_sample, split.texts)
         captions = [first.get(row, "") for row in samples]
     else:
-        samples = split.text_sample[rows].tolist()
-        captions = [split.texts[row] for row in rows.tolist()]
+        texts = piece.texts[rows]
+        samples = split.text_sample[texts].tolist()
+        captions = [split.texts[row] for row in texts.tolist()]
     named = [name for name in ("Folder", "Filename") if name in split.table]
     places = split.table[named].iloc[samples].itertuples(index=False)
     columns: dict[str, list[Any]] = {

@@ -7,6 +7,7 @@ from mmer_core.encoders.licences import weights_licence
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.record import Record
+from mmer_core.reporting.absence import without_images
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
@@ -31,7 +32,7 @@ class ModelCardSummary(Record):
 def _licences(context: Context, model: ArtifactKey) -> dict[str, Any]:
     """What is stated about weights depends on the machine, so it is part of the card's key."""
     spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
-    names = [spec.encoders.image] + [spec.encoders.text] * ("text" in spec.streams)
+    names = [spec.encoders.image] * bool(spec.sides) + [spec.encoders.text] * ("text" in spec.streams)
     return {"licences": {name: weights_licence(context.encoder_name(name)) for name in names}}
 
 
@@ -50,7 +51,7 @@ def model_card(
     measured = load_evaluation(context.folder(evaluation))
     words = kind_of(spec.task).text_for(data.split(measured.split))
     licences = without_folders(_licences(context, model)["licences"])
-    fields = card_fields(words, spec, trained.manifest, data.card, measured, licences)
+    fields = card_fields(words, spec, trained.manifest, data.card, measured, licences, without_images(data))
     text = json_text(fields) + "\n"
     (workspace.out / FIELDS_FILE).write_text(text, "utf-8")
     (workspace.out / CARD_FILE).write_text(to_markdown(fields), "utf-8")

@@ -43,9 +43,10 @@ class PhotosSummary(Record):
 
 
 def attacked_rows(config: AttackConfig, split: PreparedSplit) -> list[int]:
-    """The samples to attack, drawn at random, the same for every model."""
+    """The samples to attack, drawn at random from those with an image, the same for every model."""
     generator = np.random.default_rng(config.seed)
-    return np.sort(generator.choice(len(split), size=min(config.images, len(split)), replace=False)).tolist()
+    shown = split.image_sample
+    return np.sort(generator.choice(shown, size=min(config.images, len(shown)), replace=False)).tolist()
 
 
 def _identity(config: AttackConfig, dataset: IngestConfig) -> Mapping[str, Any]:
@@ -90,7 +91,8 @@ def collect_photos(
                 f"{raw.name} has no sample {split.ids[row]!r} in its {config.split}, which {prepared} has: give the dataset "
                 "that it was made of, with the same settings (--dataset, --root and its options)"
             )
-        file = files.get(sample.image) or _copy(sample, workspace.out, files)
+        assert sample.image  # `attacked_rows` draws no other
+        file = files.get(sample.image) or _copy(sample, sample.image, workspace.out, files)
 
         def check(photo: Photo | UnreadableImageError, sample: Sample = sample, row: int = row) -> Crop:
             return _checked(photo, sample, row, split, raw.protocol)
@@ -150,13 +152,13 @@ def _pixels(photo: Photo | UnreadableImageError) -> np.ndarray:
     return photo.pixels[..., :3].copy()
 
 
-def _copy(sample: Sample, folder: Path, files: dict[Path, str]) -> str:
-    files[sample.image] = file = f"photos/{len(files):07d}"
+def _copy(sample: Sample, image: Path, folder: Path, files: dict[Path, str]) -> str:
+    files[image] = file = f"photos/{len(files):07d}"
     try:
-        shutil.copyfile(sample.image, folder / file)
+        shutil.copyfile(image, folder / file)
     except OSError as error:
         raise DatasetError(
-            f"cannot read the photo {sample.image} of sample {sample.id!r}: {error.strerror or error}; put it back, or ingest "
+            f"cannot read the photo {image} of sample {sample.id!r}: {error.strerror or error}; put it back, or ingest "
             "and train anew without it"
         ) from None
     return file
@@ -175,7 +177,8 @@ def _checked(
         crop = crop_person(sample, photo.size, protocol)
         if isinstance(crop, Crop) and all(
             np.array_equal(
-                photo.square(images.shape[1], crop.pixels if stream == "body" else None), images[row]
+                photo.square(images.shape[1], crop.pixels if stream == "body" else None),
+                images[split.image_rows(row)],
             )
             for stream in split.streams
             for images in [split.images(stream)]

@@ -95,7 +95,8 @@ def probe(
     probabilities = fits[best].probabilities(x_measured)
     np.save(workspace.out / PROBABILITIES_FILE, probabilities, allow_pickle=False)
     record = _measured(probabilities, measured, f1_thresholds(scores[best], val.labels), evaluation)
-    names = {"image": encoders.image} | ({"text": encoders.text} if "text" in stored.widths else {})
+    names = {"image": encoders.image} if "context" in stored.widths else {}
+    names |= {"text": encoders.text} if "text" in stored.widths else {}
     names = without_folders(names)  # records and reports are shared
     ProbeRecord(
         dataset=dataset.card.name,

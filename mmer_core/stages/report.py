@@ -11,9 +11,11 @@ from mmer_core.config import SPEED, Config, ReportConfig
 from mmer_core.datasets.prepared import DatasetSummary, Prepared
 from mmer_core.escaping import json_text, without_folders
 from mmer_core.record import Record
+from mmer_core.reporting.absence import without_images
 from mmer_core.reporting.report import render
 from mmer_core.reporting.sections import SECTIONS
 from mmer_core.reporting.view import DatasetView, ReportView, Result, Transfer
+from mmer_core.stages.absent import left_out
 from mmer_core.stages.comparisons import comparisons, open_probes, shown
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import DatasetCardSummary
@@ -177,6 +179,18 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
         examples=[example for one in chosen for example in kind.examples(one, config)],
         gallery=[image for one in chosen for image in attacked_images(context, one, config)],
         leaks=_leaks(context, entry.card),
+        absent=(absent := without_images(prepared)),
+        pictured={name: len(prepared.split(name).image_sample) for name in prepared.card.splits}
+        if absent
+        else {},
+        unattacked=" ".join(
+            dict.fromkeys(
+                said
+                for one in measured
+                if one.outcomes is not None
+                and (said := left_out(one.prepared.split(one.attack.split), "pixel attacks"))
+            )
+        ),
         streams=kind.streams(chosen),
         fooled=fooled_when(measured),
         comparisons=comparisons(measured, config, open_probes(context, entry.results)),

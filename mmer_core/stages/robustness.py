@@ -167,7 +167,7 @@ def _attacked(
     """Samples to attack together, with their images: all of a shard, but of large photos only a few."""
     if config.stream != "photo":
         rows = np.array(shard.rows)
-        yield rows, encoder.resize(np.asarray(split.images(config.stream)[rows]))
+        yield rows, encoder.resize(np.asarray(split.images(config.stream)[split.image_rows(rows)]))
         return
     assert photos is not None
     for part in rows_together(split, shard.rows):

@@ -19,6 +19,7 @@ from mmer_core.models import ModelSpec
 from mmer_core.models.capacity import capacity, with_capacity
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
+from mmer_core.stages.absent import streams_of
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import feature_parts
@@ -195,14 +196,15 @@ def _spec(
     card, split = dataset.card, dataset.split("train")
     kind = kind_of(card.task)
     architecture, model = ARCHITECTURES[model.family], _filled(model, kind)
+    known = {name: width for name, width in features.widths.items() if name in streams_of(split)}
     streams = {
         name: width
-        for name, width in features.widths.items()
+        for name, width in known.items()
         if architecture.reads is None or name in architecture.reads
     }
     if model.family not in kind.families or not streams:
         raise ConfigError(
-            f"there is no {model.family} model of {card.name}, a {kind.name} dataset with {', '.join(features.widths)}; "
+            f"there is no {model.family} model of {card.name}, a {kind.name} dataset with {', '.join(known)}; "
             f"give one of {', '.join(kind.families)}"
         )
     spec = ModelSpec(
@@ -221,7 +223,7 @@ def _spec(
         dataset=card.name,
         **kind.outputs(split, train_data, model.family),
     )
-    joint = {"family": "joint", "streams": features.widths, "fusion": model.fusion}
+    joint = {"family": "joint", "streams": known, "fusion": model.fusion}
     return with_capacity(spec, capacity(spec.model_copy(update=joint)))
 
 

@@ -124,7 +124,7 @@ class _Transfer:
             clean = load_photos(context, ArtifactKey.parse(photos), rows)
             self.shown, self.read, self.batch_size = clean.pixels, np.asarray, 1
         else:
-            images = np.asarray(split.images(config.stream)[np.array(rows)])
+            images = np.asarray(split.images(config.stream)[split.image_rows(rows)])
             clean, self.shown = encoder.resize(images), [*_encoder(context, attacked).resize(images)]
             self.read, self.batch_size = encoder.resize, context.runtime.batch_size
         seen = AttackedSplit(read, encoder, split, stored, clean, np.array(rows))

@@ -136,7 +136,9 @@ def attacked_images(context: Context, measured: Measured, config: ReportConfig) 
         if measured.photos:
             (clean,) = load_photos(context, measured.photos, [row]).pixels
         else:
-            clean = encoder.resize(np.asarray(split.images(measured.attack.stream)[[row]]))[0]
+            clean = encoder.resize(np.asarray(split.images(measured.attack.stream)[split.image_rows([row])]))[
+                0
+            ]
         changed = [_change(pixel) for pixel in outcome["changed"]]
         before, after = kind.before_and_after(measured.attack, outcome, names)
         yield AttackedImage(

@@ -60,9 +60,11 @@ def analyse_emotions(
     words: list[WordSimilarity] = []
     if joint and split.texts and "text" in embeddings and len(embeddings) > 1:
         image = np.mean([rows for name, rows in embeddings.items() if name != "text"], axis=0)
-        similarity = _cosine(image, embeddings["text"])[split.text_sample]
-        owner = split.clusters[split.text_sample]
-        words = word_similarities(similarity, split.texts, owner, config)
+        paired = np.flatnonzero(complete[split.text_sample])
+        owner = split.text_sample[paired]
+        similarity = _cosine(image, embeddings["text"])[owner]
+        texts = [split.texts[row] for row in paired.tolist()]
+        words = word_similarities(similarity, texts, split.clusters[owner], config)
     contribution = stream_contributions(
         predictions, split.labels, trained.spec.labels, config, split.clusters
     )

@@ -307,6 +307,8 @@ class EmotionKind(TaskKind[EmotionData]):
         spaces = [measured.embedding(name) for name in measured.spec.streams if name in measured.spaces]
         # A sample without a stream is zeros there, which have no direction and mean nothing.
         complete = np.flatnonzero(np.all([space.any(axis=1) for space in spaces], axis=0))
+        if not len(complete):
+            return
         chosen = complete[chosen_rows(len(complete), config)]
         probabilities = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False)[chosen]
         dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]

@@ -39,6 +39,10 @@ class EmotionData:
     def load(cls, features: Features, split: PreparedSplit) -> EmotionData:
         streams = {name: torch.from_numpy(features.load(split.split, name)) for name in split.streams}
         present: dict[str, Tensor] = {}
+        if streams and split.without_image:
+            shown = torch.from_numpy(split.image_sample)
+            streams = {name: mean_by_sample(rows, shown, len(split)) for name, rows in streams.items()}
+            present = dict.fromkeys(streams, torch.bincount(shown, minlength=len(split)) > 0)
         if split.texts:
             owner = torch.tensor(split.text_sample)
             texts = torch.from_numpy(features.load(split.split, "text"))

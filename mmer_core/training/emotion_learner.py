@@ -43,7 +43,7 @@ class EmotionLearner:
         parts: dict[str, nn.Module] = {"model": model, "categories": categories}
         if train.ratings.shape[1]:
             parts["continuous"] = CONTINUOUS_OBJECTIVES.configured(config.continuous, config)
-        if isinstance(model, models.JointEmotionModel) and "text" in train.streams:
+        if isinstance(model, models.JointEmotionModel) and {"context", "text"} <= train.streams.keys():
             # People of one photo share its context, so its text is no negative for any of them.
             self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
             parts["contrastive"] = _paired(config)
@@ -89,14 +89,14 @@ class EmotionLearner:
             # Where nobody has any stream, there is still to learn what is said of them.
             for (logits, ratings), own in learned or [(model.predict(embeddings, present), None)]
         )
-        has_text = batch.present.get("text")
-        if "contrastive" in self.state and (has_text is None or has_text.any()):
+        paired = batch.complete
+        if "contrastive" in self.state and paired.any():
             assert isinstance(model, models.JointEmotionModel)
             image, text = model.image_and_text(embeddings)
             aligned = self.state["contrastive"](
-                _of(image, has_text),
-                _of(text, has_text),
-                _of(self._photo[rows], has_text),
+                image[paired],
+                text[paired],
+                self._photo[rows][paired],
                 temperature_scale(model.logit_scale),
             )
             losses["contrastive"] = self.config.contrastive_weight * aligned

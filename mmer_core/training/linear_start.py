@@ -57,13 +57,17 @@ def start_linearly(
 def _inputs(model: models.EmotionModel, data: EmotionData) -> Tensor:
     """``(N, D)``: standardised features of all streams, side by side."""
     mask = model.presence(data.streams, data.present)
-    return torch.cat(
-        [
-            torch.where(mask[:, [column]], model.standardised(name, data.streams[name]), 0.0)
-            for column, name in enumerate(model.streams)
-        ],
-        dim=1,
-    )
+    inputs = []
+    for column, name in enumerate(model.streams):
+        if name in data.streams:
+            inputs.append(torch.where(mask[:, [column]], model.standardised(name, data.streams[name]), 0.0))
+        else:  # no sample of the split has it
+            inputs.append(
+                torch.zeros(
+                    len(data), model.linear[name].get_parameter("weight").shape[1], device=mask.device
+                )
+            )
+    return torch.cat(inputs, dim=1)
 
 
 def _fit(

@@ -151,6 +151,11 @@ class _Streams:
     """The features of a split's streams; of several texts of a sample one at random, and in ``all`` their mean."""
 
     def __init__(self, image: ImageEncoder, text: TextEncoder | None, split: PreparedSplit) -> None:
+        if split.streams and split.without_image:
+            raise DatasetError(
+                f"{split.without_image} of the {len(split)} samples in {split.split} have no image to tune encoders on; leave them "
+                "out of the dataset"
+            )
         self._images = {name: Tower(image, split.images(name)) for name in split.streams}
         self._text = None
         if text is not None:

@@ -42,9 +42,21 @@ def emotion_data(count: int, seed: int, *, shuffled: bool = False) -> EmotionDat
 
 def without_texts(data: EmotionData, share: float, filler: float = 0.0) -> EmotionData:
     """The same data, where a share of the samples has no text and ``filler`` in its place."""
-    there = torch.rand(len(data), generator=torch.Generator().manual_seed(9)) >= share
-    text = torch.where(there[:, None], data.streams["text"], filler)
-    return replace(data, streams=data.streams | {"text": text}, present={"text": there})
+    return without(data, ("text",), share, filler, seed=9)
+
+
+def without_images(data: EmotionData, share: float, filler: float = 0.0) -> EmotionData:
+    """The same for the image streams, which a sample has together."""
+    return without(data, ("context", "body"), share, filler, seed=8)
+
+
+def without(
+    data: EmotionData, streams: tuple[str, ...], share: float, filler: float, seed: int
+) -> EmotionData:
+    """The same data, where a share of the samples has none of these streams and ``filler`` in their place."""
+    there = torch.rand(len(data), generator=torch.Generator().manual_seed(seed)) >= share
+    filled = {name: torch.where(there[:, None], data.streams[name], filler) for name in streams}
+    return replace(data, streams=data.streams | filled, present=data.present | dict.fromkeys(streams, there))
 
 
 def retrieval_data(count: int, seed: int, *, shuffled: bool = False, per_image: int = 2) -> RetrievalData:

@@ -1,8 +1,18 @@
-"""Learning from samples of which some have no text."""
+"""Learning from samples of which some have no text, or no image."""
+
+from dataclasses import replace
 
 import pytest
 import torch
-from support.toy_training import config, emotion_data, heads_alone, infonce, spec, without_texts
+from support.toy_training import (
+    config,
+    emotion_data,
+    heads_alone,
+    infonce,
+    spec,
+    without_images,
+    without_texts,
+)
 from torch.nn import functional as F
 
 from mmer_core.models import build_model
@@ -11,10 +21,11 @@ from mmer_core.training.loop import initialisation
 
 
 @pytest.mark.parametrize("family", ["separate", "joint"])
-def test_what_stands_in_the_place_of_a_missing_text_does_not_matter(family):
+def test_what_stands_in_the_place_of_a_missing_text_or_image_does_not_matter(family):
     training, found = config(), []
     for filler in (0.0, 1e5):
-        data = [without_texts(emotion_data(50, seed), 0.4, filler) for seed in (1, 2)]
+        texts = [without_texts(emotion_data(50, seed), 0.4, filler) for seed in (1, 2)]
+        data = [without_images(one, 0.3, filler) for one in texts]
         with initialisation(0):
             one = EmotionLearner(build_model(spec("emotion", family)), *data, training)
         torch.manual_seed(3)
@@ -63,3 +74,30 @@ def test_only_texts_that_are_there_are_aligned():
     expected = infonce(image[there], embeddings["text"][there], 1 / 0.07)
     torch.testing.assert_close(one.losses(torch.arange(50))["contrastive"], expected)
     assert "contrastive" not in one.losses((~there).nonzero()[:5, 0])
+
+
+def test_only_pairs_of_an_image_and_a_text_are_aligned():
+    data = without_images(without_texts(emotion_data(50, 1), 0.4), 0.4)
+    one = EmotionLearner(build_model(spec("emotion", "joint")), data, data, config(contrastive_weight=1.0))
+    one.state.eval()
+    embeddings, pairs = (
+        one.model(data.streams, data.present).embeddings,
+        data.present["text"] & data.present["body"],
+    )
+    assert 0 < pairs.sum() < min(data.present["text"].sum(), data.present["body"].sum())
+    image = F.normalize(embeddings["context"] + embeddings["body"])
+    expected = infonce(image[pairs], embeddings["text"][pairs], 1 / 0.07)
+    torch.testing.assert_close(one.losses(torch.arange(50))["contrastive"], expected)
+    assert "contrastive" not in one.losses((~pairs).nonzero()[:5, 0])
+
+
+@pytest.mark.parametrize("family", ["separate", "joint"])
+def test_a_split_in_which_nobody_has_an_image_is_read_from_its_texts(family):
+    data = emotion_data(50, 1)
+    nobody = replace(data, streams={"text": data.streams["text"]})
+    learnt = EmotionLearner(build_model(spec("emotion", family)), data, nobody, config())
+    absent = dict.fromkeys(("context", "body"), torch.zeros(50, dtype=torch.bool))
+    expected = learnt.model(data.streams, absent).logits
+    torch.testing.assert_close(learnt.model(nobody.streams).logits, expected)
+    alone = EmotionLearner(build_model(spec("emotion", family, ("text",))), nobody, nobody, config())
+    assert "contrastive" not in alone.losses(torch.arange(50))

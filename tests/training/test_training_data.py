@@ -40,6 +40,35 @@ def folders(tmp_path: Path) -> tuple[Features, PreparedSplit]:
     return Features(tmp_path), Prepared.open(tmp_path).split("train")
 
 
+@given(st.lists(st.booleans(), min_size=COUNT, max_size=COUNT))
+@settings(max_examples=15)
+def test_image_features_go_to_the_samples_that_have_an_image(tmp_path_factory, has_image):
+    folder = tmp_path_factory.mktemp("some")
+    shown = [row for row, has in enumerate(has_image) if has]
+    for name, array in ARRAYS.items():
+        np.save(folder / f"train_{name}.npy", array[: len(shown)])
+        if shown:
+            np.save(folder / f"train_{name}_arr.npy", np.zeros((len(shown), 2, 2, 3), dtype=np.uint8))
+    np.save(folder / "train_text.npy", TEXT)
+    np.save(folder / "train_cat_arr.npy", LABELS)
+    pd.DataFrame({"Image Size": ["[2, 2]" if has else "" for has in has_image]}).to_csv(folder / "train.csv")
+    texts = {"Sample": OWNERS, "Text": "t", "Provenance": "dataset"}
+    pd.DataFrame(texts).to_csv(folder / "train_texts.csv", index=False)
+    card = DatasetSummary(
+        name="toy", task="emotion", labels=tuple("abcde"), counts={"train": COUNT}, texts={"train": 7}, quarantined={},
+        inputs=COUNT, protocol="p", synthetic=True,
+    )  # fmt: skip
+    loaded = EmotionData.load(Features(folder), PreparedSplit(folder, "train", card))
+    assert set(loaded.streams) == ({"context", "body", "text"} if shown else {"text"})
+    for name in set(loaded.streams) - {"text"}:
+        expected = np.zeros((COUNT, 3), np.float32)
+        for place, row in enumerate(shown):
+            expected[row] = ARRAYS[name][place]
+        assert np.array_equal(loaded.streams[name].numpy(), expected)
+        there = loaded.present.get(name, torch.ones(COUNT, dtype=torch.bool))
+        assert there.tolist() == has_image
+
+
 def loop_mean(features: np.ndarray, owners: list[int], count: int) -> np.ndarray:
     rows = []
     for sample in range(count):

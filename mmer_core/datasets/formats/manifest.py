@@ -1,11 +1,13 @@
-"""Any dataset of images with texts, labels, ratings or boxes, listed in one file (see ``docs/manifest.md``)."""
+"""Any dataset of images or texts with labels, ratings or boxes, listed in one file (see ``docs/manifest.md``)."""
 
 import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from mmer_core.confined.picture_limits import PHOTOS
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
@@ -21,6 +23,7 @@ from mmer_core.datasets.manifest_splits import (
 from mmer_core.datasets.raw import (
     COLUMNS,
     GROUP,
+    IMAGE_NOT_IN_TRAIN,
     NOT_UTF8,
     PEOPLE,
     RESERVED_COLUMN,
@@ -75,6 +78,12 @@ def read_manifest(path: Path) -> RawDataset:
     rows, declaration = read_rows(path)
     if not any(row.labels is not None or row.texts or row.problem for row in rows):
         raise DatasetError(f"manifest {path} has neither labels nor texts: add a column labels or text")
+    if not any("image" in row.fields for row in rows):
+        named = {name for row in rows for name, cell in row.metadata.items() if cell.lower().endswith(PHOTOS)}
+        if named:
+            raise DatasetError(
+                f"manifest {path} lacks image, and its column {min(named)} names pictures: call that image"
+            )
     return read_listed(name_of(path), path.parent, rows, declaration, "manifest")
 
 
@@ -99,7 +108,7 @@ def read_listed(
     places = ImagePlaces(base)
     splits = generated_splits(places, rows) if generated else [given_split(row) for row in rows]
     reader = _Reader(places, rows, splits, declaration, provenance, labelled=labelled)
-    reader.drop_texts_unseen_in_train()
+    reader.drop_unseen_in_train()
     source = "labels declared" if declaration.labels else "labels from train"
     protocol = ("splits generated" if generated else "splits given") + (f", {source}" if labelled else "")
     texts_out = len(reader.quarantined) - len(without_captions(reader.quarantined))
@@ -171,7 +180,7 @@ class _Reader:
             self.quarantined.append(Quarantined(split, identity or row.where, problems[0][0], detail))
             self.quarantined += orphans(split, identity, len(texts), problems[0][0])
             return
-        image = self.places.find(image_of(row)).path
+        image = self.places.find(image_of(row)).path  # "" for a labelled text without one
         if row.damaged:
             detail = f"{row.where}: U+FFFD is in place of {DAMAGED}"
             self.notes.append(Quarantined(split, identity, NOT_UTF8, detail))
@@ -180,24 +189,42 @@ class _Reader:
             Sample(
                 id=identity,
                 split=split,
-                image=self.places.base / image,
+                image=self.places.base / image if image else None,
                 box=_box(row) if self.labelled else None,
                 texts=tuple(Text(text, self.provenance) for text in texts),
                 labels=tuple(self._named(row)) if self.labelled else None,
                 vad=self._vad(row) if self.rated else None,
-                metadata=metadata | _group_column(row) | {"Filename": image, WHERE: row.where},
+                metadata=metadata
+                | _group_column(row)
+                | ({"Filename": image} if image else {})
+                | {WHERE: row.where},
             )
         )
 
-    def drop_texts_unseen_in_train(self) -> None:
-        """Drop texts if no training sample has one: a text stream without training data cannot be learnt."""
-        if not self.labelled or any(s.texts for s in self.samples if s.split == "train"):
+    def drop_unseen_in_train(self) -> None:
+        """Drop texts if no training sample has one, and images likewise: what no training sample has cannot be learnt.
+        Samples of which nothing is left are quarantined."""
+        train = [sample for sample in self.samples if sample.split == "train"]
+        if not self.labelled:
             return
-        for place, sample in enumerate(self.samples):
-            for _ in sample.texts:
+        if not any(sample.texts for sample in train):
+            for place, sample in enumerate(self.samples):
                 detail = f"{sample.metadata[WHERE]}: no sample of train has a text"
-                self.quarantined.append(Quarantined(sample.split, sample.id, "caption_not_in_train", detail))
-            self.samples[place] = Sample(**(vars(sample) | {"texts": ()}))
+                out = Quarantined(sample.split, sample.id, "caption_not_in_train", detail)
+                self.quarantined += [out] * len(sample.texts)
+                self.samples[place] = replace(sample, texts=())
+        if train and not any(sample.image for sample in train):
+            for place, sample in enumerate(self.samples):
+                if sample.image:
+                    detail = f"{sample.metadata[WHERE]}: its image is left out, as no sample of train has one"
+                    self.notes.append(Quarantined(sample.split, sample.id, IMAGE_NOT_IN_TRAIN, detail))
+                    metadata = {name: cell for name, cell in sample.metadata.items() if name != "Filename"}
+                    self.samples[place] = replace(sample, image=None, box=None, metadata=metadata)
+        for sample in self.samples:
+            if not (sample.image or sample.texts):
+                detail = f"{sample.metadata[WHERE]}: it has nothing that a sample of train has"
+                self.quarantined.append(Quarantined(sample.split, sample.id, "nothing_in_train", detail))
+        self.samples = [sample for sample in self.samples if sample.image or sample.texts]
 
     def _labels_of_train(self, rows: list[Row], splits: list[str]) -> tuple[str, ...]:
         found = zip(rows, splits, self.problems, strict=True)
@@ -216,10 +243,15 @@ class _Reader:
         if split not in SPLITS:
             yield "no_split", f"split {split!r} is none of {', '.join(SPLITS)}"
         place = self.places.find(image_of(row))
-        if place.fault:
-            yield place.reason, place.fault
+        text = any(map(is_given, row.texts))
+        if place.reason == "no_image" and self.labelled:
+            if not text:
+                yield place.reason, "neither an image nor a text"
+        elif place.fault:
+            needs = ", and a captioned picture needs one" if place.reason == "no_image" and text else ""
+            yield place.reason, place.fault + needs
         if not self.labelled:
-            if not any(map(is_given, row.texts)):
+            if not text:
                 yield "no_caption", "no text"
             return
         yield from self._label_problems(row)
@@ -302,6 +334,9 @@ def _box(row: Row) -> Box | None:
 
 def _box_problems(row: Row) -> Iterator[Problem]:
     given = [name for name in BOX if name in row.fields]
+    if given and not image_of(row):
+        yield "bad_box", "a box, and no image"
+        return
     if given and not all(math.isfinite(number_of(row.fields.get(name))) for name in BOX):
         corners = ", ".join(f"{name} {row.fields.get(name, 'absent')}" for name in BOX)
         yield "bad_box", f"the box is not four numbers: {corners}"

@@ -45,7 +45,7 @@ class WebDataset(Format):
         return scratch
 
     def read(self, root: Path) -> RawDataset:
-        """A key is an input; one without a picture, or with two, is quarantined.
+        """A key is an input; one with two pictures, or without one and without a text and a label, is quarantined.
 
         Raises:
             DatasetError: There is no sample with a text or a label.

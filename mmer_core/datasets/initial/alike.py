@@ -32,7 +32,7 @@ def deduplicated(samples: Sequence[Sample], files: Mapping[str, bytes]) -> Dedup
     """Leave out what the samples say twice. If they contradict each other, none of them is kept.
 
     Args:
-        files: The digest of each sample's file by its id.
+        files: The digest of each sample's file, or of its texts if it has none, by its id.
     """
     alike: dict[Any, list[Sample]] = {}
     for sample in samples:
@@ -43,14 +43,14 @@ def deduplicated(samples: Sequence[Sample], files: Mapping[str, bytes]) -> Dedup
         first, *others = same
         if len({(frozenset(one.labels or ()), one.vad) for one in same}) > 1:
             said = "; ".join(f"{one.metadata[WHERE]} says {' and '.join(one.labels or ())}" for one in same)
-            detail = f"several answers for one picture: {said}"
+            detail = f"several answers for one {'picture' if first.image else 'text'}: {said}"
             found.left_out += [left_out(one.metadata[WHERE], "contradictory", detail, one.id) for one in same]
             continue
         copies = [other for other in others if first.labels is not None or other.image != first.image]
         found.joined += len(others) - len(copies)
         joined = dict.fromkeys(text for one in same for text in one.texts)
         found.samples.append(replace(first, texts=tuple(joined)))
-        detail = f"the same file as {first.metadata[WHERE]}"
+        detail = f"the same {'file' if first.image else 'text'} as {first.metadata[WHERE]}"
         found.left_out += [left_out(one.metadata[WHERE], "duplicate", detail, one.id) for one in copies]
     return found
 

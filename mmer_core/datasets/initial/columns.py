@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmer_core.confined.picture_limits import PHOTOS
 from mmer_core.datasets.initial.listing import Listing
 from mmer_core.datasets.initial.pictures import Pictures
 from mmer_core.datasets.manifest_rows import BOX
@@ -91,7 +92,8 @@ def proposed(listing: Listing, pictures: Pictures, asked: Mapping[str, Sequence[
         asked: Columns by role, as the user names them; ``none`` for no column.
 
     Raises:
-        DatasetError: A column that the user names does not exist, no column names pictures, or none holds labels or texts.
+        DatasetError: A column that the user names does not exist, none holds labels or texts, or there are no pictures, and
+            not both labels and texts.
     """
     finder = _Finder(listing, pictures, asked)
     choices = [
@@ -101,6 +103,8 @@ def proposed(listing: Listing, pictures: Pictures, asked: Mapping[str, Sequence[
     ]
     choices += finder.numbers()
     roles = {choice.role for choice in choices}
+    if "image" not in roles and not roles >= {"labels", "text"}:
+        raise finder.without_pictures()
     if not roles & {"labels", "text"}:
         raise DatasetError(
             f"no column holds labels or texts by its name ({', '.join(listing.names)}): name one by --labels or --text"
@@ -157,24 +161,36 @@ class _Finder:
                 found.append(Choice(role, tuple(columns[name] for name in wanted), "by their names"))
         return found
 
-    def _image(self) -> Choice:
-        """The column whose cells are pictures, whatever its name is."""
+    def _image(self) -> Choice | None:
+        """The column whose cells are pictures, whatever its name is; None where nothing looks like one.
+
+        Raises:
+            DatasetError: A column looks like one by its name or its cells, but its pictures are not there.
+        """
         step = max(1, self.rows // _LOOKED_AT)
-        ranked = []
+        ranked, lost = [], False
         for place, name in enumerate(self.names):
             if name in self.used:
                 continue
             given = [text for cell in self.cells[name][::step] if (text := _plain(cell))]
             share = sum(bool(self.pictures.find(text)) for text in given) / len(given) if given else 0
+            likely = sum(text.lower().endswith(PHOTOS) for text in given) > len(given) / 2
+            lost = lost or share > 0 or likely or _rank("image", name) < NAMES["image"].index("id")
             if share > 0.5:
                 ranked.append((share, -_rank("image", name), -place, name))
         if not ranked:
-            where = f"{len(self.pictures.paths)} pictures below {self.pictures.base}"
-            raise DatasetError(
-                f"the cells of no column ({', '.join(self.names)}) are names of the {where}: give --images FOLDER or --image COLUMN"
-            )
+            if lost:
+                raise self.without_pictures()
+            return None
         share, *_, name = max(ranked)
         return Choice("image", (name,), f"{100 * share:.0f} % of its cells name pictures")
+
+    def without_pictures(self) -> DatasetError:
+        where = f"{len(self.pictures.paths)} pictures below {self.pictures.base}"
+        return DatasetError(
+            f"the cells of no column ({', '.join(self.names)}) are names of the {where}: give --images FOLDER or --image COLUMN; "
+            "or, for texts with labels and without pictures, --image none, --text and --labels"
+        )
 
     def _by_name(self, role: str) -> Choice | None:
         alike = [

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmer_core.confined.picture_limits import PHOTOS
 from mmer_core.confined.reading import read_in_child
 from mmer_core.datasets.delimited import TABLES, read_table
 from mmer_core.datasets.encodings import UTF8, certain_encoding, encoding_of, named
-from mmer_core.datasets.initial.pictures import PHOTOS, Pictures, files_below
+from mmer_core.datasets.initial.pictures import Pictures, files_below
 from mmer_core.datasets.manifest_splits import SPLIT_NAMES
 from mmer_core.errors import DatasetError
 from mmer_core.strict_json import parse_line

@@ -1,5 +1,6 @@
 """A first manifest: rows that are sound, each picture once, and splits that share no picture and no group."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -120,14 +121,13 @@ def initial_manifest(
     pictures = Pictures(base)
     listing = listed(source, pictures, encoding)
     choices = proposed(listing, pictures, columns or {})
-    image = next(choice.columns[0] for choice in choices if choice.role == "image")
+    image = next((choice.columns[0] for choice in choices if choice.role == "image"), "")
     listing = listed(source, pictures, encoding, image)  # the column of pictures helps to part rows
     rows = Rows(listing, choices, pictures)
     raw = _read(name_of(target), base, rows)
     broken, seen = looked_at(raw, workers=workers, progress=progress)
     refused = {fault.id for fault in broken}
-    found = digests(base, sorted({sample.metadata["Filename"] for sample in raw.samples}))
-    files = {sample.id: found[sample.metadata["Filename"]] or b"" for sample in raw.samples}
+    files = _contents(base, raw.samples)
     unique = deduplicated([sample for sample in raw.samples if printable(sample.id) not in refused], files)
     left_out = without_captions([*rows.left_out, *raw.quarantined, *broken, *unique.left_out])
     left_out = [
@@ -140,6 +140,10 @@ def initial_manifest(
         raise DatasetError(f"no row of {source} is sound: {said}; the first: {left_out[0].detail}")
     notes = [f"the column {name} is passed on as {other!r}" for name, other in rows.renamed.items()]
     notes += [note.detail for note in raw.notes]
+    if not image:
+        notes.append(
+            "no column names pictures, so rows are texts with labels: --image and --images say where pictures are"
+        )
     if not rows.labelled:
         notes += [
             f"the column {name} has {len(values)} values ({', '.join(values)}): if they are labels, give --labels {name}"
@@ -188,6 +192,17 @@ def _read(name: str, base: Path, rows: Rows) -> RawDataset:
     return read_listed(name, base, checked, rows.declaration)
 
 
+def _contents(base: Path, samples: Sequence[Sample]) -> dict[str, bytes]:
+    """By id the digest of each sample's file, or of its texts if it has none."""
+    found = digests(base, sorted({sample.metadata["Filename"] for sample in samples if sample.image}))
+    return {
+        sample.id: found[sample.metadata["Filename"]] or b""
+        if sample.image
+        else hashlib.sha256(repr([text.text for text in sample.texts]).encode()).digest()
+        for sample in samples
+    }
+
+
 def _given(samples: Sequence[Sample], cells: Mapping[str, Cells]) -> dict[str, str]:
     """Splits that the source names, by id."""
     found = {sample.id: cells[sample.metadata[WHERE]].get("split", "") for sample in samples}
@@ -199,6 +214,6 @@ def _kept(target: Path, samples: Sequence[Sample], files: Mapping[str, bytes]) -
     if not os.path.isfile(target):
         return {}
     before = read_manifest(target).samples
-    there = digests(target.parent, sorted({sample.metadata["Filename"] for sample in before}))
-    split_of = {there[sample.metadata["Filename"]]: sample.split for sample in before}
+    there = _contents(target.parent, before)
+    split_of = {there[sample.id]: sample.split for sample in before}
     return {sample.id: split_of[files[sample.id]] for sample in samples if files[sample.id] in split_of}

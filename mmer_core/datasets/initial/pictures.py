@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from mmer_core.confined.picture_limits import SUFFIXES
+from mmer_core.confined.picture_limits import PHOTOS
 from mmer_core.datasets.image_places import ImagePlaces
-
-PHOTOS = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 
 def files_below(base: Path) -> Iterator[str]:

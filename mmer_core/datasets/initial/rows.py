@@ -11,7 +11,7 @@ from mmer_core.datasets.initial.pictures import Pictures
 from mmer_core.datasets.manifest_rows import BOX, Declaration, role_of
 from mmer_core.datasets.manifest_splits import SPLIT_NAMES
 from mmer_core.datasets.sample import Quarantined
-from mmer_core.datasets.values import NotText, is_given, metadata_of, number_of, text_of, texts_of
+from mmer_core.datasets.values import NotText, is_given, metadata_of, number_of, texts_of
 from mmer_core.taxonomy import VAD, VAD_RANGE
 
 Cells = dict[str, Any]
@@ -63,15 +63,17 @@ class Rows:
             except NotText as error:
                 self.left_out.append(left_out(line.where, "malformed_row", f"a cell holds {error}"))
                 continue
-            name = text_of(line.cells.get(self.columns["image"][0])) or ""
-            if not row["image"]:
+            names = self._texts(line, "image")
+            if "image" not in row and (names or not (self.labelled and row["text"])):
+                name = next(iter(names), "")
                 place = pictures.places.find(name)
                 fault = place.fault or f"image {name!r} is no picture"
                 self.left_out.append(left_out(line.where, place.reason or "missing_image", fault))
                 continue
             if "id" not in self.columns:
-                times[row["image"]] += 1
-                row["id"] = row["image"] + (f"#{times[row['image']]}" if times[row["image"]] > 1 else "")
+                name = row.get("image") or line.where.replace(" ", "-")
+                times[name] += 1
+                row["id"] = name + (f"#{times[name]}" if times[name] > 1 else "")
             self.cells[line.where] = row
 
     def _cells(self, line: Line) -> Iterator[tuple[str, Any]]:
@@ -81,7 +83,9 @@ class Rows:
                 yield role, text
         for text in self._texts(line, "split"):
             yield "split", SPLIT_NAMES.get(text.strip().lower(), text.strip().lower())
-        yield "image", next((self._pictures.find(text) for text in self._texts(line, "image")), "")
+        for text in self._texts(line, "image"):
+            if path := self._pictures.find(text):
+                yield "image", path
         yield "text", self._texts(line, "text")
         if self.labelled:
             yield "labels", self._labels(line)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mmer_core.datasets.initial.alike import near_ties
 from mmer_core.datasets.leakage import Fingerprint
+from mmer_core.datasets.manifest_splits import text_ties
 from mmer_core.datasets.raw import GROUP
 from mmer_core.datasets.sample import Sample
 from mmer_core.datasets.stratified_splits import SHARES, connected, stratified_splits
@@ -23,20 +24,25 @@ def split(
     """Each sample's split by its id, and what is to be said of it.
 
     Args:
-        files: The digest of each sample's file by its id; ``prints`` of its pixels.
+        files: The digest of each sample's file, or of its texts if it has none, by its id; ``prints`` of its pixels.
         given: Splits that the source names, by id: they stay, whatever they share. Without val, train is divided.
         kept: Splits of an earlier manifest, by id: they stay unless a new picture connects them.
     """
     groups = [sample.metadata.get(GROUP, "") for sample in samples]
-    near = near_ties([prints[sample.id] for sample in samples])
-    alike = [{("file", files[sample.id]), ("near", tie)} for sample, tie in zip(samples, near, strict=True)]
+    shown = [sample.id for sample in samples if sample.image]
+    near = dict(zip(shown, near_ties([prints[id_] for id_ in shown]), strict=True))
+    texts = text_ties([([text.text for text in one.texts], bool(one.image)) for one in samples])
+    alike = [
+        {("file", files[sample.id]), ("near", near.get(sample.id, ("text", sample.id))), *same}
+        for sample, same in zip(samples, texts, strict=True)
+    ]
     parts = connected(
         [
             {*ties, ("group", group or sample.id)}
             for ties, group, sample in zip(alike, groups, samples, strict=True)
         ]
     )
-    notes = _about(connected(alike))
+    notes = _about(connected(alike), "pictures" if len(shown) == len(samples) else "pictures or texts")
     # A group's name comes before digests, so that more pictures of a person move none.
     keys = [
         b"0" + one.encode() if one else b"1" + files[sample.id]
@@ -66,11 +72,11 @@ def split(
     return splits, notes
 
 
-def _about(parts: Sequence[int]) -> list[str]:
+def _about(parts: Sequence[int], what: str) -> list[str]:
     several = [count for count in Counter(parts).values() if count > 1]
     if not several:
         return []
     return [
-        f"pictures that occur more than once, the same or nearly so: {len(several):,}, shown by {sum(several):,} samples (one by "
-        f"{max(several):,}); each picture has one split"
+        f"{what} that occur more than once, the same or nearly so: {len(several):,}, shown by {sum(several):,} samples (one by "
+        f"{max(several):,}); each {'picture ' if what == 'pictures' else ''}has one split"
     ]

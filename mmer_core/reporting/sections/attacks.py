@@ -16,7 +16,7 @@ class Attacks(Section):
     order = 60
     template = """\
 {% if parts %}
-<p>An image counts as fooled when {{ fooled }}. Success is of the images on which that was not so before, against the model’s own answer, true or not; robust accuracy is of all images, right before and not fooled. The control changes as many pixels at random, with as many queries.</p>
+<p>An image counts as fooled when {{ fooled }}. Success is of the images on which that was not so before, against the model’s own answer, true or not; robust accuracy is of all images, right before and not fooled. The control changes as many pixels at random, with as many queries.{% if unattacked %} {{ unattacked }}{% endif %}</p>
 {% for part in parts %}{% if part.attacked %}<p>Attacked: {{ part.attacked }}.</p>
 {% endif %}{% for one in part.worst %}{{ table(one) }}{% endfor %}
 {{ figure(part.by_pixels, "Share of images fooled against the number of changed pixels; bands and bars are the intervals.") }}
@@ -45,6 +45,7 @@ class Attacks(Section):
         )
         return {
             "fooled": dataset.fooled_when,
+            "unattacked": dataset.unattacked,
             "parts": [
                 _part([family for family in families if family.attacked == attacked], f"{id_}{number or ''}")
                 for number, attacked in enumerate(streams)

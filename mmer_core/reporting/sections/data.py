@@ -15,10 +15,10 @@ class Data(Section):
     summary = "Data"
     order = 10
     template = """\
-<p>Protocol “{{ card.protocol }}”: {{ "{:,}".format(card.inputs) }} inputs found, {{ "{:,}".format(card.counts.values()|sum) }} kept and {{ "{:,}".format(card.quarantined.values()|sum) }} left out.</p>
+<p>Protocol “{{ card.protocol }}”: {{ "{:,}".format(card.inputs) }} inputs found, {{ "{:,}".format(card.counts.values()|sum) }} kept and {{ "{:,}".format(card.quarantined.values()|sum) }} left out.{% if absent %} {{ absent }}{% endif %}</p>
 <div class="tables">{% for one in tables %}{{ table(one) }}{% endfor %}</div>
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any]:
         tables = filled(counts_table(dataset), quarantine_table(dataset), provenance_table(dataset))
-        return {"card": dataset.card, "tables": tables}
+        return {"card": dataset.card, "absent": dataset.absent, "tables": tables}
