@@ -277,7 +277,7 @@ COMMANDS = (
     Command(
         "predict",
         run="flows.predict_cli:predict",
-        help="Predict the labels of a photo or of people in it, of all photos of a folder, or of those of a CSV "
+        help="Predict the labels of a photo or of people in it, of a text, of all photos of a folder, or of a CSV "
         "list.\n\n"
         "A photo that cannot be read gives a row with its error; the other photos are processed.",
     ),

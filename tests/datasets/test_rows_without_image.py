@@ -1,5 +1,6 @@
 """Labelled rows without an image: which are kept, where the images of the others are, their splits and leakage."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from mmer_core.config import IngestConfig
 from mmer_core.datasets.check import check
-from mmer_core.datasets.formats.manifest import read_manifest
+from mmer_core.datasets.formats.manifest import manifest_identity, read_manifest
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.initial.manifest import initial_manifest
 from mmer_core.datasets.leakage import find_leaks
@@ -91,6 +92,22 @@ def test_each_kept_row_has_the_image_that_its_row_names_or_none(photos, tmp_path
         # Rows of one photo were sampled together, each row without one by itself.
         same = [(row["image"] or row["id"]) for row in own]
         assert [[a == b for b in same] for a in same] == (split.clusters[:, None] == split.clusters).tolist()
+
+
+def test_the_key_of_a_dataset_whose_every_row_has_an_image_is_what_it_was(photos):
+    def as_it_was(path: Path, *images: str) -> str:
+        total = hashlib.sha256(hashlib.sha256(path.read_bytes()).hexdigest().encode())
+        for name in images:
+            total.update(
+                f"{len(name)}:{name}".encode() + hashlib.sha256((photos / name).read_bytes()).digest()
+            )
+        return total.hexdigest()
+
+    whole = [SOUND | {"id": "r0"}, SOUND | {"id": "r1", "image": "1.png", "text": ""}]
+    manifest = write(photos / "key.csv", whole)
+    assert manifest_identity(manifest) == as_it_was(manifest, "0.png", "1.png")
+    manifest = write(photos / "key.csv", [*whole, SOUND | {"id": "r2", "image": ""}])
+    assert manifest_identity(manifest) != as_it_was(manifest, "0.png", "1.png")
 
 
 def test_a_captioned_picture_needs_its_picture(photos):

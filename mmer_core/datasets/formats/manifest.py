@@ -126,7 +126,8 @@ def read_listed(
 
 
 def manifest_identity(path: Path) -> str:
-    """SHA-256 over the manifest, its sidecar, and the bytes of every image it names.
+    """SHA-256 over the manifest, its sidecar, and the bytes of every image it names; and over a mark where labelled texts
+    have no image, which earlier versions of mmer left out.
 
     Raises:
         DatasetError: The manifest cannot be read.
@@ -137,6 +138,8 @@ def manifest_identity(path: Path) -> str:
         total.update(fingerprint(sidecar(path)).encode())
     for name, digest in sorted(image_digests(ImagePlaces(path.parent), rows).items()):
         total.update(f"{len(name.encode())}:{name}".encode() + (digest or b"missing"))
+    if any(row.texts and row.labels is not None and not image_of(row) for row in rows):
+        total.update(b"texts without images")
     return total.hexdigest()
 
 
