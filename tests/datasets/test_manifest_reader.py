@@ -85,7 +85,7 @@ def test_the_examples_of_the_guide_are_the_same_dataset(tmp_path):
     guide = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text()
     _photos(tmp_path, *(f"images/{name}.png" for name in ("one", "two", "three", "four")))
     read = []
-    for name, example in re.findall(r"<!-- example: (.+?) -->\n```\w+\n(.*?)```", guide, re.S):
+    for name, example in re.findall(r"<!-- example: (photos.+?) -->\n```\w+\n(.*?)```", guide, re.S):
         (tmp_path / name).write_text(example)
         raw = read_manifest(tmp_path / name)
         assert raw.quarantined == []

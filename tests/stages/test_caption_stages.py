@@ -273,7 +273,7 @@ def test_a_worker_without_the_dataset_says_so(tree, blip, tmp_path):
 
 
 def test_captions_are_work_for_the_gpu():
-    assert "gpu" in task_of(CAPTIONING.work).tags
+    assert "gpu" in task_of(CAPTIONING.work).prefect.tags
 
 
 def test_the_command_line_captions_and_prints_the_table_of_coverage(
