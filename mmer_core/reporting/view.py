@@ -110,9 +110,9 @@ class ModelFacts:
         embedding: In words.
         fusion: How its streams become one prediction, in words; empty where none are fused.
         parameters: Learned numbers that its predictions need.
-        best_epoch: The epoch whose weights were kept; 0 where nothing was trained.
+        best_epoch: The epoch whose weights were kept; 0 for those that training started from.
         settings: Learning rate, weight decay and dropout, in words.
-        tries: How many settings were tried on val.
+        tries: How many settings were tried on val; 0 where nothing was trained.
         seconds: Its training took.
         headline: The metric by which its task is judged, in percent.
     """

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from mmer_core.heavy import Tensor, nn
 
 Losses = dict[str, Tensor]
+State = dict[str, Tensor]
+"""Of a module: its parameters and buffers by name."""
 
 
 class Learner(Protocol):
@@ -24,8 +27,9 @@ class Learner(Protocol):
         ...
 
     @property
-    def starts_trained(self) -> bool:
-        """Whether what training starts from may be the best: its epoch is 0."""
+    def noise(self) -> Callable[[State, State, int], float] | None:
+        """Says by how much the metric that selects may differ on val by chance between two states of ``state``, of which the
+        second is the best of so many; ``state`` is left in it. None where what training starts from is nothing to keep."""
         ...
 
     def __len__(self) -> int: ...

@@ -12,6 +12,9 @@ class Try(Part):
     Attributes:
         best_epoch: The best epoch on val; 0 for what training started from.
         value: Its validation metric, in percent; None where training diverged.
+        lead: By how much the best of the later epochs is above what training started from, where that may be kept; in
+            points. Where that is no more than its ``noise``, half of its 95 % interval with Bonferroni's correction for
+            the number of epochs, the start is kept.
     """
 
     learning_rate: float
@@ -19,6 +22,8 @@ class Try(Part):
     dropout: float
     best_epoch: int = 0
     value: Number = None
+    lead: Number = None
+    noise: Number = None
 
 
 class ModelSummary(Figures):

@@ -19,7 +19,7 @@ class RetrievalLearner:
     """Trains either retrieval model; an epoch shows every photo once, with some of its captions."""
 
     selection = "mean_recall"
-    starts_trained = False
+    noise = None
     state: nn.ModuleDict
 
     def __init__(

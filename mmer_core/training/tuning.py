@@ -47,7 +47,7 @@ class CaptionTuner:
     """InfoNCE between the towers; a dual encoder's are compared as they are, others through a linear head each."""
 
     selection = "mean_recall"
-    starts_trained = False
+    noise = None
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class EmotionTuner:
     """
 
     selection = "map"
-    starts_trained = False
+    noise = None
 
     def __init__(
         self,

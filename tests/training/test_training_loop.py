@@ -21,7 +21,7 @@ class Scripted:
     """One number that grows with every step, and validation values known in advance."""
 
     selection = "score"
-    starts_trained = False
+    noise = None
 
     def __init__(self, scores: list[float], size: int = 10) -> None:
         self.state = nn.Linear(1, 1)
@@ -101,13 +101,25 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     assert same(again.state, first.state)
 
 
-@pytest.mark.parametrize(("scores", "best"), [([4, 1, 2, 3], 0), ([4, 1, 5, 3], 2)])
-def test_what_training_starts_from_is_kept_where_nothing_is_better(scores, best):
-    one = Scripted(scores)
-    one.starts_trained = True
+@pytest.mark.parametrize(
+    ("scores", "noise", "best"),
+    [([4, 1, 2, 3], 0.0, 0), ([4, 1, 5, 3], 0.9, 2), ([4, 1, 5, 3], 1.0, 0), ([4, 1, 5, 3], math.nan, 0)],
+)
+def test_what_training_starts_from_is_kept_unless_an_epoch_is_better_beyond_the_noise(scores, noise, best):
+    one, compared = Scripted(scores), []
+
+    def measured(first, second, candidates):
+        assert candidates == 3
+        compared.append((first["weight"].item(), second["weight"].item()))
+        return noise
+
+    one.noise = measured
     state = fit(one, config(epochs=3, patience=3), device=CPU)
-    assert (state.best_epoch, state.best_value) == (best, max(scores))
-    assert state.best_metrics == {"val_score": max(scores), "val_other": 0.0}
+    assert (state.best_epoch, state.best_value) == (best, scores[best])
+    assert state.best_metrics == {"val_score": scores[best], "val_other": 0.0}
+    weights = [each["weight"].item() for each in one.validated]
+    highest = scores.index(max(scores))
+    assert compared == [(weights[0], weights[highest])] * (highest > 0)
     assert all(torch.equal(x, one.validated[best][n]) for n, x in one.state.state_dict().items())
 
 
@@ -208,6 +220,7 @@ def test_order_and_dropout_follow_the_seed_too():
     ends = []
     for seed in (0, 1):
         one = learner("emotion", "joint", config(epochs=1, seed=seed), start=5)
+        one.noise = None  # the epoch is kept, whether or not it is better than the start
         fit(one, config(epochs=1, seed=seed), device=CPU)
         ends.append(one.state)
     assert not same(*ends)
