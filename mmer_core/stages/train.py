@@ -96,13 +96,11 @@ def train(
             continue
         progression = trained.progression
         tried.append(
-            of_try.model_copy(
-                update={
-                    "best_epoch": progression.best_epoch,
-                    "value": progression.best_value,
-                    "lead": progression.lead,
-                    "noise": progression.noise,
-                }
+            Try(
+                **chosen._asdict(),
+                best_epoch=progression.best_epoch,
+                value=progression.best_value,
+                **({"lead": lead.points, "noise": lead.noise} if (lead := progression.lead) else {}),
             )
         )
         if best is None or progression.best_value > best.progression.best_value:

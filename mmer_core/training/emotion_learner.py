@@ -16,7 +16,7 @@ from mmer_core.evaluation.emotion_metrics import (
     mean_average_precision,
     vad_mean_absolute_error,
 )
-from mmer_core.heavy import Tensor, inference_mode, nn, stats, torch
+from mmer_core.heavy import Tensor, inference_mode, nn, no_grad, stats, torch
 from mmer_core.objectives import (
     CATEGORY_OBJECTIVES,
     CONTINUOUS_OBJECTIVES,
@@ -27,7 +27,7 @@ from mmer_core.objectives import (
 )
 from mmer_core.statistics.resampling import FloatArray, Statistic, resampled
 from mmer_core.training.data import EmotionData
-from mmer_core.training.learner import Losses, State, hold_temperature, temperature_scale
+from mmer_core.training.learner import Lead, Losses, hold_temperature, temperature_scale
 from mmer_core.training.linear_probe import LinearProbe, fit_probe, start_from
 from mmer_core.training.modality_dropout import drop_streams
 
@@ -134,21 +134,26 @@ class EmotionLearner:
             losses["continuous"] = self.config.continuous_weight * self.state["continuous"](rated, ratings)
         return losses
 
-    @inference_mode()
-    def noise(self, one: State, other: State, candidates: int) -> float:
-        """Half the 95 % interval of the paired difference, with Bonferroni's correction for the candidates, by random halves
-        of the photos of val (`mmer_core.statistics.resampling`); NaN where they are too few."""
-        statistics: list[Statistic] = []
-        for state in (one, other):
-            self.state.load_state_dict(state)
-            self.state.eval()
-            logits = self.model(self.val.streams, self.val.present).logits.float().cpu().numpy()
-            statistics.append(self.selecting(logits, self.val.labels.cpu().numpy()))
-        first, second = statistics
+    @no_grad()
+    def settle(self, epochs: int) -> Lead:
+        """The noise is that of random halves of the photos of val (`mmer_core.statistics.resampling`). Ratings and embeddings
+        stay those of the epoch."""
+        learned = {name: value.clone() for name, value in self.state.state_dict().items()}
+        best = self._selection_on_val()
+        start_from(self.model, self.probe)
+        start = self._selection_on_val()
         found = resampled(
-            lambda weights: second(weights) - first(weights), len(self.val), _HALVES, 0, self.val.clusters
+            lambda weights: best(weights) - start(weights), len(self.val), _HALVES, 0, self.val.clusters
         )
-        return float(found.error[0] * stats.t.ppf(1 - 0.05 / candidates / 2, found.freedom))
+        half = found.error * stats.t.ppf(1 - 0.05 / epochs / 2, found.freedom)
+        lead = Lead(float(found.values[0]), float(half[0]))
+        if lead.clear:
+            self.state.load_state_dict(learned)
+        return lead
+
+    def _selection_on_val(self) -> Statistic:
+        logits = self.model(self.val.streams, self.val.present).logits.float().cpu().numpy()
+        return self.selecting(logits, self.val.labels.cpu().numpy())
 
     @inference_mode()
     def validate(self) -> dict[str, float]:

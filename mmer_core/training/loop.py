@@ -23,7 +23,7 @@ from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
-from mmer_core.training.learner import Learner, State
+from mmer_core.training.learner import Lead, Learner
 from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
@@ -40,14 +40,12 @@ class Progression:
     Attributes:
         epoch: Epochs done.
         history: One row an epoch: ``epoch``, ``train_<loss>``, ``train_loss``, ``val_<metric>``.
-        best_epoch: The epoch (from 1) whose weights are kept; 0 for those that training started from.
+        best_epoch: The epoch (from 1) whose weights are kept.
         best_value: Its selection metric.
         best_metrics: All its validation metrics.
         best_state: Its weights.
-        start_metrics: The validation metrics of what training started from, where that may be kept.
-        start_state: Its weights.
-        lead: By how much the best epoch is above it on val, in the selection metric.
-        noise: What that may be by chance, see `Learner.noise`.
+        lead: That epoch's over what training started from, where that is worth keeping; without a clear one, value and
+            metrics are those of the start.
         costs: One row an epoch, see `telemetry.metered`; they differ from run to run.
     """
 
@@ -56,11 +54,8 @@ class Progression:
     best_epoch: int = 0
     best_value: float = -math.inf
     best_metrics: Row = field(default_factory=dict)
-    best_state: State = field(default_factory=dict)
-    start_metrics: Row = field(default_factory=dict)
-    start_state: State = field(default_factory=dict)
-    lead: float | None = None
-    noise: float | None = None
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+    lead: Lead | None = None
     costs: list[Row] = field(default_factory=list)
 
 
@@ -91,10 +86,9 @@ def fit(
 ) -> Progression:
     """Train, leave the learner with the weights of its best epoch, and return the progression.
 
-    Where training starts from something to keep, that is epoch 0, and the best of the others replaces it only if it is
-    better on val by more than the noise of the difference: the simpler model is kept unless val says otherwise, as by the
-    rule of one standard error (Hastie, Tibshirani and Friedman 2009, *The Elements of Statistical Learning*, section
-    7.10). As the best of many epochs is better by chance, the noise is corrected for their number.
+    Where training starts from something worth keeping, the labels are predicted as by that unless the best epoch has a
+    clear lead on val: the simpler model is kept unless val says otherwise, as by the rule of one standard error (Hastie,
+    Tibshirani and Friedman 2009, *The Elements of Statistical Learning*, section 7.10).
 
     Args:
         learner: Model, data and objectives; moved to ``device``.
@@ -121,10 +115,6 @@ def fit(
                 with trainer.average.applied():
                     state.best_state = copy.deepcopy(learner.state.state_dict())
 
-        if learner.noise is not None and not state.epoch:
-            learner.state.eval()
-            keep_better(trainer.validated())
-            state.start_metrics, state.start_state = state.best_metrics, state.best_state
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             cost: Row = {}
             with metered(device, len(learner), cost):
@@ -147,15 +137,12 @@ def fit(
             progress(
                 state.epoch, config.epochs, f"loss {row['train_loss']:.3f}, {learner.selection} {value:.2f}"
             )
-        if learner.noise is not None and state.best_epoch:
-            start = state.start_metrics[f"val_{learner.selection}"]
-            state.lead = state.best_value - start
-            state.noise = learner.noise(state.start_state, state.best_state, state.epoch)
-            if not state.lead > state.noise:  # nor where too few samples say what the noise is
-                state.best_epoch, state.best_value = 0, start
-                state.best_metrics, state.best_state = state.start_metrics, state.start_state
         learner.state.load_state_dict(state.best_state)
         learner.state.eval()
+        state.lead = learner.settle(state.epoch)
+        if state.lead is not None and not state.lead.clear:
+            state.best_metrics = trainer.validated()
+            state.best_value = state.best_metrics[f"val_{learner.selection}"]
     return state
 
 

@@ -134,33 +134,48 @@ def test_more_features_than_samples_and_features_that_repeat_are_fitted_all_the_
 
 
 @pytest.mark.parametrize("task", ["emotion", "classification"])
-def test_the_noise_is_that_of_a_paired_difference(task):
-    """Of 60 samples in 30 photos, two states of the model: scikit-learn's metric in halves of the photos, drawn here."""
+def test_labels_are_those_of_the_start_unless_the_lead_is_above_its_noise(task):
+    """Of 60 samples in 30 photos: scikit-learn's metric in halves of the photos, drawn here."""
     train, val = emotion_data(80, 1), emotion_data(60, 2)
     if task == "classification":
         train, val = one_label(train), one_label(val)
     val = replace(val, clusters=np.arange(60) // 2)
-    learner = fresh(task, "joint", train, val)
-    states, scores = [], []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        random_heads(learner)
-        states.append({name: x.clone() for name, x in learner.state.state_dict().items()})
+
+    def answers(learner: Any) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            scores.append(learner.model(val.streams).logits.numpy())
+            output = learner.model(val.streams)
+        return output.logits.numpy(), output.ratings.numpy()
+
+    learner = fresh(task, "joint", train, val)
+    start = answers(learner)[0]
+    torch.manual_seed(1)
+    random_heads(learner)
+    torch.nn.init.normal_(learner.model.head.continuous.weight)
+    best, ratings = answers(learner)
     truth, rng, moved = val.labels.numpy(), np.random.default_rng(9), []
-    for _ in range(400):
-        rows = np.repeat(rng.permutation(np.arange(30) < 15), 2)
+
+    def lead(rows: np.ndarray) -> float:
         each = [
             f1_score(truth[rows].argmax(1), one[rows].argmax(1), average="macro")
             if task == "classification"
             else average_precision_score(truth[rows], one[rows], average="macro")
-            for one in scores
+            for one in (start, best)
         ]
-        moved.append(100 * (each[1] - each[0]))
-    half = student.ppf(1 - 0.05 / 7 / 2, 29) * np.std(moved)
-    assert learner.noise(*states, 7) == pytest.approx(half, rel=0.15)
-    assert all(torch.equal(x, states[1][name]) for name, x in learner.state.state_dict().items())
+        return 100 * (each[1] - each[0])
+
+    moved = [lead(np.repeat(rng.permutation(np.arange(30) < 15), 2)) for _ in range(400)]
+    found = learner.settle(7)
+    assert found.points == pytest.approx(lead(np.full(60, True)))
+    assert found.noise == pytest.approx(student.ppf(1 - 0.05 / 7 / 2, 29) * np.std(moved), rel=0.15)
+    assert not found.clear
+    kept = answers(learner)
+    np.testing.assert_allclose(kept[0], start, atol=1e-5)
+    assert np.array_equal(kept[1], ratings)  # which the probe does not predict
+
+    # A start that is wrong throughout is left.
+    learner.probe = replace(learner.probe, weights=-learner.probe.weights)
+    assert learner.settle(7).clear
+    assert np.array_equal(answers(learner)[0], kept[0])
 
 
 def interacting(count: int, seed: int) -> EmotionData:

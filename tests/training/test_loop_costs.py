@@ -27,7 +27,6 @@ def test_parts_of_a_batch_add_up_to_the_batch(family, parts):
         for module in one.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        one.noise = None  # the start is not kept
         ends.append((one.state.double(), fit(_double(one), training, device=CPU)))
     (whole, expected), (split, found) = ends
     assert not same(whole, split)  # it was computed in another way
