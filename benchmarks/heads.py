@@ -25,13 +25,15 @@ from mmer_core.config import ARCHITECTURES, FAMILIES, EncoderConfig, ModelConfig
 from mmer_core.encoders import load_image_encoder, load_text_encoder
 from mmer_core.evaluation.calibration import f1_thresholds
 from mmer_core.evaluation.class_metrics import class_counts
-from mmer_core.evaluation.emotion_metrics import SortedScores, mean_average_precision
+from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.models import ModelSpec, build_model
 from mmer_core.models.capacity import capacity, with_capacity
-from mmer_core.stages.probe import fit_probe, standardised
+from mmer_core.objectives.bce import BinaryCrossEntropy
+from mmer_core.objectives.cross_entropy import CrossEntropy
 from mmer_core.statistics.resampling import FloatArray, Statistic, resampled
 from mmer_core.task_kinds import kind_of
 from mmer_core.training.data import EmotionData
+from mmer_core.training.linear_probe import fit_probe
 from mmer_core.training.loop import fit, initialisation
 from mmer_core.training.search import Settings, tries
 
@@ -171,13 +173,11 @@ def _who(captions: list[str]) -> int:
 
 def _probe(splits: list[EmotionData], one_label: bool) -> list[FloatArray]:
     """Probabilities for val and test, with the C that is best on val."""
-    inputs = standardised(*(torch.cat(list(one.streams.values()), dim=1).numpy() for one in splits))
-    train, val = (one.labels.numpy() for one in splits[:2])
-    fits = [
-        fit_probe(inputs[0], train, strength, one_label=one_label) for strength in ProbeConfig().strengths
-    ]
-    best = max(fits, key=lambda one: mean_average_precision(one.probabilities(inputs[1]), val))
-    return [best.probabilities(rows) for rows in inputs[1:]]
+    train, val, test = splits
+    widths = {name: x.shape[1] for name, x in train.streams.items()}
+    objective = CrossEntropy() if one_label else BinaryCrossEntropy()
+    fitted = fit_probe(train, val, widths, objective, ProbeConfig().strengths)
+    return [fitted.probabilities(one) for one in (val, test)]
 
 
 def _heads(
@@ -200,7 +200,7 @@ def _heads(
     )
     fusion = ARCHITECTURES[family].fusion or joint.fusion
     spec = with_capacity(joint.model_copy(update={"family": family, "fusion": fusion}), capacity(joint))
-    best, found = -np.inf, []
+    best, found, learner = -np.inf, [], None
     wanted = Settings(settings.learning_rate, settings.weight_decay, spec.dropout)
     for chosen in tries(wanted, settings.tries, settings.seed):
         own = settings.model_copy(
@@ -208,7 +208,7 @@ def _heads(
         )
         with initialisation(settings.seed):
             network = build_model(spec.model_copy(update={"dropout": chosen.dropout}))
-        learner = kind.learner(network, splits[0], splits[1], own)
+        learner = kind.learner(network, splits[0], splits[1], own, learner)
         value = fit(learner, own, device=torch.device("cpu")).best_value
         if value > best:
             with torch.inference_mode():

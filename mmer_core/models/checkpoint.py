@@ -34,7 +34,7 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
     """Read a trained model, in evaluation mode, on the CPU.
 
     Raises:
-        ConfigError: The folder is not a trained model.
+        ConfigError: The folder is not a trained model, or its weights are not those of such a model now.
     """
     try:
         spec = ModelSpec.model_validate_json((folder / SPEC_FILE).read_text())
@@ -45,5 +45,11 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
         ) from None
     with torch.device("meta"):
         model = build_model(spec)
-    model.load_state_dict(state, assign=True)
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError:
+        raise ConfigError(
+            f"the weights in {folder / WEIGHTS_FILE} are not those of a {spec.family} {spec.task} model as this version "
+            "of mmer builds it: train the model again"
+        ) from None
     return model.eval(), spec

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmer_core.models.fusion import FUSIONS
-from mmer_core.models.layers import EmotionHead, Projection
+from mmer_core.models.layers import EmotionHead, Projection, Standardise
 from mmer_core.models.spec import ModelSpec
 
 IMAGE_STREAMS = ("context", "body")
@@ -45,8 +45,9 @@ class EmotionModel(nn.Module):
     ``forward`` takes features by stream, each ``(B, D_stream)``. Streams may be missing for the whole batch (no key)
     or for single samples (``present`` is False; their features are ignored).
 
-    Logits are what the heads say plus a linear map of every stream's standardised features, the same in every family. It
-    is fitted once, on all streams together, and no gradient changes it: heads learn what a linear model does not see.
+    Logits are what the heads say plus a linear map of every stream's standardised features, the same in every family: the
+    linear probe. It is fitted once, on all streams together, and no gradient changes it: heads learn what a linear model
+    does not see.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -114,15 +115,16 @@ class EmotionModel(nn.Module):
             if name in features
         }
 
-    def standardised(self, stream: str, features: Tensor) -> Tensor:
-        """``(B, D_stream)`` features as projections and the linear path read them."""
-        standard: Tensor = self.projections[stream].standardise(features)  # type: ignore[operator]
-        return standard
+    def standardise(self, stream: str) -> Standardise:
+        """What a stream's features are standardised by."""
+        standardise = self.projections[stream].standardise
+        assert isinstance(standardise, Standardise)
+        return standardise
 
     def read_linearly(self, features: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """What the linear path adds to the logits, ``(B, C)`` by stream; zeros where ``mask (B, S)`` is False."""
         return {
-            name: _only(self.linear[name](self.standardised(name, features[name])), mask[:, column])
+            name: _only(self.linear[name](self.standardise(name).unlimited(features[name])), mask[:, column])
             for column, name in enumerate(self.streams)
             if name in features
         }

@@ -35,8 +35,12 @@ class Standardise(nn.Module):
         # Dividing by next to nothing would blow up a feature that is silent on train and speaks on test.
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
+    def unlimited(self, features: Tensor) -> Tensor:
+        """The same without the limit, as a linear probe reads features."""
+        return (features - self.mean) / self.std
+
     def forward(self, features: Tensor) -> Tensor:
-        return ((features - self.mean) / self.std).clamp(-LIMIT, LIMIT)
+        return self.unlimited(features).clamp(-LIMIT, LIMIT)
 
 
 class Power(nn.Module):

@@ -111,8 +111,9 @@ class ModelFacts:
         fusion: How its streams become one prediction, in words; empty where none are fused.
         parameters: Learned numbers that its predictions need.
         best_epoch: The epoch whose weights were kept; 0 where nothing was trained.
+        linear: Whether it predicts labels as the linear probe that it started from.
         settings: Learning rate, weight decay and dropout, in words.
-        tries: How many settings were tried on val.
+        tries: How many settings were tried on val; 0 where nothing was trained.
         seconds: Its training took.
         headline: The metric by which its task is judged, in percent.
     """
@@ -123,6 +124,7 @@ class ModelFacts:
     fusion: str
     parameters: int
     best_epoch: int
+    linear: bool
     settings: str
     tries: int
     seconds: float | None

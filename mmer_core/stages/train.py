@@ -42,7 +42,7 @@ def _identity(
     """What is left open is decided by the kind of task: options of losses that it does not use are no part of the key."""
     kind = kind_of(context.store.manifest(prepared).summary_as(DatasetSummary).task)
     identity = {"training": training.filled(kind.schedule), "model": _filled(model, kind)}
-    return identity | ({"start": "linear"} if kind.labelled else {})
+    return identity | ({"start": "probe"} if kind.labelled else {})
 
 
 def _filled(model: ModelConfig, kind: TaskKind[Any]) -> ModelConfig:
@@ -89,7 +89,8 @@ def train(
     for place, chosen in enumerate(tries(wanted, settings.tries, settings.seed)):
         of_try = Try(**chosen._asdict())
         try:
-            trained = _attempt(context, workspace, model, settings, spec, data, place, of_try)
+            like = best.learner if best else None
+            trained = _attempt(context, workspace, model, settings, spec, data, place, of_try, like)
         except ConfigError:
             if not place:
                 raise
@@ -97,7 +98,12 @@ def train(
             continue
         progression = trained.progression
         tried.append(
-            of_try.model_copy(update={"best_epoch": progression.best_epoch, "value": progression.best_value})
+            Try(
+                **chosen._asdict(),
+                best_epoch=progression.best_epoch,
+                value=progression.best_value,
+                **({"lead": lead.points, "noise": lead.noise} if (lead := progression.lead) else {}),
+            )
         )
         if best is None or progression.best_value > best.progression.best_value:
             best = trained
@@ -129,14 +135,15 @@ def _attempt(
     data: tuple[Any, Any],
     place: int,
     chosen: Try,
+    like: ModelLearner | None,
 ) -> _Trained:
-    """A model trained with the settings of one try."""
+    """A model trained with the settings of one try; ``like`` is the learner of an earlier one."""
     kind = kind_of(spec.task)
     own = settings.model_copy(update=chosen.model_dump(include={"learning_rate", "weight_decay"}))
     spec = spec.model_copy(update={"dropout": chosen.dropout})
     with initialisation(settings.seed):
         network = models.build_model(spec)
-    learner = kind.learner(network.to(context.device), *data, own)
+    learner = kind.learner(network.to(context.device), *data, own, like)
     if model.start == "zero-shot":
         encoders = spec.encoders
         towers = context.encoder_name(encoders.image), context.encoder_name(encoders.text)

@@ -96,6 +96,7 @@ def model_facts(trainings: Sequence[Measured]) -> ModelFacts:
         fusion=_fusion(spec) if kind.labelled and len(spec.streams) > 1 else "",
         parameters=made.parameters,
         best_epoch=made.best_epoch,
+        linear=any(one.starts_kept for one in made.tries[made.chosen : made.chosen + 1]),
         settings=_settings(made),
         tries=len(made.tries),
         seconds=measured.trained.wall_seconds,

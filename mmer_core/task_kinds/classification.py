@@ -30,6 +30,7 @@ from mmer_core.objectives import CLASS_OBJECTIVES, ClassObjective
 from mmer_core.objectives.cross_entropy import CrossEntropy
 from mmer_core.reporting.table import plain
 from mmer_core.reporting.task_text import TaskText
+from mmer_core.statistics.resampling import Statistic
 from mmer_core.task_kinds.emotion import EmotionKind
 from mmer_core.task_kinds.emotion_text import comparing
 from mmer_core.task_kinds.kind import AttackedSplit
@@ -70,10 +71,15 @@ class ClassificationKind(EmotionKind):
     text = TEXT
 
     def learner(
-        self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TaskTraining
+        self,
+        network: nn.Module,
+        train: EmotionData,
+        val: EmotionData,
+        settings: TaskTraining,
+        like: EmotionLearner | None = None,
     ) -> EmotionLearner:
         assert isinstance(network, models.EmotionModel)
-        return ClassLearner(network, train, val, settings)
+        return ClassLearner(network, train, val, settings, like)
 
     @inference_mode()
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:
@@ -151,16 +157,25 @@ class ClassLearner(EmotionLearner):
     selection = "macro_f1"
 
     def __init__(
-        self, model: models.EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
+        self,
+        model: models.EmotionModel,
+        train: EmotionData,
+        val: EmotionData,
+        config: TaskTraining,
+        like: EmotionLearner | None = None,
     ) -> None:
         if train.labels.shape[1] < 2:
             raise DatasetError(
                 "the dataset has one label, so there is nothing to tell apart; label its samples with two or more"
             )
-        super().__init__(model, train, val, config)
+        super().__init__(model, train, val, config, like)
 
     def objective(self, config: TaskTraining) -> ClassObjective:
         return CLASS_OBJECTIVES.configured(config.classes, config)
+
+    def selecting(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> Statistic:
+        said, true = logits.argmax(axis=1), labels.argmax(axis=1)
+        return lambda weights: 100 * class_counts(said, true, labels.shape[1], weights).macro_f1[None]
 
     def metrics(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> dict[str, float]:
         counts = class_counts(

@@ -102,10 +102,15 @@ class EmotionKind(TaskKind[EmotionData]):
         return {"labels": split.card.labels, "dimensions": VAD if split.vad.shape[1] else ()}
 
     def learner(
-        self, network: nn.Module, train: EmotionData, val: EmotionData, settings: TaskTraining
+        self,
+        network: nn.Module,
+        train: EmotionData,
+        val: EmotionData,
+        settings: TaskTraining,
+        like: EmotionLearner | None = None,
     ) -> EmotionLearner:
         assert isinstance(network, models.EmotionModel)
-        return EmotionLearner(network, train, val, settings)
+        return EmotionLearner(network, train, val, settings, like)
 
     @inference_mode()
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:

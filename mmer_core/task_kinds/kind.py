@@ -160,8 +160,11 @@ class TaskKind(Named, ABC, Generic[D]):
         """The fields of a `ModelSpec` that name what a model of the training split predicts."""
 
     @abstractmethod
-    def learner(self, network: nn.Module, train: D, val: D, settings: TaskTraining) -> ModelLearner:
-        """A fresh network with its objectives."""
+    def learner(
+        self, network: nn.Module, train: D, val: D, settings: TaskTraining, like: Any = None
+    ) -> ModelLearner:
+        """A fresh network with its objectives; what is fitted once for all tries is that of ``like``, the learner of
+        another one."""
 
     def start_from_towers(
         self, network: nn.Module, towers: tuple[str, str], temperature: float | None

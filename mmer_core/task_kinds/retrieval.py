@@ -93,7 +93,12 @@ class RetrievalKind(TaskKind[RetrievalData]):
         return {"dimensions": (), "words": vocabulary(data.captions) if family == "separate" else ()}
 
     def learner(
-        self, network: nn.Module, train: RetrievalData, val: RetrievalData, settings: TaskTraining
+        self,
+        network: nn.Module,
+        train: RetrievalData,
+        val: RetrievalData,
+        settings: TaskTraining,
+        like: RetrievalLearner | None = None,
     ) -> RetrievalLearner:
         assert isinstance(network, models.RetrievalModel)
         return RetrievalLearner(network, train, val, settings)

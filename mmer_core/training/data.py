@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
 
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders.features import Features
@@ -19,12 +22,14 @@ class EmotionData:
         ratings: ``(N, V)`` in 1..10; ``V`` is 0 for a dataset without ratings.
         present: By stream, ``(N,)`` bool: which samples have it; all samples have a stream that is not named.
             Features of a sample that does not have the stream are zeros and mean nothing.
+        clusters: ``(N,)`` what was sampled together; each sample alone where that is None.
     """
 
     streams: dict[str, Tensor]
     labels: Tensor
     ratings: Tensor
     present: dict[str, Tensor] = field(default_factory=dict)
+    clusters: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,14 +53,16 @@ class EmotionData:
             texts = torch.from_numpy(features.load(split.split, "text"))
             streams["text"] = mean_by_sample(texts, owner, len(split))
             present["text"] = torch.bincount(owner, minlength=len(split)) > 0
-        return cls(streams, torch.from_numpy(split.labels), torch.from_numpy(split.vad), present)
+        labels, ratings = torch.from_numpy(split.labels), torch.from_numpy(split.vad)
+        return cls(streams, labels, ratings, present, split.clusters)
 
     def to(self, device: torch.device) -> EmotionData:
-        return EmotionData(
-            {name: tensor.to(device) for name, tensor in self.streams.items()},
-            self.labels.to(device),
-            self.ratings.to(device),
-            {name: tensor.to(device) for name, tensor in self.present.items()},
+        return replace(
+            self,
+            streams={name: tensor.to(device) for name, tensor in self.streams.items()},
+            labels=self.labels.to(device),
+            ratings=self.ratings.to(device),
+            present={name: tensor.to(device) for name, tensor in self.present.items()},
         )
 
     def rows(self, rows: Tensor) -> EmotionData:
@@ -65,6 +72,7 @@ class EmotionData:
             self.labels[rows],
             self.ratings[rows],
             {name: tensor[rows] for name, tensor in self.present.items()},
+            None if self.clusters is None else self.clusters[rows.cpu().numpy()],
         )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from mmer_core import models
-from mmer_core.config import TaskTraining
+from mmer_core.config import ProbeConfig, TaskTraining
 from mmer_core.errors import ConfigError
-from mmer_core.evaluation.emotion_metrics import mean_average_precision, vad_mean_absolute_error
-from mmer_core.heavy import Tensor, inference_mode, nn, torch
+from mmer_core.evaluation.arrays import mean_where
+from mmer_core.evaluation.emotion_metrics import (
+    SortedScores,
+    mean_average_precision,
+    vad_mean_absolute_error,
+)
+from mmer_core.heavy import Tensor, inference_mode, nn, no_grad, stats, torch
 from mmer_core.objectives import (
     CATEGORY_OBJECTIVES,
     CONTINUOUS_OBJECTIVES,
@@ -20,26 +25,41 @@ from mmer_core.objectives import (
     ClassObjective,
     ContrastiveObjective,
 )
+from mmer_core.statistics.resampling import FloatArray, Statistic, resampled
 from mmer_core.training.data import EmotionData
-from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
-from mmer_core.training.linear_start import start_linearly
+from mmer_core.training.learner import Lead, Losses, hold_temperature, temperature_scale
+from mmer_core.training.linear_probe import LinearProbe, fit_probe, start_from
 from mmer_core.training.modality_dropout import drop_streams
+
+_HALVES = 200
 
 
 class EmotionLearner:
-    """Trains either emotion model with category, continuous and (joint only) alignment objectives."""
+    """Trains either emotion model with category, continuous and (joint only) alignment objectives, from the linear probe.
+
+    Args:
+        like: Another of the same data, objective and streams, whose probe this one starts from as well; fitted when left
+            out.
+    """
 
     selection = "map"
-    starts_trained = True
     state: nn.ModuleDict
 
     def __init__(
-        self, model: models.EmotionModel, train: EmotionData, val: EmotionData, config: TaskTraining
+        self,
+        model: models.EmotionModel,
+        train: EmotionData,
+        val: EmotionData,
+        config: TaskTraining,
+        like: EmotionLearner | None = None,
     ) -> None:
         model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
         categories = self.objective(config)
         categories.fit(train.labels)
-        start_linearly(model, categories, train, val, self._map_on(val))
+        widths = {name: len(model.standardise(name).mean) for name in model.streams}
+        strengths = ProbeConfig().strengths
+        self.probe: LinearProbe = like.probe if like else fit_probe(train, val, widths, categories, strengths)
+        start_from(model, self.probe)
         parts: dict[str, nn.Module] = {"model": model, "categories": categories}
         if train.ratings.shape[1]:
             parts["continuous"] = CONTINUOUS_OBJECTIVES.configured(config.continuous, config)
@@ -59,9 +79,15 @@ class EmotionLearner:
         """Of ``logits (N, C)`` against ``labels (N, C)`` 0/1."""
         return {"map": 100 * float(mean_average_precision(logits, labels))}
 
-    def _map_on(self, data: EmotionData) -> Callable[[Tensor], float]:
-        labels = data.labels.cpu().numpy()
-        return lambda logits: self.metrics(logits.cpu().numpy(), labels)["map"]
+    def selecting(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> Statistic:
+        """The metric that selects, in percent, of weighted samples."""
+        rankings = [SortedScores(score, label) for score, label in zip(logits.T, labels.T, strict=True)]
+
+        def statistic(weights: FloatArray) -> FloatArray:
+            ap = np.stack([one.average_precision(weights) for one in rankings])
+            return 100 * mean_where(ap, ~np.isnan(ap))[None]
+
+        return statistic
 
     def __len__(self) -> int:
         return len(self.train)
@@ -107,6 +133,27 @@ class EmotionLearner:
         if "continuous" in self.state:
             losses["continuous"] = self.config.continuous_weight * self.state["continuous"](rated, ratings)
         return losses
+
+    @no_grad()
+    def settle(self, epochs: int) -> Lead:
+        """The noise is that of random halves of the photos of val (`mmer_core.statistics.resampling`). Ratings and embeddings
+        stay those of the epoch."""
+        learned = {name: value.clone() for name, value in self.state.state_dict().items()}
+        best = self._selection_on_val()
+        start_from(self.model, self.probe)
+        start = self._selection_on_val()
+        found = resampled(
+            lambda weights: best(weights) - start(weights), len(self.val), _HALVES, 0, self.val.clusters
+        )
+        half = found.error * stats.t.ppf(1 - 0.05 / epochs / 2, found.freedom)
+        lead = Lead(float(found.values[0]), float(half[0]))
+        if lead.clear:
+            self.state.load_state_dict(learned)
+        return lead
+
+    def _selection_on_val(self) -> Statistic:
+        logits = self.model(self.val.streams, self.val.present).logits.float().cpu().numpy()
+        return self.selecting(logits, self.val.labels.cpu().numpy())
 
     @inference_mode()
     def validate(self) -> dict[str, float]:

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mmer_core.heavy import Tensor, nn
 
 Losses = dict[str, Tensor]
+
+
+class Lead(NamedTuple):
+    """By how much the best epoch is above what training started from, in the metric that selects, on val.
+
+    Attributes:
+        noise: What that may be by chance: half the 95 % interval of the paired difference, with Bonferroni's correction
+            for the epochs, of which the best was taken; NaN where too few samples say it.
+    """
+
+    points: float
+    noise: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is above its noise."""
+        return self.points > self.noise
 
 
 class Learner(Protocol):
@@ -23,11 +40,6 @@ class Learner(Protocol):
         """Name of the validation metric that selects the model; higher is better."""
         ...
 
-    @property
-    def starts_trained(self) -> bool:
-        """Whether what training starts from may be the best: its epoch is 0."""
-        ...
-
     def __len__(self) -> int: ...
 
     def losses(self, rows: Tensor) -> Losses:
@@ -36,6 +48,11 @@ class Learner(Protocol):
 
     def validate(self) -> dict[str, float]:
         """Metrics on the validation split."""
+        ...
+
+    def settle(self, epochs: int) -> Lead | None:
+        """Predict the labels as training started, unless the best of the epochs, which ``state`` holds, has a clear lead;
+        None where training starts from nothing worth keeping."""
         ...
 
 

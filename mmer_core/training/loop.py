@@ -23,7 +23,7 @@ from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
-from mmer_core.training.learner import Learner
+from mmer_core.training.learner import Lead, Learner
 from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
@@ -40,10 +40,12 @@ class Progression:
     Attributes:
         epoch: Epochs done.
         history: One row an epoch: ``epoch``, ``train_<loss>``, ``train_loss``, ``val_<metric>``.
-        best_epoch: The epoch (from 1) whose weights are kept; 0 for those that training started from.
+        best_epoch: The epoch (from 1) whose weights are kept.
         best_value: Its selection metric.
         best_metrics: All its validation metrics.
         best_state: Its weights.
+        lead: That epoch's over what training started from, where that is worth keeping; without a clear one, value and
+            metrics are those of the start.
         costs: One row an epoch, see `telemetry.metered`; they differ from run to run.
     """
 
@@ -53,6 +55,7 @@ class Progression:
     best_value: float = -math.inf
     best_metrics: Row = field(default_factory=dict)
     best_state: dict[str, Tensor] = field(default_factory=dict)
+    lead: Lead | None = None
     costs: list[Row] = field(default_factory=list)
 
 
@@ -83,6 +86,10 @@ def fit(
 ) -> Progression:
     """Train, leave the learner with the weights of its best epoch, and return the progression.
 
+    Where training starts from something worth keeping, the labels are predicted as by that unless the best epoch has a
+    clear lead on val: the simpler model is kept unless val says otherwise, as by the rule of one standard error (Hastie,
+    Tibshirani and Friedman 2009, *The Elements of Statistical Learning*, section 7.10).
+
     Args:
         learner: Model, data and objectives; moved to ``device``.
         compile: Use torch.compile, where there is a compiler.
@@ -108,9 +115,6 @@ def fit(
                 with trainer.average.applied():
                     state.best_state = copy.deepcopy(learner.state.state_dict())
 
-        if learner.starts_trained and not state.epoch:
-            learner.state.eval()
-            keep_better(trainer.validated())
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             cost: Row = {}
             with metered(device, len(learner), cost):
@@ -135,6 +139,10 @@ def fit(
             )
         learner.state.load_state_dict(state.best_state)
         learner.state.eval()
+        state.lead = learner.settle(state.epoch)
+        if state.lead is not None and not state.lead.clear:
+            state.best_metrics = trainer.validated()
+            state.best_value = state.best_metrics[f"val_{learner.selection}"]
     return state
 
 

@@ -10,8 +10,11 @@ class Try(Part):
     """Settings that were tried.
 
     Attributes:
-        best_epoch: The best epoch on val; 0 for what training started from.
+        best_epoch: The best epoch on val.
         value: Its validation metric, in percent; None where training diverged.
+        lead: By how much that epoch was above what training started from, the linear probe, in points; None where training
+            starts from nothing worth keeping.
+        noise: What the lead may be by chance, see `mmer_core.training.learner.Lead`.
     """
 
     learning_rate: float
@@ -19,13 +22,20 @@ class Try(Part):
     dropout: float
     best_epoch: int = 0
     value: Number = None
+    lead: Number = None
+    noise: Number = None
+
+    @property
+    def starts_kept(self) -> bool:
+        """Whether the labels are predicted as training started, as the lead is not above the noise."""
+        return self.lead is not None and not (self.noise is not None and self.lead > self.noise)
 
 
 class ModelSummary(Figures):
     """The summary of a model; its figures are the validation metrics of the kept epoch and what training took.
 
     Attributes:
-        best_epoch: The epoch whose weights were kept; 0 for those that training started from, or a model that was not trained.
+        best_epoch: The epoch whose weights were kept; 0 for a model that was not trained.
         parameters: Learned numbers that its predictions need.
         tries: What was tried, in order.
         chosen: Which of them it is, from 0.

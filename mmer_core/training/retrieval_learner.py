@@ -19,7 +19,6 @@ class RetrievalLearner:
     """Trains either retrieval model; an epoch shows every photo once, with some of its captions."""
 
     selection = "mean_recall"
-    starts_trained = False
     state: nn.ModuleDict
 
     def __init__(
@@ -80,6 +79,9 @@ class RetrievalLearner:
             self.val.text_image.cpu().numpy(),
         )
         return retrieval_metrics(ranks)
+
+    def settle(self, epochs: int) -> None:
+        """It starts from nothing worth keeping."""
 
 
 def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[str, ...]:

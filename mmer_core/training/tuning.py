@@ -47,7 +47,6 @@ class CaptionTuner:
     """InfoNCE between the towers; a dual encoder's are compared as they are, others through a linear head each."""
 
     selection = "mean_recall"
-    starts_trained = False
 
     def __init__(
         self,
@@ -94,6 +93,9 @@ class CaptionTuner:
         x, y = self._embed(self._val[0].all(), self._val[1].all())
         return retrieval_metrics(similarity_ranks(x.cpu().numpy(), y.cpu().numpy(), self._val_owner))
 
+    def settle(self, epochs: int) -> None:
+        """It starts from nothing worth keeping."""
+
     def _embed(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         x, y = self._heads["image"](images), self._heads["text"](texts)
         return F.normalize(x, dim=-1), F.normalize(y, dim=-1)
@@ -107,7 +109,6 @@ class EmotionTuner:
     """
 
     selection = "map"
-    starts_trained = False
 
     def __init__(
         self,
@@ -142,6 +143,9 @@ class EmotionTuner:
     def validate(self) -> dict[str, float]:
         logits = self._logits(self._splits["val"].all()).float().cpu().numpy()
         return {"map": 100 * float(mean_average_precision(logits, self._val_labels))}
+
+    def settle(self, epochs: int) -> None:
+        """It starts from nothing worth keeping."""
 
     def _logits(self, features: dict[str, Tensor]) -> Tensor:
         return torch.stack([self._heads[name](x) for name, x in features.items()]).mean(dim=0)

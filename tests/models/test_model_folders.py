@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy.special import expit
 
 from mmer_core.config import EncoderConfig
@@ -124,6 +125,21 @@ def test_a_folder_without_a_model_is_refused(tmp_path, lost):
     (tmp_path / lost).unlink()
     with pytest.raises(ConfigError, match="is not a trained model: it has no"):
         load_model(tmp_path)
+
+
+def test_weights_of_an_earlier_version_are_refused_in_a_sentence(tmp_path):
+    """Labelled models of earlier versions have no linear path; another width is as foreign."""
+    one = spec("emotion", "joint")
+    state = trained(tmp_path, one).state_dict()
+    old = {name: x for name, x in state.items() if not name.startswith("linear.")}
+    wide = state | {"linear.text.weight": torch.zeros(2, 9)}
+    for weights in (old, wide):
+        save_file(weights, tmp_path / "model.safetensors")
+        with pytest.raises(
+            ConfigError,
+            match=r"model.safetensors are not those of a joint emotion model as this version of mmer builds it: train the model again$",
+        ):
+            load_model(tmp_path)
 
 
 def test_devices(monkeypatch):

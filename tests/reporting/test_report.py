@@ -216,6 +216,7 @@ def test_every_model_stands_beside_what_it_was_compared_with():
             fusion,
             12345,
             7,
+            family == "joint",
             "0.002, 0.01, 0.4",
             8,
             8.9,

@@ -32,6 +32,8 @@ def folders(tmp_path: Path) -> tuple[Features, PreparedSplit]:
     np.save(tmp_path / "train_cont_arr.npy", VAD)
     texts = {"Sample": OWNERS, "Text": [f"text {i}" for i in range(len(OWNERS))], "Provenance": "dataset"}
     pd.DataFrame(texts).to_csv(tmp_path / "train_texts.csv", index=False)
+    people = {"Id": range(COUNT), "Filename": [f"{i // 2}.jpg" for i in range(COUNT)]}  # two a photo
+    pd.DataFrame(people).to_csv(tmp_path / "train.csv", index=False)
     (tmp_path / FEATURES_FILE).write_text(json.dumps({"context": 3, "body": 3, "text": 4}))
     DatasetSummary(
         name="toy", task="emotion", labels=tuple("abcde"), counts={"train": COUNT}, texts={"train": 7}, quarantined={},
@@ -101,6 +103,8 @@ def test_emotion_data_are_the_files(folders):
     assert np.array_equal(some.labels.numpy(), LABELS[[4, 0]])
     assert np.array_equal(some.ratings.numpy(), VAD[[4, 0]])
     assert some.present["text"].tolist() == [False, True]
+    assert data.clusters.tolist() == [0, 0, 1, 1, 2, 2]
+    assert some.clusters.tolist() == [2, 0]
     assert np.array_equal(data.labels.numpy(), LABELS)
     assert np.array_equal(data.ratings.numpy(), VAD)
 

@@ -10,6 +10,7 @@ from support.toy_training import CPU, TOGETHER, config, emotion_data, learner, r
 from torch import nn
 
 from mmer_core.evaluation.retrieval_metrics import chance_retrieval
+from mmer_core.training.learner import Lead
 from mmer_core.training.loop import fit
 
 
@@ -21,7 +22,7 @@ class Scripted:
     """One number that grows with every step, and validation values known in advance."""
 
     selection = "score"
-    starts_trained = False
+    lead: Lead | None = None
 
     def __init__(self, scores: list[float], size: int = 10) -> None:
         self.state = nn.Linear(1, 1)
@@ -44,6 +45,10 @@ class Scripted:
         self.modes.append(self.state.training)
         self.validated.append({name: value.clone() for name, value in self.state.state_dict().items()})
         return {"score": next(self.scores), "other": 0.0}
+
+    def settle(self, epochs: int) -> Lead | None:
+        self.epochs = epochs
+        return self.lead
 
 
 @pytest.mark.parametrize(("task", "family"), TOGETHER)
@@ -101,14 +106,15 @@ def test_a_finished_training_is_not_trained_again(tmp_path):
     assert same(again.state, first.state)
 
 
-@pytest.mark.parametrize(("scores", "best"), [([4, 1, 2, 3], 0), ([4, 1, 5, 3], 2)])
-def test_what_training_starts_from_is_kept_where_nothing_is_better(scores, best):
-    one = Scripted(scores)
-    one.starts_trained = True
+@pytest.mark.parametrize(
+    ("lead", "value"), [(Lead(1.0, 0.9), 5), (Lead(1.0, 1.0), 4), (Lead(1.0, math.nan), 4), (None, 5)]
+)
+def test_without_a_clear_lead_the_figures_are_those_of_the_start(lead, value):
+    one = Scripted([1, 5, 3, 4])
+    one.lead = lead
     state = fit(one, config(epochs=3, patience=3), device=CPU)
-    assert (state.best_epoch, state.best_value) == (best, max(scores))
-    assert state.best_metrics == {"val_score": max(scores), "val_other": 0.0}
-    assert all(torch.equal(x, one.validated[best][n]) for n, x in one.state.state_dict().items())
+    assert (state.best_epoch, state.best_value, one.epochs) == (2, value, 3)
+    assert state.best_metrics == {"val_score": value, "val_other": 0.0}
 
 
 @pytest.mark.parametrize(

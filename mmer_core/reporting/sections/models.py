@@ -19,7 +19,7 @@ class Models(Section):
     summary = "Models and ablations"
     order = 15
     template = """\
-<p>Trained models have the same encoders, objectives, schedule and modality dropout, and as many parameters: the hidden width of each follows from those of the joint model. What differs is the embedding, one or one a stream, and the fusion, which says how much each stream weighs. Every family tries as many settings (learning rate, weight decay and dropout; <code>--training.tries</code>), of which the best on val is kept. Differences are those of the first model less the second on the same samples, with Holm’s correction over the ablations.</p>
+<p>Trained models have the same encoders, objectives, schedule and modality dropout, and as many parameters: the hidden width of each follows from those of the joint model. What differs is the embedding, one or one a stream, and the fusion, which says how much each stream weighs. Every family tries as many settings (learning rate, weight decay and dropout; <code>--training.tries</code>), of which the best on val is kept. Models that predict labels start from the linear probe, and predict as it does unless the best epoch is better on val by more than the noise: half the 95 % interval of that difference, with Bonferroni’s correction for the epochs. Differences are those of the first model less the second on the same samples, with Holm’s correction over the ablations.</p>
 {{ table(models, wide=true) }}
 """
 
@@ -67,7 +67,10 @@ def model_table(dataset: DatasetView) -> Table:
 
 
 def _training(model: ModelFacts) -> tuple[str, ...]:
-    if not model.best_epoch:
+    if not model.tries:
         return (MISSING,) * 4
+    epoch = str(model.best_epoch)
+    if model.linear:
+        epoch += "; labels as of the linear start: no epoch was better by more than the noise of val"
     seconds = MISSING if model.seconds is None else f"{number(model.seconds)} s"
-    return model.settings, f"{model.tries:,}", str(model.best_epoch), seconds
+    return model.settings, f"{model.tries:,}", epoch, seconds
