@@ -112,11 +112,12 @@ def start_from(model: models.EmotionModel, probe: LinearProbe) -> None:
     parts = (part.split(list(probe.widths.values()), dim=-1) for part in (probe.weights, probe.scale))
     for name, weights, scale in zip(probe.widths, *parts, strict=True):
         own = model.linear[name].get_parameter("weight")
-        own.copy_(weights * (model.standardise(name).std.to(scale) / scale))
+        own.copy_(weights * (model.standardise(name).std.to(scale.device) / scale))
     for head in (module for module in model.modules() if isinstance(module, EmotionHead)):
         head.categories.weight.zero_()
         bias = head.categories.bias
-        bias.copy_(torch.where(probe.intercepts.isfinite(), probe.intercepts, bias.to(probe.intercepts)))
+        found = probe.intercepts
+        bias.copy_(torch.where(found.isfinite(), found, bias.to(found.device)))
 
 
 class _Regression:
@@ -213,7 +214,7 @@ def _beside(data: EmotionData, widths: Mapping[str, int]) -> Tensor:
     for name, rows in of_stream.items():
         if name in data.streams:
             there = data.present.get(name, torch.ones(len(data), dtype=torch.bool, device=device))
-            rows[there] = data.streams[name][there].to(rows)
+            rows[there.to(rows.device)] = data.streams[name][there].to(rows)
     return torch.cat(list(of_stream.values()), dim=1)
 
 
