@@ -152,7 +152,7 @@ class TrainedModel:
         """
         if not isinstance(self.model, models.RetrievalModel | models.JointEmotionModel):
             raise no_shared_space(self.spec.family, self.spec.dataset)
-        if not self.spec.sides:
+        if isinstance(self.model, models.JointEmotionModel) and not self.spec.sides:
             raise ConfigError(
                 f"the model of {self.spec.dataset} was trained without images, so there is nothing to match texts with"
             )

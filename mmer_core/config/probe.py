@@ -9,7 +9,7 @@ class ProbeConfig(Config):
     """Logistic regression on frozen features."""
 
     strengths: tuple[float, ...] = Field(
-        (0.0001, 0.001, 0.01, 0.1, 1.0),
+        (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0),
         min_length=1,
         description="Values of C to choose from by the mAP on val: a small C regularises strongly.",
     )

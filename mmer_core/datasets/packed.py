@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mmer_core.confined.pictures import decoded
+
 Images = npt.NDArray[np.uint8]
 
 _AT_ONCE = 256
@@ -52,8 +54,7 @@ class PackedPictures:
 
     def _row(self, row: int) -> Images:
         data = self._bytes[self._offsets[row] : self._offsets[row + 1]]
-        with Image.open(BytesIO(data.tobytes()), formats=["WEBP"]) as picture:
-            return np.asarray(picture)
+        return decoded(data.tobytes(), formats=("WEBP",))[..., :3].copy()
 
 
 Pictures = Images | PackedPictures

@@ -41,6 +41,8 @@ pytestmark = pytest.mark.integration
 ATTACK = {
     "images": 4,
     "pixels": (1, 3),
+    "criterion": "suppress",
+    "category": "Anticipation",
     "budget": 60,
     "de": {"population": 10},
     "attacks": ("de", "sparse-rs"),

@@ -92,6 +92,9 @@ def test_training_says_what_it_cost_and_leaves_curves_where_they_are_asked_for(
     assert model.summary["train_samples_per_second"] > 0
     assert model.summary["train_seconds_per_epoch"] > 0
     assert "events" not in " ".join(entry.path for entry in model.files)
-    (run,) = logs.iterdir()
-    assert run.name == f"EMOTIC-synthetic-joint-seed5-{model.digest[-8:]}"
-    assert [file.name.startswith("events.out.tfevents") for file in run.iterdir()] == [True]
+    runs = sorted(logs.iterdir())
+    assert [run.name for run in runs] == [
+        f"EMOTIC-synthetic-joint-seed5-try{number}-{model.digest[-8:]}" for number in range(4)
+    ]
+    for run in runs:
+        assert [file.name.startswith("events.out.tfevents") for file in run.iterdir()] == [True]
