@@ -98,9 +98,8 @@ def _write_arrays(
         with SplitWriter(arrays, split, rows, shards, sides) as writer:
             read = partial(_read_photos, reader=reader, streams=writer.streams, protocol=raw.protocol)
             found[split] = _do_shards(writer, photos[split], read, workers, advance)
-            keep = sorted(
-                row for row, result in found[split] if isinstance(result, Crop)
-            )  # those with an image
+            # Those with an image.
+            keep = sorted(row for row, result in found[split] if isinstance(result, Crop))
             writer.finish(keep, folder)
             if keep and config.prepared_format == "webp":
                 for stream, rows_of in writer.streams.items():

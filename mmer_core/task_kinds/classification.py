@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core import models
 from mmer_core.attacks.criteria import Criterion, DominantEmotionFlip
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
@@ -23,7 +22,7 @@ from mmer_core.evaluation.comparing import compare_classes
 from mmer_core.evaluation.evaluate import evaluate_emotion
 from mmer_core.evaluation.record import EvaluationRecord, UnmatchedLabels
 from mmer_core.evaluation.robust_figures import robust_macro_f1
-from mmer_core.heavy import inference_mode, nn, special
+from mmer_core.heavy import Tensor, inference_mode, nn, special
 from mmer_core.inference import CALIBRATION_FILE, TrainedModel
 from mmer_core.models import ModelSpec
 from mmer_core.objectives import CLASS_OBJECTIVES, ClassObjective
@@ -63,23 +62,44 @@ TEXT = TaskText(
 )
 
 
+class ClassLearner(EmotionLearner):
+    """Trains with a softmax instead of a sigmoid for each category.
+
+    Raises:
+        DatasetError: There is but one label.
+    """
+
+    selection = "macro_f1"
+
+    def objective(self, config: TaskTraining, labels: Tensor) -> ClassObjective:
+        if labels.shape[1] < 2:
+            raise DatasetError(
+                "the dataset has one label, so there is nothing to tell apart; label its samples with two or more"
+            )
+        classes = CLASS_OBJECTIVES.configured(config.classes, config)
+        classes.fit(labels)
+        return classes
+
+    def selecting(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> Statistic:
+        said, true = logits.argmax(axis=1), labels.argmax(axis=1)
+        return lambda weights: 100 * class_counts(said, true, labels.shape[1], weights).macro_f1[None]
+
+    def metrics(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> dict[str, float]:
+        counts = class_counts(
+            logits.argmax(axis=1), labels.argmax(axis=1), labels.shape[1], np.ones(len(labels))
+        )
+        accuracy, balanced, macro, _ = (100 * counts.averages()).tolist()
+        return super().metrics(special.softmax(logits, axis=1), labels) | {
+            "accuracy": accuracy, "balanced_accuracy": balanced, "macro_f1": macro
+        }  # fmt: skip
+
+
 class ClassificationKind(EmotionKind):
     """Models of one label a sample, judged by macro-F1; they may read ratings beside it."""
 
     name = "classification"
     summary = "exactly one label a sample"
     text = TEXT
-
-    def learner(
-        self,
-        network: nn.Module,
-        train: EmotionData,
-        val: EmotionData,
-        settings: TaskTraining,
-        like: EmotionLearner | None = None,
-    ) -> EmotionLearner:
-        assert isinstance(network, models.EmotionModel)
-        return ClassLearner(network, train, val, settings, like)
 
     @inference_mode()
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:
@@ -139,49 +159,10 @@ class ClassificationKind(EmotionKind):
 
     comparing = staticmethod(compare_classes)
     robust = staticmethod(robust_macro_f1)
+    learns = ClassLearner
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         if config.criterion != "misclassified":
             return super().victim(attacked, config)
         victim, _, reading = super().victim(attacked, config.model_copy(update={"criterion": "dominant"}))
         return victim, DominantEmotionFlip(attacked.split.labels[attacked.rows].argmax(axis=1)), reading
-
-
-class ClassLearner(EmotionLearner):
-    """Trains with a softmax instead of a sigmoid for each category.
-
-    Raises:
-        DatasetError: There is but one label.
-    """
-
-    selection = "macro_f1"
-
-    def __init__(
-        self,
-        model: models.EmotionModel,
-        train: EmotionData,
-        val: EmotionData,
-        config: TaskTraining,
-        like: EmotionLearner | None = None,
-    ) -> None:
-        if train.labels.shape[1] < 2:
-            raise DatasetError(
-                "the dataset has one label, so there is nothing to tell apart; label its samples with two or more"
-            )
-        super().__init__(model, train, val, config, like)
-
-    def objective(self, config: TaskTraining) -> ClassObjective:
-        return CLASS_OBJECTIVES.configured(config.classes, config)
-
-    def selecting(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> Statistic:
-        said, true = logits.argmax(axis=1), labels.argmax(axis=1)
-        return lambda weights: 100 * class_counts(said, true, labels.shape[1], weights).macro_f1[None]
-
-    def metrics(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> dict[str, float]:
-        counts = class_counts(
-            logits.argmax(axis=1), labels.argmax(axis=1), labels.shape[1], np.ones(len(labels))
-        )
-        accuracy, balanced, macro, _ = (100 * counts.averages()).tolist()
-        return super().metrics(special.softmax(logits, axis=1), labels) | {
-            "accuracy": accuracy, "balanced_accuracy": balanced, "macro_f1": macro
-        }  # fmt: skip

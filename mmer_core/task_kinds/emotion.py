@@ -82,6 +82,7 @@ class EmotionKind(TaskKind[EmotionData]):
     labelled = True
     comparing = staticmethod(compare_emotions)
     robust = staticmethod(robust_map)
+    learns: type[EmotionLearner] = EmotionLearner
 
     def text_for(self, split: PreparedSplit) -> TaskText:
         emotions = set(split.card.labels) <= set(EMOTIC_CATEGORIES)
@@ -110,7 +111,7 @@ class EmotionKind(TaskKind[EmotionData]):
         like: EmotionLearner | None = None,
     ) -> EmotionLearner:
         assert isinstance(network, models.EmotionModel)
-        return EmotionLearner(network, train, val, settings, like)
+        return self.learns(network, train, val, settings, like)
 
     @inference_mode()
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: EmotionData | None, folder: Path) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
-
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.heavy import Tensor, torch
@@ -22,14 +19,14 @@ class EmotionData:
         ratings: ``(N, V)`` in 1..10; ``V`` is 0 for a dataset without ratings.
         present: By stream, ``(N,)`` bool: which samples have it; all samples have a stream that is not named.
             Features of a sample that does not have the stream are zeros and mean nothing.
-        clusters: ``(N,)`` what was sampled together; each sample alone where that is None.
+        clusters: ``(N,)`` int64, what was sampled together; each sample alone where that is None.
     """
 
     streams: dict[str, Tensor]
     labels: Tensor
     ratings: Tensor
     present: dict[str, Tensor] = field(default_factory=dict)
-    clusters: npt.NDArray[np.int64] | None = None
+    clusters: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,7 +51,7 @@ class EmotionData:
             streams["text"] = mean_by_sample(texts, owner, len(split))
             present["text"] = torch.bincount(owner, minlength=len(split)) > 0
         labels, ratings = torch.from_numpy(split.labels), torch.from_numpy(split.vad)
-        return cls(streams, labels, ratings, present, split.clusters)
+        return cls(streams, labels, ratings, present, torch.from_numpy(split.clusters))
 
     def to(self, device: torch.device) -> EmotionData:
         return replace(
@@ -63,6 +60,7 @@ class EmotionData:
             labels=self.labels.to(device),
             ratings=self.ratings.to(device),
             present={name: tensor.to(device) for name, tensor in self.present.items()},
+            clusters=None if self.clusters is None else self.clusters.to(device),
         )
 
     def rows(self, rows: Tensor) -> EmotionData:
@@ -72,7 +70,7 @@ class EmotionData:
             self.labels[rows],
             self.ratings[rows],
             {name: tensor[rows] for name, tensor in self.present.items()},
-            None if self.clusters is None else self.clusters[rows.cpu().numpy()],
+            None if self.clusters is None else self.clusters[rows],
         )
 
 

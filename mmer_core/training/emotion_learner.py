@@ -54,8 +54,7 @@ class EmotionLearner:
         like: EmotionLearner | None = None,
     ) -> None:
         model.fit_statistics(train.streams, train.labels, train.ratings, train.present)
-        categories = self.objective(config)
-        categories.fit(train.labels)
+        categories = self.objective(config, train.labels)
         widths = {name: len(model.standardise(name).mean) for name in model.streams}
         strengths = ProbeConfig().strengths
         self.probe: LinearProbe = like.probe if like else fit_probe(train, val, widths, categories, strengths)
@@ -71,9 +70,11 @@ class EmotionLearner:
         self.state = nn.ModuleDict(parts)
         self.model, self.train, self.val, self.config = model, train, val, config
 
-    def objective(self, config: TaskTraining) -> CategoryObjective | ClassObjective:
-        """What compares logits with labels."""
-        return CATEGORY_OBJECTIVES.configured(config.categories, config)
+    def objective(self, config: TaskTraining, labels: Tensor) -> CategoryObjective | ClassObjective:
+        """What compares logits with labels, fitted to those of train, ``(N, C)``."""
+        categories = CATEGORY_OBJECTIVES.configured(config.categories, config)
+        categories.fit(labels)
+        return categories
 
     def metrics(self, logits: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> dict[str, float]:
         """Of ``logits (N, C)`` against ``labels (N, C)`` 0/1."""
@@ -142,9 +143,8 @@ class EmotionLearner:
         best = self._selection_on_val()
         start_from(self.model, self.probe)
         start = self._selection_on_val()
-        found = resampled(
-            lambda weights: best(weights) - start(weights), len(self.val), _HALVES, 0, self.val.clusters
-        )
+        clusters = None if self.val.clusters is None else self.val.clusters.cpu().numpy()
+        found = resampled(lambda weights: best(weights) - start(weights), len(self.val), _HALVES, 0, clusters)
         half = found.error * stats.t.ppf(1 - 0.05 / epochs / 2, found.freedom)
         lead = Lead(float(found.values[0]), float(half[0]))
         if lead.clear:

@@ -139,7 +139,7 @@ def test_labels_are_those_of_the_start_unless_the_lead_is_above_its_noise(task):
     train, val = emotion_data(80, 1), emotion_data(60, 2)
     if task == "classification":
         train, val = one_label(train), one_label(val)
-    val = replace(val, clusters=np.arange(60) // 2)
+    val = replace(val, clusters=torch.arange(60) // 2)
 
     def answers(learner: Any) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
