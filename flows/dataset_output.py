@@ -54,7 +54,7 @@ def say_contents(task: str, samples: Sequence[Sample]) -> None:
     totals = Counter(label for sample in samples for label in sample.labels or ())
     photos = len({sample.image for sample in samples if sample.image})
     without = sum(not sample.image for sample in samples)
-    what = f"of {photos:,} pictures" if photos else "of texts, without pictures"
+    what = f"of {photos:,} pictures" if photos or not samples else "of texts, without pictures"
     if photos and without:
         what += f", {without:,} without a picture"
     extras = [

@@ -5,6 +5,7 @@ import re
 import pytest
 from support.hostile import HOSTILE, acting
 
+from flows.dataset_output import say_contents
 from flows.output import say, say_json, say_text
 from flows.terminal import progress_bars, say_table
 from mmer_core import progress
@@ -82,3 +83,8 @@ def test_quiet_prints_no_progress(
     with progress_bars(quiet=True):
         progress_for("encode")(1, 1)
     assert capsys.readouterr().err == ""
+
+
+def test_no_sound_sample_is_not_taken_for_a_text(capsys):
+    say_contents("emotion", [])
+    assert "0 samples of 0 pictures" in capsys.readouterr().out
