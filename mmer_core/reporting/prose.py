@@ -72,6 +72,7 @@ def warnings(view: ReportView) -> list[str]:
             if not beats_chance(dataset, family)
         ]
         found += _ratings_warning(dataset)
+        found += _linear_warning(dataset)
     return found
 
 
@@ -156,6 +157,19 @@ def _ratings_warning(dataset: DatasetView) -> list[str]:
     return [
         f"On {dataset.name}, in valence, arousal and dominance {_listed(behind)}, which is not clearly better than the "
         f"best constant guess ({limit})."
+    ]
+
+
+def _linear_warning(dataset: DatasetView) -> list[str]:
+    """Where models are the same linear probe, which no comparison between them can tell."""
+    linear = [model.family for model in dataset.models if model.linear]
+    if not linear:
+        return []
+    plural = len(linear) > 1
+    return [
+        f"On {dataset.name} the {_listed(linear)} model{'s' if plural else ''} predict{'' if plural else 's'} labels as the "
+        "linear probe does, from which training starts: no epoch was better on val by more than its noise. "
+        "More data, above all in val, may show more."
     ]
 
 

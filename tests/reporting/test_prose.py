@@ -10,7 +10,7 @@ from mmer_core.record import Interval
 from mmer_core.reporting import prose
 from mmer_core.reporting.estimates import Estimate, number, p_value, significant
 from mmer_core.reporting.tables import spread_table
-from mmer_core.reporting.view import DatasetView
+from mmer_core.reporting.view import DatasetView, ModelFacts
 
 
 def prose_of(*datasets: DatasetView) -> str:
@@ -155,6 +155,18 @@ def test_figures_of_the_split_that_chose_are_warned_about(split, fitted_on, said
     evaluation = make.emotion_evaluation(42.0) | {"split": split, "calibration": calibration}
     text = warned(make.emotion_dataset([make.family("joint", evaluation)], gallery=0))
     assert said in text if said else "measured on val" not in text
+
+
+def test_models_that_predict_as_the_linear_probe_are_named():
+    joint = ModelFacts("joint", (), "one space", "", 1, 7, True, "", 4, 1.0, 42.0)
+    separate = replace(joint, family="separate")
+    dataset = emotion(42.0, 42.0)
+    for models, said in (
+        ([separate, joint], "the separate and joint models predict labels as the linear probe does"),
+        ([separate, replace(joint, linear=False)], "the separate model predicts labels as the linear probe"),
+    ):
+        assert said in warned(replace(dataset, models=models))
+    assert "linear probe" not in warned(replace(dataset, models=[replace(joint, linear=False)]))
 
 
 def test_control_alone_is_not_sold_as_an_attack():
