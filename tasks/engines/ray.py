@@ -50,9 +50,10 @@ class RayEngine:
                     _knock(str(runtime.address))
                     ray.init(address=runtime.address, log_to_driver=False)
                 except (OSError, ValueError, RuntimeError) as error:
+                    reason = next(iter(str(error).strip().splitlines()), "no reason given")
                     raise EngineError(
-                        f"no Ray cluster answers at {runtime.address} ({type(error).__name__}): start ray start "
-                        "--head there, or give the --address that it prints, like HOST:6379"
+                        f"no Ray cluster answers at {runtime.address} ({type(error).__name__}: {reason}): start ray "
+                        "start --head there, or give the --address that it prints, like HOST:6379"
                     ) from None
         return cls(runtime.for_worker(1), ray)
 
