@@ -11,7 +11,7 @@ from PIL import Image
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.engine import run_attack
-from mmer_core.attacks.outcomes import Outcome
+from mmer_core.attacks.outcomes import Outcome, Reading
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.registry import ATTACKS
 from mmer_core.attacks.victims import IncrementalVictim, Victim
@@ -43,6 +43,7 @@ class PhotoTarget:
         image: ``(H, W, 3)`` uint8, the image to attack: an input of the model, or the photo.
         names: Meaning of the victim's columns.
         kind: Kind of the model's task.
+        reading: What outcomes keep of the scores.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PhotoTarget:
     image: np.ndarray
     names: list[str]
     kind: TaskKind[Any]
+    reading: Reading | None
 
     def attacks(self, config: SearchConfig, batch_size: int) -> Iterator[PhotoAttack]:
         """Run every attack with every ``K``, one after another."""
@@ -66,6 +68,7 @@ class PhotoTarget:
                     budget=config.budget,
                     seed=config.seed,
                     batch_size=batch_size,
+                    read=self.reading,
                 )
                 attacked = write_changes(self.image, outcome.changed)
                 yield PhotoAttack(outcome, self.image, attacked, *self._words(config, outcome, attacked))
@@ -165,4 +168,6 @@ def target_of(
     else:
         raise not_attackable(trained, config.stream)
     clean = victim.scores(torch.from_numpy(image[None]), torch.zeros(1, dtype=torch.int64))
-    return PhotoTarget(request.name, victim, scores.criterion(clean), image, list(scores.names), kind)
+    return PhotoTarget(
+        request.name, victim, scores.criterion(clean), image, list(scores.names), kind, scores.reading
+    )

@@ -105,11 +105,13 @@ class PhotoScores:
         read: Features of the attacked streams, each ``(B, D)``, to scores ``(B, S)``.
         names: Of the ``S`` columns.
         criterion: What counts as fooled, from the scores ``(1, S)`` of the clean photo.
+        reading: What outcomes keep of the scores, for `TaskKind.before_and_after`.
     """
 
     read: Callable[[dict[str, Tensor]], Tensor]
     names: Sequence[str]
     criterion: Callable[[Tensor], Criterion]
+    reading: Reading | None = None
 
 
 class TaskKind(Named, ABC, Generic[D]):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
-from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_reading
+from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_reading, own_found
 from mmer_core.task_kinds.retrieval_text import TEXT
 from mmer_core.training.data import RetrievalData, mean_by_sample
 from mmer_core.training.learner import hold_temperature
@@ -197,6 +197,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
             lambda seen: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T,
             [photo.text, *split.texts],
             lambda _: RankDrop([np.zeros(1, int)], config.top),
+            lambda scores, _: [float((scores[1:] >= scores[0]).sum())],
         )
 
     def inspected(self, trained: TrainedModel, data: RetrievalData, target: str, poisons: int) -> Inspected:
@@ -210,6 +211,18 @@ class RetrievalKind(TaskKind[RetrievalData]):
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return config.match_criterion
+
+    def before_and_after(
+        self, config: SearchConfig, outcome: Mapping[str, Any], names: Sequence[str]
+    ) -> tuple[str, str]:
+        before, after = super().before_and_after(config, outcome, names)
+        ranks = outcome["clean_reading"], outcome["final_reading"]
+        if not len(ranks[0]) or config.match_criterion in ("caption-rises", "image-rises"):
+            return before, after  # ranks of the truth say nothing of a target
+        return (
+            own_found(config.match_criterion, ranks[0], before),
+            own_found(config.match_criterion, ranks[1], after),
+        )
 
     def columns(self, spec: ModelSpec, split: PreparedSplit) -> Sequence[str]:
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -89,6 +89,25 @@ def match_reading(
         return ranks
 
     return read
+
+
+def own_found(criterion: str, ranks: Sequence[float], first: str) -> str:
+    """Where the truth stands, in words.
+
+    Args:
+        criterion: Of the run.
+        ranks: As `match_reading` gives them.
+        first: The caption with the highest score.
+    """
+    own = int(ranks[0]) + 1
+    captions = f"own caption first: {first}" if own == 1 else f"own caption at rank {own:,}; first: {first}"
+    if criterion == "image-to-text":
+        return captions
+    found = ", ".join(
+        f"{int(rank) + 1:,}" for rank in sorted(rank for rank in ranks[1:] if not np.isnan(rank))
+    )
+    image = f"found by its own captions at ranks {found}"
+    return image if criterion == "text-to-image" else f"{captions}; {image}"
 
 
 def _first_caption(target: str | None, split: PreparedSplit) -> int:

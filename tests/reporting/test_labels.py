@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 from support import report_factory as make
 
@@ -41,11 +42,23 @@ def test_the_report_says_what_counts_as_fooled():
         ({"criterion": "suppress", "category": "Fear"}, "emotion", ("Fear", "no Fear")),
         ({"criterion": "appear", "category": "Fear"}, "emotion", ("no Fear", "Fear")),
         ({"criterion": "shift", "tau": 0.5}, "emotion", ("valence", "valence moved by 0.75")),
-        ({"criterion": "shift", "tau": 0.5}, "retrieval", ("Anger", "Fear")),
+        ({"match_criterion": "caption-rises", "target": "x"}, "retrieval", ("Anger", "Fear")),
+        ({}, "retrieval", ("own caption first: Anger", "own caption at rank 12; first: Fear")),
+        (
+            {"match_criterion": "text-to-image"},
+            "retrieval",
+            ("found by its own captions at ranks 1, 3", "found by its own captions at ranks 1,202"),
+        ),
     ],
 )
 def test_a_picture_says_what_changed(fields, task, expected):
-    outcome = {"clean_top": 0, "final_top": 1, "final_margin": -0.25}
+    outcome = {
+        "clean_top": 0,
+        "final_top": 1,
+        "final_margin": -0.25,
+        "clean_reading": [0.0, 2.0, 0.0],
+        "final_reading": [11.0, 1201.0, np.nan],
+    }
     words = kind_of(task).before_and_after(AttackConfig(**fields), outcome, ["Anger", "Fear"])
     assert words == expected
 

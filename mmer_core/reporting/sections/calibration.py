@@ -48,20 +48,23 @@ def _diagram(families: Sequence[FamilyView], name: str) -> Markup:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
+    from mmer_core.reporting.charts import WIDE
     from mmer_core.reporting.svg import FAMILY_COLOUR, MUTED, STYLE, to_svg
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.0, 3.2))
-        axis = figure.subplots()
-        axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8)
-        for family in families:
+        figure = Figure(figsize=(WIDE, 3.0))
+        axes = figure.subplots(1, max(len(families), 3), sharey=True, squeeze=False)[0]
+        for axis, family in zip(axes, families, strict=False):
             assert family.evaluation.calibration is not None
-            calibration = family.evaluation.calibration
-            for part, style in ((calibration.before, "--"), (calibration.after, "o-")):
+            axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8)
+            before, after = family.evaluation.calibration.before, family.evaluation.calibration.after
+            for part, style, label in ((before, "--", "before"), (after, "o-", "after")):
                 points = np.array([(point.probability, point.share) for point in part.bins]).reshape(-1, 2)
-                label = f"{family.family} model" if style == "o-" else None
                 axis.plot(*points.T, style, color=FAMILY_COLOUR[family.family], markersize=3, label=label)
-        axis.set_xlabel("probability")
-        axis.set_ylabel("share that is true")
-        axis.legend(loc="upper left")
-        return to_svg(figure, name, "Reliability diagram; the diagonal is perfect calibration.")
+            axis.set_title(f"{family.family} model")
+            axis.set_xlabel("probability")
+            axis.legend(loc="upper left")
+        axes[0].set_ylabel("share that is true")
+        for axis in axes[len(families) :]:
+            axis.axis("off")
+        return to_svg(figure, name, "Reliability diagrams; the diagonal is perfect calibration.")

@@ -19,7 +19,7 @@ class Gallery(Section):
 {% for item, picture in gallery %}
 <article class="attacked">
 <p class="tagline"><span class="dot {{ item.family }}"></span>{{ item.family }} model · {{ item.attack|attack_name }}</p>
-<p class="said">Of the photo as it is, the model says <b>{{ item.before }}</b>. With {{ picture.marks|length|pixels }} of {{ "{:,}".format(picture.width * picture.height) }} changed, it says <b>{{ item.after }}</b>.</p>
+<p class="said">The photo as it is: <b>{{ item.before }}</b>. With {{ picture.marks|length|pixels }} of {{ "{:,}".format(picture.width * picture.height) }} changed: <b>{{ item.after }}</b>.</p>
 <div class="pair">
 <figure><svg viewBox="0 0 {{ picture.width }} {{ picture.height }}" role="img" aria-label="{{ item.sample }} before the attack: {{ item.before }}"><image href="{{ picture.clean }}" width="{{ picture.width }}" height="{{ picture.height }}" preserveAspectRatio="none"/></svg>
 <figcaption><small>clean</small> {{ item.before }}</figcaption></figure>
