@@ -5,8 +5,8 @@ not pay for it: outside a flow run the functions behind tasks and flows are call
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
@@ -82,7 +82,10 @@ def fan_out_flows(
     """
     with _pool(runtime.workers) as pool:
         futures = [pool.submit(copy_context().run, call_flow, flow, job) for job in jobs]
-        return _collected(futures, progress)
+        for count, done in enumerate(as_completed(futures), 1):
+            done.result()
+            progress(count, len(futures))
+        return [future.result() for future in futures]
 
 
 def fan_out(
@@ -92,11 +95,12 @@ def fan_out(
     runtime: RuntimeConfig,
     progress: Progress,
     inside: Callable[[Iterable[int]], tuple[float, str]] | None = None,
+    more: Callable[[S, T], Iterable[S]] | None = None,
 ) -> list[T]:
     """Run a task for every shard, several at a time, and return the results in the order of the shards.
 
-    One thread here waits for each running shard, wherever it runs: with every engine, in a flow run and
-    outside, no more than ``runtime.workers`` have begun. The first failure is raised when all shards that had
+    One thread here waits for each running shard, wherever it runs: in a flow run and outside, no more have begun than
+    the engine has places for, on this machine ``runtime.workers``. The first failure is raised when all shards that had
     begun are done; what they published stays.
 
     Args:
@@ -107,6 +111,7 @@ def fan_out(
         runtime: Which engine, and how many at a time.
         progress: Gets the number of shards that are done, after each of them, and once a second where ``inside`` is given.
         inside: From the numbers of shards that are not done to how much of them is, as a number of shards, and a note.
+        more: From a shard that is done and its result to further shards, which come behind all others.
 
     Raises:
         ConfigError: The engine's package is not installed.
@@ -117,13 +122,26 @@ def fan_out(
         return []
     engine = open_engine(runtime)
     work = _work(task, runtime, here=runtime.address is None)
-    with _pool(runtime.workers) as pool:
-        futures = [
-            # Prefect knows by the context which run a task belongs to.
-            pool.submit(copy_context().run, engine.run, work, *arguments(engine.runtime, shard))
-            for shard in shards
-        ]
-        return _collected(futures, progress, inside)
+    results: dict[int, T] = {}
+    running: dict[Future[T], int] = {}
+    begun = 0
+    with _pool(sys.maxsize if runtime.address else runtime.workers) as pool:
+        while len(results) < len(shards):
+            for shard in shards[begun : begun + max(0, engine.places - len(running))]:
+                # Prefect knows by the context which run a task belongs to.
+                given = arguments(engine.runtime, shard)
+                running[pool.submit(copy_context().run, engine.run, work, *given)] = begun
+                begun += 1
+            done, _ = wait(running, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            finished = {running.pop(future): future.result() for future in done}
+            part, note = inside([*running.values()]) if inside else (0.0, "")
+            if inside and not finished:
+                progress(len(results) + part, len(shards), note=note)
+            for number in sorted(finished):
+                results[number] = finished[number]
+                shards += more(shards[number], finished[number]) if more else ()
+                progress(len(results) + part, len(shards), note=note)
+    return [results[number] for number in range(len(shards))]
 
 
 @contextmanager
@@ -136,23 +154,3 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
         raise
     pool.shutdown()
-
-
-def _collected(
-    futures: Sequence[Future[T]],
-    progress: Progress,
-    inside: Callable[[Iterable[int]], tuple[float, str]] | None = None,
-) -> list[T]:
-    numbers = {future: number for number, future in enumerate(futures)}
-    waiting = set(futures)
-    while waiting:
-        done, waiting = wait(waiting, inside and _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
-        part, note = inside(numbers[future] for future in waiting) if inside else (0.0, "")
-        finished = len(futures) - len(waiting) - len(done)
-        for future in done:
-            future.result()
-            finished += 1
-            progress(finished + part, len(futures), note=note)
-        if not done:
-            progress(finished + part, len(futures), note=note)
-    return [future.result() for future in futures]

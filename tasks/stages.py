@@ -4,9 +4,10 @@ Prefect keeps no results and decides nothing about re-running: the stage keys do
 finds its artifact, on any machine.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from inspect import Parameter
+from itertools import count
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,31 +36,45 @@ def make_each(
     arguments: Callable[[S], Mapping[str, Any]],
     runtime: RuntimeConfig,
     label: str,
+    more: Callable[[S, ArtifactKey], Iterable[S]] = lambda shard, key: (),
 ) -> list[ArtifactKey]:
     """Run a stage as a task for every shard, several at a time; the keys in the order of the shards.
 
     Args:
         arguments: From a shard to arguments by name, among them all that the stage takes.
         label: For the progress.
+        more: From a shard that is done to further ones, which come behind all others.
     """
+    numbers = count()
     with reports() as said:
 
         def given(where: RuntimeConfig, numbered: tuple[int, S]) -> tuple[Any, ...]:
             number, shard = numbered
             return where, *stage.arguments(**stage.named(arguments(shard))).values(), said.place(number)
 
+        def further(numbered: tuple[int, S], key: ArtifactKey) -> Iterable[tuple[int, S]]:
+            return [(next(numbers), shard) for shard in more(numbered[1], key)]
+
         progress = progress_for(label, quiet=runtime.quiet)
-        return fan_out(task_of(stage), enumerate(shards), given, runtime, progress, said.so_far)
+        first = [(next(numbers), shard) for shard in shards]
+        return fan_out(task_of(stage), first, given, runtime, progress, said.so_far, further)
 
 
 def make_sharded(work: Sharded[P], runtime: RuntimeConfig, *args: P.args, **kwargs: P.kwargs) -> ArtifactKey:
     """Plan some work, do its shards several at a time, and join them; the key of the whole."""
-    given = work.arguments(Context(runtime), *args, **kwargs)
-    plan = work.planned(given)
+    context = Context(runtime)
+    given = work.arguments(context, *args, **kwargs)
+    plan = list(work.planned(given))
     if whole := work.found(given, plan):
         _leave(whole)
         return whole.key
-    keys = make_each(work.work, plan, lambda shard: {**given, "shard": shard}, runtime, work.label)
+
+    def more(shard: Any, key: ArtifactKey) -> Sequence[Any]:
+        rest = work.rest(shard, lambda: context.store.manifest(key).usage)
+        plan.extend(rest)
+        return rest
+
+    keys = make_each(work.work, plan, lambda shard: {**given, "shard": shard}, runtime, work.label, more)
     return make(work.merge, runtime, **work.merge.named({**given, "shards": Shards(plan, keys)}))
 
 

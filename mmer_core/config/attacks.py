@@ -71,8 +71,10 @@ class AttackConfig(SearchConfig):
         description="Times that each attack is run, with seeds from 'seed' on; the worst case counts, and the report shows "
         "each alone.",
     )
-    shard_size: Annotated[int, SPEED] = Field(
-        10, ge=1, description="Images in one shard; shards run in parallel and resume."
+    shard_size: Annotated[int | None, SPEED] = Field(
+        None,
+        ge=1,
+        description="Images in one shard; shards run in parallel and resume. By default as many as take 20 to 40 seconds.",
     )
 
     @model_validator(mode="after")

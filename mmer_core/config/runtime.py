@@ -38,7 +38,12 @@ class RuntimeConfig(Config):
         None,
         description="The cluster: tcp://HOST:8786 of a Dask scheduler; HOST:6379 or ray://HOST:10001 of Ray.",
     )
-    workers: int = Field(2, ge=1, description="Shards that run at the same time.")
+    workers: int = Field(
+        2,
+        ge=1,
+        description="Shards that run at the same time; a cluster gets as many as it has threads (Dask) or cores (Ray), and "
+        "so many more that wait there.",
+    )
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
     compile: bool = Field(
         False,

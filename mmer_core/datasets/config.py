@@ -23,8 +23,10 @@ class CaptionConfig(Config):
         "sentence.' by default), otherwise the beginning of the caption, or a task; most captioners need none.",
     )
     max_tokens: int = Field(40, ge=1, le=1024, description="Maximal number of tokens of a caption.")
-    shard_size: Annotated[int, SPEED] = Field(
-        256, ge=1, description="Photos in one shard of captions (resume unit)."
+    shard_size: Annotated[int | None, SPEED] = Field(
+        None,
+        ge=1,
+        description="Photos in one shard of captions (resume unit); by default as many as take 20 to 40 seconds.",
     )
 
 

@@ -20,8 +20,11 @@ class EncoderNames(Config):
         "encoders.",
     )
     text: str
-    shard_size: Annotated[int, SPEED] = Field(
-        1024, ge=16, description="Images or texts in one shard of features (resume unit)."
+    shard_size: Annotated[int | None, SPEED] = Field(
+        None,
+        ge=16,
+        description="Images in one shard of features, and an eighth of the texts (resume unit); by default as many as "
+        "take 20 to 40 seconds.",
     )
 
     @model_validator(mode="before")

@@ -6,15 +6,17 @@ A features folder holds ``<split>_<stream>.npy`` float32 arrays, ``(I, D)`` for 
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict
 
+from mmer_core.base_config import SPEED
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.steps import Steps
@@ -24,6 +26,9 @@ from mmer_core.usage import leg
 
 FEATURES_FILE = "features.json"
 _TEXTS_PER_IMAGE = 8  # a text costs roughly an eighth of an image; shards should cost about the same
+_FIRST = 256  # images whose cost says how many a shard has
+TEXTS_TOGETHER = _FIRST * _TEXTS_PER_IMAGE
+"""Texts are batched by length within so many rows, wherever a shard begins, so that batches do not depend on the cut."""
 
 
 class ShardSummary(Record):
@@ -44,12 +49,22 @@ class FeaturesSummary(Record):
 
 @dataclass(frozen=True)
 class FeatureShard:
-    """Rows ``start:stop`` of one stream of one split: the unit of parallel work and of resuming."""
+    """Rows ``start:stop`` of one stream of one split: the unit of parallel work and of resuming.
+
+    Attributes:
+        until: The rows ``stop:until`` are cut into shards by what this one costs.
+    """
 
     split: str
     stream: str
     start: int
     stop: int
+    until: Annotated[int, SPEED] = 0
+
+    def cut(self, size: int) -> list["FeatureShard"]:
+        """The rest in shards."""
+        starts = range(self.stop, self.until, size)
+        return [replace(self, start=at, stop=min(at + size, self.until), until=0) for at in starts]
 
     @property
     def modality(self) -> str:
@@ -80,20 +95,22 @@ class Features:
         return np.load(self.folder / f"{split}_{stream}.npy", mmap_mode="r", allow_pickle=False)
 
 
-def plan_shards(prepared: Prepared, shard_size: int) -> list[FeatureShard]:
-    """Cut every stream of every split into shards of about equal cost."""
+def plan_shards(prepared: Prepared, shard_size: int | None) -> list[FeatureShard]:
+    """Cut every stream of every split into shards of about equal cost; without a size only the first of each."""
     shards: list[FeatureShard] = []
     for name, count in prepared.card.counts.items():
         if not count:
             continue
         split = prepared.split(name)
-        rows = {stream: (len(split.images(stream)), shard_size) for stream in split.streams}
+        first = shard_size or _FIRST
+        rows = {stream: (len(split.images(stream)), first) for stream in split.streams}
         if texts := prepared.card.texts[name]:
-            rows["text"] = (texts, shard_size * _TEXTS_PER_IMAGE)
+            rows["text"] = (texts, first * _TEXTS_PER_IMAGE)
         for stream, (total, size) in rows.items():
-            shards += [
-                FeatureShard(name, stream, start, min(start + size, total)) for start in range(0, total, size)
-            ]
+            if shard_size:
+                shards += FeatureShard(name, stream, 0, 0, total).cut(size)
+            else:
+                shards.append(FeatureShard(name, stream, 0, min(size, total), total))
     return shards
 
 
@@ -115,7 +132,7 @@ def encode_shard(
     steps = Steps(scratch, progress, f"{shard.split} {shard.stream}")
     if isinstance(encoder, TextEncoder):
         with leg("model"):
-            features = encoder.encode(split.texts[shard.start : shard.stop], steps=steps).numpy()
+            features = _encode_texts(shard, split, encoder, steps)
     else:
         features = _encode_images(shard, split, encoder, batch_size, steps)
     with leg("write"):
@@ -135,6 +152,18 @@ def merge_shards(parts: Iterable[tuple[FeatureShard, Path]], folder: Path) -> Fe
         widths[stream] = int(joined.shape[1])
     (folder / FEATURES_FILE).write_text(json.dumps(widths, sort_keys=True) + "\n")
     return FeaturesSummary(**widths)
+
+
+def _encode_texts(
+    shard: FeatureShard, split: PreparedSplit, encoder: TextEncoder, steps: Steps
+) -> npt.NDArray[np.float32]:
+    next_start = (shard.start // TEXTS_TOGETHER + 1) * TEXTS_TOGETHER
+    starts = [shard.start, *range(next_start, shard.stop, TEXTS_TOGETHER), shard.stop]
+    parts = []
+    for start, stop in pairwise(starts):
+        own = steps.part(start - shard.start, stop - start, shard.stop - shard.start)
+        parts.append(encoder.encode(split.texts[start:stop], steps=own).numpy())
+    return np.concatenate(parts)
 
 
 def _encode_images(

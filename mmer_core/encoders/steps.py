@@ -52,6 +52,19 @@ class Steps:
             self.progress(stop, count, self.note)
         return rows
 
+    def part(self, start: int, count: int, total: int) -> Steps:
+        """The steps of ``count`` rows from ``start`` on, of ``total`` that are computed one part after another."""
+        folder = self.folder / f"part-{start:010d}" if self.folder else None
+        if folder:
+            folder.mkdir(exist_ok=True)
+
+        whole = total
+
+        def progress(done: float, total: int, note: str = "") -> None:
+            self.progress(start + count * done / total, whole, note)
+
+        return Steps(folder, progress, self.note)
+
     def _keep(self, rows: npt.NDArray[np.float32], start: int, stop: int) -> None:
         assert self.folder
         file = BytesIO()

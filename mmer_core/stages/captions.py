@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mmer_core.captioning import captioner_identity, check_captioner
-from mmer_core.config import IngestConfig
+from mmer_core.config import SPEED, IngestConfig
 from mmer_core.datasets.formats import FORMATS
 from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.model_captions import PROVENANCE, photos_to_caption, read_captions, write_captions
@@ -17,13 +17,16 @@ from mmer_core.datasets.sample import Text
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.record import Record
 from mmer_core.stages.context import Context
+from mmer_core.stages.cutting import size_by_cost
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config, raw_identity
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.threads import shared_cores
+from mmer_core.usage import Usage, leg
 
 CAPTIONS_FILE = "captions.csv"
 PHOTOS_FILE = "photos.json"
+_FIRST = 16  # photos whose cost says how many a shard has
 _IMAGES_PER_CAPTION = 8
 """A caption takes many passes of a larger model than an encoder: fewer photos fit into memory together."""
 
@@ -48,11 +51,21 @@ class CaptionsSummary(Record):
 
 @dataclass(frozen=True)
 class CaptionShard:
-    """Photos ``start:stop`` of a plan, and what decides their captions: the unit of parallel work and of resume."""
+    """Photos ``start:stop`` of a plan, and what decides their captions: the unit of parallel work and of resume.
+
+    Attributes:
+        until: The photos ``stop:until`` are cut into shards by what this one costs.
+    """
 
     start: int
     stop: int
     captioner: Mapping[str, Any]
+    until: Annotated[int, SPEED] = 0
+
+    def cut(self, size: int) -> list["CaptionShard"]:
+        """The rest in shards."""
+        starts = range(self.stop, self.until, size)
+        return [replace(self, start=at, stop=min(at + size, self.until), until=0) for at in starts]
 
 
 def _plan_identity(config: IngestConfig) -> Mapping[str, Any]:
@@ -94,8 +107,14 @@ def caption_shards(context: Context, config: IngestConfig, plan: ArtifactKey) ->
     settings = {"prompt": config.caption.prompt, "max_tokens": config.caption.max_tokens}
     # Digested once for all shards: the weights of a captioner are large.
     captioner = {**captioner_identity(_named(config)), **settings}
-    size = config.caption.shard_size
-    return [CaptionShard(start, min(start + size, count), captioner) for start in range(0, count, size)]
+    if size := config.caption.shard_size:
+        return CaptionShard(0, 0, captioner, count).cut(size)
+    return [CaptionShard(0, min(_FIRST, count), captioner, count)]
+
+
+def rest_of_captions(shard: CaptionShard, usage: Callable[[], Usage | None]) -> list[CaptionShard]:
+    """What is left of a plan, in shards of about equal time."""
+    return shard.cut(size_by_cost(shard.stop - shard.start, usage())) if shard.stop < shard.until else []
 
 
 def _by_captioner(shard: CaptionShard) -> Mapping[str, Any]:
@@ -144,7 +163,7 @@ def merge_captions(
     return CaptionsSummary(**{name: sum(getattr(one, name) for one in counts) for name in names})
 
 
-CAPTIONING = Sharded("caption", caption_shards, caption_shard, merge_captions)
+CAPTIONING = Sharded("caption", caption_shards, caption_shard, merge_captions, rest_of_captions)
 
 
 def load_captions(context: Context, captions: ArtifactKey) -> dict[str, Text]:
@@ -165,7 +184,8 @@ def _describe(context: Context, config: IngestConfig, photos: Sequence[tuple[str
                 read[name] = read_rgb(path)
             except UnreadableImageError:
                 continue  # `ingest` puts its people into quarantine, with the reason
-        captions.update(zip(read, captioner.describe(list(read.values())), strict=True))
+        with leg("model"):
+            captions.update(zip(read, captioner.describe(list(read.values())), strict=True))
         context.progress(start + len(batch), len(photos), "photos")
     return captions
 

@@ -24,6 +24,7 @@ from mmer_core.record import Record
 from mmer_core.stages.context import Context
 from mmer_core.stages.identity import RawData, key_config
 from mmer_core.store import Artifact, ArtifactKey, Manifest, Workspace, found, run_stage, stage_key
+from mmer_core.usage import Usage
 
 P = ParamSpec("P")
 
@@ -202,12 +203,14 @@ class Sharded(Generic[P]):
         plan: From the arguments to the shards.
         work: Makes one shard; takes those of the arguments that it names, and ``shard``.
         merge: Joins them; takes those of the arguments that it names, and ``shards``.
+        rest: From a planned shard and what it cost to further ones, where their size depends on that.
     """
 
     label: str
     plan: Callable[Concatenate[Context, P], Sequence[Any]]
     work: Stage[...]
     merge: Stage[...]
+    rest: Callable[[Any, Callable[[], Usage | None]], Sequence[Any]] = lambda shard, usage: ()
 
     def arguments(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         """Arguments of the plan by name, with defaults and the context."""

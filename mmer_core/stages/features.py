@@ -1,12 +1,13 @@
 """Prepared arrays -> features of the frozen encoders, shard by shard."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mmer_core.config import EncoderConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import ImageEncoder, encoder_identity, features
 from mmer_core.encoders.features import (
+    TEXTS_TOGETHER,
     FeatureShard,
     FeaturesSummary,
     ShardSummary,
@@ -16,10 +17,14 @@ from mmer_core.encoders.features import (
 from mmer_core.encoders.parts import parts
 from mmer_core.errors import ConfigError
 from mmer_core.stages.context import Context
+from mmer_core.stages.cutting import size_by_cost
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
+from mmer_core.usage import Usage
+
+_LEAST_IMAGES = 64
 
 
 def check_encoders(context: Context, config: EncoderConfig) -> None:
@@ -121,4 +126,12 @@ def merge_features(
     return merge_shards([(shard, context.folder(key)) for shard, key in shards], workspace.out)
 
 
-ENCODING = Sharded("encode", plan_features, encode_shard, merge_features)
+def rest_of_features(shard: FeatureShard, usage: Callable[[], Usage | None]) -> list[FeatureShard]:
+    """What is left of a stream, in shards of about equal time that begin where batches do."""
+    if shard.stop >= shard.until:
+        return []
+    least = TEXTS_TOGETHER if shard.modality == "text" else _LEAST_IMAGES
+    return shard.cut(max(least, size_by_cost(shard.stop - shard.start, usage())))
+
+
+ENCODING = Sharded("encode", plan_features, encode_shard, merge_features, rest_of_features)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, w
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
-from mmer_core.config import AttackConfig
+from mmer_core.config import SPEED, AttackConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
@@ -26,6 +26,7 @@ from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.named import option_field
 from mmer_core.progress import Progress
 from mmer_core.stages.context import Context
+from mmer_core.stages.cutting import size_by_cost
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.photos import attacked_rows, load_photos, rows_together
@@ -33,19 +34,32 @@ from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.threads import shared_cores
-from mmer_core.usage import leg
+from mmer_core.usage import Usage, leg
 
 OUTCOMES_FILE = "outcomes.parquet"
+_FIRST = 8  # images whose cost says how many a shard has
 
 
 @dataclass(frozen=True)
 class AttackShard:
-    """One attack with one ``K`` and seed on a few samples (rows of the split): the unit of fan-out and of resume."""
+    """One attack with one ``K`` and seed on a few samples (rows of the split): the unit of fan-out and of resume.
+
+    Attributes:
+        rest: Rows that are cut into shards by what this one costs.
+    """
 
     attack: str
     pixels: int
     seed: int
     rows: tuple[int, ...]
+    rest: Annotated[tuple[int, ...], SPEED] = ()
+
+    def cut(self, size: int) -> list[AttackShard]:
+        """The rest in shards."""
+        return [
+            replace(self, rows=self.rest[start : start + size], rest=())
+            for start in range(0, len(self.rest), size)
+        ]
 
 
 def plan_attack(
@@ -64,15 +78,22 @@ def plan_attack(
     Raises:
         DatasetError: The dataset has no such split.
     """
-    rows = attacked_rows(config, Prepared.open(context.folder(prepared)).split(config.split))
-    return [
-        AttackShard(attack, pixels, config.seed + number, tuple(rows[start : start + config.shard_size]))
+    rows = tuple(attacked_rows(config, Prepared.open(context.folder(prepared)).split(config.split)))
+    runs = [
+        AttackShard(attack, pixels, config.seed + number, (), rows)
         for attack in config.attacks
         for pixels in config.pixels
         for number in range(config.seeds)
         if not ATTACKS.configured(attack, config).repeats(pixels, again=number > 0)
-        for start in range(0, len(rows), config.shard_size)
     ]
+    if config.shard_size is None:
+        return [replace(run, rows=rows[:_FIRST], rest=rows[_FIRST:]) for run in runs]
+    return [shard for run in runs for shard in run.cut(config.shard_size)]
+
+
+def rest_of_attack(shard: AttackShard, usage: Callable[[], Usage | None]) -> list[AttackShard]:
+    """What is left of a run, in shards of about equal time."""
+    return shard.cut(size_by_cost(len(shard.rows), usage())) if shard.rest else []
 
 
 _OF_THE_STUDY = ("attacks", "pixels", "images", "seed", "seeds")
@@ -198,7 +219,7 @@ def merge_robustness(
     return CurvesSummary(curves=tuple(success_curves(table, clusters=clusters, right=right, truth=truth)))
 
 
-ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness)
+ATTACKING = Sharded("attack", plan_attack, attack_shard, merge_robustness, rest_of_attack)
 
 
 def load_outcomes(folder: Path) -> pd.DataFrame:

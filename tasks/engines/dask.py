@@ -39,10 +39,12 @@ class DaskEngine:
 
     Attributes:
         runtime: With local paths made absolute, and as many workers as share the cores of a process.
+        waiting: How much work waits at the scheduler beyond its threads, so that none idles and a cluster can grow.
     """
 
     runtime: RuntimeConfig
     client: "PrefectDaskClient"
+    waiting: int
 
     @classmethod
     def open(cls, runtime: RuntimeConfig) -> "DaskEngine":
@@ -59,7 +61,12 @@ class DaskEngine:
             if client is None or client.status != "running":
                 client = _connect(runtime.address) if runtime.address else _start(runtime.workers)
                 _clients[place] = client
-        return cls(runtime.for_worker(max([1, *client.nthreads().values()])), client)
+        waiting = runtime.workers if runtime.address else 0
+        return cls(runtime.for_worker(max([1, *client.nthreads().values()])), client, waiting)
+
+    @property
+    def places(self) -> int:
+        return max(1, sum(self.client.nthreads().values()) + self.waiting)
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         from distributed import CancelledError, KilledWorker

@@ -16,6 +16,10 @@ class Engine(Protocol):
     def runtime(self) -> RuntimeConfig:
         """What the work is to take for its runtime: it may run in another process and another folder."""
 
+    @property
+    def places(self) -> int:
+        """How many pieces of work to have begun at the same time, now: of a cluster it changes."""
+
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function, or a Prefect task inside a flow run, and return its result or raise what it raised.
 

@@ -28,10 +28,12 @@ class RayEngine:
 
     Attributes:
         runtime: With local paths made absolute; a process of Ray does one piece of work at a time.
+        waiting: How much work waits beyond the cores of the cluster, so that none idles and a cluster can grow.
     """
 
     runtime: RuntimeConfig
     ray: ModuleType
+    waiting: int
 
     @classmethod
     def open(cls, runtime: RuntimeConfig) -> "RayEngine":
@@ -55,7 +57,11 @@ class RayEngine:
                         f"no Ray cluster answers at {runtime.address} ({type(error).__name__}: {reason}): start ray "
                         "start --head there, or give the --address that it prints, like HOST:6379"
                     ) from None
-        return cls(runtime.for_worker(1), ray)
+        return cls(runtime.for_worker(1), ray, runtime.workers)
+
+    @property
+    def places(self) -> int:
+        return int(self.ray.cluster_resources().get("CPU", 0)) + self.waiting
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         from prefect import Task

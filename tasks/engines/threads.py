@@ -13,5 +13,9 @@ class ThreadsEngine:
 
     runtime: RuntimeConfig
 
+    @property
+    def places(self) -> int:
+        return self.runtime.workers
+
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return work(*arguments)

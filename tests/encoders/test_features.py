@@ -11,6 +11,7 @@ from torch import nn
 
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary, Prepared
 from mmer_core.encoders import ImageEncoder, TextEncoder
+from mmer_core.encoders import features as encoding
 from mmer_core.encoders.base import Preprocessing
 from mmer_core.encoders.features import Features, encode_shard, merge_shards, plan_shards
 
@@ -98,6 +99,21 @@ def test_row_i_is_sample_i(prepared, tmp_path):
         np.testing.assert_allclose(made.load(split, "body"), body.mean(axis=(1, 2)), atol=12)
     lengths = [len(text) for text in prepared.split("train").texts]
     assert made.load("train", "text").tolist() == [[n, n**2] for n in lengths]
+
+
+def test_texts_share_batches_with_the_same_texts_however_they_are_cut(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "TEXTS_TOGETHER", 8)
+
+    class Padded(nn.Module):
+        def forward(self, length: torch.Tensor) -> torch.Tensor:
+            return torch.stack([length, length.max().expand(len(length))], dim=1).float()
+
+    monkeypatch.setattr(TEXT_ENCODER, "module", Padded())
+    whole, cut = features(prepared, 1000, tmp_path / "whole"), features(prepared, 2, tmp_path / "cut")
+    lengths = [len(text) for text in prepared.split("train").texts]
+    longest = [max(lengths[row // 8 * 8 :][:8]) for row in range(len(lengths))]
+    assert cut.load("train", "text").tolist() == [[n, most] for n, most in zip(lengths, longest, strict=True)]
+    np.testing.assert_array_equal(whole.load("train", "text"), cut.load("train", "text"))
 
 
 @pytest.mark.parametrize("shard_size", [1, 2, 3, 7, 1000])

@@ -27,9 +27,11 @@ from flows import jobs
 from mmer_core.config import AttackConfig, RobustnessJob, RuntimeConfig
 from mmer_core.errors import ConfigError, EngineError
 from mmer_core.progress import silent
-from mmer_core.stages import Context, context
+from mmer_core.stages import Context, context, robustness
+from mmer_core.stages.cutting import size_by_cost
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import ArtifactKey
+from mmer_core.usage import Usage
 from tasks.decorators import task
 from tasks.engines import open_engine
 from tasks.progress import show_in_terminal
@@ -62,7 +64,7 @@ def cluster(_scheduler: DaskCluster) -> DaskCluster:
     return _scheduler
 
 
-def attack(study: Study, place: Path, *, shard_size: int, **runtime: object) -> RobustnessJob:
+def attack(study: Study, place: Path, *, shard_size: int | None, **runtime: object) -> RobustnessJob:
     """The attack of all tests here, in a store that has everything but its outcomes."""
     settings = AttackConfig.model_validate(dict(study.config.attack) | ATTACK | {"shard_size": shard_size})
     return attack_elsewhere(study, settings, place, **runtime)
@@ -94,6 +96,51 @@ def test_engines_shards_workers_and_batches_change_no_row(
     job = attack(study, tmp_path, shard_size=shard_size, **settings)
     assert_frame_equal(outcomes(job), calm, check_exact=True)
     assert len(list(Context(job.runtime).store.keys("attack-shard"))) == -(-4 // shard_size) * 4
+
+
+def test_shards_of_the_size_that_a_first_one_suggests_change_no_row_and_are_found_again(
+    study: Study, calm, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(robustness, "_FIRST", 1)
+    job = attack(study, tmp_path, shard_size=None, workers=2)
+    store = Context(job.runtime).store
+    costs = []
+
+    def sized(units: int, usage: Usage) -> int:
+        """As if an image took 16 seconds: two are a shard."""
+        costs.append(usage.model_dump_json())
+        return size_by_cost(units, cost(16.0 * units))
+
+    monkeypatch.setattr(robustness, "size_by_cost", sized)
+    assert_frame_equal(outcomes(job), calm, check_exact=True)
+    made = created(store)
+    shards = [key for key in made if key.kind == "attack-shard"]
+    assert len(shards) == 4 * (1 + 2)
+    # A kill left all but the last of them, and no whole.
+    gone = max(shards, key=made.__getitem__)
+    store.delete(gone)
+    store.delete(next(key for key in made if key.kind == "robustness"))
+    assert_frame_equal(outcomes(job), calm, check_exact=True)
+    assert {
+        key for key, when in created(store).items() if key.kind == "attack-shard" and made.get(key) != when
+    } == {gone}
+    assert sorted(costs[:4]) == sorted(costs[4:]), (
+        "the rest is cut by what the first shards cost when they were made"
+    )
+
+
+def cost(seconds: float) -> Usage:
+    return Usage(
+        seconds={"model": seconds}, cpu_seconds=seconds, peak_memory=0, bytes_read=None, bytes_written=None
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 19.9, 20.1, 40.0, 500.0, 1e5])
+def test_a_shard_takes_between_twenty_and_forty_seconds(seconds: float) -> None:
+    size = size_by_cost(64, cost(seconds))
+    taken = seconds / 64 * size
+    assert 20 <= taken <= 40 or size == 1 or seconds < 1e-3
+    assert size in {2**power for power in range(40)}
 
 
 @pytest.mark.long  # by another process: test_a_shard_that_ends_every_process_ends_in_an_error

@@ -311,6 +311,8 @@ def other(value: Any) -> Any:
             return 7
         case (ReportInput() as first, *rest):
             return (replace(first, name="other"), *rest)
+        case ():
+            return (7,)
         case (str(), *_):
             return (*value, "other")
     return (*value, value[-1])
@@ -430,5 +432,6 @@ def test_marked_fields_are_these() -> None:
     places = {
         ("IngestConfig", name) for name in ("root", "captions", "coco_captions", "captioner", "caption")
     }
-    others = {("PipelineJob", "runtime"), ("IngestConfig", "prepared_format")}
+    rests = {("AttackShard", "rest"), ("FeatureShard", "until"), ("CaptionShard", "until")}
+    others = {("PipelineJob", "runtime"), ("IngestConfig", "prepared_format"), *rests}
     assert marked == sizes | places | others

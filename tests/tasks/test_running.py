@@ -7,6 +7,7 @@ import pytest
 
 from mmer_core.config import ReportJob, RuntimeConfig
 from mmer_core.progress import silent
+from tasks import running
 from tasks.decorators import flow, task
 from tasks.running import call, call_flow, fan_out, in_flow
 
@@ -64,6 +65,42 @@ def test_shards_run_at_the_same_time():
         return meeting.wait() * 0 + number
 
     assert fan_out(meet, [1, 2, 3], lambda _, n: (n,), RuntimeConfig(workers=3), silent) == [1, 2, 3]
+
+
+def test_a_shard_that_is_done_may_bring_further_ones():
+    seen = []
+    found = fan_out(
+        halved,
+        [4, 8],
+        lambda runtime, n: (runtime, n),
+        RuntimeConfig(workers=1),
+        lambda *said, note="": seen.append(said),
+        more=lambda n, half: [int(half)] if half > 1 else [],
+    )
+    assert found == [2, 4, 1, 2, 1]
+    assert seen == [(1, 3), (2, 4), (3, 4), (4, 5), (5, 5)]
+
+
+def test_work_under_way_follows_an_engine_that_grows(monkeypatch):
+    """Places come as shards are done, as on a cluster that starts workers."""
+    meeting, done = threading.Barrier(3, timeout=30), []
+
+    class Growing:
+        runtime = RuntimeConfig()
+
+        @property
+        def places(self) -> int:
+            return 1 + 2 * len(done)
+
+        def run(self, work, number):
+            if number:
+                meeting.wait()
+            done.append(number)
+            return number
+
+    monkeypatch.setattr(running, "open_engine", lambda runtime: Growing())
+    where = RuntimeConfig(engine="dask", address="tcp://nowhere:1", workers=1)
+    assert fan_out(halved, range(4), lambda _, n: (n,), where, silent) == [0, 1, 2, 3]
 
 
 def test_a_failure_lets_begun_shards_end_and_starts_no_others():
