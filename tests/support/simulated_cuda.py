@@ -126,7 +126,11 @@ class OnDevice(Tensor):
 
     @classmethod
     def __torch_dispatch__(
-        cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         return _SIMULATION.run(func, args, dict(kwargs or {}))
 
@@ -164,7 +168,9 @@ class _Simulation:
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch.is_inference_mode_enabled() and func._can_decompose():
             with _Mode():
-                return func.decompose(*args, **kwargs)  # which comes whole, as autograd is not there to take it apart
+                return func.decompose(
+                    *args, **kwargs
+                )  # which comes whole, as autograd is not there to take it apart
         leaves = tree_leaves((args, kwargs))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         ours = [leaf for leaf in tensors if isinstance(leaf, OnDevice)]
@@ -226,8 +232,12 @@ class _Simulation:
                 )
             if not isinstance(index, OnDevice):
                 self.counts.add("to_device")
-            if index.dtype in (torch.bool, torch.uint8):
+            elif index.dtype in (torch.bool, torch.uint8):
                 self.counts.add("waits")
+        if any(tensor.is_meta for tensor in tensors):
+            raise RuntimeError(
+                "a Python sequence was an index of a CUDA tensor: a copy to the device, and for a mask a wait, at every call"
+            )
         allowed = {id(index) for index in indices} if into_device else set()
         for tensor in tensors:
             if not isinstance(tensor, OnDevice) and id(tensor) not in allowed and tensor.dim():
@@ -251,7 +261,11 @@ class _Mode(TorchDispatchMode):
     """Sends operations that have no tensor of the device, such as ``torch.zeros(..., device="cuda")``, there too."""
 
     def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         return _SIMULATION.run(func, args, dict(kwargs or {}))
 
@@ -319,7 +333,11 @@ class _Autocast(TorchFunctionMode):
         self._low = dtype
 
     def __torch_function__(
-        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         dtype = self._low if func in _LOW else torch.float32 if func in _HIGH else None
 
