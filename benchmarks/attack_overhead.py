@@ -21,7 +21,7 @@ from mmer_core.attacks import ATTACKS, DominantEmotionFlip, run_attack
 app = App(name="benchmarks.attack_overhead", help=__doc__)
 
 SIDE = 224
-BUDGETS = {"sparse-rs": (4, 24), "random": (64, 128), "random-corners": (64, 128), "de": (50, 100)}
+BUDGETS = {"sparse-rs": (8, 40), "random": (64, 128), "random-corners": (64, 128), "de": (50, 100)}
 QUICK = 10
 """Images of the default shard."""
 

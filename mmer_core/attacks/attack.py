@@ -137,11 +137,13 @@ class Generation:
         colours: ``(n, Q, K, 3)`` uint8.
         counts: ``(n,)``, how many of the ``Q`` are proposed for each image; none is the end of a search. ``Q`` where
             left out.
+        distinct: Whether it is known that no pixels of a candidate coincide.
     """
 
     places: torch.Tensor
     colours: torch.Tensor
     counts: np.ndarray | None = None
+    distinct: bool = False
 
 
 def generation_of(found: Sequence[Candidates | None], targets: Targets) -> Generation:

@@ -26,6 +26,7 @@ class Candidates:
     Attributes:
         places: ``(B, K)`` int64, pixels in reading order, ``y * width + x``.
         colours: ``(B, K, 3)`` uint8, red, green, blue.
+        distinct: Whether it is known that no pixels of a proposal coincide, which is cheaper to write.
 
     Raises:
         AttackError: a shape or a dtype is another one, or ``K`` is 0.
@@ -33,6 +34,7 @@ class Candidates:
 
     places: torch.Tensor
     colours: torch.Tensor
+    distinct: bool = False
 
     def __post_init__(self) -> None:
         places, colours = self.places, self.colours
@@ -51,8 +53,8 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, index: slice) -> Candidates:
-        return Candidates(self.places[index], self.colours[index])
+    def __getitem__(self, index: slice | torch.Tensor) -> Candidates:
+        return Candidates(self.places[index], self.colours[index], self.distinct)
 
     @property
     def pixels(self) -> int:
@@ -66,7 +68,7 @@ class Candidates:
 
     def final_colours(self) -> torch.Tensor:
         """``(B, K, 3)``: of each pixel the colour that stands, which is the last of those at its place."""
-        if self.pixels == 1:
+        if self.distinct or self.pixels == 1:
             return self.colours
         same = self.places[:, :, None] == self.places[:, None, :]  # (B, K, K)
         last = (same * torch.arange(1, self.pixels + 1, device=same.device)).argmax(2)

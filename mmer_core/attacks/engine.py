@@ -177,22 +177,23 @@ class _Judge:
     ) -> None:
         self._victim, self._criterion, self._images, self._ids = victim, criterion, images, sample_ids
         self._read, self.batch_size = read, batch_size
+        self._faster = victim if isinstance(victim, SparseVictim) else None
         self.clean: torch.Tensor | None = None
         if isinstance(images, np.ndarray) and victim.size:
-            there = victim.device if isinstance(victim, SparseVictim) else torch.device("cpu")
+            there = self._faster.device if self._faster else torch.device("cpu")
             self.clean = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(there)
             self._render = Renderer(self.clean)
 
     def images_at_once(self, pixels: int) -> int | None:
         """How many images the victim is best asked about in turn; None: any number."""
-        return self._victim.images_at_once(pixels) if isinstance(self._victim, SparseVictim) else None
+        return self._faster.images_at_once(pixels) if self._faster else None
 
     def margins(self, rows: np.ndarray, candidates: Candidates) -> torch.Tensor:
         """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)``, on their device."""
         which = torch.from_numpy(rows)
-        if isinstance(self._victim, SparseVictim):
+        if self._faster:
             clean = torch.empty(0, dtype=torch.uint8) if self.clean is None else self.clean
-            scores = self._victim.candidate_scores(clean, which, candidates)
+            scores = self._faster.candidate_scores(clean, which, candidates)
         else:
             scores = self._victim.scores(self._render(which, candidates), which)
         return self._checked(scores, rows).to(candidates.places.device)
@@ -325,7 +326,9 @@ class _Group:
 
         The first candidates of all images come first, so that nothing more is asked of an image that succeeded.
         """
-        places, colours = generation.places.flatten(0, 1), generation.colours.flatten(0, 1)
+        proposed = Candidates(
+            generation.places.flatten(0, 1), generation.colours.flatten(0, 1), generation.distinct
+        )
         several = generation.places.shape[1]
         rows = np.array([one.row for one in self._alive])
         margins = self._search.targets.unknown(several)
@@ -336,8 +339,9 @@ class _Group:
         while len(number):
             now, column = column[: self._judge.batch_size], column[self._judge.batch_size :]
             whose, number = number[: self._judge.batch_size], number[self._judge.batch_size :]
-            at = torch.from_numpy(whose * several + now).to(places.device)
-            candidates = Candidates(places[at], colours[at])
+            at = torch.from_numpy(whose * several + now).to(margins.device)
+            # All of them are in order where each image has one.
+            candidates = proposed if several == 1 and len(at) == len(proposed) else proposed[at]
             found = self._judge.margins(rows[whose], candidates)
             hits = found <= 0
             if bool(hits.any()):
@@ -368,8 +372,8 @@ class _Group:
             at = np.flatnonzero(hits)
             at = at[np.sort(np.unique(whose[at], return_index=True)[1])]  # the first of each image
             which = torch.from_numpy(at).to(found.device)
-            tried = Candidates(candidates.places[which], candidates.colours[which])
-            for index, verdict in zip(at.tolist(), self._judge.verdicts(rows[whose[at]], tried), strict=True):
+            judged = self._judge.verdicts(rows[whose[at]], candidates[which])
+            for index, verdict in zip(at.tolist(), judged, strict=True):
                 found[index], hits[index] = verdict.margin, False
                 if not verdict.success:
                     self._alive[whose[index]].unconfirmed += 1
@@ -384,22 +388,20 @@ class _Group:
         self, generation: Generation, margins: torch.Tensor, successes: dict[int, _Verdict]
     ) -> None:
         """The first of the lowest margins, or the success; after one only another success."""
-        leader = margins.argmin(dim=1)
-        of_image = torch.arange(len(leader), device=leader.device)
-        lowest = margins[of_image, leader]
+        lowest, places, colours = margins[:, 0], generation.places[:, 0], generation.colours[:, 0]
+        if margins.shape[1] > 1:
+            leader = margins.argmin(dim=1)
+            of_image = torch.arange(len(leader), device=leader.device)
+            lowest, places, colours = (
+                each[of_image, leader] for each in (margins, generation.places, generation.colours)
+            )
         better = lowest < self._best_margins
         for number, one in enumerate(self._alive):
-            if number in successes:
-                better[number] = True
-            elif one.success is not None:
-                better[number] = False
+            if number in successes or one.success is not None:
+                better[number] = number in successes
         self._best_margins = torch.where(better, lowest, self._best_margins)
-        self._best_places = torch.where(
-            better[:, None], generation.places[of_image, leader], self._best_places
-        )
-        self._best_colours = torch.where(
-            better[:, None, None], generation.colours[of_image, leader], self._best_colours
-        )
+        self._best_places = torch.where(better[:, None], places, self._best_places)
+        self._best_colours = torch.where(better[:, None, None], colours, self._best_colours)
 
     def _attacked_image(self, number: int) -> np.ndarray:
         best = Candidates(self._best_places[number : number + 1], self._best_colours[number : number + 1])

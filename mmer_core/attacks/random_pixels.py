@@ -35,7 +35,8 @@ class _Draws(Search):
         count = min(_GENERATION, self.targets.budget - self._query)
         draws, pixels = self.targets.draws(self._query, count), self.targets.pixels
         self._query += count
-        return Generation(draws.distinct(pixels, self.targets.areas), self._colours(draws, pixels))
+        places = draws.distinct(pixels, self.targets.areas)
+        return Generation(places, self._colours(draws, pixels), distinct=True)
 
     def learn(self, margins: torch.Tensor) -> None:
         """Nothing: a control does not learn."""

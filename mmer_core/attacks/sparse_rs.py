@@ -6,8 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
-from mmer_core.attacks.corners import corner_colours, corner_numbers
-from mmer_core.attacks.counting import scaled
+from mmer_core.attacks.corners import OTHERS, corner_colours, corner_numbers, other_corners
 from mmer_core.base_config import Config
 from mmer_core.heavy import torch
 
@@ -76,7 +75,7 @@ class _RandomSearch(Search):
         draws = targets.draws(0)
         places = draws.distinct(targets.pixels, targets.areas)[:, 0]
         self._set = self._tried = self._with_corners(
-            places, self._clean_corners(places), draws.bits(targets.pixels)[:, 0]
+            places, self._clean_corners(places), draws.below(OTHERS, targets.pixels)[:, 0]
         )
         self._margin = targets.unknown()
         least = int(targets.areas.min()) - targets.pixels
@@ -86,7 +85,8 @@ class _RandomSearch(Search):
     def propose(self) -> Generation:
         if self._query:
             self._tried = self._exchanged()
-        return Generation((self._tried >> 3)[:, None], corner_colours(self._tried & 7)[:, None])
+        places, colours = self._tried >> 3, corner_colours(self._tried & 7)
+        return Generation(places[:, None], colours[:, None], distinct=True)
 
     def learn(self, margins: torch.Tensor) -> None:
         better = margins[:, 0] < self._margin
@@ -100,10 +100,10 @@ class _RandomSearch(Search):
         if number >= self._drawn.shape[1] or self._drawn.shape[2] != count:
             self._draw(count)
             number = 0
-        chosen, entering, bits = self._drawn[:, number].unbind(2)  # (n, count) each
+        chosen, entering, corner = self._drawn[:, number].unbind(2)  # (n, count) each
         leaving = self._set.gather(1, chosen)
         # The places outside of the set are numbered in order; each is as far on as there are places of the set before it.
-        before = (self._set >> 3).sort(dim=1).values - torch.arange(self._set.shape[1], device=bits.device)
+        before = (self._set >> 3).sort(dim=1).values - torch.arange(self._set.shape[1], device=chosen.device)
         places = entering + torch.searchsorted(before, entering.contiguous(), right=True)
         if self._crowded:
             stays = entering >= (self.targets.areas - self.targets.pixels)[:, None]
@@ -111,7 +111,7 @@ class _RandomSearch(Search):
         corners = self._clean_corners(places)
         if self._crowded:
             corners = torch.where(stays, leaving & 7, corners)
-        return self._set.scatter(1, chosen, self._with_corners(places, corners, bits))
+        return self._set.scatter(1, chosen, self._with_corners(places, corners, corner))
 
     def _draw(self, count: int) -> None:
         """What the queries from this one on draw: ``(n, queries, count, 3)``."""
@@ -123,7 +123,7 @@ class _RandomSearch(Search):
             [
                 draws.distinct(count, torch.full_like(outside, self.targets.pixels)),
                 draws.distinct(count, outside.clamp(min=count)),
-                draws.bits(count),
+                draws.below(OTHERS, count),
             ],
             dim=3,
         )
@@ -131,7 +131,6 @@ class _RandomSearch(Search):
     def _clean_corners(self, places: torch.Tensor) -> torch.Tensor:
         return corner_numbers(self.targets.colours(places))
 
-    def _with_corners(self, places: torch.Tensor, before: torch.Tensor, bits: torch.Tensor) -> torch.Tensor:
-        """Places with corners that differ from those ``before``: of 8 where that is none of them, else of 7."""
-        corners = scaled(bits, 7 + (before == 8).long())
-        return 8 * places + corners + (corners >= before)
+    def _with_corners(self, places: torch.Tensor, before: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Places with corners that differ from those ``before``."""
+        return other_corners(before, drawn).add(places, alpha=8)
