@@ -242,7 +242,7 @@ class _Judge:
         if open_ones:
             tried = [one.best for one in open_ones if one.best is not None]
             best = Candidates(
-                *(torch.cat(parts) for parts in zip(*((c.places, c.colours) for c in tried), strict=True))
+                torch.cat([one.places for one in tried]), torch.cat([one.colours for one in tried])
             )
             rows = np.array([one.row for one in open_ones])
             for one, verdict in zip(open_ones, self.verdicts(rows, best), strict=True):
