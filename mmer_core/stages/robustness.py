@@ -11,6 +11,7 @@ import numpy as np
 
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
+from mmer_core.attacks.gallery import Gallery
 from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, write_outcomes
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
@@ -69,11 +70,13 @@ def plan_attack(
     features: ArtifactKey,
     model: ArtifactKey,
     photos: ArtifactKey | None = None,
+    gallery: ArtifactKey | None = None,
 ) -> list[AttackShard]:
     """Draw the samples to attack and cut the work into shards.
 
     Args:
         photos: Of those samples, for the stream ``photo``.
+        gallery: Of the split, where the kind of task ranks.
 
     Raises:
         DatasetError: The dataset has no such split.
@@ -121,6 +124,7 @@ def attack_shard(
     model: ArtifactKey,
     shard: AttackShard,
     photos: ArtifactKey | None = None,
+    gallery: ArtifactKey | None = None,
 ) -> AttackShardSummary:
     """Outcomes of one shard.
 
@@ -133,6 +137,7 @@ def attack_shard(
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     stored = Features(context.folder(features))
     attack = ATTACKS.configured(shard.attack, config)
+    among = None if gallery is None else Gallery.open(context.folder(gallery), context.device)
     outcomes: list[Outcome] = []
     with shared_cores(context.runtime.workers):
         if photos is None:
@@ -140,7 +145,7 @@ def attack_shard(
             plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
             evaluation = plans[shard.pixels].sentence
         for rows, images in _attacked(context, config, split, encoder, shard, photos):
-            attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
+            attacked = AttackedSplit(trained, encoder, split, stored, images, rows, among)
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
             if isinstance(victim, PhotoVictim):
                 evaluation = victim.evaluation(shard.pixels)
