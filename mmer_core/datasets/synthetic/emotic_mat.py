@@ -95,9 +95,7 @@ def _structs(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
 
 
 def _cell(strings: Sequence[str]) -> np.ndarray:
-    """A 1xK cell of strings; an empty one is 0x0."""
-    if not strings:
-        return _empty()
+    """A 1xK cell of strings, also for K = 0: the reference converter reads the first row."""
     cell = np.empty((1, len(strings)), dtype=object)
     cell[0, :] = strings
     return cell
