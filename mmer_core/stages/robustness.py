@@ -31,6 +31,7 @@ from mmer_core.stages.cutting import size_by_cost
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.photos import attacked_rows, load_photos, rows_together
+from mmer_core.stages.planned_network import plan_network
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
@@ -142,15 +143,18 @@ def attack_shard(
     with shared_cores(context.runtime.workers):
         if photos is None:
             # Plan every K now: tracing needs exclusive access and would block on running threads.
-            plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
-            evaluation = plans[shard.pixels].sentence
+            for pixels in sorted({shard.pixels, *config.pixels}):
+                on_cpu = context.device.type == "cpu"
+                kept = plan_network(context, encoders, pixels).folder if on_cpu else None
+                planner_of(encoder).plan(pixels, kept)
+            evaluation = planner_of(encoder).plan(shard.pixels).sentence
         for rows, images in _attacked(context, config, split, encoder, shard, photos):
             attacked = AttackedSplit(trained, encoder, split, stored, images, rows, among)
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
             if isinstance(victim, PhotoVictim):
                 evaluation = victim.evaluation(shard.pixels)
-            pixels = images.pixels if isinstance(images, Photos) else images
-            for size in {image.shape[:2] for image in pixels}:
+            shown = images.pixels if isinstance(images, Photos) else images
+            for size in {image.shape[:2] for image in shown}:
                 if settled := attack.settled(size, config.budget):
                     workspace.use({"config": {option_field(attack.name): settled}})
             with leg("model"):
@@ -158,7 +162,7 @@ def attack_shard(
                     victim,
                     criterion,
                     attack,
-                    pixels,
+                    shown,
                     [split.ids[row] for row in rows],
                     pixels=shard.pixels,
                     budget=config.budget,

@@ -117,6 +117,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
     "collect photos": {"config": AttackConfig(), "prepared": PREPARED},
+    "plan network": {"encoders": ENCODERS, "pixels": 1},
     "embed gallery": {"config": AttackConfig(), **MEASURED},
     "attack shard": {
         "config": AttackConfig(),
@@ -175,6 +176,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("collect photos", "config"): {"split", "images", "seed"},
     ("collect photos", "dataset"): {"dataset", "protocol"},
     ("embed gallery", "config"): {"split"},
+    ("plan network", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
     ("train", "training"): {
