@@ -218,7 +218,10 @@ def robustness(job: RobustnessJob) -> str:
     photos = None
     if job.attack.stream == "photo":
         photos = make(stages.collect_photos, job.runtime, job.attack, job.dataset, prepared)
-    return str(make_sharded(ATTACKING, job.runtime, job.attack, prepared, features, model, photos))
+    gallery = None
+    if kind_of(Prepared.open(context.folder(prepared)).card.task).ranks:
+        gallery = make(stages.embed_gallery, job.runtime, job.attack, prepared, features, model)
+    return str(make_sharded(ATTACKING, job.runtime, job.attack, prepared, features, model, photos, gallery))
 
 
 @flow(name="finetune")

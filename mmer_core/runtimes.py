@@ -13,7 +13,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmer_core.errors import ConfigError
@@ -27,6 +30,7 @@ Runs = Callable[..., Any]  # tensors to a tensor, or to a list of them
 RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
 _TOLERANCE = 1e-4  # relative to the largest output; a different order of summation alone gives about 1e-6
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
+_CONVERTED = "network.xml"  # and its weights in network.bin
 _TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
@@ -45,11 +49,16 @@ class Compiled:
     sentence: str
 
 
-def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto") -> Compiled:
+def compile_network(
+    module: nn.Module, example: Tensor, runtime: Runtime = "auto", converted: Path | None = None
+) -> Compiled:
     """Prepare ``module`` for batches of the shape and device of ``example`` ``(B, C, H, W)``.
 
     ``auto`` uses the first of OpenVINO, ONNX Runtime and PyTorch that is installed and works; on devices other than
     the CPU, PyTorch.
+
+    Args:
+        converted: Folder with what `convert_network` wrote of this network, if anything: converting takes seconds.
 
     Raises:
         ConfigError: The named runtime is not installed, or cannot run this network.
@@ -59,12 +68,26 @@ def compile_network(module: nn.Module, example: Tensor, runtime: Runtime = "auto
     refusals = []
     for name in RUNTIMES[:-1] if runtime == "auto" else (runtime,):
         try:
-            return Compiled(_checked(name, module, example), name, f"{_TITLES[name]} runs the dense part")
+            return Compiled(
+                _checked(name, module, example, converted), name, f"{_TITLES[name]} runs the dense part"
+            )
         except Refused as refusal:
             refusals.append(str(refusal))
     if runtime != "auto":
         raise ConfigError(f"{refusals[0]}; choose the runtime torch or auto")
     return _torch(module, f"PyTorch runs the dense part, because {' and '.join(refusals)}")
+
+
+def convert_network(module: nn.Module, example: Tensor, folder: Path) -> None:
+    """Write a network of float32 weights in OpenVINO's form; nothing where OpenVINO is not installed or refuses it."""
+    if importlib.util.find_spec("openvino") is None:
+        return
+    _without_telemetry()
+    import openvino
+
+    with suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as when it is compiled, which says why it is refused
+        openvino.save_model(_converted(module.eval(), example), folder / _CONVERTED, compress_to_fp16=False)
 
 
 class Refused(Exception):
@@ -100,9 +123,13 @@ def compile_graph(
     return _trusted("openvino", lambda: _openvino_graph(make()), expect, examples)
 
 
-def _checked(name: str, module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+def _checked(
+    name: str, module: nn.Module, example: Tensor, converted: Path | None
+) -> Callable[[Tensor], Tensor]:
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
-    build = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name]
+    build: Callable[[nn.Module, Tensor], Runs] = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name]
+    if converted and build is _openvino:
+        build = partial(_openvino, converted=converted)
     module = module.eval()
     return _trusted(name, lambda: build(module, example.contiguous()), module, [example + noise])
 
@@ -130,14 +157,24 @@ def _listed(outputs: Any) -> list[Tensor]:
     return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
-def _openvino(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+def _openvino(
+    module: nn.Module, example: Tensor, converted: Path | None = None
+) -> Callable[[Tensor], Tensor]:
     _without_telemetry()
     import openvino
 
-    model = openvino.convert_model(module, example_input=example)
-    model.reshape(list(example.shape))
+    kept = converted and converted / _CONVERTED
+    model = openvino.Core().read_model(kept) if kept and kept.exists() else _converted(module, example)
     infer = _infer(model)
     return lambda maps: infer(maps)[0]
+
+
+def _converted(module: nn.Module, example: Tensor) -> Any:
+    import openvino
+
+    model = openvino.convert_model(module, example_input=example.contiguous())
+    model.reshape(list(example.shape))
+    return model
 
 
 def _openvino_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:

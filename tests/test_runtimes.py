@@ -57,6 +57,20 @@ def test_a_runtime_asked_for_by_name_is_not_replaced(monkeypatch):
         runtimes.compile_network(network(), EXAMPLE, "openvino")
 
 
+def test_what_was_converted_is_compiled_without_converting_it_again(monkeypatch, tmp_path):
+    pytest.importorskip("openvino")
+    made = runtimes.compile_network(network(), EXAMPLE, "openvino").run(EXAMPLE)
+    runtimes.convert_network(network(), EXAMPLE, tmp_path)
+    monkeypatch.setattr(runtimes, "_converted", lambda *given: pytest.fail("converted again"))
+    kept = runtimes.compile_network(network(), EXAMPLE, "openvino", tmp_path).run(EXAMPLE)
+    torch.testing.assert_close(kept, made, rtol=0, atol=0)
+    other = network()
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    with pytest.raises(ConfigError, match="differs from PyTorch"):
+        runtimes.compile_network(other, EXAMPLE, "openvino", tmp_path)
+
+
 def test_a_runtime_that_gives_something_else_is_not_trusted(monkeypatch):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(runtimes, "_openvino", lambda module, example: lambda maps: module(maps) * 1.01)

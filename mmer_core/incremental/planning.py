@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
 from mmer_core.incremental.network import IncrementalNetwork, bytes_kept, run_densely
-from mmer_core.runtimes import Compiled, Runtime, compile_network
+from mmer_core.runtimes import Compiled, Runtime, compile_network, convert_network
 from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
@@ -102,13 +103,20 @@ class Planner:
         """Steps after which the network may be computed densely, in order."""
         return self._program.cuts if self._program else ()
 
-    def plan(self, pixels: int) -> Plan:
-        """The plan for candidates of ``K = pixels``; made at the first call."""
+    def plan(self, pixels: int, converted: Path | None = None) -> Plan:
+        """The plan for candidates of ``K = pixels``; made at the first call, with what `convert` wrote for it."""
         with self._lock:
             if pixels not in self._plans:
                 with tracing():
-                    self._plans[pixels] = self._make(self._best_cut(pixels))
+                    self._plans[pixels] = self._make(self._best_cut(pixels), converted)
             return self._plans[pixels]
+
+    def convert(self, pixels: int, folder: Path) -> str | None:
+        """Write the dense part of the plan for ``K = pixels`` as `convert_network` does; the plan's cut."""
+        with self._lock, tracing():
+            cut = self._best_cut(pixels)
+            convert_network(*self._dense_part(cut), folder)
+            return cut
 
     def use(self, pixels: int, cut: str | None) -> Plan:
         """Use this cut for ``K = pixels``: one of ``cuts``, or None for dense computation throughout."""
@@ -120,7 +128,7 @@ class Planner:
     def dense(self) -> Compiled:
         """The whole network, compiled at the first call."""
         with self._lock, tracing():
-            return self._whole()
+            return self._compile(None)
 
     @cached_property
     def split(self) -> Split:
@@ -179,14 +187,12 @@ class Planner:
     def _works(self, program: Program, pixels: int) -> dict[str, Work]:
         return estimate(program, self._layout.areas, self._layout.gathers, self._shapes, pixels)
 
-    def _make(self, cut: str | None) -> Plan:
+    def _make(self, cut: str | None, converted: Path | None = None) -> Plan:
+        dense = self._compile(cut, converted)
         if cut is None or self._program is None:
-            dense = self._whole()
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}")
         program, layout = self._program, self._layout
-        example = self._shapes[cut].expand(BATCH, -1, -1, -1)
-        dense = self._compile(cut, behind(program, cut), example)
         (h, w), (height, width) = layout.areas[cut].shape, layout.areas[cut].map_shape
         return Plan(
             cut,
@@ -197,11 +203,13 @@ class Planner:
             f"{height} x {width}; {dense.sentence}",
         )
 
-    def _whole(self) -> Compiled:
-        example = self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
-        return self._compile(None, self.module, example)
+    def _dense_part(self, cut: str | None) -> tuple[nn.Module, Tensor]:
+        """What is computed densely, with an example of its input."""
+        if cut is None or self._program is None:
+            return self.module, self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
+        return behind(self._program, cut), self._shapes[cut].expand(BATCH, -1, -1, -1)
 
-    def _compile(self, cut: str | None, module: nn.Module, example: Tensor) -> Compiled:
+    def _compile(self, cut: str | None, converted: Path | None = None) -> Compiled:
         if cut not in self._compiled:
-            self._compiled[cut] = compile_network(module, example, self._runtime)
+            self._compiled[cut] = compile_network(*self._dense_part(cut), self._runtime, converted)
         return self._compiled[cut]

@@ -12,6 +12,7 @@ from mmer_core.stages.absent import (
     has_streams_for,
     left_out,
 )
+from mmer_core.stages.attacked_gallery import embed_gallery
 from mmer_core.stages.captions import CAPTIONING, CaptionShard, plan_captions
 from mmer_core.stages.context import Context
 from mmer_core.stages.dataset_card import dataset_card
@@ -77,6 +78,7 @@ __all__ = [
     "choose_models",
     "collect_photos",
     "dataset_card",
+    "embed_gallery",
     "evaluate",
     "find_index",
     "find_model",

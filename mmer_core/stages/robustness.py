@@ -11,6 +11,7 @@ import numpy as np
 
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
+from mmer_core.attacks.gallery import Gallery
 from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, write_outcomes
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
@@ -30,6 +31,7 @@ from mmer_core.stages.cutting import size_by_cost
 from mmer_core.stages.declaration import Sharded, Shards, stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.photos import attacked_rows, load_photos, rows_together
+from mmer_core.stages.planned_network import plan_network
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
@@ -69,11 +71,13 @@ def plan_attack(
     features: ArtifactKey,
     model: ArtifactKey,
     photos: ArtifactKey | None = None,
+    gallery: ArtifactKey | None = None,
 ) -> list[AttackShard]:
     """Draw the samples to attack and cut the work into shards.
 
     Args:
         photos: Of those samples, for the stream ``photo``.
+        gallery: Of the split, where the kind of task ranks.
 
     Raises:
         DatasetError: The dataset has no such split.
@@ -121,6 +125,7 @@ def attack_shard(
     model: ArtifactKey,
     shard: AttackShard,
     photos: ArtifactKey | None = None,
+    gallery: ArtifactKey | None = None,
 ) -> AttackShardSummary:
     """Outcomes of one shard.
 
@@ -133,19 +138,23 @@ def attack_shard(
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     stored = Features(context.folder(features))
     attack = ATTACKS.configured(shard.attack, config)
+    among = None if gallery is None else Gallery.open(context.folder(gallery), context.device)
     outcomes: list[Outcome] = []
     with shared_cores(context.runtime.workers):
         if photos is None:
             # Plan every K now: tracing needs exclusive access and would block on running threads.
-            plans = {pixels: planner_of(encoder).plan(pixels) for pixels in (shard.pixels, *config.pixels)}
-            evaluation = plans[shard.pixels].sentence
+            for pixels in sorted({shard.pixels, *config.pixels}):
+                on_cpu = context.device.type == "cpu"
+                kept = plan_network(context, encoders, pixels).folder if on_cpu else None
+                planner_of(encoder).plan(pixels, kept)
+            evaluation = planner_of(encoder).plan(shard.pixels).sentence
         for rows, images in _attacked(context, config, split, encoder, shard, photos):
-            attacked = AttackedSplit(trained, encoder, split, stored, images, rows)
+            attacked = AttackedSplit(trained, encoder, split, stored, images, rows, among)
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
             if isinstance(victim, PhotoVictim):
                 evaluation = victim.evaluation(shard.pixels)
-            pixels = images.pixels if isinstance(images, Photos) else images
-            for size in {image.shape[:2] for image in pixels}:
+            shown = images.pixels if isinstance(images, Photos) else images
+            for size in {image.shape[:2] for image in shown}:
                 if settled := attack.settled(size, config.budget):
                     workspace.use({"config": {option_field(attack.name): settled}})
             with leg("model"):
@@ -153,7 +162,7 @@ def attack_shard(
                     victim,
                     criterion,
                     attack,
-                    pixels,
+                    shown,
                     [split.ids[row] for row in rows],
                     pixels=shard.pixels,
                     budget=config.budget,

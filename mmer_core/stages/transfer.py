@@ -127,10 +127,12 @@ class _Transfer:
             images = np.asarray(split.images(config.stream)[split.image_rows(rows)])
             clean, self.shown = encoder.resize(images), [*_encoder(context, attacked).resize(images)]
             self.read, self.batch_size = encoder.resize, context.runtime.batch_size
-        seen = AttackedSplit(read, encoder, split, stored, clean, np.array(rows))
+        kind = kind_of(read.spec.task)
+        gallery = kind.gallery(read, split, stored) if kind.ranks else None
+        seen = AttackedSplit(read, encoder, split, stored, clean, np.array(rows), gallery)
         self.victim: Victim
         self.criterion: Criterion
-        self.victim, self.criterion, _ = kind_of(read.spec.task).victim(seen, config)
+        self.victim, self.criterion, _ = kind.victim(seen, config)
 
     def verdicts(self, fooled: pd.DataFrame) -> list[str]:
         """``fooled``, ``resisted``, or ``already`` of every row."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.figures import Figures, accuracy_alone
+from mmer_core.attacks.gallery import Gallery
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim, StreamHead
 from mmer_core.attacks.victims import IncrementalVictim, Victim
@@ -55,6 +56,7 @@ class AttackedSplit:
     Attributes:
         images: ``(n, H, W, 3)`` uint8 of the attacked stream at the encoder's input size, or the photos themselves.
         rows: ``(n,)`` the samples.
+        gallery: Of the split, where the kind of task ranks.
     """
 
     trained: TrainedModel
@@ -63,6 +65,7 @@ class AttackedSplit:
     features: Features
     images: np.ndarray | Photos
     rows: np.ndarray
+    gallery: Gallery | None
 
     def victim(self, stream: str, read: StreamHead) -> IncrementalVictim | PhotoVictim:
         """The victim of an attack on a stream, whose features ``read`` puts in place of the stored ones."""
@@ -129,6 +132,7 @@ class TaskKind(Named, ABC, Generic[D]):
         reads_parts: Models can read features of parts (``regions:`` and ``tokens:``).
         searchable: A model embeds images and texts for an index.
         labelled: A model predicts labels of photos.
+        ranks: Attacked images are ranked in the `gallery` of their split.
     """
 
     refusal = ConfigError
@@ -142,6 +146,7 @@ class TaskKind(Named, ABC, Generic[D]):
     reads_parts: ClassVar[bool] = False
     searchable: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
+    ranks: ClassVar[bool] = False
 
     def text_for(self, split: PreparedSplit) -> TaskText:
         """What reports say about its models on a dataset, given any split of that."""
@@ -227,6 +232,10 @@ class TaskKind(Named, ABC, Generic[D]):
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         """The model as an attack on a split sees it, what counts as fooled, and what of the scores `figures_under_attack`
         need."""
+
+    def gallery(self, trained: TrainedModel, split: PreparedSplit, features: Features) -> Gallery:
+        """What attacked images are ranked among. Raises `ConfigError` where nothing is ranked."""
+        raise ConfigError(f"nothing is ranked in the kind of task {self.name}")
 
     def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
         """What is measured of attacked images, the headline first: robust accuracy, unless the kind knows more.

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mmer_core import models
 from mmer_core.attacks.criteria import Criterion, RankDrop
 from mmer_core.attacks.figures import ACCURACY, Figures
+from mmer_core.attacks.gallery import Gallery
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import Victim
 from mmer_core.config import (
@@ -33,7 +34,7 @@ from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.evaluation.robust_figures import robust_recalls
-from mmer_core.heavy import Tensor, nn, torch
+from mmer_core.heavy import nn, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.models import ModelSpec
 from mmer_core.poisoning.detectors.detector import Inspected
@@ -75,6 +76,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
     has_heads = True
     reads_parts = True
     searchable = True
+    ranks = True
 
     def data(
         self,
@@ -157,21 +159,24 @@ class RetrievalKind(TaskKind[RetrievalData]):
         images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
         return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
 
+    def gallery(self, trained: TrainedModel, split: PreparedSplit, features: Features) -> Gallery:
+        data = RetrievalData.load(features, split)
+        texts, images = trained.embed_texts(data.texts), trained.embed_images({"context": data.images})
+        return Gallery(
+            torch.from_numpy(texts).to(trained.device), torch.from_numpy(images).to(trained.device)
+        )
+
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         if config.stream == "body":
             raise ConfigError("a captioned photo has no body stream; attack the context, or the photo")
-        trained, split = attacked.trained, attacked.split
-        data = RetrievalData.load(attacked.features, split)
-        gallery = torch.from_numpy(trained.embed_texts(data.texts)).to(trained.device)  # (T, D)
-
-        def photos() -> Tensor:
-            return torch.from_numpy(trained.embed_images({"context": data.images})).to(trained.device)
-
+        trained, split, gallery = attacked.trained, attacked.split, attacked.gallery
+        assert gallery is not None
         victim = attacked.victim(
-            config.stream, lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.T
+            config.stream,
+            lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.texts.T,
         )
-        criterion = match_criterion(config, split, attacked.rows, photos, gallery)
-        return victim, criterion, match_reading(config, split, attacked.rows, photos, gallery)
+        criterion = match_criterion(config, split, attacked.rows, gallery)
+        return victim, criterion, match_reading(config, split, attacked.rows, gallery)
 
     def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
         towards = config.match_criterion

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from mmer_core.attacks.criteria import (
     RankRise,
     image_bars,
 )
+from mmer_core.attacks.gallery import Gallery
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.config import SearchConfig
 from mmer_core.datasets.prepared import PreparedSplit
@@ -25,8 +26,7 @@ def match_criterion(
     config: SearchConfig,
     split: PreparedSplit,
     rows: np.ndarray,
-    images: Callable[[], Tensor],
-    texts: Tensor,
+    gallery: Gallery,
 ) -> Criterion:
     """The criterion for a retrieval model, against the whole gallery of the split.
 
@@ -34,8 +34,7 @@ def match_criterion(
         config: Says which, and its parameters.
         split: Knows which caption belongs to which sample.
         rows: ``(n,)`` the attacked samples.
-        images: Embeds all clean images, ``(N, D)``; called only where images are ranked.
-        texts: ``(T, D)`` embeddings of all captions; the victim's columns.
+        gallery: Of the split; its captions are the victim's columns.
 
     Raises:
         ConfigError: There is no sample of the target's id, or it has no caption.
@@ -44,14 +43,17 @@ def match_criterion(
         targets = np.full(len(rows), _first_caption(config.target, split))
         if config.match_criterion == "caption-rises":
             return RankRise(targets, config.top)
-        return ImageRankRise(
-            targets, image_bars(texts[targets], images(), torch.from_numpy(rows), config.top)
-        )
+        rising = [_bars(gallery, targets[:1], row, config.top) for row in rows]
+        return ImageRankRise(targets, torch.cat(rising))
     own = [np.flatnonzero(split.text_sample == row) for row in rows]
     drop = RankDrop(own, config.top)
     if config.match_criterion == "image-to-text":
         return drop
-    bars = image_bars(texts, images(), torch.tensor(split.text_sample), config.top)
+    bars = torch.full(
+        (len(gallery.texts),), torch.inf, device=gallery.texts.device
+    )  # of others, which nobody asks
+    for row, columns in zip(rows, own, strict=True):
+        bars[torch.from_numpy(columns)] = _bars(gallery, columns, row, config.top)
     unfound = ImageRankDrop(own, bars)
     return unfound if config.match_criterion == "text-to-image" else drop & unfound
 
@@ -60,8 +62,7 @@ def match_reading(
     config: SearchConfig,
     split: PreparedSplit,
     rows: np.ndarray,
-    images: Callable[[], Tensor],
-    texts: Tensor,
+    gallery: Gallery,
 ) -> Reading:
     """0-based ranks of the truth, ties against the model: of the image's best own caption among those of other images; and
     where images are ranked, of the image among all others for each of its captions, NaN up to as many as any image has.
@@ -72,9 +73,8 @@ def match_reading(
     own = [np.flatnonzero(split.text_sample == row) for row in rows]
     rivals: list[Tensor] = []  # of each image: (captions, N) similarities of its captions to all images
     if config.match_criterion in ("text-to-image", "both"):
-        gallery = images()
         for row, columns in zip(rows, own, strict=True):
-            rivals.append((texts[columns] @ gallery.T).cpu())
+            rivals.append((gallery.texts[columns] @ gallery.images.T).cpu())
             rivals[-1][:, row] = -torch.inf
     most = int(np.bincount(split.text_sample).max())
 
@@ -108,6 +108,12 @@ def own_found(criterion: str, ranks: Sequence[float], first: str) -> str:
     )
     image = f"found by its own captions at ranks {found}"
     return image if criterion == "text-to-image" else f"{captions}; {image}"
+
+
+def _bars(gallery: Gallery, captions: np.ndarray, row: int, top: int) -> Tensor:
+    """``(n,)`` of the captions of one attacked image; images by themselves, since rounding depends on how many rows a
+    product has, and results must not depend on which images share a shard."""
+    return image_bars(gallery.texts[captions], gallery.images, torch.full((len(captions),), int(row)), top)
 
 
 def _first_caption(target: str | None, split: PreparedSplit) -> int:

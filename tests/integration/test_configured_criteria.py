@@ -185,3 +185,34 @@ def test_every_attack_runs_by_its_name(trained, dataset):
 def test_what_the_model_does_not_know_is_refused(trained, dataset, fields, message):
     with pytest.raises(ConfigError, match=message):
         trained[dataset].attack(**fields)
+
+
+def test_the_gallery_is_embedded_once_and_outcomes_do_not_depend_on_the_cut(
+    trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, embedded = trained["flickr8k"], []
+    embed = TrainedModel.embed_texts
+    monkeypatch.setattr(
+        TrainedModel, "embed_texts", lambda *given: embedded.append(len(given[1])) or embed(*given)
+    )
+    store, tables = one.context.store, []
+    for key in [*store.keys("gallery")]:
+        store.delete(key)
+    for shard_size in (1, 3):
+        job = one.job.model_copy(
+            update={
+                "attack": AttackConfig(
+                    **ATTACK | {"match_criterion": "both", "top": 2, "shard_size": shard_size, "seed": 5}
+                )
+            }
+        )
+        key = ArtifactKey.parse(jobs.robustness.fn(job))
+        tables.append(load_outcomes(one.context.folder(key)))
+        shards = store.manifest(key).shards
+        assert len(shards) == -(-4 // shard_size)
+        assert {store.manifest(ArtifactKey.parse(each)).inputs["gallery"] for each in shards} == {
+            str(each) for each in store.keys("gallery")
+        }
+        store.delete(key)
+    assert embedded == [len(one.split.texts)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)

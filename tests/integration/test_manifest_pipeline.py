@@ -112,7 +112,7 @@ def _check_margins(context: Context, evaluation: Manifest) -> None:
     encoder = context.image_encoder(trained.spec.encoders.image, trained.spec.encoders.image_size)
     rows = np.arange(len(split))
     images = encoder.resize(np.asarray(split.images("context")[rows]))
-    attacked = AttackedSplit(trained, encoder, split, Features(features), images, rows)
+    attacked = AttackedSplit(trained, encoder, split, Features(features), images, rows, None)
     victim, criterion, _ = kind_of(trained.spec.task).victim(
         attacked, AttackConfig(criterion="misclassified")
     )

@@ -117,11 +117,14 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
     "collect photos": {"config": AttackConfig(), "prepared": PREPARED},
+    "plan network": {"encoders": ENCODERS, "pixels": 1},
+    "embed gallery": {"config": AttackConfig(), **MEASURED},
     "attack shard": {
         "config": AttackConfig(),
         **MEASURED,
         "shard": AttackShard("sparse-rs", 1, 0, (3, 4)),
         "photos": key("photos"),
+        "gallery": key("gallery"),
     },
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT, "photos": key("photos")},
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
@@ -172,6 +175,8 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("encode shard", "encoders"): _IMAGE,
     ("collect photos", "config"): {"split", "images", "seed"},
     ("collect photos", "dataset"): {"dataset", "protocol"},
+    ("embed gallery", "config"): {"split"},
+    ("plan network", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
     ("train", "training"): {
