@@ -21,13 +21,12 @@ from torch import nn
 from benchmarks.attack_peers import CountedClassifier, Peer, peers
 from benchmarks.result import finish
 from mmer_core.attacks import (
-    Candidates,
     ClassifierVictim,
     DifferentialEvolution,
     DominantEmotionFlip,
     run_attack,
 )
-from mmer_core.attacks.candidates import apply
+from mmer_core.attacks.candidates import Candidates, apply, from_flat
 from mmer_core.encoders.packaged import load_image
 from mmer_core.errors import ConfigError
 from mmer_core.incremental.planning import BATCH, Method
@@ -202,9 +201,9 @@ def _error(victim: ClassifierVictim, images: np.ndarray, pixels: int) -> float:
 
 def _candidates(pixels: int, count: int, images: int) -> tuple[torch.Tensor, Candidates]:
     rng = np.random.default_rng(pixels)
-    positions = rng.integers(0, SIZE, (count, pixels, 2), dtype=np.int32)
+    places = rng.integers(0, SIZE[0] * SIZE[1], (count, pixels))
     colours = rng.integers(0, 256, (count, pixels, 3), dtype=np.uint8)
-    return torch.arange(count) % images, Candidates(positions, colours)
+    return torch.arange(count) % images, from_flat(places, colours)
 
 
 def classifier() -> nn.Module:

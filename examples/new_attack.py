@@ -2,19 +2,22 @@
 
     python examples/new_attack.py
 
-An attack makes a `Search` for each image. The search proposes candidates and learns from their margins (0 or less is a
-success); batches, budgets and confirmations are `run_attack`'s.
+An attack makes one `Search` for all images that are attacked together, as tensors with a row an image. It proposes
+candidates for each and learns from their margins (0 or less is a success); batches, budgets and confirmations are
+`run_attack`'s.
 """
 
 import numpy as np
+import torch
 from attack_your_network import MEAN, SIDE, STD, draw, train
 
 from mmer_core.attacks import (
     BlackBoxAttack,
-    Candidates,
     ClassifierVictim,
     DominantEmotionFlip,
+    Generation,
     Search,
+    Targets,
     run_attack,
 )
 
@@ -24,26 +27,34 @@ class WhitePixels(BlackBoxAttack):
 
     name = "white-pixels"
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Moves(image.shape[:2], pixels, rng, budget)
+    def _search(self, targets: Targets) -> Search:
+        return _Moves(targets)
 
 
 class _Moves(Search):
-    def __init__(self, size: tuple[int, ...], pixels: int, rng: np.random.Generator, budget: int) -> None:
-        super().__init__(budget)
-        self._size, self._rng = size, rng
-        self._places = self._challenger = rng.integers(size, size=(pixels, 2), dtype=np.int32)  # (K, 2)
-        self._margin = np.inf
+    of_images = ("_places", "_moved", "_margins")
 
-    def propose(self) -> Candidates:
-        if np.isfinite(self._margin):
-            self._challenger = self._places.copy()
-            self._challenger[self._rng.integers(len(self._places))] = self._rng.integers(self._size)
-        return Candidates(self._challenger[None], np.full((1, len(self._places), 3), 255, np.uint8))
+    def __init__(self, targets: Targets) -> None:
+        super().__init__(targets)
+        draws = targets.draws(0)
+        self._query = 0
+        self._places = self._moved = draws.distinct(targets.pixels, targets.areas)[:, 0]  # (n, K)
+        self._margins = targets.unknown()  # (n,)
 
-    def learn(self, margins: np.ndarray) -> None:
-        if margins[0] <= self._margin:
-            self._places, self._margin = self._challenger, margins[0]
+    def propose(self) -> Generation:
+        if self._query:
+            draws = self.targets.draws(self._query)
+            which = draws.below(self.targets.pixels, 1)[:, 0]  # (n, 1)
+            where = draws.below(self.targets.areas[:, None, None], 1)[:, 0]
+            self._moved = self._places.scatter(1, which, where)
+        white = torch.full((*self._moved.shape, 3), 255, dtype=torch.uint8)
+        return Generation(self._moved[:, None], white[:, None])
+
+    def learn(self, margins: torch.Tensor) -> None:
+        better = margins[:, 0] <= self._margins
+        self._places = torch.where(better[:, None], self._moved, self._places)
+        self._margins = torch.where(better, margins[:, 0], self._margins)
+        self._query += 1
 
 
 def main() -> None:

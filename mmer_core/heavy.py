@@ -33,8 +33,12 @@ else:
     class _Unloaded(ModuleType):
         """Stands for the module of its name; a module itself, so that torch.compile takes it for one."""
 
+        loaded = None
+
         def __getattr__(self, name):
-            return getattr(import_module(self.__name__), name)
+            if self.loaded is None:
+                self.loaded = import_module(self.__name__)
+            return getattr(self.loaded, name)
 
     faiss, torch, transformers = map(_Unloaded, ("faiss", "torch", "transformers"))
     nn, functional = _Unloaded("torch.nn"), _Unloaded("torch.nn.functional")

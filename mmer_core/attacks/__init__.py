@@ -9,7 +9,7 @@ less being a success; ``run_attack`` pools the candidates of many images into ba
     outcomes = run_attack(victim, criterion, DifferentialEvolution(), images, ids, pixels=1, budget=400)
 """
 
-from mmer_core.attacks.attack import Attack, BlackBoxAttack, Search, WhiteBoxAttack
+from mmer_core.attacks.attack import Attack, BlackBoxAttack, Generation, Search, Targets, WhiteBoxAttack
 from mmer_core.attacks.candidates import (
     Candidates,
     Pixel,
@@ -77,6 +77,7 @@ __all__ = [
     "DominantEmotionFlip",
     "EncodedVictim",
     "ExhaustiveOnePixel",
+    "Generation",
     "GradientGuidedSparseRS",
     "ImageEncoder",
     "ImageRankDrop",
@@ -93,6 +94,7 @@ __all__ = [
     "RatingShift",
     "Search",
     "SparseRS",
+    "Targets",
     "TopEmotionsChange",
     "Victim",
     "WhiteBoxAttack",

@@ -19,113 +19,134 @@ Pixel = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """``Q`` proposals that each rewrite up to ``K`` pixels of one image.
+    """``B`` proposals that each rewrite up to ``K`` pixels of one image, as tensors on one device.
 
     When two pixels of a proposal coincide, the later one wins (so fewer than ``K`` pixels change).
 
     Attributes:
-        positions: ``(Q, K, 2)`` int32, ``(y, x)`` from the top left corner, not negative.
-        colours: ``(Q, K, 3)`` uint8, red, green, blue.
+        places: ``(B, K)`` int64, pixels in reading order, ``y * width + x``.
+        colours: ``(B, K, 3)`` uint8, red, green, blue.
+        distinct: Whether it is known that no pixels of a proposal coincide, which is cheaper to write.
 
     Raises:
-        AttackError: a shape or a dtype is another one, ``K`` is 0, or a position is negative.
+        AttackError: a shape or a dtype is another one, or ``K`` is 0.
     """
 
-    positions: np.ndarray
-    colours: np.ndarray
+    places: torch.Tensor
+    colours: torch.Tensor
+    distinct: bool = False
 
     def __post_init__(self) -> None:
-        positions, colours = self.positions, self.colours
-        if positions.dtype != np.int32 or positions.ndim != 3 or positions.shape[2] != 2:
+        places, colours = self.places, self.colours
+        if places.dtype != torch.int64 or places.ndim != 2:
             raise AttackError(
-                f"positions of candidates are {positions.dtype} {positions.shape}; give int32 (Q, K, 2)"
+                f"places of candidates are {places.dtype} {tuple(places.shape)}; give int64 (B, K)"
             )
-        if colours.dtype != np.uint8 or colours.shape != (*positions.shape[:2], 3):
+        if colours.dtype != torch.uint8 or colours.shape != (*places.shape, 3):
             raise AttackError(
-                f"colours of candidates are {colours.dtype} {colours.shape}; "
-                f"give uint8 {(*positions.shape[:2], 3)} to match their positions"
+                f"colours of candidates are {colours.dtype} {tuple(colours.shape)}; "
+                f"give uint8 {(*places.shape, 3)} to match their places"
             )
-        if positions.shape[1] < 1:
+        if not places.shape[1]:
             raise AttackError("candidates change K = 0 pixels; give each at least one pixel")
-        if positions.size and positions.min() < 0:
-            raise AttackError(f"a candidate's position is {positions.min()}; positions start at 0")
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return len(self.places)
 
-    def __getitem__(self, index: slice) -> Candidates:
-        return Candidates(self.positions[index], self.colours[index])
+    def __getitem__(self, index: slice | torch.Tensor) -> Candidates:
+        return Candidates(self.places[index], self.colours[index], self.distinct)
 
     @property
     def pixels(self) -> int:
         """``K``."""
-        return int(self.positions.shape[1])
+        return int(self.places.shape[1])
+
+    def positions(self, width: int | torch.Tensor) -> torch.Tensor:
+        """``(B, K, 2)`` int64, ``(y, x)`` in images of this width, a number or ``(B,)``."""
+        across = width[:, None] if isinstance(width, torch.Tensor) else width
+        return torch.stack([self.places // across, self.places % across], dim=2)
+
+    def final_colours(self) -> torch.Tensor:
+        """``(B, K, 3)``: of each pixel the colour that stands, which is the last of those at its place."""
+        if self.distinct or self.pixels == 1:
+            return self.colours
+        same = self.places[:, :, None] == self.places[:, None, :]  # (B, K, K)
+        last = (same * torch.arange(1, self.pixels + 1, device=same.device)).argmax(2)
+        return self.colours.gather(1, last[..., None].expand(-1, -1, 3))
 
 
-def concatenate(parts: Sequence[Candidates]) -> Candidates:
-    """Join candidates of the same ``K``, in order; ``parts`` is not empty."""
-    return Candidates(
-        np.concatenate([part.positions for part in parts]), np.concatenate([part.colours for part in parts])
-    )
-
-
-def from_flat(flat: np.ndarray, colours: np.ndarray, width: int, pixels: int | None = None) -> Candidates:
-    """Candidates from positions counted in reading order.
+def from_flat(flat: np.ndarray, colours: np.ndarray, pixels: int | None = None) -> Candidates:
+    """Candidates from arrays, on the CPU.
 
     All candidates of a search must rewrite the same number of pixels to be judged in one batch; those that
     need fewer repeat their last pixel, which changes nothing.
 
     Args:
-        flat: ``(Q, k)`` integers, ``y * width + x``.
-        colours: ``(Q, k, 3)`` uint8.
-        width: Width of the image.
+        flat: ``(B, k)`` integers, ``y * width + x``.
+        colours: ``(B, k, 3)`` uint8.
         pixels: ``K``, at least ``k``; ``k`` itself if None.
     """
     missing = 0 if pixels is None else pixels - flat.shape[1]
     flat = np.pad(flat, ((0, 0), (0, missing)), mode="edge")
     colours = np.pad(colours, ((0, 0), (0, missing), (0, 0)), mode="edge")
-    return Candidates(np.stack(np.divmod(flat, width), axis=2).astype(np.int32), colours)
+    return Candidates(torch.from_numpy(flat.astype(np.int64)), torch.from_numpy(colours))
+
+
+class Renderer:
+    """Candidates as images, in one buffer that every call writes anew.
+
+    Args:
+        clean: ``(n, H, W, 3)`` uint8, on the device of the candidates.
+    """
+
+    def __init__(self, clean: torch.Tensor) -> None:
+        self._clean, self._shape = clean.flatten(1, 2), clean.shape[1:]
+        self._buffer = self._clean[:0]
+
+    def __call__(self, rows: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+        """``(B, H, W, 3)`` uint8: the images ``rows`` ``(B,)`` int64 with the candidates' pixels, until the next call."""
+        if len(self._buffer) < len(candidates):
+            self._buffer = self._clean.new_empty(len(candidates), *self._clean.shape[1:])
+        images = self._buffer[: len(candidates)]
+        torch.index_select(self._clean, 0, rows.to(images.device), out=images)
+        where = candidates.places[..., None].expand(-1, -1, 3)
+        return images.scatter_(1, where, candidates.final_colours()).view(-1, *self._shape)
 
 
 def apply(images: Images, candidates: Candidates) -> Images:
     """Write the ``i``-th candidate's pixels into a copy of the ``i``-th image.
 
     Args:
-        images: ``(Q, H, W, 3)`` uint8, an array or a tensor on any device; left as it is.
-        candidates: ``Q`` candidates.
+        images: ``(B, H, W, 3)`` uint8, an array or a tensor on any device; left as it is.
+        candidates: ``B`` candidates.
 
     Raises:
-        AttackError: the images are no uint8 RGB, their number differs, or a position is outside.
+        AttackError: the images are no uint8 RGB, their number differs, or a place is outside.
     """
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, torch.uint8):
         raise AttackError(
-            f"images to attack are {images.dtype} {tuple(images.shape)}; give uint8 (Q, H, W, 3)"
+            f"images to attack are {images.dtype} {tuple(images.shape)}; give uint8 (B, H, W, 3)"
         )
     if len(images) != len(candidates):
         raise AttackError(f"{len(candidates)} candidates for {len(images)} images; give one image for each")
-    if len(candidates) and (candidates.positions.max(axis=(0, 1)) >= tuple(images.shape[1:3])).any():
+    check_places(candidates.places, images.shape[1] * images.shape[2])
+    if isinstance(images, np.ndarray):
+        return _written(torch.from_numpy(images), candidates).numpy()
+    return _written(images, candidates)
+
+
+def _written(images: torch.Tensor, candidates: Candidates) -> torch.Tensor:
+    here = Candidates(candidates.places.to(images.device), candidates.colours.to(images.device))
+    return Renderer(images)(torch.arange(len(images)), here)
+
+
+def check_places(places: torch.Tensor, areas: int | torch.Tensor) -> None:
+    """Refuse places outside images of ``areas`` pixels (AttackError)."""
+    outside = (places < 0) | (places >= areas)
+    if bool(outside.any()):
         raise AttackError(
-            f"a candidate's position reaches {candidates.positions.max(axis=(0, 1)).tolist()}, "
-            f"outside an image of {tuple(images.shape[1:3])}; keep positions below the image's size"
+            f"a candidate's place is {int(places[outside][0])}, outside its image; places are y * width + x, from 0"
         )
-    if isinstance(images, torch.Tensor):
-        return _apply_torch(images, candidates)
-    attacked, which = images.copy(), np.arange(len(images))
-    # One assignment per pixel rank, because only then is it defined that the later of two pixels wins.
-    for k in range(candidates.pixels):
-        attacked[which, candidates.positions[:, k, 0], candidates.positions[:, k, 1]] = candidates.colours[
-            :, k
-        ]
-    return attacked
-
-
-def _apply_torch(images: torch.Tensor, candidates: Candidates) -> torch.Tensor:
-    attacked, which = images.clone(), torch.arange(len(images), device=images.device)
-    positions = torch.as_tensor(candidates.positions, dtype=torch.int64, device=images.device)
-    colours = torch.as_tensor(candidates.colours, device=images.device)
-    for k in range(candidates.pixels):
-        attacked[which, positions[:, k, 0], positions[:, k, 1]] = colours[:, k]
-    return attacked
 
 
 def changed_pixels(clean: np.ndarray, attacked: np.ndarray) -> int:

@@ -1,13 +1,14 @@
 """The one-pixel attack: differential evolution over pixel positions and colours."""
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import BlackBoxAttack, Search
-from mmer_core.attacks.candidates import Candidates
+from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
 from mmer_core.base_config import Config
+from mmer_core.heavy import torch
 
 
 class DifferentialEvolution(BlackBoxAttack):
@@ -49,53 +50,63 @@ class DifferentialEvolution(BlackBoxAttack):
         paid = max(0, -(-budget // self.options.population) - 1)
         return {"generations": self.options.generations or paid}
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Evolution(image.shape[:2], pixels, rng, budget, self.options)
+    def _search(self, targets: Targets) -> Search:
+        return _Evolution(targets, self.options)
 
 
 class _Evolution(Search):
-    """A population ``(P, K, 5)`` of (y, x, red, green, blue) as real numbers, and its margins ``(P,)``."""
+    """Populations ``(n, P, K, 5)`` of (y, x, red, green, blue) as float32, and their margins ``(n, P)``."""
 
-    def __init__(
-        self,
-        size: tuple[int, ...],
-        pixels: int,
-        rng: np.random.Generator,
-        budget: int,
-        options: DifferentialEvolution.Options,
-    ) -> None:
-        super().__init__(budget)
-        self._rng, self._options, population = rng, options, options.population
+    of_images = ("_members", "_children", "_fitness", "_highest")
+
+    def __init__(self, targets: Targets, options: DifferentialEvolution.Options) -> None:
+        super().__init__(targets)
+        self._options, self._generation = options, 0
+        brightest = torch.full_like(targets.heights, 255)
+        sides = (targets.heights - 1, targets.widths - 1, brightest, brightest, brightest)
+        self._highest = torch.stack(sides, dim=1)[:, None, None].float()  # (n, 1, 1, 5)
+        draws = targets.draws(0, options.population)
+        down, right = (
+            draws.below(side[:, None, None], targets.pixels)[..., None]
+            for side in (targets.heights, targets.widths)
+        )
+        # A normal number from a uniform one, by the inverse of its distribution.
+        normal = 2**0.5 * (2 * draws.unit(3 * targets.pixels) - 1).erfinv()
+        colours = (128 + 127 * normal).clamp(0, 255).unflatten(2, (-1, 3))
+        self._children = self._members = torch.cat(
+            [down, right, colours], dim=3
+        )  # first the population itself
+        self._fitness = targets.unknown(options.population)
+
+    def propose(self) -> Generation | None:
         # The first generation is no generation of children.
-        self._left = budget if options.generations is None else options.generations + 1
-        self._highest = np.array([size[0] - 1, size[1] - 1, 255, 255, 255], dtype=np.float64)
-        positions = rng.integers(0, size[:2], size=(population, pixels, 2))
-        colours = rng.normal(128, 127, size=(population, pixels, 3)).clip(0, 255)
-        self._members = np.concatenate([positions, colours], axis=2)
-        self._fitness = np.full(population, np.inf)
-        self._children = self._members  # the first generation is the population itself
-
-    def propose(self) -> Candidates | None:
-        if not self._left:
+        if self._options.generations is not None and self._generation > self._options.generations:
             return None
-        self._left -= 1
-        drawn = np.rint(self._children)
-        return Candidates(drawn[..., :2].astype(np.int32), drawn[..., 2:].astype(np.uint8))
+        drawn = self._children.round()
+        places = drawn[..., 0].long() * self.targets.widths[:, None, None] + drawn[..., 1].long()
+        return Generation(places, drawn[..., 2:].to(torch.uint8))
 
-    def learn(self, margins: np.ndarray) -> None:
+    def learn(self, margins: torch.Tensor) -> None:
         better = margins < self._fitness
-        self._members = np.where(better[:, None, None], self._children, self._members)
-        self._fitness = np.where(better, margins, self._fitness)
+        self._members = torch.where(better[..., None, None], self._children, self._members)
+        self._fitness = torch.where(better, margins, self._fitness)
+        self._generation += 1
         self._children = self._mutate()
 
-    def _mutate(self) -> np.ndarray:
-        keys = self._rng.random((len(self._members), len(self._members)))
-        np.fill_diagonal(keys, np.inf)
-        # The three smallest keys of a row, in order: three random others, none of them twice.
-        first, second, third = np.argpartition(keys, (0, 1, 2), axis=1)[:, :3].T
-        step = self._options.weight * (self._members[second] - self._members[third])
-        children = self._members[first] + step
+    def _mutate(self) -> torch.Tensor:
+        images, population, pixels, _ = self._members.shape
+        draws = self.targets.draws(self._generation * population, population)
+        # Three others, none of them twice: so many members further on.
+        others = draws.distinct(3, torch.full_like(self.targets.heights, population - 1))
+        members = torch.arange(population, device=others.device)[:, None]
+        parents = ((members + 1 + others) % population).view(images, -1)  # (n, 3 P)
+        of_image = torch.arange(images, device=others.device)[:, None]
+        first, second, third = (
+            self._members[of_image, parents].view(images, population, 3, pixels, 5).unbind(2)
+        )
+        children = first + self._options.weight * (second - third)
         if self._options.bounds == "clip":
-            return children.clip(0, self._highest)
+            return children.clamp(min=0).minimum(self._highest)
         outside = (children < 0) | (children > self._highest)
-        return np.where(outside, self._rng.uniform(0, self._highest, children.shape), children)
+        anew = draws.unit(5 * pixels).view_as(children) * self._highest
+        return torch.where(outside, anew, children)

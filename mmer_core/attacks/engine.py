@@ -1,4 +1,4 @@
-"""The engine: many searches at once on one victim, in full batches, each success checked on its own."""
+"""The engine: many searches at once on one victim, in full batches, each success judged again by the victim itself."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmer_core.attacks.attack import Attack, Search, check_image, check_request
-from mmer_core.attacks.candidates import (
-    Candidates,
-    Pixel,
-    apply,
-    changed_pixels,
-    concatenate,
-    list_changes,
-    write_changes,
-)
+from mmer_core.attacks.attack import Attack, Generation, Search, Targets, check_image, check_request
+from mmer_core.attacks.candidates import Candidates, Pixel, Renderer, check_places, list_changes
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Outcome, Reading, Status
 from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 from mmer_core.progress import Progress, silent
-from mmer_core.seeding import random_stream
+
+ROUNDING = 1e-3
+"""Of the largest score of an image: by less, its scores in a batch differ from those alone. Far above float32's rounding."""
 
 
 def run_attack(
@@ -42,15 +36,18 @@ def run_attack(
 ) -> list[Outcome]:
     """Attack every image and return one outcome each, in order.
 
-    Clean images come first, each alone; those that meet the criterion are not attacked. The searches of all
+    Clean images come first; those that meet the criterion are not attacked. The searches of all
     others share batches until each has succeeded or spent its budget. A candidate that succeeds in a batch
-    is judged again from its list of changed pixels, alone in its batch; only that judgement makes it a
-    success, otherwise its margin is the one judged alone and the search goes on. Batches of a
-    ``SparseVictim`` are scored in its faster way, what is judged alone never is.
+    is judged again by the victim's plain ``scores``; only that judgement makes it a success, otherwise its margin is the
+    one judged and the search goes on. Batches of a ``SparseVictim`` are scored in its faster way, what is judged never is.
 
-    An image's random stream depends on (seed, attack, K, sample id) and its search not on who shares its
-    batches, so shards and batch sizes change an outcome only if the victim's own rounding depends on the
-    batch. The extra judgements of clean, successful and final images are not queries, and neither are
+    Clean images, successes and final images are judged in batches. What a batch does to a score is rounding; so where a
+    margin is within `ROUNDING` of 0, the image is judged once more, alone in its batch, and that judgement
+    counts: no verdict is another than that of the image alone.
+
+    An image's random numbers depend on (seed, attack, K, sample id, number of the query), so shards and batch sizes
+    change an outcome only as far as the victim's own rounding depends on the
+    batch. The judgements of clean, successful and final images are not queries, and neither are
     candidates of the same batch behind a success.
 
     Args:
@@ -65,7 +62,7 @@ def run_attack(
         seed: Seed of every search.
         batch_size: Most images in one call of the victim.
         progress: Gets the number of images that are done, others by their share of the budget, after the clean images and
-            after every batch.
+            after every generation.
         read: What of the scores outcomes keep of clean and of final images; nothing when left out.
 
     Raises:
@@ -75,57 +72,59 @@ def run_attack(
     _check_inputs(victim, images, sample_ids, batch_size)
     for size in [victim.size] if victim.size else [image.shape[:2] for image in images]:
         check_request(size, pixels, budget)
-    judge = _Judge(victim, criterion, images, sample_ids, pixels, read)
-    searches = []
-    for row, sample in enumerate(sample_ids):
-        rng = random_stream(seed, attack.name, pixels, sample)
-        search = attack.start_on(victim, criterion, row, images[row], pixels, rng, budget)
-        searches.append(_ImageSearch(row, search, judge.alone(row, ())))
-
-    active = [
-        attacked for attacked in searches if not attacked.clean.success and not attacked.search.finished
+    judge = _Judge(victim, criterion, images, sample_ids, batch_size, read)
+    clean = judge.verdicts(np.arange(len(images)), None)
+    attacked = [
+        _Attacked(row, attack.paid(images[row].shape[:2], budget), verdict)
+        for row, verdict in enumerate(clean)
     ]
-    progress(len(searches) - len(active), len(searches), "clean images judged")
-    while active:
-        together = judge.images_at_once or len(active)
-        active = _advance(judge, active[:together], batch_size) + active[together:]
-        fooled = sum(attacked.search.succeeded for attacked in searches)
-        left = sum(1 - one.search.queries / one.search.budget for one in active)
-        progress(len(searches) - left, len(searches), f"{fooled} fooled")
+    waiting = [one for one in attacked if not one.clean.success and one.budget]
+    together = judge.images_at_once(pixels) or max(len(waiting), 1)
 
-    outcomes = []
-    for attacked, sample in zip(searches, sample_ids, strict=True):
-        final = judge.final(attacked)
-        outcomes.append(
-            Outcome(
-                sample=sample,
-                attack=attack.name,
-                pixels=pixels,
-                budget=attacked.search.budget,
-                seed=seed,
-                status=_status(attacked, final),
-                queries=attacked.search.queries,
-                clean_margin=attacked.clean.margin,
-                final_margin=final.margin,
-                changed=final.changed,
-                clean_top=attacked.clean.top,
-                final_top=final.top,
-                unconfirmed=attacked.unconfirmed,
-                screened=attacked.search.screened,
-                clean_reading=attacked.clean.reading,
-                final_reading=final.reading,
-            )
+    def report(note: str) -> None:
+        left = sum(1 - one.queries / one.budget for one in waiting if not one.over)
+        progress(len(images) - left, len(images), note)
+
+    report("clean images judged")
+    for start in range(0, len(waiting), together):
+        group = waiting[start : start + together]
+        rows = [one.row for one in group]
+        streams = [(seed, attack.name, pixels, sample_ids[row]) for row in rows]
+        targets = Targets.of(images, rows, streams, judge.clean, pixels, budget)
+        searched = _Group(judge, attack.start(victim, criterion, targets), group)
+        while searched.advance():
+            report(f"{sum(one.success is not None for one in waiting)} fooled")
+        report(f"{sum(one.success is not None for one in waiting)} fooled")
+    judge.finish(waiting)
+    return [
+        Outcome(
+            sample=sample,
+            attack=attack.name,
+            pixels=pixels,
+            budget=one.budget,
+            seed=seed,
+            status=_status(one),
+            queries=one.queries,
+            clean_margin=one.clean.margin,
+            final_margin=one.final.margin,
+            changed=one.changed(images[one.row]),
+            clean_top=one.clean.top,
+            final_top=one.final.top,
+            unconfirmed=one.unconfirmed,
+            screened=one.screened,
+            clean_reading=one.clean.reading,
+            final_reading=one.final.reading,
         )
-    return outcomes
+        for one, sample in zip(attacked, sample_ids, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
 class _Verdict:
-    """The judgement of one image, alone in its batch."""
+    """The judgement of one image."""
 
     margin: float
     top: int
-    changed: tuple[Pixel, ...]
     reading: tuple[float, ...]
 
     @property
@@ -133,21 +132,38 @@ class _Verdict:
         return self.margin <= 0
 
 
-@dataclass
-class _ImageSearch:
-    """One image's search, the verdict on its clean image, and what the batches got wrong."""
+@dataclass(eq=False)
+class _Attacked:
+    """One image: the verdicts on it, its best candidate so far, and what was counted."""
 
     row: int
-    search: Search
+    budget: int
     clean: _Verdict
+    queries: int = 0
     unconfirmed: int = 0
+    screened: int = 0
+    over: bool = False
+    best: Candidates | None = None
+    success: _Verdict | None = None
+    last: _Verdict | None = None
+
+    @property
+    def final(self) -> _Verdict:
+        """The verdict on the best candidate; on the clean image if nothing was tried."""
+        return self.success or self.last or self.clean
+
+    def changed(self, clean: np.ndarray) -> tuple[Pixel, ...]:
+        return () if self.best is None else list_changes(clean, _render_one(clean, self.best))
 
 
 class _Judge:
     """Victim and criterion as one: images or candidates in, margins out, everything checked.
 
-    A victim may score candidates in a faster way that rounds differently; what is judged alone is always
-    judged by its plain ``scores``.
+    A victim may score candidates in a faster way that rounds differently; verdicts are always by its plain ``scores``.
+
+    Attributes:
+        clean: ``(n, H, W, 3)`` uint8, all images on the device where candidates are made; None where they are of several
+            sizes.
     """
 
     def __init__(
@@ -156,113 +172,270 @@ class _Judge:
         criterion: Criterion,
         images: np.ndarray | Sequence[np.ndarray],
         sample_ids: Sequence[str],
-        pixels: int,
+        batch_size: int,
         read: Reading | None,
     ) -> None:
-        self.images, self._read = images, read
-        self._clean = torch.tensor(images) if victim.size else torch.empty(0, dtype=torch.uint8)
-        self._victim, self._criterion, self._ids, self._pixels = victim, criterion, sample_ids, pixels
+        self._victim, self._criterion, self._images, self._ids = victim, criterion, images, sample_ids
+        self._read, self.batch_size = read, batch_size
+        self._faster = victim if isinstance(victim, SparseVictim) else None
+        self.clean: torch.Tensor | None = None
+        if isinstance(images, np.ndarray) and victim.size:
+            there = self._faster.device if self._faster else torch.device("cpu")
+            self.clean = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(there)
+            self._render = Renderer(self.clean)
 
-    def _scores(self, attacked: np.ndarray, rows: np.ndarray) -> torch.Tensor:
-        """``(B, H, W, 3)`` images of ``rows`` ``(B,)`` to ``(B, S)``."""
-        return self._victim.scores(torch.from_numpy(attacked), torch.from_numpy(rows))
-
-    def candidates(self, candidates: Candidates, rows: np.ndarray) -> np.ndarray:
-        """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)`` float64."""
-        if not isinstance(self._victim, SparseVictim):
-            attacked = apply(np.stack([self.images[row] for row in rows]), candidates)
-            return self._margins(self._scores(attacked, rows), rows)
-        scores = self._victim.candidate_scores(self._clean, torch.from_numpy(rows), candidates)
-        return self._margins(scores, rows)
-
-    @property
-    def images_at_once(self) -> int | None:
+    def images_at_once(self, pixels: int) -> int | None:
         """How many images the victim is best asked about in turn; None: any number."""
-        return self._victim.images_at_once(self._pixels) if isinstance(self._victim, SparseVictim) else None
+        return self._faster.images_at_once(pixels) if self._faster else None
 
-    def _margins(self, scores: torch.Tensor, rows: np.ndarray) -> np.ndarray:
-        """``(B,)`` float64."""
+    def margins(self, rows: np.ndarray, candidates: Candidates) -> torch.Tensor:
+        """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)``, on their device."""
+        which = torch.from_numpy(rows)
+        if self._faster:
+            clean = torch.empty(0, dtype=torch.uint8) if self.clean is None else self.clean
+            scores = self._faster.candidate_scores(clean, which, candidates)
+        else:
+            scores = self._victim.scores(self._render(which, candidates), which)
+        return self._checked(scores, rows).to(candidates.places.device)
+
+    def verdicts(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
+        """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores."""
+        found = []
+        size = self.batch_size if self._victim.size else 1
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            found += self._together(rows[part], candidates and candidates[part])
+        return found
+
+    def _together(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
+        scores = self._victim.scores(self._drawn(rows, candidates), torch.from_numpy(rows))
+        margins = self._checked(scores, rows)
+        near = margins.abs() <= ROUNDING * scores.abs().amax(dim=1).to(margins)
+        columns = zip(margins.tolist(), scores.argmax(dim=1).tolist(), near.tolist(), strict=True)
+        scores, verdicts = scores.cpu(), []
+        for number, (margin, top, close) in enumerate(columns):
+            if close and len(rows) > 1:
+                one = slice(number, number + 1)
+                verdicts += self._together(rows[one], candidates and candidates[one])
+                continue
+            row = int(rows[number])
+            reading = () if self._read is None else tuple(map(float, self._read(scores[number], row)))
+            verdicts.append(_Verdict(margin, top, reading))
+        return verdicts
+
+    def _drawn(self, rows: np.ndarray, candidates: Candidates | None) -> torch.Tensor:
+        """``(B, H, W, 3)`` uint8: what candidates make of the images ``rows``, or these as they are."""
+        if self.clean is None:
+            (row,) = rows  # images of several sizes are judged one by one
+            image = self._images[row]
+            return torch.from_numpy(
+                image[None].copy() if candidates is None else _render_one(image, candidates)[None]
+            )
+        which = torch.from_numpy(rows)
+        return (
+            self.clean[which.to(self.clean.device)] if candidates is None else self._render(which, candidates)
+        )
+
+    def finish(self, attacked: Sequence[_Attacked]) -> None:
+        """Judge the best candidates of searches that are over and had no success."""
+        open_ones = [one for one in attacked if one.best is not None and one.success is None]
+        if open_ones:
+            tried = [one.best for one in open_ones if one.best is not None]
+            best = Candidates(
+                torch.cat([one.places for one in tried]), torch.cat([one.colours for one in tried])
+            )
+            rows = np.array([one.row for one in open_ones])
+            for one, verdict in zip(open_ones, self.verdicts(rows, best), strict=True):
+                one.last = verdict
+
+    def _checked(self, scores: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
+        """The margins ``(B,)`` of scores, in double precision where the device has it."""
         if scores.ndim != 2 or len(scores) != len(rows):
             raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
-        self._refuse_nan("scores", scores.isnan().any(dim=1), rows)
+        self._refuse_nan("scores", scores, rows)
         margins = self._criterion.margin(scores, torch.from_numpy(rows))
-        self._refuse_nan(f"margins by {self._criterion!r}", margins.isnan(), rows)
-        return margins.double().cpu().numpy()
+        self._refuse_nan(f"margins by {self._criterion!r}", margins[:, None], rows)
+        return margins if margins.device.type == "mps" else margins.double()
 
-    def alone(self, row: int, changed: tuple[Pixel, ...]) -> _Verdict:
-        """Judge an image from the list of its changed pixels: what anybody can repeat from the outcome."""
-        attacked = write_changes(self.images[row], changed)
-        if changed_pixels(self.images[row], attacked) > self._pixels:
-            raise AttackError(
-                f"the attack on sample {self._ids[row]!r} changed {len(changed)} pixels where K is "
-                f"{self._pixels}; an attack may not propose more than K"
-            )
-        scores = self._scores(attacked[None], np.array([row]))
-        margin = float(self._margins(scores, np.array([row]))[0])
-        reading = () if self._read is None else tuple(map(float, self._read(scores[0].cpu(), row)))
-        return _Verdict(margin, int(scores[0].argmax()), changed, reading)
-
-    def final(self, attacked: _ImageSearch) -> _Verdict:
-        """The verdict on the best image of a search that is over; on the clean one if nothing was tried."""
-        if attacked.search.best is None:
-            return attacked.clean
-        return self.alone(attacked.row, self.changes(attacked.row, attacked.search.best))
-
-    def changes(self, row: int, candidate: Candidates) -> tuple[Pixel, ...]:
-        """The pixels that one candidate changes in the image of ``row``."""
-        clean = self.images[row]
-        return list_changes(clean, apply(clean[None], candidate)[0])
-
-    def _refuse_nan(self, what: str, broken: torch.Tensor, rows: np.ndarray) -> None:
-        if broken.any():
-            sample = self._ids[int(rows[broken.cpu().numpy()][0])]
+    def _refuse_nan(self, what: str, numbers: torch.Tensor, rows: np.ndarray) -> None:
+        broken = numbers.isnan()
+        if bool(broken.any()):
+            sample = self._ids[int(rows[broken.any(dim=1).cpu().numpy()][0])]
             raise AttackError(
                 f"the victim's {what} for sample {sample!r} hold NaN, which can be compared with nothing; "
                 "repair the victim or leave the sample out"
             )
 
 
-def _advance(judge: _Judge, active: list[_ImageSearch], batch_size: int) -> list[_ImageSearch]:
-    """Judge one batch pooled from the active searches; return those that are not over, next ones first."""
-    asked: list[tuple[_ImageSearch, Candidates]] = []
-    waiting: list[_ImageSearch] = []
-    room = batch_size
-    for position, attacked in enumerate(active):
-        if not room:
-            waiting = active[position:]
-            break
-        share = -(-room // (len(active) - position))
-        candidates = attacked.search.ask(share)
-        if candidates is not None:
-            asked.append((attacked, candidates))
-            room -= len(candidates)
-    if not asked:
-        return waiting
-    rows = np.repeat([attacked.row for attacked, _ in asked], [len(candidates) for _, candidates in asked])
-    margins = judge.candidates(concatenate([candidates for _, candidates in asked]), rows)
-    start = 0
-    for attacked, candidates in asked:
-        part = slice(start, start + len(candidates))
-        _confirm(judge, attacked, candidates, margins[part])
-        attacked.search.tell(margins[part])
-        start = part.stop
-    return waiting + [attacked for attacked, _ in asked if not attacked.search.finished]
+class _Group:
+    """Images that are attacked together: a search for all of them, and the best candidate of each so far."""
+
+    def __init__(self, judge: _Judge, search: Search, attacked: Sequence[_Attacked]) -> None:
+        self._judge, self._search, self._alive = judge, search, list(attacked)
+        targets = search.targets
+        self._best_margins = targets.unknown()
+        self._best_places = torch.zeros(
+            len(targets), targets.pixels, dtype=torch.int64, device=targets.device
+        )
+        self._best_colours = torch.zeros(
+            *self._best_places.shape, 3, dtype=torch.uint8, device=targets.device
+        )
+
+    def advance(self) -> bool:
+        """Judge a generation; whether a search is left that is not over."""
+        generation = self._search.propose()
+        asked = self._asked(generation)
+        if generation is None or not asked.any():
+            self._end(range(len(self._alive)))
+            return False
+        margins, successes = self._judged(generation, asked)
+        self._take_best(generation, margins, successes)
+        over = []
+        for number, one in enumerate(self._alive):
+            if number in successes:
+                one.success = successes[number]
+                changed = len(list_changes(self._search.targets.images[number], self._attacked_image(number)))
+                if not self._search.goes_on(number, changed):
+                    over.append(number)
+                    continue
+            if one.queries >= one.budget or not asked[number]:
+                over.append(number)
+        if over:
+            margins = margins[self._end(over)]
+        if self._alive:
+            self._search.learn(margins)
+        return bool(self._alive)
+
+    def _asked(self, generation: Generation | None) -> np.ndarray:
+        """``(n,)``: how many candidates of each image are judged, as far as the budget goes."""
+        if generation is None:
+            return np.zeros(len(self._alive), dtype=np.int64)
+        targets = self._search.targets
+        if generation.places.shape[2] > targets.pixels:
+            raise AttackError(
+                f"the attack {targets.streams[0][1]!r} changed {generation.places.shape[2]} pixels where K is "
+                f"{targets.pixels}; an attack may not propose more than K"
+            )
+        check_places(generation.places, targets.areas[:, None, None])
+        left = np.array([one.budget - one.queries for one in self._alive])
+        counts = generation.places.shape[1] if generation.counts is None else generation.counts
+        return np.minimum(left, counts)
+
+    def _judged(self, generation: Generation, asked: np.ndarray) -> tuple[torch.Tensor, dict[int, _Verdict]]:
+        """Margins ``(n, Q)``, ``inf`` where nothing counts, and the verdicts on successes by number; counts the queries.
+
+        The first candidates of all images come first, so that nothing more is asked of an image that succeeded.
+        """
+        proposed = Candidates(
+            generation.places.flatten(0, 1), generation.colours.flatten(0, 1), generation.distinct
+        )
+        several = generation.places.shape[1]
+        rows = np.array([one.row for one in self._alive])
+        margins = self._search.targets.unknown(several)
+        column, number = np.nonzero(np.arange(several)[:, None] < asked)
+        successes: dict[int, _Verdict] = {}
+        for one, count in zip(self._alive, asked.tolist(), strict=True):
+            one.queries += count
+        while len(number):
+            now, column = column[: self._judge.batch_size], column[self._judge.batch_size :]
+            whose, number = number[: self._judge.batch_size], number[self._judge.batch_size :]
+            at = torch.from_numpy(whose * several + now).to(margins.device)
+            # All of them are in order where each image has one.
+            candidates = proposed if several == 1 and len(at) == len(proposed) else proposed[at]
+            found = self._judge.margins(rows[whose], candidates)
+            hits = found <= 0
+            if bool(hits.any()):
+                fooled = self._confirm(candidates, found, hits.cpu().numpy(), rows, whose, now)
+                for which, index in fooled:
+                    self._alive[whose[index]].queries -= int(asked[whose[index]]) - int(now[index]) - 1
+                    successes[int(whose[index])] = which
+                left = ~np.isin(number, [*successes])
+                column, number = column[left], number[left]
+            margins.view(-1)[at] = found
+        return margins, successes
+
+    def _confirm(
+        self,
+        candidates: Candidates,
+        found: torch.Tensor,
+        hits: np.ndarray,
+        rows: np.ndarray,
+        whose: np.ndarray,
+        now: np.ndarray,
+    ) -> list[tuple[_Verdict, int]]:
+        """Replace the margins ``found`` of apparent successes by those judged, up to the first of an image that holds.
+
+        What is behind that does not count. Returns the verdicts that hold, with their numbers in the batch.
+        """
+        fooled = []
+        while hits.any():
+            at = np.flatnonzero(hits)
+            at = at[np.sort(np.unique(whose[at], return_index=True)[1])]  # the first of each image
+            which = torch.from_numpy(at).to(found.device)
+            judged = self._judge.verdicts(rows[whose[at]], candidates[which])
+            for index, verdict in zip(at.tolist(), judged, strict=True):
+                found[index], hits[index] = verdict.margin, False
+                if not verdict.success:
+                    self._alive[whose[index]].unconfirmed += 1
+                    continue
+                fooled.append((verdict, index))
+                hits[whose == whose[index]] = False
+                behind = np.flatnonzero((whose == whose[index]) & (now > now[index]))
+                found[torch.from_numpy(behind).to(found.device)] = torch.inf
+        return fooled
+
+    def _take_best(
+        self, generation: Generation, margins: torch.Tensor, successes: dict[int, _Verdict]
+    ) -> None:
+        """The first of the lowest margins, or the success; after one only another success."""
+        lowest, places, colours = margins[:, 0], generation.places[:, 0], generation.colours[:, 0]
+        if margins.shape[1] > 1:
+            leader = margins.argmin(dim=1)
+            of_image = torch.arange(len(leader), device=leader.device)
+            lowest, places, colours = (
+                each[of_image, leader] for each in (margins, generation.places, generation.colours)
+            )
+        better = lowest < self._best_margins
+        for number, one in enumerate(self._alive):
+            if number in successes or one.success is not None:
+                better[number] = number in successes
+        self._best_margins = torch.where(better, lowest, self._best_margins)
+        self._best_places = torch.where(better[:, None], places, self._best_places)
+        self._best_colours = torch.where(better[:, None, None], colours, self._best_colours)
+
+    def _attacked_image(self, number: int) -> np.ndarray:
+        best = Candidates(self._best_places[number : number + 1], self._best_colours[number : number + 1])
+        return _render_one(self._search.targets.images[number], best)
+
+    def _end(self, over: Sequence[int]) -> torch.Tensor:
+        """Take searches that are over out of the group; returns the numbers of the others."""
+        places, colours = self._best_places, self._best_colours
+        for number in over:
+            one = self._alive[number]
+            one.over, one.screened = True, self._search.screened(number)
+            if one.queries:
+                one.best = Candidates(places[number : number + 1], colours[number : number + 1])
+        ended = set(over)
+        left = [number for number in range(len(self._alive)) if number not in ended]
+        those = torch.tensor(left, dtype=torch.int64, device=places.device)
+        self._alive = [self._alive[number] for number in left]
+        self._search.keep(those)
+        self._best_margins = self._best_margins[those]
+        self._best_places, self._best_colours = places[those], colours[those]
+        return those
 
 
-def _confirm(judge: _Judge, attacked: _ImageSearch, candidates: Candidates, margins: np.ndarray) -> None:
-    """Replace the margins of apparent successes by those judged alone, up to the first that holds."""
-    for index in np.flatnonzero(margins <= 0):
-        verdict = judge.alone(attacked.row, judge.changes(attacked.row, candidates[index : index + 1]))
-        margins[index] = verdict.margin
-        if verdict.success:
-            return
-        attacked.unconfirmed += 1
+def _render_one(clean: np.ndarray, candidate: Candidates) -> np.ndarray:
+    """``(H, W, 3)``: the image that one candidate makes of ``clean``."""
+    attacked = clean.copy()
+    attacked.reshape(-1, 3)[candidate.places[0].cpu().numpy()] = candidate.final_colours()[0].cpu().numpy()
+    return attacked
 
 
-def _status(attacked: _ImageSearch, final: _Verdict) -> Status:
+def _status(attacked: _Attacked) -> Status:
     if attacked.clean.success:
         return "already"
-    return "fooled" if final.success else "resisted"
+    return "fooled" if attacked.success else "resisted"
 
 
 def _check_inputs(

@@ -1,14 +1,17 @@
 """Every pixel, every corner: the one-pixel threat model tried out to its end."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import BlackBoxAttack, Search
+from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets, generation_of
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corners import CORNERS
 from mmer_core.base_config import Config
+from mmer_core.heavy import torch
 
 
 class ExhaustiveOnePixel(BlackBoxAttack):
@@ -45,30 +48,41 @@ class ExhaustiveOnePixel(BlackBoxAttack):
         return self.options.whole and self.options.stride in (None, 1)
 
     def settled(self, size: tuple[int, ...], budget: int) -> dict[str, Any]:
-        return {"stride": self.options.stride or affordable_stride(size, self._paid(size, budget))}
+        return {"stride": self.options.stride or affordable_stride(size, self.paid(size, budget))}
 
-    def _paid(self, size: tuple[int, ...], budget: int) -> int:
+    def paid(self, size: tuple[int, ...], budget: int) -> int:
         return len(CORNERS) * size[0] * size[1] if self.options.whole else budget
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        size = image.shape[:2]
-        return _Sweep(size, pixels, self._paid(size, budget), self.settled(size, budget)["stride"])
+    def _search(self, targets: Targets) -> Search:
+        return _Sweep(self, targets)
 
 
 class _Sweep(Search):
-    """One row of the grid is one generation."""
+    """One row of the grid is one generation; images of the same size have the same grid."""
 
-    def __init__(self, size: tuple[int, ...], pixels: int, budget: int, stride: int) -> None:
-        super().__init__(budget)
-        self._width, self._pixels = size[1], pixels
-        rows, self._columns = grid_lines(size[0], stride), grid_lines(size[1], stride)
-        self._rows = iter(rows)
+    of_images = ("_grids",)
 
-    def propose(self) -> Candidates | None:
-        row = next(self._rows, None)
-        return None if row is None else corners_of(row, self._columns, self._width, self._pixels)
+    def __init__(self, attack: ExhaustiveOnePixel, targets: Targets) -> None:
+        super().__init__(targets)
+        self._next = 0
+        self._grids = []
+        for image in targets.images:
+            stride = attack.settled(image.shape[:2], targets.budget)["stride"]
+            self._grids.append(
+                (grid_lines(image.shape[0], stride), grid_lines(image.shape[1], stride), image.shape[1])
+            )
 
-    def learn(self, margins: np.ndarray) -> None:
+    def propose(self) -> Generation:
+        rows = [
+            corners_of(lines[self._next], columns, width, self.targets.pixels)
+            if self._next < len(lines)
+            else None
+            for lines, columns, width in self._grids
+        ]
+        self._next += 1
+        return generation_of(rows, self.targets)
+
+    def learn(self, margins: torch.Tensor) -> None:
         """Nothing: the order is fixed."""
 
 
@@ -76,7 +90,7 @@ def corners_of(row: int, columns: np.ndarray, width: int, pixels: int = 1) -> Ca
     """All corners at the places ``(row, columns)`` of an image: ``8 * len(columns)`` candidates, by place."""
     flat = np.repeat(row * width + columns, len(CORNERS))
     colours = np.tile(CORNERS, (len(columns), 1))
-    return from_flat(flat[:, None], colours[:, None], width, pixels)
+    return from_flat(flat[:, None], colours[:, None], pixels)
 
 
 def grid_lines(length: int, stride: int) -> np.ndarray:

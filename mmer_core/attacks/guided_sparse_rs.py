@@ -1,9 +1,11 @@
 """Random search over pixels that the victim's own gradient picks: no black box, and named so."""
 
+from typing import Any
+
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import GradientSearch, Search, WhiteBoxAttack
+from mmer_core.attacks.attack import GradientSearch, WhiteBoxAttack
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.corner_search import rank_probabilities
 from mmer_core.attacks.corners import draw_corners
@@ -43,7 +45,7 @@ class GradientGuidedSparseRS(WhiteBoxAttack):
 
     def _search(
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
-    ) -> Search:
+    ) -> GradientSearch[Any]:
         return _Screening(self.options, image, pixels, rng, budget, gradients)
 
 
@@ -70,7 +72,7 @@ class _Screening(GradientSearch[GradientGuidedSparseRS.Options]):
             self._drawn = [self._exchange() for _ in range(_GENERATION)]
         places, colours = (np.stack(part) for part in zip(*self._drawn, strict=True))
         self._tried += len(places)
-        return from_flat(places, colours, self._image.shape[1], self._pixels)
+        return from_flat(places, colours, self._pixels)
 
     def learn(self, margins: np.ndarray) -> None:
         best = int(margins.argmin())
@@ -85,7 +87,7 @@ class _Screening(GradientSearch[GradientGuidedSparseRS.Options]):
         image.reshape(-1, 3)[self._places] = self._colours
         places = self._rng.integers(0, image.shape[0] * image.shape[1], self._options.draws)
         colours = draw_corners(self._rng, self._options.draws)
-        margins = self._gradients.screen(image, from_flat(places[:, None], colours[:, None], image.shape[1]))
+        margins = self._gradients.screen(image, from_flat(places[:, None], colours[:, None]))
         self.screened += len(margins)
         order = np.argsort(margins, kind="stable")
         _, first = np.unique(places[order], return_index=True)

@@ -168,12 +168,12 @@ class PhotoVictim:
     def _candidates(self, stream: str, rows: np.ndarray, candidates: Candidates) -> torch.Tensor:
         """Features ``(B, D)``: those of the photo itself where nothing is changed that the stream reads."""
         features = self._features[stream][torch.from_numpy(rows).to(self.device)]
+        places, colours = candidates.places.cpu().numpy(), candidates.colours.cpu().numpy()
         together: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
         for row in np.unique(rows):
             at = np.flatnonzero(rows == row)
-            which, squares = self._changed[stream][row].squares(
-                candidates.positions[at], candidates.colours[at]
-            )
+            positions = np.stack(np.divmod(places[at], self._photos.pixels[row].shape[1]), axis=2)
+            which, squares = self._changed[stream][row].squares(positions, colours[at])
             if len(which):
                 most = self._most(stream, int(row), candidates.pixels)
                 together.setdefault(most, []).append((at[which], self._encoder.resize(squares)))
@@ -219,8 +219,8 @@ class _Gradients:
 
     def screen(self, image: np.ndarray, candidates: Candidates) -> np.ndarray:
         margin, slope = self.margin(image.astype(np.float32))
-        y, x = candidates.positions[:, 0].T
-        moved = candidates.colours[:, 0].astype(np.float32) - image[y, x]
+        y, x = candidates.positions(image.shape[1])[:, 0].numpy().T
+        moved = candidates.colours[:, 0].numpy().astype(np.float32) - image[y, x]
         return margin + (slope[y, x] * moved).sum(axis=1, dtype=np.float64)
 
     def margin(self, image: np.ndarray) -> tuple[float, np.ndarray]:

@@ -1,13 +1,14 @@
 """Pixle: pixels of the image itself, copied to other places of it."""
 
-import numpy as np
+from __future__ import annotations
+
 from pydantic import Field
 
-from mmer_core.attacks.attack import BlackBoxAttack, Search
-from mmer_core.attacks.candidates import Candidates, from_flat
+from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
 from mmer_core.base_config import Config
+from mmer_core.heavy import torch
 
-_GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
+_GENERATION = 64  # candidates drawn at a time
 
 
 class Pixle(BlackBoxAttack):
@@ -37,59 +38,82 @@ class Pixle(BlackBoxAttack):
 
     options: Options
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Rearrangement(self, image, pixels, rng, budget)
+    def _search(self, targets: Targets) -> Search:
+        return _Rearrangement(self.options, targets)
 
 
 class _Rearrangement(Search):
-    """What is kept so far, ``(k,)`` places and the places ``(k,)`` that their colours come from."""
+    """What is kept so far, ``(n, K)`` places and the places that their colours come from, of which ``(n,)`` are in use;
+    and the same of the best copy of this stage. Behind those in use, the last is repeated."""
 
-    def __init__(
-        self, attack: Pixle, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int
-    ) -> None:
-        super().__init__(budget)
-        self._image, self._pixels, self._rng, self._side = image, pixels, rng, attack.options.side
+    of_images = (
+        *("_places", "_sources", "_used", "_kept", "_best_places", "_best_sources", "_best_used", "_lowest"),
+        *("_drawn_places", "_drawn_sources", "_drawn_used"),
+    )
+
+    def __init__(self, options: Pixle.Options, targets: Targets) -> None:
+        super().__init__(targets)
+        self._side, self._query, self._stage = options.side, 0, 0
         # A stage without a query could keep nothing.
-        self._stages, self._stage = max(min(attack.options.stages, pixels, budget), 1), 0
-        self._places = self._sources = np.empty(0, dtype=np.int64)
-        self._kept = self._lowest = np.inf
-        self._leader = (self._places, self._sources)
-        self._drawn: list[tuple[np.ndarray, np.ndarray]] = []
+        self._stages = max(min(options.stages, targets.pixels, targets.budget), 1)
+        self._places = self._sources = torch.zeros(
+            len(targets), targets.pixels, dtype=torch.int64, device=targets.device
+        )
+        self._used = torch.zeros(len(targets), dtype=torch.int64, device=targets.device)
+        self._kept = self._lowest = targets.unknown()
+        self._best_places, self._best_sources, self._best_used = self._places, self._sources, self._used
+        self._drawn_places, self._drawn_sources, self._drawn_used = self._places, self._sources, self._used
 
-    def propose(self) -> Candidates:
-        left = self._end_of_stage() - self.queries
-        share = (self._pixels - len(self._places)) // (self._stages - self._stage)
-        self._drawn = [self._copy_patch(share) for _ in range(min(left, _GENERATION))]
-        colours = self._image.reshape(-1, 3)
-        width = self._image.shape[1]
-        filled = [[_fill(part, self._pixels) for part in pair] for pair in self._drawn]
-        places, sources = np.array(filled).transpose(1, 0, 2)  # (Q, K) each
-        return from_flat(places, colours[sources], width)
+    def propose(self) -> Generation:
+        count = min(self._end_of_stage() - self._query, _GENERATION)
+        self._drawn_places, self._drawn_sources, self._drawn_used = self._copy_patches(count)
+        self._query += count
+        return Generation(self._drawn_places, self.targets.colours(self._drawn_sources))
 
-    def learn(self, margins: np.ndarray) -> None:
-        best = int(margins.argmin())
-        if margins[best] < self._lowest:
-            self._lowest, self._leader = float(margins[best]), self._drawn[best]
-        if self.queries == self._end_of_stage():
+    def learn(self, margins: torch.Tensor) -> None:
+        best = margins.argmin(dim=1)
+        of_image = torch.arange(len(best), device=best.device)
+        lowest = margins[of_image, best]
+        better = lowest < self._lowest
+        self._lowest = torch.where(better, lowest, self._lowest)
+        row = better[:, None]
+        self._best_places = torch.where(row, self._drawn_places[of_image, best], self._best_places)
+        self._best_sources = torch.where(row, self._drawn_sources[of_image, best], self._best_sources)
+        self._best_used = torch.where(better, self._drawn_used[of_image, best], self._best_used)
+        if self._query == self._end_of_stage():
             self._stage += 1
-            if self._lowest < self._kept:
-                self._kept = self._lowest
-                self._places, self._sources = self._leader
+            better = self._lowest < self._kept
+            self._kept = torch.where(better, self._lowest, self._kept)
+            self._places = torch.where(better[:, None], self._best_places, self._places)
+            self._sources = torch.where(better[:, None], self._best_sources, self._sources)
+            self._used = torch.where(better, self._best_used, self._used)
 
     def _end_of_stage(self) -> int:
         """Queries when the stage ends."""
-        return self.budget * (self._stage + 1) // self._stages
+        return self.targets.budget * (self._stage + 1) // self._stages
 
-    def _copy_patch(self, share: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places and sources of what is kept, with a patch of at most ``share`` pixels copied on top."""
-        height, width = self._image.shape[:2]
-        tall = int(self._rng.integers(1, min(self._side, height, share) + 1))
-        wide = int(self._rng.integers(1, min(self._side, width, share // tall) + 1))
-        top, left = self._rng.integers(0, (height - tall + 1, width - wide + 1))
-        sources = (np.arange(top, top + tall)[:, None] * width + np.arange(left, left + wide)).ravel()
-        places = self._rng.choice(height * width, len(sources), replace=False)
-        return np.concatenate([self._places, places]), np.concatenate([self._sources, sources])
+    def _copy_patches(self, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Places and sources ``(n, Q, K)`` of what is kept, with a patch copied on top, and how many are in use ``(n, Q)``."""
+        targets, draws = self.targets, self.targets.draws(self._query, count)
+        height, width = targets.heights[:, None], targets.widths[:, None]  # (n, 1)
+        used = self._used[:, None]
+        share = (targets.pixels - used) // (self._stages - self._stage)
 
+        def below(high: torch.Tensor) -> torch.Tensor:
+            return draws.below(high[..., None], 1)[..., 0]  # (n, Q)
 
-def _fill(part: np.ndarray, pixels: int) -> np.ndarray:
-    return np.pad(part, (0, pixels - len(part)), mode="edge")
+        tall = 1 + below(height.clamp(max=self._side).minimum(share))
+        wide = 1 + below((share // tall).clamp(max=self._side).minimum(width))
+        top, left = below(height - tall + 1), below(width - wide + 1)
+        size, columns = tall * wide, torch.arange(targets.pixels, device=tall.device)
+        # Column by column: what is kept, the pixels of the patch row by row, and the last of them again.
+        number = (columns - used[..., None]).minimum(size[..., None] - 1)  # (n, Q, K)
+        kept, number = number < 0, number.clamp(min=0)
+        down, right = number // wide[..., None], number % wide[..., None]
+        sources = (top[..., None] + down) * width[..., None] + left[..., None] + right
+        places = draws.distinct(min(self._side**2, targets.pixels), targets.areas).gather(2, number)
+        return (
+            torch.where(kept, self._places[:, None], places),
+            torch.where(kept, self._sources[:, None], sources),
+            used + size,
+        )

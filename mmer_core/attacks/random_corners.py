@@ -1,9 +1,11 @@
 """The stricter control: random pixels in the colours that searches use."""
 
-import numpy as np
+from __future__ import annotations
 
-from mmer_core.attacks.corners import draw_corners
+from mmer_core.attacks.corners import corner_colours
+from mmer_core.attacks.counting import Draws
 from mmer_core.attacks.random_pixels import RandomPixels
+from mmer_core.heavy import torch
 
 
 class RandomCorners(RandomPixels):
@@ -16,5 +18,5 @@ class RandomCorners(RandomPixels):
     title = "Random corners (control)"
     summary = "the stricter control, random pixels in random corners of the colour cube"
 
-    def _colours(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        return draw_corners(rng, *shape)
+    def _colours(self, draws: Draws, pixels: int) -> torch.Tensor:
+        return corner_colours(draws.below(8, pixels))

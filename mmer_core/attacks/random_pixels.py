@@ -1,13 +1,14 @@
 """The random-pixel control: what the same number of queries achieves without any search."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
-import numpy as np
+from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
+from mmer_core.attacks.counting import Draws
+from mmer_core.heavy import torch
 
-from mmer_core.attacks.attack import BlackBoxAttack, Search
-from mmer_core.attacks.candidates import Candidates, from_flat
-
-_GENERATION = 64  # candidates drawn at a time, fixed so that what is drawn does not depend on batch sizes
+_GENERATION = 64  # candidates drawn at a time
 
 
 class RandomPixels(BlackBoxAttack):
@@ -17,33 +18,25 @@ class RandomPixels(BlackBoxAttack):
     title = "Random pixels (control)"
     summary = "the control, random pixels in random colours"
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _Draws(self._colours, image.shape[:2], pixels, rng, budget)
+    def _search(self, targets: Targets) -> Search:
+        return _Draws(self._colours, targets)
 
-    def _colours(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """``(*shape, 3)`` uint8."""
-        return rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    def _colours(self, draws: Draws, pixels: int) -> torch.Tensor:
+        """``(n, Q, K, 3)`` uint8."""
+        return draws.below(256, 3 * pixels).to(torch.uint8).unflatten(2, (pixels, 3))
 
 
 class _Draws(Search):
-    def __init__(
-        self,
-        colours: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray],
-        size: tuple[int, ...],
-        pixels: int,
-        rng: np.random.Generator,
-        budget: int,
-    ) -> None:
-        super().__init__(budget)
-        self._colours = colours
-        self._height, self._width, self._pixels, self._rng = size[0], size[1], pixels, rng
+    def __init__(self, colours: Callable[[Draws, int], torch.Tensor], targets: Targets) -> None:
+        super().__init__(targets)
+        self._colours, self._query = colours, 0
 
-    def propose(self) -> Candidates:
-        area = self._height * self._width
-        flat = np.stack(
-            [self._rng.choice(area, self._pixels, replace=False) for _ in range(_GENERATION)]
-        )  # (Q, K)
-        return from_flat(flat, self._colours(self._rng, flat.shape), self._width)
+    def propose(self) -> Generation:
+        count = min(_GENERATION, self.targets.budget - self._query)
+        draws, pixels = self.targets.draws(self._query, count), self.targets.pixels
+        self._query += count
+        places = draws.distinct(pixels, self.targets.areas)
+        return Generation(places, self._colours(draws, pixels), distinct=True)
 
-    def learn(self, margins: np.ndarray) -> None:
+    def learn(self, margins: torch.Tensor) -> None:
         """Nothing: a control does not learn."""

@@ -1,12 +1,13 @@
 """σ-zero: gradient descent on a smooth count of the changed pixels."""
 
 import math
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import GradientSearch, Search, WhiteBoxAttack
-from mmer_core.attacks.candidates import Candidates, apply, changed_pixels, from_flat
+from mmer_core.attacks.attack import GradientSearch, WhiteBoxAttack
+from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.victims import Gradients
 from mmer_core.base_config import Config
 
@@ -50,7 +51,7 @@ class SigmaZero(WhiteBoxAttack):
 
     def _search(
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
-    ) -> Search:
+    ) -> GradientSearch[Any]:
         return _Descent(self.options, image, pixels, rng, budget, gradients)
 
 
@@ -76,15 +77,13 @@ class _Descent(GradientSearch[SigmaZero.Options]):
             self._step()
             self._fewer = range(0)
             count = max(self._most // (2 if self.succeeded and self._steps % 2 else 1), 1)
-        return from_flat(
-            self._places[None, :count], self._colours[None, :count], self._image.shape[1], self._pixels
-        )
+        return from_flat(self._places[None, :count], self._colours[None, :count], self._pixels)
 
     def learn(self, margins: np.ndarray) -> None:
         self._fewer = self._fewer[len(self._fewer) // 2 + 1 :]
 
-    def goes_on(self, success: Candidates) -> bool:
-        self._most = changed_pixels(self._image, apply(self._image[None], success)[0]) - 1
+    def goes_on(self, changed: int) -> bool:
+        self._most = changed - 1
         tried = self._fewer or range(1, len(self._places))
         self._fewer = range(tried.start, min(tried.stop, self._most + 1))
         return self._options.fewest

@@ -1,11 +1,11 @@
 """Sparse-PGD: gradient descent on colours and on a mask of K pixels."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import GradientSearch, Search, WhiteBoxAttack
+from mmer_core.attacks.attack import GradientSearch, WhiteBoxAttack
 from mmer_core.attacks.candidates import Candidates, from_flat
 from mmer_core.attacks.victims import Gradients
 from mmer_core.base_config import Config
@@ -47,7 +47,7 @@ class SparsePGD(WhiteBoxAttack):
 
     def _search(
         self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int, gradients: Gradients
-    ) -> Search:
+    ) -> GradientSearch[Any]:
         return _MaskedDescent(self.options, image, pixels, rng, budget, gradients)
 
 
@@ -67,7 +67,7 @@ class _MaskedDescent(GradientSearch[SparsePGD.Options]):
             self._step()
         places = np.sort(self._set)
         colours = np.rint(255 * (self._clean + self._change)[places]).clip(0, 255).astype(np.uint8)
-        return from_flat(places[None], colours[None], self._image.shape[1])
+        return from_flat(places[None], colours[None])
 
     def learn(self, margins: np.ndarray) -> None:
         """Nothing: each step takes the gradient at its own image."""

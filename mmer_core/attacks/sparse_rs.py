@@ -1,13 +1,16 @@
 """Sparse-RS: random search over sets of pixels, the strongest black-box L0 attack of its paper."""
 
+from __future__ import annotations
+
 import numpy as np
 from pydantic import Field
 
-from mmer_core.attacks.attack import BlackBoxAttack, Search
-from mmer_core.attacks.candidates import Candidates, from_flat
-from mmer_core.attacks.corners import draw_other_corners
+from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
+from mmer_core.attacks.corners import OTHERS, corner_colours, corner_numbers, other_corners
 from mmer_core.base_config import Config
+from mmer_core.heavy import torch
 
+_AHEAD = 64  # pixels that are drawn at a time, of as many queries as exchange them
 _SPAN = 10_000  # queries that the published schedule was written for
 _UNTIL = np.array([0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
 _DIVISORS = np.array([1, 2, 4, 5, 6, 8, 10, 12, 15, 20])
@@ -54,45 +57,80 @@ class SparseRS(BlackBoxAttack):
         divisor = _DIVISORS[np.searchsorted(_UNTIL, place)]
         return max(int(self.options.alpha / divisor * pixels), 1)
 
-    def _search(self, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int) -> Search:
-        return _RandomSearch(self, image, pixels, rng, budget)
+    def _search(self, targets: Targets) -> Search:
+        return _RandomSearch(self, targets)
 
 
 class _RandomSearch(Search):
-    """The set in use, ``(K,)`` places with ``(K, 3)`` corners, and the ``(H * W - K,)`` places outside it."""
+    """The set in use, ``(n, K)`` numbers ``8 * place + corner``, its margin ``(n,)``, and the set that is tried.
 
-    def __init__(
-        self, attack: SparseRS, image: np.ndarray, pixels: int, rng: np.random.Generator, budget: int
-    ) -> None:
-        super().__init__(budget)
-        self._attack, self._clean, self._width, self._rng = attack, image.reshape(-1, 3), image.shape[1], rng
-        places = rng.permutation(len(self._clean))
-        self._inside, self._outside = places[:pixels], places[pixels:]
-        self._colours = draw_other_corners(rng, self._clean[self._inside])
-        self._margin = np.inf
-        self._challenger = (self._inside, self._colours)
-        self._leaving = self._entering = np.empty(0, dtype=np.int64)
+    What is drawn depends on no margin, so it is drawn for many queries at a time.
+    """
 
-    def propose(self) -> Candidates:
-        if self.queries:
-            self._exchange()
-        inside, colours = self._challenger
-        return from_flat(inside[None], colours[None], self._width)
+    of_images = ("_set", "_margin", "_tried", "_drawn")
 
-    def learn(self, margins: np.ndarray) -> None:
-        if margins[0] < self._margin:
-            self._margin = float(margins[0])
-            self._outside[self._entering] = self._inside[self._leaving]
-            self._inside, self._colours = self._challenger
+    def __init__(self, attack: SparseRS, targets: Targets) -> None:
+        super().__init__(targets)
+        self._attack, self._query = attack, 0
+        draws = targets.draws(0)
+        places = draws.distinct(targets.pixels, targets.areas)[:, 0]
+        self._set = self._tried = self._with_corners(
+            places, self._clean_corners(places), draws.below(OTHERS, targets.pixels)[:, 0]
+        )
+        self._margin = targets.unknown()
+        least = int(targets.areas.min()) - targets.pixels
+        self._crowded = least < max(int(attack.options.alpha * targets.pixels), 1)
+        self._first, self._drawn = 0, self._set.new_empty(len(targets), 0, 0, 3)
 
-    def _exchange(self) -> None:
-        count = self._attack.exchanged(self.queries, len(self._inside), self.budget)
-        chosen = self._rng.choice(len(self._inside), count, replace=False)
-        new = min(count, len(self._outside))
-        self._leaving = chosen[:new]
-        self._entering = self._rng.choice(len(self._outside), new, replace=False)
-        inside, colours = self._inside.copy(), self._colours.copy()
-        inside[self._leaving] = self._outside[self._entering]
-        colours[self._leaving] = self._clean[inside[self._leaving]]
-        colours[chosen] = draw_other_corners(self._rng, colours[chosen])
-        self._challenger = (inside, colours)
+    def propose(self) -> Generation:
+        if self._query:
+            self._tried = self._exchanged()
+        places, colours = self._tried >> 3, corner_colours(self._tried & 7)
+        return Generation(places[:, None], colours[:, None], distinct=True)
+
+    def learn(self, margins: torch.Tensor) -> None:
+        better = margins[:, 0] < self._margin
+        self._margin = torch.where(better, margins[:, 0], self._margin)
+        self._set = torch.where(better[:, None], self._tried, self._set)
+        self._query += 1
+
+    def _exchanged(self) -> torch.Tensor:
+        count = self._attack.exchanged(self._query, self.targets.pixels, self.targets.budget)
+        number = self._query - self._first
+        if number >= self._drawn.shape[1] or self._drawn.shape[2] != count:
+            self._draw(count)
+            number = 0
+        chosen, entering, corner = self._drawn[:, number].unbind(2)  # (n, count) each
+        leaving = self._set.gather(1, chosen)
+        # The places outside of the set are numbered in order; each is as far on as there are places of the set before it.
+        before = (self._set >> 3).sort(dim=1).values - torch.arange(self._set.shape[1], device=chosen.device)
+        places = entering + torch.searchsorted(before, entering.contiguous(), right=True)
+        if self._crowded:
+            stays = entering >= (self.targets.areas - self.targets.pixels)[:, None]
+            places = torch.where(stays, leaving >> 3, places)
+        corners = self._clean_corners(places)
+        if self._crowded:
+            corners = torch.where(stays, leaving & 7, corners)
+        return self._set.scatter(1, chosen, self._with_corners(places, corners, corner))
+
+    def _draw(self, count: int) -> None:
+        """What the queries from this one on draw: ``(n, queries, count, 3)``."""
+        left = self.targets.budget - self._query
+        draws = self.targets.draws(self._query, max(1, min(left, _AHEAD // count)))
+        outside = self.targets.areas - self.targets.pixels
+        self._first = self._query
+        self._drawn = torch.stack(
+            [
+                draws.distinct(count, torch.full_like(outside, self.targets.pixels)),
+                draws.distinct(count, outside.clamp(min=count)),
+                draws.below(OTHERS, count),
+            ],
+            dim=3,
+        )
+
+    def _clean_corners(self, places: torch.Tensor) -> torch.Tensor:
+        return corner_numbers(self.targets.colours(places))
+
+    def _with_corners(self, places: torch.Tensor, before: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        """Places with corners that differ from those ``before``."""
+        return other_corners(before, drawn).add(places, alpha=8)

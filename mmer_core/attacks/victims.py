@@ -49,6 +49,11 @@ class Victim(Protocol):
 class SparseVictim(Victim, Protocol):
     """A victim that scores candidates faster than the images they make, equal to float rounding."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it likes images and candidates to be."""
+        ...
+
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
     ) -> torch.Tensor:
@@ -56,8 +61,8 @@ class SparseVictim(Victim, Protocol):
 
         Args:
             images: ``(n, H, W, 3)`` uint8, all clean images under attack; empty for a victim that holds them itself.
-            rows: ``(B,)`` int64, the image that each candidate changes.
-            candidates: ``B`` candidates.
+            rows: ``(B,)`` int64 on the CPU, the image that each candidate changes.
+            candidates: ``B`` candidates on its device.
         """
         ...
 
@@ -181,6 +186,11 @@ class ClassifierVictim:
         """``(H, W)`` of the images it reads."""
         return self._size
 
+    @property
+    def device(self) -> torch.device:
+        """The classifier's."""
+        return self._device
+
     @inference_mode()
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, S)`` float32; ``rows`` plays no part, since a classifier reads nothing but pixels.
@@ -290,6 +300,11 @@ class IncrementalVictim(EncodedVictim):
         super().__init__(encoder, head)
         self._evaluator = evaluator
 
+    @property
+    def device(self) -> torch.device:
+        """The evaluator's."""
+        return self._evaluator.device
+
     @inference_mode()
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
@@ -309,8 +324,8 @@ class IncrementalVictim(EncodedVictim):
 def _evaluate(
     evaluator: Evaluator, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
 ) -> torch.Tensor:
-    positions = torch.from_numpy(candidates.positions).long()
-    return evaluator(images, rows.tolist(), positions, torch.from_numpy(candidates.colours))
+    positions = candidates.positions(images.shape[2])
+    return evaluator(images, rows.tolist(), positions, candidates.colours)
 
 
 @dataclass(frozen=True)
@@ -321,8 +336,7 @@ class _Gradients:
     row: int
 
     def screen(self, image: np.ndarray, candidates: Candidates) -> np.ndarray:
-        places = torch.from_numpy(candidates.positions[:, 0]).long()
-        colours = torch.from_numpy(candidates.colours[:, 0])
+        places, colours = candidates.positions(image.shape[1])[:, 0], candidates.colours[:, 0]
         first_order = self.evaluator.first_order
         return first_order(torch.from_numpy(image), places, colours, self._value).double().numpy()
 

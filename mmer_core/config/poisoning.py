@@ -59,7 +59,10 @@ class PoisonConfig(Config):
         "trained once more.",
     )
     flagged: float = Field(
-        0.05, gt=0, lt=1, description="Share of the training set that a detector may flag at most."
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of the training set that a detector may flag at most where its paper gives no rule.",
     )
 
     @model_validator(mode="after")

@@ -1,13 +1,22 @@
 """Where and how fast."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from mmer_core.base_config import SPEED, Config
 from mmer_core.paths import Place, given
 from mmer_core.store import Store, open_store
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError(
+            f"{name!r} is no device: give auto, cpu, mps, cuda, or one GPU of several, like cuda:1"
+        )
+    return name
 
 
 class RuntimeConfig(Config):
@@ -28,7 +37,11 @@ class RuntimeConfig(Config):
         description="Space for artifacts fetched from S3, in GB; beyond it unused ones are removed, least recently used "
         "first.",
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Device for tensors.")
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto",
+        description="Device for tensors: auto (CUDA, else MPS, else the CPU), cpu, mps, cuda, or one GPU of several, like "
+        "cuda:1. Processes of --engine processes, dask and ray get a GPU each.",
+    )
     engine: Literal["threads", "processes", "dask", "ray"] = Field(
         "threads",
         description="What runs shards: threads of this process, processes of this machine, or the workers of a Dask or "

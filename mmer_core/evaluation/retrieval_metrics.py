@@ -5,12 +5,15 @@ that of its one image among all images. Ranks count from 0. Whatever scores as h
 ahead of it, so a model that gives everything one score comes out last, not first.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mmer_core.evaluation.arrays import FloatArray, finite
+from mmer_core.evaluation.arrays import finite
+from mmer_core.heavy import Tensor, torch
 
 RECALLS = (1, 5, 10)
 METRICS = (
@@ -40,12 +43,16 @@ class Ranks:
 
 
 def similarity_ranks(
-    image: npt.ArrayLike, text: npt.ArrayLike, text_image: npt.ArrayLike, chunk: int | None = None
+    image: npt.ArrayLike | Tensor,
+    text: npt.ArrayLike | Tensor,
+    text_image: npt.ArrayLike | Tensor,
+    chunk: int | None = None,
 ) -> Ranks:
     """Ranks by inner product, in chunks of images: the full matrix is never in memory.
 
     Products are taken in float64, and two that differ by less than their rounding error are a tie: the order
-    in which a matrix product adds up must not decide between equal scores.
+    in which a matrix product adds up must not decide between equal scores. Tensors are compared on the device where they
+    are, if it has float64.
 
     Args:
         image: ``(N, D)``.
@@ -61,20 +68,20 @@ def similarity_ranks(
         chunk = max(1, SCORES_AT_ONCE // len(texts))
     elif chunk < 1:
         raise ValueError(f"chunk is {chunk}, but must be at least 1")
-    own = np.einsum("td,td->t", images[owner], texts)  # (T,) score of each text with its image
-    best = np.full(len(images), -np.inf)
-    np.maximum.at(best, owner, own)
+    own = (images[owner] * texts).sum(dim=1)  # (T,) score of each text with its image
+    best = images.new_full((len(images),), -torch.inf).scatter_reduce(0, owner, own, "amax")
     slack = _rounding(images, texts)
 
-    i2t, t2i = np.full(len(images), -1, dtype=np.int64), np.zeros(len(texts), dtype=np.int64)
+    i2t, t2i = torch.full_like(best, -1, dtype=torch.int64), torch.zeros_like(owner)
     for start in range(0, len(images), chunk):
         scores = images[start : start + chunk] @ texts.T  # (chunk, T)
-        here = np.flatnonzero((owner >= start) & (owner < start + chunk))
-        scores[owner[here] - start, here] = -np.inf  # own pairs do not compete with each other
-        t2i += (scores >= own - slack).sum(axis=0)
-        ahead = (scores >= best[start : start + chunk, None] - slack).sum(axis=1)
-        i2t[start : start + chunk] = np.where(np.isfinite(best[start : start + chunk]), ahead, -1)
-    return Ranks(i2t, t2i)
+        here = ((owner >= start) & (owner < start + chunk)).nonzero()[:, 0]
+        scores[owner[here] - start, here] = -torch.inf  # own pairs do not compete with each other
+        t2i += (scores >= own - slack).sum(dim=0)
+        of_chunk = best[start : start + chunk]
+        ahead = (scores >= of_chunk[:, None] - slack).sum(dim=1)
+        i2t[start : start + chunk] = torch.where(of_chunk.isfinite(), ahead, -1)
+    return Ranks(i2t.cpu().numpy(), t2i.cpu().numpy())
 
 
 def retrieval_metrics(ranks: Ranks) -> dict[str, float]:
@@ -142,22 +149,34 @@ def _in_order(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def _checked(
-    image: npt.ArrayLike, text: npt.ArrayLike, text_image: npt.ArrayLike
-) -> tuple[FloatArray, FloatArray, Ints]:
-    images, texts = finite("image embeddings", image, 2), finite("text embeddings", text, 2)
-    owner = np.asarray(text_image)
+    image: npt.ArrayLike | Tensor, text: npt.ArrayLike | Tensor, text_image: npt.ArrayLike | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    images, texts = _rows("image embeddings", image), _rows("text embeddings", text)
+    owner = text_image if isinstance(text_image, torch.Tensor) else torch.from_numpy(np.array(text_image))
     if images.shape[1] != texts.shape[1]:
         raise ValueError(f"images are {images.shape[1]} wide, but texts {texts.shape[1]}")
     if not len(texts):
         raise ValueError("no image has a text: there is nothing to retrieve")
-    if owner.shape != (len(texts),) or not np.issubdtype(owner.dtype, np.integer):
-        raise ValueError(f"text_image must be {len(texts)} whole numbers, not {owner.shape} {owner.dtype}")
+    if owner.shape != (len(texts),) or owner.is_floating_point() or owner.dtype == torch.bool:
+        raise ValueError(
+            f"text_image must be {len(texts)} whole numbers, not {tuple(owner.shape)} {owner.dtype}"
+        )
     if owner.min() < 0 or owner.max() >= len(images):
         raise ValueError(f"text_image points outside the {len(images)} images")
-    return images, texts, owner.astype(np.int64)
+    return images, texts, owner.to(images.device, torch.int64)
 
 
-def _rounding(images: FloatArray, texts: FloatArray) -> float:
+def _rows(name: str, values: npt.ArrayLike | Tensor) -> Tensor:
+    """``(N, D)`` float64, finite."""
+    if not isinstance(values, torch.Tensor):
+        return torch.from_numpy(finite(name, values, 2))
+    found = values.to("cpu" if values.device.type == "mps" else values.device, torch.float64)
+    if found.ndim != 2 or not found.isfinite().all():
+        finite(name, found.cpu().numpy(), 2)  # which says what is wrong
+    return found
+
+
+def _rounding(images: Tensor, texts: Tensor) -> Tensor:
     """Bound of the difference between two float64 inner products of the same rows (Higham 2002, ch. 3)."""
-    longest = np.linalg.norm(images, axis=1).max() * np.linalg.norm(texts, axis=1).max()
-    return float(2 * images.shape[1] * np.finfo(np.float64).eps * longest)
+    longest = images.norm(dim=1).max() * texts.norm(dim=1).max()
+    return 2 * images.shape[1] * float(np.finfo(np.float64).eps) * longest

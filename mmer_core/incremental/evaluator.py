@@ -18,6 +18,11 @@ from mmer_core.tracing import running
 class Evaluator(Protocol):
     """Scores images that differ from clean ones in ``K`` pixels; not thread-safe."""
 
+    @property
+    def device(self) -> torch.device:
+        """The network's."""
+        ...
+
     def images_at_once(self, pixels: int) -> int | None:
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
         ...
@@ -50,6 +55,11 @@ class CandidateEvaluator:
         self._network: IncrementalNetwork | None = None
         self._plan: Plan | None = None
         self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
+
+    @property
+    def device(self) -> torch.device:
+        """The network's."""
+        return self._planner.device
 
     def images_at_once(self, pixels: int) -> int | None:
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
@@ -152,6 +162,11 @@ class MirroredEvaluator:
         self._planner, self._width = planner, planner.size[1]
         self._view, self._mirrored = (CandidateEvaluator(planner, memory // 2) for _ in range(2))
         self._clean: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """The network's."""
+        return self._planner.device
 
     def images_at_once(self, pixels: int) -> int | None:
         """As `Evaluator.images_at_once`."""

@@ -92,16 +92,16 @@ class WindowGather:
         rows = clean.new_empty(count + 1, channels)  # the last row receives what falls outside its window
         torch.index_select(clean.flatten(0, 1), 0, cells.view(-1), out=rows[:count])
 
-        padding = torch.tensor([self.window.rows.before, self.window.columns.before], device=corners.device)
-        from_corner = self.source.at(pixels) + padding
-        offsets = from_corner[:, None, :, :] - corners[:, :, None, :]  # (B, into K, from K, 2)
+        offsets = self.source.at(pixels)[:, None, :, :] - corners[:, :, None, :]  # (B, into K, from K, 2)
+        offsets[..., 0] += self.window.rows.before
+        offsets[..., 1] += self.window.columns.before
         into = torch.arange(batch * several, device=corners.device).view(batch, several, 1)
         source_rows = changed.permute(0, 2, 3, 1).flatten(0, 2)
         if several == 1:
             places = _inside(offsets.view(-1, 2), self.source.shape, (height, width), into.view(-1), count)
         else:
-            limits = torch.tensor([height, width], device=corners.device)
-            reached = ((offsets < limits) & (offsets > -torch.tensor(self.source.shape))).all(-1)
+            (down, right), (own_height, own_width) = offsets.unbind(-1), self.source.shape
+            reached = (down < height) & (down > -own_height) & (right < width) & (right > -own_width)
             b, to, origin = reached.nonzero(as_tuple=True)
             places = _inside(
                 offsets[b, to, origin], self.source.shape, (height, width), b * several + to, count

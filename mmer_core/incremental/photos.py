@@ -46,7 +46,7 @@ class ChangedPhoto:
         return as_photo(photo, self._protocol).square(self._side, self._box)
 
     def squares(
-        self, positions: npt.NDArray[np.int32], colours: Pixels
+        self, positions: npt.NDArray[np.int64], colours: Pixels
     ) -> tuple[npt.NDArray[np.int64], Pixels]:
         """The squares of ``B`` changed photos.
 
@@ -57,7 +57,7 @@ class ChangedPhoto:
         Returns:
             Which of them changed a pixel that is read, ``(b,)`` rising, and their squares ``(b, side, side, 3)``.
         """
-        at = positions.astype(np.int64) - (self._y, self._x)
+        at = positions - (self._y, self._x)
         inside: np.ndarray = np.all((at >= 0) & (at < self._read.shape[:2]), axis=2)
         which = np.flatnonzero(inside.any(axis=1))
         at, inside, colours = at[which], inside[which], colours[which]

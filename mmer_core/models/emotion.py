@@ -1,6 +1,6 @@
 """Emotion models over several streams (context, body, text), in the two families that mmer compares."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -107,6 +107,10 @@ class EmotionModel(nn.Module):
             dim=1,
         )
 
+    def _by_stream(self, make: Callable[[str, Tensor], Tensor], mask: Tensor) -> Tensor:
+        """``(B, S)`` bool, of each stream's column of ``mask``; without a tensor of the host, which would be copied."""
+        return torch.stack([make(name, mask[:, at]) for at, name in enumerate(self.streams)], dim=1)
+
     def embed(self, features: dict[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
         """Unit embeddings ``(B, D)`` by stream; zeros where ``mask (B, S)`` is False."""
         return {
@@ -140,11 +144,11 @@ class EmotionModel(nn.Module):
 
     def to_learn(
         self, embeddings: dict[str, Tensor], mask: Tensor
-    ) -> Iterator[tuple[Prediction, Tensor | None]]:
-        """The predictions that training compares with the truth, but for the linear path, with the gradients that they may send, and for which
-        samples ``(B,)``; for all where that is None."""
+    ) -> Iterator[tuple[Prediction, tuple[str, ...]]]:
+        """The predictions that training compares with the truth, but for the linear path, with the gradients that they may send, and of which
+        streams a sample must have one to learn from it; of none where that is empty."""
         for name, prediction in self.alone(embeddings, mask).items():
-            yield prediction, mask[:, self.streams.index(name)]
+            yield prediction, (name,)
 
 
 class SeparateEmotionModel(EmotionModel):
@@ -172,17 +176,17 @@ class SeparateEmotionModel(EmotionModel):
 
     def to_learn(
         self, embeddings: dict[str, Tensor], mask: Tensor
-    ) -> Iterator[tuple[Prediction, Tensor | None]]:
+    ) -> Iterator[tuple[Prediction, tuple[str, ...]]]:
         yield from super().to_learn(embeddings, mask)
         if any(True for _ in self.fusion.parameters()):
             alone = self.alone({name: one.detach() for name, one in embeddings.items()}, mask)
             held = {name: (logits.detach(), ratings.detach()) for name, (logits, ratings) in alone.items()}
-            yield self._fused(held, mask), mask.any(dim=1)
+            yield self._fused(held, mask), self.streams
 
     def _fused(self, alone: dict[str, Prediction], mask: Tensor) -> Prediction:
-        given = torch.tensor([name in alone for name in self.streams], device=mask.device)
         # A sample without any stream gets the prediction from zeros.
-        counted = mask | (given & ~mask.any(dim=1, keepdim=True))
+        nothing = ~mask.any(dim=1)
+        counted = self._by_stream(lambda name, own: own | nothing if name in alone else own, mask)
         both = {name: torch.cat(prediction, dim=1) for name, prediction in alone.items()}  # (B, C + V)
         absent = torch.zeros_like(next(iter(both.values())))
         stacked = torch.stack([both.get(name, absent) for name in self.streams], dim=1)  # (B, S, C + V)
@@ -217,11 +221,11 @@ class JointEmotionModel(EmotionModel):
 
     def to_learn(
         self, embeddings: dict[str, Tensor], mask: Tensor
-    ) -> Iterator[tuple[Prediction, Tensor | None]]:
+    ) -> Iterator[tuple[Prediction, tuple[str, ...]]]:
         if self.late:
             yield from super().to_learn(embeddings, mask)
         else:
-            yield self.predict(embeddings, mask), None
+            yield self.predict(embeddings, mask), ()
 
     def image_and_text(self, embeddings: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The image's and the text's unit embeddings ``(B, D)``, as the alignment objective compares them."""
@@ -242,8 +246,7 @@ class JointEmotionModel(EmotionModel):
         return F.normalize(torch.stack(streams).mean(dim=0), dim=-1)
 
     def _only_stream(self, mask: Tensor, name: str) -> Tensor:
-        only_this = torch.tensor([other == name for other in self.streams], device=mask.device)
-        return mask & only_this
+        return self._by_stream(lambda other, own: own if other == name else torch.zeros_like(own), mask)
 
 
 def _silent(width: int, categories: int) -> nn.Linear:

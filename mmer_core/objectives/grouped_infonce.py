@@ -62,7 +62,7 @@ class GroupedInfoNCE(ContrastiveObjective):
 
     def _weighted(self, logits: Tensor, own: Tensor, dim: int) -> Tensor:
         """Logits ``(P, B)`` plus the logarithm of each negative's weight among those along a dimension."""
-        if not self.options.hardness or bool(own.all()):
+        if not self.options.hardness or own.shape[1] == 1:
             return logits
         weight = (self.options.hardness * logits).masked_fill(own, -torch.inf)
         mean = weight.logsumexp(dim, keepdim=True) - (~own).sum(dim, keepdim=True).log()

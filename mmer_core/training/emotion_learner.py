@@ -67,6 +67,9 @@ class EmotionLearner:
             self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
             parts["contrastive"] = _paired(config)
             hold_temperature(model.logit_scale, config.temperature)
+        # On the host too, so that no step waits for the device to say who has what.
+        self._present = model.presence(train.streams, train.present).cpu()
+        self._paired = train.complete.cpu()
         self.state = nn.ModuleDict(parts)
         self.model, self.train, self.val, self.config = model, train, val, config
 
@@ -94,19 +97,29 @@ class EmotionLearner:
         return len(self.train)
 
     def losses(self, rows: Tensor) -> Losses:
-        model, batch = self.model, self.train.rows(rows)
+        model, batch = self.model, self.train.rows(there := rows.to(self.train.labels.device))
         present = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, present)
         linear = torch.stack(list(model.read_linearly(batch.streams, present).values()), dim=1)  # (B, S, C)
-        given = [name in batch.streams for name in model.streams]
-        masks = [present]
+        given = [place for place, name in enumerate(model.streams) if name in batch.streams]
+        masks = [(present, known := self._present[rows])]
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
-            masks.append(drop_streams(present, self.config.modality_dropout))
+            dropped = drop_streams(known, self.config.modality_dropout)
+            masks.append((dropped.to(present.device), dropped))
         learned = [
-            ((logits + (linear * mask[:, given, None]).sum(dim=1), ratings), own)
-            for mask in masks
-            for (logits, ratings), own in model.to_learn(embeddings, mask)
+            (
+                (
+                    logits + (linear * torch.stack([mask[:, at] for at in given], 1)[..., None]).sum(dim=1),
+                    ratings,
+                ),
+                own,
+            )
+            for mask, known in masks
+            for (logits, ratings), streams in model.to_learn(embeddings, mask)
+            for own in [
+                known[:, [model.streams.index(name) for name in streams]].any(dim=1) if streams else None
+            ]
             if own is None or own.any()
         ]
         losses = _mean(
@@ -116,16 +129,12 @@ class EmotionLearner:
             # Where nobody has any stream, there is still to learn what is said of them.
             for (logits, ratings), own in learned or [(model.predict(embeddings, present), None)]
         )
-        paired = batch.complete
+        paired = self._paired[rows]
         if "contrastive" in self.state and paired.any():
             assert isinstance(model, models.JointEmotionModel)
             image, text = model.image_and_text(embeddings)
-            aligned = self.state["contrastive"](
-                image[paired],
-                text[paired],
-                self._photo[rows][paired],
-                temperature_scale(model.logit_scale),
-            )
+            pairs = (_of(values, paired) for values in (image, text, self._photo[there]))
+            aligned = self.state["contrastive"](*pairs, temperature_scale(model.logit_scale))
             losses["contrastive"] = self.config.contrastive_weight * aligned
         return losses
 
@@ -183,5 +192,5 @@ def _mean(losses: Iterable[Losses]) -> Losses:
 
 
 def _of(values: Tensor, rows: Tensor | None) -> Tensor:
-    """The rows that a mask ``(B,)`` keeps; all without one."""
-    return values if rows is None else values[rows]
+    """The rows that a mask ``(B,)`` on the CPU keeps; all without one."""
+    return values if rows is None or rows.all() else values[rows.nonzero()[:, 0].to(values.device)]

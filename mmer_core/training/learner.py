@@ -43,7 +43,7 @@ class Learner(Protocol):
     def __len__(self) -> int: ...
 
     def losses(self, rows: Tensor) -> Losses:
-        """Named losses of the training samples ``rows`` (B,); their sum is minimised."""
+        """Named losses of the training samples ``rows`` (B,), which are on the CPU; their sum is minimised."""
         ...
 
     def validate(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
-from mmer_core.training.learner import Lead, Learner
+from mmer_core.training.learner import Lead, Learner, Losses
 from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
@@ -156,6 +156,25 @@ def precision_on(device: torch.device, config: TaskTraining) -> str:
     return config.precision if device.type == "cuda" else "float32"
 
 
+_Part = tuple[float, Losses]  # a part's share of its batch, and its losses
+
+
+def _mean_losses(steps: list[tuple[int, list[_Part]]]) -> dict[str, float]:
+    """By name, over the samples of all steps, each a batch's size and parts; read from the device at once."""
+    every = [loss for _, parts in steps for _, losses in parts for loss in losses.values()]
+    values = iter(torch.stack(every).tolist())
+    sums: dict[str, float] = {}
+    samples = sum(size for size, _ in steps)
+    for size, parts in steps:
+        of_step: dict[str, float] = {}
+        for share, losses in parts:
+            for name in losses:
+                of_step[name] = of_step.get(name, 0.0) + share * next(values)
+        for name, value in of_step.items():
+            sums[name] = sums.get(name, 0.0) + value * size / samples
+    return sums
+
+
 class _Trainer:
     def __init__(
         self,
@@ -193,12 +212,8 @@ class _Trainer:
         seed_everything((self.config.seed * 1_000_003 + index) % 2**63)
         self.learner.state.train()
         order = torch.randperm(len(self.learner))
-        sums: dict[str, float] = {}
-        for rows in order.tensor_split(self.steps):
-            for name, value in self._step(rows).items():
-                sums[name] = sums.get(name, 0.0) + value * len(rows) / len(order)
-            if not all(map(math.isfinite, sums.values())):
-                break
+        steps = [(len(rows), self._step(rows)) for rows in order.tensor_split(self.steps)]
+        sums = _mean_losses(steps)
         self.learner.state.eval()
         row = {f"train_{name}": value for name, value in sums.items()}
         row["train_loss"] = sum(sums.values())
@@ -213,26 +228,29 @@ class _Trainer:
     def _check(self, epoch: int, loss: float, fields: str) -> None:
         """Raises `ConfigError` when loss or weights are no numbers any more: what came of them would be no model."""
         what = f"the loss is {loss}" if not math.isfinite(loss) else "weights are not finite"
-        if math.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.parameters):
+        finite = torch.stack([p.isfinite().all() for p in self.parameters]).all()
+        if math.isfinite(loss) and bool(finite):
             return
         raise ConfigError(
             f"the training with seed {self.config.seed} diverged in epoch {epoch}: {what}; lower "
             f"--{fields}.learning-rate, which is {self.config.learning_rate:g}"
         )
 
-    def _step(self, rows: Tensor) -> dict[str, float]:
-        """One step on a batch, whose gradient is the sum over its parts, each by its share of the batch."""
+    def _step(self, rows: Tensor) -> list[_Part]:
+        """One step on a batch, whose gradient is the sum over its parts, each by its share of the batch.
+
+        The losses stay on the device: reading them would wait for the step.
+        """
         self.optimiser.zero_grad(set_to_none=True)
-        logged: dict[str, float] = {}
+        logged: list[_Part] = []
         # A part of one sample would leave contrastive objectives nothing to contrast.
         for part in rows.tensor_split(min(self.config.accumulate, max(1, len(rows) // 2))):
             share = len(part) / len(rows)
             with self.autocast():
-                losses = self.losses(part.to(self.device))
+                losses = self.losses(part)
                 total = share * torch.stack(list(losses.values())).sum()
             self.scaler.scale(total).backward()
-            for name, loss in losses.items():
-                logged[name] = logged.get(name, 0.0) + share * loss.item()
+            logged.append((share, {name: loss.detach() for name, loss in losses.items()}))
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
@@ -264,7 +282,8 @@ class _Trainer:
     def restore(self, folder: Path | None) -> Progression:
         if folder is None or not (folder / _CHECKPOINT).exists():
             return Progression()
-        saved = torch.load(folder / _CHECKPOINT, map_location=self.device, weights_only=True)
+        # What counts the optimiser's steps belongs on the CPU; all else is copied into what is on the device.
+        saved = torch.load(folder / _CHECKPOINT, map_location="cpu", weights_only=True)
         self.learner.state.load_state_dict(saved["learner"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])

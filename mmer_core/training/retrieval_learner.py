@@ -36,29 +36,30 @@ class RetrievalLearner:
         self._images = torch.tensor(sorted(texts))
         self._texts = [torch.tensor(texts[image]) for image in self._images.tolist()]
         if isinstance(model, models.SeparateRetrievalModel):
-            self._words = word_targets(train.captions, model.words)
+            self._words = word_targets(train.captions, model.words).to(train.images.device)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def losses(self, rows: Tensor) -> Losses:
         device = self.train.images.device
-        images = self._images[rows.cpu()]
-        drawn = [own[torch.randperm(len(own))[: self.captions]] for own in map(self._texts.__getitem__, rows)]
-        texts = torch.cat(drawn)  # (P,)
+        images = self._images[rows].to(device)
+        texts_of = map(self._texts.__getitem__, rows.tolist())
+        drawn = [own[torch.randperm(len(own))[: self.captions]] for own in texts_of]
+        texts = torch.cat(drawn).to(device)  # (P,)
         owner = torch.repeat_interleave(torch.tensor([len(own) for own in drawn])).to(
             device
         )  # (P,) in 0..B-1
-        x, y = self.train.images[images.to(device)], self.train.texts[texts.to(device)]
+        x, y = self.train.images[images], self.train.texts[texts]
         losses: Losses = {}
         if isinstance(self.model, models.SeparateRetrievalModel):
-            words = self._words[texts].to(device, torch.float32)
+            words = self._words[texts].float()
             image_words = self.model.image_words(self.model.own_image_embedding(x))
             text_words = self.model.text_words(self.model.own_text_embedding(y))
             losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words[owner], words)
             losses["text_words"] = 100 * F.binary_cross_entropy_with_logits(text_words, words)
         image, text = self.model.to_align(x, y)
-        losses["contrastive"] = self._contrast(image, text, owner, images.to(device))
+        losses["contrastive"] = self._contrast(image, text, owner, images)
         return losses
 
     def _contrast(self, image: Tensor, text: Tensor, owner: Tensor, image_id: Tensor) -> Tensor:
@@ -73,12 +74,8 @@ class RetrievalLearner:
 
     @inference_mode()
     def validate(self) -> dict[str, float]:
-        ranks = similarity_ranks(
-            self.model.embed_image(self.val.images).float().cpu().numpy(),
-            self.model.embed_text(self.val.texts).float().cpu().numpy(),
-            self.val.text_image.cpu().numpy(),
-        )
-        return retrieval_metrics(ranks)
+        images, texts = self.model.embed_image(self.val.images), self.model.embed_text(self.val.texts)
+        return retrieval_metrics(similarity_ranks(images.float(), texts.float(), self.val.text_image))
 
     def settle(self, epochs: int) -> None:
         """It starts from nothing worth keeping."""

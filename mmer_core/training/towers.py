@@ -30,10 +30,10 @@ class Tower:
         return len(self.items)
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """``(B, D)`` float32 features of ``rows (B,)``, on the encoder's device, with gradients where tuned."""
+        """``(B, D)`` float32 features of ``rows (B,)`` on the CPU, on the encoder's device, with gradients where tuned."""
         if self._frozen is not None:
             return self._frozen[rows.to(self._frozen.device)]
-        picked = rows.cpu().numpy()
+        picked = rows.numpy()
         if isinstance(self.encoder, ImageEncoder):
             assert not isinstance(self.items, Sequence)
             images = self.encoder.resize(np.asarray(self.items[picked]))

@@ -80,7 +80,7 @@ class CaptionTuner:
         return len(self._images)
 
     def losses(self, rows: Tensor) -> Losses:
-        images = self._images[rows.cpu()]
+        images = self._images[rows]
         texts = torch.stack(
             [own[torch.randint(len(own), ())] for own in (self._texts[r] for r in rows.tolist())]
         )
@@ -91,7 +91,7 @@ class CaptionTuner:
     @no_grad()
     def validate(self) -> dict[str, float]:
         x, y = self._embed(self._val[0].all(), self._val[1].all())
-        return retrieval_metrics(similarity_ranks(x.cpu().numpy(), y.cpu().numpy(), self._val_owner))
+        return retrieval_metrics(similarity_ranks(x, y, self._val_owner))
 
     def settle(self, epochs: int) -> None:
         """It starts from nothing worth keeping."""

@@ -16,6 +16,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import EngineError
 from mmer_core.threads import share
 from tasks.engines.engine import optional_package
+from tasks.engines.gpus import gpus_here, own_gpus
 
 if TYPE_CHECKING:
     from prefect_dask.client import PrefectDaskClient
@@ -40,11 +41,13 @@ class DaskEngine:
     Attributes:
         runtime: With local paths made absolute, and as many workers as share the cores of a process.
         waiting: How much work waits at the scheduler beyond its threads, so that none idles and a cluster can grow.
+        gpu: Whether work goes to a GPU where workers of the cluster have declared some.
     """
 
     runtime: RuntimeConfig
     client: "PrefectDaskClient"
     waiting: int
+    gpu: bool
 
     @classmethod
     def open(cls, runtime: RuntimeConfig) -> "DaskEngine":
@@ -61,18 +64,31 @@ class DaskEngine:
             if client is None or client.status != "running":
                 client = _connect(runtime.address) if runtime.address else _start(runtime.workers)
                 _clients[place] = client
+            if not runtime.address and own_gpus(runtime) and (gpus := gpus_here()):
+                from tasks.engines.one_gpu import OneGpu
+
+                client.register_plugin(OneGpu(gpus), name="mmer-one-gpu")
         waiting = runtime.workers if runtime.address else 0
-        return cls(runtime.for_worker(max([1, *client.nthreads().values()])), client, waiting)
+        gpu = bool(runtime.address) and own_gpus(runtime)
+        return cls(runtime.for_worker(max([1, *client.nthreads().values()])), client, waiting, gpu)
 
     @property
     def places(self) -> int:
-        return max(1, sum(self.client.nthreads().values()) + self.waiting)
+        return max(1, (self._gpus() or sum(self.client.nthreads().values())) + self.waiting)
+
+    def _gpus(self) -> int:
+        """GPUs that the workers have declared, as ``dask worker --resources GPU=1`` does; work takes one each."""
+        if not self.gpu:
+            return 0
+        workers = self.client.scheduler_info()["workers"].values()
+        return int(sum(worker["resources"].get("GPU", 0) for worker in workers))
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         from distributed import CancelledError, KilledWorker
 
         # Not pure: asked for twice, it is done twice; the store decides what is there, and not Dask's memory.
-        future = self.client.submit(work, *arguments, pure=False)
+        resources = {"GPU": 1} if self._gpus() else None
+        future = self.client.submit(work, *arguments, pure=False, resources=resources)
         self._wait(future)
         try:
             return future.result()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import EngineError
 from tasks.engines.engine import optional_package
+from tasks.engines.gpus import own_gpus
 
 # Of processes that die under a shard, as many as Dask allows.
 _DEATHS = 4
@@ -29,11 +30,13 @@ class RayEngine:
     Attributes:
         runtime: With local paths made absolute; a process of Ray does one piece of work at a time.
         waiting: How much work waits beyond the cores of the cluster, so that none idles and a cluster can grow.
+        gpu: Whether work goes to the GPUs of the cluster, one each, where it has some.
     """
 
     runtime: RuntimeConfig
     ray: ModuleType
     waiting: int
+    gpu: bool
 
     @classmethod
     def open(cls, runtime: RuntimeConfig) -> "RayEngine":
@@ -57,11 +60,22 @@ class RayEngine:
                         f"no Ray cluster answers at {runtime.address} ({type(error).__name__}: {reason}): start ray "
                         "start --head there, or give the --address that it prints, like HOST:6379"
                     ) from None
-        return cls(runtime.for_worker(1), ray, runtime.workers)
+        return cls(runtime.for_worker(1), ray, runtime.workers, own_gpus(runtime))
 
     @property
     def places(self) -> int:
-        return int(self.ray.cluster_resources().get("CPU", 0)) + self.waiting
+        return int(self._resource("GPU") or self._resource("CPU")) + self.waiting
+
+    def _resource(self, name: str) -> float:
+        wanted = self.gpu or name != "GPU"
+        return float(self.ray.cluster_resources().get(name, 0)) if wanted else 0.0
+
+    @property
+    def _options(self) -> dict[str, int]:
+        """Of each piece of work. Ray ends a process after one piece of work with a GPU, and its models with it, unless
+        it is told otherwise."""
+        gpu = {"num_gpus": 1, "max_calls": 0} if self._resource("GPU") else {}
+        return {"max_retries": _DEATHS - 1, **gpu}
 
     def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         from prefect import Task
@@ -78,7 +92,7 @@ class RayEngine:
             ) from None
 
     def _call(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        remote = self.ray.remote(max_retries=_DEATHS - 1)(work)
+        remote = self.ray.remote(**self._options)(work)
         return self.ray.get(remote.remote(*arguments))
 
     def _run_task(self, task: Any, arguments: tuple[Any, ...]) -> Any:
@@ -86,7 +100,7 @@ class RayEngine:
         from prefect_ray.context import remote_options
 
         parameters = inspect.signature(task.fn).bind(*arguments).arguments
-        with RayTaskRunner() as runner, remote_options(max_retries=_DEATHS - 1):
+        with RayTaskRunner() as runner, remote_options(**self._options):
             return runner.submit(task, parameters).result()
 
 

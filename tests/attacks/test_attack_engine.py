@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from support.attack_toys import FunctionVictim, linear_victim
 
 from mmer_core.attacks import (
     BlackBoxAttack,
-    Candidates,
     DifferentialEvolution,
     DominantEmotionFlip,
+    Generation,
     RandomPixels,
     RankDrop,
     Search,
@@ -75,10 +76,10 @@ def test_outcomes_agree_with_an_independent_judgement_of_the_saved_pixels(attack
 
 @each_attack
 def test_queries_recounted_by_the_victim(attack):
-    """One at a time, the victim sees the clean image, each query, each confirmation and the final image."""
+    """One at a time, the victim sees the clean image, each query, each confirmation, and the final image of others."""
     outcomes, victim = Case().run(attack, batch_size=1, budget=75)
     for row, outcome in enumerate(outcomes):
-        besides = {"already": 1, "fooled": 3, "resisted": 2}[outcome.status]
+        besides = {"already": 1, "fooled": 2, "resisted": 2}[outcome.status]
         assert victim.asked[row] - besides == outcome.queries <= 75
         if outcome.status == "resisted":
             assert outcome.queries == 75
@@ -86,10 +87,31 @@ def test_queries_recounted_by_the_victim(attack):
 
 @each_wide_attack
 def test_batches_are_pooled_full_and_never_too_large(attack):
-    _, victim = Case().run(attack, batch_size=16)
-    pooled = [size for size in victim.batches if size > 1]
-    assert max(victim.batches) == 16
-    assert np.mean(np.array(pooled[:5]) == 16) == 1.0
+    class Recording(FunctionVictim):
+        device = torch.device("cpu")
+
+        def images_at_once(self, pixels):
+            return None
+
+        def candidate_scores(self, images, rows, candidates):
+            pooled.append(len(rows))
+            return torch.tensor([[1.0, 0.0]]).expand(len(rows), 2)
+
+    pooled: list[int] = []
+    images = np.zeros((9, 8, 8, 3), np.uint8)
+    victim = Recording((8, 8), lambda image, row: [1.0, 0.0])
+    run_attack(
+        victim,
+        DominantEmotionFlip([0] * 9),
+        attack,
+        images,
+        list("abcdefghi"),
+        pixels=1,
+        budget=64,
+        batch_size=16,
+    )
+    assert max([*pooled, *victim.batches]) == 16
+    assert len(pooled) <= -(-9 * 64 // 16) + 5  # only the last of a generation holds fewer
 
 
 @each_attack
@@ -250,33 +272,114 @@ def test_scores_of_another_shape_are_refused():
         run_attack(victim, DominantEmotionFlip([0]), RandomPixels(), images, ["a"], pixels=1, budget=9)
 
 
+def scripted(search: type[Search]) -> BlackBoxAttack:
+    """An attack of this search."""
+
+    class Scripted(BlackBoxAttack):
+        name = "scripted"
+
+        def _search(self, targets):
+            return search(targets)
+
+    return Scripted()
+
+
+def white(*places: Sequence[int]) -> Generation:
+    """Sets of white pixels in one image."""
+    return Generation(
+        torch.tensor([places]), torch.full((1, len(places), len(places[0]), 3), 255, dtype=torch.uint8)
+    )
+
+
+def attacked_alone(attack, level, **settings):
+    """One black image whose second score is its sum, beside a level."""
+    victim = FunctionVictim((4, 4), lambda image, row: [level, image.sum()])
+    images = np.zeros((1, 4, 4, 3), np.uint8)
+    (outcome,) = run_attack(
+        victim, DominantEmotionFlip([0]), attack, images, ["a"], **{"pixels": 1, "budget": 10} | settings
+    )
+    return outcome
+
+
 def test_an_attack_that_changes_more_than_k_pixels_is_caught():
-    class Greedy(BlackBoxAttack):
-        name = "greedy"
-
-        def _search(self, image, pixels, rng, budget):
-            return GreedySearch(budget)
-
-    class GreedySearch(Search):
+    class Greedy(Search):
         def propose(self):
-            positions = np.array([[[0, 0], [1, 1]]], np.int32)
-            return Candidates(positions, np.full((1, 2, 3), 255, np.uint8))
+            return white([0, 5])
 
         def learn(self, margins):
             pass
 
-    for level in (1.0, 1e9):  # as a success, and as the best of a search that failed
-        victim = FunctionVictim((4, 4), lambda image, row, level=level: [level, image.sum()])
-        images = np.zeros((1, 4, 4, 3), np.uint8)
-        with pytest.raises(AttackError, match="changed 2 pixels where K is 1"):
-            run_attack(victim, DominantEmotionFlip([0]), Greedy(), images, ["a"], pixels=1, budget=3)
+    with pytest.raises(AttackError, match="changed 2 pixels where K is 1"):
+        attacked_alone(scripted(Greedy), 1e9)
+
+
+@pytest.mark.parametrize("place", [-1, 16])
+def test_places_outside_the_image_are_caught(place):
+    class Stray(Search):
+        def propose(self):
+            return white([place])
+
+        def learn(self, margins):
+            pass
+
+    with pytest.raises(AttackError, match="outside its image"):
+        attacked_alone(scripted(Stray), 1e9)
+
+
+def test_an_attack_with_nothing_left_to_propose_ends_its_search():
+    class Two(Search):
+        left = 2
+
+        def propose(self):
+            self.left -= 1
+            return white([self.left]) if self.left >= 0 else None
+
+        def learn(self, margins):
+            assert margins.tolist() == [[1e9 - 765]]
+
+    outcome = attacked_alone(scripted(Two), 1e9)
+    assert (outcome.status, outcome.queries, outcome.changed) == ("resisted", 2, ((0, 1, 255, 255, 255),))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
+def test_candidates_behind_a_success_do_not_count(batch_size):
+    class Growing(Search):
+        def propose(self):
+            return white([1, 1, 1], [1, 2, 2], [1, 2, 3], [4, 5, 6])
+
+        def learn(self, margins):
+            raise AssertionError("a search that succeeded learns nothing")
+
+    outcome = attacked_alone(scripted(Growing), 765 * 3, pixels=3, batch_size=batch_size)
+    assert (outcome.status, outcome.queries, outcome.final_margin) == ("fooled", 3, 0.0)
+    assert [pixel[:2] for pixel in outcome.changed] == [(0, 1), (0, 2), (0, 3)]
+
+
+def test_a_search_that_goes_on_after_a_success_keeps_the_last_one():
+    class Thrifty(Search):
+        asked = 0
+
+        def propose(self):
+            self.asked += 1
+            return white([[1, 2, 3], [1, 1, 1], [1, 2, 2]][self.asked - 1])
+
+        def learn(self, margins):
+            assert margins.tolist() == [[[-100 - 765.0], [700 - 35.0]][self.asked - 1]]
+
+        def goes_on(self, number, changed):
+            assert changed == {1: 3, 3: 2}[self.asked]
+            return changed == 3
+
+    outcome = attacked_alone(scripted(Thrifty), 1430, pixels=3)
+    assert (outcome.status, outcome.queries, outcome.final_margin) == ("fooled", 3, -100.0)
+    assert len(outcome.changed) == 2
 
 
 class RoundingVictim(FunctionVictim):
-    """Succeeds at once in a batch; alone, only where the red of some pixel is above a level."""
+    """Succeeds at once in a batch, by rounding of large scores; alone, only where the red of some pixel is above a level."""
 
     def __init__(self, level: int) -> None:
-        super().__init__((4, 4), lambda image, row: [level, image[..., 0].max()])
+        super().__init__((4, 4), lambda image, row: [1e7 + level, 1e7 + image[..., 0].max()])
 
     def scores(self, images, rows):
         alone = super().scores(images, rows)
@@ -284,19 +387,32 @@ class RoundingVictim(FunctionVictim):
 
 
 def test_a_success_that_does_not_hold_alone_is_none_and_the_search_goes_on():
-    images = np.zeros((1, 4, 4, 3), np.uint8)
-    arguments = (DominantEmotionFlip([0]), RandomPixels(), images, ["a"])
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    arguments = (DominantEmotionFlip([0, 0]), RandomPixels(), images, ["a", "b"])
     settings = {"pixels": 1, "budget": 60, "batch_size": 8}
-    (never,) = run_attack(RoundingVictim(300), *arguments, **settings)
-    assert (never.status, never.queries) == ("resisted", 60)
-    assert never.final_margin > 0
-    # The last batch of 60 holds 4 candidates, so each of the 60 was an apparent success.
-    assert never.unconfirmed == 60
-    (later,) = run_attack(RoundingVictim(250), *arguments, **settings)
-    (plain,) = run_attack(RoundingVictim(250), *arguments, **settings | {"batch_size": 1})
-    assert later.status == "fooled"
-    assert later.unconfirmed == later.queries - 1 > 0
-    assert dataclasses.replace(later, unconfirmed=0) == plain
+    for never in run_attack(RoundingVictim(300), *arguments, **settings):
+        assert (never.status, never.queries) == ("resisted", 60)
+        assert never.final_margin > 0
+        # The last batch of 120 holds 8 candidates, so each of the 60 was an apparent success.
+        assert never.unconfirmed == 60
+    settings["budget"] = 400
+    later = run_attack(RoundingVictim(250), *arguments, **settings)
+    plain = run_attack(RoundingVictim(250), *arguments, **settings | {"batch_size": 1})
+    for one in later:
+        assert one.status == "fooled"
+        assert one.unconfirmed == one.queries - 1 > 0
+    assert [dataclasses.replace(one, unconfirmed=0) for one in later] == plain
+
+
+def test_clear_verdicts_are_of_batches_and_near_ones_are_of_the_image_alone():
+    images = np.zeros((6, 4, 4, 3), np.uint8)
+    images[:, 0, 0, 0] = [0, 100, 200, 199, 201, 50]
+    victim = FunctionVictim((4, 4), lambda image, row: [200, image[..., 0].max()])
+    outcomes = run_attack(
+        victim, DominantEmotionFlip([0] * 6), RandomPixels(), images, list("abcdef"), pixels=1, budget=0
+    )
+    assert victim.batches == [6, 1]  # 199 and 201 are farther from 200 than a thousandth
+    assert [one.clean_margin for one in outcomes] == [200, 100, 0, 1, -1, 150]
 
 
 def test_progress_ends_with_every_image():

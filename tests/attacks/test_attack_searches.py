@@ -1,13 +1,14 @@
-"""The ask/tell contract, over one table of attacks, and what each attack draws."""
+"""What every search asks, over one table of attacks."""
 
 import itertools
 
 import numpy as np
 import pytest
-from support.attack_driving import begin, brightness, drive
-from support.attack_table import ROWS, each_attack, each_wide_attack
+import torch
+from support.attack_driving import BRIGHTNESS, begin, brightness, drive, targets_of
+from support.attack_table import ROWS, each_attack
 
-from mmer_core.attacks import ATTACKS, Candidates, DifferentialEvolution, RandomPixels, Search, SparseRS
+from mmer_core.attacks import ATTACKS, DifferentialEvolution, DominantEmotionFlip, RandomPixels, SparseRS
 from mmer_core.errors import AttackError
 
 DRAWN = [row.attack for row in ROWS if row.drawn]
@@ -26,96 +27,57 @@ def test_the_budget_is_spent_exactly_and_never_exceeded(attack, budget):
 
 
 @each_attack
-def test_how_many_are_asked_at_a_time_changes_nothing(attack):
-    one = drive(begin(attack, 150), itertools.cycle([1]), brightness)
-    many = drive(begin(attack, 150), itertools.cycle([1000]), brightness)
-    mixed = drive(begin(attack, 150), itertools.cycle([3, 1, 17]), brightness)
-    assert np.array_equal(one, many)
-    assert np.array_equal(one, mixed)
-    other = drive(begin(attack, 150, seed=1), itertools.cycle([1]), brightness)
+def test_another_seed_is_another_search_where_anything_is_drawn(attack):
+    one, same, other = (
+        drive(begin(attack, 150, seed=seed), itertools.cycle([4]), brightness) for seed in (0, 0, 1)
+    )
+    assert np.array_equal(one, same)
     assert np.array_equal(one, other) == (attack not in DRAWN)
 
 
 @each_attack
-def test_the_best_is_the_lowest_margin_of_all_that_was_asked(attack):
-    search = begin(attack, 120)
-    margins = [brightness(one) for one in drive(search, itertools.cycle([13]), brightness)]
-    assert search.best_margin == min(margins)
-    assert search.best is not None
-    assert len(search.best) == 1
-    assert 2000.0 - search.best.colours.astype(int).sum() == min(margins)
+def test_who_is_attacked_beside_an_image_changes_nothing_that_it_is_asked(attack):
+    """Images of several sizes side by side, of which some are dropped on the way, beside each alone."""
+    rng = np.random.default_rng(5)
+    sizes, kept = [(6, 9), (5, 7), (6, 9), (8, 4)], {1: (0, 2, 3), 3: (1, 2)}
+    images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
 
+    def asked(numbers: list[int]) -> dict[int, list[np.ndarray]]:
+        targets = targets_of([images[number] for number in numbers], 200, 3, numbers)
+        search = attack.start(BRIGHTNESS, DominantEmotionFlip([0] * 4), targets)
+        found: dict[int, list[np.ndarray]] = {number: [] for number in numbers}
+        step, queries = 0, 0
+        while step < 6 and queries < 200 and (generation := search.propose()) is not None:
+            counts = (
+                generation.counts
+                if generation.counts is not None
+                else [generation.places.shape[1]] * len(numbers)
+            )
+            margins = torch.full(generation.places.shape[:2], torch.inf, dtype=torch.float64)
+            for row, number in enumerate(numbers):
+                colours = generation.colours[row, : counts[row]]
+                found[number].append(
+                    torch.cat([generation.places[row, : counts[row], :, None], colours], 2).numpy()
+                )
+                margins[row, : counts[row]] = 3000.0 - colours.flatten(1).sum(1)
+            if len(numbers) > 1 and step in kept:
+                numbers = [numbers[row] for row in kept[step]]
+                search.keep(torch.tensor(kept[step]))
+                margins = margins[list(kept[step])]
+            search.learn(margins)
+            step, queries = step + 1, queries + generation.places.shape[1]
+        return found
 
-@each_wide_attack
-def test_it_stops_at_the_first_success_and_counts_up_to_it(attack):
-    search = begin(attack, 100)
-    for _ in range(2):
-        search.tell(np.ones(len(search.ask(4))))
-    candidates = search.ask(2)
-    search.tell(np.array([1.0, 0.0]))
-    assert search.succeeded
-    assert search.queries == 10
-    assert np.array_equal(search.best.positions, candidates.positions[1:2])
-    assert search.ask(4) is None
-
-
-@each_wide_attack
-def test_candidates_behind_the_success_do_not_count(attack):
-    search = begin(attack, 100)
-    candidates = search.ask(4)
-    search.tell(np.array([3.0, -1.0, -2.0, 1.0]))
-    assert search.queries == 2
-    assert search.best_margin == -1.0
-    assert np.array_equal(search.best.colours, candidates.colours[1:2])
-
-
-@each_attack
-def test_a_budget_of_nothing_asks_nothing(attack):
-    search = begin(attack, 0)
-    assert search.ask(5) is None
-    assert search.best is None
-
-
-@each_attack
-@pytest.mark.parametrize("pixels", [-1, 0, 55])
-def test_k_outside_the_image_is_refused(attack, pixels):
-    with pytest.raises(AttackError, match="K"):
-        begin(attack, 10, pixels=pixels)
+    together = asked([0, 1, 2, 3])
+    assert len(together[2]) > len(together[1])
+    for number, mine in together.items():
+        for one, alone in zip(mine, asked([number])[number], strict=False):
+            assert np.array_equal(one, alone)
 
 
 @each_attack
 def test_every_pixel_may_change(attack):
     assert begin(attack, 3, pixels=54).ask(3).pixels == 54
-
-
-@each_attack
-@pytest.mark.parametrize(
-    "image", [np.zeros((6, 9), np.uint8), np.zeros((6, 9, 1), np.uint8), np.zeros((6, 9, 3), np.float32)]
-)
-def test_grey_or_float_images_are_refused(attack, image):
-    with pytest.raises(AttackError, match="uint8"):
-        begin(attack, 10, pixels=1, image=image)
-
-
-@each_wide_attack
-def test_ask_and_tell_take_turns(attack):
-    search = begin(attack, 10)
-    with pytest.raises(AttackError, match="ask first"):
-        search.tell(np.ones(1))
-    search.ask(3)
-    with pytest.raises(AttackError, match="asked twice"):
-        search.ask(3)
-    with pytest.raises(AttackError, match="3 margins"):
-        search.tell(np.ones(2))
-    with pytest.raises(AttackError, match="NaN"):
-        search.tell(np.array([1.0, np.nan, 1.0]))
-    with pytest.raises(AttackError, match="1 or more"):
-        begin(attack, 10).ask(0)
-
-
-def test_a_negative_budget_is_refused():
-    with pytest.raises(AttackError, match="budget"):
-        begin(RandomPixels(), -1)
 
 
 def test_attacks_print_their_parameters():
@@ -141,48 +103,3 @@ def test_an_attack_is_found_by_its_name():
     assert ATTACKS.make("de", population=7).options.population == 7
     with pytest.raises(AttackError, match="sparse-rs"):
         ATTACKS.make("gradient")
-
-
-def test_an_attack_with_nothing_left_to_propose_ends_its_search():
-    class Two(Search):
-        left = 2
-
-        def propose(self):
-            self.left -= 1
-            if self.left < 0:
-                return None
-            return Candidates(np.zeros((1, 1, 2), np.int32), np.zeros((1, 1, 3), np.uint8))
-
-        def learn(self, margins):
-            assert margins.tolist() == [1.0]
-
-    search = Two(budget=10)
-    for _ in range(2):
-        assert len(search.ask(5)) == 1
-        search.tell(np.ones(1))
-    assert search.ask(5) is None
-    assert search.finished
-    assert search.queries == 2
-
-
-def test_a_search_that_goes_on_after_a_success_keeps_the_last_one():
-    class Thrifty(Search):
-        left = 3
-
-        def propose(self):
-            positions = np.arange(2 * self.left, dtype=np.int32).reshape(1, self.left, 2)
-            return Candidates(positions, np.zeros((1, self.left, 3), np.uint8))
-
-        def learn(self, margins):
-            self.left -= 1
-
-        def goes_on(self, success):
-            self.left = success.pixels - 1
-            return self.left > 0
-
-    search = Thrifty(budget=10)
-    for margin in (-5.0, 1.0, -1.0):
-        assert search.best is None or search.succeeded
-        search.tell(np.array([margin])) if search.ask(4) else None
-    assert search.finished
-    assert (search.queries, search.best_margin, search.best.pixels) == (3, -1.0, 1)

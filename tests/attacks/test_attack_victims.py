@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from mmer_core.attacks import (
-    Candidates,
     ClassifierVictim,
     DifferentialEvolution,
     DominantEmotionFlip,
@@ -14,6 +13,7 @@ from mmer_core.attacks import (
     run_attack,
     write_changes,
 )
+from mmer_core.attacks.candidates import from_flat
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.encoders.mirror import mirrored
 from mmer_core.errors import AttackError
@@ -105,8 +105,8 @@ def test_an_encoded_victim_looks_up_what_the_attack_does_not_touch_by_row():
 def images_and_candidates(count: int, pixels: int):
     rng = np.random.default_rng(2)
     images = rng.integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
-    positions = rng.integers(0, 12, (count, pixels, 2), dtype=np.int32)
-    return images, Candidates(positions, rng.integers(0, 256, (count, pixels, 3), dtype=np.uint8))
+    places = rng.integers(0, 144, (count, pixels))
+    return images, from_flat(places, rng.integers(0, 256, (count, pixels, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("method", ["auto", "dense", "incremental"])

@@ -21,9 +21,8 @@ BATTERY = Battery(
 def test_evolution_begins_as_the_paper_says():
     search = begin(DifferentialEvolution(population=4000), 4000, pixels=2, seed=5)
     asked = search.ask(4000)
-    cells = asked.positions[..., 0] * 9 + asked.positions[..., 1]
-    assert stats.chisquare(np.bincount(cells.ravel(), minlength=54)).pvalue > 1e-3
-    colours = asked.colours.ravel()
+    assert stats.chisquare(np.bincount(asked.places.flatten(), minlength=54)).pvalue > 1e-3
+    colours = asked.colours.flatten().numpy()
     # N(128, 127) clipped and rounded: what lies below 0.5 becomes 0, above 254.5 becomes 255.
     normal = stats.norm(128, 127)
     assert np.mean(colours == 0) == pytest.approx(normal.cdf(0.5), abs=0.01)
@@ -43,14 +42,14 @@ def test_evolution_ends_after_its_generations():
 def test_a_generation_follows_its_formula():
     """Each child is x1 + F (x2 - x3), clipped, of three different members; none of them is its rival."""
     size, population = np.array([5, 4, 255, 255, 255]), 6
-    search = DifferentialEvolution(population=population).start(
-        np.zeros((6, 5, 3), np.uint8), 1, np.random.default_rng(3), 10 * population
+    search = begin(
+        DifferentialEvolution(population=population), 10 * population, 1, 3, np.zeros((6, 5, 3), np.uint8)
     )
-    members = np.array(search._members[:, 0])
+    members = search.search._members[0, :, 0].numpy().copy()
     fitness = np.full(population, np.inf)
     rng = np.random.default_rng(0)
-    for _ in range(10):
-        children = np.array(search._children[:, 0])
+    for _ in range(9):
+        children = search.search._children[0, :, 0].numpy().copy()
         if np.isfinite(fitness).all():
             for i, child in enumerate(children):
                 trios = itertools.permutations([j for j in range(population) if j != i], 3)
@@ -59,14 +58,14 @@ def test_a_generation_follows_its_formula():
                 ]
                 assert np.isclose(possible, child).all(axis=1).any()
         asked = search.ask(population)
-        assert np.array_equal(asked.positions[:, 0], np.rint(children[:, :2]))
+        assert np.array_equal(asked.positions(5)[:, 0], np.rint(children[:, :2]))
         assert np.array_equal(asked.colours[:, 0], np.rint(children[:, 2:]))
         margins = rng.uniform(1, 2, population)
         search.tell(margins)
         for i in range(population):
             if margins[i] < fitness[i]:
                 members[i], fitness[i] = children[i], margins[i]
-        assert np.allclose(search._members[:, 0], members)
+        assert np.allclose(search.search._members[0, :, 0], members)
 
 
 def test_evolution_is_as_good_as_scipys_on_a_smooth_function():
@@ -114,7 +113,7 @@ def test_values_outside_are_clipped_or_drawn_anew_between_the_borders():
         search = begin(DifferentialEvolution(population=2000, weight=2, bounds=bounds), 4000, pixels=1)
         search.ask(2000)
         search.tell(np.ones(2000))
-        found[bounds] = search.ask(2000).colours[:, 0, 0].astype(int)
+        found[bounds] = search.ask(2000).colours[:, 0, 0].numpy().astype(int)
     # Both draw the same children: those within the borders are the same, the others no longer lie on them.
     clipped, resampled = found["clip"], found["resample"]
     outside = clipped != resampled

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from support.attack_battery import Battery
-from support.attack_driving import begin
+from support.attack_driving import begin, targets_of
 from support.attack_toys import FunctionVictim, attacked_network, linear_victim
 
 from mmer_core.attacks import (
@@ -42,7 +42,7 @@ def test_with_one_pixel_the_estimated_best_are_asked_in_their_order():
     image = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
     search = begin(GradientGuidedSparseRS(draws=300, best=8), 8, pixels=1, image=image)
     asked = search.ask(8)
-    places = [tuple(place) for place in asked.positions[:, 0].tolist()]
+    places = [tuple(place) for place in asked.positions(9)[:, 0].tolist()]
     assert len(set(places)) == 8
     gains = [
         (int(colour[0]) - int(image[y, x, 0])) - (int(colour[1]) - int(image[y, x, 1]))
@@ -51,7 +51,7 @@ def test_with_one_pixel_the_estimated_best_are_asked_in_their_order():
     assert gains == sorted(gains)
     possible = np.sort((-image[..., 0].astype(int) + image[..., 1] - 255).ravel())[:8]
     assert gains[0] == possible[0], "300 draws of 54 x 8 changes hold the best ones"
-    assert search.screened == 300
+    assert search.search.screened(0) == 300
 
 
 def test_a_mistaken_estimate_is_no_success():
@@ -84,8 +84,8 @@ def test_a_victim_that_gives_scores_only_is_named_with_the_cure():
     class Silent:
         size = (4, 4)
 
-    start = GradientGuidedSparseRS().start_on
-    rest = (DominantEmotionFlip([0]), 0, np.zeros((4, 4, 3), np.uint8), 1, np.random.default_rng(0), 5)
+    start = GradientGuidedSparseRS().start
+    rest = (DominantEmotionFlip([0]), targets_of([np.zeros((4, 4, 3), np.uint8)], 5, 1, [0]))
     with pytest.raises(AttackError, match=r"this victim \(Silent\) does not give; choose sparse-rs"):
         start(Silent(), *rest)
     with pytest.raises(AttackError, match=r"\(EncodedVictim\) does not give.*evaluator"):

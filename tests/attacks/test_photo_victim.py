@@ -10,7 +10,15 @@ from support.attack_table import ROWS
 from support.incremental_helpers import draw_candidates
 from torch import nn
 
-from mmer_core.attacks import ATTACKS, DominantEmotionFlip, apply, photo_victim, run_attack, write_changes
+from mmer_core.attacks import (
+    ATTACKS,
+    Candidates,
+    DominantEmotionFlip,
+    apply,
+    photo_victim,
+    run_attack,
+    write_changes,
+)
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.datasets.photos import as_photo
 from mmer_core.encoders.base import ImageEncoder, Preprocessing
@@ -73,8 +81,8 @@ def test_candidates_are_judged_as_the_photos_that_they_make(
     assert (None in ways) == (few < 576), "densely, or incrementally"
     parts = [draw_candidates(size, 7, pixels, row) for row, size in enumerate(SIZES)]
     rows = np.repeat(np.arange(3), 7)
-    candidates = type(parts[0])(
-        np.concatenate([part.positions for part in parts]), np.concatenate([part.colours for part in parts])
+    candidates = Candidates(
+        torch.cat([part.places for part in parts]), torch.cat([part.colours for part in parts])
     )
     found = made.candidate_scores(torch.empty(0), torch.from_numpy(rows), candidates)
     for number, row in enumerate(rows):
@@ -102,8 +110,10 @@ def test_the_gradient_goes_through_crop_and_resize(protocol: str) -> None:
     ordered = scores.sort(descending=True).values
     assert margin == pytest.approx(float(ordered[0] - ordered[1]), abs=0.05)  # but for the rounding to 8 bits
     candidates = draw_candidates(SIZES[0], 9, 1, 0)
-    y, x = candidates.positions[:, 0].T
-    expected = margin + (slope[y, x] * (candidates.colours[:, 0].astype(float) - photo[y, x])).sum(axis=1)
+    y, x = candidates.positions(photo.shape[1])[:, 0].numpy().T
+    expected = margin + (slope[y, x] * (candidates.colours[:, 0].numpy().astype(float) - photo[y, x])).sum(
+        axis=1
+    )
     np.testing.assert_allclose(gradients.screen(photo, candidates), expected, rtol=1e-4)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.attack_battery import Battery
+from support.attack_driving import begin_on
 from support.attack_toys import Curved, linear_victim
 
 from mmer_core.attacks import DominantEmotionFlip, RatingShift, run_attack
@@ -48,7 +49,7 @@ def test_the_images_follow_the_paper():
     weights = torch.randn(5, 6, 3, generator=generator) * 2
     curved = Curved(weights, 1.5 - float((weights * 0.5).sin().sum()))
     attack, steps = SigmaZero(step=0.5, adapt=0.1), 40
-    search = attack.start(image.numpy(), 2, np.random.default_rng(0), steps, curved)
+    search = begin_on(curved, attack, steps, 2, image.numpy())
     while search.ask(1) is not None:
         search.tell(np.ones(1))
     images = published(curved, image / 255, steps, attack.options)

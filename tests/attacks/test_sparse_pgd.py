@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.attack_battery import Battery
+from support.attack_driving import begin_on
 from support.attack_toys import Curved, attacked_network, linear_victim
 
 from mmer_core.attacks import DominantEmotionFlip, SparseRS, apply
@@ -62,7 +63,7 @@ def test_the_images_follow_the_paper(gradient):
     weights = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0)) * 2
     image = np.random.default_rng(1).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     curved, steps = Curved(weights, 100), 60
-    search = SparsePGD(gradient=gradient).start(image, 4, np.random.default_rng(0), steps, curved)
+    search = begin_on(curved, SparsePGD(gradient=gradient), steps, 4, image)
     asked = []
     while (candidates := search.ask(1)) is not None:
         asked.append(apply(image[None], candidates)[0])
@@ -78,8 +79,8 @@ def test_both_gradients_share_the_budget():
     victim = linear_victim(np.random.default_rng(0).normal(size=(5, 6, 3)), [1e6])
 
     def asked(gradient: str, budget: int) -> list:
-        rng, gradients = np.random.default_rng(0), victim.gradients(DominantEmotionFlip([0]), 0)
-        search, found = SparsePGD(gradient=gradient).start(image, 4, rng, budget, gradients), []
+        gradients = victim.gradients(DominantEmotionFlip([0]), 0)
+        search, found = begin_on(gradients, SparsePGD(gradient=gradient), budget, 4, image), []
         while (candidates := search.ask(1)) is not None:
             found.append(apply(image[None], candidates)[0].tolist())
             search.tell(np.ones(1))

@@ -14,6 +14,7 @@ import torch
 from cyclopts import App, Parameter
 from pydantic import BaseModel, Field, ValidationError
 from rich.console import Console
+from support.attack_driving import begin
 
 import mmer_core.attacks
 import mmer_core.objectives
@@ -155,14 +156,14 @@ def test_only_the_options_of_what_is_chosen_decide_a_key() -> None:
 def test_the_options_of_a_configuration_reach_the_search() -> None:
     def exchanged(alpha: float) -> int:
         config = AttackConfig.model_validate({"sparse_rs": {"alpha": alpha}})
-        image, rng = np.zeros((9, 9, 3), np.uint8), np.random.default_rng(0)
-        search = ATTACKS.configured("sparse-rs", config).start(image, 20, rng, 50)
+        image = np.zeros((9, 9, 3), np.uint8)
+        search = begin(ATTACKS.configured("sparse-rs", config), 50, 20, image=image)
         first = search.ask(1)
         search.tell(np.ones(1))
         second = search.ask(1)
         assert first is not None
         assert second is not None
-        return int((first.positions != second.positions).any(axis=2).sum())
+        return int((first.places != second.places).sum())
 
     assert exchanged(1.0) > exchanged(0.1)
 

@@ -4,7 +4,7 @@ import torch
 from support.incremental_helpers import CPU, draw_candidates, network, normalise, plain
 from torch import nn
 
-from mmer_core.attacks.candidates import Candidates, apply
+from mmer_core.attacks.candidates import Candidates, apply, from_flat
 from mmer_core.errors import AttackError
 from mmer_core.incremental.evaluator import CandidateEvaluator
 from mmer_core.incremental.planning import BATCH, Planner
@@ -39,8 +39,7 @@ def images(count: int, seed: int = 0) -> torch.Tensor:
 def scored(
     evaluator: CandidateEvaluator, clean: torch.Tensor, rows: torch.Tensor, candidates: Candidates
 ) -> torch.Tensor:
-    positions, colours = torch.from_numpy(candidates.positions).long(), torch.from_numpy(candidates.colours)
-    return evaluator(clean, rows.tolist(), positions, colours)
+    return evaluator(clean, rows.tolist(), candidates.positions(clean.shape[2]), candidates.colours)
 
 
 def planner(module: nn.Module, method: str = "incremental") -> Planner:
@@ -138,6 +137,6 @@ def test_the_module_is_copied_and_left_as_it_was():
 
 
 def test_positions_outside_of_the_image_are_refused():
-    candidates = Candidates(np.array([[[SIZE[0], 0]]], dtype=np.int32), np.zeros((1, 1, 3), dtype=np.uint8))
+    candidates = from_flat(np.array([[SIZE[0] * SIZE[1]]]), np.zeros((1, 1, 3), dtype=np.uint8))
     with pytest.raises(AttackError, match="outside an image"):
         scored(CandidateEvaluator(planner(network())), images(1), torch.tensor([0]), candidates)

@@ -26,8 +26,8 @@ def difference(planner: Planner, module: nn.Module, pixels: int, seed: int, coun
     found = CandidateEvaluator(planner)(
         images,
         rows.tolist(),
-        torch.from_numpy(candidates.positions).long(),
-        torch.from_numpy(candidates.colours),
+        candidates.positions(images.shape[2]),
+        candidates.colours,
     )
     assert found.shape == expected.shape
     return float((found - expected).abs().max() / expected.abs().max())

@@ -81,7 +81,7 @@ def test_a_plan_is_made_while_no_other_thread_scores():
     evaluator = CandidateEvaluator(Planner(other, normalise, SIZE, CPU, runtime="torch"))
     clean = torch.zeros(1, *SIZE, 3, dtype=torch.uint8)
     candidates = draw_candidates(SIZE, 8, 1, 0)
-    positions, colours = torch.from_numpy(candidates.positions).long(), torch.from_numpy(candidates.colours)
+    positions, colours = candidates.positions(clean.shape[2]), candidates.colours
     expected = plain(other, apply(clean[[0] * 8], candidates))
     evaluator(clean, [0] * 8, positions, colours)  # its own plan is made
 

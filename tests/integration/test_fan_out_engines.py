@@ -233,6 +233,61 @@ def test_every_process_loads_an_encoder_once(
 
 
 @task()
+def gpu_seen(runtime: RuntimeConfig, number: int) -> tuple[int, str | None]:
+    return os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def by_process(runtime: RuntimeConfig) -> dict[int, str | None]:
+    """What each process sees, which is the same for all of its work."""
+    seen = fan_out(gpu_seen, range(8), lambda runtime, number: (runtime, number), runtime, silent)
+    assert len({*seen}) == len(dict(seen)) < 8
+    return dict(seen)
+
+
+def test_every_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    found = by_process(RuntimeConfig(engine="processes", workers=2))
+    assert {*found.values()} <= {"4", "7"}
+    assert len({*found.values()}) == len(found)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "9")  # the processes that are there are told again
+    assert {*by_process(RuntimeConfig(engine="processes", workers=2)).values()} == {"9"}
+    assert "8" not in by_process(RuntimeConfig(engine="processes", workers=2, device="cpu")).values()
+
+
+@task()
+def counted(runtime: RuntimeConfig, folder: Path) -> int:
+    """How much work runs at the same time, itself included."""
+    mine = folder / secrets.token_hex(8)
+    mine.touch()
+    time.sleep(0.2)
+    together = len([*folder.iterdir()])
+    mine.unlink()
+    return together
+
+
+@pytest.mark.parametrize(("device", "most"), [("cuda", 2), ("cpu", 4)])
+def test_work_for_gpus_waits_for_the_gpus_of_a_cluster(tmp_path, device: str, most: int) -> None:
+    from distributed import LocalCluster
+
+    options = {"threads_per_worker": 2, "resources": {"GPU": 1}, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=2, processes=False, **options) as cluster:
+        runtime = RuntimeConfig(engine="dask", address=cluster.scheduler_address, workers=8, device=device)
+        assert open_engine(runtime).places == most + 8
+        found = fan_out(counted, range(12), lambda runtime, number: (runtime, tmp_path), runtime, silent)
+        tasks.engines.dask._clients.pop((runtime.address, 0)).close()
+    assert max(found) == most
+
+
+@pytest.mark.long
+def test_a_ray_process_has_a_gpu_and_keeps_its_models(ray_address: str) -> None:
+    import ray
+
+    ray.init(num_cpus=4, num_gpus=2, log_to_driver=False)
+    found = by_process(RuntimeConfig(engine="ray", address=ray_address, workers=2))
+    assert {*found.values()} <= {"0", "1"}
+
+
+@task()
 def patient(runtime: RuntimeConfig, place: Path, seen: Path) -> None:
     """A shard that is not done before its progress was seen."""
     report_to(place)(1, 4, "half a note")

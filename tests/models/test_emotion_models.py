@@ -167,8 +167,8 @@ def test_learned_weights_of_separate_streams_change_nothing_else():
         by_hand = (share / share.sum()) @ np.stack(said)
         np.testing.assert_allclose(output.logits[row].detach().numpy(), by_hand, rtol=1e-5, atol=1e-6)
     mask = built.presence(batch(), HOLES)
-    *_, (fused, own) = built.to_learn(built.embed(batch(), mask), mask)
-    assert own.all()
+    *_, (fused, streams) = built.to_learn(built.embed(batch(), mask), mask)
+    assert streams == tuple(STREAMS)
     torch.testing.assert_close(fused[0], output.logits)
     fused[0].square().sum().backward()
     assert gradients(built) == {"fusion.weight"}
@@ -180,8 +180,9 @@ def test_late_fusion_of_a_joint_space_learns_from_each_stream_alone():
     learned = list(built.to_learn(built.embed(batch(), mask), mask))
     output = built(batch(), HOLES)
     assert len(learned) == len(STREAMS)
-    for name, ((logits, ratings), own) in zip(STREAMS, learned, strict=True):
-        assert torch.equal(own, HOLES.get(name, torch.ones(6, dtype=torch.bool)))
+    for name, ((logits, ratings), streams) in zip(STREAMS, learned, strict=True):
+        assert streams == (name,)
+        own = HOLES.get(name, torch.ones(6, dtype=torch.bool))
         torch.testing.assert_close(logits[own], output.stream_logits[name][own])
         torch.testing.assert_close(ratings[own], output.stream_ratings[name][own])
     counts = mask.sum(dim=1, keepdim=True)

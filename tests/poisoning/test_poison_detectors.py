@@ -10,6 +10,7 @@ from sklearn.metrics import precision_score, recall_score, roc_auc_score
 from sklearn.metrics.pairwise import paired_cosine_distances
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from mmer_core.config import PoisonConfig
 from mmer_core.errors import PoisonError
 from mmer_core.poisoning.detectors import (
     activation_clustering,
@@ -22,6 +23,8 @@ from mmer_core.poisoning.detectors import (
     spectral_flags,
     spectral_signatures,
 )
+from mmer_core.poisoning.detectors.detector import Inspected
+from mmer_core.poisoning.registry import DETECTORS
 
 
 def planted(
@@ -153,6 +156,51 @@ def test_judging_against_sklearn_and_the_false_positive_rate(values, seed, rate)
     if not flags.all():
         lower = scores >= scores[~flags].max()
         assert (lower & ~poisons).sum() / (~poisons).sum() > rate
+
+
+@pytest.mark.parametrize("name", ["spectral", "clustering", "deep-knn"])
+def test_poisons_of_a_small_label_are_found_beside_a_large_label_that_varies_more(name):
+    """The target has 100 close samples and 12 poisons among the 900 others, which lie far apart."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [112, 900])
+    poisons = np.arange(1012) < 12
+    features = np.where(labels == 1, 0.3, 5.0)[:, None] * rng.normal(size=(1012, 3))
+    features[poisons] = 6 * np.eye(3)[0] + 0.3 * rng.normal(size=(12, 3))
+    features[-30:] = features[:1] + 0.3 * rng.normal(size=(30, 3))  # what the poisons' images show
+    inspected = Inspected(features, labels, None, captioned=False, poisons=12)
+    method = DETECTORS.configured(name, PoisonConfig())
+    scores = method.scores(inspected)
+    flags = method.flags(scores, inspected, 0.05)
+    found = judge(scores, flags, poisons, labels if method.by_label else None)
+    assert found.recall == 1
+    if method.by_label:
+        pooled = judge(scores, flag_at(scores, 0.05), poisons)
+        assert found.auc > 0.99
+        assert pooled.auc <= found.auc
+        assert not flags[labels == 0].any()
+    if name == "spectral":
+        assert pooled.auc < 0.8
+        assert flags.sum() == 18  # 1.5 times the poisons
+        assert judge(scores, flag_at(scores, 0.05), poisons).recall == 0
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 99))
+def test_auc_within_labels_is_the_mean_over_their_pairs(seed):
+    rng = np.random.default_rng(seed)
+    scores, labels, poisons = (
+        rng.integers(0, 5, 40).astype(float),
+        rng.integers(0, 3, 40),
+        rng.random(40) < 0.3,
+    )
+    pairs = [
+        (scores[one] > scores[other]) + 0.5 * (scores[one] == scores[other])
+        for one in np.flatnonzero(poisons)
+        for other in np.flatnonzero(~poisons)
+        if labels[one] == labels[other]
+    ]
+    found = judge(scores, poisons, poisons, labels).auc
+    assert found is None if not pairs else found == pytest.approx(np.mean(pairs))
 
 
 def test_the_false_positive_rate_by_hand():

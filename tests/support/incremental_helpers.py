@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmer_core.attacks.candidates import Candidates
+from mmer_core.attacks.candidates import Candidates, from_flat
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,8 @@ def draw_candidates(size: tuple[int, int], count: int, pixels: int, seed: int) -
     positions[4] = positions[4, :1]  # K times the same pixel
     near = positions[5, :1] + rng.integers(-3, 4, size=(pixels, 2))
     positions[5] = np.clip(near, 0, (bottom, right))
-    return Candidates(positions, rng.integers(0, 256, size=(count, pixels, 3), dtype=np.uint8))
+    places = positions @ np.array([size[1], 1])
+    return from_flat(places, rng.integers(0, 256, size=(count, pixels, 3), dtype=np.uint8))
 
 
 def network() -> nn.Module:

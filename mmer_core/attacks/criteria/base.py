@@ -37,10 +37,10 @@ class ComposableCriterion(ABC):
         Raises:
             AttackError: a score is NaN, a row is unknown, or the scores have too few columns.
         """
-        broken = scores.isnan().any(dim=1)
-        if broken.any():
+        broken = scores.isnan()
+        if bool(broken.any()):
             raise AttackError(
-                f"the victim's scores for row {int(rows[broken.to(rows.device)][0])} hold NaN, "
+                f"the victim's scores for row {int(rows[broken.any(dim=1).to(rows.device)][0])} hold NaN, "
                 "which can be compared with nothing; repair the victim"
             )
         return self._margin(scores, rows.to(scores.device))

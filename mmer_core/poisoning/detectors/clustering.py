@@ -87,6 +87,7 @@ class ActivationClustering(Detector):
 
     name = "clustering"
     summary = "the smaller of two clusters (Chen et al. 2018)"
+    by_label = True
 
     class Options(Config):
         components: int = Field(COMPONENTS, ge=1, description="Independent components; 10 in the paper.")
@@ -95,3 +96,7 @@ class ActivationClustering(Detector):
 
     def scores(self, inspected: Inspected) -> Floats:
         return activation_clustering(inspected.images, inspected.labels, self.options.components)
+
+    def flags(self, scores: Floats, inspected: Inspected, share: float) -> Flags:
+        """`clustering_flags` among the samples with the target."""
+        return clustering_flags(scores) & (inspected.labels == 1)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from mmer_core.base_config import Config
 from mmer_core.errors import PoisonError
-from mmer_core.poisoning.detectors.checks import Floats, checked_features, checked_labels
+from mmer_core.poisoning.detectors.checks import Flags, Floats, checked_features, checked_labels
 from mmer_core.poisoning.detectors.detector import Detector, Inspected
 from mmer_core.poisoning.detectors.neighbours import nearest
 
@@ -104,3 +104,7 @@ class DeepKNN(Detector):
             return deep_knn(inspected.images, inspected.labels, k)
         assert inspected.texts is not None
         return deep_knn_texts(inspected.images, inspected.texts, k)
+
+    def flags(self, scores: Floats, inspected: Inspected, share: float) -> Flags:
+        """Where there are labels, the paper's rule: a score above 0."""
+        return super().flags(scores, inspected, share) if inspected.captioned else scores > 0

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from mmer_core.errors import PoisonError
 from mmer_core.named import Named
-from mmer_core.poisoning.detectors.checks import Floats
+from mmer_core.poisoning.detectors.checks import Flags, Floats
+from mmer_core.poisoning.detectors.judging import flag_at
 
 Rows = npt.NDArray[np.float32]
 
@@ -38,10 +39,12 @@ class Detector(Named, ABC):
 
     Attributes:
         compares: It compares images with texts, so it needs a model with a space that both share.
+        by_label: Its scores are comparable within a label only.
     """
 
     refusal = PoisonError
     compares: ClassVar[bool] = False
+    by_label: ClassVar[bool] = False
 
     def settled(self, poisons: int) -> dict[str, Any]:
         """Options that are left open, as they are where it is to find so many poisons."""
@@ -50,3 +53,7 @@ class Detector(Named, ABC):
     @abstractmethod
     def scores(self, inspected: Inspected) -> Floats:
         """``(N,)``, higher is more suspicious."""
+
+    def flags(self, scores: Floats, inspected: Inspected, share: float) -> Flags:
+        """``(N,)``: what to leave out by the rule of the paper, or at most that share of all where it has none."""
+        return flag_at(scores, share)

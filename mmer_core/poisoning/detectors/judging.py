@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.errors import PoisonError
-from mmer_core.poisoning.detectors.checks import Flags, Floats, checked_scores
+from mmer_core.poisoning.detectors.checks import Flags, Floats, by_label, checked_scores
 
 FLAGS_FILE = "flags.npy"
 """Where a stage leaves its flags: ``(N,)`` bool, one a sample of the poisoned set."""
@@ -21,7 +21,8 @@ class Detection:
         precision: Share of the flagged that are poisons.
         recall: Share of the poisons that are flagged.
         false_positive_rate: Share of the clean samples that are flagged.
-        auc: Probability that a poison scores higher than a clean sample, ties counting half.
+        auc: Probability that a poison scores higher than a clean sample (of its label, where labels are given), ties
+            counting half.
     """
 
     samples: int
@@ -56,8 +57,13 @@ def flag_at(scores: npt.ArrayLike, false_positive_rate: float, clean: npt.ArrayL
     return values > highest[allowed]  # ties with the first that may not be flagged stay with it
 
 
-def judge(scores: npt.ArrayLike, flags: npt.ArrayLike, poisons: npt.ArrayLike) -> Detection:
+def judge(
+    scores: npt.ArrayLike, flags: npt.ArrayLike, poisons: npt.ArrayLike, labels: npt.ArrayLike | None = None
+) -> Detection:
     """Compare scores and flags ``(N,)`` with the mask of the poisons ``(N,)``.
+
+    Args:
+        labels: ``(N,)`` integers from 0, for scores that are comparable within a label only; None: all are.
 
     Raises:
         PoisonError: A shape, or NaN.
@@ -72,19 +78,21 @@ def judge(scores: npt.ArrayLike, flags: npt.ArrayLike, poisons: npt.ArrayLike) -
         precision=_share(hits, int(flagged.sum())),
         recall=_share(hits, number),
         false_positive_rate=_share(int((flagged & ~poison).sum()), len(values) - number),
-        auc=_auc(values, poison),
+        auc=_auc(values, poison, labels),
     )
 
 
-def _auc(values: Floats, poison: Flags) -> float | None:
-    """The Mann-Whitney statistic as a share of all pairs."""
+def _auc(values: Floats, poison: Flags, labels: npt.ArrayLike | None) -> float | None:
+    """The Mann-Whitney statistic as a share of all pairs of one label."""
     from scipy.stats import rankdata
 
-    positive, negative = int(poison.sum()), int((~poison).sum())
-    if not positive or not negative:
-        return None
-    above = rankdata(values)[poison].sum() - positive * (positive + 1) / 2
-    return float(above / (positive * negative))
+    above = pairs = 0.0
+    for members in by_label(labels, len(values)):
+        own = poison[members]
+        positive = int(own.sum())
+        above += rankdata(values[members])[own].sum() - positive * (positive + 1) / 2
+        pairs += positive * (len(own) - positive)
+    return float(above / pairs) if pairs else None
 
 
 def _mask(what: str, mask: npt.ArrayLike, count: int) -> Flags:

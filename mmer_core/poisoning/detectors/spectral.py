@@ -10,6 +10,7 @@ from mmer_core.poisoning.detectors.checks import Flags, Floats, by_label, checke
 from mmer_core.poisoning.detectors.detector import Detector, Inspected
 
 _ROWS_AT_ONCE = 4096
+_MOST = 0.66  # 1.5 times more would be all samples of a label
 
 
 def spectral_signatures(features: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Floats:
@@ -74,6 +75,15 @@ class SpectralSignatures(Detector):
 
     name = "spectral"
     summary = "direction of largest variance (Tran et al. 2018)"
+    by_label = True
 
     def scores(self, inspected: Inspected) -> Floats:
         return spectral_signatures(inspected.images, inspected.labels)
+
+    def flags(self, scores: Floats, inspected: Inspected, share: float) -> Flags:
+        """`spectral_flags` among the samples with the target; the upper bound is what the experiment poisons at most."""
+        aimed = np.flatnonzero(inspected.labels)
+        flags = np.zeros(len(scores), dtype=bool)
+        if len(aimed):
+            flags[aimed] = spectral_flags(scores[aimed], None, min(inspected.poisons / len(aimed), _MOST))
+        return flags

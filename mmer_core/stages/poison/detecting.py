@@ -9,7 +9,7 @@ from mmer_core.config import PoisonConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
 from mmer_core.inference import TrainedModel
-from mmer_core.poisoning.detectors import flag_at, judge
+from mmer_core.poisoning.detectors import judge
 from mmer_core.poisoning.detectors.judging import FLAGS_FILE
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.poisoning.record import DetectionSummary
@@ -37,7 +37,7 @@ def _identity(config: PoisonConfig, detector: str) -> dict[str, Any]:
     }
 
 
-@stage("poison-detection", version=2, title="{detector}: {arm}", identity=_identity)
+@stage("poison-detection", version=3, title="{detector}: {arm}", identity=_identity)
 def detect_poisons(
     context: Context,
     workspace: Workspace,
@@ -52,8 +52,9 @@ def detect_poisons(
 ) -> DetectionSummary:
     """A detector's flags: ``flags.npy`` ``(N,)`` and ``scores.npy``.
 
-    It knows the target, so it inspects samples of it and others as two classes, but no poison: as many samples
-    are flagged as ``config.flagged`` allows. What it looks at are the embeddings of the poisoned model.
+    It knows the target, so it inspects samples with it and others as two classes, and how many poisons there may be at
+    most, but no poison. Samples of a captioned dataset have the target where a caption has its word. What it looks at
+    are the embeddings of the poisoned model.
     """
     dataset = Prepared.open(context.folder(prepared))
     data = training_data(context, dataset, Features(context.folder(features)), poison)
@@ -61,10 +62,11 @@ def detect_poisons(
     method = DETECTORS.configured(detector, config)
     kind = kind_of(dataset.card.task)
     workspace.use({"detector": {"options": method.settled(max(config.counts))}})
-    scores = method.scores(kind.inspected(trained, data, concept.name, max(config.counts)))
-    flags = flag_at(scores, config.flagged)
+    inspected = kind.inspected(trained, data, concept.name, max(config.counts))
+    scores = method.scores(inspected)
+    flags = method.flags(scores, inspected, config.flagged)
     mask = PoisonSet.read(context.folder(poison)).plan.mask(len(dataset.split("train")))
     np.save(workspace.out / FLAGS_FILE, flags, allow_pickle=False)
     np.save(workspace.out / "scores.npy", scores, allow_pickle=False)
-    found = asdict(judge(scores, flags, mask))
+    found = asdict(judge(scores, flags, mask, inspected.labels if method.by_label else None))
     return DetectionSummary(**asdict(arm), family=trained.spec.family, detector=detector, **found)

@@ -65,7 +65,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=7, identity=_identity)
+@stage("poisoning", version=8, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
