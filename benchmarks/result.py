@@ -4,6 +4,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,4 +47,13 @@ def _figure(value: object) -> str:
 def machine() -> str:
     """Processor, cores and accelerator, as far as they can be determined."""
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{platform.machine()}, {os.cpu_count()} cores, {accelerator}, torch {torch.__version__}"
+    return f"{_processor()}, {os.cpu_count()} cores, {accelerator}, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    """Its model where the system says so, else its architecture: figures of two models do not compare."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

@@ -35,6 +35,10 @@ class Usage(BaseModel):
     peak_memory: int = Field(description="Peak resident memory in bytes, sampled 50 times a second.")
     bytes_read: int | None = Field(description="Through read calls, without memory maps; None if unknown.")
     bytes_written: int | None = Field(description="Through write calls; None if unknown.")
+    bytes_fetched: int | None = Field(
+        None,
+        description="From a store on S3, by the stage's own thread; None in manifests of layout 4 and before.",
+    )
 
     @property
     def wall_seconds(self) -> float:
@@ -48,6 +52,8 @@ class Usage(BaseModel):
         parts = [f"CPU {self.cpu_seconds:.1f} s", f"memory up to {_megabytes(self.peak_memory)}"]
         if self.bytes_read is not None and self.bytes_written is not None:
             parts += [f"{_megabytes(self.bytes_read)} read", f"{_megabytes(self.bytes_written)} written"]
+        if self.bytes_fetched:
+            parts.append(f"{_megabytes(self.bytes_fetched)} fetched")
         return "; ".join(filter(None, [", ".join(legs), ", ".join(parts)]))
 
 
@@ -55,6 +61,7 @@ class Meter:
     """Measures from its creation to `usage`; `leg` attributes the time of its thread."""
 
     def __init__(self) -> None:
+        self.fetched = 0
         self._leg: Leg = "other"
         self._since = time.perf_counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -94,6 +101,7 @@ class Meter:
             peak_memory=self._peak,
             bytes_read=read,
             bytes_written=written,
+            bytes_fetched=self.fetched,
         )
 
     def _watch(self) -> None:
@@ -116,6 +124,12 @@ def leg(name: Leg) -> Iterator[None]:
         yield
     finally:
         meter.switch(before)
+
+
+def count_fetched(size: int) -> None:
+    """Attribute so many bytes from a store elsewhere to the stage that runs in this thread, if any."""
+    if meter := _current.get():
+        meter.fetched += size
 
 
 def _cpu_seconds() -> float:

@@ -10,6 +10,7 @@ from mmer_core.config import EvaluationConfig
 from mmer_core.evaluation.arrays import FloatArray, mean_where
 from mmer_core.evaluation.embeddings import (
     alignment,
+    compared,
     effective_dimensionality,
     embedding_variance,
     linear_cka,
@@ -51,7 +52,7 @@ def label_separability(
 ) -> Interval:
     """mAP in percent, with its interval, of the labels of each row's nearest neighbours.
 
-    Neighbours are found once, among all rows; the interval is over the query rows.
+    Neighbours are found once, among all rows; the interval is over the rows that are `compared`.
 
     Args:
         embeddings: ``(N, D)``.
@@ -59,8 +60,10 @@ def label_separability(
         config: Resamples, confidence and seed of the interval.
         clusters: ``(N,)`` the photo, or group, of each row.
     """
-    shares = neighbour_shares(nearest(embeddings), labels)
-    truth = np.asarray(labels)
+    asked = compared(len(np.asarray(labels)))
+    shares = neighbour_shares(nearest(embeddings, asked=asked), labels)
+    truth = np.asarray(labels)[asked]
+    clusters = None if clusters is None else np.asarray(clusters)[asked]
     rankings = [SortedScores(shares[:, c], truth[:, c]) for c in range(truth.shape[1])]
 
     def statistic(weights: FloatArray) -> FloatArray:
@@ -83,7 +86,8 @@ def pair_figures(
     (one, x), (two, y) = (first[0], np.asarray(first[1])), (second[0], np.asarray(second[1]))
     if not shared:
         return PairFigures(first=one, second=two, cka=linear_cka(x, y))
-    own, mixed = same_group_share(nearest(np.concatenate([x, y])), np.repeat([0, 1], len(x)))
+    both, asked = np.concatenate([x, y]), compared(2 * len(x))
+    own, mixed = same_group_share(nearest(both, asked=asked), np.repeat([0, 1], len(x)), asked)
     return PairFigures(
         first=one,
         second=two,

@@ -10,12 +10,15 @@ NEIGHBOURS = 10
 """How many neighbours count, unless there are fewer."""
 
 
-def nearest(embeddings: npt.ArrayLike, k: int = NEIGHBOURS) -> npt.NDArray[np.int64]:
-    """``(N, min(k, N - 1))`` rows of highest cosine with each row, itself left out; in no order.
+def nearest(
+    embeddings: npt.ArrayLike, k: int = NEIGHBOURS, asked: npt.NDArray[np.int64] | None = None
+) -> npt.NDArray[np.int64]:
+    """``(Q, min(k, N - 1))`` rows of highest cosine with each asked row, itself left out; in no order.
 
     Args:
         embeddings: ``(N, D)``, at least 2 rows.
         k: At least 1.
+        asked: ``(Q,)`` the rows whose neighbours are found; all by default.
 
     Raises:
         ValueError: NaN, fewer than 2 rows, a zero row, or ``k`` below 1.
@@ -25,40 +28,43 @@ def nearest(embeddings: npt.ArrayLike, k: int = NEIGHBOURS) -> npt.NDArray[np.in
     if count < 2 or k < 1:
         raise ValueError(f"{count} embeddings have no {k} neighbours: give at least 2 embeddings and k of 1")
     k = min(k, count - 1)
-    found = np.empty((count, k), np.int64)
+    asked = np.arange(count) if asked is None else asked
+    found = np.empty((len(asked), k), np.int64)
     step = max(1, PAIRS_AT_ONCE // count)
-    for start in range(0, count, step):
-        cosine = rows[start : start + step] @ rows.T  # (step, N)
-        own = np.arange(len(cosine))
-        cosine[own, start + own] = -np.inf
+    for start in range(0, len(asked), step):
+        own = asked[start : start + step]
+        cosine = rows[own] @ rows.T  # (step, N)
+        cosine[np.arange(len(own)), own] = -np.inf
         found[start : start + step] = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
     return found
 
 
 def neighbour_shares(neighbours: npt.NDArray[np.int64], labels: npt.ArrayLike) -> FloatArray:
-    """``(N, C)`` share, in 0..1, of each row's neighbours that carry each label.
+    """``(Q, C)`` share, in 0..1, of each asked row's neighbours that carry each label.
 
     The k-nearest-neighbour estimate of a label's probability, each row left out of its own estimate (Cover
     and Hart 1967, *Nearest neighbor pattern classification*, https://doi.org/10.1109/TIT.1967.1053964). How
     well it ranks says how far the labels are separable in the space without any further training.
 
     Args:
-        neighbours: ``(N, k)`` as `nearest` gives them.
+        neighbours: ``(Q, k)`` as `nearest` gives them.
         labels: ``(N, C)`` 0/1.
 
     Raises:
-        ValueError: NaN, or another number of rows.
+        ValueError: NaN, or fewer rows than neighbours are of.
     """
     label = finite("labels", labels, 2)
-    if len(label) != len(neighbours):
+    if len(label) < len(neighbours) or neighbours.max() >= len(label):
         raise ValueError(f"{len(label)} rows of labels do not go with {len(neighbours)} of neighbours")
-    share = np.zeros_like(label)
+    share = np.zeros((len(neighbours), label.shape[1]))
     for column in neighbours.T:
         share += label[column]
     return share / neighbours.shape[1]
 
 
-def same_group_share(neighbours: npt.NDArray[np.int64], groups: npt.ArrayLike) -> tuple[float, float]:
+def same_group_share(
+    neighbours: npt.NDArray[np.int64], groups: npt.ArrayLike, asked: npt.NDArray[np.int64] | None = None
+) -> tuple[float, float]:
     """Mean share of a row's neighbours that are of its own group, and what it is when groups are mixed at random.
 
     Schilling 1986, *Multivariate Two-Sample Tests Based on Nearest Neighbors*,
@@ -66,8 +72,9 @@ def same_group_share(neighbours: npt.NDArray[np.int64], groups: npt.ArrayLike) -
     to themselves, the random share is two that lie in one another.
 
     Args:
-        neighbours: ``(N, k)`` as `nearest` gives them.
+        neighbours: ``(Q, k)`` as `nearest` gives them.
         groups: ``(N,)`` group of each row, of any type.
+        asked: ``(Q,)`` the rows whose neighbours they are; all by default.
 
     Returns:
         Both in 0..1; the second is ``sum_g n_g (n_g - 1) / (N (N - 1))``.
@@ -76,8 +83,9 @@ def same_group_share(neighbours: npt.NDArray[np.int64], groups: npt.ArrayLike) -
         ValueError: Another number of rows.
     """
     group = np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(group) != len(neighbours):
-        raise ValueError(f"{len(group)} groups do not go with {len(neighbours)} rows of neighbours")
+    own = group if asked is None else group[asked]
+    if len(own) != len(neighbours):
+        raise ValueError(f"{len(own)} groups do not go with {len(neighbours)} rows of neighbours")
     sizes = np.bincount(group).astype(np.float64)
     expected = (sizes * (sizes - 1)).sum() / (len(group) * (len(group) - 1))
-    return float((group[neighbours] == group[:, None]).mean()), float(expected)
+    return float((group[neighbours] == own[:, None]).mean()), float(expected)

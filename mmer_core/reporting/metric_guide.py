@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from mmer_core.evaluation.embeddings import MOST_COMPARED
 from mmer_core.record import Interval, Part
 
 
@@ -19,6 +20,8 @@ class MetricGuide(NamedTuple):
         found: Interval | float | None = getattr(part, self.key)
         return 100 * found if self.percent and isinstance(found, float) else found
 
+
+_COMPARED = f"In a space of more than {MOST_COMPARED:,} points, so many drawn ones are compared with all."
 
 SPACE: tuple[MetricGuide, ...] = (
     MetricGuide("dimensions", "width", "How many numbers one embedding has.", 0),
@@ -41,13 +44,14 @@ SPACE: tuple[MetricGuide, ...] = (
     MetricGuide(
         "uniformity",
         "uniformity",
-        "How evenly embeddings spread over the sphere: 0 is one point, about −4 is even; lower is better.",
+        "How evenly embeddings spread over the sphere: 0 is one point, about −4 is even; lower is better. "
+        f"{_COMPARED}",
     ),
     MetricGuide(
         "knn_map",
         "neighbours’ mAP, %",
         "How well the ten nearest neighbours’ labels rank a sample’s own, beside chance in the first table: "
-        "what the space separates without any head.",
+        f"what the space separates without any head. {_COMPARED}",
         1,
     ),
 )
@@ -73,7 +77,7 @@ PAIR: tuple[MetricGuide, ...] = (
         "own_neighbours",
         "neighbours of own modality, %",
         "Share of the ten nearest neighbours that are of the same modality: near 50 the two are mixed, at 100 they "
-        "are apart.",
+        f"are apart. {_COMPARED}",
         1,
         percent=True,
     ),

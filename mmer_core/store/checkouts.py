@@ -4,7 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mmer_core.durable import make_folder
@@ -14,7 +14,10 @@ from mmer_core.store.backend import disk_errors
 from mmer_core.store.folder import scan
 from mmer_core.store.in_use import claim, unclaimed
 from mmer_core.store.local import TEMPORARY, bytes_below, free_temporaries, remove
+from mmer_core.store.locks import NoLocksError, only_one
 from mmer_core.store.manifest import FileEntry, Manifest
+
+_FETCHING = ".fetching"
 
 _whole: set[Path] = set()
 """Checkouts that this process has verified."""
@@ -62,13 +65,24 @@ class Checkouts:
             for parent in (target.parent.parent, target.parent):
                 if os.path.lexists(parent) and not parent.is_dir():
                     remove(parent)
-            if not _is_intact(target, manifest):
-                _discard(target)
-                self._make(target, manifest, materialise)
+            # One process of the machine fetches, and the others wait and find it.
+            with self._alone(manifest):
+                if not _is_intact(target, manifest):
+                    _discard(target)
+                    self._make(target, manifest, materialise)
             with suppress(OSError):
                 os.utime(target)
         _whole.add(target)
         return target
+
+    @contextmanager
+    def _alone(self, manifest: Manifest) -> Iterator[None]:
+        """Where the file system has no locks, several may fetch the same at the same time, which does no harm."""
+        with ExitStack() as stack:
+            with suppress(NoLocksError):
+                lock = self.folder / _FETCHING / f"{manifest.kind}-{manifest.digest}.lock"
+                stack.enter_context(only_one(lock))
+            yield
 
     def discard(self, key: ArtifactKey) -> None:
         """Remove an artifact's checkout."""

@@ -19,8 +19,9 @@ from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
 from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 4
-"""Version of the manifest's layout. Versions 1 (no usage), 2 (no shards) and 3 (no values used) can still be read."""
+SCHEMA_VERSION = 5
+"""Version of the manifest's layout. Versions 1 (no usage), 2 (no shards), 3 (no values used) and 4 (no bytes fetched) can
+still be read."""
 
 CURE = "delete the artifact and run its stage again"
 

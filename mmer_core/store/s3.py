@@ -29,6 +29,7 @@ from mmer_core.store.s3_errors import (
     TakenError,
     translated,
 )
+from mmer_core.usage import count_fetched
 
 _COPIED_WHOLE = 5 << 30
 """Size in bytes up to which a server copies an object in one request."""
@@ -300,6 +301,7 @@ class S3Backend:
                 try:
                     for chunk in answer["Body"].iter_chunks(CHUNK):
                         position += len(chunk)
+                        count_fetched(len(chunk))
                         yield chunk
                     return
                 except BROKEN_OFF:

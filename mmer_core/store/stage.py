@@ -16,9 +16,10 @@ from mmer_core.escaping import without_folders
 from mmer_core.log import event
 from mmer_core.store.artifact import ArtifactKey, plain, stage_key
 from mmer_core.store.backend import full_disk_reported
+from mmer_core.store.locks import only_one
 from mmer_core.store.manifest import Draft, Manifest
 from mmer_core.store.store import Store
-from mmer_core.store.workspace import Workspace, fresh_workspace, lock_of, only_one, place_of
+from mmer_core.store.workspace import Workspace, fresh_workspace, lock_of, place_of
 from mmer_core.usage import Meter, Usage, leg
 
 

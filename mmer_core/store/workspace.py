@@ -1,26 +1,22 @@
 """Where an artifact is built: a folder that survives a crash, with one builder per machine at a time."""
 
-import errno
-import fcntl
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmer_core.errors import StoreError
 from mmer_core.store.artifact import ArtifactKey
 from mmer_core.store.backend import disk_errors
 from mmer_core.store.local import bytes_below, last_written
+from mmer_core.store.locks import Busy, NoLocksError, only_one
 from mmer_core.store.store import Store
 
 KEPT_SECONDS = 14 * 24 * 3600.0
 """Seconds for which unfinished work is kept: the next attempt resumes from its checkpoints."""
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 _NAME = re.compile(r"([A-Za-z0-9_-]+)-([0-9a-f]{32})")
 
 
@@ -91,7 +87,7 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
         place = work / name
         if lock_of(place).is_dir() or (place.exists() and not _is_workspace(place)):
             continue
-        with suppress(_Busy, NoLocksError, FileNotFoundError), only_one(lock_of(place), wait=False):
+        with suppress(Busy, NoLocksError, FileNotFoundError), only_one(lock_of(place), wait=False):
             if place.is_dir():
                 dead = last_written(place) < now - KEPT_SECONDS
                 if dead or store.has(ArtifactKey(found[1], found[2])):
@@ -103,63 +99,3 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
 def _is_workspace(place: Path) -> bool:
     """Whether a folder is a workspace of ours: another program's may have such a name."""
     return (place / "out").is_dir() or (place / "scratch").is_dir()
-
-
-_held: set[int] = set()
-
-
-class NoLocksError(StoreError):
-    """The file system has no locks."""
-
-
-class _Busy(Exception):
-    """Another process holds the lock."""
-
-
-@contextmanager
-def only_one(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel releases it when its holder dies."""
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    _held.add(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        _held.discard(descriptor)
-        os.close(descriptor)
-
-
-def _locked(path: Path, how: int) -> int:
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, how)
-        except OSError as error:
-            os.close(descriptor)
-            if isinstance(error, BlockingIOError):
-                raise _Busy from None
-            if error.errno in _NO_LOCKS:
-                path.unlink(missing_ok=True)
-                raise NoLocksError(
-                    f"{path.parent} is on a file system without locks ({error.strerror}), so that two runs could disturb "
-                    "each other's work: name a folder on a disk of this machine with --work"
-                ) from error
-            raise
-        try:
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)  # the last holder removed the file while this process waited for it
-
-
-def _forget_locks() -> None:
-    """Close inherited locks in a forked child, which would otherwise keep them when the parent is killed."""
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_forget_locks)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+from mmer_core.evaluation import embeddings
 from mmer_core.evaluation import neighbours as module
 from mmer_core.evaluation.neighbours import nearest, neighbour_shares, same_group_share
 
@@ -30,6 +32,25 @@ def test_neighbours_in_blocks_equal_neighbours_at_once(monkeypatch):
     expected = nearest(points, 4)
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", 23 * 5)
     np.testing.assert_array_equal(nearest(points, 4), expected)
+
+
+def test_of_a_large_space_drawn_rows_are_compared_with_all(monkeypatch):
+    points, labels = draw(3, 60), np.random.default_rng(4).integers(0, 2, (60, 2))
+    monkeypatch.setattr(embeddings, "MOST_COMPARED", 20)
+    asked = embeddings.compared(60)
+    assert len(set(asked.tolist())) == 20
+    exact = NearestNeighbors(n_neighbors=4, metric="cosine").fit(points)
+    expected = exact.kneighbors(points[asked], n_neighbors=5, return_distance=False)[:, 1:]
+    found = nearest(points, 4, asked)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
+    np.testing.assert_allclose(neighbour_shares(found, labels), labels[expected].mean(axis=1))
+    group = labels[:, 0]
+    own, _ = same_group_share(found, group, asked)
+    assert own == pytest.approx((group[expected] == group[asked][:, None]).mean())
+    squared = cdist(embeddings.unit_rows(points)[asked], embeddings.unit_rows(points), "sqeuclidean")
+    others = np.ones((20, 60), bool)
+    others[np.arange(20), asked] = False
+    assert embeddings.uniformity(points) == pytest.approx(np.log(np.exp(-2 * squared[others]).mean()))
 
 
 def test_fewer_rows_than_neighbours():

@@ -215,4 +215,4 @@ def test_the_gallery_is_embedded_once_and_outcomes_do_not_depend_on_the_cut(
         }
         store.delete(key)
     assert embedded == [len(one.split.texts)]
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    pd.testing.assert_frame_equal(*tables, rtol=1e-5, atol=1e-6)  # margins: the engine judges in batches

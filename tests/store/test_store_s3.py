@@ -1,6 +1,8 @@
 """What only an S3 server can do to a store: refuse, vanish, lie, and harm bytes on the way."""
 
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,6 +139,45 @@ def test_a_passing_fault_does_no_harm(proxied: Store, proxy: Proxy, fault: Fault
     assert contents(proxied.fetch(KEY)) == {"a.npy": FILES["a.npy"]}
     assert fault.times == 0  # the fault did happen
     assert proxied.verify(KEY) == []
+
+
+FETCHING = """
+import sys, time
+from pathlib import Path
+from mmer_core.store import ArtifactKey, open_store
+from mmer_core.usage import Meter
+url, cache, go = sys.argv[1:4]
+store = open_store(url, Path(cache))
+store.has(ArtifactKey("none", "0"))
+print("ready", flush=True)
+while not Path(go).exists():
+    time.sleep(0.001)
+with Meter() as meter:
+    store.fetch(ArtifactKey.parse(sys.argv[4]))
+print(meter.usage().bytes_fetched)
+"""
+
+
+def test_two_processes_of_a_machine_fetch_an_artifact_once(s3_url: str, tmp_path: Path) -> None:
+    files = {f"{number}.npy": bytes([number]) * 700_000 for number in range(12)}
+    open_store(s3_url).publish(folder_with(tmp_path / "one", files), draft())
+    command = [
+        sys.executable,
+        "-c",
+        FETCHING,
+        s3_url,
+        str(tmp_path / "cache"),
+        str(tmp_path / "go"),
+        str(KEY),
+    ]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.stdout and process.stdout.readline() for process in both] == ["ready\n"] * 2
+    (tmp_path / "go").touch()
+    fetched = [int(process.communicate(timeout=60)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    data = sum(map(len, files.values()))
+    assert data <= sum(fetched) <= 1.2 * data
+    assert min(fetched) < 0.1 * data, "one fetched and the other waited"
 
 
 def test_every_acknowledgement_lost_still_reads_back(proxied: Store, proxy: Proxy, source: Path) -> None:
