@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from functools import cache
-
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import torch
-from mmer_core.log import event
 
 
 def select_device(name: str) -> torch.device:
@@ -21,8 +17,6 @@ def select_device(name: str) -> torch.device:
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     gpus = torch.cuda.device_count() if available["cuda"] else 0
-    if gpus > 1 and name in ("auto", "cuda"):
-        _say_that_others_idle(gpus)
     if name == "auto":
         return torch.device(next(device for device, there in available.items() if there))
     there = [device for device, present in available.items() if present]
@@ -32,12 +26,3 @@ def select_device(name: str) -> torch.device:
             f"device {name!r} is not available on this machine; it has {', '.join(there)} (use device auto)"
         )
     return torch.device(name)
-
-
-@cache
-def _say_that_others_idle(gpus: int) -> None:
-    event(
-        f"this process computes on one of {gpus} GPUs: --engine processes --workers {gpus} uses all of them",
-        level=logging.WARNING,
-        gpus=gpus,
-    )

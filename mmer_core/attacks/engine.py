@@ -41,9 +41,9 @@ def run_attack(
     is judged again by the victim's plain ``scores``; only that judgement makes it a success, otherwise its margin is the
     one judged and the search goes on. Batches of a ``SparseVictim`` are scored in its faster way, what is judged never is.
 
-    Clean images, successes and final images are judged in batches. What a batch does to a score is rounding; so where a
-    margin is within `ROUNDING` of 0, the image is judged once more, alone in its batch, and that judgement
-    counts: no verdict is another than that of the image alone.
+    Clean images, successes and final images are judged one by one on the CPU, and in batches on other devices. What a batch does
+    to a score is rounding; so where a margin is within `ROUNDING` of 0, the image is judged once more, alone in its batch, and
+    that judgement counts: no verdict is another than that of the image alone.
 
     An image's random numbers depend on (seed, attack, K, sample id, number of the query), so shards and batch sizes
     change an outcome only as far as the victim's own rounding depends on the
@@ -199,9 +199,13 @@ class _Judge:
         return self._checked(scores, rows).to(candidates.places.device)
 
     def verdicts(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
-        """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores."""
+        """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores.
+
+        On the CPU one by one, where batches win little: so what is published is the same to the last bit, however the work is
+        cut.
+        """
         found = []
-        size = self.batch_size if self._victim.size else 1
+        size = 1 if self.clean is None or self.clean.device.type == "cpu" else self.batch_size
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             found += self._together(rows[part], candidates and candidates[part])

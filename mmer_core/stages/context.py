@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmer_core.config import RuntimeConfig, bare_name
 from mmer_core.device import select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from mmer_core.heavy import torch
+from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.store import Artifact, ArtifactKey, Store
@@ -33,7 +35,10 @@ class Context:
 
     @cached_property
     def device(self) -> torch.device:
-        return select_device(self.runtime.device)
+        chosen = select_device(self.runtime.device)
+        if chosen.type == "cuda" and chosen.index is None:
+            _say_that_others_idle(torch.cuda.device_count())
+        return chosen
 
     @property
     def used(self) -> dict[str, Any]:
@@ -99,3 +104,13 @@ def _text_encoder(name: str, device: torch.device) -> TextEncoder:
 def _captioner(name: str, prompt: str | None, max_tokens: int, device: torch.device) -> Captioner:
     with TORCH_RANDOM_STATE:
         return load_captioner(name, prompt, max_tokens, device)
+
+
+@cache
+def _say_that_others_idle(gpus: int) -> None:
+    if gpus > 1:
+        event(
+            f"this process computes on one of {gpus} GPUs: --engine processes --workers {gpus} uses all of them",
+            level=logging.WARNING,
+            gpus=gpus,
+        )
