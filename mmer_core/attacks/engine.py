@@ -22,10 +22,12 @@ from mmer_core.attacks.outcomes import Outcome, Reading, Status
 from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.kernels import exact_float32
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import random_stream
 
 
+@exact_float32()
 def run_attack(
     victim: Victim,
     criterion: Criterion,
@@ -187,7 +189,7 @@ class _Judge:
         self._refuse_nan("scores", scores.isnan().any(dim=1), rows)
         margins = self._criterion.margin(scores, torch.from_numpy(rows))
         self._refuse_nan(f"margins by {self._criterion!r}", margins.isnan(), rows)
-        return margins.double().cpu().numpy()
+        return margins.cpu().double().numpy()
 
     def alone(self, row: int, changed: tuple[Pixel, ...]) -> _Verdict:
         """Judge an image from the list of its changed pixels: what anybody can repeat from the outcome."""

@@ -16,6 +16,7 @@ from PIL import Image
 from support.captioner_folders import build as build_captioner
 from support.detector_file import detector_file
 from support.hf_folders import build
+from support.poison_toys import photos, toy_encoder
 from support.simulated_cuda import Counts, simulated_cuda
 from support.single_thread import one_thread
 from support.toy_training import config, emotion_data, retrieval_data, spec
@@ -26,7 +27,7 @@ from flows import jobs
 from flows.jobs import Trained
 from flows.poisoning import poison
 from flows.probe import probe
-from mmer_core.attacks import ATTACKS
+from mmer_core.attacks import ATTACKS, Candidates, ClassifierVictim, apply
 from mmer_core.captioning import load_captioner
 from mmer_core.config import (
     AttackConfig,
@@ -47,12 +48,15 @@ from mmer_core.config import (
     TrainJob,
 )
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.errors import ConfigError
 from mmer_core.models import build_model
+from mmer_core.poisoning import BullseyePolytope, CraftedAttack, FeatureCollision
 from mmer_core.prediction.attacking import photo_target
 from mmer_core.prediction.detector import PersonDetector
 from mmer_core.prediction.people import open_classifier, read_people
 from mmer_core.prediction.photos import PhotoRequest
 from mmer_core.querying import Query, Searcher
+from mmer_core.runtimes import Runtime, compile_network
 from mmer_core.stages import Context
 from mmer_core.stages.robustness import attack_shard, plan_attack
 from mmer_core.store import ArtifactKey
@@ -188,6 +192,25 @@ CRITERIA = (
 ONE_PIXEL = {"exhaustive"}
 
 
+WAITS, COPIES = 6, 6
+"""Of a query of an attack on one image: times that it may wait for the device, and copies to it."""
+
+
+@pytest.mark.skipif(REAL, reason="a real device is not counted")
+@pytest.mark.parametrize("pixels", [1, 20])
+def test_a_query_has_a_budget(made: dict[str, Made], counts: Counts, pixels: int) -> None:
+    spent = []
+    for budget in (4, 5, 15):  # the first plans
+        before = counts.copy()
+        asked = {"attacks": ("sparse-rs",), "images": 1, "pixels": (pixels,), "budget": budget}
+        # No rating moves so far, so that the whole budget is spent.
+        assert shard_of(made["emotion"], **asked, criterion="shift", tau=9.0) == budget
+        spent.append(counts.since(before))
+    more = spent[2].since(spent[1])  # of 10 more queries
+    assert more.waits <= 10 * WAITS, more.places
+    assert more.to_device <= 10 * COPIES, more.places
+
+
 def combinations() -> Iterator[object]:
     """Every attack by every criterion with each K; all but each attack, and each criterion, once are long."""
     for name in ATTACKS:
@@ -231,6 +254,26 @@ def test_other_streams_are_attacked(made: dict[str, Made], counts: Counts, strea
 
 
 @pytest.mark.parametrize("pixels", [1, 5, 20])
+def test_windows_are_computed_on_the_device(counts: Counts, pixels: int) -> None:
+    """And those of several pixels of one candidate meet there."""
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2, padding=1), nn.ReLU())
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * 64, 3)).to("cuda")
+    victim = ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (16, 16), method="incremental")
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8))
+    positions = rng.integers(0, 16, (20, pixels, 2), dtype=np.int32)
+    candidates = Candidates(positions, rng.integers(0, 256, (20, pixels, 3), dtype=np.uint8))
+    rows = torch.arange(20) % 2
+    found, whole = (
+        victim.candidate_scores(images, rows, candidates),
+        victim.scores(apply(images[rows], candidates), rows),
+    )
+    assert found.device == CUDA
+    torch.testing.assert_close(found.cpu(), whole.cpu(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pixels", [1, 5, 20])
 def test_the_facade_attacks_a_network_of_the_device(counts: Counts, pixels: int) -> None:
     torch.manual_seed(0)
     layers = (nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU())
@@ -240,6 +283,25 @@ def test_the_facade_attacks_a_network_of_the_device(counts: Counts, pixels: int)
     for given in (images, torch.from_numpy(images).to("cuda")):
         found = mmer.attack(network, given, labels, pixels=pixels, budget=20)
         assert (found.table["attacked"] == 3).all()
+
+
+@pytest.mark.skipif(REAL, reason="a real device has float64")
+@pytest.mark.parametrize("attack", ["sparse-rs", "sigma-zero"])
+def test_an_attack_needs_no_double_precision(attack: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with simulated_cuda(float64=False):
+        found = mmer.attack(
+            network.to("cuda"), np.zeros((1, 16, 16, 3), np.uint8), [0], attack=attack, budget=6
+        )
+    assert len(found.outcomes) == 1
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_runtime_of_the_cpu_is_refused_in_words(counts: Counts, runtime: Runtime) -> None:
+    with pytest.raises(
+        ConfigError, match=r"computes on the CPU, and the network is on cuda:0; choose the runtime torch"
+    ):
+        compile_network(nn.Flatten().to("cuda"), torch.zeros(1, 3, 4, 4, device="cuda"), runtime)
 
 
 @pytest.mark.parametrize("task", ["emotion", "classification", "retrieval"])
@@ -276,18 +338,29 @@ def test_encoders_are_tuned(
     assert encoder.encode(torch.zeros(1, 32, 32, 3, dtype=torch.uint8)).device == CUDA
 
 
-def test_poisons(made: dict[str, Made], counts: Counts) -> None:
+@pytest.mark.parametrize("attack", [FeatureCollision(iterations=2), BullseyePolytope(iterations=2)], ids=repr)
+def test_poisons_are_crafted(counts: Counts, attack: CraftedAttack) -> None:
+    encoder = toy_encoder().to(CUDA)
+    crafted = attack.craft([encoder], photos(3), photos(1, seed=1), ["a", "b", "c"], target_of=[0, 0, 0])
+    assert crafted.images.shape == photos(3).shape
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attacks", [("bullseye",), ("backdoor", "clean-label", "collision")], ids="-".join)
+def test_poisons(made: dict[str, Made], counts: Counts, attacks: tuple[str, ...]) -> None:
     one = made["retrieval"]
     fields = dict(one.job) | {
         "poison": PoisonConfig(
-            attacks=("backdoor", "clean-label", "collision", "bullseye"),
-            controls=("shuffle",),
-            detectors=("deep-knn", "spectral"),
-            counts=(2,),
+            target="dog",
+            top=3,
+            attacks=attacks,
+            controls=(),
+            detectors=("deep-knn",),
+            counts=(1,),
             seeds=1,
             targets=1,
-            collision={"iterations": 2},
-            bullseye={"iterations": 2},
+            collision={"iterations": 1},
+            bullseye={"iterations": 1},
         ),
     }
     assert poison.fn(PoisonJob(**fields))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 _OURS, _HERE = Path(__file__).parents[2], Path(__file__)
@@ -170,6 +170,7 @@ class _Simulation:
     def __init__(self) -> None:
         self.counts = Counts()
         self.most_bytes: int | None = None
+        self.float64 = True
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if torch.is_inference_mode_enabled() and func._can_decompose():
@@ -208,7 +209,7 @@ class _Simulation:
         out = func(*held_args, **held_kwargs)
         if not there:
             return out
-        self._check_memory(out)
+        self._check_results(out)
         same = {id(leaf.held): leaf for leaf in ours}  # operations in place give their argument back
         return _mapped(
             lambda leaf: (
@@ -252,12 +253,16 @@ class _Simulation:
                     f"{CUDA} and cpu! [{func}, {tuple(tensor.shape)} {tensor.dtype}]"
                 )
 
-    def _check_memory(self, out: Any) -> None:
-        if self.most_bytes is None:
+    def _check_results(self, out: Any) -> None:
+        if self.most_bytes is None and self.float64:
             return
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor) and leaf.nbytes > self.most_bytes:
-                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {leaf.nbytes} bytes.")
+        found: list[Tensor] = []
+        _collect([out], found)
+        for tensor in found:
+            if tensor.dtype == torch.float64 and not self.float64:
+                raise TypeError("Cannot convert a tensor to float64: the device has none.")
+            if self.most_bytes is not None and tensor.nbytes > self.most_bytes:
+                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {tensor.nbytes} bytes.")
 
 
 _SIMULATION = _Simulation()
@@ -277,13 +282,15 @@ class _Mode(TorchDispatchMode):
 
 
 @contextmanager
-def simulated_cuda(most_bytes: int | None = None) -> Iterator[Counts]:
+def simulated_cuda(*, most_bytes: int | None = None, float64: bool = True) -> Iterator[Counts]:
     """In the block there is one CUDA device, for this thread and threads that it starts.
 
     Args:
         most_bytes: Of one tensor of the device; a larger one is out of memory.
+        float64: Whether it has double precision, which MPS lacks.
     """
-    _SIMULATION.counts, _SIMULATION.most_bytes = Counts(), most_bytes
+    _SIMULATION.counts = Counts()
+    _SIMULATION.most_bytes, _SIMULATION.float64 = most_bytes, float64
     start = threading.Thread.run
 
     def run(thread: threading.Thread) -> None:
