@@ -140,7 +140,7 @@ def _attacks(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]]:
 def _trainings(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]]:
     """The joint retrieval model on random features; the pass reads every photo and its captions once."""
     widths = {"context": 1280, "text": 384}
-    data = [_features(count, widths, device) for count in (size.photos, min(1000, size.photos))]
+    train, val = (_features(count, widths, device) for count in (size.photos, min(1000, size.photos)))
     rows, ratios = [], {}
     for precision in ("float32", "tf32", "bfloat16"):
         asked = TaskTraining(
@@ -155,8 +155,8 @@ def _trainings(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]
         with initialisation(0):
             model = build_model(spec).to(device)
         assert isinstance(model, RetrievalModel)
-        learner = RetrievalLearner(model, *data, asked)
-        texts = len(data[0].texts) // len(data[0].images)
+        learner = RetrievalLearner(model, train, val, asked)
+        texts = len(train.texts) // len(train.images)
 
         def dense(learner: RetrievalLearner = learner, texts: int = texts) -> int:
             for start in range(0, len(learner.train), 256):
