@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check first-hour bench chaos fuzz watch clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench chaos fuzz watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.serving --quick
 	$(BIN)/python -m benchmarks.retrieval --quick
 	$(BIN)/python -m benchmarks.retrieval_growth --quick
+
+gpu-check: $(READY)  ## the tests of devices on a real GPU, attacks and training beside the dense forward pass; ten minutes
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.gpu_check --json gpu-check.json
 
 chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end with the same bytes?
 	PYTHONPATH=tests $(BIN)/python -m tools.chaos --runs 50 --minutes 30

@@ -15,6 +15,7 @@ from mmer_core import models
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling, TemperatureScaling
 from mmer_core.heavy import Tensor, inference_mode, nn, torch
+from mmer_core.memory import Passes
 from mmer_core.models import ModelSpec
 from mmer_core.tracing import running
 
@@ -129,7 +130,8 @@ class TrainedModel:
         model = self.matcher
         self.check_reads_texts()
         with running():
-            return model.embed_text(features.to(self.device)).float().cpu().numpy()
+            found = Passes()(lambda part: model.embed_text(part.to(self.device)).float(), features)
+        return found.cpu().numpy()
 
     @property
     def reads_texts(self) -> bool:

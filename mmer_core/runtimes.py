@@ -61,10 +61,16 @@ def compile_network(
         converted: Folder with what `convert_network` wrote of this network, if anything: converting takes seconds.
 
     Raises:
-        ConfigError: The named runtime is not installed, or cannot run this network.
+        ConfigError: The named runtime is not installed, is one of the CPU where the network is elsewhere, or cannot run this
+            network.
     """
     if runtime == "torch" or (runtime == "auto" and example.device.type != "cpu"):
         return _torch(module, "PyTorch runs the dense part")
+    if example.device.type != "cpu":
+        raise ConfigError(
+            f"{_TITLES[runtime]} computes on the CPU, and the network is on {example.device}; choose the runtime torch or "
+            "auto, or move the network to the CPU"
+        )
     refusals = []
     for name in RUNTIMES[:-1] if runtime == "auto" else (runtime,):
         try:

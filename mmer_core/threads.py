@@ -10,6 +10,7 @@ from functools import cache
 from mmer_core.heavy import torch
 
 _LOCK = threading.Lock()
+_OWN = threading.local()
 
 
 @cache
@@ -25,6 +26,11 @@ def share(workers: int) -> int:
         return max(1, _default() // workers)
 
 
+def sharing() -> int:
+    """How many workers run at the same time as this thread, itself included."""
+    return getattr(_OWN, "workers", 1)
+
+
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
     """Limit torch in this thread to one worker's share of the threads, and restore the default afterwards.
@@ -35,7 +41,9 @@ def shared_cores(workers: int) -> Iterator[None]:
         yield
         return
     torch.set_num_threads(share(workers))
+    _OWN.workers = workers
     try:
         yield
     finally:
+        _OWN.workers = 1
         torch.set_num_threads(_default())

@@ -2,11 +2,15 @@
 
 To trace a network, as torch.fx and the exporters of inference runtimes do, torch temporarily patches methods of every
 module in the process. A network that another thread runs meanwhile would fail, or be traced as well.
+
+Both compute in exact float32 (`mmer_core.kernels.exact_float32`): whatever mmer computes but training is in it.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from mmer_core.kernels import exact_float32
 
 
 class _Gate:
@@ -53,7 +57,8 @@ class _Gate:
     def _entered(self) -> Iterator[None]:
         self._own.inside = True
         try:
-            yield
+            with exact_float32():
+                yield
         finally:
             self._own.inside = False
             with self._changed:

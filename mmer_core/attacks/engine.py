@@ -14,12 +14,14 @@ from mmer_core.attacks.outcomes import Outcome, Reading, Status
 from mmer_core.attacks.victims import SparseVictim, Victim
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.kernels import exact_float32
 from mmer_core.progress import Progress, silent
 
 ROUNDING = 1e-3
 """Of the largest score of an image: by less, its scores in a batch differ from those alone. Far above float32's rounding."""
 
 
+@exact_float32()
 def run_attack(
     victim: Victim,
     criterion: Criterion,

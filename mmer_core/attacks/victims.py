@@ -15,6 +15,7 @@ from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.errors import AttackError
 from mmer_core.heavy import inference_mode, torch
+from mmer_core.memory import Passes
 from mmer_core.runtimes import Runtime
 from mmer_core.tracing import running
 
@@ -180,6 +181,7 @@ class ClassifierVictim:
         self._std = torch.tensor(scale, device=self._device).view(1, -1, 1, 1)
         self._plain = PlainClassifier(self._module, self._mean, self._std)
         self._size, self._method, self._runtime = size, method, runtime
+        self._passes = Passes()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -203,7 +205,9 @@ class ClassifierVictim:
                 f"images to score are {images.dtype} {tuple(images.shape)}; give uint8 (B, H, W, 3)"
             )
         with running():
-            return self._plain(images.to(self._device).permute(0, 3, 1, 2).float() / 255)
+            return self._passes(
+                lambda part: self._plain(part.to(self._device).permute(0, 3, 1, 2).float() / 255), images
+            )
 
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates

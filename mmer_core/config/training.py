@@ -104,8 +104,10 @@ class TrainingConfig(Config):
         description="Parts in which a batch is computed, for less memory at a time; contrastive objectives then "
         "contrast within a part.",
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="Precision of training on CUDA (autocast); elsewhere it is float32."
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="Precision of training on CUDA: products of float32 in TF32, or autocast to 16 bits; elsewhere it is "
+        "float32.",
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mmer_core.encoders.steps import Steps
 from mmer_core.heavy import Tensor, nn, torch
+from mmer_core.memory import Passes
 from mmer_core.text_lines import single_line
 from mmer_core.tracing import running
 
@@ -65,6 +66,7 @@ class ImageEncoder:
         self.module = module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.device = torch.device("cpu")
         self.scale = Normalisation(preprocessing, self.device)
+        self._passes = Passes()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -95,8 +97,9 @@ class ImageEncoder:
         Raises:
             ValueError: The images are not uint8 or not of the input size.
         """
+        pixels = images if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
         with torch.inference_mode(), running():
-            return self.module(self.normalise(images)).float()
+            return self._passes(lambda part: self.module(self.normalise(part)).float(), pixels)
 
     def normalise(self, images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
         """``(B, H, W, 3)`` uint8 to the input of ``module`` on the device; raises as `encode` does."""
@@ -126,6 +129,7 @@ class TextEncoder:
         self.width = width
         self.tokenize = tokenize
         self.device = torch.device("cpu")
+        self._passes = Passes()
 
     def to(self, device: torch.device) -> TextEncoder:
         self.module.to(device)
@@ -154,9 +158,11 @@ class TextEncoder:
         row = {text: number for number, text in enumerate(distinct)}
 
         def encoded(start: int, stop: int) -> npt.NDArray[np.float32]:
-            batch = self.tokens(distinct[start:stop])
             with torch.inference_mode(), running():
-                return self.module(**batch).float().cpu().numpy()
+                found = self._passes(
+                    lambda part: self.module(**self.tokens(part)).float(), distinct[start:stop]
+                )
+            return found.cpu().numpy()
 
         features = (steps or Steps()).rows(len(distinct), self.width, batch_size, encoded)
         return torch.from_numpy(features[[row[text] for text in texts]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +157,7 @@ def attack(
     Raises:
         AttackError: Images or labels have another shape, an argument is out of its range, or the network gives NaN.
     """
-    pictures, truth = _pictures(images), np.asarray(labels)
+    pictures, truth = _pictures(images), _on_host(labels)
     if truth.shape != (len(pictures),):
         raise AttackError(f"labels of shape {truth.shape} are not one for each of {len(pictures)} images")
     if isinstance(attack, str) and attack not in ATTACKS:
@@ -187,7 +188,7 @@ def attack(
 
 def _pictures(images: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.uint8]:
     """``(n, H, W, 3)`` uint8. Raises `AttackError`."""
-    found = images.detach().cpu().numpy() if isinstance(images, torch.Tensor) else np.asarray(images)
+    found = _on_host(images)
     if found.ndim == 4 and found.shape[3] == 3 and found.dtype == np.uint8:
         return found
     if found.ndim == 4 and found.shape[1] == 3 and np.issubdtype(found.dtype, np.floating):
@@ -200,6 +201,10 @@ def _pictures(images: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.uint8]:
     raise AttackError(
         f"images are {found.dtype} {found.shape}; give uint8 (n, H, W, 3), or floats (n, 3, H, W) in 0..1"
     )
+
+
+def _on_host(values: npt.ArrayLike | torch.Tensor) -> npt.NDArray[Any]:
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def _ends(point: CurvePoint) -> tuple[float | None, float | None, float | None]:

@@ -12,6 +12,7 @@ from mmer_core.errors import AttackError
 from mmer_core.incremental.first_order import FirstOrder, across
 from mmer_core.incremental.network import IncrementalNetwork
 from mmer_core.incremental.planning import BATCH, Plan, Planner
+from mmer_core.memory import clean_maps_bytes
 from mmer_core.tracing import running
 
 
@@ -47,11 +48,12 @@ class CandidateEvaluator:
     Args:
         planner: Determines the method.
         memory: Bytes for the clean maps kept by incremental evaluation; those of 16 images are kept in
-            any case.
+            any case. By default the share of the device that one shard may take.
     """
 
-    def __init__(self, planner: Planner, memory: int = 2**30) -> None:
-        self._planner, self._memory = planner, memory
+    def __init__(self, planner: Planner, memory: int | None = None) -> None:
+        self._planner = planner
+        self._memory = clean_maps_bytes(planner.device) if memory is None else memory
         self._network: IncrementalNetwork | None = None
         self._plan: Plan | None = None
         self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
@@ -158,8 +160,9 @@ class MirroredEvaluator:
         memory: Bytes for the clean maps of both views.
     """
 
-    def __init__(self, planner: Planner, memory: int = 2**30) -> None:
+    def __init__(self, planner: Planner, memory: int | None = None) -> None:
         self._planner, self._width = planner, planner.size[1]
+        memory = clean_maps_bytes(planner.device) if memory is None else memory
         self._view, self._mirrored = (CandidateEvaluator(planner, memory // 2) for _ in range(2))
         self._clean: Tensor | None = None
 

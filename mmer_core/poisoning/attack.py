@@ -113,7 +113,7 @@ class _Task:
         for encoder, targets in zip(self.encoders, self.known, strict=True):
             found = encode_all(encoder, torch.tensor(images), self.batch_size)
             gap = found - targets[torch.from_numpy(self.rows).to(targets.device)]
-            apart = gap.double().cpu().numpy()  # (n, D)
+            apart = gap.cpu().double().numpy()  # (n, D)
             single += np.linalg.norm(apart, axis=1) / len(self.encoders)
             for target in np.unique(self.rows):
                 group = self.rows == target

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmer_core.captioning import Captioner, load_captioner
 from mmer_core.config import RuntimeConfig, bare_name
-from mmer_core.device import select_device
+from mmer_core.device import described, select_device
 from mmer_core.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from mmer_core.heavy import torch
 from mmer_core.log import event
@@ -42,9 +42,9 @@ class Context:
 
     @property
     def used(self) -> dict[str, Any]:
-        """Of the runtime, what the work was done with; the device if the work had one."""
+        """Of the runtime, what the work was done with; the device and how it computes if the work had one."""
         chosen = self.runtime.model_dump(include={"workers", "batch_size"})
-        return chosen | ({"device": self.device.type} if "device" in vars(self) else {})
+        return chosen | (described(self.device) if "device" in vars(self) else {})
 
     def artifact(self, key: ArtifactKey) -> Artifact:
         """Raises `ArtifactNotFound` when the store has no such artifact."""

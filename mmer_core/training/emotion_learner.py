@@ -101,27 +101,24 @@ class EmotionLearner:
         present = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, present)
         linear = torch.stack(list(model.read_linearly(batch.streams, present).values()), dim=1)  # (B, S, C)
-        given = [place for place, name in enumerate(model.streams) if name in batch.streams]
         masks = [(present, known := self._present[rows])]
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
             dropped = drop_streams(known, self.config.modality_dropout)
             masks.append((dropped.to(present.device), dropped))
-        learned = [
-            (
-                (
-                    logits + (linear * torch.stack([mask[:, at] for at in given], 1)[..., None]).sum(dim=1),
-                    ratings,
-                ),
-                own,
-            )
-            for mask, known in masks
-            for (logits, ratings), streams in model.to_learn(embeddings, mask)
-            for own in [
-                known[:, [model.streams.index(name) for name in streams]].any(dim=1) if streams else None
-            ]
-            if own is None or own.any()
-        ]
+        columns = {name: place for place, name in enumerate(model.streams)}
+        given = [columns[name] for name in model.streams if name in batch.streams]
+        learned = []
+        for mask, known in masks:
+            added = (linear * torch.stack([mask[:, at] for at in given], dim=1)[..., None]).sum(dim=1)
+            for (logits, ratings), streams in model.to_learn(embeddings, mask):
+                own = (
+                    _places(known[:, [columns[name] for name in streams]].any(dim=1), there)
+                    if streams
+                    else None
+                )
+                if own is None or len(own):
+                    learned.append(((logits + added, ratings), own))
         losses = _mean(
             self._task_losses(
                 _of(logits, own), _of(ratings, own), _of(batch.labels, own), _of(batch.ratings, own)
@@ -129,8 +126,8 @@ class EmotionLearner:
             # Where nobody has any stream, there is still to learn what is said of them.
             for (logits, ratings), own in learned or [(model.predict(embeddings, present), None)]
         )
-        paired = self._paired[rows]
-        if "contrastive" in self.state and paired.any():
+        paired = _places(self._paired[rows], there)
+        if "contrastive" in self.state and (paired is None or len(paired)):
             assert isinstance(model, models.JointEmotionModel)
             image, text = model.image_and_text(embeddings)
             pairs = (_of(values, paired) for values in (image, text, self._photo[there]))
@@ -191,6 +188,11 @@ def _mean(losses: Iterable[Losses]) -> Losses:
     return {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
 
 
+def _places(kept: Tensor, like: Tensor) -> Tensor | None:
+    """The rows that a mask ``(B,)`` of the CPU keeps, on the device of ``like``; None for all."""
+    return None if kept.all() else kept.nonzero()[:, 0].to(like.device)
+
+
 def _of(values: Tensor, rows: Tensor | None) -> Tensor:
-    """The rows that a mask ``(B,)`` on the CPU keeps; all without one."""
-    return values if rows is None or rows.all() else values[rows.nonzero()[:, 0].to(values.device)]
+    """Those rows; all for None."""
+    return values if rows is None else values[rows]

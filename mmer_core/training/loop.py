@@ -19,6 +19,7 @@ from mmer_core.config import TaskTraining
 from mmer_core.durable import sync
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import Tensor, torch
+from mmer_core.kernels import float32_kernels
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
@@ -101,7 +102,8 @@ def fit(
     Raises:
         ConfigError: Training diverged, or the validation metric is not defined. Nothing is kept of that epoch.
     """
-    with TORCH_RANDOM_STATE, contextlib.ExitStack() as stack:
+    kernels = float32_kernels(tf32=precision_on(device, config) == "tf32")
+    with TORCH_RANDOM_STATE, kernels, contextlib.ExitStack() as stack:
         learner.state.to(device)
         trainer = _Trainer(learner, config, device, compile)
         state = trainer.restore(checkpoints)

@@ -52,6 +52,8 @@ class PlainClassifier(nn.Module):
         pixels = ((images - self._mean) / self._std).to(self._kind)
         try:
             return self.module(pixels)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
             reason = " ".join(str(error).split())[:200]
             raise AttackError(
