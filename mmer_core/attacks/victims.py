@@ -203,7 +203,8 @@ class ClassifierVictim:
                 f"images to score are {images.dtype} {tuple(images.shape)}; give uint8 (B, H, W, 3)"
             )
         with running():
-            return self._plain(images.to(self._device).permute(0, 3, 1, 2).float() / 255)
+            # Contiguous, because a network may view its maps.
+            return self._plain(images.to(self._device).permute(0, 3, 1, 2).contiguous().float() / 255)
 
     def candidate_scores(
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates

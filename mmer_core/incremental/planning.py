@@ -102,6 +102,16 @@ class Planner:
         """Steps after which the network may be computed densely, in order."""
         return self._program.cuts if self._program else ()
 
+    @property
+    def layers(self) -> tuple[int, int]:
+        """Convolutions and linear layers that may be computed in windows, and all."""
+        return self._program.layers if self._program else (0, 0)
+
+    @property
+    def stopped(self) -> str:
+        """The first operation that is not local."""
+        return self._program.stopped if self._program else ""
+
     def plan(self, pixels: int) -> Plan:
         """The plan for candidates of ``K = pixels``; made at the first call."""
         with self._lock:
@@ -140,7 +150,7 @@ class Planner:
 
     def _lower(self) -> None:
         try:
-            self._program = lower(self.module)
+            self._program = lower(self.module, self.input(torch.zeros(1, *self.size, 3, dtype=torch.uint8)))
             self._layout = Layout(self._program, self.size, self.device)
             self._shapes = self._clean_maps(self._program)
         except IsNotLocal as reason:
