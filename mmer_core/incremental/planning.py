@@ -18,8 +18,8 @@ from mmer_core.runtimes import Compiled, Runtime, compile_network
 from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
-BATCH = 16
-"""Constant batch size: kernels may depend on it, and results must not depend on which candidates share a batch."""
+_DENSE, _WINDOWS, _SMALL = 4, 8, 16
+"""Candidates in a pass, see `Plan`: of a dense plan, of one with windows, and of that for images of fewer than 64 x 64."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
@@ -33,6 +33,9 @@ class Plan:
         start: Makes the windowed part, with slots for this many clean images; None: densely throughout.
         bytes_per_image: Memory of the clean maps of one image.
         sentence: A description for people.
+        batch: Candidates in a pass. Constant, because kernels may depend on it and results must not depend on which
+            candidates share a pass; small, because a pass that is not full is filled up. A dense pass costs an image as much
+            in fours as in sixteens; windows are many calls, whose own cost small passes do not spread as well.
     """
 
     cut: str | None
@@ -40,6 +43,7 @@ class Plan:
     start: Callable[[int], IncrementalNetwork] | None
     bytes_per_image: int
     sentence: str
+    batch: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +131,10 @@ class Planner:
             return self._plans[pixels]
 
     @cached_property
-    def dense(self) -> Compiled:
-        """The whole network, compiled at the first call."""
+    def dense(self) -> Plan:
+        """The plan of computing everything densely; made at the first call."""
         with self._lock, tracing():
-            return self._whole()
+            return self._make(None)
 
     @cached_property
     def split(self) -> Split:
@@ -193,9 +197,10 @@ class Planner:
         if cut is None or self._program is None:
             dense = self._whole()
             why = self.reason or "every candidate is computed densely"
-            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}")
+            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", _DENSE)
         program, layout = self._program, self._layout
-        example = self._shapes[cut].expand(BATCH, -1, -1, -1)
+        batch = _WINDOWS if self.size[0] * self.size[1] >= 64 * 64 else _SMALL
+        example = self._shapes[cut].expand(batch, -1, -1, -1)
         dense = self._compile(cut, behind(program, cut), example)
         (h, w), (height, width) = layout.areas[cut].shape, layout.areas[cut].map_shape
         return Plan(
@@ -205,10 +210,11 @@ class Planner:
             bytes_kept(program, layout, cut, self._shapes),
             f"only what changed is computed as far as {cut}, where a pixel reaches {h} x {w} of "
             f"{height} x {width}; {dense.sentence}",
+            batch,
         )
 
     def _whole(self) -> Compiled:
-        example = self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
+        example = self.input(torch.zeros(_DENSE, *self.size, 3, dtype=torch.uint8))
         return self._compile(None, self.module, example)
 
     def _compile(self, cut: str | None, module: nn.Module, example: Tensor) -> Compiled:
