@@ -29,12 +29,13 @@ from mmer_core.attacks import (
 from mmer_core.attacks.candidates import Candidates, apply, from_flat
 from mmer_core.encoders.packaged import load_image
 from mmer_core.errors import ConfigError
-from mmer_core.incremental.planning import BATCH, Method
+from mmer_core.incremental.planning import Method
 from mmer_core.runtimes import RUNTIMES, Runtime, compile_network
 
 app = App(name="benchmarks.attack", help=__doc__)
 Turn = Callable[[], int]  # performs some queries and returns their number
 
+BATCH = 16
 CLASSES = 26
 SIZE = (224, 224)
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3

@@ -65,7 +65,7 @@ def compile_network(
             network.
     """
     if runtime == "torch" or (runtime == "auto" and example.device.type != "cpu"):
-        return _torch(module, "PyTorch runs the dense part")
+        return _torch(module, example, "PyTorch runs the dense part")
     if example.device.type != "cpu":
         raise ConfigError(
             f"{_TITLES[runtime]} computes on the CPU, and the network is on {example.device}; choose the runtime torch or "
@@ -81,7 +81,7 @@ def compile_network(
             refusals.append(str(refusal))
     if runtime != "auto":
         raise ConfigError(f"{refusals[0]}; choose the runtime torch or auto")
-    return _torch(module, f"PyTorch runs the dense part, because {' and '.join(refusals)}")
+    return _torch(module, example, f"PyTorch runs the dense part, because {' and '.join(refusals)}")
 
 
 def convert_network(module: nn.Module, example: Tensor, folder: Path) -> None:
@@ -100,12 +100,19 @@ class Refused(Exception):
     """A runtime is not installed, or cannot run this network; the message says which and why."""
 
 
-def _torch(module: nn.Module, sentence: str) -> Compiled:
+def _torch(module: nn.Module, example: Tensor, sentence: str) -> Compiled:
     module = module.eval().to(memory_format=torch.channels_last)
+    layout = torch.channels_last
 
     def run(maps: Tensor) -> Tensor:
         with torch.inference_mode():
-            return module(maps.contiguous(memory_format=torch.channels_last))
+            return module(maps.contiguous(memory_format=layout))
+
+    try:
+        run(example)
+    except RuntimeError:  # a network that views its maps may need them channels-first
+        layout = torch.contiguous_format
+        module.to(memory_format=layout)
 
     return Compiled(run, "torch", sentence)
 

@@ -205,8 +205,12 @@ class ClassifierVictim:
                 f"images to score are {images.dtype} {tuple(images.shape)}; give uint8 (B, H, W, 3)"
             )
         with running():
+            # Contiguous, because a network may view its maps.
             return self._passes(
-                lambda part: self._plain(part.to(self._device).permute(0, 3, 1, 2).float() / 255), images
+                lambda part: self._plain(
+                    part.to(self._device).permute(0, 3, 1, 2).contiguous().float() / 255
+                ),
+                images,
             )
 
     def candidate_scores(

@@ -1,7 +1,7 @@
 """Scoring sparse candidates with a network, by the fastest method that is exact up to float rounding."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -11,9 +11,12 @@ from torch import Tensor
 from mmer_core.errors import AttackError
 from mmer_core.incremental.first_order import FirstOrder, across
 from mmer_core.incremental.network import IncrementalNetwork
-from mmer_core.incremental.planning import BATCH, Plan, Planner
+from mmer_core.incremental.planning import Plan, Planner
 from mmer_core.memory import clean_maps_bytes
 from mmer_core.tracing import running
+
+FEWEST = 16
+"""Clean images that are kept, however large they are."""
 
 
 class Evaluator(Protocol):
@@ -57,6 +60,8 @@ class CandidateEvaluator:
         self._network: IncrementalNetwork | None = None
         self._plan: Plan | None = None
         self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
+        self._clean: Tensor | None = None
+        self._compared: set[int] = set()  # rows of which that is known to be in these clean images
 
     @property
     def device(self) -> torch.device:
@@ -73,14 +78,14 @@ class CandidateEvaluator:
         return FirstOrder(self._planner)
 
     def _capacity_of(self, plan: Plan) -> int | None:
-        return None if plan.start is None else max(BATCH, self._memory // plan.bytes_per_image)
+        return None if plan.start is None else max(FEWEST, self._memory // plan.bytes_per_image)
 
     @torch.inference_mode()
     def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
         """Score candidates.
 
         Args:
-            clean: ``(n, H, W, 3)`` uint8, all images under attack.
+            clean: ``(n, H, W, 3)`` uint8, all images under attack; not to be written to while it is in use here.
             rows: ``B`` indices into ``clean``.
             pixels: ``(B, K, 2)`` int64, ``(y, x)``; of two equal positions, the later one wins.
             colours: ``(B, K, 3)`` uint8.
@@ -101,8 +106,9 @@ class CandidateEvaluator:
         scores = []
         with running():
             self._follow(plan)
-            for start in range(0, len(rows), BATCH):
-                chunk = [min(number, len(rows) - 1) for number in range(start, start + BATCH)]
+            if clean is not self._clean:
+                self._clean, self._compared = clean, set()
+            for chunk in _passes(len(rows), plan.batch):
                 which = [rows[number] for number in chunk]
                 scores.append(self._chunk(clean, which, pixels[chunk], colours[chunk]))
         return torch.cat(scores)[: len(rows)].float()
@@ -110,12 +116,11 @@ class CandidateEvaluator:
     @torch.inference_mode()
     def dense(self, images: Tensor) -> Tensor:
         """As `Evaluator.dense`."""
-        compiled = self._planner.dense
+        plan = self._planner.dense
         scores = []
         with running():
-            for start in range(0, len(images), BATCH):
-                chunk = [min(number, len(images) - 1) for number in range(start, start + BATCH)]
-                scores.append(compiled.run(self._planner.input(images[chunk])))
+            for chunk in _passes(len(images), plan.batch):
+                scores.append(plan.dense.run(self._planner.input(images[chunk])))
         return torch.cat(scores)[: len(images)].float()
 
     def _follow(self, plan: Plan) -> None:
@@ -138,10 +143,11 @@ class CandidateEvaluator:
         """The slot with the clean maps of this image, which are computed now if necessary."""
         assert self._network is not None
         known = self._kept.get(row)
-        if known is None or not torch.equal(known[1], image):
+        if known is None or not (row in self._compared or torch.equal(known[1], image)):
             slot = known[0] if known else self._free_slot()
             self._network.remember(slot, self._planner.input(image[None]))
             self._kept[row] = slot, image.clone()
+        self._compared.add(row)
         self._kept.move_to_end(row)
         return self._kept[row][0]
 
@@ -149,7 +155,9 @@ class CandidateEvaluator:
         """An unused slot, or that of the least recently used image."""
         if len(self._kept) < self._capacity:
             return len(self._kept)
-        return self._kept.popitem(last=False)[1][0]
+        row, (slot, _) = self._kept.popitem(last=False)
+        self._compared.discard(row)
+        return slot
 
 
 class MirroredEvaluator:
@@ -193,6 +201,12 @@ class MirroredEvaluator:
             self._mirrored(self._mirror, rows, across(pixels, self._width), colours),
         ]
         return torch.stack(views).mean(dim=0)
+
+
+def _passes(count: int, batch: int) -> Iterator[list[int]]:
+    """The numbers of ``count`` candidates in passes of one size; the last is repeated to fill up."""
+    for start in range(0, count, batch):
+        yield [min(number, count - 1) for number in range(start, start + batch)]
 
 
 def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:

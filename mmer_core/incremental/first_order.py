@@ -74,7 +74,7 @@ class FirstOrder:
     def features(self, image: Tensor) -> Tensor:
         """Features ``(1, D)`` float32 of an image, ``(H, W, 3)`` float32 in 0..255 on the device; differentiable."""
         views = [image, image.flip(1)][: len(self._networks)]
-        features = [self._planner.module(self._planner.input(view[None])) for view in views]
+        features = [self._planner.module(self._planner.input(view[None]).contiguous()) for view in views]
         return torch.stack(features).mean(dim=0).float()
 
     def _linearise(self, views: list[Tensor], value: Value) -> tuple[Tensor, list[Tensor]]:

@@ -1,6 +1,6 @@
 """Which layers are local, and the window that each reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,10 @@ POINTWISE: frozenset[Any] = frozenset(
         *(F.softplus, F.mish, torch.relu, torch.sigmoid, torch.tanh, torch.clamp),
     }
 )
+
+
+METHODS = frozenset({"relu", "sigmoid", "tanh", "clamp", "add", "sub", "mul", "div"})
+"""Of tensors, with constants only."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,13 @@ class Layer:
     multiply_adds: int
 
 
-def read_window(node: fx.Node, module: nn.Module | None, constant: Callable[[Any], Any]) -> Layer | None:
-    """Read a convolution or pooling; None for other layers.
+def read_window(
+    node: fx.Node,
+    module: nn.Module | None,
+    constant: Callable[[Any], Any],
+    shapes: Mapping[str, torch.Size],
+) -> Layer | None:
+    """Read a convolution or pooling; None for other layers. ``shapes`` are of maps by their nodes' names.
 
     Raises:
         IsNotLocal: It is one, but with unsupported settings.
@@ -92,21 +101,57 @@ def read_window(node: fx.Node, module: nn.Module | None, constant: Callable[[Any
         defaults = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         given = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
         return _convolution(**{name: constant(value) for name, value in (defaults | given).items()})
-    if type(module) is nn.MaxPool2d and not module.ceil_mode and not module.return_indices:
-        window = _window(module.kernel_size, module.stride, module.padding, module.dilation, float("-inf"))
-        shape = module.kernel_size, module.stride, 0, module.dilation
+    if type(module) is nn.MaxPool2d or node.target in _MAXIMA:
+        pool = _pooling(node, module, ("stride", "padding", "dilation", "ceil_mode", "return_indices"))
+        if pool["return_indices"]:
+            return None
+        shape = pool["kernel_size"], pool["stride"] or pool["kernel_size"], 0, pool["dilation"]
+        window = _window(shape[0], shape[1], pool["padding"], shape[3], float("-inf"))
+        if pool["ceil_mode"]:
+            window = _reaching(window, node, shapes)
         return Layer(window, lambda maps: F.max_pool2d(maps, *shape), window.positions)
-    if type(module) is nn.AvgPool2d and not module.ceil_mode:
-        window = _window(module.kernel_size, module.stride, module.padding, 1, 0.0)
-        if window.unpadded or module.count_include_pad:
-            divisor = module.divisor_override
-            kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+    if type(module) is nn.AvgPool2d or node.target in _MEANS:
+        pool = _pooling(
+            node, module, ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
+        )
+        window = _window(pool["kernel_size"], pool["stride"] or pool["kernel_size"], pool["padding"], 1, 0.0)
+        if not pool["ceil_mode"] and (window.unpadded or pool["count_include_pad"]):
+            divisor = pool["divisor_override"]
+            kernel, stride = _pair(pool["kernel_size"]), _pair(pool["stride"] or pool["kernel_size"])
             return Layer(
                 window,
                 lambda maps: F.avg_pool2d(maps, kernel, stride, divisor_override=divisor),
                 window.positions,
             )
     return None
+
+
+_MAXIMA, _MEANS = (F.max_pool2d, torch.max_pool2d), (F.avg_pool2d, torch._C._nn.avg_pool2d)
+_POOLING = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
+_AVERAGING = {"count_include_pad": True, "divisor_override": None}
+
+
+def _pooling(node: fx.Node, module: nn.Module | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """The settings of a pooling, of a module or a function."""
+    if module is not None:
+        return {name: getattr(module, name) for name in ("kernel_size", *names)}
+    return (
+        _POOLING
+        | _AVERAGING
+        | dict(zip(("kernel_size", *names), node.args[1:], strict=False))
+        | dict(node.kwargs)
+    )
+
+
+def _reaching(window: Window, node: fx.Node, shapes: Mapping[str, torch.Size]) -> Window:
+    """The window of a pooling that rounds the size of its output up: with as much more padding as that needs."""
+    ahead = []
+    source: Any = node.args[0]
+    for reach, length, outputs in zip(
+        (window.rows, window.columns), shapes[source.name][2:], shapes[node.name][2:], strict=True
+    ):
+        ahead.append(max(0, reach.read(outputs) - length - reach.before - reach.after))
+    return window.padded(0, ahead[0], 0, ahead[1], window.fill)
 
 
 def _convolution(weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Layer:

@@ -1,12 +1,13 @@
 """A torch module as a list of local steps: each output depends only on a neighbourhood of the input.
 
-The module is traced symbolically (``torch.fx``), batch norms are folded into the convolutions before them,
-and the nodes are read in order until one is not local. The nodes after that one are not analysed.
+The module is traced symbolically (``torch.fx``), batch norms are folded into the convolutions before them, sizes are
+settled, and the nodes are read in order until one is not local: a mean over the map, as in squeeze-and-excitation,
+statistics of the map, as in group normalisation, attention. The nodes after that one are not analysed.
 """
 
 import copy
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
-from mmer_core.incremental.layers import POINTWISE, IsNotLocal, Layer, Window, read_window
+from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
+from mmer_core.incremental.sizes import settle_sizes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
@@ -60,6 +62,7 @@ class Program:
         steps: In the order of execution.
         cuts: Names of the steps that all data pass through: the network may be split after each.
         stopped: The node that ended the list, for messages: "linear (Linear)".
+        layers: Convolutions and linear layers before the last cut, and in all.
     """
 
     graph: fx.GraphModule
@@ -67,10 +70,15 @@ class Program:
     steps: tuple[Step, ...]
     cuts: tuple[str, ...]
     stopped: str
+    layers: tuple[int, int] = (0, 0)
 
 
-def lower(module: nn.Module) -> Program:
+def lower(module: nn.Module, example: Tensor) -> Program:
     """Trace ``module``, from one ``(B, C, H, W)`` map to one tensor, and read its local steps.
+
+    Args:
+        module: The network; it is copied.
+        example: An input ``(1, C, H, W)`` of the size that is evaluated.
 
     Raises:
         IsNotLocal: It cannot be traced; the message says why.
@@ -80,10 +88,14 @@ def lower(module: nn.Module) -> Program:
         graph = cast(fx.GraphModule, fuse(fx.symbolic_trace(copy.deepcopy(module).eval())))
     except Exception as error:  # an arbitrary forward may raise anything when it is traced
         raise IsNotLocal(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
-    nodes = [node for node in graph.graph.nodes if node.op != "get_attr"]
-    if [node.op for node in nodes].count("placeholder") != 1:
+    if [node.op for node in graph.graph.nodes].count("placeholder") != 1:
         raise IsNotLocal("it has not exactly one input")
-    reader = _Reader(graph, nodes[0].name)
+    try:
+        shapes = settle_sizes(graph, example)
+    except Exception as error:  # as above
+        raise IsNotLocal(f"it cannot be run ({type(error).__name__}: {error})") from error
+    nodes = [node for node in graph.graph.nodes if node.op != "get_attr" and not _is_size(node, shapes)]
+    reader = _Reader(graph, nodes[0].name, shapes)
     stopped = "nothing"
     for node in nodes[1:-1]:
         try:
@@ -91,24 +103,48 @@ def lower(module: nn.Module) -> Program:
         except IsNotLocal as reason:
             stopped = str(reason)
             break
-    cuts = [name for name in _articulations(nodes) if name in reader.steps]
-    return Program(graph, nodes[0].name, tuple(reader.steps.values()), tuple(cuts), stopped)
+    cuts = [name for name in _articulations(nodes) if name in reader.steps and reader.same_as_traced(name)]
+    computing = [node for node in nodes if _computes(node, graph)]
+    last = [node.name for node in nodes].index(cuts[-1]) if cuts else -1
+    windowed = sum(node in nodes[: last + 1] for node in computing)
+    steps = tuple(reader.steps.values())
+    return Program(graph, nodes[0].name, steps, tuple(cuts), stopped, (windowed, len(computing)))
+
+
+def _is_size(node: fx.Node, shapes: Mapping[str, torch.Size]) -> bool:
+    """Whether it is arithmetic with the size of the batch, which does not change; several maps are none."""
+    if node.op == "output" or node.name in shapes:
+        return False
+    if (node.op, node.target) == ("call_method", "size"):
+        return True
+    inputs = node.all_input_nodes
+    return bool(inputs) and all(each.op != "placeholder" and _is_size(each, shapes) for each in inputs)
+
+
+def _computes(node: fx.Node, graph: fx.GraphModule) -> bool:
+    if node.op == "call_module":
+        return isinstance(graph.get_submodule(str(node.target)), nn.Conv2d | nn.Linear)
+    return node.target in (F.conv2d, torch.conv2d, F.linear)
 
 
 def behind(program: Program, cut: str) -> fx.GraphModule:
     """The rest of the network, from the map ``cut`` to the output."""
     graph = fx.Graph()
+    features = graph.placeholder("features")
     copies: dict[fx.Node, fx.Node] = {}
 
     def copied(source: fx.Node) -> fx.Node:
-        if source.op == "get_attr" and source not in copies:
-            copies[source] = graph.node_copy(source)
+        """A parameter or a size, which may come from before the cut: the size of the batch is the same of every map."""
+        if source not in copies:
+            if source.op == "placeholder":
+                return features
+            copies[source] = graph.node_copy(source, copied)
         return copies[source]
 
     reached = False
     for node in program.graph.graph.nodes:
         if node.name == cut:
-            copies[node], reached = graph.placeholder("features"), True
+            copies[node], reached = features, True
         elif reached and node.op != "get_attr":
             copies[node] = graph.node_copy(node, copied)
     return fx.GraphModule(program.graph, graph)
@@ -126,7 +162,16 @@ def _articulations(nodes: Sequence[fx.Node]) -> list[str]:
 
 
 class _Reader:
-    def __init__(self, graph: fx.GraphModule, source: str) -> None:
+    def __init__(self, graph: fx.GraphModule, source: str, shapes: Mapping[str, torch.Size]) -> None:
+        self._shapes = shapes
+        self._channels_last: set[str] = (
+            set()
+        )  # nodes whose maps are (B, h, w, C) in the network, and never in windows
+        self._grouped: dict[
+            str, tuple[str, int, bool]
+        ] = {}  # maps of grouped channels: source, groups, whether swapped
+        self._parts: dict[str, tuple[str, Any]] = {}  # maps cut along their channels
+        self._views: set[str] = set()
         self.steps: dict[str, Step] = {}
         self._modules = dict(graph.named_modules())
         self._graph = graph
@@ -137,18 +182,167 @@ class _Reader:
         """Append the step of this node."""
         module = self._modules.get(str(node.target)) if node.op == "call_module" else None
         self._refuse_shared_in_place(node, module)
-        if isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d):
+        if self._changes_nothing(node, module):
             self._same[node.name] = self._map(node.args[0], node)
+            self._like(node)
+        elif self._permutes(node) or self._groups_channels(node) or self._cuts_channels(node):
+            return
+        elif any(
+            isinstance(each, fx.Node) and each.name in self._channels_last for each in node.all_input_nodes
+        ):
+            self._read_channels_last(node, module)
         elif isinstance(module, _PADS) or node.target is F.pad:
             self._pad(node, module)
         elif node.target in _MERGES and self._merge(node):
             return
-        elif (layer := read_window(node, module, self._constant)) is not None:
+        elif (layer := read_window(node, module, self._constant, self._shapes)) is not None:
             self._window(node, layer)
         elif (apply := self._pointwise(node, module)) is not None:
             self._add(node, Step(node.name, (self._map(node.args[0], node),), None, apply))
         else:
             raise IsNotLocal(_describe(node, module))
+
+    def _changes_nothing(self, node: fx.Node, module: nn.Module | None) -> bool:
+        if module is not None:
+            return isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d)
+        given = dict(zip(("p", "training"), node.args[1:], strict=False)) | node.kwargs
+        if node.target in (F.dropout, F.dropout2d):
+            return given.get("training", True) is False
+        if getattr(node.target, "__name__", "") == "stochastic_depth":
+            return (*node.args, *node.kwargs.values())[3:4] == (False,)
+        return node.target == "contiguous" and getattr(node.args[0], "name", "") in self._same
+
+    def same_as_traced(self, name: str) -> bool:
+        """Whether the map of a step has the channels where the network has them."""
+        return name not in self._channels_last
+
+    def _like(self, node: fx.Node) -> None:
+        """The node's map lies in memory as that which it is made of."""
+        if any(each.name in self._channels_last for each in node.all_input_nodes):
+            self._channels_last.add(node.name)
+
+    def _permutes(self, node: fx.Node) -> bool:
+        """Between (B, C, h, w) and (B, h, w, C): windows stay as they are."""
+        if node.target not in (torch.permute, "permute"):
+            return False
+        order = node.args[1:] or tuple(node.kwargs.values())
+        dims = tuple(order[0]) if isinstance(order[0], list | tuple) else order
+        source = self._map(node.args[0], node)
+        last = getattr(node.args[0], "name", "") in self._channels_last
+        if dims != ((0, 3, 1, 2) if last else (0, 2, 3, 1)):
+            raise IsNotLocal(_describe(node, None))
+        self._same[node.name] = source
+        if not last:
+            self._channels_last.add(node.name)
+        return True
+
+    def _read_channels_last(self, node: fx.Node, module: nn.Module | None) -> None:
+        """Layers that read the channels of one position."""
+        source = self._map(node.args[0], node)
+        apply: Callable[[Tensor], Tensor] | None = None
+        adds = 1
+        if isinstance(module, nn.LayerNorm | nn.Linear) or node.target in (F.layer_norm, F.linear):
+            if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+                apply = module
+            elif isinstance(module, nn.Linear):
+                apply, adds = module, module.in_features
+            elif node.target is F.linear or (node.target is F.layer_norm and len(node.args[1]) == 1):  # type: ignore[arg-type]
+                function = cast(Callable[..., Tensor], node.target)
+                weights = [self._constant(each) for each in node.args[1:]]
+                named = {name: self._constant(each) for name, each in node.kwargs.items()}
+                apply = lambda maps: function(maps, *weights, **named)  # noqa: E731
+                adds = weights[0].shape[1] if node.target is F.linear else 1
+            if apply is not None:
+                inner = apply
+                apply = lambda maps: inner(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # noqa: E731
+        elif len(node.all_input_nodes) == 1:
+            apply = self._pointwise(node, module)
+        if apply is None:
+            raise IsNotLocal(_describe(node, module))
+        self._add(node, Step(node.name, (source,), None, apply, adds))
+        self._like(node)
+
+    def _groups_channels(self, node: fx.Node) -> bool:
+        """Channels that are shuffled: seen in groups, groups and channels swapped, and seen as one again."""
+        source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        if source is None or not isinstance(node.target, str | type(torch.reshape)):
+            return False
+        before, after = self._shapes.get(source.name), self._shapes.get(node.name)
+        if before is None or after is None:
+            return False
+        viewing = node.target in ("view", "reshape", torch.reshape)
+        if (
+            viewing
+            and source.name in self._same
+            and source.name not in self._channels_last
+            and len(after) == 5
+        ):
+            if after[1] * after[2] != before[1] or after[3:] != before[2:]:
+                return False
+            self._grouped[node.name] = self._same[source.name], after[1], False
+            return True
+        if source.name not in self._grouped:
+            return False
+        origin, groups, swapped = self._grouped[source.name]
+        if node.target == "contiguous":
+            self._grouped[node.name] = origin, groups, swapped
+            return True
+        if node.target in ("transpose", torch.transpose) and node.args[1:] == (1, 2):
+            self._grouped[node.name] = origin, groups, not swapped
+            return True
+        if viewing and len(after) == 4 and after[1] == before[1] * before[2] and after[2:] == before[3:]:
+
+            def shuffled(maps: Tensor) -> Tensor:
+                return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2) if swapped else maps
+
+            self._view(node, origin, shuffled)
+            return True
+        return False
+
+    def _cuts_channels(self, node: fx.Node) -> bool:
+        """Slices of channels by constants: ``x[:, :8]``, ``chunk`` and ``split``."""
+        if node.target in ("chunk", torch.chunk, "split", torch.split):
+            given: dict[str, Any] = dict(zip(("size", "dim"), node.args[1:], strict=False)) | node.kwargs
+            source = node.args[0]
+            if (
+                given.get("dim", 0) == 1
+                and isinstance(source, fx.Node)
+                and source.name not in self._channels_last
+            ):
+                function: Callable[..., Any] = torch.chunk if "chunk" in str(node.target) else torch.split
+                size = given.get("size", given.get("chunks", given.get("split_size_or_sections")))
+                self._parts[node.name] = self._map(source, node), (lambda maps: function(maps, size, 1))
+                return True
+            return False
+        if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+            return False
+        index: Any
+        source, index = node.args[0], node.args[1]
+        if source.name in self._parts:
+            origin, cut = self._parts[source.name]
+            self._view(node, origin, lambda maps: cut(maps)[index])
+            return True
+        if (
+            source.name not in self._same
+            or source.name in self._channels_last
+            or not isinstance(index, tuple)
+            or len(index) < 2
+        ):
+            return False
+        channels = index[1]
+        if not isinstance(channels, slice) or any(
+            one != slice(None, None, None) for one in (index[0], *index[2:])
+        ):
+            return False
+        if any(isinstance(end, fx.Node) for end in (channels.start, channels.stop, channels.step)):
+            return False
+        self._view(node, self._same[source.name], lambda maps: maps[:, channels])
+        return True
+
+    def _view(self, node: fx.Node, origin: str, apply: Callable[[Tensor], Tensor]) -> None:
+        """A map whose numbers may lie where those of ``origin`` do."""
+        self._add(node, Step(node.name, (origin,), None, apply))
+        self._views.add(node.name)
 
     def _add(self, node: fx.Node, step: Step) -> None:
         self.steps[node.name] = step
@@ -208,10 +402,28 @@ class _Reader:
                 raise IsNotLocal(_describe(node, None))
         elif node.kwargs or len(arguments) != 2:
             raise IsNotLocal(_describe(node, None))
+        constants = [each for each in arguments if isinstance(each, fx.Node) and each.op == "get_attr"]
+        if constants and len(arguments) == 2:
+            return self._scale(node, constants[0])
         if not all(isinstance(argument, fx.Node) for argument in arguments):
             return False
         inputs = tuple(self._map(argument, node) for argument in arguments)
         self._add(node, Step(node.name, inputs, None, _MERGES[node.target]))
+        return True
+
+    def _scale(self, node: fx.Node, parameter: fx.Node) -> bool:
+        """A map and a parameter that has one number, or one for each channel."""
+        value = self._constant(parameter)
+        shape = tuple(value.shape)[-3:]
+        if value.numel() != 1 and (
+            value.ndim > 4 or len(shape) < 3 or shape[1:] != (1, 1) or value.numel() != shape[0]
+        ):
+            raise IsNotLocal(_describe(node, None))
+        (source,) = (each for each in node.args if each is not parameter)
+        merge = _MERGES[node.target]
+        first = node.args[0] is parameter
+        apply = (lambda maps: merge(value, maps)) if first else (lambda maps: merge(maps, value))
+        self._add(node, Step(node.name, (self._map(source, node),), None, apply))
         return True
 
     def _pointwise(self, node: fx.Node, module: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
@@ -219,8 +431,24 @@ class _Reader:
             return module
         if type(module) in POINTWISE:
             return module
+        if node.target is F.batch_norm:
+            given = (
+                dict(zip(("mean", "var", "weight", "bias", "training"), node.args[1:], strict=False))
+                | node.kwargs
+            )
+            if given.get("training", False) is False:
+                weights = [self._constant(each) for each in node.args[1:]]
+                others = {name: self._constant(each) for name, each in node.kwargs.items()}
+                return lambda maps: F.batch_norm(maps, *weights, **others)
         rest = (*node.args[1:], *node.kwargs.values())
         known = node.op == "call_function" and (node.target in POINTWISE or node.target in _MERGES)
+        if (
+            node.op == "call_method"
+            and node.target in METHODS
+            and not any(isinstance(a, fx.Node) for a in rest)
+        ):
+            name, constants, named = str(node.target), node.args[1:], node.kwargs
+            return lambda maps: getattr(maps, name)(*constants, **named)
         if known and isinstance(node.args[0], fx.Node) and not any(isinstance(a, fx.Node) for a in rest):
             function, constants, named = cast(Callable[..., Tensor], node.target), node.args[1:], node.kwargs
             return lambda maps: function(maps, *constants, **named)
@@ -232,6 +460,8 @@ class _Reader:
         if not (in_place or node.target in (operator.iadd, operator.imul)):
             return
         source = self._same.get(getattr(node.args[0], "name", ""), None)
+        if source in self._views:
+            raise IsNotLocal(f"{_describe(node, module)} that works in place on a part of another map")
         readers = [
             user
             for other in self._graph.graph.nodes

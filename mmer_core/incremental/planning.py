@@ -19,8 +19,8 @@ from mmer_core.runtimes import Compiled, Runtime, compile_network, convert_netwo
 from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
-BATCH = 16
-"""Constant batch size: kernels may depend on it, and results must not depend on which candidates share a batch."""
+_DENSE, _WINDOWS, _SMALL = 4, 8, 16
+"""Candidates in a pass, see `Plan`: of a dense plan, of one with windows, and of that for images of fewer than 64 x 64."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
@@ -34,6 +34,9 @@ class Plan:
         start: Makes the windowed part, with slots for this many clean images; None: densely throughout.
         bytes_per_image: Memory of the clean maps of one image.
         sentence: A description for people.
+        batch: Candidates in a pass. Constant, because kernels may depend on it and results must not depend on which
+            candidates share a pass; small, because a pass that is not full is filled up. A dense pass costs an image as much
+            in fours as in sixteens; windows are many calls, whose own cost small passes do not spread as well.
     """
 
     cut: str | None
@@ -41,6 +44,7 @@ class Plan:
     start: Callable[[int], IncrementalNetwork] | None
     bytes_per_image: int
     sentence: str
+    batch: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +107,16 @@ class Planner:
         """Steps after which the network may be computed densely, in order."""
         return self._program.cuts if self._program else ()
 
+    @property
+    def layers(self) -> tuple[int, int]:
+        """Convolutions and linear layers that may be computed in windows, and all."""
+        return self._program.layers if self._program else (0, 0)
+
+    @property
+    def stopped(self) -> str:
+        """The first operation that is not local."""
+        return self._program.stopped if self._program else ""
+
     def plan(self, pixels: int, converted: Path | None = None) -> Plan:
         """The plan for candidates of ``K = pixels``; made at the first call, with what `convert` wrote for it."""
         with self._lock:
@@ -125,10 +139,10 @@ class Planner:
             return self._plans[pixels]
 
     @cached_property
-    def dense(self) -> Compiled:
-        """The whole network, compiled at the first call."""
+    def dense(self) -> Plan:
+        """The plan of computing everything densely; made at the first call."""
         with self._lock, tracing():
-            return self._compile(None)
+            return self._make(None)
 
     @cached_property
     def split(self) -> Split:
@@ -148,7 +162,7 @@ class Planner:
 
     def _lower(self) -> None:
         try:
-            self._program = lower(self.module)
+            self._program = lower(self.module, self.input(torch.zeros(1, *self.size, 3, dtype=torch.uint8)))
             self._layout = Layout(self._program, self.size, self.device)
             self._shapes = self._clean_maps(self._program)
         except IsNotLocal as reason:
@@ -191,7 +205,7 @@ class Planner:
         dense = self._compile(cut, converted)
         if cut is None or self._program is None:
             why = self.reason or "every candidate is computed densely"
-            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}")
+            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", _DENSE)
         program, layout = self._program, self._layout
         (h, w), (height, width) = layout.areas[cut].shape, layout.areas[cut].map_shape
         return Plan(
@@ -201,13 +215,18 @@ class Planner:
             bytes_kept(program, layout, cut, self._shapes),
             f"only what changed is computed as far as {cut}, where a pixel reaches {h} x {w} of "
             f"{height} x {width}; {dense.sentence}",
+            self._windows_batch,
         )
+
+    @property
+    def _windows_batch(self) -> int:
+        return _WINDOWS if self.size[0] * self.size[1] >= 64 * 64 else _SMALL
 
     def _dense_part(self, cut: str | None) -> tuple[nn.Module, Tensor]:
         """What is computed densely, with an example of its input."""
         if cut is None or self._program is None:
-            return self.module, self.input(torch.zeros(BATCH, *self.size, 3, dtype=torch.uint8))
-        return behind(self._program, cut), self._shapes[cut].expand(BATCH, -1, -1, -1)
+            return self.module, self.input(torch.zeros(_DENSE, *self.size, 3, dtype=torch.uint8))
+        return behind(self._program, cut), self._shapes[cut].expand(self._windows_batch, -1, -1, -1)
 
     def _compile(self, cut: str | None, converted: Path | None = None) -> Compiled:
         if cut not in self._compiled:

@@ -119,6 +119,29 @@ def test_a_classifier_scores_candidates_as_it_scores_their_images(method):
     assert (victim.planner.plan(2).cut is not None) == (method == "incremental")
 
 
+def test_a_network_that_views_its_maps_is_a_victim_by_every_method():
+    class Viewing(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution, self.head = torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(36, 5)
+
+        def forward(self, x):
+            batch = x.size(0)
+            return self.head(torch.nn.functional.adaptive_avg_pool2d(self.convolution(x), 3).view(batch, -1))
+
+    torch.manual_seed(0)
+    network = Viewing()
+    images, candidates = images_and_candidates(20, 2)
+    clean, rows = torch.from_numpy(images), torch.arange(20) % 3
+    for method, cut in (("dense", None), ("incremental", "convolution")):
+        victim = ClassifierVictim(network, MEAN, STD, size=(12, 12), method=method, runtime="torch")
+        expected = victim.scores(apply(clean[rows], candidates), rows)
+        assert torch.allclose(
+            victim.candidate_scores(clean, rows, candidates), expected, rtol=1e-4, atol=1e-5
+        )
+        assert victim.planner.plan(2).cut == cut
+
+
 @pytest.mark.parametrize("mirror", [True, False])
 @pytest.mark.parametrize("method", ["incremental", "auto"])
 def test_an_encoded_victim_scores_candidates_as_it_scores_their_images(method, mirror):

@@ -6,8 +6,9 @@ from torch import nn
 
 from mmer_core.attacks.candidates import Candidates, apply, from_flat
 from mmer_core.errors import AttackError
-from mmer_core.incremental.evaluator import CandidateEvaluator
-from mmer_core.incremental.planning import BATCH, Planner
+from mmer_core.incremental.evaluator import FEWEST, CandidateEvaluator
+from mmer_core.incremental.planning import Planner
+from mmer_core.runtimes import Compiled
 
 SIZE = (40, 32)
 
@@ -106,9 +107,9 @@ def test_an_image_that_changed_under_the_same_row_is_not_taken_for_the_old_one()
 def test_more_images_than_are_kept_are_scored_all_the_same():
     module = network()
     evaluator = CandidateEvaluator(planner(module), memory=0)
-    assert evaluator.images_at_once(2) == BATCH
-    clean = images(3 * BATCH)
-    rows = torch.cat([torch.arange(3 * BATCH), torch.arange(3 * BATCH).flip(0)])
+    assert evaluator.images_at_once(2) == FEWEST
+    clean = images(3 * FEWEST)
+    rows = torch.cat([torch.arange(3 * FEWEST), torch.arange(3 * FEWEST).flip(0)])
     candidates = draw_candidates(SIZE, len(rows), 2, 0)
     found = scored(evaluator, clean, rows, candidates)
     assert torch.allclose(found, plain(module, apply(clean[rows], candidates)), rtol=1e-4, atol=1e-5)
@@ -124,6 +125,23 @@ def test_a_score_does_not_depend_on_who_shares_its_batch(method):
     for number in np.random.default_rng(0).permutation(37):
         alone = scored(evaluator, clean, rows[number : number + 1], candidates[number : number + 1])
         assert torch.equal(alone[0], together[number])
+
+
+@pytest.mark.parametrize(("method", "largest"), [("dense", 4), ("incremental", 16)])
+def test_passes_are_of_one_size_and_little_is_computed_in_vain(method, largest, monkeypatch):
+    plan = planner(network(), method).plan(1)
+    assert plan.batch == largest
+    sizes = []
+
+    def counted(maps):
+        sizes.append(len(maps))
+        return torch.zeros(len(maps), 5)
+
+    plans = planner(network(), method)
+    monkeypatch.setattr(plans, "_compile", lambda *_: Compiled(counted, "torch", ""))
+    clean, candidates = images(8), draw_candidates(SIZE, 8, 1, 0)
+    scored(CandidateEvaluator(plans), clean, torch.arange(8), candidates)
+    assert sizes == ([4, 4] if method == "dense" else [16])
 
 
 def test_the_module_is_copied_and_left_as_it_was():

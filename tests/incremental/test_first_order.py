@@ -63,7 +63,7 @@ def test_estimates_are_the_dense_activations_times_the_gradient(drawn, seed):
     assume(planner.cuts)
     cut = planner._early_cut() or planner._program.source
     image, pixels, colours = one_pixel_changes(size, 10, seed)
-    activations = UpTo(lower(module).graph, cut)
+    activations = UpTo(lower(module, planner.input(image[None])).graph, cut)
     with torch.no_grad():
         activations.run(read(image[None]))
         clean = activations.found

@@ -15,7 +15,7 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
 
 def plain(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
-        return module(normalise(images.permute(0, 3, 1, 2).float()))
+        return module(normalise(images.permute(0, 3, 1, 2).contiguous().float()))
 
 
 def draw_candidates(size: tuple[int, int], count: int, pixels: int, seed: int) -> Candidates:

@@ -1,0 +1,81 @@
+"""Sizes that a traced network asks for: all but that of the batch are constants, since images are of one size.
+
+Most networks contain a line like ``x.view(x.size(0), -1)``. Traced, it is a chain of nodes that are no maps. Here each is
+replaced by what it is, a number or the size of the batch, and only arithmetic with the size of the batch stays.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.node import map_arg
+
+_BATCHES = (2, 3)
+
+
+class Recorder(fx.Interpreter):
+    """Runs a traced network once and keeps, by node, the shapes of tensors and what is none; nothing of their content."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.values: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """As `torch.fx.Interpreter.run_node`."""
+        result = super().run_node(n)
+        self.values[n] = result.shape if isinstance(result, Tensor) else result
+        if isinstance(result, Tensor):
+            self.maps.add(n)
+        return result
+
+    def record(self, example: Tensor) -> "Recorder":
+        """Run it on an input."""
+        self.maps: set[fx.Node] = set()
+        with torch.no_grad():
+            self.run(example)
+        return self
+
+
+def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size]:
+    """Replace sizes by constants, for inputs of the size of ``example`` ``(1, C, H, W)``; the batch stays any.
+
+    Returns:
+        The shapes of all tensors by the names of their nodes, of a batch of 2.
+    """
+    first, second = (Recorder(graph).record(example.repeat(batch, 1, 1, 1)) for batch in _BATCHES)
+    nodes = list(graph.graph.nodes)
+    source = next(node for node in nodes if node.op == "placeholder")
+    with graph.graph.inserting_after(source):
+        batch = graph.graph.call_method("size", (source, 0))
+    for node in nodes:
+        if node.target == "view":  # which not every layout in memory allows; runtimes choose theirs
+            node.target = "reshape"
+        if node in first.maps or node.op in ("output", "get_attr") or node not in first.values:
+            continue
+        found = _settled(first.values[node], second.values[node], batch)
+        if found is not None:
+            for user in list(node.users):
+                user.args = _replaced(user.args, node, found[0])
+                user.kwargs = _replaced(user.kwargs, node, found[0])
+            graph.graph.erase_node(node)
+    if not batch.users:
+        graph.graph.erase_node(batch)
+    graph.recompile()
+    return {node.name: first.values[node] for node in first.maps}
+
+
+def _replaced(arguments: Any, node: fx.Node, value: Any) -> Any:
+    return map_arg(arguments, lambda one: value if one is node else one)
+
+
+def _settled(one: Any, other: Any, batch: fx.Node) -> tuple[Any] | None:
+    """What has a value for two batches, as an argument of a node; None where it must be computed."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        parts = [_settled(*pair, batch) for pair in zip(one, other, strict=True)]
+        known = [part[0] for part in parts if part is not None]
+        return (tuple(known),) if len(known) == len(parts) else None
+    if isinstance(one, Tensor) or type(one) is not type(other):
+        return None
+    if one == other:
+        return (one,)
+    return (batch,) if (one, other) == _BATCHES else None
