@@ -93,7 +93,13 @@ def convert_network(module: nn.Module, example: Tensor, folder: Path) -> None:
 
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as when it is compiled, which says why it is refused
-        openvino.save_model(_converted(module.eval(), example), folder / _CONVERTED, compress_to_fp16=False)
+        network = _converted(module.eval(), example)
+        network.set_friendly_name(
+            "network"
+        )  # names have counters of the process, and files should be the same
+        for number, layer in enumerate(network.get_ordered_ops()):
+            layer.set_friendly_name(f"{layer.get_type_name()}_{number}")
+        openvino.save_model(network, folder / _CONVERTED, compress_to_fp16=False)
 
 
 class Refused(Exception):

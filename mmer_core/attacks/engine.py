@@ -201,13 +201,9 @@ class _Judge:
         return self._checked(scores, rows).to(candidates.places.device)
 
     def verdicts(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
-        """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores.
-
-        On the CPU one by one, where batches win little: so what is published is the same to the last bit, however the work is
-        cut.
-        """
+        """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores."""
         found = []
-        size = 1 if self.clean is None or self.clean.device.type == "cpu" else self.batch_size
+        size = 1 if self.clean is None else _judged_together(self.clean.device, self.batch_size)
         for start in range(0, len(rows), size):
             part = slice(start, start + size)
             found += self._together(rows[part], candidates and candidates[part])
@@ -271,6 +267,12 @@ class _Judge:
                 f"the victim's {what} for sample {sample!r} hold NaN, which can be compared with nothing; "
                 "repair the victim or leave the sample out"
             )
+
+
+def _judged_together(device: torch.device, batch_size: int) -> int:
+    """How many verdicts are asked for at once: on the CPU, where batches win little, one. So what is published there is the same
+    to the last bit, however the work is cut."""
+    return 1 if device.type == "cpu" else batch_size
 
 
 class _Group:

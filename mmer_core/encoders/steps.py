@@ -61,7 +61,7 @@ class Steps:
         whole = total
 
         def progress(done: float, total: int, note: str = "") -> None:
-            self.progress(start + count * done / total, whole, note)
+            self.progress(start + round(count * done / total), whole, note)
 
         return Steps(folder, progress, self.note)
 

@@ -16,6 +16,7 @@ from mmer_core.attacks import (
     RankDrop,
     Search,
     changed_pixels,
+    engine,
     run_attack,
     write_changes,
 )
@@ -404,14 +405,17 @@ def test_a_success_that_does_not_hold_alone_is_none_and_the_search_goes_on():
     assert [dataclasses.replace(one, unconfirmed=0) for one in later] == plain
 
 
-def test_clear_verdicts_are_of_batches_and_near_ones_are_of_the_image_alone():
+@pytest.mark.parametrize(("together", "batches"), [(1, [1] * 6), (8, [6, 1])], ids=["cpu", "device"])
+def test_near_verdicts_are_of_the_image_alone(monkeypatch, together, batches):
+    if together > 1:
+        monkeypatch.setattr(engine, "_judged_together", lambda device, batch_size: together)
     images = np.zeros((6, 4, 4, 3), np.uint8)
     images[:, 0, 0, 0] = [0, 100, 200, 199, 201, 50]
     victim = FunctionVictim((4, 4), lambda image, row: [200, image[..., 0].max()])
     outcomes = run_attack(
         victim, DominantEmotionFlip([0] * 6), RandomPixels(), images, list("abcdef"), pixels=1, budget=0
     )
-    assert victim.batches == [6, 1]  # 199 and 201 are farther from 200 than a thousandth
+    assert victim.batches == batches  # 199 and 201 are farther from 200 than a thousandth
     assert [one.clean_margin for one in outcomes] == [200, 100, 0, 1, -1, 150]
 
 

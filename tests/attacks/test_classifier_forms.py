@@ -127,9 +127,9 @@ def test_one_logit(form: Callable[[Tensor], Any], images: np.ndarray) -> None:
     [
         (Network(lambda logits: None), "returns NoneType"),
         (Network(lambda logits: {"a": logits, "b": logits}), "returns dict with a, b"),
-        (Network(lambda logits: logits[:-1]), r"of shape \(2, 4\) for 3 images"),
-        (Network(lambda logits: logits.sum()), r"of shape \(\) for 3 images"),
-        (Network(lambda logits: logits[:, :, None].expand(-1, -1, 2)), r"of shape \(3, 4, 2\)"),
+        (Network(lambda logits: logits[:-1]), r"of shape \(0, 4\) for 1 images"),
+        (Network(lambda logits: logits.sum()), r"of shape \(\) for 1 images"),
+        (Network(lambda logits: logits[:, :, None].expand(-1, -1, 2)), r"of shape \(1, 4, 2\)"),
         (Network(lambda logits: logits / 0 * 0), "NaN"),
         (Network(channels=1), "cannot read a batch"),
         (Network(channels=SIDE), "cannot read a batch"),

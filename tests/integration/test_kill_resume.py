@@ -48,6 +48,7 @@ def test_killed_in_training_and_in_the_attack(study: Study, tmp_path: Path) -> N
         "model",
         "evaluation",
         "model-card",
+        "network-plan",
         "attack-shard",
     }
     assert [problem for key in survived for problem in store.verify(key)] == []
