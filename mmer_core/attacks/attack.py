@@ -26,6 +26,11 @@ from mmer_core.named import Named
 from mmer_core.seeding import random_stream
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """Of margins: double on the CPU, where criteria may compute in it."""
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """The ``n`` images that a search attacks together; its tensors are on one device.
@@ -105,9 +110,8 @@ class Targets:
         return Draws(self.keys, range(first, first + count))
 
     def unknown(self, *shape: int) -> torch.Tensor:
-        """``(n, *shape)`` margins that are above any: ``inf``, in double precision where the device has it."""
-        precision = torch.float32 if self.device.type == "mps" else torch.float64
-        return torch.full((len(self), *shape), torch.inf, dtype=precision, device=self.device)
+        """``(n, *shape)`` margins that are above any: ``inf``, in double precision on the CPU."""
+        return torch.full((len(self), *shape), torch.inf, dtype=precision(self.device), device=self.device)
 
     def colours(self, places: torch.Tensor) -> torch.Tensor:
         """``(n, ..., 3)`` uint8: the clean colours at ``places`` ``(n, ...)``."""

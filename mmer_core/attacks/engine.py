@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmer_core.attacks.attack import Attack, Generation, Search, Targets, check_image, check_request
+from mmer_core.attacks.attack import (
+    Attack,
+    Generation,
+    Search,
+    Targets,
+    check_image,
+    check_request,
+    precision,
+)
 from mmer_core.attacks.candidates import Candidates, Pixel, Renderer, check_places, list_changes
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Outcome, Reading, Status
@@ -198,7 +206,8 @@ class _Judge:
             scores = self._faster.candidate_scores(clean, which, candidates)
         else:
             scores = self._victim.scores(self._render(which, candidates), which)
-        return self._checked(scores, rows).to(candidates.places.device)
+        there = candidates.places.device
+        return self._checked(scores, rows).to(there, precision(there))
 
     def verdicts(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
         """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores."""
@@ -251,13 +260,13 @@ class _Judge:
                 one.last = verdict
 
     def _checked(self, scores: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        """The margins ``(B,)`` of scores, in double precision where the device has it."""
+        """The margins ``(B,)`` of scores."""
         if scores.ndim != 2 or len(scores) != len(rows):
             raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
         self._refuse_nan("scores", scores, rows)
         margins = self._criterion.margin(scores, torch.from_numpy(rows))
         self._refuse_nan(f"margins by {self._criterion!r}", margins[:, None], rows)
-        return margins if margins.device.type == "mps" else margins.double()
+        return margins
 
     def _refuse_nan(self, what: str, numbers: torch.Tensor, rows: np.ndarray) -> None:
         broken = numbers.isnan()

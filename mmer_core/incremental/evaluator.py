@@ -96,7 +96,7 @@ class CandidateEvaluator:
         Raises:
             AttackError: A position is outside the image.
         """
-        limits = torch.tensor(self._planner.size)
+        limits = torch.tensor(self._planner.size, device=pixels.device)
         if bool(((pixels < 0) | (pixels >= limits)).any()):
             raise AttackError(
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
@@ -211,7 +211,7 @@ def _passes(count: int, batch: int) -> Iterator[list[int]]:
 
 def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:
     """``images`` ``(B, H, W, 3)`` with the pixels written into them, in order."""
-    which = torch.arange(len(images))
+    which = torch.arange(len(images), device=images.device)
     for k in range(pixels.shape[1]):
         images[which, pixels[:, k, 0], pixels[:, k, 1]] = colours[:, k]
     return images
@@ -220,5 +220,5 @@ def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:
 def _last_of_each(pixels: Tensor, colours: Tensor) -> Tensor:
     """``(B, K, 3)``: the final colour at each pixel, where the later of two equal positions wins."""
     same = (pixels[:, :, None] == pixels[:, None, :]).all(-1)  # (B, K, K)
-    last = (same * torch.arange(1, pixels.shape[1] + 1)).argmax(2)
+    last = (same * torch.arange(1, pixels.shape[1] + 1, device=same.device)).argmax(2)
     return colours.gather(1, last[..., None].expand(-1, -1, 3))

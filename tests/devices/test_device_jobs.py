@@ -58,6 +58,7 @@ from mmer_core.prediction.photos import PhotoRequest
 from mmer_core.querying import Query, Searcher
 from mmer_core.runtimes import Runtime, compile_network
 from mmer_core.stages import Context
+from mmer_core.stages.attacked_gallery import embed_gallery
 from mmer_core.stages.robustness import attack_shard, plan_attack
 from mmer_core.store import ArtifactKey
 from mmer_core.training import linear_probe
@@ -179,7 +180,9 @@ def shard_of(made: Made, **attack: object) -> int:
     """How many queries an attack on two images asked."""
     asked = AttackConfig.model_validate({"images": 2, "budget": 6, "de": {"population": 5}, **attack})
     (shard,) = plan_attack(made.context, asked, *made.keys)
-    return attack_shard(made.context, asked, *made.keys, shard).summary["queries"]
+    captioned = made.job.dataset.format.captioned
+    among = embed_gallery(made.context, asked, *made.keys).key if captioned else None
+    return attack_shard(made.context, asked, *made.keys, shard, gallery=among).summary["queries"]
 
 
 LABEL_CRITERIA = ("dominant", "target", "top", "labels", "suppress", "appear", "shift")
@@ -192,7 +195,7 @@ CRITERIA = (
 ONE_PIXEL = {"exhaustive"}
 
 
-WAITS, COPIES = 6, 6
+WAITS, COPIES = 8, 8
 """Of a query of an attack on one image: times that it may wait for the device, and copies to it."""
 
 
@@ -265,13 +268,13 @@ def test_windows_are_computed_on_the_device(counts: Counts, pixels: int) -> None
     victim = ClassifierVictim(network, (0.5,) * 3, (0.25,) * 3, (16, 16), method="incremental")
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8))
-    positions = rng.integers(0, 16, (20, pixels, 2), dtype=np.int32)
-    candidates = Candidates(positions, rng.integers(0, 256, (20, pixels, 3), dtype=np.uint8))
+    images = images.to("cuda")
+    places = torch.from_numpy(rng.integers(0, 16 * 16, (20, pixels))).to("cuda")
+    colours = torch.from_numpy(rng.integers(0, 256, (20, pixels, 3), dtype=np.uint8)).to("cuda")
+    candidates = Candidates(places, colours)
     rows = torch.arange(20) % 2
-    found, whole = (
-        victim.candidate_scores(images, rows, candidates),
-        victim.scores(apply(images[rows], candidates), rows),
-    )
+    found = victim.candidate_scores(images, rows, candidates)
+    whole = victim.scores(apply(images[rows], candidates), rows)
     assert found.device == CUDA
     torch.testing.assert_close(found.cpu(), whole.cpu(), atol=1e-4, rtol=1e-4)
 
