@@ -112,7 +112,7 @@ def test_shards_of_the_size_that_a_first_one_suggests_change_no_row_and_are_foun
         return size_by_cost(units, cost(16.0 * units))
 
     monkeypatch.setattr(robustness, "size_by_cost", sized)
-    assert_frame_equal(outcomes(job), calm, rtol=1e-5, atol=1e-6)  # margins: the engine judges in batches
+    assert_frame_equal(outcomes(job), calm, check_exact=True)
     made = created(store)
     shards = [key for key in made if key.kind == "attack-shard"]
     assert len(shards) == 4 * (1 + 2)
@@ -121,7 +121,7 @@ def test_shards_of_the_size_that_a_first_one_suggests_change_no_row_and_are_foun
     gone = max(shards, key=made.__getitem__)
     store.delete(gone)
     store.delete(next(key for key in made if key.kind == "robustness"))
-    assert_frame_equal(outcomes(job), calm, rtol=1e-5, atol=1e-6)  # margins: the engine judges in batches
+    assert_frame_equal(outcomes(job), calm, check_exact=True)
     assert {
         key for key, when in created(store).items() if key.kind == "attack-shard" and made.get(key) != when
     } == {gone}
