@@ -31,6 +31,8 @@ NEAR_BITS = 6
 _SIDE, _FREQUENCIES = 32, 8
 _COSINES = 2 * np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_SIDE) + 1) / (2 * _SIDE))
 """The lowest frequencies of the discrete cosine transform, type II, as ``scipy.fft.dct`` scales it."""
+_FEW = 1_000_000
+"""Pairs that NumPy compares in the time that importing FAISS takes."""
 COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits")
 
 Hashes = npt.NDArray[np.uint8]
@@ -146,6 +148,10 @@ def near_pairs(ours: Hashes, theirs: Hashes, bits: int) -> list[tuple[int, int, 
     """All pairs of rows whose hashes differ in at most ``bits`` bits, as (row, other row, bits), sorted."""
     if not len(ours) or not len(theirs):
         return []
+    if len(ours) * len(theirs) <= _FEW:
+        differing = np.bitwise_count(ours[:, None] ^ theirs).sum(axis=2, dtype=np.int64)
+        rows, others = np.nonzero(differing <= bits)
+        return list(zip(rows.tolist(), others.tolist(), differing[rows, others].tolist(), strict=True))
     index = faiss.IndexBinaryFlat(8 * theirs.shape[1])
     index.add(theirs)
     limits, distances, found = index.range_search(ours, bits + 1)
