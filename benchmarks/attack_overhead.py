@@ -22,8 +22,8 @@ app = App(name="benchmarks.attack_overhead", help=__doc__)
 
 SIDE = 224
 BUDGETS = {"sparse-rs": (8, 40), "random": (64, 128), "random-corners": (64, 128), "de": (50, 100)}
-QUICK = 10
-"""Images of the default shard."""
+FEW = 10
+"""Images of a small shard."""
 
 
 class FreeVictim:
@@ -40,7 +40,7 @@ class FreeVictim:
 @app.default
 def main(
     *,
-    images: Sequence[int] = (10, 256),
+    images: Sequence[int] = (FEW, 256),
     pixels: Sequence[int] = (1, 20),
     batch_size: int = 64,
     rounds: int = 3,
@@ -65,7 +65,7 @@ def main(
         File for the figures.
     """
     torch.set_num_threads(1)
-    images, rounds = ((QUICK,), 1) if quick else (images, rounds)
+    images, rounds = ((FEW,), 1) if quick else (images, rounds)
     clean = np.random.default_rng(0).integers(0, 256, (max(images), SIDE, SIDE, 3), dtype=np.uint8)
     rows: list[dict[str, Any]] = []
     ratios: dict[str, float] = {}

@@ -89,9 +89,12 @@ def _of_other_formats(job: Any) -> frozenset[str]:
 
 def run_flow(flow: Any, job: Any, prefect: bool | None) -> Any:
     """Run a flow as plain Python with progress bars, or through Prefect."""
+    from mmer_core.device import select_device
     from tasks import logs
 
     logs.start()
+    if job.runtime.address is None and job.runtime.device not in ("auto", "cpu"):
+        select_device(job.runtime.device)  # raises before any work that needs no device
     if prefect if prefect is not None else bool(os.environ.get("PREFECT_API_URL")):
         return flow(job)
     from flows.terminal import progress_bars

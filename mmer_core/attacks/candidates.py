@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from mmer_core.coinciding import last_colours
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 
@@ -68,11 +69,7 @@ class Candidates:
 
     def final_colours(self) -> torch.Tensor:
         """``(B, K, 3)``: of each pixel the colour that stands, which is the last of those at its place."""
-        if self.distinct or self.pixels == 1:
-            return self.colours
-        same = self.places[:, :, None] == self.places[:, None, :]  # (B, K, K)
-        last = (same * torch.arange(1, self.pixels + 1, device=same.device)).argmax(2)
-        return self.colours.gather(1, last[..., None].expand(-1, -1, 3))
+        return self.colours if self.distinct else last_colours(self.places, self.colours)
 
 
 def from_flat(flat: np.ndarray, colours: np.ndarray, pixels: int | None = None) -> Candidates:

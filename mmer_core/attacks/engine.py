@@ -26,7 +26,8 @@ from mmer_core.kernels import exact_float32
 from mmer_core.progress import Progress, silent
 
 ROUNDING = 1e-3
-"""Of the largest score of an image: by less, its scores in a batch differ from those alone. Far above float32's rounding."""
+"""Of the largest score of an image: by less, its scores in a batch differ from those alone. Far above the rounding of
+float32, which victims compute in; one that computes in half precision may round by more."""
 
 
 @exact_float32()

@@ -61,7 +61,7 @@ def label_separability(
         clusters: ``(N,)`` the photo, or group, of each row.
     """
     asked = compared(len(np.asarray(labels)))
-    shares = neighbour_shares(nearest(embeddings, asked=asked), labels)
+    shares = neighbour_shares(nearest(embeddings, asked=asked), labels, asked)
     truth = np.asarray(labels)[asked]
     clusters = None if clusters is None else np.asarray(clusters)[asked]
     rankings = [SortedScores(shares[:, c], truth[:, c]) for c in range(truth.shape[1])]

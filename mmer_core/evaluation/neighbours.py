@@ -39,7 +39,9 @@ def nearest(
     return found
 
 
-def neighbour_shares(neighbours: npt.NDArray[np.int64], labels: npt.ArrayLike) -> FloatArray:
+def neighbour_shares(
+    neighbours: npt.NDArray[np.int64], labels: npt.ArrayLike, asked: npt.NDArray[np.int64] | None = None
+) -> FloatArray:
     """``(Q, C)`` share, in 0..1, of each asked row's neighbours that carry each label.
 
     The k-nearest-neighbour estimate of a label's probability, each row left out of its own estimate (Cover
@@ -49,12 +51,13 @@ def neighbour_shares(neighbours: npt.NDArray[np.int64], labels: npt.ArrayLike) -
     Args:
         neighbours: ``(Q, k)`` as `nearest` gives them.
         labels: ``(N, C)`` 0/1.
+        asked: ``(Q,)`` the rows whose neighbours they are; all by default.
 
     Raises:
-        ValueError: NaN, or fewer rows than neighbours are of.
+        ValueError: NaN, or another number of rows.
     """
     label = finite("labels", labels, 2)
-    if len(label) < len(neighbours) or neighbours.max() >= len(label):
+    if len(neighbours) != (len(label) if asked is None else len(asked)) or neighbours.max() >= len(label):
         raise ValueError(f"{len(label)} rows of labels do not go with {len(neighbours)} of neighbours")
     share = np.zeros((len(neighbours), label.shape[1]))
     for column in neighbours.T:

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from mmer_core.coinciding import last_colours
 from mmer_core.errors import AttackError
 from mmer_core.incremental.first_order import FirstOrder, across
 from mmer_core.incremental.network import IncrementalNetwork
@@ -136,7 +137,8 @@ class CandidateEvaluator:
             return self._plan.dense.run(self._planner.input(_write(clean[rows], pixels, colours)))
         kept = {row: self._slot(row, clean[row]) for row in dict.fromkeys(rows)}
         slots = torch.tensor([kept[row] for row in rows], device=self._planner.device)
-        values = self._planner.input(_last_of_each(pixels, colours)[:, :, None]).permute(0, 2, 3, 1)
+        last = last_colours(_places(pixels, self._planner.size[1]), colours)
+        values = self._planner.input(last[:, :, None]).permute(0, 2, 3, 1)
         return self._network(slots, pixels.to(self._planner.device), values[:, :, 0])
 
     def _slot(self, row: int, image: Tensor) -> int:
@@ -211,14 +213,12 @@ def _passes(count: int, batch: int) -> Iterator[list[int]]:
 
 def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:
     """``images`` ``(B, H, W, 3)`` with the pixels written into them, in order."""
-    which = torch.arange(len(images), device=images.device)
-    for k in range(pixels.shape[1]):
-        images[which, pixels[:, k, 0], pixels[:, k, 1]] = colours[:, k]
+    places = _places(pixels, images.shape[2])
+    where = places[..., None].expand(-1, -1, 3)
+    images.flatten(1, 2).scatter_(1, where, last_colours(places, colours))
     return images
 
 
-def _last_of_each(pixels: Tensor, colours: Tensor) -> Tensor:
-    """``(B, K, 3)``: the final colour at each pixel, where the later of two equal positions wins."""
-    same = (pixels[:, :, None] == pixels[:, None, :]).all(-1)  # (B, K, K)
-    last = (same * torch.arange(1, pixels.shape[1] + 1, device=same.device)).argmax(2)
-    return colours.gather(1, last[..., None].expand(-1, -1, 3))
+def _places(pixels: Tensor, width: int) -> Tensor:
+    """``(B, K)``: pixels ``(B, K, 2)``, ``(y, x)``, numbered in reading order."""
+    return pixels[..., 0] * width + pixels[..., 1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from mmer_core.config import EncoderConfig
@@ -14,6 +13,7 @@ from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.features import encoder_key_config
 from mmer_core.store import Workspace
+from mmer_core.store.manifest import versions_of
 
 PLAN_FILE = "plan.json"
 
@@ -27,15 +27,8 @@ class PlanSummary(Record):
 
 def _identity(context: Context, encoders: EncoderConfig) -> Mapping[str, Any]:
     """Conversion depends on the versions of both libraries, and not on the processor, for which it is compiled later."""
-    libraries = {name: _version(name) for name in ("torch", "openvino")}
+    libraries = versions_of("torch", "openvino")
     return {"encoders": encoder_key_config(context, encoders, "image"), "libraries": libraries}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @stage("network-plan", version=1, title="plan K={pixels}", identity=_identity)
@@ -43,5 +36,6 @@ def plan_network(context: Context, workspace: Workspace, encoders: EncoderConfig
     """Plan candidates of ``K = pixels`` on the CPU."""
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     cut = planner_of(encoder).convert(pixels, workspace.out)
+    # So that there is a file where OpenVINO converts nothing, too.
     (workspace.out / PLAN_FILE).write_text(json.dumps({"cut": cut, "pixels": pixels}) + "\n")
     return PlanSummary(cut=cut)

@@ -217,8 +217,13 @@ class Manifest(Draft):
 @cache
 def _library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change a result."""
-    versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
+    return {"python": platform.python_version()} | versions_of(*_LIBRARIES)
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Versions of those of some packages that are installed."""
+    versions = {}
+    for name in packages:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -72,8 +72,8 @@ class RayEngine:
 
     @property
     def _options(self) -> dict[str, int]:
-        """Of each piece of work. Ray ends a process after one piece of work with a GPU, and its models with it, unless
-        it is told otherwise."""
+        """Of each piece of work. By default Ray ends a process after one piece of work with a GPU, and its models with it;
+        ``max_calls=0`` keeps it."""
         gpu = {"num_gpus": 1, "max_calls": 0} if self._resource("GPU") else {}
         return {"max_retries": _DEATHS - 1, **gpu}
 

@@ -43,7 +43,7 @@ def test_of_a_large_space_drawn_rows_are_compared_with_all(monkeypatch):
     expected = exact.kneighbors(points[asked], n_neighbors=5, return_distance=False)[:, 1:]
     found = nearest(points, 4, asked)
     np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
-    np.testing.assert_allclose(neighbour_shares(found, labels), labels[expected].mean(axis=1))
+    np.testing.assert_allclose(neighbour_shares(found, labels, asked), labels[expected].mean(axis=1))
     group = labels[:, 0]
     own, _ = same_group_share(found, group, asked)
     assert own == pytest.approx((group[expected] == group[asked][:, None]).mean())
@@ -101,6 +101,8 @@ def test_random_share_equals_every_labelling(sizes):
         (lambda: nearest(np.eye(3), 0), "neighbours"),
         (lambda: nearest([[1.0, 0.0], [0.0, 0.0]]), "all zeros"),
         (lambda: neighbour_shares(nearest(np.eye(3)), np.ones((2, 1))), "do not go"),
+        (lambda: neighbour_shares(nearest(np.eye(3)), np.ones((4, 1))), "do not go"),
+        (lambda: neighbour_shares(nearest(np.eye(3)), np.ones((3, 1)), np.array([0, 1])), "do not go"),
         (lambda: same_group_share(nearest(np.eye(3)), [0, 1]), "do not go"),
     ],
 )

@@ -20,13 +20,13 @@ SIZE = (40, 32)
 def test_who_runs_does_not_wait_for_who_runs():
     both = threading.Barrier(2)
 
-    def run() -> None:
+    def run() -> int:
         with running():
-            both.wait(timeout=30)
+            return both.wait(timeout=30)  # raises when the other is kept out
 
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(run) for _ in range(2)]:
-            done.result()
+        running_at_once = [pool.submit(run) for _ in range(2)]
+        assert {done.result() for done in running_at_once} == {0, 1}
 
 
 def test_who_traces_is_alone():

@@ -249,9 +249,11 @@ def test_every_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     found = by_process(RuntimeConfig(engine="processes", workers=2))
     assert {*found.values()} <= {"4", "7"}
     assert len({*found.values()}) == len(found)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "9")  # the processes that are there are told again
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "9")  # processes that run already are shown it, too
     assert {*by_process(RuntimeConfig(engine="processes", workers=2)).values()} == {"9"}
-    assert "8" not in by_process(RuntimeConfig(engine="processes", workers=2, device="cpu")).values()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "8")
+    found = by_process(RuntimeConfig(engine="processes", workers=2, device="cpu"))
+    assert {*found.values()} == {"9"}, "a process that computes on the CPU needs no GPU"
 
 
 @task()
@@ -439,6 +441,16 @@ def test_an_address_where_nothing_answers_is_told_at_once(
     assert f"mmer: {message}" in answer.err
     assert "Traceback" not in answer.err
     assert not (tmp_path / "store").exists(), "work was done before the engine was found missing"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there_is_named_before_any_work(mmer: Callable, tmp_path, device) -> None:
+    if device.startswith("cuda") and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    answer = mmer("train", "--device", device, "--store", tmp_path / "store")
+    assert answer.code == 1
+    assert f"mmer: device '{device}' is not available on this machine; it has cpu" in answer.err
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ class Driven:
         if successes.size:
             self.succeeded = self.over = True
         elif not len(self._left):
-            told = torch.full((1, self._size), torch.inf, dtype=torch.float64)
-            told[0, : len(self._margins)] = torch.tensor(self._margins, dtype=torch.float64)
-            self.search.learn(told)
+            margins_of_all = torch.full((1, self._size), torch.inf, dtype=torch.float64)
+            margins_of_all[0, : len(self._margins)] = torch.tensor(self._margins, dtype=torch.float64)
+            self.search.learn(margins_of_all)
             self._left, self._margins = None, []
 
 
