@@ -2,7 +2,7 @@
 
     python -m benchmarks.attack_overhead --json overhead.json
 
-The victim gets every candidate as an image, and answers without looking at it. One thread; microseconds of CPU time a
+The victim makes every candidate an image, in passes of any size, and answers without looking at it. One thread; microseconds of CPU time a
 query, set-up excluded: the difference between a long and a short run, divided by the queries between them.
 """
 
@@ -16,7 +16,8 @@ import torch
 from cyclopts import App
 
 from benchmarks.result import finish
-from mmer_core.attacks import ATTACKS, DominantEmotionFlip, run_attack
+from mmer_core.attacks import ATTACKS, Candidates, DominantEmotionFlip, run_attack
+from mmer_core.attacks.candidates import Renderer
 
 app = App(name="benchmarks.attack_overhead", help=__doc__)
 
@@ -29,8 +30,30 @@ FEW = 10
 class FreeVictim:
     """Two scores that no candidate improves."""
 
-    size = (SIDE, SIDE)
+    size, device = (SIDE, SIDE), torch.device("cpu")
     _scores = torch.tensor([1.0, 0.0])
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size, self._render = (
+            batch_size,
+            Renderer(torch.empty(0, SIDE, SIDE, 3, dtype=torch.uint8)),
+        )
+        self._clean: torch.Tensor | None = None
+
+    def images_at_once(self, pixels: int) -> None:
+        """Any number."""
+
+    def pass_size(self, pixels: int) -> int:
+        """A full batch costs as much as one candidate: nothing."""
+        return self._batch_size
+
+    def candidate_scores(
+        self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
+    ) -> torch.Tensor:
+        """Render the candidates."""
+        if images is not self._clean:
+            self._clean, self._render = images, Renderer(images)
+        return self.scores(self._render(rows, candidates), rows)
 
     def scores(self, images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """The same for every image."""
@@ -87,7 +110,14 @@ def _microseconds(name: str, pixels: int, images: np.ndarray, batch_size: int, r
         criterion, attack = DominantEmotionFlip([0] * len(images)), ATTACKS.make(name)
         start = time.process_time()
         run_attack(
-            FreeVictim(), criterion, attack, images, ids, pixels=pixels, budget=budget, batch_size=batch_size
+            FreeVictim(batch_size),
+            criterion,
+            attack,
+            images,
+            ids,
+            pixels=pixels,
+            budget=budget,
+            batch_size=batch_size,
         )
         return time.process_time() - start
 

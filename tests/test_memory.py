@@ -10,9 +10,10 @@ from support.poison_toys import SIDE, toy_encoder
 from support.simulated_cuda import simulated_cuda
 from torch import nn
 
-from mmer_core.attacks import ClassifierVictim
+from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, Outcome, SparseRS, run_attack
 from mmer_core.encoders import TextEncoder
 from mmer_core.errors import ConfigError
+from mmer_core.incremental.planning import Method
 from mmer_core.memory import Passes, clean_maps_bytes
 from mmer_core.threads import shared_cores
 
@@ -67,6 +68,29 @@ def test_a_device_that_is_full() -> None:
         encoder = toy_encoder().to(torch.device("cuda", 0))
         found = encoder.encode(pictures(10, SIDE)).cpu()
     torch.testing.assert_close(found, toy_encoder().encode(pictures(10, SIDE)))
+
+
+@pytest.mark.parametrize("method", ["dense", "incremental"])
+def test_an_attack_goes_on_with_half_of_a_pass(method: Method, caplog: pytest.LogCaptureFixture) -> None:
+    """Maps of 8 x 16 x 16 floats: a pass of 64 is too large, one of 32 is not."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.Flatten()]
+    network = nn.Sequential(*layers, nn.Linear(8 * 16 * 16, 4)).eval()
+    images = pictures(3, 16)
+
+    def attacked(victim: ClassifierVictim) -> list[Outcome]:
+        tops = victim.scores(torch.from_numpy(images), torch.arange(3)).argmax(dim=1).cpu().numpy()
+        criterion = DominantEmotionFlip(tops)
+        return run_attack(victim, criterion, SparseRS(), images, list("abc"), pixels=2, budget=8)
+
+    expected = attacked(ClassifierVictim(network, (0.5,) * 3, (0.2,) * 3, (16, 16), method=method))
+    with simulated_cuda(most_bytes=4 * 8 * 16 * 16 * 40), caplog.at_level(logging.WARNING):
+        there = network.to(torch.device("cuda", 0))
+        found = attacked(ClassifierVictim(there, (0.5,) * 3, (0.2,) * 3, (16, 16), method=method))
+    assert [one.status for one in found] == [one.status for one in expected]
+    assert [one.queries for one in found] == [one.queries for one in expected]
+    warned = [record.message.partition(",")[0] for record in caplog.records]
+    assert warned == ["the memory of the device is too small for 64 items in a pass"]
 
 
 def test_shards_share_a_quarter_of_the_device() -> None:

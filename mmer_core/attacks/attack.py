@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Integral
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -95,7 +96,7 @@ class Targets:
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def areas(self) -> torch.Tensor:
         """``(n,)`` int64, pixels of each image."""
         return self.heights * self.widths
@@ -105,9 +106,9 @@ class Targets:
         """Where the tensors are."""
         return self.keys.device
 
-    def draws(self, first: int, count: int = 1) -> Draws:
-        """The random numbers of ``count`` queries, from the number ``first`` on."""
-        return Draws(self.keys, range(first, first + count))
+    def draws(self, first: int | torch.Tensor, count: int = 1) -> Draws:
+        """The random numbers of ``count`` queries, from the number ``first`` on, one for all images or ``(n,)``."""
+        return Draws(self.keys, first, count)
 
     def unknown(self, *shape: int) -> torch.Tensor:
         """``(n, *shape)`` margins that are above any: ``inf``, in double precision on the CPU."""
@@ -142,12 +143,15 @@ class Generation:
         counts: ``(n,)``, how many of the ``Q`` are proposed for each image; none is the end of a search. ``Q`` where
             left out.
         distinct: Whether it is known that no pixels of a candidate coincide.
+        improving: ``(n,)`` margins, where an image's candidates are proposed ahead: each for the case that none before it
+            has a lower margin than this. What is behind the first that has does not count, and is no query.
     """
 
     places: torch.Tensor
     colours: torch.Tensor
     counts: np.ndarray | None = None
     distinct: bool = False
+    improving: torch.Tensor | None = None
 
 
 def generation_of(found: Sequence[Candidates | None], targets: Targets) -> Generation:
@@ -169,9 +173,12 @@ class Search(ABC):
 
     Attributes:
         of_images: Names of the attributes that have a row for each image, which `keep` selects.
+        room: Candidates of all images together that the victim judges in as many passes as one of each image. A search that
+            learns after every query may propose ahead as far as they go.
     """
 
     of_images: ClassVar[tuple[str, ...]] = ()
+    room = 0
 
     def __init__(self, targets: Targets) -> None:
         self.targets = targets
@@ -184,7 +191,8 @@ class Search(ABC):
     def learn(self, margins: torch.Tensor) -> None:
         """Take in the margins ``(n, Q)`` of the generation proposed last, ``inf`` behind an image's count.
 
-        A row with a success, 0 or less, is that of a search that goes on; what is behind it was not asked, and is ``inf``.
+        A row with a success, 0 or less, is that of a search that goes on; what is behind it was not asked, and is ``inf``. So
+        is what was proposed ahead of an improvement.
         """
 
     def goes_on(self, number: int, changed: int) -> bool:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 
 from mmer_core.heavy import torch
 
 _STEP, _FIRST, _SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
-_MANY = 512
+MANY = 512
 """Draws without replacement beyond which a sort of everything is cheaper than looking up what was drawn."""
 _LARGEST_SORT = 2**22
 """Numbers that are sorted at a time."""
@@ -40,12 +39,15 @@ class Draws:
 
     Args:
         keys: ``(n,)`` int64, one stream an image.
-        queries: The ``Q`` numbers of the queries.
+        first: The number of the first query, one for all images or ``(n,)``.
+        count: ``Q``; the queries follow each other.
     """
 
-    def __init__(self, keys: torch.Tensor, queries: Sequence[int]) -> None:
-        steps = torch.arange(queries[0], queries[0] + len(queries), device=keys.device) * _STEP
-        self._base, self._calls = mix(keys[:, None] + steps), 0  # (n, Q)
+    def __init__(self, keys: torch.Tensor, first: int | torch.Tensor, count: int) -> None:
+        if isinstance(first, torch.Tensor):
+            first = first[:, None]
+        queries = first + torch.arange(count, device=keys.device)
+        self._base, self._calls = mix(keys[:, None] + queries * _STEP), 0  # (n, Q)
 
     def _call(self) -> torch.Tensor:
         """``(n, Q)`` int64: where the numbers of the next call begin."""
@@ -77,7 +79,7 @@ class Draws:
         of the smallest of ``high`` words.
         """
         high = high[:, None]  # (n, 1)
-        if count > _MANY:
+        if count > MANY:
             return self._sorted(count, high)
         bits = self.bits(count)
         if count == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -199,8 +200,13 @@ class _Judge:
         """How many images the victim is best asked about in turn; None: any number."""
         return self._faster.images_at_once(pixels) if self._faster else None
 
-    def margins(self, rows: np.ndarray, candidates: Candidates) -> torch.Tensor:
-        """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)``, on their device."""
+    def room(self, images: int, pixels: int) -> int:
+        """Candidates that are judged in as many passes as one of each image, if a call takes all of them."""
+        size = self._faster.pass_size(pixels) if self._faster else 1
+        return max(images, min(-(-images // size) * size, self.batch_size))
+
+    def margins(self, rows: np.ndarray, candidates: Candidates) -> tuple[torch.Tensor, bool]:
+        """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)``, on their device, and whether one is a success."""
         which = torch.from_numpy(rows)
         if self._faster:
             clean = torch.empty(0, dtype=torch.uint8) if self.clean is None else self.clean
@@ -208,7 +214,8 @@ class _Judge:
         else:
             scores = self._victim.scores(self._render(which, candidates), which)
         there = candidates.places.device
-        return self._checked(scores, rows).to(there, precision(there))
+        margins, lowest = self._checked(scores, rows)
+        return margins.to(there, precision(there)), lowest <= 0
 
     def verdicts(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
         """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores."""
@@ -221,7 +228,7 @@ class _Judge:
 
     def _together(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
         scores = self._victim.scores(self._drawn(rows, candidates), torch.from_numpy(rows))
-        margins = self._checked(scores, rows)
+        margins, _ = self._checked(scores, rows)
         near = margins.abs() <= ROUNDING * scores.abs().amax(dim=1).to(margins)
         columns = zip(margins.tolist(), scores.argmax(dim=1).tolist(), near.tolist(), strict=True)
         scores, verdicts = scores.cpu(), []
@@ -260,29 +267,49 @@ class _Judge:
             for one, verdict in zip(open_ones, self.verdicts(rows, best), strict=True):
                 one.last = verdict
 
-    def _checked(self, scores: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        """The margins ``(B,)`` of scores."""
+    def _checked(self, scores: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, float]:
+        """The margins ``(B,)`` of scores, and the lowest."""
         if scores.ndim != 2 or len(scores) != len(rows):
             raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
-        self._refuse_nan("scores", scores, rows)
+        self._lowest("scores", scores, rows)
         margins = self._criterion.margin(scores, torch.from_numpy(rows))
-        self._refuse_nan(f"margins by {self._criterion!r}", margins[:, None], rows)
-        return margins
+        return margins, self._lowest("margins", margins[:, None], rows)
 
-    def _refuse_nan(self, what: str, numbers: torch.Tensor, rows: np.ndarray) -> None:
-        broken = numbers.isnan()
-        if bool(broken.any()):
-            sample = self._ids[int(rows[broken.any(dim=1).cpu().numpy()][0])]
+    def _lowest(self, what: str, numbers: torch.Tensor, rows: np.ndarray) -> float:
+        """The lowest of numbers that are refused where there is NaN, which is the lowest wherever it is."""
+        lowest = float(numbers.amin())
+        if math.isnan(lowest):
+            sample = self._ids[int(rows[numbers.isnan().any(dim=1).cpu().numpy()][0])]
+            by = f" by {self._criterion!r}" if what == "margins" else ""
             raise AttackError(
-                f"the victim's {what} for sample {sample!r} hold NaN, which can be compared with nothing; "
+                f"the victim's {what}{by} for sample {sample!r} hold NaN, which can be compared with nothing; "
                 "repair the victim or leave the sample out"
             )
+        return lowest
 
 
 def _judged_together(device: torch.device, batch_size: int) -> int:
     """How many verdicts are asked for at once: on the CPU, where batches win little, one. So what is published there is the same
     to the last bit, however the work is cut."""
     return 1 if device.type == "cpu" else batch_size
+
+
+def _behind(margins: torch.Tensor, improving: torch.Tensor) -> torch.Tensor:
+    """``(n, Q)``: whether a margin of the same image before it is below ``improving`` ``(n,)``."""
+    better = margins < improving[:, None]
+    return better.cumsum(dim=1) > better
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """``B`` candidates that are judged together: for the images ``rows`` ``(B,)``, which are ``whose`` of the group's, each the
+    ``now``-th of its image's generation and the ``at``-th of the group's."""
+
+    candidates: Candidates
+    rows: np.ndarray
+    whose: np.ndarray
+    now: np.ndarray
+    at: torch.Tensor
 
 
 class _Group:
@@ -301,6 +328,7 @@ class _Group:
 
     def advance(self) -> bool:
         """Judge a generation; whether a search is left that is not over."""
+        self._search.room = self._judge.room(len(self._alive), self._search.targets.pixels)
         generation = self._search.propose()
         asked = self._asked(generation)
         if generation is None or not asked.any():
@@ -352,55 +380,58 @@ class _Group:
         margins = self._search.targets.unknown(several)
         column, number = np.nonzero(np.arange(several)[:, None] < asked)
         successes: dict[int, _Verdict] = {}
-        for one, count in zip(self._alive, asked.tolist(), strict=True):
-            one.queries += count
+        counted = asked.copy()
         while len(number):
             now, column = column[: self._judge.batch_size], column[self._judge.batch_size :]
             whose, number = number[: self._judge.batch_size], number[self._judge.batch_size :]
             at = torch.from_numpy(whose * several + now).to(margins.device)
             # All of them are in order where each image has one.
             candidates = proposed if several == 1 and len(at) == len(proposed) else proposed[at]
-            found = self._judge.margins(rows[whose], candidates)
-            hits = found <= 0
-            if bool(hits.any()):
-                fooled = self._confirm(candidates, found, hits.cpu().numpy(), rows, whose, now)
-                for which, index in fooled:
-                    self._alive[whose[index]].queries -= int(asked[whose[index]]) - int(now[index]) - 1
-                    successes[int(whose[index])] = which
+            found, hit = self._judge.margins(rows[whose], candidates)
+            margins.view(-1)[at] = found
+            if hit:
+                batch = _Batch(candidates, rows[whose], whose, now, at)
+                for index, verdict in self._confirm(batch, margins, generation.improving):
+                    counted[whose[index]] = now[index] + 1
+                    successes[int(whose[index])] = verdict
                 left = ~np.isin(number, [*successes])
                 column, number = column[left], number[left]
-            margins.view(-1)[at] = found
+        if generation.improving is not None:
+            behind = _behind(margins, generation.improving)
+            margins = margins.masked_fill(behind, torch.inf)
+            counted = np.minimum(counted, several - behind.sum(dim=1).cpu().numpy())
+        for one, count in zip(self._alive, counted.tolist(), strict=True):
+            one.queries += count
         return margins, successes
 
     def _confirm(
-        self,
-        candidates: Candidates,
-        found: torch.Tensor,
-        hits: np.ndarray,
-        rows: np.ndarray,
-        whose: np.ndarray,
-        now: np.ndarray,
-    ) -> list[tuple[_Verdict, int]]:
-        """Replace the margins ``found`` of apparent successes by those judged, up to the first of an image that holds.
+        self, batch: _Batch, margins: torch.Tensor, improving: torch.Tensor | None
+    ) -> list[tuple[int, _Verdict]]:
+        """Replace the margins of a batch's apparent successes by those judged, up to the first of an image that holds.
 
         What is behind that does not count. Returns the verdicts that hold, with their numbers in the batch.
         """
-        fooled = []
-        while hits.any():
-            at = np.flatnonzero(hits)
-            at = at[np.sort(np.unique(whose[at], return_index=True)[1])]  # the first of each image
-            which = torch.from_numpy(at).to(found.device)
-            judged = self._judge.verdicts(rows[whose[at]], candidates[which])
+        flat = margins.view(-1)
+        fooled: list[tuple[int, _Verdict]] = []
+        hits = (flat[batch.at] <= 0).cpu().numpy()
+        while True:
+            behind = None if improving is None else _behind(margins, improving).view(-1)[batch.at]
+            at = np.flatnonzero(hits if behind is None else hits & ~behind.cpu().numpy())
+            if not at.size:
+                return fooled
+            at = at[np.sort(np.unique(batch.whose[at], return_index=True)[1])]  # the first of each image
+            which = torch.from_numpy(at).to(flat.device)
+            judged = self._judge.verdicts(batch.rows[at], batch.candidates[which])
             for index, verdict in zip(at.tolist(), judged, strict=True):
-                found[index], hits[index] = verdict.margin, False
+                flat[batch.at[index]], hits[index] = verdict.margin, False
+                of_image = batch.whose == batch.whose[index]
                 if not verdict.success:
-                    self._alive[whose[index]].unconfirmed += 1
+                    self._alive[batch.whose[index]].unconfirmed += 1
                     continue
-                fooled.append((verdict, index))
-                hits[whose == whose[index]] = False
-                behind = np.flatnonzero((whose == whose[index]) & (now > now[index]))
-                found[torch.from_numpy(behind).to(found.device)] = torch.inf
-        return fooled
+                fooled.append((index, verdict))
+                hits[of_image] = False
+                later = np.flatnonzero(of_image & (batch.now > batch.now[index]))
+                flat[batch.at[torch.from_numpy(later).to(flat.device)]] = torch.inf
 
     def _take_best(
         self, generation: Generation, margins: torch.Tensor, successes: dict[int, _Verdict]

@@ -97,7 +97,8 @@ class _Screening(GradientSearch[GradientGuidedSparseRS.Options]):
     def _exchange(self) -> tuple[np.ndarray, np.ndarray]:
         """The set with some pixels drawn for others; where a place comes twice, the later stands."""
         places, colours = self._likely
-        count = min(self._schedule.exchanged(self.queries, self._pixels, self.budget), len(places))
+        exchanged = int(self._schedule.exchanged(np.array(self.queries), self._pixels, self.budget))
+        count = min(exchanged, len(places))
         staying = self._rng.permutation(len(self._places))[count:]
         entering = self._rng.choice(len(places), count, replace=False, p=rank_probabilities(len(places)))
         return (

@@ -120,6 +120,10 @@ class PhotoVictim:
         ]
         return min((one for one in kept if one is not None), default=None)
 
+    def pass_size(self, pixels: int) -> int:
+        """One: how many passes a candidate takes depends on what of its photo the streams read."""
+        return 1
+
     def evaluation(self, pixels: int) -> str:
         """How candidates of ``K = pixels`` are scored, in words."""
         found = {

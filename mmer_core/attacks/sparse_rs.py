@@ -7,10 +7,11 @@ from pydantic import Field
 
 from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
 from mmer_core.attacks.corners import OTHERS, corner_colours, corner_numbers, other_corners
+from mmer_core.attacks.counting import MANY
 from mmer_core.base_config import Config
 from mmer_core.heavy import torch
 
-_AHEAD = 64  # pixels that are drawn at a time, of as many queries as exchange them
+_AT_ONCE = 64  # pixels that are drawn at a time, of as many queries as exchange them
 _SPAN = 10_000  # queries that the published schedule was written for
 _UNTIL = np.array([0, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
 _DIVISORS = np.array([1, 2, 4, 5, 6, 8, 10, 12, 15, 20])
@@ -51,82 +52,119 @@ class SparseRS(BlackBoxAttack):
 
     options: Options
 
-    def exchanged(self, query: int, pixels: int, budget: int) -> int:
-        """How many of ``K`` pixels the query of that number, from 1, exchanges; 1 to ``K``."""
-        place = query * _SPAN // budget if self.options.rescale else query
-        divisor = _DIVISORS[np.searchsorted(_UNTIL, place)]
-        return max(int(self.options.alpha / divisor * pixels), 1)
+    def exchanged(self, queries: np.ndarray, pixels: int, budget: int) -> np.ndarray:
+        """How many of ``K`` pixels the queries of these numbers, from 1, exchange; 1 to ``K``."""
+        places = queries * _SPAN // max(budget, 1) if self.options.rescale else queries
+        divisors = _DIVISORS[np.searchsorted(_UNTIL, places)]
+        return np.maximum((self.options.alpha / divisors * pixels).astype(np.int64), 1)
 
     def _search(self, targets: Targets) -> Search:
         return _RandomSearch(self, targets)
 
 
 class _RandomSearch(Search):
-    """The set in use, ``(n, K)`` numbers ``8 * place + corner``, its margin ``(n,)``, and the set that is tried.
+    """The set in use, ``(n, K)`` numbers ``8 * place + corner``, its margin ``(n,)``, and the number of the next query ``(n,)``.
 
-    What is drawn depends on no margin, so it is drawn for many queries at a time.
+    What is drawn depends on no margin, so it is drawn for many queries at a time. Most exchanges are not kept: where there
+    is room, ``Q`` of them are proposed at once, each for the case that those before it are not kept.
     """
 
-    of_images = ("_set", "_margin", "_tried", "_drawn")
+    of_images = ("_set", "_margin", "_query", "_tried", "_asked", "_start")
 
     def __init__(self, attack: SparseRS, targets: Targets) -> None:
         super().__init__(targets)
-        self._attack, self._query = attack, 0
         draws = targets.draws(0)
         places = draws.distinct(targets.pixels, targets.areas)[:, 0]
-        self._set = self._tried = self._with_corners(
+        self._set = self._with_corners(
             places, self._clean_corners(places), draws.below(OTHERS, targets.pixels)[:, 0]
         )
-        self._margin = targets.unknown()
-        least = int(targets.areas.min()) - targets.pixels
-        self._crowded = least < max(int(attack.options.alpha * targets.pixels), 1)
-        self._first, self._drawn = 0, self._set.new_empty(len(targets), 0, 0, 3)
+        self._margin, self._query = targets.unknown(), torch.zeros_like(targets.keys)
+        self._tried, self._asked = self._set[:, None], torch.ones_like(self._query)  # (n, Q, K), (n,)
+        self._schedule = attack.exchanged(np.arange(targets.budget + 1), targets.pixels, targets.budget)
+        self._crowded = int(targets.areas.min()) - targets.pixels < self._schedule.max()
+        self._order = torch.arange(targets.pixels, device=targets.device)
+        self._begun, self._drawn, self._start = False, 0, self._query
 
     def propose(self) -> Generation:
-        if self._query:
-            self._tried = self._exchanged()
+        counts, improving = None, None
+        if self._begun:
+            counts = self._counts()
+            self._tried = self._exchanged(1 if counts is None else int(counts.max()))
+            self._asked = torch.ones_like(self._query)
+            if counts is not None:
+                self._asked, improving = torch.from_numpy(counts).to(self._query), self._margin
+        self._begun = True
         places, colours = self._tried >> 3, corner_colours(self._tried & 7)
-        return Generation(places[:, None], colours[:, None], distinct=True)
+        return Generation(places, colours, counts, distinct=True, improving=improving)
 
     def learn(self, margins: torch.Tensor) -> None:
-        better = margins[:, 0] < self._margin
-        self._margin = torch.where(better, margins[:, 0], self._margin)
-        self._set = torch.where(better[:, None], self._tried, self._set)
-        self._query += 1
+        lowest, leader = margins.min(dim=1)
+        better = lowest < self._margin
+        pixels = self._set.shape[1]
+        found = self._tried.gather(1, leader[:, None, None].expand(-1, 1, pixels))[:, 0]
+        self._margin = torch.where(better, lowest, self._margin)
+        self._set = torch.where(better[:, None], found, self._set)
+        # An improvement is the last that counts.
+        self._query = self._query + torch.where(better, leader + 1, self._asked)
 
-    def _exchanged(self) -> torch.Tensor:
-        count = self._attack.exchanged(self._query, self.targets.pixels, self.targets.budget)
-        number = self._query - self._first
-        if number >= self._drawn.shape[1] or self._drawn.shape[2] != count:
-            self._draw(count)
-            number = 0
-        chosen, entering, corner = self._drawn[:, number].unbind(2)  # (n, count) each
-        leaving = self._set.gather(1, chosen)
+    def _counts(self) -> np.ndarray | None:
+        """How many queries are proposed of each image, as far as there is room; None: one."""
+        each, more = divmod(self.room, len(self.targets))
+        if self.room <= len(self.targets):
+            return None
+        counts = np.full(len(self.targets), each)
+        counts[:more] += 1
+        return counts
+
+    def _exchanged(self, ahead: int) -> torch.Tensor:
+        """``(n, Q, K)``: what the next ``Q`` queries make of the set in use, each by itself."""
+        if self._drawn < ahead:
+            self._draw(ahead)
+        self._drawn -= ahead  # as if all of them counted
+        at = (self._start + self._query)[:, None] + self._ahead[:ahead]
+        chosen, entering, corner = (numbers[at] for numbers in self._numbers)  # (n, Q, count) each
+        sets = self._set[:, None].expand(-1, ahead, -1)
         # The places outside of the set are numbered in order; each is as far on as there are places of the set before it.
-        before = (self._set >> 3).sort(dim=1).values - torch.arange(self._set.shape[1], device=chosen.device)
-        places = entering + torch.searchsorted(before, entering.contiguous(), right=True)
+        before = (self._set >> 3).sort(dim=1).values - self._order
+        passed = torch.searchsorted(before, entering.flatten(1), right=True)
+        places = entering + passed.view_as(entering)
+        leaving = sets.gather(2, chosen)
         if self._crowded:
-            stays = entering >= (self.targets.areas - self.targets.pixels)[:, None]
+            outside = (self.targets.areas - self.targets.pixels)[:, None, None]
+            stays = self._order[: entering.shape[2]] >= outside
             places = torch.where(stays, leaving >> 3, places)
         corners = self._clean_corners(places)
         if self._crowded:
             corners = torch.where(stays, leaving & 7, corners)
-        return self._set.scatter(1, chosen, self._with_corners(places, corners, corner))
+        entered = self._with_corners(places, corners, corner)
+        if self._limits is not None:
+            entered = torch.where(self._order[: entered.shape[2]] < self._limits[at], entered, leaving)
+        return sets.scatter(2, chosen, entered)
 
-    def _draw(self, count: int) -> None:
-        """What the queries from this one on draw: ``(n, queries, count, 3)``."""
-        left = self.targets.budget - self._query
-        draws = self.targets.draws(self._query, max(1, min(left, _AHEAD // count)))
+    def _draw(self, ahead: int) -> None:
+        """What each image's next queries draw, for as many pixels as the query of the lowest number exchanges."""
+        first, last = (int(number) for number in self._query.aminmax())
+        most = int(self._schedule[first])
+        if self._schedule[0] > MANY:
+            most = int(self._schedule[0])  # there the first numbers depend on how many are drawn
+        window = max(ahead, min(self.targets.budget - first, _AT_ONCE // most))
+        draws = self.targets.draws(self._query, window)
         outside = self.targets.areas - self.targets.pixels
-        self._first = self._query
-        self._drawn = torch.stack(
-            [
-                draws.distinct(count, torch.full_like(outside, self.targets.pixels)),
-                draws.distinct(count, outside.clamp(min=count)),
-                draws.below(OTHERS, count),
-            ],
-            dim=3,
-        )
+        self._numbers = [
+            drawn.flatten(0, 1)
+            for drawn in (
+                draws.distinct(most, torch.full_like(outside, self.targets.pixels)),
+                draws.distinct(most, outside.clamp(min=1)),
+                draws.below(OTHERS, most),
+            )
+        ]  # (n * window, count) each
+        self._drawn, self._ahead = window, torch.arange(window, device=outside.device)
+        self._start = torch.arange(len(outside), device=outside.device) * window - self._query
+        self._limits = None
+        exchanged = self._schedule[: last + window + 1]
+        if exchanged[first] != exchanged[-1]:
+            numbers = (self._query[:, None] + self._ahead).clamp(max=self.targets.budget)
+            self._limits = torch.from_numpy(self._schedule).to(numbers.device)[numbers].view(-1, 1)
 
     def _clean_corners(self, places: torch.Tensor) -> torch.Tensor:
         return corner_numbers(self.targets.colours(places))

@@ -71,6 +71,10 @@ class SparseVictim(Victim, Protocol):
         """How many images it is best asked about in turn, for candidates of ``K = pixels``; None: any."""
         ...
 
+    def pass_size(self, pixels: int) -> int:
+        """Candidates of ``K = pixels`` that it scores in one pass; fewer cost as much."""
+        ...
+
 
 Head = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 """Features ``(B, D)`` and rows ``(B,)`` to scores ``(B, S)``."""
@@ -223,6 +227,10 @@ class ClassifierVictim:
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
+    def pass_size(self, pixels: int) -> int:
+        """The evaluator's."""
+        return self._evaluator.pass_size(pixels)
+
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`."""
         return _Gradients(self._evaluator, lambda logits, _: logits, criterion, row)
@@ -323,6 +331,10 @@ class IncrementalVictim(EncodedVictim):
     def images_at_once(self, pixels: int) -> int | None:
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
+
+    def pass_size(self, pixels: int) -> int:
+        """The evaluator's."""
+        return self._evaluator.pass_size(pixels)
 
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`."""

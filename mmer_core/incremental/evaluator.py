@@ -13,7 +13,7 @@ from mmer_core.errors import AttackError
 from mmer_core.incremental.first_order import FirstOrder, across
 from mmer_core.incremental.network import IncrementalNetwork
 from mmer_core.incremental.planning import Plan, Planner
-from mmer_core.memory import clean_maps_bytes
+from mmer_core.memory import Passes, clean_maps_bytes
 from mmer_core.tracing import running
 
 FEWEST = 16
@@ -30,6 +30,10 @@ class Evaluator(Protocol):
 
     def images_at_once(self, pixels: int) -> int | None:
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
+        ...
+
+    def pass_size(self, pixels: int) -> int:
+        """Candidates of ``K = pixels`` in one pass; fewer cost as much."""
         ...
 
     def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
@@ -60,8 +64,10 @@ class CandidateEvaluator:
         self._memory = clean_maps_bytes(planner.device) if memory is None else memory
         self._network: IncrementalNetwork | None = None
         self._plan: Plan | None = None
+        self._capacity = 0
         self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
         self._clean: Tensor | None = None
+        self._passes = Passes()
         self._compared: set[int] = set()  # rows of which that is known to be in these clean images
 
     @property
@@ -72,6 +78,10 @@ class CandidateEvaluator:
     def images_at_once(self, pixels: int) -> int | None:
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
         return self._capacity_of(self._planner.plan(pixels))
+
+    def pass_size(self, pixels: int) -> int:
+        """As `Evaluator.pass_size`."""
+        return self._planner.plan(pixels).batch
 
     @cached_property
     def first_order(self) -> FirstOrder:
@@ -104,31 +114,35 @@ class CandidateEvaluator:
             )
         # May trace the network, so it comes before any network runs.
         plan = self._planner.plan(pixels.shape[1])
-        scores = []
+
+        def score(part: Sequence[int]) -> Tensor:
+            return self._chunk(clean, [rows[number] for number in part], pixels[part], colours[part])
+
         with running():
-            self._follow(plan)
+            self._follow(plan, len(clean))
             if clean is not self._clean:
                 self._clean, self._compared = clean, set()
-            for chunk in _passes(len(rows), plan.batch):
-                which = [rows[number] for number in chunk]
-                scores.append(self._chunk(clean, which, pixels[chunk], colours[chunk]))
+            scores = [self._passes(score, part) for part in _filled(len(rows), plan.batch)]
         return torch.cat(scores)[: len(rows)].float()
 
     @torch.inference_mode()
     def dense(self, images: Tensor) -> Tensor:
         """As `Evaluator.dense`."""
         plan = self._planner.dense
-        scores = []
+
+        def score(part: Sequence[int]) -> Tensor:
+            return plan.dense.run(self._planner.input(images[part]))
+
         with running():
-            for chunk in _passes(len(images), plan.batch):
-                scores.append(plan.dense.run(self._planner.input(images[chunk])))
+            scores = [self._passes(score, part) for part in _filled(len(images), plan.batch)]
         return torch.cat(scores)[: len(images)].float()
 
-    def _follow(self, plan: Plan) -> None:
-        """Switch to a plan, and drop what was kept for another one."""
-        if plan is not self._plan:
+    def _follow(self, plan: Plan, images: int) -> None:
+        """Switch to a plan, and drop what was kept for another one, or with room for fewer images."""
+        capacity = min(self._capacity_of(plan) or 0, images)
+        if plan is not self._plan or capacity > self._capacity:
             self._kept.clear()
-            self._capacity = self._capacity_of(plan) or 0
+            self._capacity = capacity
             self._plan, self._network = plan, plan.start(self._capacity) if plan.start else None
 
     def _chunk(self, clean: Tensor, rows: list[int], pixels: Tensor, colours: Tensor) -> Tensor:
@@ -185,6 +199,10 @@ class MirroredEvaluator:
         """As `Evaluator.images_at_once`."""
         return self._view.images_at_once(pixels)
 
+    def pass_size(self, pixels: int) -> int:
+        """As `Evaluator.pass_size`."""
+        return self._view.pass_size(pixels)
+
     def dense(self, images: Tensor) -> Tensor:
         """As `Evaluator.dense`."""
         return torch.stack([self._view.dense(images), self._mirrored.dense(images.flip(2))]).mean(dim=0)
@@ -205,7 +223,7 @@ class MirroredEvaluator:
         return torch.stack(views).mean(dim=0)
 
 
-def _passes(count: int, batch: int) -> Iterator[list[int]]:
+def _filled(count: int, batch: int) -> Iterator[list[int]]:
     """The numbers of ``count`` candidates in passes of one size; the last is repeated to fill up."""
     for start in range(0, count, batch):
         yield [min(number, count - 1) for number in range(start, start + batch)]

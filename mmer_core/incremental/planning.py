@@ -19,8 +19,9 @@ from mmer_core.runtimes import Compiled, Runtime, compile_network, convert_netwo
 from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
-_DENSE, _WINDOWS, _SMALL = 4, 8, 16
-"""Candidates in a pass, see `Plan`: of a dense plan, of one with windows, and of that for images of fewer than 64 x 64."""
+_DENSE, _WINDOWS, _SMALL, _ON_DEVICE = 4, 8, 16, 64
+"""Candidates in a pass, see `Plan`: of a dense plan, of one with windows, of that for images of fewer than 64 x 64, and of all
+on other devices than the CPU, for which a few are too little work."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
@@ -205,7 +206,7 @@ class Planner:
         dense = self._compile(cut, converted)
         if cut is None or self._program is None:
             why = self.reason or "every candidate is computed densely"
-            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", _DENSE)
+            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._dense_batch)
         program, layout = self._program, self._layout
         (h, w), (height, width) = layout.areas[cut].shape, layout.areas[cut].map_shape
         return Plan(
@@ -219,13 +220,19 @@ class Planner:
         )
 
     @property
+    def _dense_batch(self) -> int:
+        return _DENSE if self.device.type == "cpu" else _ON_DEVICE
+
+    @property
     def _windows_batch(self) -> int:
+        if self.device.type != "cpu":
+            return _ON_DEVICE
         return _WINDOWS if self.size[0] * self.size[1] >= 64 * 64 else _SMALL
 
     def _dense_part(self, cut: str | None) -> tuple[nn.Module, Tensor]:
         """What is computed densely, with an example of its input."""
         if cut is None or self._program is None:
-            return self.module, self.input(torch.zeros(_DENSE, *self.size, 3, dtype=torch.uint8))
+            return self.module, self.input(torch.zeros(self._dense_batch, *self.size, 3, dtype=torch.uint8))
         return behind(self._program, cut), self._shapes[cut].expand(self._windows_batch, -1, -1, -1)
 
     def _compile(self, cut: str | None, converted: Path | None = None) -> Compiled:

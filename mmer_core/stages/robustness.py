@@ -111,7 +111,7 @@ def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, An
 
 @stage(
     "attack-shard",
-    version=8,
+    version=9,
     title="{shard.attack} K={shard.pixels} seed={shard.seed}",
     gpu=True,
     identity=_shard_identity,

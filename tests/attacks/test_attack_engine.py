@@ -94,6 +94,9 @@ def test_batches_are_pooled_full_and_never_too_large(attack):
         def images_at_once(self, pixels):
             return None
 
+        def pass_size(self, pixels):
+            return 1
+
         def candidate_scores(self, images, rows, candidates):
             pooled.append(len(rows))
             return torch.tensor([[1.0, 0.0]]).expand(len(rows), 2)

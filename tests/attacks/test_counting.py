@@ -32,7 +32,7 @@ def test_the_hash_is_splitmix64():
 
 def test_every_number_is_a_hash_of_key_query_call_and_place():
     keys, queries = [key_of(3, "attack", 5, f"sample {n}") for n in range(3)], range(7, 11)
-    draws = Draws(torch.tensor(keys), queries)
+    draws = Draws(torch.tensor(keys), queries[0], len(queries))
     for call in range(4):
         found = draws.bits(5)
         for (n, key), (q, query), lane in itertools.product(enumerate(keys), enumerate(queries), range(5)):
@@ -43,7 +43,7 @@ def test_every_number_is_a_hash_of_key_query_call_and_place():
 @pytest.mark.parametrize(("count", "high"), [(3, 5), (4, 4), (600, 601)])
 def test_draws_without_replacement_are_even_and_in_random_order(count, high):
     """The second draw given the first, and the whole order where there are few."""
-    draws = Draws(torch.arange(20_000 if count < 10 else 300), range(1))
+    draws = Draws(torch.arange(20_000 if count < 10 else 300), 0, 1)
     found = draws.distinct(count, torch.full((20_000 if count < 10 else 300,), high))[:, 0].numpy()
     assert (np.sort(found, axis=1)[:, 1:] > np.sort(found, axis=1)[:, :-1]).all()
     assert found.min() >= 0
@@ -59,8 +59,8 @@ def test_draws_without_replacement_are_even_and_in_random_order(count, high):
 def test_draws_without_replacement_depend_on_no_other_image():
     highs = torch.tensor([9, 40, 700])
     for count in (4, 600):
-        together = Draws(torch.tensor([5, 6, 7]), range(2)).distinct(count, highs)
+        together = Draws(torch.tensor([5, 6, 7]), 0, 2).distinct(count, highs)
         for row in range(3):
-            alone = Draws(torch.tensor([[5, 6, 7][row]]), range(2)).distinct(count, highs[row : row + 1])
+            alone = Draws(torch.tensor([[5, 6, 7][row]]), 0, 2).distinct(count, highs[row : row + 1])
             real = min(count, int(highs[row]))
             assert torch.equal(together[row, :, :real], alone[0, :, :real])

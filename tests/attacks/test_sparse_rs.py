@@ -41,20 +41,19 @@ def published_share(query: int) -> float:
 @pytest.mark.parametrize("pixels", [1, 5, 20, 150])
 @pytest.mark.parametrize("alpha", [0.3, 0.1, 1.0])
 def test_the_schedule_is_the_published_one(pixels, alpha):
-    for query in range(1, 10_001):
-        expected = max(int(alpha / published_share(query) * pixels), 1)
-        for attack in (SparseRS(alpha=alpha), SparseRS(alpha=alpha, rescale=False)):
-            assert attack.exchanged(query, pixels, 10_000) == expected
+    queries = np.arange(1, 10_001)
+    expected = [max(int(alpha / published_share(query) * pixels), 1) for query in queries]
+    for attack in (SparseRS(alpha=alpha), SparseRS(alpha=alpha, rescale=False)):
+        assert attack.exchanged(queries, pixels, 10_000).tolist() == expected
 
 
 def test_the_schedule_runs_in_proportion_to_the_budget_unless_told_otherwise():
     for budget in (40, 400, 25_000):
-        for query in range(1, budget):
-            place = query * 10_000 // budget
-            expected = max(int(0.3 / published_share(place) * 150), 1)
-            assert SparseRS().exchanged(query, 150, budget) == expected
-            plain = max(int(0.3 / published_share(query) * 150), 1)
-            assert SparseRS(rescale=False).exchanged(query, 150, budget) == plain
+        queries = np.arange(1, budget)
+        stretched = [max(int(0.3 / published_share(query * 10_000 // budget) * 150), 1) for query in queries]
+        assert SparseRS().exchanged(queries, 150, budget).tolist() == stretched
+        plain = [max(int(0.3 / published_share(query) * 150), 1) for query in queries]
+        assert SparseRS(rescale=False).exchanged(queries, 150, budget).tolist() == plain
 
 
 @pytest.mark.parametrize(("height", "width", "pixels"), [(12, 10, 40), (6, 5, 1), (6, 5, 29)])

@@ -261,8 +261,9 @@ class _Simulation:
         for tensor in found:
             if tensor.dtype == torch.float64 and not self.float64:
                 raise TypeError("Cannot convert a tensor to float64: the device has none.")
-            if self.most_bytes is not None and tensor.nbytes > self.most_bytes:
-                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {tensor.nbytes} bytes.")
+            held = tensor.untyped_storage().nbytes()  # a view holds nothing of its own
+            if self.most_bytes is not None and held > self.most_bytes:
+                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {held} bytes.")
 
 
 _SIMULATION = _Simulation()
