@@ -8,6 +8,7 @@ import torch
 from support.encoder_helpers import pictures
 from support.poison_toys import SIDE, toy_encoder
 from support.simulated_cuda import simulated_cuda
+from support.toy_training import config, emotion_data, spec
 from torch import nn
 
 from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, Outcome, SparseRS, run_attack
@@ -15,7 +16,11 @@ from mmer_core.encoders import TextEncoder
 from mmer_core.errors import ConfigError
 from mmer_core.incremental.planning import Method
 from mmer_core.memory import Passes, clean_maps_bytes
+from mmer_core.models import build_model
 from mmer_core.threads import shared_cores
+from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.learner import Losses
+from mmer_core.training.loop import Progression, fit, initialisation
 
 
 class Small(nn.Module):
@@ -91,6 +96,48 @@ def test_an_attack_goes_on_with_half_of_a_pass(method: Method, caplog: pytest.Lo
     assert [one.queries for one in found] == [one.queries for one in expected]
     warned = [record.message.partition(",")[0] for record in caplog.records]
     assert warned == ["the memory of the device is too small for 64 items in a pass"]
+
+
+class Full(EmotionLearner):
+    """Is out of memory for more than some samples at a time."""
+
+    most, seen = 8, 0
+
+    def losses(self, rows: torch.Tensor) -> Losses:
+        if len(rows) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.seen = max(self.seen, len(rows))
+        return super().losses(rows)
+
+
+def trained(
+    learned: type[EmotionLearner], most: int = 8, **fields: object
+) -> tuple[Progression, EmotionLearner]:
+    asked = config(epochs=3, **fields)
+    with initialisation(0):
+        learner = learned(
+            build_model(spec("emotion", "joint")), emotion_data(256, 1), emotion_data(64, 2), asked
+        )
+    learner.most = most
+    return fit(learner, asked, device=torch.device("cpu")), learner
+
+
+def test_training_goes_on_with_halves_as_if_they_had_been_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    expected, _ = trained(EmotionLearner, batch_size=16, accumulate=2)
+    assert not expected.halved
+    with caplog.at_level(logging.WARNING):
+        found, learner = trained(Full, batch_size=16)
+    assert (found.halved, learner.seen) == (1, 8)
+    assert [record.message for record in caplog.records] == [
+        "the memory of the device is too small to train on 16 samples in 1 part, so training goes on with 2, as with a "
+        "doubled --training.accumulate"
+    ]
+    for row, other in zip(found.history, expected.history, strict=True):
+        assert row == pytest.approx(other, rel=0.05)
+    with pytest.raises(
+        ConfigError, match=r"16 samples even in 2 parts; give a smaller --training.batch-size"
+    ):
+        trained(Full, most=7, batch_size=16)
 
 
 def test_shards_share_a_quarter_of_the_device() -> None:

@@ -256,6 +256,7 @@ def _summary(trained: _Trained, tried: tuple[Try, ...]) -> ModelSummary:
         parameters=capacity(spec),
         tries=tried,
         chosen=trained.place,
+        halved=progression.halved,
         **progression.best_metrics,
         **cost_summary(progression.costs),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from mmer_core.durable import sync
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import Tensor, torch
 from mmer_core.kernels import float32_kernels
+from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.averaging import WeightAverage
@@ -48,6 +50,8 @@ class Progression:
         lead: That epoch's over what training started from, where that is worth keeping; without a clear one, value and
             metrics are those of the start.
         costs: One row an epoch, see `telemetry.metered`; they differ from run to run.
+        halved: The epoch from which on the parts of a batch are halves of what was asked for, as the memory of the device was
+            full; 0 where it never was.
     """
 
     epoch: int = 0
@@ -58,6 +62,7 @@ class Progression:
     best_state: dict[str, Tensor] = field(default_factory=dict)
     lead: Lead | None = None
     costs: list[Row] = field(default_factory=list)
+    halved: int = 0
 
 
 def seed_everything(seed: int) -> int:
@@ -105,7 +110,7 @@ def fit(
     kernels = float32_kernels(tf32=precision_on(device, config) == "tf32")
     with TORCH_RANDOM_STATE, kernels, contextlib.ExitStack() as stack:
         learner.state.to(device)
-        trainer = _Trainer(learner, config, device, compile)
+        trainer = _Trainer(learner, config, device, compile, fields)
         state = trainer.restore(checkpoints)
         curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
         saved = time.monotonic()
@@ -120,8 +125,10 @@ def fit(
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             cost: Row = {}
             with metered(device, len(learner), cost):
-                row = trainer.epoch(state.epoch, fields)
+                row = trainer.epoch(state.epoch)
             state.epoch += 1
+            if trainer.halves and not state.halved:
+                state.halved = state.epoch
             state.costs.append(cost)
             curves(state.epoch, row | cost)
             state.history.append({"epoch": state.epoch, **row})
@@ -184,8 +191,9 @@ class _Trainer:
         config: TaskTraining,
         device: torch.device,
         compile: bool,
+        fields: str = "training",
     ) -> None:
-        self.learner, self.config, self.device = learner, config, device
+        self.learner, self.config, self.device, self.fields = learner, config, device, fields
         self.losses = compiled(learner.losses, device) if compile else learner.losses
         self.steps = steps_an_epoch(len(learner), config.batch_size)
         self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
@@ -193,6 +201,7 @@ class _Trainer:
             self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self.average = WeightAverage(self.parameters, config.average)
+        self.halves = False
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
         self.autocast: Any = contextlib.nullcontext
         precision = precision_on(device, config)
@@ -209,7 +218,7 @@ class _Trainer:
             return min(1.0, (step + 1) / warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
 
-    def epoch(self, index: int, fields: str) -> Row:
+    def epoch(self, index: int) -> Row:
         """One pass over the training split and one look at the validation split."""
         seed_everything((self.config.seed * 1_000_003 + index) % 2**63)
         self.learner.state.train()
@@ -219,7 +228,7 @@ class _Trainer:
         self.learner.state.eval()
         row = {f"train_{name}": value for name, value in sums.items()}
         row["train_loss"] = sum(sums.values())
-        self._check(index + 1, row["train_loss"], fields)
+        self._check(index + 1, row["train_loss"])
         with self.average.applied():
             return row | self.validated()
 
@@ -227,7 +236,7 @@ class _Trainer:
         """The metrics on the validation split."""
         return {f"val_{name}": value for name, value in self.learner.validate().items()}
 
-    def _check(self, epoch: int, loss: float, fields: str) -> None:
+    def _check(self, epoch: int, loss: float) -> None:
         """Raises `ConfigError` when loss or weights are no numbers any more: what came of them would be no model."""
         what = f"the loss is {loss}" if not math.isfinite(loss) else "weights are not finite"
         finite = torch.stack([p.isfinite().all() for p in self.parameters]).all()
@@ -235,7 +244,7 @@ class _Trainer:
             return
         raise ConfigError(
             f"the training with seed {self.config.seed} diverged in epoch {epoch}: {what}; lower "
-            f"--{fields}.learning-rate, which is {self.config.learning_rate:g}"
+            f"--{self.fields}.learning-rate, which is {self.config.learning_rate:g}"
         )
 
     def _step(self, rows: Tensor) -> list[_Part]:
@@ -243,20 +252,55 @@ class _Trainer:
 
         The losses stay on the device: reading them would wait for the step.
         """
+        logged = self._fitting(rows)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.schedule.step()
+        self.average.update()
+        return logged
+
+    def _fitting(self, rows: Tensor) -> list[_Part]:
+        """Gradients in parts that fit into the memory; once it is full, in twice as many from then on.
+
+        Raises:
+            ConfigError: These are too large as well.
+        """
+        if not self.halves:
+            try:
+                return self._gradients(rows)
+            except torch.OutOfMemoryError:
+                before, self.halves = self._parts(rows), True
+            event(
+                f"the memory of the device is too small to train on {len(rows)} samples in {before} "
+                f"part{'' if before == 1 else 's'}, so training goes on with {self._parts(rows)}, as with a doubled "
+                f"--{self.fields}.accumulate",
+                level=logging.WARNING,
+            )
+            torch.cuda.empty_cache()
+        try:
+            return self._gradients(rows)
+        except torch.OutOfMemoryError as error:
+            raise ConfigError(
+                f"the memory of the device is too small to train on {len(rows)} samples even in {self._parts(rows)} parts; "
+                f"give a smaller --{self.fields}.batch-size, or a larger --{self.fields}.accumulate"
+            ) from error
+
+    def _parts(self, rows: Tensor) -> int:
+        """In how many parts the gradient of a batch is computed."""
+        # A part of one sample would leave contrastive objectives nothing to contrast.
+        return min(self.config.accumulate * (2 if self.halves else 1), max(1, len(rows) // 2))
+
+    def _gradients(self, rows: Tensor) -> list[_Part]:
+        """Sets the gradients of the losses of a batch, and returns the losses."""
         self.optimiser.zero_grad(set_to_none=True)
         logged: list[_Part] = []
-        # A part of one sample would leave contrastive objectives nothing to contrast.
-        for part in rows.tensor_split(min(self.config.accumulate, max(1, len(rows) // 2))):
+        for part in rows.tensor_split(self._parts(rows)):
             share = len(part) / len(rows)
             with self.autocast():
                 losses = self.losses(part)
                 total = share * torch.stack(list(losses.values())).sum()
             self.scaler.scale(total).backward()
             logged.append((share, {name: loss.detach() for name, loss in losses.items()}))
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.schedule.step()
-        self.average.update()
         return logged
 
     def save(self, state: Progression, folder: Path | None) -> None:
@@ -291,4 +335,6 @@ class _Trainer:
         self.schedule.load_state_dict(saved["schedule"])
         self.scaler.load_state_dict(saved["scaler"])
         self.average.load_state_dict(saved["average"])
-        return Progression(**saved["progression"])
+        state = Progression(**saved["progression"])
+        self.halves = bool(state.halved)
+        return state

@@ -39,6 +39,8 @@ class ModelSummary(Figures):
         parameters: Learned numbers that its predictions need.
         tries: What was tried, in order.
         chosen: Which of them it is, from 0.
+        halved: The epoch from which on batches were computed in twice as many parts, as the memory of the device was full; 0
+            where it never was.
     """
 
     version: Literal[1] = 1
@@ -50,6 +52,7 @@ class ModelSummary(Figures):
     parameters: int = 0
     tries: tuple[Try, ...] = ()
     chosen: int = 0
+    halved: int = 0
 
 
 class AdapterSummary(Figures):
