@@ -27,6 +27,7 @@ from mmer_core.attacks import ATTACKS, ClassifierVictim, DominantEmotionFlip, ru
 from mmer_core.config import ARCHITECTURES, EncoderConfig, TaskTraining
 from mmer_core.encoders import load_image_encoder
 from mmer_core.kernels import float32_kernels
+from mmer_core.matrix import in_memory
 from mmer_core.models import ModelSpec, RetrievalModel, build_model
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.loop import fit, initialisation
@@ -160,8 +161,10 @@ def _trainings(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]
 
         def dense(learner: RetrievalLearner = learner, texts: int = texts) -> int:
             for start in range(0, len(learner.train), 256):
-                learner.model.embed_image(learner.train.images[start : start + 256])
-                learner.model.embed_text(learner.train.texts[start * texts : (start + 256) * texts])
+                learner.model.embed_image(in_memory(learner.train.images)[start : start + 256])
+                learner.model.embed_text(
+                    in_memory(learner.train.texts)[start * texts : (start + 256) * texts]
+                )
             return len(learner.train)
 
         def trained(learner: RetrievalLearner = learner, asked: TaskTraining = asked) -> int:

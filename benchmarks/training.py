@@ -35,10 +35,11 @@ from mmer_core.config import (
 )
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.matrix import mean_by_sample
 from mmer_core.models import EmotionModel, build_model, load_model
 from mmer_core.stages import Context
 from mmer_core.task_kinds import kind_of
-from mmer_core.training.data import EmotionData, mean_by_sample
+from mmer_core.training.data import EmotionData
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import fit, initialisation
 

@@ -58,6 +58,13 @@ class RuntimeConfig(Config):
         "so many more that wait there.",
     )
     batch_size: int = Field(64, ge=1, description="Images in one forward pass of an encoder.")
+    features_gb: float = Field(
+        8.0,
+        ge=0,
+        le=1e9,
+        description="Memory for the features of a training, in GB; larger ones stay on disk and are read batch by batch, for "
+        "the same model.",
+    )
     compile: bool = Field(
         False,
         description="Compile training steps with torch.compile; without a compiler a warning is printed and training continues.",

@@ -7,13 +7,14 @@ Crops, mirrored copies and other photos of the same scene have other hashes and 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations, cycle, islice, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,10 +34,18 @@ _COSINES = 2 * np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), 2 * np.arange(_S
 """The lowest frequencies of the discrete cosine transform, type II, as ``scipy.fft.dct`` scales it."""
 _FEW = 1_000_000
 """Pairs that NumPy compares in the time that importing FAISS takes."""
-COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits")
+_MANY = 50_000
+"""Hashes from which on looking up parts of them is faster than comparing each with each."""
+_PARTS = 3
+"""Of equal width: of bits that differ, one part holds no more than a third."""
+_AT_ONCE = 4_096
+LISTED = 100
+"""Pairs of near-identical images that are listed for one hash; of more, their number is said."""
+COLUMNS = ("Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits", "Further")
 
 Hashes = npt.NDArray[np.uint8]
 """``(N, 8)`` uint8: one 64-bit perceptual hash per row."""
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class Leak:
         kind: ``identical`` or ``near-identical`` for images, ``text`` or ``group``.
         split, id: A sample of one split; ``other_split``, ``other_id``: a sample of the other.
         bits: Number of differing bits between the 64-bit hashes; 0 for a text or a group.
+        further: Pairs of the same hash and kind that are not listed, where there are more than `LISTED`; the last one that
+            is listed says it.
     """
 
     kind: str
@@ -63,6 +74,7 @@ class Leak:
     other_split: str
     other_id: str
     bits: int = 0
+    further: int = 0
 
     def __str__(self) -> str:
         other = f"{self.other_id} in {self.other_split}"
@@ -70,7 +82,9 @@ class Leak:
             return f"of one group with {other}"
         if self.kind == "text":
             return f"of the same text as {other}"
-        return f"{self.kind} to {other}" + (f", {self.bits} of 64 bits apart" if self.bits else "")
+        apart = f", {self.bits} of 64 bits apart" if self.bits else ""
+        further = f"; so are {self.further:,} further pairs of pictures like it" if self.further else ""
+        return f"{self.kind} to {other}{apart}{further}"
 
 
 class SampleText(NamedTuple):
@@ -126,8 +140,19 @@ def find_leaks(prepared: Prepared, *, workers: int, progress: Progress = silent)
     return compare_splits(prints) + shared_texts(texts) + shared_groups(groups)
 
 
+def leaks_by_kind(leaks: Iterable[Leak]) -> dict[str, int]:
+    """How many there are of each kind, those that are not listed included."""
+    counts = Counter[str]()
+    for leak in leaks:
+        counts[leak.kind] += 1 + leak.further
+    return dict(counts)
+
+
 def compare_splits(prints: dict[str, list[tuple[str, Fingerprint]]]) -> list[Leak]:
     """Identical and near-identical images across splits, in the order of the splits and their samples.
+
+    Pictures that all look alike, blank ones say, make as many pairs as there are of them squared. So of the near-identical
+    pairs of a hash no more than `LISTED` are listed, in which as many pictures occur as can, and the others are counted.
 
     Args:
         prints: Every sample's id and print, by split.
@@ -136,27 +161,122 @@ def compare_splits(prints: dict[str, list[tuple[str, Fingerprint]]]) -> list[Lea
     leaks = []
     for split, other in combinations(distinct, 2):
         ours, theirs = distinct[split], distinct[other]
-        pairs = near_pairs(_hashes(ours), _hashes(theirs), NEAR_BITS)
-        for row, other_row, bits in pairs:
-            (id_, one), (other_id, another) = ours[row], theirs[other_row]
-            kind = "identical" if one.digest == another.digest else "near-identical"
-            leaks.append(Leak(kind, split, id_, other, other_id, bits))
+        pairs = [*_identical(ours, theirs), *_near_identical(ours, theirs)]
+        leaks += [
+            Leak(pair.kind, split, ours[pair.row][0], other, theirs[pair.other][0], pair.bits, pair.further)
+            for pair in sorted(pairs, key=lambda pair: (pair.row, pair.other))
+        ]
     return leaks
+
+
+class _Pair(NamedTuple):
+    kind: str
+    row: int
+    other: int
+    bits: int = 0
+    further: int = 0
+
+
+def _identical(
+    ours: Sequence[tuple[str, Fingerprint]], theirs: Sequence[tuple[str, Fingerprint]]
+) -> Iterator[_Pair]:
+    place = {one.digest: row for row, (_, one) in enumerate(theirs)}
+    for row, (_, one) in enumerate(ours):
+        if one.digest in place:
+            yield _Pair("identical", row, place[one.digest])
+
+
+def _near_identical(
+    ours: Sequence[tuple[str, Fingerprint]], theirs: Sequence[tuple[str, Fingerprint]]
+) -> Iterator[_Pair]:
+    """Each different hash is compared once, however many pictures have it."""
+    (hashes, with_hash), (other_hashes, with_other) = _by_hash(ours), _by_hash(theirs)
+    for one, others, apart in _near(hashes, other_hashes, NEAR_BITS):
+        alike: list[_Pair] = []
+        total = 0
+        for other, bits in zip(others.tolist(), apart.tolist(), strict=True):
+            mine, their = with_hash[one], with_other[other]
+            count = len(mine) * len(their)
+            if not bits:  # pictures of one digest have one hash
+                count -= len({ours[row][1].digest for row in mine} & {theirs[row][1].digest for row in their})
+            total += count
+            if len(alike) < LISTED:
+                different = (
+                    pair
+                    for pair in _each_once(mine, their)
+                    if ours[pair[0]][1].digest != theirs[pair[1]][1].digest
+                )
+                alike += [
+                    _Pair("near-identical", *pair, bits) for pair in islice(different, LISTED - len(alike))
+                ]
+        if len(alike) < total:
+            alike[-1] = alike[-1]._replace(further=total - len(alike))
+        yield from alike
+
+
+def _each_once(mine: Sequence[int], their: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """All pairs, those first in which every member of the larger group occurs once."""
+    longer = len(mine) >= len(their)
+    first = zip(mine, cycle(their), strict=False) if longer else zip(cycle(mine), their, strict=False)
+    seen = set()
+    for pair in chain(first, product(mine, their)):
+        if pair not in seen:
+            seen.add(pair)
+            yield pair
 
 
 def near_pairs(ours: Hashes, theirs: Hashes, bits: int) -> list[tuple[int, int, int]]:
     """All pairs of rows whose hashes differ in at most ``bits`` bits, as (row, other row, bits), sorted."""
+    return [
+        (row, other, apart)
+        for row, others, distances in _near(ours, theirs, bits)
+        for other, apart in sorted(zip(others.tolist(), distances.tolist(), strict=True))
+    ]
+
+
+def _near(ours: Hashes, theirs: Hashes, bits: int) -> Iterator[tuple[int, Rows, Rows]]:
+    """Every row that has any near ones: those, nearest first, and by how many bits they differ."""
     if not len(ours) or not len(theirs):
-        return []
-    if len(ours) * len(theirs) <= _FEW:
+        return
+    search = _compared(theirs, bits) if len(ours) * len(theirs) <= _FEW else _searched(theirs, bits)
+    for start in range(0, len(ours), _AT_ONCE):
+        rows, others, apart = search(ours[start : start + _AT_ONCE])
+        order = np.lexsort((others, apart, rows))
+        found, first = np.unique(rows[order], return_index=True)
+        parts = np.split(order, first[1:])
+        for row, part in zip(found.tolist(), parts if len(found) else [], strict=True):
+            yield start + row, others[part], apart[part]
+
+
+_Search = Callable[[Hashes], tuple[Rows, Rows, Rows]]
+
+
+def _compared(theirs: Hashes, bits: int) -> _Search:
+    def search(ours: Hashes) -> tuple[Rows, Rows, Rows]:
         differing = np.bitwise_count(ours[:, None] ^ theirs).sum(axis=2, dtype=np.int64)
         rows, others = np.nonzero(differing <= bits)
-        return list(zip(rows.tolist(), others.tolist(), differing[rows, others].tolist(), strict=True))
-    index = faiss.IndexBinaryFlat(8 * theirs.shape[1])
+        return rows, others, differing[rows, others]
+
+    return search
+
+
+def _searched(theirs: Hashes, bits: int) -> _Search:
+    """By FAISS; of many hashes by looking up each part with all that differ from it in few bits: of two hashes that differ in
+    6 bits, one of three parts differs in no more than 2 (Norouzi et al. 2012, *Fast Search in Hamming Space with
+    Multi-Index Hashing*, https://doi.org/10.1109/CVPR.2012.6248043). Both find all."""
+    size = 8 * theirs.shape[1]
+    index: Any = faiss.IndexBinaryFlat(size)
+    if len(theirs) >= _MANY:
+        index = faiss.IndexBinaryMultiHash(size, _PARTS, size // _PARTS)
+        index.nflip = bits // _PARTS
     index.add(theirs)
-    limits, distances, found = index.range_search(ours, bits + 1)
-    rows = np.repeat(np.arange(len(ours)), np.diff(limits).astype(np.int64))
-    return sorted(zip(rows.tolist(), found.tolist(), map(int, distances), strict=True))
+
+    def search(ours: Hashes) -> tuple[Rows, Rows, Rows]:
+        limits, distances, found = index.range_search(ours, bits + 1)
+        rows = np.repeat(np.arange(len(ours)), np.diff(limits).astype(np.int64))
+        return rows, found.astype(np.int64), distances.astype(np.int64)
+
+    return search
 
 
 def shared_texts(texts: dict[str, list[SampleText]]) -> list[Leak]:
@@ -215,5 +335,9 @@ def _distinct(samples: Sequence[tuple[str, Fingerprint]]) -> list[tuple[str, Fin
     return list(first.values())
 
 
-def _hashes(samples: Sequence[tuple[str, Fingerprint]]) -> Hashes:
-    return np.array([one.hash for _, one in samples], np.uint8).reshape(-1, 8)
+def _by_hash(samples: Sequence[tuple[str, Fingerprint]]) -> tuple[Hashes, list[list[int]]]:
+    """The different hashes, in the order of their first samples, and the rows of the samples that have each."""
+    rows: dict[bytes, list[int]] = {}
+    for row, (_, one) in enumerate(samples):
+        rows.setdefault(one.hash.tobytes(), []).append(row)
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 8), list(rows.values())

@@ -88,11 +88,20 @@ class Features:
 
     def load(self, split: str, stream: str) -> npt.NDArray[np.float32]:
         """``(I, D)`` float32 or, for text, ``(T, D)``."""
-        return np.load(self.folder / f"{split}_{stream}.npy", allow_pickle=False)
+        return np.load(self._path(split, stream), allow_pickle=False)
+
+    def nbytes(self, split: str) -> int:
+        """Of all streams of a split."""
+        return sum(
+            self.map(split, stream).nbytes for stream in self.widths if self._path(split, stream).exists()
+        )
 
     def map(self, split: str, stream: str) -> npt.NDArray[np.float32]:
         """The same, memory-mapped."""
-        return np.load(self.folder / f"{split}_{stream}.npy", mmap_mode="r", allow_pickle=False)
+        return np.load(self._path(split, stream), mmap_mode="r", allow_pickle=False)
+
+    def _path(self, split: str, stream: str) -> Path:
+        return self.folder / f"{split}_{stream}.npy"
 
 
 def plan_shards(prepared: Prepared, shard_size: int | None) -> list[FeatureShard]:

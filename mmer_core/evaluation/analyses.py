@@ -35,6 +35,7 @@ def space_figures(name: str, embeddings: npt.ArrayLike, knn_map: Interval | None
     return SpaceFigures(
         name=name,
         n=len(rows),
+        compared=len(compared(len(rows))),
         dimensions=rows.shape[1],
         effective_dimensionality=effective_dimensionality(rows),
         variance=embedding_variance(rows),
@@ -95,6 +96,7 @@ def pair_figures(
         paired_similarity=paired_similarity(x, y),
         alignment=alignment(x, y),
         modality_gap=modality_gap(x, y),
+        compared=len(asked),
         own_neighbours=own,
         own_neighbours_mixed=mixed,
     )

@@ -199,9 +199,8 @@ def compare_retrieval(
         asked: The words of the questions.
         clusters: ``(N,)`` the group of each image.
     """
-    every = ranks[0][0].i2t
-    queries = np.flatnonzero(every >= 0)
-    own = numbered(clusters, len(every))
+    queries, texts = ranks[0][0].images, ranks[0][0].texts
+    own = numbered(clusters, len(ranks[0][0].i2t))
 
     def mean_recall(of_training: Ranks) -> Statistic:
         statistic = summary_statistic(of_training, text_image)
@@ -219,7 +218,7 @@ def compare_retrieval(
 
     asks = (
         ("i2t", "image to text", "a caption of an image", queries, own[queries]),
-        ("t2i", "text to image", "the image of a caption", np.arange(len(text_image)), own[text_image]),
+        ("t2i", "text to image", "the image of a caption", texts, own[text_image[texts]]),
     )
     recalls = [
         compare_shares(

@@ -118,7 +118,8 @@ def evaluate_retrieval(
     """Metrics of an image-text model beside the exact expectation of random ranking; median ranks count from 1.
 
     What is drawn are images, or groups of them, with their captions; the gallery stays whole, so the intervals
-    say how the figures depend on the queries that were drawn. Images without texts are no queries.
+    say how the figures depend on the queries that were drawn. Images without texts are no queries; of a large split a
+    sample of the images is asked for, with their texts.
 
     Args:
         image_emb: ``(N, D)``.
@@ -139,6 +140,8 @@ def evaluate_retrieval(
         n=len(ranks.i2t),
         clusters=int(numbered(clusters, len(ranks.i2t)).max()) + 1,
         n_texts=len(ranks.t2i),
+        queries=len(ranks.images),
+        text_queries=len(ranks.texts),
         metrics=retrieval_intervals(ranks, owner, config, clusters),
         baselines=dict(chance_retrieval(len(ranks.i2t), texts_per_image)),
     )
@@ -152,7 +155,7 @@ def retrieval_intervals(
 ) -> dict[str, Interval]:
     """Each metric of `retrieval_metrics` with its interval: Wilson's for recalls, which are shares of queries."""
     own = numbered(clusters, len(ranks.i2t))
-    queries = np.flatnonzero(ranks.i2t >= 0)
+    queries, texts = ranks.images, ranks.texts
     exact = retrieval_metrics(ranks)
     summaries = [name for name in METRICS if not name.startswith(("i2t_r", "t2i_r"))]
     statistic = summary_statistic(ranks, text_image)
@@ -163,7 +166,7 @@ def retrieval_intervals(
     )
     for direction, rank, photo in (
         ("i2t", ranks.i2t[queries], own[queries]),
-        ("t2i", ranks.t2i, own[text_image]),
+        ("t2i", ranks.t2i[texts], own[text_image[texts]]),
     ):
         for k in RECALLS:
             intervals[f"{direction}_r{k}"] = share_interval(rank < k, config.confidence, photo)
@@ -172,14 +175,14 @@ def retrieval_intervals(
 
 def summary_statistic(ranks: Ranks, text_image: npt.NDArray[np.int64]) -> Statistic:
     """``weights (queries, R) -> (3, R)``: median rank of images and of texts, and the mean recall in percent."""
-    queries = np.flatnonzero(ranks.i2t >= 0)
+    queries, texts = ranks.images, ranks.texts
     position = np.full(len(ranks.i2t), -1)
     position[queries] = np.arange(len(queries))
-    image_of_text = position[text_image]  # (T,) row among the queries
+    image_of_text = position[text_image[texts]]  # row among the queries, of each text that is one
 
     def statistic(weights: FloatArray) -> FloatArray:
         i2t = _weighted_ranks(ranks.i2t[queries], weights)
-        t2i = _weighted_ranks(ranks.t2i, weights[image_of_text])
+        t2i = _weighted_ranks(ranks.t2i[texts], weights[image_of_text])
         return np.stack([i2t[-1], t2i[-1], np.concatenate([i2t[:-1], t2i[:-1]]).mean(axis=0)])
 
     return statistic

@@ -80,11 +80,13 @@ class SpaceFigures(Part):
     """One embedding space; see `mmer_core.evaluation.embeddings` for each figure.
 
     Attributes:
+        compared: Rows that were compared with all of them, where each is compared with others.
         knn_map: mAP of the labels of each row's nearest neighbours, where there are labels.
     """
 
     name: str
     n: int
+    compared: int | None = None
     dimensions: int
     effective_dimensionality: int
     variance: float
@@ -94,7 +96,11 @@ class SpaceFigures(Part):
 
 
 class PairFigures(Part):
-    """Two modalities of the same samples; in different spaces only ``cka`` is defined."""
+    """Two modalities of the same samples; in different spaces only ``cka`` is defined.
+
+    Attributes:
+        compared: Points of both whose neighbours were looked for, where they were.
+    """
 
     first: str
     second: str
@@ -102,6 +108,7 @@ class PairFigures(Part):
     paired_similarity: Number = None
     alignment: Number = None
     modality_gap: Number = None
+    compared: int | None = None
     own_neighbours: Number = None
     own_neighbours_mixed: Number = None
 
@@ -195,6 +202,8 @@ class EvaluationRecord(Record):
         n: Samples: people, or images.
         clusters: Photos, or groups, that they are from.
         n_texts: Texts, where they are queries of their own.
+        queries: Images that were asked for where images and texts are matched: those with texts, or a sample of them.
+        text_queries: Texts that were asked for: all, or those of the sampled images.
         metrics: By name.
         baselines: What no skill scores, by the name of the metric: chance, or the best constant.
         calibration: Of models that give probabilities.
@@ -209,6 +218,8 @@ class EvaluationRecord(Record):
     n: int
     clusters: int
     n_texts: int | None = None
+    queries: int | None = None
+    text_queries: int | None = None
     unmatched_labels: UnmatchedLabels = UnmatchedLabels()
     metrics: dict[str, Interval]
     baselines: dict[str, Number]

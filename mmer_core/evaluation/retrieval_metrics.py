@@ -3,6 +3,9 @@
 An image's rank is that of its best own caption among the captions of *other* images; a caption's rank is
 that of its one image among all images. Ranks count from 0. Whatever scores as high as the truth is counted
 ahead of it, so a model that gives everything one score comes out last, not first.
+
+The gallery is always whole. Of a large split a sample of the images and their captions ask, so that cost grows with the
+gallery alone.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.evaluation.arrays import finite
+from mmer_core.evaluation.embeddings import compared
 from mmer_core.heavy import Tensor, torch
 
 RECALLS = (1, 5, 10)
@@ -34,12 +38,22 @@ class Ranks:
 
     Attributes:
         i2t: ``(N,)`` captions of other images that score at least as high as the image's best own caption;
-            -1 for an image without captions, which is no query.
-        t2i: ``(T,)`` other images that score at least as high as the caption's own image.
+            -1 for an image that is no query: it has no captions, or was not drawn.
+        t2i: ``(T,)`` other images that score at least as high as the caption's own image; -1 for one that was not drawn.
     """
 
     i2t: Ints
     t2i: Ints
+
+    @property
+    def images(self) -> Ints:
+        """The rows of the images that were queries."""
+        return np.flatnonzero(self.i2t >= 0)
+
+    @property
+    def texts(self) -> Ints:
+        """The rows of the captions that were queries."""
+        return np.flatnonzero(self.t2i >= 0)
 
 
 def similarity_ranks(
@@ -48,7 +62,9 @@ def similarity_ranks(
     text_image: npt.ArrayLike | Tensor,
     chunk: int | None = None,
 ) -> Ranks:
-    """Ranks by inner product, in chunks of images: the full matrix is never in memory.
+    """Ranks by inner product, in chunks: the full matrix is never in memory.
+
+    Of more images than `MOST_COMPARED`, so many ask, the same every time, and so do their captions.
 
     Products are taken in float64, and two that differ by less than their rounding error are a tie: the order
     in which a matrix product adds up must not decide between equal scores. Tensors are compared on the device where they
@@ -64,36 +80,46 @@ def similarity_ranks(
         ValueError: NaN or infinity, shapes that do not fit, no text, or a row of no image.
     """
     images, texts, owner = _checked(image, text, text_image)
-    if chunk is None:
-        chunk = max(1, SCORES_AT_ONCE // len(texts))
-    elif chunk < 1:
+    if chunk is not None and chunk < 1:
         raise ValueError(f"chunk is {chunk}, but must be at least 1")
     own = (images[owner] * texts).sum(dim=1)  # (T,) score of each text with its image
     best = images.new_full((len(images),), -torch.inf).scatter_reduce(0, owner, own, "amax")
     slack = _rounding(images, texts)
 
-    i2t, t2i = torch.full_like(best, -1, dtype=torch.int64), torch.zeros_like(owner)
-    for start in range(0, len(images), chunk):
-        scores = images[start : start + chunk] @ texts.T  # (chunk, T)
-        here = ((owner >= start) & (owner < start + chunk)).nonzero()[:, 0]
-        scores[owner[here] - start, here] = -torch.inf  # own pairs do not compete with each other
-        t2i += (scores >= own - slack).sum(dim=0)
-        of_chunk = best[start : start + chunk]
-        ahead = (scores >= of_chunk[:, None] - slack).sum(dim=1)
-        i2t[start : start + chunk] = torch.where(of_chunk.isfinite(), ahead, -1)
+    drawn = torch.from_numpy(compared(len(images))).to(images.device)
+    whole = len(drawn) == len(images)
+    i2t, t2i = torch.full_like(best, -1, dtype=torch.int64), torch.full_like(owner, 0 if whole else -1)
+    place = torch.full_like(i2t, -1)
+    for part in drawn.split(chunk or max(1, SCORES_AT_ONCE // len(texts))):
+        scores = images[part] @ texts.T  # (chunk, T)
+        place[part] = torch.arange(len(part), device=part.device)
+        here = (place[owner] >= 0).nonzero()[:, 0]
+        scores[place[owner[here]], here] = -torch.inf  # own pairs do not compete with each other
+        place[part] = -1
+        if whole:
+            t2i += (scores >= own - slack).sum(dim=0)
+        of_part = best[part]
+        ahead = (scores >= of_part[:, None] - slack).sum(dim=1)
+        i2t[part] = torch.where(of_part.isfinite(), ahead, -1)
+    if not whole:
+        asking = torch.isin(owner, drawn).nonzero()[:, 0]
+        for part in asking.split(chunk or max(1, SCORES_AT_ONCE // len(images))):
+            scores = texts[part] @ images.T  # (chunk, N)
+            scores[torch.arange(len(part), device=part.device), owner[part]] = -torch.inf
+            t2i[part] = (scores >= own[part, None] - slack).sum(dim=1)
     return Ranks(i2t.cpu().numpy(), t2i.cpu().numpy())
 
 
 def retrieval_metrics(ranks: Ranks) -> dict[str, float]:
     """Recall at 1, 5 and 10 in percent, median rank (floor of the 0-based median, plus 1), both directions.
 
-    The keys are `METRICS`; ``mean_recall`` is the mean of the six recalls. Images without texts are left out.
+    The keys are `METRICS`; ``mean_recall`` is the mean of the six recalls. What is no query is left out.
 
     Raises:
         ValueError: No image has a text.
     """
     metrics: dict[str, float] = {}
-    for direction, rank in (("i2t", ranks.i2t[ranks.i2t >= 0]), ("t2i", ranks.t2i)):
+    for direction, rank in (("i2t", ranks.i2t[ranks.images]), ("t2i", ranks.t2i[ranks.texts])):
         if not len(rank):
             raise ValueError("no image has a text: there is nothing to retrieve")
         metrics |= {f"{direction}_r{k}": 100 * float((rank < k).mean()) for k in RECALLS}

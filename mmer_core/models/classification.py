@@ -1,9 +1,14 @@
 """Models that predict exactly one label: the networks of emotion models, whose logits a softmax reads."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmer_core.matrix import Matrix
 from mmer_core.models.emotion import EmotionModel, JointEmotionModel, Presence, SeparateEmotionModel
 from mmer_core.models.layers import EmotionHead
 from mmer_core.models.zero_shot import ZeroShotEmotionModel
@@ -11,7 +16,11 @@ from mmer_core.models.zero_shot import ZeroShotEmotionModel
 
 class _Softmax(EmotionModel):
     def fit_statistics(
-        self, features: dict[str, Tensor], labels: Tensor, ratings: Tensor, present: Presence | None = None
+        self,
+        features: Mapping[str, Matrix],
+        labels: Tensor,
+        ratings: Tensor,
+        present: Presence | None = None,
     ) -> None:
         """As of `EmotionModel`, but starting from the logarithms of the labels' shares."""
         super().fit_statistics(features, labels, ratings, present)

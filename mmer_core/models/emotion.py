@@ -1,12 +1,15 @@
 """Emotion models over several streams (context, body, text), in the two families that mmer compares."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmer_core.matrix import Matrix, passes
 from mmer_core.models.fusion import FUSIONS
 from mmer_core.models.layers import EmotionHead, Projection, Standardise
 from mmer_core.models.spec import ModelSpec
@@ -67,15 +70,14 @@ class EmotionModel(nn.Module):
 
     def fit_statistics(
         self,
-        features: dict[str, Tensor],
+        features: Mapping[str, Matrix],
         labels: Tensor,
         ratings: Tensor,
         present: Presence | None = None,
     ) -> None:
         """Set everything that is estimated rather than learned, from the training split."""
         for name, projection in self.projections.items():
-            has_stream = (present or {}).get(name)
-            known = features[name] if has_stream is None else features[name][has_stream]
+            known = passes(features[name], (present or {}).get(name))
             projection.standardise.fit(known)  # type: ignore[operator, union-attr]
         for module in self.modules():
             if isinstance(module, EmotionHead):
@@ -94,7 +96,7 @@ class EmotionModel(nn.Module):
             {name: pair[1] for name, pair in alone.items()},
         )
 
-    def presence(self, features: dict[str, Tensor], present: Presence | None = None) -> Tensor:
+    def presence(self, features: Mapping[str, Matrix], present: Presence | None = None) -> Tensor:
         """``(B, S)`` bool, in the order of ``self.streams``: which sample has which stream."""
         some = next(iter(features.values()))
         # Not len(): an export to ONNX would take it for a constant.

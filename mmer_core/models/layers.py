@@ -1,8 +1,12 @@
 """Building blocks shared by the models."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from mmer_core.matrix import Blocks, Matrix, passes
 
 LIMIT = 10.0
 """Standard deviations beyond which a feature is clipped."""
@@ -11,6 +15,23 @@ LIMIT = 10.0
 def _spread(values: Tensor) -> Tensor:
     """Standard deviation over the rows of ``(N, D)`` values; none where there is only one row."""
     return values.std(dim=0, correction=min(1, len(values) - 1))
+
+
+def _moments(blocks: Blocks) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the rows of all blocks ``(n, D)``, put together as in Chan, Golub and LeVeque 1983,
+    *Algorithms for Computing the Sample Variance*, https://doi.org/10.1080/00031305.1983.10483115."""
+    count = 0
+    mean = squares = torch.zeros((), dtype=torch.float64)
+    for block in blocks():
+        if own := len(block):
+            moved = block.mean(dim=0).cpu().double() - mean
+            squares = squares + _spread(block).cpu().double() ** 2 * max(1, own - 1)
+            squares = squares + moved**2 * (count * own / (count + own))
+            count += own
+            mean = mean + moved * (own / count)
+    if not count:
+        mean = torch.full_like(mean, torch.nan)
+    return mean, (squares / max(1, count - 1)).sqrt()
 
 
 class Standardise(nn.Module):
@@ -28,10 +49,10 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
 
-    def fit(self, features: Tensor) -> None:
+    def fit(self, features: Matrix | Blocks) -> None:
         """Take mean and standard deviation of ``(N, D)`` features; a constant feature is only centred."""
-        self.mean.copy_(features.mean(dim=0))
-        std = _spread(features)
+        mean, std = _moments(passes(features))
+        self.mean.copy_(mean)
         # Dividing by next to nothing would blow up a feature that is silent on train and speaks on test.
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
@@ -60,9 +81,10 @@ class Power(nn.Module):
         self.exponent = exponent
         self.register_buffer("applied", torch.tensor(1.0))
 
-    def fit(self, features: Tensor) -> None:
+    def fit(self, features: Matrix | Blocks) -> None:
         """Decide from ``(N, D)`` features whether they are rectified."""
-        self.applied.fill_(self.exponent if bool((features >= 0).all()) else 1.0)
+        rectified = all(bool((block >= 0).all()) for block in passes(features)())
+        self.applied.fill_(self.exponent if rectified else 1.0)
 
     def forward(self, features: Tensor) -> Tensor:
         # Away from the training split a feature may dip below zero, where a root is not defined.
@@ -93,9 +115,10 @@ class AttentionPool(nn.Module):
         self.register_buffer("scale", torch.ones(width))
 
     @torch.no_grad()
-    def fit(self, features: Tensor) -> None:
+    def fit(self, features: Matrix | Blocks) -> None:
         """Scale the scores by the spread of the parts' mean over ``(N, parts * D)`` features."""
-        std = _spread(self(features))
+        blocks = passes(features)
+        _, std = _moments(lambda: map(self, blocks()))
         self.scale.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -134,13 +157,14 @@ class Projection(nn.Module):
         )
 
     @torch.no_grad()
-    def fit(self, features: Tensor) -> None:
+    def fit(self, features: Matrix | Blocks) -> None:
         """Set everything that is estimated rather than learned from ``(N, D_in)`` features of the training split."""
+        blocks = passes(features)
         if self.power is not None:
-            self.power.fit(features)
+            self.power.fit(blocks)
         if self.pool is not None:
-            self.pool.fit(self._even(features))
-        self.standardise.fit(self._pooled(features))
+            self.pool.fit(lambda: map(self._even, blocks()))
+        self.standardise.fit(lambda: map(self._pooled, blocks()))
 
     def _even(self, features: Tensor) -> Tensor:
         return features if self.power is None else self.power(features)
@@ -183,7 +207,7 @@ class ProjectionHeads(nn.Module):
             Projection(width, embedding, hidden, dropout, power=power, parts=parts) for _ in range(heads)
         )
 
-    def fit(self, features: Tensor) -> None:
+    def fit(self, features: Matrix | Blocks) -> None:
         """`Projection.fit` of every head."""
         for head in self.heads:
             head.fit(features)  # type: ignore[operator]

@@ -1,11 +1,14 @@
 """Image-text matching models, in the two families that mmer compares."""
 
+from __future__ import annotations
+
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmer_core.matrix import Matrix
 from mmer_core.models.layers import Projection, ProjectionHeads
 from mmer_core.models.spec import ModelSpec
 
@@ -26,7 +29,7 @@ class RetrievalModel(nn.Module):
         self.text = _projection(spec, "text")
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
-    def fit_statistics(self, images: Tensor, texts: Tensor) -> None:
+    def fit_statistics(self, images: Matrix, texts: Matrix) -> None:
         """Set what is estimated of the inputs, from the training split's features."""
         self.image.fit(images)
         self.text.fit(texts)

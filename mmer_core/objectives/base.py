@@ -27,6 +27,10 @@ class Objective(Named, ABC, Module):
     def __new__(cls, **options: Any) -> Self:
         return super().__new__(_module_of(cls))
 
+    def mass(self, targets: Tensor) -> Tensor:
+        """By what the loss of a batch with such targets weighs where batches are averaged: how many it is the mean over."""
+        return targets.new_tensor(len(targets))
+
 
 @cache
 def _module_of(kind: Any) -> Any:

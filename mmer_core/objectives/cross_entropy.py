@@ -47,6 +47,10 @@ class CrossEntropy(ClassObjective):
             counts = labels.sum(dim=0)
             self.weight = torch.where(counts > 0, len(labels) / (labels.shape[1] * counts.clamp_min(1)), 0.0)
 
+    def mass(self, targets: Tensor) -> Tensor:
+        """The weights of the samples."""
+        return super().mass(targets) if self.weight is None else self.weight[targets.argmax(dim=1)].sum()
+
     def each(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Losses ``(B,)`` of ``logits (B, C)`` against ``classes (B,)``."""
         return functional.cross_entropy(

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mmer_core.datasets.leakage import NEAR_BITS, Leak
+from mmer_core.datasets.leakage import NEAR_BITS, Leak, leaks_by_kind
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import RATING_EDGES, SplitStatistics
@@ -61,7 +61,7 @@ def render_card(view: CardView) -> str:
             [(row.id, row.split, row.reason, row.detail) for row in view.quarantined[:LISTED]],
         ),
         leaks=leaks_table(view.leaks),
-        leaks_by_kind=dict(Counter(leak.kind for leak in view.leaks).most_common()),
+        leaks_by_kind=dict(Counter(leaks_by_kind(view.leaks)).most_common()),
         categories=categories_chart(view.statistics) if view.card.labels else None,
         ratings=ratings_chart(view.statistics)
         if any(one.ratings for one in view.statistics.values())

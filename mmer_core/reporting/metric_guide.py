@@ -24,6 +24,13 @@ class MetricGuide(NamedTuple):
 _COMPARED = f"In a space of more than {MOST_COMPARED:,} points, so many drawn ones are compared with all."
 
 SPACE: tuple[MetricGuide, ...] = (
+    MetricGuide("n", "embeddings", "How many there are.", 0),
+    MetricGuide(
+        "compared",
+        "compared",
+        f"How many of them are compared with all for uniformity and neighbours: all, or {MOST_COMPARED:,} that are drawn.",
+        0,
+    ),
     MetricGuide("dimensions", "width", "How many numbers one embedding has.", 0),
     MetricGuide(
         "effective_dimensionality",
@@ -58,6 +65,12 @@ SPACE: tuple[MetricGuide, ...] = (
 """Figures of one space."""
 
 PAIR: tuple[MetricGuide, ...] = (
+    MetricGuide(
+        "compared",
+        "compared",
+        f"For how many embeddings of both, neighbours are looked for among all: all, or {MOST_COMPARED:,} that are drawn.",
+        0,
+    ),
     MetricGuide(
         "paired_similarity",
         "similarity of pairs",

@@ -59,8 +59,12 @@ class TaskText:
 
     def measured_on(self, evaluation: EvaluationRecord) -> str:
         """How much a model was measured on, in words."""
-        texts = "" if evaluation.n_texts is None else f" and {evaluation.n_texts:,} texts"
-        return f"{evaluation.n:,} {self.samples}{texts}"
+        if evaluation.n_texts is None:
+            return f"{evaluation.n:,} {self.samples}"
+        whole = f"{evaluation.n:,} {self.samples} and {evaluation.n_texts:,} texts"
+        if evaluation.text_queries is None or evaluation.text_queries == evaluation.n_texts:
+            return whole
+        return f"{whole}, searched by {evaluation.queries:,} {self.samples} drawn from them and their {evaluation.text_queries:,} texts"
 
     def of(self, split: PreparedSplit) -> "TaskText":
         """The words for a dataset with such a split: without boxes, a sample is a photo, or a text where none has a photo."""

@@ -1,12 +1,11 @@
 """Prepared arrays -> the dataset card."""
 
 import json
-from collections import Counter
 from dataclasses import asdict
 from typing import Literal
 
 from mmer_core.config import DatasetCardConfig
-from mmer_core.datasets.leakage import find_leaks, write_leaks
+from mmer_core.datasets.leakage import find_leaks, leaks_by_kind, write_leaks
 from mmer_core.datasets.prepared import QUARANTINE_FILE, Prepared
 from mmer_core.datasets.sample import Quarantined
 from mmer_core.datasets.statistics import describe_split
@@ -36,7 +35,7 @@ class DatasetCardSummary(Record):
     leaks: dict[str, int]
 
 
-@stage("dataset-card", version=5)
+@stage("dataset-card", version=6)
 def dataset_card(
     context: Context, workspace: Workspace, config: DatasetCardConfig, prepared: ArtifactKey
 ) -> DatasetCardSummary:
@@ -63,7 +62,7 @@ def dataset_card(
         counts=dataset.card.counts,
         texts=dataset.card.texts,
         quarantined=dataset.card.quarantined,
-        leaks=dict(Counter(leak.kind for leak in leaks)),
+        leaks=leaks_by_kind(leaks),
     )
 
 

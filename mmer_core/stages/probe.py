@@ -50,7 +50,7 @@ class ProbeRecord(Record):
     evaluation: EvaluationRecord
 
 
-@stage("probe", version=3, gpu=True, title="probe on {evaluation.split}")
+@stage("probe", version=4, gpu=True, title="probe on {evaluation.split}")
 def probe(
     context: Context,
     workspace: Workspace,

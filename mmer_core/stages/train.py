@@ -49,7 +49,7 @@ def _filled(model: ModelConfig, kind: TaskKind[Any]) -> ModelConfig:
     return model if model.fusion else model.model_copy(update={"fusion": kind.fusion})
 
 
-@stage("model", version=4, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
+@stage("model", version=5, title="train {model.family}, seed {training.seed}", gpu=True, identity=_identity)
 def train(
     context: Context,
     workspace: Workspace,
@@ -77,8 +77,10 @@ def train(
     kind = kind_of(dataset.card.task)
     settings = training.filled(kind.schedule)
     stored = Features(context.folder(features))
-    train_data = training_data(context, dataset, stored, poison, flags)
-    val_data = kind.data(stored, dataset.split("val")).to(context.device)
+    too_large = stored.nbytes("train") + stored.nbytes("val") > context.runtime.features_gb * 1e9
+    scratch = workspace.scratch / "features" if too_large else None
+    train_data = training_data(context, dataset, stored, poison, flags, scratch)
+    val_data = kind.data(stored, dataset.split("val"), scratch=scratch).to(context.device)
     spec, data = (
         _spec(dataset, stored, train_data, model, encoders),
         (train_data.to(context.device), val_data),
@@ -184,12 +186,13 @@ def training_data(
     features: Features,
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
+    scratch: Path | None = None,
 ) -> Any:
-    """The training split, with poisons in it and without what was flagged, where there are any."""
+    """The training split, with poisons in it and without what was flagged, where there are any; see `TaskKind.data`."""
     split = dataset.split("train")
     keep = None if flags is None else ~np.load(context.folder(flags) / FLAGS_FILE, allow_pickle=False)
     poisons = None if poison is None else PoisonSet.read(context.folder(poison))
-    return kind_of(dataset.card.task).data(features, split, poisons, keep)
+    return kind_of(dataset.card.task).data(features, split, poisons, keep, scratch)
 
 
 def load_history(folder: Path) -> pd.DataFrame:

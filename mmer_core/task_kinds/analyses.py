@@ -40,7 +40,7 @@ def analyse_emotions(
     """
     if len(split) < FEWEST:
         return Analyses()
-    streams = data.streams
+    streams = data.tensors
     predictions = {
         members: trained.emotions(
             {name: rows for name, rows in streams.items() if name in members}, data.present

@@ -34,7 +34,7 @@ from mmer_core.task_kinds.emotion import EmotionKind
 from mmer_core.task_kinds.emotion_text import comparing
 from mmer_core.task_kinds.kind import AttackedSplit
 from mmer_core.training.data import EmotionData
-from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.emotion_learner import EmotionLearner, outputs
 from mmer_core.training.tuning import EmotionTuner
 
 
@@ -106,7 +106,7 @@ class ClassificationKind(EmotionKind):
         """A temperature; 1 without a val."""
         scaling = TemperatureScaling(1.0)
         if val is not None:
-            logits = network(val.streams, val.present).logits.float().cpu().numpy()
+            logits, _ = outputs(network, val)
             scaling = TemperatureScaling.fit(logits, val.labels.cpu().numpy())
         (folder / CALIBRATION_FILE).write_text(json.dumps({"temperature": scaling.temperature}) + "\n")
 

@@ -56,7 +56,7 @@ from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores,
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 from mmer_core.training.data import EmotionData
-from mmer_core.training.emotion_learner import EmotionLearner
+from mmer_core.training.emotion_learner import EmotionLearner, outputs
 from mmer_core.training.poisoned import keep_people, poison_people
 from mmer_core.training.tuning import EmotionTuner
 
@@ -94,8 +94,9 @@ class EmotionKind(TaskKind[EmotionData]):
         split: PreparedSplit,
         poisons: PoisonSet | None = None,
         keep: npt.NDArray[np.bool_] | None = None,
+        scratch: Path | None = None,
     ) -> EmotionData:
-        people = EmotionData.load(features, split)
+        people = EmotionData.load(features, split, scratch)
         people = people if poisons is None else poison_people(people, poisons)
         return people if keep is None else keep_people(people, keep)
 
@@ -123,7 +124,7 @@ class EmotionKind(TaskKind[EmotionData]):
         scaling = PlattScaling(np.ones(categories), np.zeros(categories))
         thresholds = np.full(categories, 0.5)
         if val is not None:
-            logits = network(val.streams, val.present).logits.float().cpu().numpy()
+            logits, _ = outputs(network, val)
             labels = val.labels.cpu().numpy()
             scaling = PlattScaling.fit(logits, labels)
             thresholds = f1_thresholds(scaling.probabilities(logits), labels)
@@ -196,7 +197,7 @@ class EmotionKind(TaskKind[EmotionData]):
         folder: Path,
     ) -> EvaluationRecord:
         data = EmotionData.load(features, split)
-        predicted = trained.emotions(data.streams, data.present)
+        predicted = trained.emotions(data.tensors, data.present)
         result = self.figures(trained, split, predicted.probabilities, predicted.ratings, config)
         uncalibrated = trained.scaling.activation(predicted.output.logits.float()).cpu().numpy()
         calibration = Calibration(
@@ -264,7 +265,7 @@ class EmotionKind(TaskKind[EmotionData]):
     def inspected(self, trained: TrainedModel, data: EmotionData, target: str, poisons: int) -> Inspected:
         embeddings = {
             name: rows.float().cpu().numpy()
-            for name, rows in trained.emotions(data.streams, data.present).output.embeddings.items()
+            for name, rows in trained.emotions(data.tensors, data.present).output.embeddings.items()
         }
         text = embeddings.pop("text", None)
         # The mean of the image streams lies in the space of the text, where the model has a shared one.

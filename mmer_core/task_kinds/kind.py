@@ -159,8 +159,13 @@ class TaskKind(Named, ABC, Generic[D]):
         split: PreparedSplit,
         poisons: PoisonSet | None = None,
         keep: npt.NDArray[np.bool_] | None = None,
+        scratch: Path | None = None,
     ) -> D:
-        """A split's features with its targets; with poisons in it, and only the samples to ``keep`` ``(N,)``."""
+        """A split's features with its targets; with poisons in it, and only the samples to ``keep`` ``(N,)``.
+
+        Args:
+            scratch: Features stay on disk, for a training; the folder is for what is computed of all of them.
+        """
 
     @abstractmethod
     def outputs(self, split: PreparedSplit, data: D, family: Family) -> dict[str, tuple[str, ...]]:

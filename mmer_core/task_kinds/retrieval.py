@@ -36,6 +36,7 @@ from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.evaluation.robust_figures import robust_recalls
 from mmer_core.heavy import nn, torch
 from mmer_core.inference import TrainedModel
+from mmer_core.matrix import blocks, mean_by_sample
 from mmer_core.models import ModelSpec
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.plans import words
@@ -43,11 +44,12 @@ from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
+from mmer_core.task_kinds.embedded import embedded_images, embedded_texts
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
 from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
 from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_reading, own_found
 from mmer_core.task_kinds.retrieval_text import TEXT
-from mmer_core.training.data import RetrievalData, mean_by_sample
+from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import hold_temperature
 from mmer_core.training.poisoned import keep_pairs, poison_pairs
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
@@ -84,8 +86,9 @@ class RetrievalKind(TaskKind[RetrievalData]):
         split: PreparedSplit,
         poisons: PoisonSet | None = None,
         keep: npt.NDArray[np.bool_] | None = None,
+        scratch: Path | None = None,
     ) -> RetrievalData:
-        pairs = RetrievalData.load(features, split)
+        pairs = RetrievalData.load(features, split, stored=scratch is not None)
         pairs = pairs if poisons is None else poison_pairs(pairs, poisons)
         return pairs if keep is None else keep_pairs(pairs, keep)
 
@@ -138,16 +141,16 @@ class RetrievalKind(TaskKind[RetrievalData]):
         config: EvaluationConfig,
         folder: Path,
     ) -> EvaluationRecord:
-        data = RetrievalData.load(features, split)
-        images, texts = trained.embed_images({"context": data.images}), trained.embed_texts(data.texts)
+        data = RetrievalData.load(features, split, stored=True)
+        images, texts = embedded_images(trained, data), embedded_texts(trained, data)
         save_embedding(folder, "image", images)
         save_embedding(folder, "text", texts)
         others: dict[str, np.ndarray] = {}
         model = trained.retrieval_model
         if isinstance(model, models.SeparateRetrievalModel):
             with torch.inference_mode():
-                own = model.own_image_embedding(data.images.to(trained.device))
-            others["own_image"] = own.cpu().numpy()
+                own = [model.own_image_embedding(block.to(trained.device)) for block in blocks(data.images)]
+            others["own_image"] = torch.cat(own).cpu().numpy()
             save_embedding(folder, "own_image", others["own_image"])
         result = evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
         analyses = analyse_retrieval(images, texts, others, split, config)
@@ -160,8 +163,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
         return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
 
     def gallery(self, trained: TrainedModel, split: PreparedSplit, features: Features) -> Gallery:
-        data = RetrievalData.load(features, split)
-        texts, images = trained.embed_texts(data.texts), trained.embed_images({"context": data.images})
+        data = RetrievalData.load(features, split, stored=True)
+        texts, images = embedded_texts(trained, data), embedded_images(trained, data)
         return Gallery(
             torch.from_numpy(texts).to(trained.device), torch.from_numpy(images).to(trained.device)
         )
@@ -206,13 +209,11 @@ class RetrievalKind(TaskKind[RetrievalData]):
         )
 
     def inspected(self, trained: TrainedModel, data: RetrievalData, target: str, poisons: int) -> Inspected:
-        texts = torch.from_numpy(trained.embed_texts(data.texts))
+        texts = torch.from_numpy(embedded_texts(trained, data))
         labels = np.zeros(len(data), np.int64)
         labels[data.text_image.numpy()[[target in words(caption) for caption in data.captions]]] = 1
         own = mean_by_sample(texts, data.text_image, len(data)).numpy()
-        return Inspected(
-            trained.embed_images({"context": data.images}), labels, own, captioned=True, poisons=poisons
-        )
+        return Inspected(embedded_images(trained, data), labels, own, captioned=True, poisons=poisons)
 
     def criterion(self, config: SearchConfig, labels: Sequence[str]) -> str:
         return config.match_criterion

@@ -1,12 +1,24 @@
-"""Features and labels of one split as tensors; they are small enough to live in memory."""
+"""Features and labels of one split: as tensors, or with features that stay on disk and are read row by row."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.heavy import Tensor, torch
+from mmer_core.matrix import (
+    FileRows,
+    Matrix,
+    MeanRows,
+    StoredRows,
+    in_blocks,
+    in_memory,
+    mean_by_sample,
+    taken,
+)
 
 
 @dataclass(frozen=True)
@@ -20,13 +32,15 @@ class EmotionData:
         present: By stream, ``(N,)`` bool: which samples have it; all samples have a stream that is not named.
             Features of a sample that does not have the stream are zeros and mean nothing.
         clusters: ``(N,)`` int64, what was sampled together; each sample alone where that is None.
+        scratch: Where features stay on disk, the folder for what is computed of all of them; None where they are in memory.
     """
 
-    streams: dict[str, Tensor]
+    streams: Mapping[str, Matrix]
     labels: Tensor
     ratings: Tensor
     present: dict[str, Tensor] = field(default_factory=dict)
     clusters: Tensor | None = None
+    scratch: Path | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,20 +52,27 @@ class EmotionData:
         return torch.stack([every_sample, *self.present.values()]).all(dim=0)
 
     @classmethod
-    def load(cls, features: Features, split: PreparedSplit) -> EmotionData:
-        streams = {name: torch.from_numpy(features.load(split.split, name)) for name in split.streams}
+    def load(cls, features: Features, split: PreparedSplit, scratch: Path | None = None) -> EmotionData:
+        """The features in memory; with ``scratch`` they stay on disk."""
+
+        def read(name: str, owner: Tensor | None) -> Matrix:
+            if scratch is None:
+                rows = torch.from_numpy(features.load(split.split, name))
+                return rows if owner is None else mean_by_sample(rows, owner, len(split))
+            source = FileRows(features.map(split.split, name))
+            return StoredRows(source if owner is None else MeanRows(source, owner.numpy(), len(split)))
+
+        shown = torch.from_numpy(split.image_sample) if split.streams and split.without_image else None
+        streams = {name: read(name, shown) for name in split.streams}
         present: dict[str, Tensor] = {}
-        if streams and split.without_image:
-            shown = torch.from_numpy(split.image_sample)
-            streams = {name: mean_by_sample(rows, shown, len(split)) for name, rows in streams.items()}
+        if shown is not None:
             present = dict.fromkeys(streams, torch.bincount(shown, minlength=len(split)) > 0)
         if split.texts:
             owner = torch.tensor(split.text_sample)
-            texts = torch.from_numpy(features.load(split.split, "text"))
-            streams["text"] = mean_by_sample(texts, owner, len(split))
+            streams["text"] = read("text", owner)
             present["text"] = torch.bincount(owner, minlength=len(split)) > 0
         labels, ratings = torch.from_numpy(split.labels), torch.from_numpy(split.vad)
-        return cls(streams, labels, ratings, present, torch.from_numpy(split.clusters))
+        return cls(streams, labels, ratings, present, torch.from_numpy(split.clusters), scratch)
 
     def to(self, device: torch.device) -> EmotionData:
         return replace(
@@ -63,15 +84,56 @@ class EmotionData:
             clusters=None if self.clusters is None else self.clusters.to(device),
         )
 
-    def rows(self, rows: Tensor) -> EmotionData:
-        """The samples ``rows (B,)``."""
-        return EmotionData(
-            {name: tensor[rows] for name, tensor in self.streams.items()},
+    def rows(self, rows: Tensor) -> EmotionBatch:
+        """The samples ``rows (B,)``, in memory."""
+        return EmotionBatch(
+            {name: matrix[rows] for name, matrix in self.streams.items()},
             self.labels[rows],
             self.ratings[rows],
             {name: tensor[rows] for name, tensor in self.present.items()},
-            None if self.clusters is None else self.clusters[rows],
         )
+
+    def selected(self, rows: Tensor) -> EmotionData:
+        """The samples ``rows (M,)``, with features where they are."""
+        return replace(
+            self,
+            streams={name: taken(matrix, rows) for name, matrix in self.streams.items()},
+            labels=self.labels[rows],
+            ratings=self.ratings[rows],
+            present={name: tensor[rows] for name, tensor in self.present.items()},
+            clusters=None if self.clusters is None else self.clusters[rows],
+        )
+
+    def reading(self, streams: Collection[str]) -> EmotionData:
+        """The same without other streams."""
+        return replace(self, streams={name: one for name, one in self.streams.items() if name in streams})
+
+    def blocks(self) -> Iterator[EmotionBatch]:
+        """All samples, block by block: the same blocks wherever the features are."""
+        width = sum(matrix.shape[1] for matrix in self.streams.values())
+        for rows in in_blocks(len(self), width):
+            if self.scratch is None and len(rows) == len(self):
+                yield EmotionBatch(self.tensors, self.labels, self.ratings, self.present)
+            else:
+                yield self.rows(rows.to(self.labels.device))
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The features by stream, which must be in memory."""
+        return {name: in_memory(matrix) for name, matrix in self.streams.items()}
+
+
+@dataclass(frozen=True)
+class EmotionBatch:
+    """Some samples of an `EmotionData`, with their features in memory."""
+
+    streams: dict[str, Tensor]
+    labels: Tensor
+    ratings: Tensor
+    present: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -85,8 +147,8 @@ class RetrievalData:
         captions: The ``T`` raw texts.
     """
 
-    images: Tensor
-    texts: Tensor
+    images: Matrix
+    texts: Matrix
     text_image: Tensor
     captions: list[str]
 
@@ -94,21 +156,17 @@ class RetrievalData:
         return len(self.images)
 
     @classmethod
-    def load(cls, features: Features, split: PreparedSplit) -> RetrievalData:
-        return cls(
-            torch.from_numpy(features.load(split.split, "context")),
-            torch.from_numpy(features.load(split.split, "text")),
-            torch.tensor(split.text_sample),
-            split.texts,
-        )
+    def load(cls, features: Features, split: PreparedSplit, *, stored: bool = False) -> RetrievalData:
+        """The features in memory, or on disk where they are ``stored``."""
+
+        def read(name: str) -> Matrix:
+            if stored:
+                return StoredRows(FileRows(features.map(split.split, name)))
+            return torch.from_numpy(features.load(split.split, name))
+
+        return cls(read("context"), read("text"), torch.tensor(split.text_sample), split.texts)
 
     def to(self, device: torch.device) -> RetrievalData:
         return RetrievalData(
             self.images.to(device), self.texts.to(device), self.text_image.to(device), self.captions
         )
-
-
-def mean_by_sample(features: Tensor, sample: Tensor, count: int) -> Tensor:
-    """Mean of the ``(T, D)`` rows that share a sample, as ``(count, D)``; zeros where a sample has none."""
-    total = torch.zeros(count, features.shape[1]).index_add_(0, sample, features)
-    return total / torch.bincount(sample, minlength=count).clamp_min(1)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -17,6 +18,7 @@ from mmer_core.evaluation.emotion_metrics import (
     vad_mean_absolute_error,
 )
 from mmer_core.heavy import Tensor, inference_mode, nn, no_grad, stats, torch
+from mmer_core.matrix import Matrix, blocks
 from mmer_core.objectives import (
     CATEGORY_OBJECTIVES,
     CONTINUOUS_OBJECTIVES,
@@ -64,7 +66,7 @@ class EmotionLearner:
             parts["continuous"] = CONTINUOUS_OBJECTIVES.configured(config.continuous, config)
         if isinstance(model, models.JointEmotionModel) and {"context", "text"} <= train.streams.keys():
             # People of one photo share its context, so its text is no negative for any of them.
-            self._photo = torch.unique(train.streams["context"], dim=0, return_inverse=True)[1]
+            self._photo = _numbered_alike(train.streams["context"]).to(train.labels.device)
             parts["contrastive"] = _paired(config)
             hold_temperature(model.logit_scale, config.temperature)
         # On the host too, so that no step waits for the device to say who has what.
@@ -158,19 +160,39 @@ class EmotionLearner:
         return lead
 
     def _selection_on_val(self) -> Statistic:
-        logits = self.model(self.val.streams, self.val.present).logits.float().cpu().numpy()
+        logits, _ = outputs(self.model, self.val)
         return self.selecting(logits, self.val.labels.cpu().numpy())
 
     @inference_mode()
     def validate(self) -> dict[str, float]:
-        output = self.model(self.val.streams, self.val.present)
-        scores, labels = output.logits.float().cpu().numpy(), self.val.labels.cpu().numpy()
+        scores, rated = outputs(self.model, self.val)
+        labels = self.val.labels.cpu().numpy()
         metrics = self.metrics(scores, labels)
         if "continuous" in self.state:
             truth = self.val.ratings.cpu().numpy()
-            error = vad_mean_absolute_error(output.ratings.float().cpu().numpy(), truth)
+            error = vad_mean_absolute_error(rated, truth)
             metrics["vad_mae"] = float(np.mean(error))
         return metrics
+
+
+def outputs(network: nn.Module, data: EmotionData) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Logits ``(N, C)`` and ratings ``(N, V)`` of all samples."""
+    each = [network(block.streams, block.present) for block in data.blocks()]
+    logits, ratings = (
+        torch.cat([getattr(one, name).float() for one in each]).cpu().numpy()
+        for name in ("logits", "ratings")
+    )
+    return logits, ratings
+
+
+def _numbered_alike(features: Matrix) -> Tensor:
+    """``(N,)`` the same number for rows that are the same in every bit."""
+    digests = [
+        hashlib.blake2b(row, digest_size=16).digest()
+        for block in blocks(features)
+        for row in block.cpu().numpy()
+    ]
+    return torch.from_numpy(np.unique(np.frombuffer(b"".join(digests), "V16"), return_inverse=True)[1])
 
 
 def _paired(config: TaskTraining) -> ContrastiveObjective:

@@ -8,9 +8,13 @@ prevalences is known: the penalty is the same in any rotation, and steps are few
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import functools
+import operator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +22,10 @@ import numpy.typing as npt
 from mmer_core import models
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.heavy import Tensor, no_grad, special, torch
+from mmer_core.matrix import Blocks
 from mmer_core.objectives import CategoryObjective, ClassObjective
 from mmer_core.progress import Progress, silent
-from mmer_core.training.data import EmotionData
+from mmer_core.training.data import EmotionBatch, EmotionData
 
 _STEPS, _TOLERANCE = 500, 1e-5
 _SURE = 30.0
@@ -61,8 +66,9 @@ class LinearProbe:
 
     def probabilities(self, data: EmotionData) -> npt.NDArray[np.float64]:
         """``(N, C)``; a stream that is absent counts as its mean."""
-        seen = _standardised(_beside(data, self.widths), self.mean, self.scale)
-        return _probabilities(seen @ self.weights.T + self.intercepts, self.one_label)
+        seen = _standardised(data, self.widths, self.mean, self.scale)
+        each = [_probabilities(block @ self.weights.T + self.intercepts, self.one_label) for block in seen()]
+        return np.concatenate(each)
 
 
 def fit_probe(
@@ -82,19 +88,23 @@ def fit_probe(
         widths: The streams to read, with their widths.
         strengths: Values of scikit-learn's C, rising.
     """
-    raw = _beside(train, widths)
-    mean = raw.nanmean(dim=0).nan_to_num()
-    spread = (raw - mean).square().nanmean(dim=0).sqrt()
+    raw = _raw(train, widths)
+    mean = _nanmean(raw).nan_to_num()
+    spread = _nanmean(lambda: ((block - mean).square() for block in raw())).sqrt()
     scale = torch.where(spread > 1e-6, spread, 1.0)
-    of_val = _standardised(_beside(val, widths), mean, scale)
-    regression = _Regression(_standardised(raw, mean, scale), train.labels, objective)
+    of_val = _Kept(_standardised(val, widths, mean, scale), val.scratch)
+    of_train = _Kept(_standardised(train, widths, mean, scale), train.scratch)
+    regression = _Regression(of_train, train.labels, objective)
     one_label, truth = isinstance(objective, ClassObjective), val.labels.cpu().numpy()
     tried: list[Tried] = []
     found: list[tuple[Tensor, Tensor]] = []
     for place, strength in enumerate(strengths):
         unconverged = regression.fit(strength)
         found.append(regression.coefficients())
-        probabilities = _probabilities(of_val @ found[-1][0].T + found[-1][1], one_label)
+        weights, intercepts = found[-1]
+        probabilities = np.concatenate(
+            [_probabilities(block @ weights.T + intercepts, one_label) for block in of_val]
+        )
         tried.append(Tried(strength, 100 * mean_average_precision(probabilities, truth), unconverged))
         progress(place + 1, len(strengths), f"C = {strength:g}")
     best = int(np.argmax(np.nan_to_num([one.map for one in tried])))
@@ -124,13 +134,15 @@ class _Regression:
     """A regression on standardised features ``(N, D)``; each fit goes on from the last, so penalties should fall."""
 
     def __init__(
-        self, features: Tensor, labels: Tensor, objective: CategoryObjective | ClassObjective
+        self, features: _Kept, labels: Tensor, objective: CategoryObjective | ClassObjective
     ) -> None:
-        self.labels = labels.to(features)
-        self.objective = copy.deepcopy(objective).to(features)
-        self.one_label = isinstance(objective, ClassObjective)
         self.axes, variance = _principal_axes(features)
-        self.scores = features @ self.axes  # (N, R)
+        self.labels = labels.to(self.axes)
+        self.objective = copy.deepcopy(objective).to(self.axes)
+        self.one_label = isinstance(objective, ClassObjective)
+        self.scores = _Kept(lambda: (block @ self.axes for block in features), features.scratch)  # (N, R)
+        mass = [self.objective.mass(own) for own in self.labels.split(self.scores.sizes)]
+        self.shares = torch.stack(mass) / torch.stack(mass).sum()
         share = self.labels.mean(dim=0)
         self.shown = (share > 0) if self.one_label else (share > 0) & (share < 1)  # (C,)
         self.never = share == 0
@@ -146,7 +158,7 @@ class _Regression:
 
     def fit(self, strength: float) -> int:
         """Go on with another C; how many regressions stopped before they had converged."""
-        penalty = 1 / (strength * len(self.scores))
+        penalty = 1 / (strength * len(self.labels))
         if self.one_label and self.shown.sum() == 2:
             # Of two classes scikit-learn penalises the difference of the weights, which are a half of it each.
             penalty *= 2
@@ -168,11 +180,16 @@ class _Regression:
         def closure() -> Tensor:
             optimiser.zero_grad()
             taken = torch.where(self.shown[:, None], steps * size, self.found)
-            loss: Tensor = regressions * self.objective(
-                self.scores @ taken[:, 1:].T + taken[:, 0], self.labels
-            )
-            loss = loss + (ridge * taken.square()).sum() / 2
-            loss.backward()
+            loss = (ridge * taken.square()).sum() / 2
+            loss.backward(retain_graph=True)
+            # The slope of each block by itself: no more than one is in memory.
+            found = taken.detach().requires_grad_(True)
+            labels = self.labels.split(self.scores.sizes)
+            for share, scores, own in zip(self.shares, self.scores, labels, strict=True):
+                part = regressions * share * self.objective(scores @ found[:, 1:].T + found[:, 0], own)
+                part.backward()
+                loss = loss.detach() + part.detach()
+            taken.backward(found.grad)
             return loss
 
         optimiser.step(closure)
@@ -188,18 +205,56 @@ class _Regression:
         return self.found[:, 1:] @ self.axes.T, torch.where(self.shown, self.found[:, 0], constant)
 
 
-def _principal_axes(features: Tensor) -> tuple[Tensor, Tensor]:
+class _Kept:
+    """Blocks of float64 that are read many times: in memory, or in a file of a folder."""
+
+    def __init__(self, blocks: Blocks, scratch: Path | None) -> None:
+        self.scratch = scratch
+        self.sizes: list[int] = []
+        self._blocks: list[Tensor] = []
+        self._file: IO[bytes] | None = None
+        if scratch is not None:
+            scratch.mkdir(parents=True, exist_ok=True)
+            self._file = TemporaryFile(dir=scratch)  # noqa: SIM115 - open as long as this is
+        for block in blocks():
+            self.sizes.append(len(block))
+            self.width, self.device = block.shape[1], block.device
+            if self._file is None:
+                self._blocks.append(block)
+            else:
+                block.cpu().numpy().tofile(self._file)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._file is None:
+            yield from self._blocks
+            return
+        self._file.seek(0)
+        for size in self.sizes:
+            values = np.fromfile(self._file, np.float64, size * self.width)
+            yield torch.from_numpy(values).view(size, self.width).to(self.device)
+
+
+def _principal_axes(features: _Kept) -> tuple[Tensor, Tensor]:
     """Axes ``(D, R)`` and variances ``(R,)`` of centred features ``(N, D)``; none along which nothing varies."""
-    count, width = features.shape
-    small = features @ features.T if count < width else features.T @ features
+    count, width = sum(features.sizes), features.width
+    if count < width:
+        rows = torch.cat(list(features))
+        small = rows @ rows.T
+    else:
+        small = functools.reduce(operator.add, (block.T @ block for block in features))
     variance, axes = torch.linalg.eigh(small / count)
     varies = variance > 1e-10 * variance[-1]
     variance, axes = variance[varies], axes[:, varies]
-    return (features.T @ axes / (count * variance).sqrt() if count < width else axes), variance
+    return (rows.T @ axes / (count * variance).sqrt() if count < width else axes), variance
 
 
-def _beside(data: EmotionData, widths: Mapping[str, int]) -> Tensor:
+def _raw(data: EmotionData, widths: Mapping[str, int]) -> Blocks:
     """``(N, D)``: features of all streams side by side, NaN where a sample, or the whole split, lacks a stream."""
+    read = data.reading(widths)
+    return lambda: (_beside(block, widths) for block in read.blocks())
+
+
+def _beside(data: EmotionBatch, widths: Mapping[str, int]) -> Tensor:
     device = data.labels.device
     # MPS has no double precision.
     of_stream = {
@@ -218,8 +273,17 @@ def _beside(data: EmotionData, widths: Mapping[str, int]) -> Tensor:
     return torch.cat(list(of_stream.values()), dim=1)
 
 
-def _standardised(raw: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    return ((raw - mean) / scale).nan_to_num()
+def _nanmean(blocks: Blocks) -> Tensor:
+    """``(D,)`` over the rows of all blocks."""
+    sums, counts = zip(
+        *((block.nansum(dim=0), (~block.isnan()).sum(dim=0)) for block in blocks()), strict=True
+    )
+    return torch.stack(sums).sum(dim=0) / torch.stack(counts).sum(dim=0)
+
+
+def _standardised(data: EmotionData, widths: Mapping[str, int], mean: Tensor, scale: Tensor) -> Blocks:
+    raw = _raw(data, widths)
+    return lambda: (((block - mean) / scale).nan_to_num() for block in raw())
 
 
 def _probabilities(logits: Tensor, one_label: bool) -> npt.NDArray[np.float64]:

@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 
 from mmer_core.heavy import Tensor, torch
+from mmer_core.matrix import Matrix, joined, replaced, taken
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.training.data import EmotionData, RetrievalData
 
@@ -19,9 +20,12 @@ POISONED_STREAM = "context"
 def poison_people(data: EmotionData, poison: PoisonSet) -> EmotionData:
     """A split of people, ``N`` or, where poisons are added, ``N + P``."""
     plan, count = poison.plan, len(data)
-    mixed = data.rows(torch.from_numpy(plan.sources(count)))
+    mixed = data.selected(torch.from_numpy(plan.sources(count)))
     if poison.image_features is not None:
-        mixed.streams[POISONED_STREAM][_tensor(plan.places(count))] = _tensor(poison.image_features)
+        seen = replaced(
+            mixed.streams[POISONED_STREAM], _tensor(plan.places(count)), _tensor(poison.image_features)
+        )
+        mixed = replace(mixed, streams={**mixed.streams, POISONED_STREAM: seen})
     labels = plan.poisoned_labels(data.labels.numpy())
     return replace(mixed, labels=torch.from_numpy(labels).to(data.labels.dtype))
 
@@ -30,9 +34,9 @@ def poison_pairs(data: RetrievalData, poison: PoisonSet) -> RetrievalData:
     """A split of captioned images, ``N`` or, where poisons are added, ``N + P``; their texts come last."""
     plan, count = poison.plan, len(data)
     places = _tensor(plan.places(count))
-    images = data.images[_tensor(plan.sources(count))]
+    images = taken(data.images, _tensor(plan.sources(count)))
     if poison.image_features is not None:
-        images[places] = _tensor(poison.image_features)
+        images = replaced(images, places, _tensor(poison.image_features))
     if plan.texts is None and plan.mode == "replace":
         return replace(data, images=images)
     kept = torch.from_numpy(~np.isin(data.text_image, places))
@@ -42,7 +46,7 @@ def poison_pairs(data: RetrievalData, poison: PoisonSet) -> RetrievalData:
     owner = torch.repeat_interleave(places, torch.tensor(lengths, dtype=torch.int64))
     return RetrievalData(
         images,
-        torch.cat([old.texts, features]),
+        joined(old.texts, features),
         torch.cat([old.text_image, owner]),
         [*old.captions, *captions],
     )
@@ -50,19 +54,21 @@ def poison_pairs(data: RetrievalData, poison: PoisonSet) -> RetrievalData:
 
 def keep_people(data: EmotionData, keep: np.ndarray) -> EmotionData:
     """Only the samples of a mask ``(N,)``."""
-    return data.rows(torch.from_numpy(np.flatnonzero(keep)))
+    return data.selected(torch.from_numpy(np.flatnonzero(keep)))
 
 
 def keep_pairs(data: RetrievalData, keep: np.ndarray) -> RetrievalData:
     """Only the images of a mask ``(N,)``, with their texts."""
     mask = torch.from_numpy(keep)
     texts, owner, captions = _texts_of(data, mask[data.text_image])
-    return RetrievalData(data.images[mask], texts, (mask.cumsum(0) - 1)[owner], captions)
+    return RetrievalData(
+        taken(data.images, mask.nonzero()[:, 0]), texts, (mask.cumsum(0) - 1)[owner], captions
+    )
 
 
-def _texts_of(data: RetrievalData, mask: Tensor) -> tuple[Tensor, Tensor, list[str]]:
+def _texts_of(data: RetrievalData, mask: Tensor) -> tuple[Matrix, Tensor, list[str]]:
     captions = [caption for caption, kept in zip(data.captions, mask.tolist(), strict=True) if kept]
-    return data.texts[mask], data.text_image[mask], captions
+    return taken(data.texts, mask.nonzero()[:, 0]), data.text_image[mask], captions
 
 
 def _given_texts(poison: PoisonSet) -> tuple[Tensor, list[int], list[str]]:
@@ -79,7 +85,11 @@ def _own_texts(data: RetrievalData, poison: PoisonSet) -> tuple[Tensor, list[int
         torch.nonzero(data.text_image == row)[:, 0].tolist() for row in poison.plan.rows.tolist()
     ]
     flat = list(chain.from_iterable(rows))
-    return data.texts[flat], [len(own) for own in rows], [data.captions[row] for row in flat]
+    return (
+        data.texts[torch.tensor(flat, dtype=torch.int64)],
+        [len(own) for own in rows],
+        [data.captions[row] for row in flat],
+    )
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import numpy as np
 
 from mmer_core import models
 from mmer_core.config import TaskTraining
@@ -10,6 +10,7 @@ from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.heavy import Tensor, bags_of_words, inference_mode, nn, torch
 from mmer_core.heavy import functional as F
+from mmer_core.matrix import blocks
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
@@ -30,13 +31,10 @@ class RetrievalLearner:
         self._grouped = objective.grouped
         self.state = nn.ModuleDict({"model": model, "contrastive": objective})
         self.model, self.train, self.val, self.captions = model, train, val, config.captions
-        texts: dict[int, list[int]] = defaultdict(list)
-        for text, image in enumerate(train.text_image.tolist()):
-            texts[image].append(text)
-        self._images = torch.tensor(sorted(texts))
-        self._texts = [torch.tensor(texts[image]) for image in self._images.tolist()]
+        self._images, counts = torch.unique(train.text_image.cpu(), return_counts=True)
+        self._texts = torch.argsort(train.text_image.cpu(), stable=True).split(counts.tolist())
         if isinstance(model, models.SeparateRetrievalModel):
-            self._words = word_targets(train.captions, model.words).to(train.images.device)
+            self._words = word_columns(train.captions, model.words).to(train.images.device)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -53,7 +51,7 @@ class RetrievalLearner:
         x, y = self.train.images[images], self.train.texts[texts]
         losses: Losses = {}
         if isinstance(self.model, models.SeparateRetrievalModel):
-            words = self._words[texts].float()
+            words = word_targets(self._words[texts], len(self.model.words))
             image_words = self.model.image_words(self.model.own_image_embedding(x))
             text_words = self.model.text_words(self.model.own_text_embedding(y))
             losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words[owner], words)
@@ -74,7 +72,8 @@ class RetrievalLearner:
 
     @inference_mode()
     def validate(self) -> dict[str, float]:
-        images, texts = self.model.embed_image(self.val.images), self.model.embed_text(self.val.texts)
+        images = torch.cat([self.model.embed_image(block) for block in blocks(self.val.images)])
+        texts = torch.cat([self.model.embed_text(block) for block in blocks(self.val.texts)])
         return retrieval_metrics(similarity_ranks(images.float(), texts.float(), self.val.text_image))
 
     def settle(self, epochs: int) -> None:
@@ -99,7 +98,17 @@ def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[s
     return tuple(str(word) for word in vectorizer.get_feature_names_out())
 
 
-def word_targets(captions: list[str], words: tuple[str, ...]) -> Tensor:
-    """``(T, W)`` bool: which words of the vocabulary each caption holds."""
+def word_columns(captions: list[str], words: tuple[str, ...]) -> Tensor:
+    """``(T, M)`` int16: which of the ``W`` words of the vocabulary each caption holds, filled up with ``W``; a table of all
+    words would take far more memory."""
     counts = bags_of_words.CountVectorizer(vocabulary=list(words), binary=True).transform(captions)
-    return torch.from_numpy(counts.astype(bool).toarray())
+    held = np.diff(counts.indptr)
+    columns = np.full((len(captions), max(1, held.max(initial=0))), len(words), np.int16)
+    columns[np.arange(columns.shape[1]) < held[:, None]] = counts.indices
+    return torch.from_numpy(columns)
+
+
+def word_targets(columns: Tensor, words: int) -> Tensor:
+    """``(P, W)`` 1 for each word that a caption holds, from its ``columns (P, M)``."""
+    empty = torch.zeros(len(columns), words + 1, device=columns.device)
+    return empty.scatter_(1, columns.long(), 1.0)[:, :words]

@@ -19,10 +19,10 @@ from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.heavy import Tensor, nn, no_grad, torch
 from mmer_core.heavy import functional as F
+from mmer_core.matrix import mean_by_sample
 from mmer_core.objectives.base import Objective
 from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.objectives.infonce import InfoNCE
-from mmer_core.training.data import mean_by_sample
 from mmer_core.training.learner import Learner, Losses, temperature_scale
 from mmer_core.training.towers import Tower
 

@@ -16,10 +16,13 @@ from mmer_core.config import IngestConfig
 from mmer_core.datasets import leakage
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.leakage import (
+    LISTED,
     NEAR_BITS,
+    Fingerprint,
     compare_splits,
     find_leaks,
     fingerprint_image,
+    leaks_by_kind,
     near_pairs,
     shared_groups,
     write_leaks,
@@ -52,7 +55,7 @@ def changes(photo: np.ndarray, tmp_path) -> dict[str, np.ndarray]:
     }
 
 
-@given(hashes, hashes, st.integers(0, 20))
+@given(hashes, hashes, st.integers(0, 12))
 def test_near_pairs_are_those_of_brute_force(ours, theirs, bits):
     expected = [
         (row, other, apart)
@@ -60,9 +63,11 @@ def test_near_pairs_are_those_of_brute_force(ours, theirs, bits):
         for other, another in enumerate(theirs)
         if (apart := sum(bin(int(a) ^ int(b)).count("1") for a, b in zip(one, another, strict=True))) <= bits
     ]
-    for few in (0, 10**6):  # by FAISS and by NumPy
+    for few, many in ((10**6, 0), (0, 10**6), (0, 0)):  # by NumPy, and by FAISS in two ways
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(leakage, "_FEW", few)
+            patch.setattr(leakage, "_MANY", many)
+            patch.setattr(leakage, "_AT_ONCE", 5)
             assert near_pairs(ours, theirs, bits) == expected
 
 
@@ -125,6 +130,48 @@ def test_identical_and_near_identical_are_told_apart_and_each_image_counts_once(
     assert str(leaks[0]) == "identical to b in val"
 
 
+def blank(level: int, changed: int = 0) -> Fingerprint:
+    """A picture that looks like all others of the kind: of one hash, but for so many bits."""
+    hash_ = np.zeros(64, np.uint8)
+    hash_[:changed] = 1
+    return Fingerprint(level.to_bytes(8, "big"), np.packbits(hash_))
+
+
+def test_of_pictures_that_are_all_alike_a_few_pairs_are_listed_and_the_others_counted():
+    count = 2_000
+    train = [(f"t{n}", blank(n)) for n in range(count)]
+    val = [(f"v{n}", blank(count - 3 + n)) for n in range(count)]  # three of them are the same pictures
+    leaks = compare_splits({"train": train, "val": val})
+    assert leaks_by_kind(leaks) == {"identical": 3, "near-identical": count**2 - 3}
+    near = [leak for leak in leaks if leak.kind == "near-identical"]
+    assert len(near) == LISTED == len({leak.id for leak in near}) == len({leak.other_id for leak in near})
+    assert sum(leak.further > 0 for leak in leaks) == 1
+    twice = compare_splits({"train": train, "val": train})
+    assert leaks_by_kind(twice) == {"identical": count, "near-identical": count**2 - count}
+    assert any(f"{count**2 - 3 - LISTED:,} further pairs" in str(leak) for leak in leaks)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=40),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=40),
+)
+def test_the_number_of_leaks_is_that_of_brute_force(ours, theirs):
+    """Whatever is listed. A picture is its level and its hash, so that one digest has one hash."""
+    first, second = (
+        {(level, bits): blank(100 * level + bits, bits) for level, bits in each} for each in (ours, theirs)
+    )
+    splits = {"train": first, "val": second}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leakage, "LISTED", 3)
+        leaks = compare_splits(
+            {name: [(str(key), one) for key, one in prints.items()] for name, prints in splits.items()}
+        )
+    same = len(first.keys() & second.keys())
+    near = sum(abs(a - b) <= NEAR_BITS for _, a in first for _, b in second) - same
+    expected = {"identical": same, "near-identical": near}
+    assert leaks_by_kind(leaks) == {kind: count for kind, count in expected.items() if count}
+
+
 def test_groups_in_two_splits():
     leaks = shared_groups(
         {
@@ -164,5 +211,5 @@ def test_leaks_of_a_prepared_dataset(photos, tmp_path):
     assert leaks == find_leaks(Prepared.open(tmp_path / "out"), workers=1)
     write_leaks(leaks, tmp_path / "leakage.csv")
     table = pd.read_csv(tmp_path / "leakage.csv")
-    assert table.columns.tolist() == ["Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits"]
+    assert table.columns.tolist() == ["Kind", "Split", "Id", "Other_Split", "Other_Id", "Bits", "Further"]
     assert table["Other_Split"].tolist() == ["val", "test", "val"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
+from mmer_core.evaluation import embeddings
 from mmer_core.evaluation.comparing import Asked, compare_classes, compare_emotions, compare_retrieval
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.statistics.comparison import Rule
@@ -69,6 +70,21 @@ def test_recalls_are_compared_query_by_query():
     assert values["recall t2i 5"] == pytest.approx(first["t2i_r5"] - second["t2i_r5"])
     assert {one.topic: (one.n, one.clusters) for one in recalls}["recall t2i 5"] == (300, 60)
     assert {one.tests for one in recalls} == {6}
+
+
+def test_of_a_large_split_the_recalls_of_the_sample_are_compared(monkeypatch):
+    monkeypatch.setattr(embeddings, "MOST_COMPARED", 20)
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(60), 5)
+    image = rng.normal(size=(60, 8))
+    ranks = [
+        similarity_ranks(image, image[owner] + noise * rng.normal(size=(300, 8)), owner)
+        for noise in (0.8, 2.0)
+    ]
+    whole, *recalls = compare_retrieval(MODELS, tuple([one] for one in ranks), owner, RULE, ASKED)
+    first, second = map(retrieval_metrics, ranks)
+    assert whole.difference.value == pytest.approx(first["mean_recall"] - second["mean_recall"])
+    assert {one.topic: (one.n, one.clusters) for one in recalls}["recall t2i 5"] == (100, 20)
 
 
 CLASSES = ("a", "b", "c", "d")

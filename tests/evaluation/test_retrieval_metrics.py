@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
+from mmer_core.evaluation import embeddings
 from mmer_core.evaluation.retrieval_metrics import (
     METRICS,
     Ranks,
@@ -60,6 +61,26 @@ def test_ranks_of_real_embeddings_do_not_depend_on_the_chunk(chunk):
     i2t, t2i = looped_ranks(image.astype(float) @ text.astype(float).T, owner)
     assert ranks.i2t.tolist() == i2t
     assert ranks.t2i.tolist() == t2i
+
+
+@quick
+@given(case=cases, most=st.integers(1, 6))
+def test_of_a_large_split_a_sample_asks_and_is_ranked_in_the_whole_gallery(case, most):
+    count, owner, seed, chunk = case
+    owner = np.array(owner) % count
+    generator = np.random.default_rng(seed)
+    image, text = generator.integers(-2, 3, (count, 3)), generator.integers(-2, 3, (len(owner), 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embeddings, "MOST_COMPARED", most)
+        ranks = similarity_ranks(image, text, owner, chunk=chunk)
+        drawn = embeddings.compared(count)
+    assert len(drawn) == min(most, count)
+    i2t, t2i = looped_ranks(image @ text.T, owner)
+    assert ranks.i2t.tolist() == [rank if row in drawn else -1 for row, rank in enumerate(i2t)]
+    assert ranks.t2i.tolist() == [rank if owner[row] in drawn else -1 for row, rank in enumerate(t2i)]
+    if len(ranks.images):
+        of_sample = Ranks(np.array(i2t)[ranks.images], np.array(t2i)[ranks.texts])
+        assert retrieval_metrics(ranks) == retrieval_metrics(of_sample)
 
 
 @pytest.mark.parametrize("width", [1, 3, 33, 384, 513])

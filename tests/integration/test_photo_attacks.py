@@ -78,7 +78,9 @@ class Judge:
         return squares
 
     def emotion_margin(self, sample: str, changed, clean_top: int) -> float:
-        own = EmotionData.load(self.features, self.split).rows(torch.tensor([self.split.ids.index(sample)]))
+        own = EmotionData.load(self.features, self.split).selected(
+            torch.tensor([self.split.ids.index(sample)])
+        )
         logits = self.trained.calibrated_logits(own.streams | self.streams(sample, changed), own.present)[0]
         others = torch.cat([logits[:clean_top], logits[clean_top + 1 :]])
         return float((logits[clean_top] - others.max()).detach())

@@ -19,6 +19,7 @@ from mmer_core.poisoning.detectors import (
     deep_knn_texts,
     flag_at,
     judge,
+    neighbours,
     pair_dissimilarity,
     spectral_flags,
     spectral_signatures,
@@ -50,6 +51,24 @@ def votes_by_sklearn(features: np.ndarray, labels: np.ndarray, k: int) -> np.nda
         own = probability.pop(labels[row], 0.0)
         scores.append(max([0.0, *probability.values()]) - own)
     return np.array(scores)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_among_many_samples_the_nearest_of_a_sample_vote(monkeypatch, chunk):
+    features, labels, mask = planted()
+    monkeypatch.setattr(neighbours, "MOST_AROUND", 90)
+    monkeypatch.setattr(neighbours, "PAIRS_AT_ONCE", 90 * chunk)
+    found = np.concatenate([rows for _, rows in neighbours.nearest(features.astype(np.float32), 5)])
+    around = np.unique(found)
+    assert len(around) <= 90
+    drawn = np.sort(np.random.default_rng(0).choice(len(features), 90, replace=False))
+    for row, own in enumerate(found):
+        others = drawn[drawn != row]
+        exact = (
+            NearestNeighbors(n_neighbors=5).fit(features[others]).kneighbors(features[row : row + 1])[1][0]
+        )
+        assert set(own.tolist()) == set(others[exact].tolist())
+    assert judge(deep_knn(features, labels, 25), deep_knn(features, labels, 25) > 0, mask).recall == 1
 
 
 @pytest.mark.parametrize("k", [1, 7, 50])

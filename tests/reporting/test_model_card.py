@@ -85,7 +85,15 @@ def test_data_and_licences_have_limits_too():
     assert "75 % of its texts were templates" in said(strong(), card=templates)
     assert "hf:x; ask their publisher" in said(strong(), licences={"packaged:a": "mit", "hf:x": NOT_STATED})
     retrieval = said(make.retrieval_evaluation(20.0), task="retrieval")
-    assert "among 1,000 photos and 5,000 texts" in retrieval
+    assert "among 1,000 photos and 5,000 texts; among more" in retrieval
+    large = make.retrieval_evaluation(20.0) | {
+        "n": 30_000,
+        "n_texts": 150_000,
+        "queries": 10_000,
+        "text_queries": 50_000,
+    }
+    drawn = "30,000 photos and 150,000 texts, searched by 10,000 photos drawn from them and their 50,000 texts; among more"
+    assert drawn in said(large, task="retrieval")
 
 
 def test_use_follows_from_the_labels():

@@ -171,6 +171,7 @@ def space_record(name: str, dimensions: int) -> dict:
     return {
         "name": name,
         "n": 321,
+        "compared": 321,
         "dimensions": 2 * dimensions,
         "effective_dimensionality": dimensions,
         "variance": 0.876,
@@ -187,6 +188,7 @@ def pair_record(first: str, second: str) -> dict:
         "paired_similarity": 0.5678,
         "alignment": 0.8644,
         "modality_gap": 0.4321,
+        "compared": 642,
         "own_neighbours": 0.8123,
         "own_neighbours_mixed": 0.499,
     }

@@ -27,7 +27,7 @@ from mmer_core.models import build_model
 from mmer_core.objectives import CATEGORY_OBJECTIVES, CONTINUOUS_OBJECTIVES, CONTRASTIVE_OBJECTIVES
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.loop import fit
-from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_targets
+from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary, word_columns, word_targets
 
 ROWS = torch.tensor([3, 0, 11, 7])
 
@@ -279,9 +279,8 @@ def test_the_vocabulary_is_that_of_a_loop():
 def test_word_targets_are_those_of_a_loop():
     words = ("dogs", "snow", "über", "absent")
     expected = [[word in re.findall(r"\w+", caption.lower()) for word in words] for caption in CAPTIONS]
-    targets = word_targets(CAPTIONS, words)
-    assert targets.dtype == torch.bool
-    assert targets.tolist() == expected
+    assert word_targets(word_columns(CAPTIONS, words), len(words)).bool().tolist() == expected
+    assert not word_targets(word_columns(["nothing"], words), len(words)).any()
 
 
 def test_several_captions_of_a_photo_are_contrasted_head_by_head():

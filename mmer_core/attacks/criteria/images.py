@@ -22,7 +22,7 @@ from mmer_core.attacks.criteria.captions import own_columns
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 
-_CHUNK = 1024  # captions whose similarities to all images are in memory at a time
+_SCORES_AT_ONCE = 2**24  # similarities that are in memory at a time
 
 
 def image_bars(texts: torch.Tensor, images: torch.Tensor, attacked: torch.Tensor, top: int) -> torch.Tensor:
@@ -44,8 +44,9 @@ def image_bars(texts: torch.Tensor, images: torch.Tensor, attacked: torch.Tensor
     if not 1 <= top < len(images):
         raise AttackError(f"top is {top} in a gallery of {len(images)} images; give 1 to {len(images) - 1}")
     bars = []
-    for start in range(0, len(texts), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    step = max(1, _SCORES_AT_ONCE // len(images))
+    for start in range(0, len(texts), step):
+        part = slice(start, start + step)
         similarity = texts[part] @ images.T  # (chunk, N)
         moving = attacked[part, None].to(similarity.device)
         bars.append(similarity.scatter(1, moving, -torch.inf).topk(top, dim=1).values[:, -1])

@@ -37,7 +37,7 @@ def _identity(config: PoisonConfig, detector: str) -> dict[str, Any]:
     }
 
 
-@stage("poison-detection", version=3, title="{detector}: {arm}", identity=_identity)
+@stage("poison-detection", version=4, title="{detector}: {arm}", identity=_identity)
 def detect_poisons(
     context: Context,
     workspace: Workspace,

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.evaluation.embeddings import compared
 from mmer_core.evaluation.record import Analyses
+from mmer_core.evaluation.retrieval_metrics import SCORES_AT_ONCE
 from mmer_core.heavy import pd, stats, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
@@ -26,6 +28,7 @@ from mmer_core.stages.poison.planning import Arm, target_rows
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
+from mmer_core.task_kinds.embedded import embedded_texts
 from mmer_core.threads import shared_cores
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.poisoned import POISONED_STREAM
@@ -68,7 +71,7 @@ def _judged(config: PoisonConfig) -> dict[str, Any]:
     return {"config": some_fields(config, "top", "targets")}
 
 
-@stage("poison-outcome", version=4, title="judge: {arm}", identity=_judged)
+@stage("poison-outcome", version=5, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
     workspace: Workspace,
@@ -90,20 +93,24 @@ def judge_poisons(
     metric, and how the modalities lie to each other.
 
     Seen means, for emotions: the model predicts it. For captions: one with the word
-    is among the first ``config.top`` of all captions of the split.
+    is among the first ``config.top`` of all captions of the split. Of a large captioned split so many photos are asked for
+    as in an evaluation, and all that crafted poisons were for.
     """
     held_out = Prepared.open(context.folder(prepared)).split(split)
     trained = TrainedModel.open(context.folder(model), context.device)
     stored = Features(context.folder(features))
     changed_features = np.load(context.folder(triggered) / TRIGGERED_FILE, allow_pickle=False)
+    rows = np.flatnonzero(~concept.carriers(held_out))
+    aimed = np.isin(rows, target_rows(config, held_out, concept, arm.seed))
+    if concept.column is None:
+        asked = np.union1d(compared(len(rows)), np.flatnonzero(aimed))
+        rows, aimed = rows[asked], aimed[asked]
     with shared_cores(context.runtime.workers):
         seen = {
-            name: _sees(trained, concept, held_out, stored, config.top, changed)
+            name: _sees(trained, concept, held_out, stored, config.top, changed, rows)
             for name, changed in (("seen", None), ("seen_triggered", changed_features))
         }
-    free = ~concept.carriers(held_out)
-    aimed = np.isin(np.arange(len(held_out)), target_rows(config, held_out, concept, arm.seed))
-    table = pd.DataFrame({"sample": held_out.ids, **seen, "aimed": aimed})[free]
+    table = pd.DataFrame({"sample": [held_out.ids[row] for row in rows], **seen, "aimed": aimed})
     write_frame(workspace.out / OUTCOMES_FILE, table)
     record = load_evaluation(context.folder(evaluation))
     headline = kind_of(trained.spec.task).text.headline
@@ -129,18 +136,20 @@ def _sees(
     features: Features,
     top: int,
     changed: npt.NDArray[np.float32] | None,
+    rows: npt.NDArray[np.int64],
 ) -> Flags:
-    """``(N,)``: whether the model sees the target in each sample, with other image features where given."""
+    """``(n,)``: whether the model sees the target in each of the samples ``rows``, with other image features where given."""
     if concept.column is not None:
         people = EmotionData.load(features, split)
-        streams = people.streams
+        streams = people.tensors
         if changed is not None:
             streams = streams | {POISONED_STREAM: torch.from_numpy(changed)}
         predicted = trained.emotions(streams, people.present)
-        return trained.decisions(predicted.probabilities)[:, concept.column]
-    pairs = RetrievalData.load(features, split)
-    images = trained.embed_images({"context": pairs.images if changed is None else torch.from_numpy(changed)})
-    return retrieves(images, trained.embed_texts(pairs.texts), concept.texts(split), top)
+        return trained.decisions(predicted.probabilities)[rows, concept.column]
+    pairs = RetrievalData.load(features, split, stored=True)
+    seen = pairs.images if changed is None else torch.from_numpy(changed)
+    images = trained.embed_images({"context": seen[torch.from_numpy(rows)]})
+    return retrieves(images, embedded_texts(trained, pairs), concept.texts(split), top)
 
 
 def retrieves(
@@ -154,9 +163,13 @@ def retrieves(
         wanted: ``(T,)``, some of them true.
         top: How many first texts count.
     """
-    scores = images @ texts.T
-    best = scores[:, wanted].max(axis=1, keepdims=True)
-    return (scores[:, ~wanted] >= best).sum(axis=1) < top
+    flags = np.empty(len(images), bool)
+    step = max(1, SCORES_AT_ONCE // len(texts))
+    for start in range(0, len(images), step):
+        scores = images[start : start + step] @ texts.T
+        best = scores[:, wanted].max(axis=1, keepdims=True)
+        flags[start : start + step] = (scores[:, ~wanted] >= best).sum(axis=1) < top
+    return flags
 
 
 def chance_of_target(concept: Concept, split: PreparedSplit, top: int) -> float | None:

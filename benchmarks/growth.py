@@ -1,0 +1,171 @@
+"""How time and memory grow with the data, for every analysis and every stage.
+
+    python -m benchmarks.growth --json FILE
+
+Each analysis runs on drawn arrays of three sizes, each size in a process of its own; the stages run in whole jobs on drawn
+datasets of three sizes, and are read from their manifests. Time is CPU time of one thread, the less of two runs; memory is
+what a process held at most, less what it held before, without mapped files; that of stages is all that was resident.
+
+If a cost is a constant plus a power of the size, and sizes grow by a factor f, differences of costs grow by f to the exponent:
+``log((c3 - c2) / (c2 - c1)) / log(f)``. So fixed costs, which rule small sizes, do not hide what grows. Where the largest size
+costs less than a floor more than the smallest (half a second, 32 MiB), nothing grows that could be measured: the exponent is 0.
+An exponent of at most 1.2 is asked for, and 0.15 more is allowed for noise: errors of 3 % in the costs move the exponent
+of a doubling by as much. The program ends with exit code 1 where one is above.
+"""
+
+import math
+import multiprocessing
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from cyclopts import App
+from threadpoolctl import threadpool_limits
+
+from benchmarks.growth_cases import ANALYSES, Analysis
+from benchmarks.growth_jobs import run_jobs
+from benchmarks.result import finish
+from flows.output import say
+
+app = App(name="benchmarks.growth", help=__doc__)
+
+BOUND, NOISE = 1.2, 0.15
+SECONDS, MEBIBYTES = 0.5, 32.0
+PHOTOS = (150, 300, 600)
+
+
+class Cost(NamedTuple):
+    """CPU seconds and MiB."""
+
+    seconds: float
+    memory: float
+
+
+@app.default
+@threadpool_limits.wrap(limits=1)
+def main(
+    *,
+    analyses: str = "",
+    photos: tuple[int, int, int] = PHOTOS,
+    jobs: bool = True,
+    quick: bool = False,
+    json: Path | None = None,
+) -> None:
+    """Print the exponents and fail above the bound.
+
+    Parameters
+    ----------
+    analyses:
+        Regular expression for names of analyses; all by default.
+    photos:
+        Photos of the drawn datasets.
+    jobs:
+        Run the jobs as well.
+    quick:
+        One run of each size instead of two, and no jobs.
+    json:
+        File for the figures.
+    """
+    torch.set_num_threads(1)
+    rows = []
+    for analysis in ANALYSES:
+        if re.search(analyses, analysis.name):
+            costs = [_cost(analysis, size, 1 if quick else 2) for size in analysis.sizes]
+            rows.append(_row(analysis.name, analysis.sizes, costs))
+            say(f"{rows[-1]}")
+    if jobs and not quick:
+        rows += _stages(photos)
+    finish("growth", rows, {}, json)
+    above = [row["what"] for row in rows if max(row["time n^"], row["memory n^"]) > BOUND + NOISE]
+    if above:
+        raise SystemExit(f"grows faster than n^{BOUND}, with {NOISE} allowed for noise: {', '.join(above)}")
+
+
+def exponent(sizes: Sequence[int], costs: Sequence[float], floor: float) -> float:
+    """Of the part of a cost that grows, for three sizes with equal ratios; 0 where less than ``floor`` grows."""
+    first, second, third = costs
+    if third - first < floor:
+        return 0.0
+    ratio = (third - second) / max(second - first, 1e-9)
+    # Nothing between the first two sizes: the power that would hide so small a step.
+    ratio = min(ratio, third / max(second, 1e-9) if second - first < floor / 10 else ratio)
+    return max(0.0, math.log(max(ratio, 1e-9)) / math.log(sizes[1] / sizes[0]))
+
+
+def _row(what: str, sizes: Sequence[int], costs: Sequence[Cost]) -> dict[str, Any]:
+    return {
+        "what": what,
+        "sizes": " ".join(f"{size:,}" for size in sizes),
+        "CPU s": " ".join(f"{cost.seconds:.2f}" for cost in costs),
+        "MiB": " ".join(f"{cost.memory:.0f}" for cost in costs),
+        "time n^": round(exponent(sizes, [cost.seconds for cost in costs], SECONDS), 2),
+        "memory n^": round(exponent(sizes, [cost.memory for cost in costs], MEBIBYTES), 2),
+    }
+
+
+def _cost(analysis: Analysis, size: int, runs: int) -> Cost:
+    costs = [_apart(partial(_measured, analysis, size)) for _ in range(runs)]
+    return Cost(min(cost.seconds for cost in costs), min(cost.memory for cost in costs))
+
+
+def _apart(run: Callable[[], Any]) -> Any:
+    """The result of a function in a forked process, which has imported everything and holds nothing."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: theirs.send(run()))
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv()
+    except EOFError:
+        raise SystemExit("a measurement failed; its error stands above") from None
+    finally:
+        process.join()
+
+
+def _measured(analysis: Analysis, size: int) -> Cost:
+    run = analysis.prepare(size)
+    before, peak, over = _held(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            peak[0] = max(peak[0], _held())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    start = time.process_time()
+    run()
+    seconds = time.process_time() - start
+    over.set()
+    watching.join()
+    return Cost(seconds, max(0.0, peak[0] - before))
+
+
+def _held() -> float:
+    """MiB of the process's own; pages of mapped files, which the kernel takes back when it needs room, are not counted."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 2**10
+
+
+def _stages(photos: Sequence[int]) -> list[dict[str, Any]]:
+    by_kind: dict[str, list[Cost]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder:
+        for count in photos:
+            made = _apart(partial(run_jobs, Path(folder) / str(count), count))
+            for kind, (seconds, memory) in made.items():
+                by_kind[kind].append(Cost(seconds, memory))
+    return [_row(kind, photos, costs) for kind, costs in sorted(by_kind.items()) if len(costs) == len(photos)]
+
+
+if __name__ == "__main__":
+    if not sys.platform.startswith("linux"):
+        raise SystemExit("peaks of memory are read from /proc: run this on Linux")
+    app()
