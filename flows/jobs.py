@@ -192,7 +192,7 @@ def _index(
 ) -> ArtifactKey:
     """The index of a split, or of what is left of another index."""
     context, split = Context(runtime), inputs.config.split
-    dataset = Prepared.open(context.folder(inputs.prepared))
+    dataset = Prepared.open(context.parts(inputs.prepared))
     for name in dataset.card.splits if split == "all" else (split,):
         if said := left_out(dataset.split(name), "the index"):
             event(said)
@@ -213,13 +213,13 @@ def robustness(job: RobustnessJob) -> str:
         job = job.model_copy(update={"prepared": str(made)})
     prepared, features, model = _model(job)
     check_has_images(context, prepared, job.attack.split, "pixel to attack")
-    if said := left_out(Prepared.open(context.folder(prepared)).split(job.attack.split), "pixel attacks"):
+    if said := left_out(Prepared.open(context.parts(prepared)).split(job.attack.split), "pixel attacks"):
         event(said)
     photos = None
     if job.attack.stream == "photo":
         photos = make(stages.collect_photos, job.runtime, job.attack, job.dataset, prepared)
     gallery = None
-    if kind_of(Prepared.open(context.folder(prepared)).card.task).ranks:
+    if kind_of(Prepared.open(context.parts(prepared)).card.task).ranks:
         gallery = make(stages.embed_gallery, job.runtime, job.attack, prepared, features, model)
     return str(make_sharded(ATTACKING, job.runtime, job.attack, prepared, features, model, photos, gallery))
 

@@ -1,14 +1,67 @@
-"""Atomic writes of files and folders."""
+"""Files that are read, wherever they are, and atomic writes of files and folders."""
 
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
 
 from mmer_core.durable import set_mode, sync
 from mmer_core.errors import ConfigError, MmerError
+
+
+class Files(Protocol):
+    """The files of a folder, which may have to be fetched before they are read."""
+
+    @property
+    def folder(self) -> Path:
+        """A local folder that holds all of them."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        ...
+
+    def path(self, name: str) -> Path:
+        """A whole file on this machine."""
+        ...
+
+    def array(self, name: str) -> Any:
+        """The array of an npy file, memory-mapped; rows are read, and fetched, when they are indexed."""
+        ...
+
+    def bytes_of(self, name: str) -> Any:
+        """The bytes of a file ``(n,)`` uint8, likewise."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Those of a folder on this machine."""
+
+    folder: Path
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def array(self, name: str) -> Any:
+        return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+
+    def bytes_of(self, name: str) -> Any:
+        return np.memmap(self.folder / name, np.uint8, mode="r")
+
+
+def files_of(place: Path | Files) -> Files:
+    """Those of a folder, or what they are already."""
+    return LocalFiles(place) if isinstance(place, Path) else place
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -31,19 +31,19 @@ class LabelMappedSplit(PreparedSplit):
 
     @cached_property
     def labels(self) -> npt.NDArray[np.float32]:
-        found = PreparedSplit(self.folder, self.split, self.card).labels
+        found = PreparedSplit(self.place, self.split, self.card).labels
         columns = {name: found[:, place] for place, name in enumerate(self.card.labels)}
         absent = np.zeros(len(found), np.float32)
         return np.stack([columns.get(name, absent) for name in self.names], axis=1)
 
     @cached_property
     def vad(self) -> npt.NDArray[np.float32]:
-        found = PreparedSplit(self.folder, self.split, self.card).vad
+        found = PreparedSplit(self.place, self.split, self.card).vad
         return found if self.rates else found[:, :0]
 
     @cached_property
     def texts(self) -> list[str]:
-        return PreparedSplit(self.folder, self.split, self.card).texts if "text" in self.reads else []
+        return PreparedSplit(self.place, self.split, self.card).texts if "text" in self.reads else []
 
 
 def align(
@@ -71,7 +71,7 @@ def align(
             + ("" if cure.startswith("give") else " evaluates the shared ones")
         )
     aligned = LabelMappedSplit(
-        split.folder, split.split, split.card, names=tuple(names), reads=tuple(reads), rates=rates
+        split.place, split.split, split.card, names=tuple(names), reads=tuple(reads), rates=rates
     )
     if not aligned.streams and not aligned.texts:
         raise DatasetError(f"{split.card.name} has none of what the model reads: {', '.join(reads)}")

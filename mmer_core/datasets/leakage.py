@@ -36,8 +36,8 @@ _FEW = 1_000_000
 """Pairs that NumPy compares in the time that importing FAISS takes."""
 _MANY = 50_000
 """Hashes from which on looking up parts of them is faster than comparing each with each."""
-_PARTS = 3
-"""Of equal width: of bits that differ, one part holds no more than a third."""
+_HUGE = 2**24
+"""Hashes from which on parts must be longer, or too many hashes share one."""
 _AT_ONCE = 4_096
 LISTED = 100
 """Pairs of near-identical images that are listed for one hash; of more, their number is said."""
@@ -261,14 +261,15 @@ def _compared(theirs: Hashes, bits: int) -> _Search:
 
 
 def _searched(theirs: Hashes, bits: int) -> _Search:
-    """By FAISS; of many hashes by looking up each part with all that differ from it in few bits: of two hashes that differ in
-    6 bits, one of three parts differs in no more than 2 (Norouzi et al. 2012, *Fast Search in Hamming Space with
+    """By FAISS; of many hashes by looking up parts of them with all that differ from these in few bits: of two hashes that
+    differ in 6 bits, one of three equal parts differs in no more than 2 (Norouzi et al. 2012, *Fast Search in Hamming Space with
     Multi-Index Hashing*, https://doi.org/10.1109/CVPR.2012.6248043). Both find all."""
     size = 8 * theirs.shape[1]
     index: Any = faiss.IndexBinaryFlat(size)
     if len(theirs) >= _MANY:
-        index = faiss.IndexBinaryMultiHash(size, _PARTS, size // _PARTS)
-        index.nflip = bits // _PARTS
+        parts = 3 if len(theirs) < _HUGE else 2
+        index = faiss.IndexBinaryMultiHash(size, parts, size // parts)
+        index.nflip = bits // parts
     index.add(theirs)
 
     def search(ours: Hashes) -> tuple[Rows, Rows, Rows]:

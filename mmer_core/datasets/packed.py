@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmer_core.confined.pictures import decoded
+from mmer_core.files import Files
 
 Images = npt.NDArray[np.uint8]
 
@@ -25,12 +26,12 @@ class PackedPictures:
     """``(N, H, W, 3)`` uint8 RGB; what is asked for is decoded.
 
     Args:
-        path: The ``.bin`` file.
+        name: The ``.bin`` file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._bytes = np.memmap(path, np.uint8, mode="r")
-        self._offsets = np.load(path.with_suffix(".npy"), allow_pickle=False)
+    def __init__(self, files: Files, name: str) -> None:
+        self._bytes = files.bytes_of(name)
+        self._offsets = np.load(files.path(f"{Path(name).stem}.npy"), allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -60,9 +61,9 @@ class PackedPictures:
 Pictures = Images | PackedPictures
 
 
-def packed_path(folder: Path, split: str, stream: str) -> Path:
-    """The pictures of a stream of a prepared split."""
-    return folder / f"{split}_{stream}_webp.bin"
+def packed_name(split: str, stream: str) -> str:
+    """The file of the pictures of a stream of a prepared split."""
+    return f"{split}_{stream}_webp.bin"
 
 
 def pack(array: Path, path: Path, workers: int) -> None:

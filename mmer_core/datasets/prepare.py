@@ -13,7 +13,7 @@ from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
-from mmer_core.datasets.packed import pack, packed_path
+from mmer_core.datasets.packed import pack, packed_name
 from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
@@ -103,7 +103,7 @@ def _write_arrays(
             writer.finish(keep, folder)
             if keep and config.prepared_format == "webp":
                 for stream, rows_of in writer.streams.items():
-                    pack(folder / rows_of.path.name, packed_path(folder, split, stream), workers)
+                    pack(folder / rows_of.path.name, folder / packed_name(split, stream), workers)
     return found
 
 

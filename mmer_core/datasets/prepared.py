@@ -28,9 +28,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from mmer_core.datasets.packed import PackedPictures, Pictures, packed_path
+from mmer_core.datasets.packed import PackedPictures, Pictures, packed_name
 from mmer_core.datasets.raw import GROUP
 from mmer_core.errors import DatasetError
+from mmer_core.files import Files, files_of
 from mmer_core.heavy import pd
 from mmer_core.record import Record
 from mmer_core.statistics.clusters import connected
@@ -84,12 +85,16 @@ class DatasetSummary(Record):
 class PreparedSplit:
     """One split of a prepared dataset, with ``N`` samples, ``I`` images and ``T`` texts; images stay memory-mapped on disk.
 
-    Every property is read on first use.
+    Every property is read, and its files are fetched, on first use.
     """
 
-    folder: Path
+    place: Path | Files
     split: str
     card: DatasetSummary
+
+    @property
+    def files(self) -> Files:
+        return files_of(self.place)
 
     def __len__(self) -> int:
         return self.card.counts.get(self.split, 0)
@@ -97,7 +102,7 @@ class PreparedSplit:
     @cached_property
     def table(self) -> pd.DataFrame:
         """``<split>.csv`` with one row per sample, all columns as text; ``Id`` is the sample's id."""
-        return read_table(self.folder / f"{self.split}.csv")
+        return read_table(self.files.path(f"{self.split}.csv"))
 
     @cached_property
     def ids(self) -> list[str]:
@@ -120,15 +125,18 @@ class PreparedSplit:
     def streams(self) -> tuple[str, ...]:
         """The image streams present: ``("context",)`` or ``("context", "body")``."""
         return tuple(
-            name for name in ("context", "body") if self._path(name).exists() or self._packed(name).exists()
+            name
+            for name in ("context", "body")
+            if self.files.has(self._name(name)) or self.files.has(packed_name(self.split, name))
         )
 
     def images(self, stream: str) -> Pictures:
         """``(I, H, W, 3)`` uint8 RGB of a stream, memory-mapped, or decoded where an index asks for them; `image_rows` says
         where those of a sample are."""
-        if (packed := self._packed(stream)).exists():
-            return PackedPictures(packed)
-        return np.load(self._path(stream), mmap_mode="r", allow_pickle=False)
+        if self.files.has(packed := packed_name(self.split, stream)):
+            return PackedPictures(self.files, packed)
+        pictures: Pictures = self.files.array(self._name(stream))
+        return pictures
 
     @cached_property
     def image_sample(self) -> npt.NDArray[np.int64]:
@@ -153,18 +161,18 @@ class PreparedSplit:
     @cached_property
     def labels(self) -> npt.NDArray[np.float32]:
         """``(N, C)`` 0/1."""
-        return np.load(self._path("cat"), allow_pickle=False).astype(np.float32, copy=False)
+        return np.load(self.files.path(self._name("cat")), allow_pickle=False).astype(np.float32, copy=False)
 
     @cached_property
     def vad(self) -> npt.NDArray[np.float32]:
         """``(N, V)`` ratings in 1..10; ``V`` is 0 if nothing was rated."""
-        if not self._path("cont").exists():
+        if not self.files.has(self._name("cont")):
             return np.zeros((len(self), 0), np.float32)
-        return np.load(self._path("cont"), allow_pickle=False).astype(np.float32, copy=False)
+        return np.load(self.files.path(self._name("cont")), allow_pickle=False).astype(np.float32, copy=False)
 
     @cached_property
     def _texts(self) -> pd.DataFrame:
-        return read_table(self.folder / f"{self.split}_texts.csv", {"Sample": int})
+        return read_table(self.files.path(f"{self.split}_texts.csv"), {"Sample": int})
 
     @cached_property
     def texts(self) -> list[str]:
@@ -176,31 +184,33 @@ class PreparedSplit:
         """``(T,)`` row index of the sample that each text describes."""
         return self._texts["Sample"].to_numpy(dtype=np.int64)
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{self.split}_{name}_arr.npy"
-
-    def _packed(self, stream: str) -> Path:
-        return packed_path(self.folder, self.split, stream)
+    def _name(self, name: str) -> str:
+        return f"{self.split}_{name}_arr.npy"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared dataset on local disk."""
+    """A prepared dataset, on local disk or fetched as it is read."""
 
-    folder: Path
+    place: Path | Files
     card: DatasetSummary
 
     @classmethod
-    def open(cls, folder: Path) -> Prepared:
+    def open(cls, place: Path | Files) -> Prepared:
         """Open a prepared folder.
 
         Raises:
             DatasetError: The folder holds no ``dataset.json``.
             StoreError: It was written by another version of mmer.
         """
-        if not (folder / CARD_FILE).exists():
-            raise DatasetError(f"{folder} is not a prepared dataset: it has no {CARD_FILE}")
-        return cls(folder, DatasetSummary.read(folder / CARD_FILE))
+        files = files_of(place)
+        if not files.has(CARD_FILE):
+            raise DatasetError(f"{files.folder} is not a prepared dataset: it has no {CARD_FILE}")
+        return cls(place, DatasetSummary.read(files.path(CARD_FILE)))
+
+    @property
+    def files(self) -> Files:
+        return files_of(self.place)
 
     def split(self, name: str) -> PreparedSplit:
         """Raises `DatasetError` when the split has no samples."""
@@ -211,4 +221,4 @@ class Prepared:
                 "in the column split), or ask for another split where one can be chosen (--evaluation.split, --attack.split, "
                 "--index.split)"
             )
-        return PreparedSplit(self.folder, name, self.card)
+        return PreparedSplit(self.place, name, self.card)

@@ -20,6 +20,7 @@ from mmer_core.base_config import SPEED
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.steps import Steps
+from mmer_core.files import Files, files_of
 from mmer_core.progress import Progress, silent
 from mmer_core.record import Record
 from mmer_core.usage import leg
@@ -72,36 +73,41 @@ class FeatureShard:
 
     @property
     def file(self) -> str:
-        return f"{self.split}_{self.stream}.npy"
+        return _file(self.split, self.stream)
 
 
 @dataclass(frozen=True)
 class Features:
-    """A features folder on local disk."""
+    """A features folder, on local disk or fetched as it is read."""
 
-    folder: Path
+    place: Path | Files
+
+    @property
+    def files(self) -> Files:
+        return files_of(self.place)
 
     @cached_property
     def widths(self) -> dict[str, int]:
         """Feature width ``D`` of every stream."""
-        return cast(dict[str, int], json.loads((self.folder / FEATURES_FILE).read_text()))
+        return cast(dict[str, int], json.loads(self.files.path(FEATURES_FILE).read_text()))
 
     def load(self, split: str, stream: str) -> npt.NDArray[np.float32]:
         """``(I, D)`` float32 or, for text, ``(T, D)``."""
-        return np.load(self._path(split, stream), allow_pickle=False)
+        return np.load(self.files.path(_file(split, stream)), allow_pickle=False)
 
     def nbytes(self, split: str) -> int:
         """Of all streams of a split."""
-        return sum(
-            self.map(split, stream).nbytes for stream in self.widths if self._path(split, stream).exists()
-        )
+        names = (_file(split, stream) for stream in self.widths)
+        return sum(self.files.array(name).nbytes for name in names if self.files.has(name))
 
     def map(self, split: str, stream: str) -> npt.NDArray[np.float32]:
-        """The same, memory-mapped."""
-        return np.load(self._path(split, stream), mmap_mode="r", allow_pickle=False)
+        """The same, memory-mapped; rows are read, and fetched, when they are indexed."""
+        rows: npt.NDArray[np.float32] = self.files.array(_file(split, stream))
+        return rows
 
-    def _path(self, split: str, stream: str) -> Path:
-        return self.folder / f"{split}_{stream}.npy"
+
+def _file(split: str, stream: str) -> str:
+    return f"{split}_{stream}.npy"
 
 
 def plan_shards(prepared: Prepared, shard_size: int | None) -> list[FeatureShard]:

@@ -17,7 +17,7 @@ def streams_of(split: PreparedSplit) -> tuple[str, ...]:
 
 def has_streams_for(context: Context, family: Family, prepared: ArtifactKey) -> bool:
     """Whether a dataset has something that models of a family read."""
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     split = dataset.split(dataset.card.splits[0])
     if family == "zero-shot":
         return bool(kind_of(dataset.card.task).zero_shot_streams(split))
@@ -29,7 +29,7 @@ def check_family(context: Context, prepared: ArtifactKey, family: Family) -> Non
     """Raises `ConfigError` if a dataset has nothing that models of a family read."""
     if has_streams_for(context, family, prepared):
         return
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     lacks = "text" if family == "text-only" else "image"
     other = "image-only" if lacks == "text" else "text-only"
     raise ConfigError(
@@ -40,7 +40,7 @@ def check_family(context: Context, prepared: ArtifactKey, family: Family) -> Non
 
 def has_images(context: Context, prepared: ArtifactKey, split: str) -> bool:
     """Whether any sample of a split, or of all splits for ``all``, has an image."""
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     names = dataset.card.splits if split == "all" else (split,)
     return any(len(dataset.split(name).image_sample) for name in names)
 
@@ -52,7 +52,7 @@ def check_has_images(context: Context, prepared: ArtifactKey, split: str, use: s
         use: What there is nothing of then, as in ``pixel to attack``.
     """
     if not has_images(context, prepared, split):
-        name = Prepared.open(context.folder(prepared)).card.name
+        name = Prepared.open(context.parts(prepared)).card.name
         where = name if split == "all" else f"{split} in {name}"
         raise ConfigError(f"no sample of {where} has an image, so there is no {use}; {_ALONE}")
 
@@ -63,7 +63,7 @@ def check_every_image(context: Context, prepared: ArtifactKey, splits: tuple[str
     Args:
         what: Needs one of each, as in ``poisons change images``.
     """
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     for split in map(dataset.split, splits):
         if split.without_image:
             raise ConfigError(

@@ -43,8 +43,8 @@ def embed_gallery(
 ) -> GallerySummary:
     """Embed all captions and images of the attacked split; for kinds of task that rank."""
     trained = TrainedModel.open(context.folder(model), context.device)
-    split = Prepared.open(context.folder(prepared)).split(config.split)
+    split = Prepared.open(context.parts(prepared)).split(config.split)
     with shared_cores(context.runtime.workers), leg("model"):
-        gallery = kind_of(trained.spec.task).gallery(trained, split, Features(context.folder(features)))
+        gallery = kind_of(trained.spec.task).gallery(trained, split, Features(context.parts(features)))
     gallery.write(workspace.out)
     return GallerySummary(texts=len(gallery.texts), images=len(gallery.images), width=gallery.images.shape[1])

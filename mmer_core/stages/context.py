@@ -17,7 +17,7 @@ from mmer_core.heavy import torch
 from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
-from mmer_core.store import Artifact, ArtifactKey, Store
+from mmer_core.store import Artifact, ArtifactKey, Parts, Store
 
 _LOADING = threading.Lock()
 
@@ -53,6 +53,10 @@ class Context:
     def folder(self, key: ArtifactKey) -> Path:
         """Verified local folder of an artifact."""
         return self.artifact(key).folder
+
+    def parts(self, key: ArtifactKey) -> Parts:
+        """The files of an artifact, each fetched when it is read; of large arrays only the rows."""
+        return self.store.parts(key)
 
     def folder_of(self, key: str) -> Path:
         """The same, by the key as manifests of others write it."""

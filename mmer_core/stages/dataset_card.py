@@ -46,7 +46,7 @@ def dataset_card(
     """
     from mmer_core.reporting.dataset_card import CardView, render_card  # draws with matplotlib
 
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     leaks = find_leaks(dataset, workers=context.runtime.workers, progress=context.progress)
     statistics = {name: describe_split(dataset.split(name)) for name in dataset.card.splits}
     shown = pick_samples(dataset, config.samples)
@@ -67,5 +67,5 @@ def dataset_card(
 
 
 def _quarantined(dataset: Prepared) -> list[Quarantined]:
-    table = read_for_people(dataset.folder / QUARANTINE_FILE)
+    table = read_for_people(dataset.files.path(QUARANTINE_FILE))
     return [Quarantined(*row) for row in table.itertuples(index=False)]

@@ -34,7 +34,7 @@ def evaluate(
         ConfigError: The model is for another task than the dataset.
         DatasetError: The dataset has no such split, or its labels are not the model's.
     """
-    split = Prepared.open(context.folder(prepared)).split(config.split)
+    split = Prepared.open(context.parts(prepared)).split(config.split)
     trained = TrainedModel.open(context.folder(model), context.device)
     kind = kind_of(trained.spec.task)
     if not isinstance(kind_of(split.card.task), type(kind)):
@@ -43,7 +43,7 @@ def evaluate(
             f"dataset for {split.card.task}; give another model or dataset"
         )
     split, unmatched = kind.matched(split, trained.spec, config)
-    stored = Features(context.folder(features))
+    stored = Features(context.parts(features))
     record = kind.evaluate(trained, split, stored, config, workspace.out)
     record = record.model_copy(update={"unmatched_labels": unmatched})
     record.write(workspace.out / METRICS_FILE)

@@ -1,10 +1,11 @@
 """Prepared arrays -> features of the frozen encoders, shard by shard."""
 
 from collections.abc import Callable, Collection, Mapping
+from threading import Lock
 from typing import Any
 
 from mmer_core.config import EncoderConfig
-from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder, encoder_identity, features
 from mmer_core.encoders.features import (
     TEXTS_TOGETHER,
@@ -25,6 +26,8 @@ from mmer_core.threads import shared_cores
 from mmer_core.usage import Usage
 
 _LEAST_IMAGES = 64
+_OPENING = Lock()
+_OPENED: dict[tuple[str, ArtifactKey, str], PreparedSplit] = {}
 
 
 def check_encoders(context: Context, config: EncoderConfig) -> None:
@@ -45,7 +48,7 @@ def plan_features(
     Raises:
         ConfigError: The encoders give features of parts, and the dataset is one of emotions.
     """
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     if feature_parts(encoders) and not kind_of(dataset.card.task).reads_parts:
         raise ConfigError(
             "regions: and tokens: are for captioned datasets; name the encoders of a labelled dataset without them"
@@ -74,6 +77,16 @@ def _identity(context: Context, encoders: EncoderConfig) -> Mapping[str, Any]:
     return {"encoders": {name: encoder_key_config(context, encoders, name) for name in ("image", "text")}}
 
 
+def _opened(context: Context, prepared: ArtifactKey, split: str) -> PreparedSplit:
+    """A split, kept from shard to shard: each would read the table of all its texts anew."""
+    wanted = context.store.url, prepared, split
+    with _OPENING:
+        if wanted not in _OPENED:
+            _OPENED.clear()
+            _OPENED[wanted] = Prepared.open(context.parts(prepared)).split(split)
+        return _OPENED[wanted]
+
+
 @stage(
     "feature-shard",
     version=3,
@@ -100,7 +113,7 @@ def encode_shard(
     )
     if isinstance(encoder, ImageEncoder):
         workspace.use({"encoders": {"image": {"size": encoder.size[0]}}})
-    split = Prepared.open(context.folder(prepared)).split(shard.split)
+    split = _opened(context, prepared, shard.split)
     with shared_cores(context.runtime.workers):
         return features.encode_shard(
             shard,

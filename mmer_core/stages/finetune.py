@@ -64,7 +64,7 @@ def finetune(
         DatasetError: The dataset has no train or no val split, or lacks texts.
     """
     encoders = _bare(encoders)
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     with initialisation(config.seed):
         loaded, parts = _adapted(context, config, encoders)
         learner = _learner(dataset, config, encoders, loaded)

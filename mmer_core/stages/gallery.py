@@ -140,8 +140,8 @@ class Gallery:
 
 def pieces_of(context: Context, source: Source) -> list[Piece]:
     """The splits of a source. Raises `DatasetError` when there is no such split."""
-    dataset = Prepared.open(context.folder(source.prepared))
-    features = Features(context.folder(source.features))
+    dataset = Prepared.open(context.parts(source.prepared))
+    features = Features(context.parts(source.features))
     names = dataset.card.splits if source.split == "all" else (source.split,)
     return [Piece(dataset.split(name), features) for name in names]
 

@@ -58,6 +58,6 @@ def check_splits(context: Context, prepared: ArtifactKey, splits: Iterable[str])
     Raises:
         DatasetError: The dataset has no such split; it names those it has.
     """
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     for split in splits:
         dataset.split(split)

@@ -47,7 +47,7 @@ def model_card(
     """A model card: ``card.md`` for people and ``card.json`` with the same for programs."""
     trained = context.artifact(model)
     spec = ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text())
-    data = Prepared.open(context.folder(prepared))
+    data = Prepared.open(context.parts(prepared))
     measured = load_evaluation(context.folder(evaluation))
     words = kind_of(spec.task).text_for(data.split(measured.split))
     licences = without_folders(_licences(context, model)["licences"])

@@ -75,7 +75,7 @@ def collect_photos(
     Raises:
         DatasetError: A photo is missing, cannot be read, or is no more what was prepared.
     """
-    split = Prepared.open(context.folder(prepared)).split(config.split)
+    split = Prepared.open(context.parts(prepared)).split(config.split)
     raw = read_raw(dataset, workspace.scratch)
     samples = {sample.id: sample for sample in raw.by_split()[config.split]}
     reader = photo_reader(raw.protocol)
@@ -138,7 +138,7 @@ def attacked_pixels(context: Context, robustness: Manifest) -> str:
     photos = robustness.inputs.get("photos")
     if photos is None:
         config = robustness.settings_as(AttackConfig)
-        prepared = Prepared.open(context.folder(ArtifactKey.parse(robustness.inputs["prepared"])))
+        prepared = Prepared.open(context.parts(ArtifactKey.parse(robustness.inputs["prepared"])))
         names = names_of_streams(prepared.split(config.split))
         image = names.get(config.stream, f"{config.stream} image")
         return f"pixels of the {image}, as the model reads it"

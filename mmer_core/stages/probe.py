@@ -67,14 +67,14 @@ def probe(
         ConfigError: The dataset has captions and no labels.
         DatasetError: The dataset has no such split, or val shows none of the labels.
     """
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     check_labelled(dataset.card.task, dataset.card.name)
     train, val, measured = (dataset.split(name) for name in ("train", "val", evaluation.split))
     if not val.labels.any():
         raise DatasetError(
             f"no sample of val in {dataset.card.name} has a label, so no C can be chosen: add some"
         )
-    stored = Features(context.folder(features))
+    stored = Features(context.parts(features))
     seen = {one.split: EmotionData.load(stored, one).to(context.device) for one in (train, val, measured)}
     one_label = has_one_label(train.labels) and has_one_label(val.labels)
     fitted = fit_probe(

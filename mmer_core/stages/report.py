@@ -162,7 +162,7 @@ def _used(store: Store, models: ModelArtifacts) -> dict[str, Any]:
 
 
 def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> DatasetView:
-    prepared = Prepared.open(context.folder(entry.models[0].prepared))
+    prepared = Prepared.open(context.parts(entry.models[0].prepared))
     measured = [open_measured(context, models) for models in entry.models]
     models = by_training(measured, lambda one: one.trained)
     wanted = shown(models)

@@ -82,7 +82,7 @@ def plan_attack(
     Raises:
         DatasetError: The dataset has no such split.
     """
-    rows = tuple(attacked_rows(config, Prepared.open(context.folder(prepared)).split(config.split)))
+    rows = tuple(attacked_rows(config, Prepared.open(context.parts(prepared)).split(config.split)))
     runs = [
         AttackShard(attack, pixels, config.seed + number, (), rows)
         for attack in config.attacks
@@ -132,11 +132,11 @@ def attack_shard(
     Raises:
         ConfigError: The model does not read the stream to attack.
     """
-    split = Prepared.open(context.folder(prepared)).split(config.split)
+    split = Prepared.open(context.parts(prepared)).split(config.split)
     trained = TrainedModel.open(context.folder(model), context.device)
     encoders = trained.spec.encoders
     encoder = context.image_encoder(encoders.image, encoders.image_size)
-    stored = Features(context.folder(features))
+    stored = Features(context.parts(features))
     attack = ATTACKS.configured(shard.attack, config)
     among = None if gallery is None else Gallery.open(context.folder(gallery), context.device)
     outcomes: list[Outcome] = []
@@ -220,7 +220,7 @@ def merge_robustness(
         [read_outcomes(context.folder(key) / OUTCOMES_FILE) for _, key in shards], ignore_index=True
     ).sort_values(["attack", "pixels", "sample", "seed"], ignore_index=True)
     write_outcomes(table, workspace.out / OUTCOMES_FILE)
-    split = Prepared.open(context.folder(prepared)).split(config.split)
+    split = Prepared.open(context.parts(prepared)).split(config.split)
     spec = ModelSpec.model_validate_json((context.folder(model) / SPEC_FILE).read_text())
     right = kind_of(spec.task).right(table, split, config, spec.labels)
     clusters = dict(zip(split.ids, split.clusters.tolist(), strict=True))

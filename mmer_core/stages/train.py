@@ -73,10 +73,10 @@ def train(
         DatasetError: The dataset has no train or no val split.
         ConfigError: Its kind of task has no such family, or it has no stream that the family reads.
     """
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     kind = kind_of(dataset.card.task)
     settings = training.filled(kind.schedule)
-    stored = Features(context.folder(features))
+    stored = Features(context.parts(features))
     too_large = stored.nbytes("train") + stored.nbytes("val") > context.runtime.features_gb * 1e9
     scratch = workspace.scratch / "features" if too_large else None
     train_data = training_data(context, dataset, stored, poison, flags, scratch)

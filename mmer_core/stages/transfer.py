@@ -83,7 +83,7 @@ def transfer(
     config = run.manifest.settings_as(AttackConfig)
     outcomes = load_outcomes(run.folder)
     fooled = outcomes[outcomes["status"] == "fooled"].reset_index(drop=True)
-    split = Prepared.open(context.folder(target.prepared)).split(config.split)
+    split = Prepared.open(context.parts(target.prepared)).split(config.split)
     row_of = {sample: row for row, sample in enumerate(split.ids)}
     rows = [row_of[sample] for sample in dict.fromkeys(fooled["sample"])]
     photos = run.manifest.inputs.get("photos")
@@ -115,7 +115,7 @@ class _Transfer:
         attacked, read = (
             TrainedModel.open(context.folder(one.model), context.device) for one in (source, target)
         )
-        encoder, stored = _encoder(context, read), Features(context.folder(target.features))
+        encoder, stored = _encoder(context, read), Features(context.parts(target.features))
         clean: np.ndarray | Photos
         self.shown: Sequence[np.ndarray]
         self.read: Callable[[np.ndarray], np.ndarray]

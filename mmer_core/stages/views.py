@@ -51,7 +51,7 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
         load_history(trained.folder),
         load_evaluation(evaluation),
         evaluation,
-        Prepared.open(context.folder(models.prepared)),
+        Prepared.open(context.parts(models.prepared)),
         load_outcomes(robustness.folder) if robustness else None,
         robustness.manifest.summary_as(CurvesSummary).curves if robustness else (),
         robustness.manifest.settings_as(AttackConfig) if robustness else AttackConfig(),

@@ -29,7 +29,7 @@ def zero_shot(
     Raises:
         EncoderError: The encoders are not the two towers of one dual encoder.
     """
-    dataset, stored = Prepared.open(context.folder(prepared)), Features(context.folder(features))
+    dataset, stored = Prepared.open(context.parts(prepared)), Features(context.parts(features))
     towers = (context.encoder_name(name) for name in (encoders.image, encoders.text))
     similarity, kind = dual_similarity(*towers), kind_of(dataset.card.task)
     spec = _spec(dataset, stored, prompts, encoders)

@@ -3,6 +3,7 @@
 from mmer_core.store.artifact import ArtifactKey, stage_key
 from mmer_core.store.location import open_store
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
+from mmer_core.store.parts import Parts
 from mmer_core.store.stage import Artifact, found, run_stage
 from mmer_core.store.store import Store
 from mmer_core.store.workspace import Workspace
@@ -13,6 +14,7 @@ __all__ = [
     "Draft",
     "FileEntry",
     "Manifest",
+    "Parts",
     "Store",
     "Workspace",
     "found",

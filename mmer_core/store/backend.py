@@ -87,6 +87,12 @@ class Backend(Protocol):
         Raises `MissingObjectError`, and then leaves no file.
         """
 
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """The bytes ``start:stop`` of an object; fewer where it ends before. Raises `MissingObjectError`."""
+
+    def path(self, key: str) -> Path | None:
+        """The file of an object, which nobody may write to, if it is one of this machine."""
+
     def hash(self, key: str) -> str:
         """SHA-256 of the stored bytes. Raises `MissingObjectError`."""
 

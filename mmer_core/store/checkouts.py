@@ -1,9 +1,10 @@
 """Fetched artifacts: local folders with verified files, evicted when space is needed."""
 
+import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -66,7 +67,7 @@ class Checkouts:
                 if os.path.lexists(parent) and not parent.is_dir():
                     remove(parent)
             # One process of the machine fetches, and the others wait and find it.
-            with self._alone(manifest):
+            with self.alone(manifest):
                 if not _is_intact(target, manifest):
                     _discard(target)
                     self._make(target, manifest, materialise)
@@ -75,8 +76,20 @@ class Checkouts:
         _whole.add(target)
         return target
 
+    def part(self, manifest: Manifest) -> Path:
+        """A folder for parts of an artifact, removed like others when space is needed and no living process uses it."""
+        # As that of the whole artifact, under another name of the same form.
+        content = hashlib.sha256(f"parts of {manifest.content}".encode()).hexdigest()
+        name = f"{manifest.kind}/{manifest.digest}/{content[:_CONTENT_DIGITS]}"
+        claim(self.folder, name)
+        with disk_errors(self.folder / name):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                os.utime(self.folder / name)
+        return self.folder / name
+
     @contextmanager
-    def _alone(self, manifest: Manifest) -> Iterator[None]:
+    def alone(self, manifest: Manifest) -> Iterator[None]:
         """Where the file system has no locks, several may fetch the same at the same time, which does no harm."""
         with ExitStack() as stack:
             with suppress(NoLocksError):
@@ -99,11 +112,16 @@ class Checkouts:
     def _make(self, target: Path, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> None:
         while not self._made(target, manifest, materialise):
             pass
-        if size := bytes_below(target):
-            _until_look[self.folder] = _until_look.get(self.folder, 0) - size
-            if _until_look[self.folder] <= 0:
-                _until_look[self.folder] = self._limit / _LOOKS
-                list(self._shrink())
+        self.grew(bytes_below(target))
+
+    def grew(self, size: int) -> None:
+        """So many bytes were fetched into the folder; now and then it is seen whether it exceeds the limit."""
+        if not size:
+            return
+        _until_look[self.folder] = _until_look.get(self.folder, 0) - size
+        if _until_look[self.folder] <= 0:
+            _until_look[self.folder] = self._limit / _LOOKS
+            list(self._shrink())
 
     @staticmethod
     def _made(target: Path, manifest: Manifest, materialise: Callable[[FileEntry, Path], None]) -> bool:
@@ -173,11 +191,15 @@ def _is_complete(folder: Path, manifest: Manifest) -> bool:
 def _is_intact(folder: Path, manifest: Manifest) -> bool:
     """Whether the folder holds exactly the artifact's files with the right bytes, and no links or foreign files."""
     try:
-        return _is_complete(folder, manifest) and scan(folder, foreign=True) == tuple(
-            sorted(manifest.files, key=lambda entry: entry.path)
+        return _is_complete(folder, manifest) and _contents(scan(folder, foreign=True)) == _contents(
+            manifest.files
         )
     except StoreError:
         return False
+
+
+def _contents(files: Sequence[FileEntry]) -> list[tuple[str, str]]:
+    return sorted((entry.path, entry.sha256) for entry in files)
 
 
 def _move_into_place(staging: Path, target: Path, manifest: Manifest) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from mmer_core.errors import StoreError
 from mmer_core.store.artifact import checked_path
-from mmer_core.store.backend import disk_errors, sha256_of
+from mmer_core.store.backend import disk_errors
 from mmer_core.store.foreign import is_foreign
 from mmer_core.store.manifest import FileEntry
+from mmer_core.store.pieces import Digests
 
 
 def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
@@ -25,10 +26,10 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
             raise StoreError(f"{folder} is not a folder: give the folder that holds the artifact's files")
         files = sorted(_regular_files(folder, "", foreign))
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(sha256_of, [path for _, path in files])
+            found = pool.map(Digests.of, [path for _, path in files])
             return tuple(
-                FileEntry(path=name, size=path.stat().st_size, sha256=digest)
-                for (name, path), digest in zip(files, digests, strict=True)
+                FileEntry(path=name, size=path.stat().st_size, sha256=own.sha256, pieces=own.pieces)
+                for (name, path), own in zip(files, found, strict=True)
             )
 
 

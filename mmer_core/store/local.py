@@ -107,6 +107,18 @@ class LocalBackend:
     def read_bytes(self, key: str) -> bytes:
         return self._read(key, Path.read_bytes)
 
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        def read(path: Path) -> bytes:
+            with path.open("rb") as file:
+                file.seek(start)
+                return file.read(stop - start)
+
+        return self._read(key, read)
+
+    def path(self, key: str) -> Path | None:
+        path = self.root / key
+        return path if path.is_file() else None
+
     def hash(self, key: str) -> str:
         return self._read(key, sha256_of)
 
@@ -256,7 +268,7 @@ def last_written(path: Path) -> float:
 
 
 def bytes_below(path: Path) -> int:
-    """Bytes freed by removing a file or a folder, without files that have other hard links."""
+    """Bytes freed by removing a file or a folder, without holes and files that have other hard links."""
     status = path.lstat()
     if path.is_dir() and not path.is_symlink():
         total = 0
@@ -264,7 +276,7 @@ def bytes_below(path: Path) -> int:
             with suppress(FileNotFoundError):
                 total += bytes_below(entry)
         return total
-    return status.st_size if status.st_nlink == 1 else 0
+    return min(status.st_size, 512 * status.st_blocks) if status.st_nlink == 1 else 0
 
 
 def remove(path: Path) -> None:

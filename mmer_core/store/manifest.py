@@ -10,18 +10,27 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePath
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 import mmer_core
 from mmer_core import strict_json
 from mmer_core.errors import ArtifactCorrupt, ConfigError, StoreError
 from mmer_core.record import Record
 from mmer_core.store.artifact import ArtifactKey, canonical_json, checked_path, plain
+from mmer_core.store.pieces import Pieces
 from mmer_core.usage import Usage
 
-SCHEMA_VERSION = 5
-"""Version of the manifest's layout. Versions 1 (no usage), 2 (no shards), 3 (no values used) and 4 (no bytes fetched) can
-still be read."""
+SCHEMA_VERSION = 6
+"""Version of the manifest's layout. Versions 1 (no usage), 2 (no shards), 3 (no values used), 4 (no bytes fetched) and 5 (no
+pieces of files) can still be read."""
 
 CURE = "delete the artifact and run its stage again"
 
@@ -45,13 +54,21 @@ class UnknownLayout(StoreError):
 
 
 class FileEntry(BaseModel):
-    """One file of an artifact: ``/``-separated relative path, size in bytes, SHA-256 in hex."""
+    """One file of an artifact: ``/``-separated relative path, size in bytes, SHA-256 in hex, and the digests of its pieces
+    where it has several; a file of an older manifest has none, and is read whole."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     size: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    pieces: Pieces | None = None
+
+    @model_validator(mode="after")
+    def _pieces_are_those_of_the_file(self) -> Self:
+        if self.pieces is not None and self.pieces.count != -(-self.size // self.pieces.size):
+            raise ValueError(f"{self.path} has {self.pieces.count} pieces, which are not its own")
+        return self
 
     @field_validator("path")
     @classmethod

@@ -137,6 +137,12 @@ class S3Backend:
     def read_bytes(self, key: str) -> bytes:
         return b"".join(self._chunks(key))
 
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        return b"".join(self._chunks(key, start, stop))
+
+    def path(self, key: str) -> Path | None:
+        return None
+
     def hash(self, key: str) -> str:
         digest = hashlib.sha256()
         for chunk in self._chunks(key):
@@ -291,11 +297,12 @@ class S3Backend:
         if self._ask("head_object", **self._at(key)).get("ContentLength") != size:
             raise DamagedUploadError(f"{key} has another size in {self.url} than {source}")
 
-    def _chunks(self, key: str) -> Iterator[bytes]:
-        """An object's bytes; an interrupted body is resumed where it stopped."""
-        position, failures = 0, 0
+    def _chunks(self, key: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """An object's bytes ``start:stop``; an interrupted body is resumed where it stopped."""
+        position, failures = start, 0
         while True:
-            rest = {"Range": f"bytes={position}-"} if position else {}
+            end = "" if stop is None else stop - 1
+            rest = {"Range": f"bytes={position}-{end}"} if position or stop is not None else {}
             with self._errors(f"reading {key}"):
                 answer = self._ask("get_object", **self._at(key), **rest)
                 try:

@@ -21,6 +21,7 @@ from mmer_core.store.checkouts import Checkouts
 from mmer_core.store.collection import Freed, blob_object, collect, trashed_copies
 from mmer_core.store.folder import scan
 from mmer_core.store.manifest import CURE, Draft, FileEntry, Manifest, UnknownLayout
+from mmer_core.store.parts import Parts
 from mmer_core.usage import Meter, leg
 
 T = TypeVar("T")
@@ -140,6 +141,29 @@ class Store:
         """
         with leg("read"):
             return self._checkouts.get(self.manifest(key), partial(self._materialise, key))
+
+    def parts(self, key: ArtifactKey) -> Parts:
+        """The artifact's files, fetched one by one, and piece by piece, when they are asked for.
+
+        Raises:
+            ArtifactNotFound: There is no such artifact.
+        """
+        manifest = self.manifest(key)
+        return Parts(
+            manifest,
+            place=self._checkouts.part(manifest),
+            alone=partial(self._checkouts.alone, manifest),
+            materialise=partial(self._materialise, key),
+            read_range=self._read_range,
+            whole=partial(self.fetch, key),
+            stored=lambda sha256: self._backend.path(blob_object(sha256)),
+            attempts=self._backend.read_attempts,
+            grew=self._checkouts.grew,
+        )
+
+    def _read_range(self, sha256: str, start: int, stop: int) -> bytes:
+        with leg("read"):
+            return self._wherever(sha256, lambda stored: self._backend.read_range(stored, start, stop))
 
     def read(self, manifest: Manifest, path: str) -> bytes:
         """One file of an artifact, checked against its SHA-256; the others are not fetched.

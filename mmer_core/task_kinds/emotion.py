@@ -96,7 +96,7 @@ class EmotionKind(TaskKind[EmotionData]):
         keep: npt.NDArray[np.bool_] | None = None,
         scratch: Path | None = None,
     ) -> EmotionData:
-        people = EmotionData.load(features, split, scratch)
+        people = EmotionData.load(features, split, stored=scratch is not None, scratch=scratch)
         people = people if poisons is None else poison_people(people, poisons)
         return people if keep is None else keep_people(people, keep)
 
@@ -236,7 +236,9 @@ class EmotionKind(TaskKind[EmotionData]):
         return self.figures(trained, split, probabilities, ratings, config)
 
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
-        return emotion_victim(attacked, EmotionData.load(attacked.features, attacked.split), config)
+        return emotion_victim(
+            attacked, EmotionData.load(attacked.features, attacked.split, stored=True), config
+        )
 
     def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
         if config.criterion == "shift":  # the scores are ratings

@@ -32,7 +32,7 @@ def emotion_victim(
     there = trained.spec.streams
     if stream not in there and not (stream == "photo" and there.keys() & trained.spec.sides.keys()):
         raise not_attackable(trained, stream)
-    read = emotion_scores(trained, data.selected(torch.from_numpy(attacked.rows)).to(trained.device), config)
+    read = emotion_scores(trained, data.loaded(torch.from_numpy(attacked.rows)).to(trained.device), config)
     victim = attacked.victim(stream, read)
     criterion = emotion_criterion(config, trained, attacked.clean_scores(victim))
     return victim, criterion, lambda scores, row: scores

@@ -32,7 +32,7 @@ class EmotionData:
         present: By stream, ``(N,)`` bool: which samples have it; all samples have a stream that is not named.
             Features of a sample that does not have the stream are zeros and mean nothing.
         clusters: ``(N,)`` int64, what was sampled together; each sample alone where that is None.
-        scratch: Where features stay on disk, the folder for what is computed of all of them; None where they are in memory.
+        scratch: Folder for what is computed of all samples where it shall not be in memory.
     """
 
     streams: Mapping[str, Matrix]
@@ -52,11 +52,13 @@ class EmotionData:
         return torch.stack([every_sample, *self.present.values()]).all(dim=0)
 
     @classmethod
-    def load(cls, features: Features, split: PreparedSplit, scratch: Path | None = None) -> EmotionData:
-        """The features in memory; with ``scratch`` they stay on disk."""
+    def load(
+        cls, features: Features, split: PreparedSplit, *, stored: bool = False, scratch: Path | None = None
+    ) -> EmotionData:
+        """The features in memory, or on disk where they are ``stored``."""
 
         def read(name: str, owner: Tensor | None) -> Matrix:
-            if scratch is None:
+            if not stored:
                 rows = torch.from_numpy(features.load(split.split, name))
                 return rows if owner is None else mean_by_sample(rows, owner, len(split))
             source = FileRows(features.map(split.split, name))
@@ -104,6 +106,11 @@ class EmotionData:
             clusters=None if self.clusters is None else self.clusters[rows],
         )
 
+    def loaded(self, rows: Tensor) -> EmotionData:
+        """The samples ``rows (M,)``, with features in memory."""
+        streams = {name: matrix[rows] for name, matrix in self.streams.items()}
+        return replace(self.reading(()).selected(rows), streams=streams)
+
     def reading(self, streams: Collection[str]) -> EmotionData:
         """The same without other streams."""
         return replace(self, streams={name: one for name, one in self.streams.items() if name in streams})
@@ -112,7 +119,8 @@ class EmotionData:
         """All samples, block by block: the same blocks wherever the features are."""
         width = sum(matrix.shape[1] for matrix in self.streams.values())
         for rows in in_blocks(len(self), width):
-            if self.scratch is None and len(rows) == len(self):
+            here = all(isinstance(matrix, torch.Tensor) for matrix in self.streams.values())
+            if here and len(rows) == len(self):
                 yield EmotionBatch(self.tensors, self.labels, self.ratings, self.present)
             else:
                 yield self.rows(rows.to(self.labels.device))

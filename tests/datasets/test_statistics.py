@@ -24,7 +24,7 @@ def emotic(emotic_tree, tmp_path_factory) -> Prepared:
 @pytest.mark.parametrize("name", ["train", "val", "test"])
 def test_people_are_counted_as_in_the_table(emotic, name):
     figures = describe_split(emotic.split(name))
-    table = pd.read_csv(emotic.folder / f"{name}.csv", keep_default_na=False)
+    table = pd.read_csv(emotic.files.path(f"{name}.csv"), keep_default_na=False)
     labels = [ast.literal_eval(cell) for cell in table["Categorical_Labels"]]
     assert figures.samples == len(table)
     assert figures.photos == len({(row.Folder, row.Filename) for row in table.itertuples()})
@@ -33,7 +33,7 @@ def test_people_are_counted_as_in_the_table(emotic, name):
     assert figures.labels_per_sample == pytest.approx(np.mean([len(named) for named in labels]))
     assert figures.people["Gender"] == Counter(table["Gender"])
     assert figures.people["Age"] == Counter(table["Age"])
-    texts = pd.read_csv(emotic.folder / f"{name}_texts.csv", keep_default_na=False)["Text"]
+    texts = pd.read_csv(emotic.files.path(f"{name}_texts.csv"), keep_default_na=False)["Text"]
     assert figures.text_lengths == Counter(len(text.split()) for text in texts)
     assert figures.texts == len(texts)
 

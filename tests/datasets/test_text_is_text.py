@@ -83,7 +83,7 @@ def test_what_was_written_is_what_is_prepared(tmp_path_factory, suffix, rows):
     for row, written, has in zip(kept, split.table["Categorical_Labels"], split.labels, strict=True):
         assert ast.literal_eval(written) == row["labels"]
         assert {labels[column] for column in np.flatnonzero(has)} == set(row["labels"])
-    refused = read_for_people(prepared.folder / QUARANTINE_FILE)
+    refused = read_for_people(prepared.files.path(QUARANTINE_FILE))
     message = refused[refused["Reason"] == "duplicate_id"]
     assert message["Id"].tolist() == [row["id"] for row in rows if first[row["id"]] is not row]
     assert all("already" in detail for detail in message["Detail"])

@@ -237,7 +237,7 @@ def test_random_texts_through_the_whole_chain(
     trained = jobs.train.fn(TrainJob(**job))
     context = Context(runtime)
     prepared = Prepared.open(context.folder(ArtifactKey.parse(trained.prepared)))
-    refused = read_for_people(prepared.folder / QUARANTINE_FILE)
+    refused = read_for_people(prepared.files.path(QUARANTINE_FILE))
     assert refused.loc[refused["Reason"] == "duplicate_id", "Id"].tolist() == [ids[0]]
 
     key = jobs.index.fn(IndexJob(trained=trained.model, index=IndexConfig(split="all"), runtime=runtime))

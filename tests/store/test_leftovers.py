@@ -359,7 +359,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a number": lambda good: b"1",
     "nothing": lambda good: b"",
     "a name twice": lambda good: good.replace(b'"seed": null', b'"seed": null, "seed": null'),
-    "no layout": lambda good: _resigned(good, b'"schema_version": 5', b'"layout": 2'),
+    "no layout": lambda good: _resigned(good, b'"schema_version": 6', b'"layout": 2'),
     "a date beyond all": lambda good: _resigned(
         good, json.loads(good)["created"].encode(), b"0001-01-01T00:00:00+14:00"
     ),
@@ -439,10 +439,10 @@ def test_an_artifact_of_a_newer_mmer_hides_no_other(tmp_path: Path, source: Path
     path = tmp_path / "store" / "artifacts" / str(OTHER) / "manifest.json"
     good = path.read_bytes()
     path.chmod(0o644)
-    path.write_bytes(_resigned(good, b'"schema_version": 5', b'"schema_version": 6'))
+    path.write_bytes(_resigned(good, b'"schema_version": 6', b'"schema_version": 7'))
     assert [(type(found), found.key) for found in store.survey()] == [(Manifest, KEY), (Damaged, OTHER)]
     assert "use the version of mmer that wrote it" in store.verify(OTHER)[0]
-    with pytest.raises(ArtifactCorrupt, match="layout 6"):
+    with pytest.raises(ArtifactCorrupt, match="layout 7"):
         store.gc(older_than=-10)
 
 

@@ -157,8 +157,8 @@ def test_a_manifest_reads_back_as_it_was(config: dict) -> None:
 
 
 def test_a_manifest_of_a_later_layout_says_so() -> None:
-    later = Manifest.of(Draft(kind="k", digest="d"), []).model_copy(update={"schema_version": 6})
-    with pytest.raises(StoreError, match="layout 6"):
+    later = Manifest.of(Draft(kind="k", digest="d"), []).model_copy(update={"schema_version": 7})
+    with pytest.raises(StoreError, match="layout 7"):
         Manifest.from_bytes(later.to_bytes(), later.key)
 
 

@@ -56,8 +56,8 @@ def detect_poisons(
     most, but no poison. Samples of a captioned dataset have the target where a caption has its word. What it looks at
     are the embeddings of the poisoned model.
     """
-    dataset = Prepared.open(context.folder(prepared))
-    data = training_data(context, dataset, Features(context.folder(features)), poison)
+    dataset = Prepared.open(context.parts(prepared))
+    data = training_data(context, dataset, Features(context.parts(features)), poison)
     trained = TrainedModel.open(context.folder(model), context.device)
     method = DETECTORS.configured(detector, config)
     kind = kind_of(dataset.card.task)

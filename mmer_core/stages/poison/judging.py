@@ -55,7 +55,7 @@ def encode_triggered(
 ) -> TriggeredSummary:
     """Features of the evaluated split's images with the trigger: ``(N, D)``, one file."""
     trigger = TRIGGERS.configured(config.trigger, config)
-    images = Prepared.open(context.folder(prepared)).split(split).images(POISONED_STREAM)
+    images = Prepared.open(context.parts(prepared)).split(split).images(POISONED_STREAM)
     encoder = context.image_encoder(encoders.image, encoders.image_size)
     features = np.empty((len(images), encoder.width), np.float32)
     step = context.runtime.batch_size
@@ -96,9 +96,9 @@ def judge_poisons(
     is among the first ``config.top`` of all captions of the split. Of a large captioned split so many photos are asked for
     as in an evaluation, and all that crafted poisons were for.
     """
-    held_out = Prepared.open(context.folder(prepared)).split(split)
+    held_out = Prepared.open(context.parts(prepared)).split(split)
     trained = TrainedModel.open(context.folder(model), context.device)
-    stored = Features(context.folder(features))
+    stored = Features(context.parts(features))
     changed_features = np.load(context.folder(triggered) / TRIGGERED_FILE, allow_pickle=False)
     rows = np.flatnonzero(~concept.carriers(held_out))
     aimed = np.isin(rows, target_rows(config, held_out, concept, arm.seed))

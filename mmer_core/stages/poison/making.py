@@ -72,7 +72,7 @@ def craft_shard(
     """
     surrogate = _surrogate(config, encoders)
     attack = crafting_attack(shard.attack, config)
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     encoder = context.image_encoder(surrogate.image, surrogate.image_size)
     workspace.use({"config": {"surrogate": surrogate.image}})
     train, held_out = dataset.split("train"), dataset.split(split)
@@ -132,7 +132,7 @@ def make_poisons(
     Raises:
         PoisonError: Fewer samples can be poisoned than are asked for.
     """
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     train = dataset.split("train")
     plan = poison_plan(arm, config, dataset, concept)
     encoder = context.image_encoder(encoders.image, encoders.image_size)
@@ -149,7 +149,7 @@ def make_poisons(
         write_images(images, plan.rows.tolist(), workspace.out)
         seen = _seen(clean, images)
     ids = [train.ids[row] for row in plan.rows]
-    texts = _text_features(plan, train.texts, Features(context.folder(features)))
+    texts = _text_features(plan, train.texts, Features(context.parts(features)))
     PoisonSet(plan, ids, image_features, texts).write(workspace.out)
     return PoisonSummary(**asdict(arm), plan=plan.name, target=concept.name, visibility=seen)
 

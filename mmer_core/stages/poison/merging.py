@@ -97,7 +97,7 @@ def merge_poisoning(
     manifests = map(context.store.manifest, detections)
     found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
     vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     judged = dataset.split(split)
     photos = dict(zip(judged.ids, judged.clusters.tolist(), strict=True))
     means = over_seeds(table, photos)
@@ -312,7 +312,7 @@ def _vulnerability(
     outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
 ) -> pd.DataFrame:
     """Success of triggered images at the largest count, by emotion or by word of what they showed before."""
-    held_out = Prepared.open(context.folder(prepared)).split(split)
+    held_out = Prepared.open(context.parts(prepared)).split(split)
     groups = _groups(concept, held_out)
     rows: list[Row] = []
     for detector, key, _ in outcomes:

@@ -118,7 +118,7 @@ def plan_crafting(
     """
     if not arm.crafted:
         return []
-    dataset = Prepared.open(context.folder(prepared))
+    dataset = Prepared.open(context.parts(prepared))
     divisible = crafting_attack(arm.attack, config).divisible
     whole = replace(arm, count=max(config.counts)) if divisible else arm
     rows = poison_plan(whole, config, dataset, concept).rows.tolist()
