@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench chaos fuzz watch clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz watch clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,10 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.serving --quick
 	$(BIN)/python -m benchmarks.retrieval --quick
 	$(BIN)/python -m benchmarks.retrieval_growth --quick
+
+growth: $(READY)  ## exponents of time and memory of every analysis and stage; fails above n^1.2; a quarter of an hour
+	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.growth_paper
 
 gpu-check: $(READY)  ## the tests of devices on a real GPU, attacks and training beside the dense forward pass; ten minutes
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.gpu_check --json gpu-check.json

@@ -7,7 +7,9 @@ from threadpoolctl import threadpool_limits
 from mmer_core.evaluation.arrays import FloatArray, finite
 from mmer_core.heavy import manifold
 
-PAIRS_AT_ONCE = 4_000_000
+PAIRS_AT_ONCE = 1_000_000
+COLUMNS_AT_ONCE = 4_096
+"""Rows that others are compared with at once: so many stay in the processor's cache, however many there are."""
 MOST_COMPARED = 10_000
 """Rows of a space that are compared with all of its rows; of more, so many are drawn, and cost grows with the rows alone."""
 
@@ -92,11 +94,13 @@ def uniformity(embeddings: npt.ArrayLike, t: float = 2.0) -> float:
     rows = unit_rows(embeddings)
     count = _at_least(rows, 2)
     total = 0.0
-    step = max(1, PAIRS_AT_ONCE // count)
     asked = rows[compared(count)]
+    step = max(1, PAIRS_AT_ONCE // min(count, COLUMNS_AT_ONCE))
     for start in range(0, len(asked), step):
-        squared = 2 - 2 * asked[start : start + step] @ rows.T  # (step, N)
-        total += float(np.exp(-t * np.maximum(squared, 0)).sum())
+        for first in range(0, count, COLUMNS_AT_ONCE):
+            others = rows[first : first + COLUMNS_AT_ONCE]
+            squared = 2 - 2 * asked[start : start + step] @ others.T
+            total += float(np.exp(-t * np.maximum(squared, 0)).sum())
     # Each row's pair with itself added exp(0) = 1.
     pairs = len(asked) * (count - 1)
     return float(np.log(max(total - len(asked), np.finfo(np.float64).tiny) / pairs))

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.evaluation.arrays import FloatArray, finite
-from mmer_core.evaluation.embeddings import PAIRS_AT_ONCE, unit_rows
+from mmer_core.evaluation.embeddings import COLUMNS_AT_ONCE, PAIRS_AT_ONCE, unit_rows
 
 NEIGHBOURS = 10
 """How many neighbours count, unless there are fewer."""
@@ -30,13 +30,31 @@ def nearest(
     k = min(k, count - 1)
     asked = np.arange(count) if asked is None else asked
     found = np.empty((len(asked), k), np.int64)
-    step = max(1, PAIRS_AT_ONCE // count)
+    step = max(1, PAIRS_AT_ONCE // min(count, COLUMNS_AT_ONCE))
     for start in range(0, len(asked), step):
-        own = asked[start : start + step]
-        cosine = rows[own] @ rows.T  # (step, N)
-        cosine[np.arange(len(own)), own] = -np.inf
-        found[start : start + step] = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
+        found[start : start + step] = _nearest(rows, asked[start : start + step], k)
     return found
+
+
+def _nearest(rows: FloatArray, asked: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.int64]:
+    """Of a few asked rows, among a part of all after the other."""
+    best = np.empty((len(asked), 0))
+    found = np.empty((len(asked), 0), np.int64)
+    for first in range(0, len(rows), COLUMNS_AT_ONCE):
+        cosine = rows[asked] @ rows[first : first + COLUMNS_AT_ONCE].T
+        inside = np.flatnonzero((asked >= first) & (asked < first + COLUMNS_AT_ONCE))
+        cosine[inside, asked[inside] - first] = -np.inf
+        best, cut = _largest(np.concatenate([best, cosine], axis=1), k)
+        places = np.broadcast_to(np.arange(first, first + cosine.shape[1]), cosine.shape)
+        found = np.take_along_axis(np.concatenate([found, places], axis=1), cut, axis=1)
+    return found
+
+
+def _largest(values: FloatArray, k: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """The ``k`` largest of each row, or all of fewer, and where they are."""
+    k = min(k, values.shape[1])
+    places = np.argpartition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]
+    return np.take_along_axis(values, places, axis=1), places
 
 
 def neighbour_shares(

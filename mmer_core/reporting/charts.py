@@ -259,8 +259,9 @@ def success_by_queries(families: Sequence[FamilyView], name: str) -> Markup:
             width = 1.0 + 1.2 * (ks.index(curve.pixels) / max(1, len(ks) - 1))
             axis.plot(curve.queries, np.array(curve.success, dtype=float), color=FAMILY_COLOUR[family.family], linewidth=width,
                       linestyle=_attack_style(curve.attack)[1])  # fmt: skip
-            if curve.queries and named.get(curve.pixels) == curve.attack:
-                axis.annotate(pixels(curve.pixels), (curve.queries[-1], curve.success[-1]), xytext=(-2, 5),
+            ends = curve.success[-1] if curve.queries else None  # None where no image was attacked
+            if ends is not None and named.get(curve.pixels) == curve.attack:
+                axis.annotate(pixels(curve.pixels), (curve.queries[-1], ends), xytext=(-2, 5),
                               textcoords="offset points", ha="right", color=MUTED)  # fmt: skip
         axis.set_xlabel("queries to the model")
     attacks = sorted({curve.attack for family in families for curve in family.by_queries})

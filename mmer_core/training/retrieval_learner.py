@@ -32,7 +32,8 @@ class RetrievalLearner:
         self.state = nn.ModuleDict({"model": model, "contrastive": objective})
         self.model, self.train, self.val, self.captions = model, train, val, config.captions
         self._images, counts = torch.unique(train.text_image.cpu(), return_counts=True)
-        self._texts = torch.argsort(train.text_image.cpu(), stable=True).split(counts.tolist())
+        self._texts = torch.argsort(train.text_image.cpu(), stable=True)  # those of an image beside each other
+        self._ends = counts.cumsum(0)
         if isinstance(model, models.SeparateRetrievalModel):
             self._words = word_columns(train.captions, model.words).to(train.images.device)
 
@@ -42,7 +43,9 @@ class RetrievalLearner:
     def losses(self, rows: Tensor) -> Losses:
         device = self.train.images.device
         images = self._images[rows].to(device)
-        texts_of = map(self._texts.__getitem__, rows.tolist())
+        ends = self._ends[rows].tolist()
+        starts = torch.where(rows > 0, self._ends[rows - 1], 0).tolist()
+        texts_of = (self._texts[start:end] for start, end in zip(starts, ends, strict=True))
         drawn = [own[torch.randperm(len(own))[: self.captions]] for own in texts_of]
         texts = torch.cat(drawn).to(device)  # (P,)
         owner = torch.repeat_interleave(torch.tensor([len(own) for own in drawn])).to(

@@ -40,7 +40,7 @@ def test_people_are_counted_as_in_the_table(emotic, name):
 
 def test_a_rating_is_in_the_bin_it_begins(emotic):
     figures = describe_split(emotic.split("train"))
-    table = pd.read_csv(emotic.folder / "train.csv", keep_default_na=False)
+    table = pd.read_csv(emotic.files.path("train.csv"), keep_default_na=False)
     ratings = np.array([ast.literal_eval(cell) for cell in table["Continuous_Labels"]])
     for column, (name, counts) in enumerate(figures.ratings.items()):
         expected = [0] * 9

@@ -31,7 +31,9 @@ def test_neighbours_in_blocks_equal_neighbours_at_once(monkeypatch):
     points = draw(0, 23)
     expected = nearest(points, 4)
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", 23 * 5)
-    np.testing.assert_array_equal(nearest(points, 4), expected)
+    for columns in (23, 9, 3):  # fewer than there are neighbours as well
+        monkeypatch.setattr(module, "COLUMNS_AT_ONCE", columns)
+        np.testing.assert_array_equal(np.sort(nearest(points, 4), axis=1), np.sort(expected, axis=1))
 
 
 def test_of_a_large_space_drawn_rows_are_compared_with_all(monkeypatch):

@@ -351,3 +351,12 @@ def test_methods_name_threats_success_denominators_statistics_and_the_command_th
         assert said in text, said
     assert "mmer recompute report/0123abcd" in Page(full).text
     assert "Threat model" not in Page(rendered("bare")).text
+
+
+def test_a_curve_of_attacks_on_no_image_is_drawn_without_a_name():
+    """Where a model was right on none of them, there is no share to name the end of a line at."""
+    from mmer_core.reporting.charts import success_by_queries
+
+    family = make.family("joint", make.emotion_evaluation(20.0))
+    nothing = [replace(one, success=[None] * len(one.queries)) for one in family.by_queries]
+    assert "<svg" in success_by_queries([replace(family, by_queries=nothing)], "x")
