@@ -109,12 +109,13 @@ def _median(figures: list[dict[str, Any]], name: str) -> float:
 
 
 def _row(layout: str, side: str, size: int, figures: list[dict[str, Any]]) -> dict[str, Any]:
-    seconds, peak, imports = (_median(figures, name) for name in ("seconds", "peak", "imports"))
+    seconds, cpu, peak, imports = (_median(figures, name) for name in ("seconds", "cpu", "peak", "imports"))
     return {
         "dataset": layout,
         "program": NAMES[layout, side],
         "photos": size,
         "seconds": seconds,
+        "CPU s": cpu,
         "photos/s": size / seconds,
         "peak MiB": round(peak),
         "of it imports": round(imports),

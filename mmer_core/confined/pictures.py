@@ -7,8 +7,11 @@ needed: a child belongs to the thread that took it from the queue of idle ones.
 
 import atexit
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -39,6 +42,7 @@ _MOST = max(8, 2 * (os.cpu_count() or 1))
 
 _waiting: deque[Child] = deque()
 _busy: set[Child] = set()
+_starting: "deque[Future[_Lease]]" = deque()
 _ends = 0
 """Number of calls of `end_all`."""
 
@@ -99,10 +103,22 @@ def decoded_each(
     return found
 
 
+def start_ahead(children: int) -> None:
+    """Start children while this process does something else, until so many are there; later calls take them.
+
+    One that cannot be started is reported by the call that takes it.
+    """
+    for _ in range(min(children, _MOST) - len(_waiting) - len(_starting)):
+        lease: Future[_Lease] = Future()
+        _starting.append(lease)
+        threading.Thread(target=_start_into, args=(lease,), name="mmer picture child", daemon=True).start()
+
+
 def end_all() -> None:
     """Kill all children: waiting callers get an `UnreadableImageError`; later calls start new children."""
     global _ends
     _ends += 1
+    _starting.clear()
     for child in list(_busy):
         child.kill()
     while _waiting:
@@ -231,10 +247,20 @@ def _answer(lease: _Lease, request: Request) -> _Answer | UnreadableImageError |
 
 
 def _lease_child() -> _Lease:
-    try:
+    with suppress(IndexError):
         return _Lease(_waiting.pop())
+    try:
+        starting = _starting.popleft()
     except IndexError:
         return _start_child()
+    return starting.result()
+
+
+def _start_into(lease: "Future[_Lease]") -> None:
+    try:
+        lease.set_result(_start_child())
+    except EngineError as error:
+        lease.set_exception(error)
 
 
 def _start_child() -> _Lease:
@@ -248,6 +274,7 @@ def _start_child() -> _Lease:
 
 def _detach_all() -> None:
     """Detach a forked copy of this process from the children, so that it neither uses them nor keeps them alive."""
+    _starting.clear()
     for child in [*_busy, *_waiting]:
         child.detach()
     _busy.clear()

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +10,9 @@ from mmer_core.errors import DatasetError
 
 THREADS = 8
 """Hashing waits for the disk as much as for the CPU, and releases the GIL."""
+
+_TOGETHER = 16
+"""Files that a thread is handed at once: handing over a photo costs as much as hashing it."""
 
 
 def fingerprint(root: Path) -> str:
@@ -24,23 +27,28 @@ def fingerprint(root: Path) -> str:
         raise DatasetError(f"{root} does not exist: give the folder of a dataset")
     named = sorted((os.fsencode(path.relative_to(root).as_posix()), path) for path in _files(root))
     total = hashlib.sha256()
-    with ThreadPoolExecutor(THREADS) as pool:
-        contents = pool.map(_content, [path for _, path in named])
-        for (name, _), digest in zip(named, contents, strict=True):
-            # Prefix each name with its length, so that different folders never hash the same bytes.
-            total.update(len(name).to_bytes(8, "big") + name + digest)
+    for (name, _), digest in zip(named, _contents([path for _, path in named]), strict=True):
+        # Prefix each name with its length, so that different folders never hash the same bytes.
+        total.update(len(name).to_bytes(8, "big") + name + digest)
     return total.hexdigest()
 
 
 def digests(base: Path, names: Sequence[str]) -> dict[str, bytes | None]:
     """SHA-256 of files below a folder, by relative name; None for a file that is missing or unreadable."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(lambda name: _content(base / name) or None, names)
-        return dict(zip(names, found, strict=True))
+    found = (digest or None for digest in _contents([base / name for name in names]))
+    return dict(zip(names, found, strict=True))
 
 
 def _files(root: Path) -> list[Path]:
     return [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
+
+
+def _contents(paths: Sequence[Path]) -> Iterator[bytes]:
+    """`_content` of every path, in their order."""
+    parts = [paths[start : start + _TOGETHER] for start in range(0, len(paths), _TOGETHER)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for digests in pool.map(lambda part: [_content(path) for path in part], parts):
+            yield from digests
 
 
 def _content(path: Path) -> bytes:
@@ -56,7 +64,7 @@ def _content(path: Path) -> bytes:
 
 def _digest(path: Path) -> bytes:
     try:
-        with path.open("rb") as handle:
+        with path.open("rb", buffering=0) as handle:
             return hashlib.file_digest(handle, "sha256").digest()
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror or error}; make it readable") from None

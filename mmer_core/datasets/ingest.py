@@ -1,11 +1,16 @@
 """From a configuration to a prepared dataset; draws the photos if no folder is given."""
 
 import gc
+import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from itertools import chain, islice
 from pathlib import Path
 
+from mmer_core.confined.pictures import start_ahead
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.model_captions import with_captions
@@ -15,6 +20,9 @@ from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import GENERATOR_VERSION
 from mmer_core.progress import Progress, silent
+
+_FEW_FILES = 100
+"""Files of a dataset whose photos are resized sooner without torch, see `mmer_core.datasets.photos`."""
 
 
 def ingest(
@@ -39,7 +47,9 @@ def ingest(
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
     with _settled_heap():
-        raw = with_captions(read_raw(config, scratch), captions or {})
+        start_ahead(workers)
+        with _torch_ahead() if _needs_torch(config) else nullcontext():
+            raw = with_captions(read_raw(config, scratch), captions or {})
         synthetic = config.root is None
         return prepare(raw, config, folder, scratch, workers=workers, synthetic=synthetic, progress=progress)
 
@@ -56,6 +66,32 @@ def _settled_heap() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def _needs_torch(config: IngestConfig) -> bool:
+    """Whether photos are resized with torch: so many that importing it is worth the time, and not under ``mat2py``."""
+    options = config.format.options
+    if getattr(options, "protocol", "") == "mat2py":
+        return False
+    if config.root is None or not config.root.is_dir():
+        return True
+    files = chain.from_iterable(names for _, _, names in os.walk(config.root))
+    return sum(1 for _ in islice(files, _FEW_FILES)) == _FEW_FILES
+
+
+@contextmanager
+def _torch_ahead() -> Iterator[None]:
+    """Import torch during the block, in which another process reads the annotations: it takes a second.
+
+    It is complete after the block, because threads that import parts of an unfinished torch fail.
+    """
+    thread = threading.Thread(target=import_module, args=("torch",), name="mmer torch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        gc.freeze()
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:

@@ -8,6 +8,7 @@ Pillow's, within 1 of 255 levels, in two fifths of the time. A command that read
 
 import ctypes
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -37,6 +38,7 @@ _TALL = 2**14
 _FEW = 2**24
 """Pixels that NumPy resizes in the time that importing torch takes: about 80 small photos."""
 _resized = 0
+_thread = threading.local()
 
 T = TypeVar("T")
 
@@ -114,12 +116,19 @@ def interpolated(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.
     colours, the height."""
     if _sooner_without_torch(pixels):
         return np.ascontiguousarray(resampling.interpolated(pixels[..., :3], height, width))
-    from torch.nn.functional import interpolate
-
+    if getattr(_thread, "to_limit", False):
+        torch.set_num_threads(1)
+        _thread.to_limit = False
     # Add the batch dimension first: torch then sees a channels-last layout and copies nothing.
     photo = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
-    red, green, blue, *_ = interpolate(photo, (height, width), mode="bilinear", antialias=True)[0].numpy()
+    resize = torch.nn.functional.interpolate
+    red, green, blue, *_ = resize(photo, (height, width), mode="bilinear", antialias=True)[0].numpy()
     return np.stack([red, green, blue], axis=-1)
+
+
+def in_one_thread() -> None:
+    """Let this thread resize without torch's other threads, as one of several that resize at the same time."""
+    _thread.to_limit = True
 
 
 def _sooner_without_torch(pixels: npt.NDArray[np.uint8]) -> bool:

@@ -14,7 +14,7 @@ from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.packed import pack, packed_name
-from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
+from mmer_core.datasets.photos import Photo, PhotoReader, in_one_thread, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
@@ -22,7 +22,6 @@ from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.datasets.shards import Outcome, SplitWriter, plan
 from mmer_core.datasets.vocabulary import write_vocabulary
 from mmer_core.errors import DatasetError
-from mmer_core.heavy import torch
 from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.taxonomy import SPLITS
@@ -117,8 +116,8 @@ def _do_shards(
     """Read the photos of the shards without a record, and record each shard while the next one is being read."""
     found: list[Outcome] = []
     recorded: list[Future[None]] = []
-    # A photo is too little work to parallelise: each reader limits torch to its own thread.
-    readers = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    # A photo is too little work to parallelise: each reader limits torch to its own thread, where it needs torch.
+    readers = ThreadPoolExecutor(workers, initializer=in_one_thread)
     with ThreadPoolExecutor(1) as recorder, readers as pool:
         for number, start in enumerate(range(0, len(photos), SHARD)):
             shard = photos[start : start + SHARD]

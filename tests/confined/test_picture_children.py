@@ -238,3 +238,31 @@ def test_shared_memory_never_shrinks_beneath_a_child(child, tmp_path):
     Image.new("RGB", (4900, 4900), "white").save(tmp_path / "large.jpg")
     assert decoded(tmp_path / "large.jpg").min() == 255
     assert list(pictures._waiting) == [child], "it has lived through all of it"
+
+
+def test_children_that_start_ahead_are_those_that_are_asked(photo):
+    pictures.end_all()
+    pictures.start_ahead(2)
+    begun = list(pictures._starting)
+    pictures.start_ahead(2)  # both are on their way already
+    assert list(pictures._starting) == begun
+    ahead = {one.result().child.pid for one in begun}
+    del begun
+    held = [decoded(photo), decoded(photo)]
+    assert not pictures._starting
+    assert [one.shape for one in held] == [(20, 30, 4)] * 2
+    del held
+    assert ahead == {child.pid for child in pictures._waiting}
+    pictures.start_ahead(2)  # both wait already
+    assert not pictures._starting
+    pictures.end_all()
+
+
+def test_a_child_that_cannot_start_ahead_is_an_error_for_who_needs_it(photo, monkeypatch):
+    pictures.end_all()
+    monkeypatch.setattr(picture_process, "_CHILD", "mmer_core.confined.no_such_child")
+    pictures.start_ahead(1)
+    with pytest.raises(EngineError, match="no_such_child"):
+        decoded(photo)
+    monkeypatch.undo()
+    assert decoded(photo).shape == (20, 30, 4)

@@ -1,4 +1,6 @@
 import hashlib
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -15,6 +17,7 @@ from mmer_core.datasets.ingest import ingest, source_identity
 from mmer_core.datasets.photos import photo_reader
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.datasets.synthetic import write_emotic
 from mmer_core.errors import DatasetError
 from mmer_core.progress import silent
 
@@ -156,3 +159,23 @@ def test_source_identity_covers_the_sidecar(tmp_path):
     sidecar.write_text("b")
     assert source_identity(config) != before
     assert source_identity(IngestConfig()) != source_identity(IngestConfig(dataset="flickr8k"))
+
+
+@pytest.mark.parametrize(("protocol", "photos"), [("mat2py", 120), ("corrected", 30), ("corrected", 120)])
+def test_torch_is_imported_only_where_it_pays(protocol, photos, tmp_path):
+    """Importing it takes as long as ingesting a thousand photos; the arrays are the same either way."""
+    write_emotic(tmp_path / "raw", SyntheticConfig(images=photos))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mmer_core.config import IngestConfig\n"
+        "from mmer_core.datasets.ingest import ingest\nroot, protocol = sys.argv[1:]\n"
+        "config = IngestConfig(dataset='emotic', root=Path(root, 'raw'), protocol=protocol, context_size=48, body_size=32)\n"
+        "ingest(config, Path(root, 'out'), Path(root, 'scratch'), workers=2)\n"
+        "print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), protocol]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert said.split() == [str(protocol == "corrected" and photos > 100)]
+    config = CONFIG.model_copy(update={"root": tmp_path / "raw", "protocol": protocol})
+    ingest(config, tmp_path / "here", tmp_path / "scratch here", workers=1)
+    for array in (tmp_path / "here").glob("*.npy"):
+        assert array.read_bytes() == (tmp_path / "out" / array.name).read_bytes()
