@@ -122,6 +122,7 @@ JOBS = (
             "finetune.rank",
             "finetune.epochs",
             "finetune.learning-rate",
+            "finetune.processes",
             *_WHERE,
         ),
     ),

@@ -65,9 +65,11 @@ from mmer_core.stages import (
 )
 from mmer_core.stages import report_inputs as group_by_dataset
 from mmer_core.stages.captions import CaptionPlanSummary
+from mmer_core.stages.finetune import finetune_as_launched
 from mmer_core.stages.index import check_shared_space
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.task_kinds import kind_of
+from mmer_core.training import ranks
 from tasks.decorators import flow
 from tasks.engines import check_engine
 from tasks.running import call_flow
@@ -227,13 +229,22 @@ def robustness(job: RobustnessJob) -> str:
 @flow(name="finetune")
 def finetune(job: FinetuneJob) -> str:
     """Adapt the encoders to a dataset; features, training and all else then take them by name."""
+    launched = ranks.launched()
+    if launched:
+        job = job.model_copy(update={"runtime": ranks.own_runtime(job.runtime, launched)})
     context = Context(job.runtime)
     check_encoders(context, job.encoders)
     prepared = _prepared(job)
     check_splits(context, prepared, ["train", "val"])
     if job.finetune.towers != "text":
         check_has_images(context, prepared, "train", "image encoder to tune (--finetune.towers text)")
-    return str(make(stages.finetune, job.runtime, job.finetune, job.encoders, prepared))
+
+    def made() -> ArtifactKey:
+        return make(stages.finetune, job.runtime, job.finetune, job.encoders, prepared)
+
+    if launched:
+        return str(finetune_as_launched(context, job.finetune, job.encoders, prepared, made))
+    return str(made())
 
 
 @flow(name="evaluate")

@@ -29,6 +29,7 @@ from mmer_core.stages.train import load_history
 from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
+from mmer_core.training import ranks
 from mmer_core.training.record import AdapterSummary
 
 
@@ -102,7 +103,10 @@ def _print_metrics(context: Context, evaluation: str) -> None:
 
 
 def print_finetune(context: Context, key: str) -> None:
-    """The figures of every epoch, the kept one marked, and the encoders' name."""
+    """The figures of every epoch, the kept one marked, and the encoders' name; once, however many processes made them."""
+    launched = ranks.launched()
+    if launched and launched.rank:
+        return
     artifact = context.artifact(ArtifactKey.parse(key))
     history = load_history(artifact.folder)
     kept_epoch = artifact.manifest.summary_as(AdapterSummary).best_epoch

@@ -135,7 +135,7 @@ def test_training_goes_on_with_halves_as_if_they_had_been_asked_for(caplog: pyte
     for row, other in zip(found.history, expected.history, strict=True):
         assert row == pytest.approx(other, rel=0.05)
     with pytest.raises(
-        ConfigError, match=r"16 samples even in 2 parts; give a smaller --training.batch-size"
+        ConfigError, match=r"16 samples with --training.accumulate 2; give a smaller --training.batch-size"
     ):
         trained(Full, most=7, batch_size=16)
 

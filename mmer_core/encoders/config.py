@@ -71,3 +71,9 @@ class FinetuneConfig(Config):
         "float32", description="Precision of training on CUDA (autocast); elsewhere it is float32."
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and choice of captions.")
+    processes: Annotated[int, SPEED] = Field(
+        1,
+        ge=1,
+        description="Processes of this machine that share every batch, each on a GPU of its own; for several machines "
+        "start the command with torchrun.",
+    )

@@ -114,7 +114,8 @@ def _captioner(name: str, prompt: str | None, max_tokens: int, device: torch.dev
 def _say_that_others_idle(gpus: int) -> None:
     if gpus > 1:
         event(
-            f"this process computes on one of {gpus} GPUs: --engine processes --workers {gpus} uses all of them",
+            f"this process computes on one of {gpus} GPUs: --engine processes --workers {gpus} uses all of them, and where "
+            f"encoders are tuned --finetune.processes {gpus}",
             level=logging.WARNING,
             gpus=gpus,
         )

@@ -24,6 +24,7 @@ from mmer_core.kernels import float32_kernels
 from mmer_core.log import event
 from mmer_core.progress import Progress, silent
 from mmer_core.seeding import TORCH_RANDOM_STATE
+from mmer_core.training import ranks
 from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
 from mmer_core.training.learner import Lead, Learner, Losses
@@ -99,7 +100,8 @@ def fit(
     Args:
         learner: Model, data and objectives; moved to ``device``.
         compile: Use torch.compile, where there is a compiler.
-        checkpoints: Folder for the checkpoint; when one is there, training goes on from it.
+        checkpoints: Folder for the checkpoint; when one is there, training goes on from it. Of several processes that
+            compute one training (`mmer_core.training.ranks`), that of the first counts.
         checkpoint_seconds: Least time between two checkpoints; with 0 there is one after every epoch.
         logs: Folder for TensorBoard event files of this training.
         fields: What the settings are called on the command line, for the message of a training that diverged.
@@ -110,6 +112,7 @@ def fit(
     kernels = float32_kernels(tf32=precision_on(device, config) == "tf32")
     with TORCH_RANDOM_STATE, kernels, contextlib.ExitStack() as stack:
         learner.state.to(device)
+        ranks.take_state(learner.state)
         trainer = _Trainer(learner, config, device, compile, fields)
         state = trainer.restore(checkpoints)
         curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
@@ -125,7 +128,7 @@ def fit(
         while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
             cost: Row = {}
             with metered(device, len(learner), cost):
-                row = trainer.epoch(state.epoch)
+                row = ranks.figures_of_first(trainer.epoch(state.epoch))
             state.epoch += 1
             if trainer.halves and not state.halved:
                 state.halved = state.epoch
@@ -253,6 +256,7 @@ class _Trainer:
         The losses stay on the device: reading them would wait for the step.
         """
         logged = self._fitting(rows)
+        ranks.average_gradients(self.parameters)
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.schedule.step()
@@ -265,7 +269,8 @@ class _Trainer:
         Raises:
             ConfigError: These are too large as well.
         """
-        if not self.halves:
+        # Ranks exchange features within a batch, so one cannot go back to its start alone.
+        if not self.halves and ranks.size() == 1:
             try:
                 return self._gradients(rows)
             except torch.OutOfMemoryError:
@@ -281,8 +286,8 @@ class _Trainer:
             return self._gradients(rows)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
-                f"the memory of the device is too small to train on {len(rows)} samples even in {self._parts(rows)} parts; "
-                f"give a smaller --{self.fields}.batch-size, or a larger --{self.fields}.accumulate"
+                f"the memory of the device is too small to train on {len(rows)} samples with --{self.fields}.accumulate "
+                f"{self._parts(rows)}; give a smaller --{self.fields}.batch-size, or a larger --{self.fields}.accumulate"
             ) from error
 
     def _parts(self, rows: Tensor) -> int:
@@ -305,7 +310,7 @@ class _Trainer:
 
     def save(self, state: Progression, folder: Path | None) -> None:
         """Replace the checkpoint; a crash leaves the old one or the new one, never half of one."""
-        if folder is None:
+        if folder is None or ranks.rank():
             return
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{_CHECKPOINT}.partial"
@@ -326,10 +331,11 @@ class _Trainer:
         temporary.replace(folder / _CHECKPOINT)
 
     def restore(self, folder: Path | None) -> Progression:
-        if folder is None or not (folder / _CHECKPOINT).exists():
+        checkpoint = ranks.file_of_first(folder / _CHECKPOINT) if folder else None
+        if checkpoint is None:
             return Progression()
         # What counts the optimiser's steps belongs on the CPU; all else is copied into what is on the device.
-        saved = torch.load(folder / _CHECKPOINT, map_location="cpu", weights_only=True)
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
         self.learner.state.load_state_dict(saved["learner"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.schedule.load_state_dict(saved["schedule"])

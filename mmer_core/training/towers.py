@@ -1,4 +1,7 @@
-"""A split's images or texts through one encoder, while the encoder itself is being tuned."""
+"""A split's images or texts through one encoder, while the encoder itself is being tuned.
+
+Where several processes compute the training, each encodes a share of the rows, and all get all features.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 from mmer_core.datasets.packed import Pictures
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.heavy import Tensor, no_grad, torch
+from mmer_core.training import ranks
 
 _BATCH = 64
 
@@ -33,6 +37,9 @@ class Tower:
         """``(B, D)`` float32 features of ``rows (B,)`` on the CPU, on the encoder's device, with gradients where tuned."""
         if self._frozen is not None:
             return self._frozen[rows.to(self._frozen.device)]
+        return ranks.gathered(self._encode(ranks.share(rows)), len(rows))
+
+    def _encode(self, rows: Tensor) -> Tensor:
         picked = rows.numpy()
         if isinstance(self.encoder, ImageEncoder):
             assert not isinstance(self.items, Sequence)
@@ -47,5 +54,5 @@ class Tower:
 
     @no_grad()
     def _encode_all(self) -> Tensor:
-        self._frozen = None
-        return torch.cat([self(rows) for rows in torch.arange(len(self)).split(_BATCH)])
+        own = ranks.share(torch.arange(len(self)))
+        return ranks.gathered(torch.cat([self._encode(rows) for rows in own.split(_BATCH)]), len(self))

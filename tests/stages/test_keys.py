@@ -438,5 +438,6 @@ def test_marked_fields_are_these() -> None:
         ("IngestConfig", name) for name in ("root", "captions", "coco_captions", "captioner", "caption")
     }
     rests = {("AttackShard", "rest"), ("FeatureShard", "until"), ("CaptionShard", "until")}
-    others = {("PipelineJob", "runtime"), ("IngestConfig", "prepared_format"), *rests}
+    speed = {("FinetuneConfig", "processes"), ("IngestConfig", "prepared_format")}
+    others = {("PipelineJob", "runtime"), *speed, *rests}
     assert marked == sizes | places | others
