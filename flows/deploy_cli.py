@@ -18,6 +18,7 @@ def deploy(
     pool: str = "mmer",
     kind: Literal["process", "docker", "kubernetes"] = "process",
     gpus: Annotated[int | None, Parameter(validator=at_least(1))] = None,
+    gpus_per_run: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
@@ -31,6 +32,8 @@ def deploy(
         How runs are executed: as processes on the worker's machine, Docker containers, or Kubernetes jobs.
     gpus:
         Maximum number of tasks tagged gpu that run at the same time, over all workers.
+    gpus_per_run:
+        GPUs that each Docker container or Kubernetes job asks for, which then runs the image mmer:cuda.
     notify_url:
         Apprise URL that is notified of failed runs (slack://…, mailto://…). It is a secret: prefer the environment
         variable MMER_NOTIFY_URL.
@@ -42,7 +45,7 @@ def deploy(
     from flows.deploying import Plan  # other commands need not import this
     from flows.deploying import deploy as set_up
 
-    say(*set_up(Plan(runtime, pool, kind, gpus, notify_url)))
+    say(*set_up(Plan(runtime, pool, kind, gpus, notify_url, gpus_per_run)))
 
 
 def up(

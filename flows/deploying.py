@@ -35,6 +35,7 @@ class Plan:
         pool: Name of the work pool.
         kind: How runs are executed: as processes, docker containers or kubernetes jobs.
         gpus: Tasks tagged ``gpu`` that run at the same time on the whole server; no limit when None.
+        gpus_per_run: GPUs that every container asks for; none when None, and processes see those of their machine.
         notify_url: Apprise URL that gets a message about every failed run; no messages when None.
     """
 
@@ -43,6 +44,7 @@ class Plan:
     kind: str = "process"
     gpus: int | None = None
     notify_url: str | None = None
+    gpus_per_run: int | None = None
 
 
 def read(name: str) -> Any:
@@ -54,15 +56,15 @@ def deploy(plan: Plan) -> list[str]:
     """Set up the server at ``PREFECT_API_URL``; returns the names of the deployments, as ``flow/deployment``.
 
     Raises:
-        ConfigError: Runs in containers could not reach the store.
+        ConfigError: Runs in containers could not reach the store, or runs in processes are to ask for GPUs.
     """
     runtime = plan.runtime.for_worker(plan.runtime.workers)
     if plan.kind != "process" and not runtime.store.startswith("s3://"):
         raise ConfigError(
             f"runs of a {plan.kind} pool cannot reach the store {plan.runtime.store}: give --store s3://BUCKET/PREFIX"
         )
+    pool = pool_of(plan)
     with get_client(sync_client=True) as client:
-        pool = read(f"pools/{plan.kind}.yaml")
         _make_pool(client, plan.pool, pool)
         settings = read("jobs.yaml")
         names = [
@@ -76,19 +78,49 @@ def deploy(plan: Plan) -> list[str]:
     return names
 
 
+def pool_of(plan: Plan) -> dict[str, Any]:
+    """Type of a work pool, job variables of its deployments, and what is added to Prefect's template.
+
+    Raises:
+        ConfigError: Runs in processes are to ask for GPUs.
+    """
+    pool = read(f"pools/{plan.kind}.yaml")
+    with_gpus = pool.pop("with_gpus", None)
+    if plan.gpus_per_run is None:
+        return pool | {"template": {}}
+    if with_gpus is None:
+        raise ConfigError(
+            f"runs of a {plan.kind} pool ask for no GPUs, they see those of the worker's machine: leave out --gpus-per-run, or "
+            "choose some with CUDA_VISIBLE_DEVICES"
+        )
+    asked = {"template": {"variables": {"properties": {"gpus": {"default": plan.gpus_per_run}}}}}
+    return dict(merged(merged({"template": {}, **pool}, with_gpus), asked))
+
+
+def merged(one: Any, other: Any) -> Any:
+    """Both, nested: mappings by name, lists by place; where they differ the other counts."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return {**one, **{name: merged(one.get(name), value) for name, value in other.items()}}
+    if isinstance(one, list) and isinstance(other, list):
+        return (
+            [merged(*pair) for pair in zip(one, other, strict=False)] + one[len(other) :] + other[len(one) :]
+        )
+    return other
+
+
 def _make_pool(client: SyncPrefectClient, name: str, pool: Mapping[str, Any]) -> None:
     try:
         found = client.read_work_pool(name)
     except ObjectNotFound:
-        template = _template(client, pool["type"])
+        template = merged(_template(client, pool["type"]), pool["template"])
         client.create_work_pool(WorkPoolCreate(name=name, type=pool["type"], base_job_template=template))
         return
     if found.type != pool["type"]:
         raise ConfigError(
             f"the work pool {name} has type {found.type}, not {pool['type']}: give another name with --pool"
         )
-    if not found.base_job_template:
-        template = _template(client, pool["type"])
+    template = merged(found.base_job_template or _template(client, pool["type"]), pool["template"])
+    if template != found.base_job_template:
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
