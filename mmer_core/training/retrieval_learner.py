@@ -32,7 +32,9 @@ class RetrievalLearner:
         self.state = nn.ModuleDict({"model": model, "contrastive": objective})
         self.model, self.train, self.val, self.captions = model, train, val, config.captions
         self._images, counts = torch.unique(train.text_image.cpu(), return_counts=True)
-        self._texts = torch.argsort(train.text_image.cpu(), stable=True)  # those of an image beside each other
+        self._texts = torch.argsort(
+            train.text_image.cpu(), stable=True
+        )  # those of an image beside each other
         self._ends = counts.cumsum(0)
         if isinstance(model, models.SeparateRetrievalModel):
             self._words = word_columns(train.captions, model.words).to(train.images.device)
