@@ -59,6 +59,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.quality --quick
 	$(BIN)/python -m benchmarks.coverage --quick
 	$(BIN)/python -m benchmarks.ingest --quick
+	$(BIN)/python -m benchmarks.scaled_decoding --quick
 	$(BIN)/python -m benchmarks.prepared --quick
 	$(BIN)/python -m benchmarks.attack --quick
 	$(BIN)/python -m benchmarks.attack_overhead --quick

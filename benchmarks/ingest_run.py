@@ -12,8 +12,8 @@ from mmer_core.confined.pictures import end_all
 
 
 def main(side: str, layout: str, root: str, out: str) -> None:
-    """Convert a tree with the single loop (``loop``) or with mmer under a protocol of EMOTIC (its name)."""
-    convert = _loop if side == "loop" else _mmer
+    """Convert a tree with the single loop (``loop``), with mmer under a protocol of EMOTIC (its name), or only decode it."""
+    convert = {"loop": _loop, "once": _once}.get(side, _mmer)
     print(json.dumps(convert(side, layout, Path(root), Path(out))))
 
 
@@ -27,6 +27,17 @@ def _loop(_side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
     figures = measured.figures()
     arrays = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.npy")}
     return {**figures, "arrays": arrays}
+
+
+def _once(_side: str, _layout: str, root: Path, _out: Path) -> dict[str, object]:
+    import cv2
+
+    from benchmarks.single_loop import decode_emotic_once
+
+    cv2.setNumThreads(1)
+    measured = _Measured()
+    decode_emotic_once(root)
+    return measured.figures()
 
 
 def _mmer(side: str, layout: str, root: Path, out: Path) -> dict[str, object]:

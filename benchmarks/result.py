@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,19 +19,25 @@ from mmer_core.record import Interval
 def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
 ) -> None:
-    """Print the rows and ratios as tables and, if a file is given, write them as JSON."""
+    """Print the rows and ratios as tables and, if a file is given, write them as JSON, as `benchmarks.figures` takes it."""
     show(f"benchmarks.{name} on {machine()}", rows)
     for what, ratio in ratios.items():
         say(f"{what}: {ratio:.2f}")
     if json_file is not None:
-        fields = {"name": name, "machine": machine(), "rows": list(rows), "ratios": dict(ratios)}
-        json_file.write_text(json.dumps(fields, indent=2) + "\n")
+        fields = {
+            "name": name,
+            "machine": machine(),
+            "commit": commit(),
+            "rows": list(rows),
+            "ratios": dict(ratios),
+        }
+        json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows with the same columns as a table."""
     say(title)
-    say_table(rows[0], [[*map(_figure, row.values())] for row in rows])
+    say_table(rows[0], [[*map(figure, row.values())] for row in rows])
 
 
 def percent(share: Interval) -> str:
@@ -38,7 +45,8 @@ def percent(share: Interval) -> str:
     return "-" if share.value is None else f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})"
 
 
-def _figure(value: object) -> str:
+def figure(value: object) -> str:
+    """A value of a row as it is shown."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.4f}" if 0 < abs(value) < 1 else f"{value:.2f}"
@@ -48,6 +56,19 @@ def machine() -> str:
     """Processor, cores and accelerator, as far as they can be determined."""
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{_processor()}, {os.cpu_count()} cores, {accelerator}, torch {torch.__version__}"
+
+
+def commit() -> str:
+    """The commit that was measured, short, with a plus where the package differs from it; empty where git does not say."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        changed = _git("diff", "--name-only", "HEAD", "--", ":/mmer_core")
+        return _git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
+    return ""
+
+
+def _git(*words: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:

@@ -51,6 +51,22 @@ def convert_emotic(root: Path, out: Path) -> None:
         _write_csv(out / f"{split}.csv", lines)
 
 
+def decode_emotic_once(root: Path) -> None:
+    """What no conversion can do without: each photo is decoded once, and resized for everybody in it. Nothing is kept."""
+    content = loadmat(root / "Annotations" / "Annotations.mat")
+    for split in SPLITS:
+        for image in content[split].ravel():
+            photo = cv2.imread(
+                str(root / "emotic" / str(image["folder"][0]) / str(image["filename"][0])),
+                cv2.IMREAD_COLOR_RGB,
+            )
+            assert photo is not None
+            cv2.resize(photo, (CONTEXT, CONTEXT))
+            for person in image["person"].ravel():
+                x1, y1, x2, y2 = person["body_bbox"].ravel().astype(int)
+                cv2.resize(photo[max(0, y1) : y2, max(0, x1) : x2], (BODY, BODY))
+
+
 def _judgement(person: Any, split: str) -> tuple[list[str], list[float]]:
     if split == "train":
         cell = person["annotations_categories"].ravel()[0]["categories"]
