@@ -36,17 +36,19 @@ _TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 @dataclass(frozen=True)
 class Compiled:
-    """A network ready to run on batches of one size.
+    """A network ready to run.
 
     Attributes:
         run: ``(B, C, H, W)`` float32 of the example's shape to the module's output.
         runtime: The runtime in use.
         sentence: A description for people, with the reason if it is not the preferred runtime.
+        any_size: Whether batches of other sizes than the example's run as well, each compiled once in milliseconds.
     """
 
     run: Callable[[Tensor], Tensor]
     runtime: Runtime
     sentence: str
+    any_size: bool = False
 
 
 def compile_network(
@@ -74,17 +76,18 @@ def compile_network(
     refusals = []
     for name in RUNTIMES[:-1] if runtime == "auto" else (runtime,):
         try:
-            return Compiled(
-                _checked(name, module, example, converted), name, f"{_TITLES[name]} runs the dense part"
-            )
+            run = _checked(name, module, example, converted)
         except Refused as refusal:
             refusals.append(str(refusal))
+            continue
+        any_size = name == "openvino" and _agrees(name, module, run, [example[:1]])
+        return Compiled(run, name, f"{_TITLES[name]} runs the dense part", any_size)
     if runtime != "auto":
         raise ConfigError(f"{refusals[0]}; choose the runtime torch or auto")
     return _torch(module, example, f"PyTorch runs the dense part, because {' and '.join(refusals)}")
 
 
-def convert_network(module: nn.Module, example: Tensor, folder: Path) -> None:
+def convert_network(module: nn.Module, examples: Sequence[Tensor], folder: Path) -> None:
     """Write a network of float32 weights in OpenVINO's form; nothing where OpenVINO is not installed or refuses it."""
     if importlib.util.find_spec("openvino") is None:
         return
@@ -93,13 +96,36 @@ def convert_network(module: nn.Module, example: Tensor, folder: Path) -> None:
 
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as when it is compiled, which says why it is refused
-        network = _converted(module.eval(), example)
+        network = _converted(module.eval(), examples)
         network.set_friendly_name(
             "network"
         )  # names have counters of the process, and files should be the same
         for number, layer in enumerate(network.get_ordered_ops()):
             layer.set_friendly_name(f"{layer.get_type_name()}_{number}")
         openvino.save_model(network, folder / _CONVERTED, compress_to_fp16=False)
+
+
+def compile_for_openvino(
+    module: nn.Module, examples: Sequence[Sequence[Tensor]], converted: Path | None = None
+) -> Callable[..., Tensor]:
+    """Run a module of several inputs, of any sizes, with OpenVINO.
+
+    Args:
+        module: Its inputs to one output; on the CPU.
+        examples: Inputs of different sizes, for which OpenVINO must agree with PyTorch.
+        converted: Folder with what `convert_network` wrote of it, if anything.
+
+    Returns:
+        A thread-safe function from the inputs to the output; sizes are compiled when they are first met.
+
+    Raises:
+        Refused: OpenVINO is not installed, lacks an operation, or disagrees with PyTorch.
+    """
+    module = module.eval()
+    run = _trusted("openvino", lambda: _openvino(module, examples[0], converted), module, examples[0])
+    for example in examples[1:]:
+        _compare("openvino", module, run, example)
+    return run
 
 
 class Refused(Exception):
@@ -146,11 +172,12 @@ def _checked(
     name: str, module: nn.Module, example: Tensor, converted: Path | None
 ) -> Callable[[Tensor], Tensor]:
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
-    build: Callable[[nn.Module, Tensor], Runs] = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name]
+    build: Callable[[nn.Module, Sequence[Tensor]], Runs]
+    build = {"openvino": _openvino, "onnxruntime": _onnxruntime}[name]
     if converted and build is _openvino:
         build = partial(_openvino, converted=converted)
     module = module.eval()
-    return _trusted(name, lambda: build(module, example.contiguous()), module, [example + noise])
+    return _trusted(name, lambda: build(module, [example.contiguous()]), module, [example + noise])
 
 
 def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Sequence[Tensor]) -> Runs:
@@ -161,15 +188,35 @@ def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Seque
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tracing uses deprecated parts of torch
             run = build()
-            with torch.no_grad():
-                expected, found = expect(*examples), run(*examples)
     except Exception as error:  # runtimes may raise anything for a network that they do not support
-        raise Refused(f"{_TITLES[name]} cannot run this network ({type(error).__name__})") from error
+        raise _unsupported(name, error) from error
+    _compare(name, expect, run, examples)
+    return run
+
+
+def _compare(name: str, expect: Runs, run: Runs, examples: Sequence[Tensor]) -> None:
+    """Refuse what does not agree with ``expect`` on the examples."""
+    try:
+        with torch.no_grad():
+            expected, found = expect(*examples), run(*examples)
+    except Exception as error:  # as above
+        raise _unsupported(name, error) from error
     for one, other in zip(_listed(expected), _listed(found), strict=True):
         difference = float((other - one).abs().max() / one.abs().max().clamp(min=1e-12))
         if not difference <= _TOLERANCE:
             raise Refused(f"{_TITLES[name]} differs from PyTorch by {difference:.1e} on this network")
-    return run
+
+
+def _agrees(name: str, expect: Runs, run: Runs, examples: Sequence[Tensor]) -> bool:
+    try:
+        _compare(name, expect, run, examples)
+    except Refused:
+        return False
+    return True
+
+
+def _unsupported(name: str, error: Exception) -> Refused:
+    return Refused(f"{_TITLES[name]} cannot run this network ({type(error).__name__})")
 
 
 def _listed(outputs: Any) -> list[Tensor]:
@@ -177,23 +224,27 @@ def _listed(outputs: Any) -> list[Tensor]:
 
 
 def _openvino(
-    module: nn.Module, example: Tensor, converted: Path | None = None
-) -> Callable[[Tensor], Tensor]:
+    module: nn.Module, examples: Sequence[Tensor], converted: Path | None = None
+) -> Callable[..., Tensor]:
     _without_telemetry()
     import openvino
 
     kept = converted and converted / _CONVERTED
-    model = openvino.Core().read_model(kept) if kept and kept.exists() else _converted(module, example)
+    model = openvino.Core().read_model(kept) if kept and kept.exists() else _converted(module, examples)
     infer = _infer(model)
-    return lambda maps: infer(maps)[0]
+    return lambda *inputs: infer(*inputs)[0]
 
 
-def _converted(module: nn.Module, example: Tensor) -> Any:
-    import openvino
+def _converted(module: nn.Module, examples: Sequence[Tensor]) -> Any:
+    """OpenVINO's form of a module, for inputs of any sizes; by its front end alone, in a tenth of ``convert_model``'s time."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    model = openvino.convert_model(module, example_input=example.contiguous())
-    model.reshape(list(example.shape))
-    return model
+    with torch.no_grad():
+        inputs = tuple(each.contiguous() for each in examples)
+        decoder = TorchScriptPythonDecoder(torch.jit.trace(module, inputs, check_trace=False, strict=False))
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        return frontend.convert(frontend.load(decoder))
 
 
 def _openvino_graph(graph: GraphModule) -> Callable[..., list[Tensor]]:
@@ -216,33 +267,42 @@ def _without_telemetry() -> None:
 
 
 def _infer(model: Any) -> Callable[..., list[Tensor]]:
-    """Run an OpenVINO model of fixed shapes: tensors in, new tensors out."""
+    """Run an OpenVINO model: tensors in, new tensors out. Inputs of every new shape are compiled for."""
     import openvino
 
     core, mine = openvino.Core(), threading.local()
 
+    def compiled(shapes: tuple[torch.Size, ...]) -> Any:
+        fixed = model
+        if model.is_dynamic():
+            fixed = model.clone()
+            fixed.reshape({at: list(shape) for at, shape in enumerate(shapes)})
+        settings: dict[str, Any] = {
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # otherwise all workers are pinned to the same core
+        }
+        return core.compile_model(fixed, "CPU", settings).create_infer_request()
+
     def run(*inputs: Tensor) -> list[Tensor]:
         # Compiled once per thread: threads that share a compiled model wait for one another.
-        if not hasattr(mine, "request"):
-            settings: dict[str, Any] = {
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "INFERENCE_PRECISION_HINT": "f32",
-                "PERFORMANCE_HINT": "LATENCY",
-                "ENABLE_CPU_PINNING": False,  # otherwise all workers are pinned to the same core
-            }
-            mine.request = core.compile_model(model, "CPU", settings).create_infer_request()
+        requests = mine.__dict__.setdefault("requests", {})
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shapes not in requests:
+            requests[shapes] = compiled(shapes)
         arrays = {at: tensor.contiguous().numpy() for at, tensor in enumerate(inputs)}
-        found = mine.request.infer(arrays, share_inputs=True)  # outputs are copies
+        found = requests[shapes].infer(arrays, share_inputs=True)  # outputs are copies
         return [torch.from_numpy(found[at]) for at in range(len(found))]
 
     return run
 
 
-def _onnxruntime(module: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+def _onnxruntime(module: nn.Module, examples: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(module, (example,), dynamo=True, verbose=False)
+    program = torch.onnx.export(module, tuple(examples), dynamo=True, verbose=False)
     assert program is not None
     model = program.model_proto.SerializeToString()
     options = onnxruntime.SessionOptions()

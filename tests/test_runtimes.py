@@ -60,7 +60,7 @@ def test_a_runtime_asked_for_by_name_is_not_replaced(monkeypatch):
 def test_what_was_converted_is_compiled_without_converting_it_again(monkeypatch, tmp_path):
     pytest.importorskip("openvino")
     made = runtimes.compile_network(network(), EXAMPLE, "openvino").run(EXAMPLE)
-    runtimes.convert_network(network(), EXAMPLE, tmp_path)
+    runtimes.convert_network(network(), [EXAMPLE], tmp_path)
     monkeypatch.setattr(runtimes, "_converted", lambda *given: pytest.fail("converted again"))
     kept = runtimes.compile_network(network(), EXAMPLE, "openvino", tmp_path).run(EXAMPLE)
     torch.testing.assert_close(kept, made, rtol=0, atol=0)

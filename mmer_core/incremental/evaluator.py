@@ -81,7 +81,8 @@ class CandidateEvaluator:
 
     def pass_size(self, pixels: int) -> int:
         """As `Evaluator.pass_size`."""
-        return self._planner.plan(pixels).batch
+        plan = self._planner.plan(pixels)
+        return 1 if plan.any_size else plan.batch
 
     @cached_property
     def first_order(self) -> FirstOrder:
@@ -89,7 +90,10 @@ class CandidateEvaluator:
         return FirstOrder(self._planner)
 
     def _capacity_of(self, plan: Plan) -> int | None:
-        return None if plan.start is None else max(FEWEST, self._memory // plan.bytes_per_image)
+        if plan.start is None:
+            return None
+        # All images of a pass need a slot.
+        return max(FEWEST, plan.batch, self._memory // plan.bytes_per_image)
 
     @torch.inference_mode()
     def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
@@ -114,27 +118,39 @@ class CandidateEvaluator:
             )
         # May trace the network, so it comes before any network runs.
         plan = self._planner.plan(pixels.shape[1])
-
-        def score(part: Sequence[int]) -> Tensor:
-            return self._chunk(clean, [rows[number] for number in part], pixels[part], colours[part])
-
         with running():
             self._follow(plan, len(clean))
             if clean is not self._clean:
                 self._clean, self._compared = clean, set()
-            scores = [self._passes(score, part) for part in _filled(len(rows), plan.batch)]
+            if self._network is None:
+                return self._densely(plan, _write(clean[rows], pixels, colours))
+            network = self._network
+            last = last_colours(_places(pixels, self._planner.size[1]), colours)
+            values = self._planner.input(last[:, :, None]).permute(0, 2, 3, 1)[:, :, 0].contiguous()
+            where = pixels.to(self._planner.device, torch.int32)
+
+            def score(numbers: Sequence[int]) -> Tensor:
+                slots = self._slots(clean, [rows[number] for number in numbers])
+                return network(slots, _taken(where, numbers), _taken(values, numbers))
+
+            scores = [self._passes(score, numbers) for numbers in _in_passes(len(rows), plan)]
         return torch.cat(scores)[: len(rows)].float()
 
     @torch.inference_mode()
     def dense(self, images: Tensor) -> Tensor:
         """As `Evaluator.dense`."""
         plan = self._planner.dense
-
-        def score(part: Sequence[int]) -> Tensor:
-            return plan.dense.run(self._planner.input(images[part]))
-
         with running():
-            scores = [self._passes(score, part) for part in _filled(len(images), plan.batch)]
+            return self._densely(plan, images)
+
+    def _densely(self, plan: Plan, images: Tensor) -> Tensor:
+        assert plan.dense is not None
+        run = plan.dense.run
+
+        def score(numbers: Sequence[int]) -> Tensor:
+            return run(self._planner.input(_taken(images, numbers)))
+
+        scores = [self._passes(score, numbers) for numbers in _in_passes(len(images), plan)]
         return torch.cat(scores)[: len(images)].float()
 
     def _follow(self, plan: Plan, images: int) -> None:
@@ -145,15 +161,10 @@ class CandidateEvaluator:
             self._capacity = capacity
             self._plan, self._network = plan, plan.start(self._capacity) if plan.start else None
 
-    def _chunk(self, clean: Tensor, rows: list[int], pixels: Tensor, colours: Tensor) -> Tensor:
-        assert self._plan is not None
-        if self._network is None:
-            return self._plan.dense.run(self._planner.input(_write(clean[rows], pixels, colours)))
+    def _slots(self, clean: Tensor, rows: Sequence[int]) -> Tensor:
+        """``(B,)``: the slots of candidates' images."""
         kept = {row: self._slot(row, clean[row]) for row in dict.fromkeys(rows)}
-        slots = torch.tensor([kept[row] for row in rows], device=self._planner.device)
-        last = last_colours(_places(pixels, self._planner.size[1]), colours)
-        values = self._planner.input(last[:, :, None]).permute(0, 2, 3, 1)
-        return self._network(slots, pixels.to(self._planner.device), values[:, :, 0])
+        return torch.tensor([kept[row] for row in rows], dtype=torch.int32, device=self._planner.device)
 
     def _slot(self, row: int, image: Tensor) -> int:
         """The slot with the clean maps of this image, which are computed now if necessary."""
@@ -223,10 +234,23 @@ class MirroredEvaluator:
         return torch.stack(views).mean(dim=0)
 
 
-def _filled(count: int, batch: int) -> Iterator[list[int]]:
-    """The numbers of ``count`` candidates in passes of one size; the last is repeated to fill up."""
-    for start in range(0, count, batch):
-        yield [min(number, count - 1) for number in range(start, start + batch)]
+def _in_passes(count: int, plan: Plan) -> Iterator[Sequence[int]]:
+    """The numbers of ``count`` candidates in passes: as large as the plan's, then halves, so that few sizes are compiled.
+
+    In a pass that is to be filled up, the last is repeated.
+    """
+    start, size = 0, plan.batch
+    while start < count:
+        while plan.any_size and size > 1 and (count - start) * 8 < size * 7:
+            size //= 2
+        numbers = range(start, start + size)
+        yield numbers if numbers.stop <= count else [min(number, count - 1) for number in numbers]
+        start += size
+
+
+def _taken(each: Tensor, numbers: Sequence[int]) -> Tensor:
+    """Those rows of ``each``; without a copy where they follow each other."""
+    return each[numbers.start : numbers.stop] if isinstance(numbers, range) else each[numbers]
 
 
 def _write(images: Tensor, pixels: Tensor, colours: Tensor) -> Tensor:

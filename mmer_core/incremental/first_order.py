@@ -109,8 +109,8 @@ def slopes(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
 @torch.inference_mode()
 def _effect(network: IncrementalNetwork, slope: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
     """``(B,)``: slope times change of the map, for pixels ``(B, 2)`` with normalised values ``(B, 1, 3)``."""
-    where = pixels.to(values.device)[:, None]
-    slots = torch.zeros(len(where), dtype=torch.long, device=values.device)
+    where = pixels.to(values.device, torch.int32)[:, None]
+    slots = torch.zeros(len(where), dtype=torch.int32, device=values.device)
     changed = network.windows(slots, where, values)
     cells = cells_of(network.area.at(where), network.area.shape, network.area.map_shape[1]).view(-1)
     change = changed.permute(0, 2, 3, 1).flatten(0, 2) - network.clean_map(0)[cells]

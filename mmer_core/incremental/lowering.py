@@ -85,7 +85,9 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     """
     try:
         # fuse() traces its result again, so it is a GraphModule despite its signature.
-        graph = cast(fx.GraphModule, fuse(fx.symbolic_trace(copy.deepcopy(module).eval())))
+        graph = cast(
+            fx.GraphModule, fuse(fx.symbolic_trace(copy.deepcopy(module).eval().requires_grad_(False)))
+        )
     except Exception as error:  # an arbitrary forward may raise anything when it is traced
         raise IsNotLocal(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
     if [node.op for node in graph.graph.nodes].count("placeholder") != 1:

@@ -4,11 +4,11 @@ Exact up to float rounding: a window contains every position that a changed pixe
 outside a candidate's windows is as in the clean image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.layout import Layout
@@ -16,83 +16,123 @@ from mmer_core.incremental.lowering import Program, Step
 from mmer_core.incremental.patches import Area, WindowGather, lay_over
 
 
-class IncrementalNetwork:
-    """A lowered network, computed in windows up to ``cut`` and densely after it.
+class Windowed(nn.Module):
+    """A lowered network as a function of changed pixels and of the clean image's maps: in windows up to ``cut``, densely after it.
+
+    Traced once, it serves candidates of one ``K`` in batches of any size.
 
     Args:
         program: The lowered network.
         layout: Its windows.
         cut: The last step to compute in windows, one of ``program.cuts``; or the input itself, ``program.source``.
         rest: The network after the cut, ``(B, C, H, W)`` to ``(B, S)``.
-        images: Number of clean images to keep.
+
+    Attributes:
+        keys: The names of the clean maps that it reads, in order.
     """
 
-    def __init__(
-        self, program: Program, layout: Layout, cut: str, rest: Callable[[Tensor], Tensor], images: int
-    ) -> None:
+    def __init__(self, program: Program, layout: Layout, cut: str, rest: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
         names = [program.source, *(step.name for step in program.steps)]
-        self._steps = program.steps[: names.index(cut)]
-        self._layout, self._source, self._cut = layout, program.source, cut
-        self._rest, self._images = rest, images
-        self._last_reader = {name: step.name for step in self._steps for name in step.inputs}
-        self._clean: dict[object, Tensor] = {}
+        self.steps, self.layout = program.steps[: names.index(cut)], layout
+        self.source, self.cut, self.rest = program.source, cut, rest
+        self._last_reader = {name: step.name for step in self.steps for name in step.inputs}
+        gathers = [gather for step in self.steps for gather in self.gathers(step) if gather]
+        self.keys: tuple[object, ...] = (*dict.fromkeys(map(kept_as, gathers)), cut)
 
-    def remember(self, slot: int, image: Tensor) -> None:
-        """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
-        maps = {self._source: image.contiguous(memory_format=torch.channels_last)}
-        for step in self._steps:
-            for number, name in enumerate(step.inputs):
-                if gather := self._layout.gathers.get((step.name, number)):
-                    self._keep(_kept_as(gather), slot, pad(maps[name], gather.window))
-            maps[step.name] = run_densely(step, maps)
-            self._forget(maps, step)
-        self._keep(self._cut, slot, maps[self._cut])
-
-    def __call__(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
+    def forward(self, slots: Tensor, pixels: Tensor, values: Tensor, *clean: Tensor) -> Tensor:
         """Evaluate candidates.
 
         Args:
-            slots: ``(B,)`` int64, the slot of each candidate's image.
-            pixels: ``(B, K, 2)`` int64, ``(y, x)`` of the changed pixels.
+            slots: ``(B,)`` int32, the row of each candidate's image in the clean maps.
+            pixels: ``(B, K, 2)`` int32, ``(y, x)`` of the changed pixels.
             values: ``(B, K, 3)``, the new values of these pixels, normalised.
+            clean: ``(images, H' * W', C)`` each, the maps named by ``keys``.
 
         Returns:
             ``(B, S)``, the network's output for the changed images.
         """
-        changed = self.windows(slots, pixels, values)
-        return self._rest(lay_over(self._clean[self._cut], self.area, slots, pixels, changed))
+        maps = self.windows(slots, pixels, values, clean)
+        return self.rest(lay_over(clean[-1], self.area, slots, pixels, maps))
 
-    def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
+    def windows(self, slots: Tensor, pixels: Tensor, values: Tensor, clean: Sequence[Tensor]) -> Tensor:
         """``(B * K, C, h, w)``, channels-last: everything that each changed pixel can influence at the cut.
 
-        Overlapping windows of one candidate agree where they overlap. Arguments as for `__call__`.
+        Overlapping windows of one candidate agree where they overlap. Arguments as for `forward`.
         """
-        maps = {self._source: values.reshape(-1, values.shape[2], 1, 1)}
-        for step in self._steps:
-            inputs = []
-            for number, name in enumerate(step.inputs):
-                gather = self._layout.gathers.get((step.name, number))
-                if gather is None:
-                    inputs.append(maps[name])
-                else:
-                    inputs.append(gather(self._clean[_kept_as(gather)], slots, pixels, maps[name]))
+        kept = dict(zip(self.keys, clean, strict=True))
+        maps = {self.source: values.reshape(-1, values.shape[2], 1, 1)}
+        for step in self.steps:
+            inputs = [
+                maps[name] if gather is None else gather(kept[kept_as(gather)], slots, pixels, maps[name])
+                for name, gather in zip(step.inputs, self.gathers(step), strict=True)
+            ]
             maps[step.name] = step.apply(*inputs)
-            self._forget(maps, step)
-        return maps[self._cut]
+            self.forget(maps, step)
+        return maps[self.cut]
 
     @property
     def area(self) -> Area:
         """The positions of the windows at the cut."""
-        return self._layout.areas[self._cut]
+        return self.layout.areas[self.cut]
 
-    def clean_map(self, slot: int) -> Tensor:
-        """``(H * W, C)``, the map at the cut of an image in a slot."""
-        return self._clean[self._cut][slot]
+    def gathers(self, step: Step) -> list[WindowGather | None]:
+        """How the windows of each input are gathered; None where they are read as they are."""
+        return [self.layout.gathers.get((step.name, number)) for number in range(len(step.inputs))]
 
-    def _forget(self, maps: dict[str, Tensor], step: Step) -> None:
+    def forget(self, maps: dict[str, Tensor], step: Step) -> None:
+        """Drop what no later step reads."""
         for name in set(step.inputs):
             if self._last_reader[name] == step.name:
                 del maps[name]
+
+
+class IncrementalNetwork:
+    """A network that evaluates candidates of clean images whose maps it keeps.
+
+    Args:
+        windowed: The network.
+        images: Number of clean images to keep.
+        run: Computes what ``windowed`` does; that itself where left out.
+    """
+
+    def __init__(self, windowed: Windowed, images: int, run: Callable[..., Tensor] | None = None) -> None:
+        self._windowed, self._images, self._run = windowed, images, run or windowed
+        self._clean: dict[object, Tensor] = {}
+
+    def remember(self, slot: int, image: Tensor) -> None:
+        """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
+        network = self._windowed
+        maps = {network.source: image.contiguous(memory_format=torch.channels_last)}
+        for step in network.steps:
+            for name, gather in zip(step.inputs, network.gathers(step), strict=True):
+                if gather:
+                    self._keep(kept_as(gather), slot, pad(maps[name], gather.window))
+            maps[step.name] = run_densely(step, maps)
+            network.forget(maps, step)
+        self._keep(network.cut, slot, maps[network.cut])
+
+    def __call__(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
+        """``(B, S)`` of candidates; arguments as for `Windowed.forward`."""
+        return self._run(slots, pixels, values, *self.maps)
+
+    def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
+        """As `Windowed.windows`."""
+        return self._windowed.windows(slots, pixels, values, self.maps)
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """The clean maps, in the order of `Windowed.keys`, of all slots."""
+        return tuple(self._clean[key] for key in self._windowed.keys)
+
+    @property
+    def area(self) -> Area:
+        """The positions of the windows at the cut."""
+        return self._windowed.area
+
+    def clean_map(self, slot: int) -> Tensor:
+        """``(H * W, C)``, the map at the cut of an image in a slot."""
+        return self._clean[self._windowed.cut][slot]
 
     def _keep(self, key: object, slot: int, maps: Tensor) -> None:
         rows = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (1, H * W, C)
@@ -122,13 +162,13 @@ def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tens
         for number, name in enumerate(step.inputs):
             if gather := layout.gathers.get((step.name, number)):
                 height, width = gather.target.map_shape
-                kept[_kept_as(gather)] = height * width * clean[name].shape[1] * clean[name].itemsize
+                kept[kept_as(gather)] = height * width * clean[name].shape[1] * clean[name].itemsize
         if step.name == cut:
             break
     return sum(kept.values())
 
 
-def _kept_as(gather: WindowGather) -> object:
+def kept_as(gather: WindowGather) -> object:
     """Key of the clean maps; steps that read a map with the same padding share one copy."""
     rows, columns = gather.window.rows, gather.window.columns
     padding = (rows.before, rows.after, columns.before, columns.after)

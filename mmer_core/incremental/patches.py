@@ -12,6 +12,9 @@ from torch import Tensor
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.spans import Span
 
+_OUTSIDE = -(2**28)
+"""More than there are positions in all changed windows of a pass."""
+
 
 @dataclass(frozen=True)
 class Area:
@@ -75,40 +78,34 @@ class WindowGather:
 
         Args:
             clean: ``(images, H' * W', C)`` padded clean maps.
-            slots: ``(B,)`` int64, the image of each candidate.
-            pixels: ``(B, K, 2)`` int64.
+            slots: ``(B,)`` int32, the image of each candidate.
+            pixels: ``(B, K, 2)`` int32.
             changed: ``(B * K, C, h, w)``, the input's windows, channels-last.
 
         Returns:
             ``(B * K, C, h', w')``, channels-last. Every pixel of the same candidate is pasted into every
             window that it influences, so windows may overlap.
         """
-        batch, several = pixels.shape[:2]
-        (height, width), channels = self.target.shape, clean.shape[2]
-        corners = self.target.at(pixels)  # (B, K, 2)
-        cells = cells_of(corners, (height, width), self.target.columns.extent)
-        cells += slots.view(-1, 1, 1, 1) * clean.shape[1]
-        count = cells.numel()
-        rows = clean.new_empty(count + 1, channels)  # the last row receives what falls outside its window
-        torch.index_select(clean.flatten(0, 1), 0, cells.view(-1), out=rows[:count])
+        (height, width), (rows, columns) = self.target.shape, self.target.map_shape
+        down, right = _positions(self.target.at(pixels), self.target.shape)  # (B, K, h'), (B, K, w')
+        cells = down[..., :, None] * columns + right[..., None, :]
+        cells = cells + slots[:, None, None, None] * (rows * columns)
+        found = clean.flatten(0, 1).index_select(0, cells.flatten())  # (B * K * h' * w', C)
 
-        offsets = self.source.at(pixels)[:, None, :, :] - corners[:, :, None, :]  # (B, into K, from K, 2)
-        offsets[..., 0] += self.window.rows.before
-        offsets[..., 1] += self.window.columns.before
-        into = torch.arange(batch * several, device=corners.device).view(batch, several, 1)
-        source_rows = changed.permute(0, 2, 3, 1).flatten(0, 2)
-        if several == 1:
-            places = _inside(offsets.view(-1, 2), self.source.shape, (height, width), into.view(-1), count)
-        else:
-            (down, right), (own_height, own_width) = offsets.unbind(-1), self.source.shape
-            reached = (down < height) & (down > -own_height) & (right < width) & (right > -own_width)
-            b, to, origin = reached.nonzero(as_tuple=True)
-            places = _inside(
-                offsets[b, to, origin], self.source.shape, (height, width), b * several + to, count
-            )
-            source_rows = changed.permute(0, 2, 3, 1).flatten(1, 2)[b * several + origin].flatten(0, 1)
-        rows.index_copy_(0, places, source_rows)
-        return rows[:count].view(batch * several, height, width, channels).permute(0, 3, 1, 2)
+        corners = self.source.at(pixels)
+        down = down - self.window.rows.before
+        right = right - self.window.columns.before
+        # For each position the last pixel that reaches it, as a row of the changed windows; below 0 where none does.
+        (own_height, own_width), several = self.source.shape, _numbers(pixels)[:, None, :, None, None]
+        sources = (
+            _within(down, corners[..., 0], own_height, own_width)[..., :, None]
+            + _within(right, corners[..., 1], own_width, 1)[..., None, :]
+            + several * (own_height * own_width)
+        )  # (B, into K, from K, h', w')
+        sources = sources.amax(2).flatten()
+        patches = changed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, sources.clamp(min=0))
+        found = torch.where(sources[:, None] >= 0, patches, found)
+        return found.view(-1, height, width, clean.shape[2]).permute(0, 3, 1, 2)
 
 
 def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
@@ -116,31 +113,40 @@ def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: 
 
     ``clean``, ``slots``, ``pixels`` and ``changed`` are those of `WindowGather`, without padding.
     """
-    batch, (height, width) = len(pixels), area.map_shape
+    height, width = area.map_shape
     maps = clean.index_select(0, slots).flatten(0, 1)  # (B * H * W, C)
     cells = cells_of(area.at(pixels), area.shape, width)
-    cells += torch.arange(batch, device=cells.device).view(-1, 1, 1, 1) * (height * width)
-    maps.index_copy_(0, cells.view(-1), changed.permute(0, 2, 3, 1).flatten(0, 2))
-    return maps.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    cells = cells + _counted(slots)[:, None, None, None] * (height * width)
+    maps = maps.index_copy(0, cells.flatten().long(), changed.permute(0, 2, 3, 1).flatten(0, 2))
+    return maps.view(-1, height, width, clean.shape[2]).permute(0, 3, 1, 2)
 
 
 def cells_of(corners: Tensor, shape: tuple[int, int], row_length: int) -> Tensor:
     """``(B, K, h, w)`` positions in a flat map of the rectangles at ``corners`` ``(B, K, 2)``."""
-    down = corners[..., 0, None] + torch.arange(shape[0], device=corners.device)
-    right = corners[..., 1, None] + torch.arange(shape[1], device=corners.device)
+    down, right = _positions(corners, shape)
     return down[..., :, None] * row_length + right[..., None, :]
 
 
-def _inside(
-    offsets: Tensor, shape: tuple[int, int], target: tuple[int, int], into: Tensor, outside: int
-) -> Tensor:
-    """Where rectangles of ``shape`` at ``offsets`` ``(M, 2)`` fall in the windows numbered ``into`` ``(M,)``.
+def _positions(corners: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Rows ``(..., h)`` and columns ``(..., w)`` of the rectangles at ``corners`` ``(..., 2)``."""
+    down, right = (torch.arange(size, dtype=torch.int32, device=corners.device) for size in shape)
+    return corners[..., 0, None] + down, corners[..., 1, None] + right
 
-    Returns ``(M * h * w,)`` positions in the flat windows, ``outside`` for those beside their window.
+
+def _within(positions: Tensor, origins: Tensor, size: int, step: int) -> Tensor:
+    """How far positions ``(B, K, n)`` are along intervals of this size at ``origins`` ``(B, K)``, times ``step``.
+
+    ``(B, into K, from K, n)``; `_OUTSIDE` of the interval.
     """
-    height, width = target
-    down = offsets[:, 0, None] + torch.arange(shape[0], device=offsets.device)  # (M, h)
-    right = offsets[:, 1, None] + torch.arange(shape[1], device=offsets.device)  # (M, w)
-    inside = ((down >= 0) & (down < height))[:, :, None] & ((right >= 0) & (right < width))[:, None, :]
-    places = down[:, :, None] * width + right[:, None, :] + into.view(-1, 1, 1) * (height * width)
-    return torch.where(inside, places, outside).view(-1)
+    along = positions[:, :, None] - origins[:, None, :, None]
+    return torch.where((along >= 0) & (along < size), along * step, _OUTSIDE)
+
+
+def _counted(like: Tensor) -> Tensor:
+    """0, 1, ... in the shape of ``like``: no range, so that one trace serves batches of any size."""
+    return (torch.ones_like(like).flatten().cumsum(0, dtype=torch.int32) - 1).view_as(like)
+
+
+def _numbers(pixels: Tensor) -> Tensor:
+    """``(B, K)``: the numbers of the windows."""
+    return _counted(pixels[..., 0])

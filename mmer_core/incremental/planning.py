@@ -14,14 +14,21 @@ from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
-from mmer_core.incremental.network import IncrementalNetwork, bytes_kept, run_densely
-from mmer_core.runtimes import Compiled, Runtime, compile_network, convert_network
+from mmer_core.incremental.network import IncrementalNetwork, Windowed, bytes_kept, run_densely
+from mmer_core.runtimes import (
+    Compiled,
+    Refused,
+    Runtime,
+    compile_for_openvino,
+    compile_network,
+    convert_network,
+)
 from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
 _DENSE, _WINDOWS, _SMALL, _ON_DEVICE = 4, 8, 16, 64
-"""Candidates in a pass, see `Plan`: of a dense plan, of one with windows, of that for images of fewer than 64 x 64, and of all
-on other devices than the CPU, for which a few are too little work."""
+"""Most candidates in a pass, see `Plan`: of a dense plan, of one with windows, of that for images of fewer than 64 x 64, and of
+all on other devices than the CPU, for which a few are too little work."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
@@ -31,21 +38,22 @@ class Plan:
 
     Attributes:
         cut: The step after which the network is computed densely; None: densely throughout.
-        dense: The compiled dense part.
-        start: Makes the windowed part, with slots for this many clean images; None: densely throughout.
+        dense: The compiled network, where it is computed densely throughout.
+        start: Makes the network for candidates, with slots for this many clean images; None: densely throughout.
         bytes_per_image: Memory of the clean maps of one image.
         sentence: A description for people.
-        batch: Candidates in a pass. Constant, because kernels may depend on it and results must not depend on which
-            candidates share a pass; small, because a pass that is not full is filled up. A dense pass costs an image as much
-            in fours as in sixteens; windows are many calls, whose own cost small passes do not spread as well.
+        batch: Most candidates in a pass: so few that their maps stay in the processor's cache.
+        any_size: Whether a pass may have fewer. Otherwise it is filled up to ``batch``, because kernels may depend on its size,
+            and results must not depend on which candidates share a pass.
     """
 
     cut: str | None
-    dense: Compiled
+    dense: Compiled | None
     start: Callable[[int], IncrementalNetwork] | None
     bytes_per_image: int
     sentence: str
     batch: int
+    any_size: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +106,7 @@ class Planner:
         self._lock = threading.RLock()
         self._plans: dict[int, Plan] = {}
         self._compiled: dict[str | None, Compiled] = {}
+        self._windowed: dict[str, tuple[Windowed, Callable[..., Tensor] | None, str]] = {}
         self._program: Program | None = None
         if method != "dense":
             with tracing():
@@ -130,7 +139,11 @@ class Planner:
         """Write the dense part of the plan for ``K = pixels`` as `convert_network` does; the plan's cut."""
         with self._lock, tracing():
             cut = self._best_cut(pixels)
-            convert_network(*self._dense_part(cut), folder)
+            if cut is None or self._program is None:
+                convert_network(self.module, [self._dense_example()], folder)
+            else:
+                network = Windowed(self._program, self._layout, cut, behind(self._program, cut))
+                convert_network(network, self._examples(network)[0], folder)
             return cut
 
     def use(self, pixels: int, cut: str | None) -> Plan:
@@ -155,7 +168,8 @@ class Planner:
         layout = self._layout if self._program else Layout(program, self.size, self.device)
         cut = self._early_cut() or program.source
         late = self.module if cut == program.source else behind(program, cut)
-        return Split(lambda: IncrementalNetwork(program, layout, cut, late, images=1), late)
+        windowed = Windowed(program, layout, cut, late)
+        return Split(lambda: IncrementalNetwork(windowed, images=1), late)
 
     def input(self, images: Tensor) -> Tensor:
         """``(B, h, w, 3)`` uint8 to the module's input, ``(B, 3, h, w)`` on the device."""
@@ -203,21 +217,48 @@ class Planner:
         return estimate(program, self._layout.areas, self._layout.gathers, self._shapes, pixels)
 
     def _make(self, cut: str | None, converted: Path | None = None) -> Plan:
-        dense = self._compile(cut, converted)
         if cut is None or self._program is None:
+            dense = self._compile(None, self.module, self._dense_example(), converted)
             why = self.reason or "every candidate is computed densely"
-            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._dense_batch)
-        program, layout = self._program, self._layout
-        (h, w), (height, width) = layout.areas[cut].shape, layout.areas[cut].map_shape
+            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._dense_batch, dense.any_size)
+        network, run, runs = self._in_windows(self._program, cut, converted)
+        (h, w), (height, width) = network.area.shape, network.area.map_shape
         return Plan(
             cut,
-            dense,
-            lambda images: IncrementalNetwork(program, layout, cut, dense.run, images),
-            bytes_kept(program, layout, cut, self._shapes),
+            None,
+            lambda images: IncrementalNetwork(network, images, run),
+            bytes_kept(self._program, self._layout, cut, self._shapes),
             f"only what changed is computed as far as {cut}, where a pixel reaches {h} x {w} of "
-            f"{height} x {width}; {dense.sentence}",
+            f"{height} x {width}; {runs}",
             self._windows_batch,
+            run is not None,
         )
+
+    def _in_windows(
+        self, program: Program, cut: str, converted: Path | None
+    ) -> tuple[Windowed, Callable[..., Tensor] | None, str]:
+        """The network, what computes all of it (None: PyTorch computes the windows), and a sentence."""
+        if cut not in self._windowed:
+            late = behind(program, cut)
+            network = Windowed(program, self._layout, cut, late)
+            self._windowed[cut] = self._with_openvino(network, converted) or self._with_pytorch(network, late)
+        return self._windowed[cut]
+
+    def _with_openvino(
+        self, network: Windowed, converted: Path | None
+    ) -> tuple[Windowed, Callable[..., Tensor], str] | None:
+        if self._runtime not in ("auto", "openvino") or self.device.type != "cpu":
+            return None
+        try:
+            run = compile_for_openvino(network, self._examples(network), converted)
+        except Refused:
+            return None
+        return network, run, "OpenVINO runs all of it"
+
+    def _with_pytorch(self, network: Windowed, late: nn.Module) -> tuple[Windowed, None, str]:
+        example = self._shapes[network.cut].expand(self._windows_batch, -1, -1, -1)
+        dense = self._compile(network.cut, late, example, None)
+        return Windowed(self._program, self._layout, network.cut, dense.run), None, dense.sentence  # type: ignore[arg-type]
 
     @property
     def _dense_batch(self) -> int:
@@ -229,13 +270,28 @@ class Planner:
             return _ON_DEVICE
         return _WINDOWS if self.size[0] * self.size[1] >= 64 * 64 else _SMALL
 
-    def _dense_part(self, cut: str | None) -> tuple[nn.Module, Tensor]:
-        """What is computed densely, with an example of its input."""
-        if cut is None or self._program is None:
-            return self.module, self.input(torch.zeros(self._dense_batch, *self.size, 3, dtype=torch.uint8))
-        return behind(self._program, cut), self._shapes[cut].expand(self._windows_batch, -1, -1, -1)
+    def _dense_example(self) -> Tensor:
+        return self.input(torch.zeros(self._dense_batch, *self.size, 3, dtype=torch.uint8))
 
-    def _compile(self, cut: str | None, converted: Path | None = None) -> Compiled:
+    @torch.inference_mode()
+    def _examples(self, network: Windowed) -> list[list[Tensor]]:
+        """Candidates of an image of noise, in two batches of different sizes."""
+        noise = torch.Generator().manual_seed(0)
+        image = torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=noise)
+        kept = IncrementalNetwork(network, images=1)
+        kept.remember(0, self.input(image))
+        found = []
+        for count, pixels in ((3, 2), (2, 1)):
+            slots = torch.zeros(count, dtype=torch.int32)
+            places = torch.rand(count, pixels, 2, generator=noise) * torch.tensor(self.size)
+            colours = torch.randint(0, 256, (count, pixels, 1, 3), dtype=torch.uint8, generator=noise)
+            values = self.input(colours).permute(0, 2, 3, 1)[:, :, 0].contiguous()
+            found.append([slots, places.int(), values, *kept.maps])
+        return [[each.clone() for each in inputs] for inputs in found]
+
+    def _compile(
+        self, cut: str | None, module: nn.Module, example: Tensor, converted: Path | None
+    ) -> Compiled:
         if cut not in self._compiled:
-            self._compiled[cut] = compile_network(*self._dense_part(cut), self._runtime, converted)
+            self._compiled[cut] = compile_network(module, example, self._runtime, converted)
         return self._compiled[cut]

@@ -21,7 +21,7 @@ class Span:
     Attributes:
         extent: Length of the axis of this map.
         size: Length of each interval, 1 to ``extent``.
-        origins: ``(S,)`` int64, first coordinate of the interval for each of the input's ``S`` coordinates.
+        origins: ``(S,)`` int32, first coordinate of the interval for each of the input's ``S`` coordinates.
     """
 
     extent: int
@@ -60,7 +60,7 @@ class Reach:
 
 def whole(length: int, where: torch.device) -> Span:
     """The span of the input itself: a pixel influences only itself."""
-    return Span(length, 1, torch.arange(length, device=where))
+    return Span(length, 1, torch.arange(length, dtype=torch.int32, device=where))
 
 
 def grow(span: Span, reach: Reach) -> Span:

@@ -1,4 +1,4 @@
-"""An image encoder and ``K`` -> its plan for candidates, with the dense part converted for its runtime: once a study."""
+"""An image encoder and ``K`` -> its plan for candidates, converted for its runtime: once a study."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _identity(context: Context, encoders: EncoderConfig) -> Mapping[str, Any]:
     return {"encoders": encoder_key_config(context, encoders, "image"), "libraries": libraries}
 
 
-@stage("network-plan", version=1, title="plan K={pixels}", identity=_identity)
+@stage("network-plan", version=2, title="plan K={pixels}", identity=_identity)
 def plan_network(context: Context, workspace: Workspace, encoders: EncoderConfig, pixels: int) -> PlanSummary:
     """Plan candidates of ``K = pixels`` on the CPU."""
     encoder = context.image_encoder(encoders.image, encoders.image_size)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,8 +45,8 @@ def scored(
     return evaluator(clean, rows.tolist(), candidates.positions(clean.shape[2]), candidates.colours)
 
 
-def planner(module: nn.Module, method: str = "incremental") -> Planner:
-    return Planner(module, normalise, SIZE, CPU, method=method, runtime="torch")
+def planner(module: nn.Module, method: str = "incremental", runtime: str = "torch") -> Planner:
+    return Planner(module, normalise, SIZE, CPU, method=method, runtime=runtime)
 
 
 def test_what_is_not_local_ends_the_windows_and_is_computed_densely():
@@ -115,13 +117,16 @@ def test_more_images_than_are_kept_are_scored_all_the_same():
     assert torch.allclose(found, plain(module, apply(clean[rows], candidates)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
 @pytest.mark.parametrize("method", ["dense", "incremental"])
-def test_a_score_does_not_depend_on_who_shares_its_batch(method):
+def test_a_score_does_not_depend_on_who_shares_its_batch(method, runtime):
+    if runtime != "torch":
+        pytest.importorskip(runtime)
     module = network()
     clean, candidates = images(4), draw_candidates(SIZE, 37, 3, 0)
     rows = torch.arange(37) % 4
-    together = scored(CandidateEvaluator(planner(module, method)), clean, rows, candidates)
-    evaluator = CandidateEvaluator(planner(module, method))
+    together = scored(CandidateEvaluator(planner(module, method, runtime)), clean, rows, candidates)
+    evaluator = CandidateEvaluator(planner(module, method, runtime))
     for number in np.random.default_rng(0).permutation(37):
         alone = scored(evaluator, clean, rows[number : number + 1], candidates[number : number + 1])
         assert torch.equal(alone[0], together[number])
@@ -142,6 +147,40 @@ def test_passes_are_of_one_size_and_little_is_computed_in_vain(method, largest, 
     clean, candidates = images(8), draw_candidates(SIZE, 8, 1, 0)
     scored(CandidateEvaluator(plans), clean, torch.arange(8), candidates)
     assert sizes == ([4, 4] if method == "dense" else [16])
+
+
+@pytest.mark.parametrize("method", ["dense", "incremental"])
+@pytest.mark.parametrize("count", [1, 5, 7, 10, 23])
+def test_openvino_computes_hardly_more_than_is_asked(method, count, monkeypatch):
+    pytest.importorskip("openvino")
+    plans, sizes = planner(network(), method, "openvino"), []
+    make = plans._make
+    largest = plans.plan(1).batch
+    plan = make(plans.plan(1).cut)
+
+    def counted(run):
+        def counting(*inputs):
+            sizes.append(len(inputs[0]))
+            return run(*inputs)
+
+        return counting
+
+    if plan.dense is not None:
+        plan = replace(plan, dense=replace(plan.dense, run=counted(plan.dense.run)))
+    else:
+        start = plan.start
+
+        def started(images):
+            made = start(images)
+            made._run = counted(made._run)
+            return made
+
+        plan = replace(plan, start=started)
+    monkeypatch.setattr(plans, "plan", lambda pixels: plan)
+    clean, candidates = images(count), draw_candidates(SIZE, max(count, 6), 1, 0)[:count]
+    scored(CandidateEvaluator(plans), clean, torch.arange(count), candidates)
+    assert count <= sum(sizes) <= count * 8 / 7
+    assert all(largest % size == 0 for size in sizes)
 
 
 def test_the_module_is_copied_and_left_as_it_was():

@@ -33,6 +33,18 @@ def difference(planner: Planner, module: nn.Module, pixels: int, seed: int, coun
     return float((found - expected).abs().max() / expected.abs().max())
 
 
+@pytest.mark.parametrize("pixels", [1, 2, 5])
+@pytest.mark.parametrize("cut", [0, 5, -1])
+def test_openvino_computes_windows_and_rest_in_one_pass_exactly(pixels, cut):
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    module = torchvision.models.get_model("mobilenet_v2", weights=None, num_classes=7).eval()
+    planner = Planner(module, normalise, (64, 64), CPU, method="incremental", runtime="openvino")
+    plan = planner.use(pixels, planner.cuts[cut])
+    assert "OpenVINO runs all of it" in plan.sentence
+    assert difference(planner, module, pixels, seed=pixels) < 1e-4
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(network=networks(), pixels=st.integers(1, 6), seed=st.integers(0, 2**16), data=st.data())
 def test_random_networks_are_evaluated_exactly(network, pixels, seed, data):
