@@ -13,5 +13,6 @@ def test_gpus_that_idle_are_named_once(monkeypatch, caplog) -> None:
     for name, device in (("cuda:1", "cuda:1"), ("auto", "cuda"), ("cuda", "cuda")):
         assert Context(RuntimeConfig(device=name)).device == torch.device(device)
     assert [record.message for record in caplog.records] == [
-        "this process computes on one of 2 GPUs: --engine processes --workers 2 uses all of them"
+        "this process computes on one of 2 GPUs: --engine processes --workers 2 uses all of them, and where encoders are tuned "
+        "--finetune.processes 2"
     ]
