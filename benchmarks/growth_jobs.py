@@ -35,7 +35,7 @@ def run_jobs(folder: Path, photos: int) -> dict[str, tuple[float, float]]:
     shared: dict[str, Any] = {
         "encoders": EncoderConfig(image="packaged:efficientnet_lite0", image_size=32),
         "model": ModelConfig(embedding=32, hidden=32),
-        "training": TrainingConfig(epochs=2, tries=1),
+        "training": TrainingConfig(epochs=4, tries=1),
         "evaluation": EvaluationConfig(resamples=50),
         "runtime": runtime,
     }
@@ -50,7 +50,7 @@ def run_jobs(folder: Path, photos: int) -> dict[str, tuple[float, float]]:
         )
         for name in ("emotic", "flickr8k")
     }
-    attack = AttackConfig(pixels=(1,), images=8, budget=40)
+    attack = AttackConfig(pixels=(1,), images=24, budget=40)
     report = ReportConfig(points=50, gallery=2, examples=1)
     pipeline.fn(PipelineJob(datasets=datasets, attack=attack, report=report, **shared))
     index.fn(IndexJob(dataset=datasets["flickr8k"], **shared))

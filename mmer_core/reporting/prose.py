@@ -203,7 +203,7 @@ def strongest(family: FamilyView) -> list[CurvePoint]:
     compared = (
         attacks.difference(CONTROL_ATTACKS, WHITE_BOX) or attacks.difference(CONTROL_ATTACKS) or attacks
     )
-    curves = [curve_of(family, attack) for attack in sorted(compared)]
+    curves = [curve for attack in sorted(compared) if (curve := curve_of(family, attack))]
     return max(curves, key=lambda curve: _success(curve[-1]).value, default=[])
 
 

@@ -10,11 +10,13 @@ import pytest
 from support import report_factory as make
 
 from mmer_core.errors import MmerError
+from mmer_core.record import Interval
 from mmer_core.reporting.analysis_tables import leaders_count
 from mmer_core.reporting.attack_tables import margin_table, worst_case_table
 from mmer_core.reporting.comparison_table import comparison_table, decision
 from mmer_core.reporting.estimates import MISSING, Estimate, number
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE
+from mmer_core.reporting.prose import strongest
 from mmer_core.reporting.report import render, to_html
 from mmer_core.reporting.sections.models import model_table
 from mmer_core.reporting.view import ModelFacts
@@ -360,3 +362,10 @@ def test_a_curve_of_attacks_on_no_image_is_drawn_without_a_name():
     family = make.family("joint", make.emotion_evaluation(20.0))
     nothing = [replace(one, success=[None] * len(one.queries)) for one in family.by_queries]
     assert "<svg" in success_by_queries([replace(family, by_queries=nothing)], "x")
+    unknown = Interval(None, None, None)
+    assert (
+        strongest(
+            replace(family, curves=[one.model_copy(update={"success": unknown}) for one in family.curves])
+        )
+        == []
+    )
