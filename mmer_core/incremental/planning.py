@@ -26,9 +26,11 @@ from mmer_core.runtimes import (
 from mmer_core.tracing import tracing
 
 Method = Literal["auto", "dense", "incremental"]
-_DENSE, _WINDOWS, _SMALL, _ON_DEVICE = 4, 8, 16, 64
-"""Most candidates in a pass, see `Plan`: of a dense plan, of one with windows, of that for images of fewer than 64 x 64, and of
-all on other devices than the CPU, for which a few are too little work."""
+_SMALL, _LARGE = 64 * 64, 128 * 128  # pixels
+_DENSE, _WINDOWS = (16, 8, 4), (16, 8, 8)
+"""Most candidates in a pass, see `Plan`, of images that are smaller than `_SMALL`, than `_LARGE`, and of larger ones."""
+_ON_DEVICE = 64
+"""The same on other devices than the CPU, for which a few are too little work."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
@@ -220,7 +222,7 @@ class Planner:
         if cut is None or self._program is None:
             dense = self._compile(None, self.module, self._dense_example(), converted)
             why = self.reason or "every candidate is computed densely"
-            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._dense_batch, dense.any_size)
+            return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._batch(_DENSE), dense.any_size)
         network, run, runs = self._in_windows(self._program, cut, converted)
         (h, w), (height, width) = network.area.shape, network.area.map_shape
         return Plan(
@@ -230,7 +232,7 @@ class Planner:
             bytes_kept(self._program, self._layout, cut, self._shapes),
             f"only what changed is computed as far as {cut}, where a pixel reaches {h} x {w} of "
             f"{height} x {width}; {runs}",
-            self._windows_batch,
+            self._batch(_WINDOWS),
             run is not None,
         )
 
@@ -256,22 +258,18 @@ class Planner:
         return network, run, "OpenVINO runs all of it"
 
     def _with_pytorch(self, network: Windowed, late: nn.Module) -> tuple[Windowed, None, str]:
-        example = self._shapes[network.cut].expand(self._windows_batch, -1, -1, -1)
+        example = self._shapes[network.cut].expand(self._batch(_WINDOWS), -1, -1, -1)
         dense = self._compile(network.cut, late, example, None)
         return Windowed(self._program, self._layout, network.cut, dense.run), None, dense.sentence  # type: ignore[arg-type]
 
-    @property
-    def _dense_batch(self) -> int:
-        return _DENSE if self.device.type == "cpu" else _ON_DEVICE
-
-    @property
-    def _windows_batch(self) -> int:
+    def _batch(self, of_sizes: tuple[int, int, int]) -> int:
         if self.device.type != "cpu":
             return _ON_DEVICE
-        return _WINDOWS if self.size[0] * self.size[1] >= 64 * 64 else _SMALL
+        area = self.size[0] * self.size[1]
+        return of_sizes[(area >= _SMALL) + (area >= _LARGE)]
 
     def _dense_example(self) -> Tensor:
-        return self.input(torch.zeros(self._dense_batch, *self.size, 3, dtype=torch.uint8))
+        return self.input(torch.zeros(self._batch(_DENSE), *self.size, 3, dtype=torch.uint8))
 
     @torch.inference_mode()
     def _examples(self, network: Windowed) -> list[list[Tensor]]:
