@@ -92,6 +92,7 @@ def test_several_processes_learn_what_one_learns(prepared, encoders, dataset, me
     assert shared.manifest.used["runtime"]["device"] == alone.manifest.used["runtime"]["device"] == "cpu"
 
 
+@pytest.mark.long
 def test_processes_killed_after_every_epoch_go_on(prepared, encoders):
     (here, key), (there, _) = prepared("flickr8k", "killed"), prepared("flickr8k", "whole")
 
