@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,20 +14,16 @@ from mmer_core.attacks.attack import (
     Targets,
     check_image,
     check_request,
-    precision,
 )
-from mmer_core.attacks.candidates import Candidates, Pixel, Renderer, check_places, list_changes
+from mmer_core.attacks.candidates import Candidates, Pixel, check_places, list_changes
 from mmer_core.attacks.criteria import Criterion
+from mmer_core.attacks.judging import Judge, Verdict, render_one
 from mmer_core.attacks.outcomes import Outcome, Reading, Status
-from mmer_core.attacks.victims import SparseVictim, Victim
+from mmer_core.attacks.victims import Victim
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 from mmer_core.kernels import exact_float32
 from mmer_core.progress import Progress, silent
-
-ROUNDING = 1e-3
-"""Of the largest score of an image: by less, its scores in a batch differ from those alone. Far above the rounding of
-float32, which victims compute in; one that computes in half precision may round by more."""
 
 
 @exact_float32()
@@ -54,7 +49,7 @@ def run_attack(
     one judged and the search goes on. Batches of a ``SparseVictim`` are scored in its faster way, what is judged never is.
 
     Clean images, successes and final images are judged one by one on the CPU, and in batches on other devices. What a batch does
-    to a score is rounding; so where a margin is within `ROUNDING` of 0, the image is judged once more, alone in its batch, and
+    to a score is rounding; so where a margin is within `judging.ROUNDING` of 0, the image is judged once more, alone in its batch, and
     that judgement counts: no verdict is another than that of the image alone.
 
     An image's random numbers depend on (seed, attack, K, sample id, number of the query), so shards and batch sizes
@@ -84,7 +79,7 @@ def run_attack(
     _check_inputs(victim, images, sample_ids, batch_size)
     for size in [victim.size] if victim.size else [image.shape[:2] for image in images]:
         check_request(size, pixels, budget)
-    judge = _Judge(victim, criterion, images, sample_ids, batch_size, read)
+    judge = Judge(victim, criterion, images, sample_ids, batch_size, read)
     clean = judge.verdicts(np.arange(len(images)), None)
     attacked = [
         _Attacked(row, attack.paid(images[row].shape[:2], budget), verdict)
@@ -107,7 +102,7 @@ def run_attack(
         while searched.advance():
             report(f"{sum(one.success is not None for one in waiting)} fooled")
         report(f"{sum(one.success is not None for one in waiting)} fooled")
-    judge.finish(waiting)
+    _judge_last(judge, waiting)
     return [
         Outcome(
             sample=sample,
@@ -131,167 +126,28 @@ def run_attack(
     ]
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    """The judgement of one image."""
-
-    margin: float
-    top: int
-    reading: tuple[float, ...]
-
-    @property
-    def success(self) -> bool:
-        return self.margin <= 0
-
-
 @dataclass(eq=False)
 class _Attacked:
     """One image: the verdicts on it, its best candidate so far, and what was counted."""
 
     row: int
     budget: int
-    clean: _Verdict
+    clean: Verdict
     queries: int = 0
     unconfirmed: int = 0
     screened: int = 0
     over: bool = False
     best: Candidates | None = None
-    success: _Verdict | None = None
-    last: _Verdict | None = None
+    success: Verdict | None = None
+    last: Verdict | None = None
 
     @property
-    def final(self) -> _Verdict:
+    def final(self) -> Verdict:
         """The verdict on the best candidate; on the clean image if nothing was tried."""
         return self.success or self.last or self.clean
 
     def changed(self, clean: np.ndarray) -> tuple[Pixel, ...]:
-        return () if self.best is None else list_changes(clean, _render_one(clean, self.best))
-
-
-class _Judge:
-    """Victim and criterion as one: images or candidates in, margins out, everything checked.
-
-    A victim may score candidates in a faster way that rounds differently; verdicts are always by its plain ``scores``.
-
-    Attributes:
-        clean: ``(n, H, W, 3)`` uint8, all images on the device where candidates are made; None where they are of several
-            sizes.
-    """
-
-    def __init__(
-        self,
-        victim: Victim,
-        criterion: Criterion,
-        images: np.ndarray | Sequence[np.ndarray],
-        sample_ids: Sequence[str],
-        batch_size: int,
-        read: Reading | None,
-    ) -> None:
-        self._victim, self._criterion, self._images, self._ids = victim, criterion, images, sample_ids
-        self._read, self.batch_size = read, batch_size
-        self._faster = victim if isinstance(victim, SparseVictim) else None
-        self.clean: torch.Tensor | None = None
-        if isinstance(images, np.ndarray) and victim.size:
-            there = self._faster.device if self._faster else torch.device("cpu")
-            self.clean = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(there)
-            self._render = Renderer(self.clean)
-
-    def images_at_once(self, pixels: int) -> int | None:
-        """How many images the victim is best asked about in turn; None: any number."""
-        return self._faster.images_at_once(pixels) if self._faster else None
-
-    def room(self, images: int, pixels: int) -> int:
-        """Candidates that are judged in as many passes as one of each image, if a call takes all of them."""
-        size = self._faster.pass_size(pixels) if self._faster else 1
-        return max(images, min(-(-images // size) * size, self.batch_size))
-
-    def margins(self, rows: np.ndarray, candidates: Candidates) -> tuple[torch.Tensor, bool]:
-        """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)``, on their device, and whether one is a success."""
-        which = torch.from_numpy(rows)
-        if self._faster:
-            clean = torch.empty(0, dtype=torch.uint8) if self.clean is None else self.clean
-            scores = self._faster.candidate_scores(clean, which, candidates)
-        else:
-            scores = self._victim.scores(self._render(which, candidates), which)
-        there = candidates.places.device
-        margins, lowest = self._checked(scores, rows)
-        return margins.to(there, precision(there)), lowest <= 0
-
-    def verdicts(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
-        """Judge candidates for ``rows`` ``(B,)``, or the clean images, by plain scores."""
-        found = []
-        size = 1 if self.clean is None else _judged_together(self.clean.device, self.batch_size)
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
-            found += self._together(rows[part], candidates and candidates[part])
-        return found
-
-    def _together(self, rows: np.ndarray, candidates: Candidates | None) -> list[_Verdict]:
-        scores = self._victim.scores(self._drawn(rows, candidates), torch.from_numpy(rows))
-        margins, _ = self._checked(scores, rows)
-        near = margins.abs() <= ROUNDING * scores.abs().amax(dim=1).to(margins)
-        columns = zip(margins.tolist(), scores.argmax(dim=1).tolist(), near.tolist(), strict=True)
-        scores, verdicts = scores.cpu(), []
-        for number, (margin, top, close) in enumerate(columns):
-            if close and len(rows) > 1:
-                one = slice(number, number + 1)
-                verdicts += self._together(rows[one], candidates and candidates[one])
-                continue
-            row = int(rows[number])
-            reading = () if self._read is None else tuple(map(float, self._read(scores[number], row)))
-            verdicts.append(_Verdict(margin, top, reading))
-        return verdicts
-
-    def _drawn(self, rows: np.ndarray, candidates: Candidates | None) -> torch.Tensor:
-        """``(B, H, W, 3)`` uint8: what candidates make of the images ``rows``, or these as they are."""
-        if self.clean is None:
-            (row,) = rows  # images of several sizes are judged one by one
-            image = self._images[row]
-            return torch.from_numpy(
-                image[None].copy() if candidates is None else _render_one(image, candidates)[None]
-            )
-        which = torch.from_numpy(rows)
-        return (
-            self.clean[which.to(self.clean.device)] if candidates is None else self._render(which, candidates)
-        )
-
-    def finish(self, attacked: Sequence[_Attacked]) -> None:
-        """Judge the best candidates of searches that are over and had no success."""
-        open_ones = [one for one in attacked if one.best is not None and one.success is None]
-        if open_ones:
-            tried = [one.best for one in open_ones if one.best is not None]
-            best = Candidates(
-                torch.cat([one.places for one in tried]), torch.cat([one.colours for one in tried])
-            )
-            rows = np.array([one.row for one in open_ones])
-            for one, verdict in zip(open_ones, self.verdicts(rows, best), strict=True):
-                one.last = verdict
-
-    def _checked(self, scores: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, float]:
-        """The margins ``(B,)`` of scores, and the lowest."""
-        if scores.ndim != 2 or len(scores) != len(rows):
-            raise AttackError(f"the victim's scores for {len(rows)} images have shape {tuple(scores.shape)}")
-        self._lowest("scores", scores, rows)
-        margins = self._criterion.margin(scores, torch.from_numpy(rows))
-        return margins, self._lowest("margins", margins[:, None], rows)
-
-    def _lowest(self, what: str, numbers: torch.Tensor, rows: np.ndarray) -> float:
-        """The lowest of numbers that are refused where there is NaN, which is the lowest wherever it is."""
-        lowest = float(numbers.amin())
-        if math.isnan(lowest):
-            sample = self._ids[int(rows[numbers.isnan().any(dim=1).cpu().numpy()][0])]
-            by = f" by {self._criterion!r}" if what == "margins" else ""
-            raise AttackError(
-                f"the victim's {what}{by} for sample {sample!r} hold NaN, which can be compared with nothing; "
-                "repair the victim or leave the sample out"
-            )
-        return lowest
-
-
-def _judged_together(device: torch.device, batch_size: int) -> int:
-    """How many verdicts are asked for at once: on the CPU, where batches win little, one. So what is published there is the same
-    to the last bit, however the work is cut."""
-    return 1 if device.type == "cpu" else batch_size
+        return () if self.best is None else list_changes(clean, render_one(clean, self.best))
 
 
 def _behind(margins: torch.Tensor, improving: torch.Tensor) -> torch.Tensor:
@@ -315,7 +171,7 @@ class _Batch:
 class _Group:
     """Images that are attacked together: a search for all of them, and the best candidate of each so far."""
 
-    def __init__(self, judge: _Judge, search: Search, attacked: Sequence[_Attacked]) -> None:
+    def __init__(self, judge: Judge, search: Search, attacked: Sequence[_Attacked]) -> None:
         self._judge, self._search, self._alive = judge, search, list(attacked)
         targets = search.targets
         self._best_margins = targets.unknown()
@@ -367,7 +223,7 @@ class _Group:
         counts = generation.places.shape[1] if generation.counts is None else generation.counts
         return np.minimum(left, counts)
 
-    def _judged(self, generation: Generation, asked: np.ndarray) -> tuple[torch.Tensor, dict[int, _Verdict]]:
+    def _judged(self, generation: Generation, asked: np.ndarray) -> tuple[torch.Tensor, dict[int, Verdict]]:
         """Margins ``(n, Q)``, ``inf`` where nothing counts, and the verdicts on successes by number; counts the queries.
 
         The first candidates of all images come first, so that nothing more is asked of an image that succeeded.
@@ -379,7 +235,7 @@ class _Group:
         rows = np.array([one.row for one in self._alive])
         margins = self._search.targets.unknown(several)
         column, number = np.nonzero(np.arange(several)[:, None] < asked)
-        successes: dict[int, _Verdict] = {}
+        successes: dict[int, Verdict] = {}
         counted = asked.copy()
         while len(number):
             now, column = column[: self._judge.batch_size], column[self._judge.batch_size :]
@@ -406,13 +262,13 @@ class _Group:
 
     def _confirm(
         self, batch: _Batch, margins: torch.Tensor, improving: torch.Tensor | None
-    ) -> list[tuple[int, _Verdict]]:
+    ) -> list[tuple[int, Verdict]]:
         """Replace the margins of a batch's apparent successes by those judged, up to the first of an image that holds.
 
         What is behind that does not count. Returns the verdicts that hold, with their numbers in the batch.
         """
         flat = margins.view(-1)
-        fooled: list[tuple[int, _Verdict]] = []
+        fooled: list[tuple[int, Verdict]] = []
         hits = (flat[batch.at] <= 0).cpu().numpy()
         while True:
             behind = None if improving is None else _behind(margins, improving).view(-1)[batch.at]
@@ -434,7 +290,7 @@ class _Group:
                 flat[batch.at[torch.from_numpy(later).to(flat.device)]] = torch.inf
 
     def _take_best(
-        self, generation: Generation, margins: torch.Tensor, successes: dict[int, _Verdict]
+        self, generation: Generation, margins: torch.Tensor, successes: dict[int, Verdict]
     ) -> None:
         """The first of the lowest margins, or the success; after one only another success."""
         lowest, places, colours = margins[:, 0], generation.places[:, 0], generation.colours[:, 0]
@@ -454,7 +310,7 @@ class _Group:
 
     def _attacked_image(self, number: int) -> np.ndarray:
         best = Candidates(self._best_places[number : number + 1], self._best_colours[number : number + 1])
-        return _render_one(self._search.targets.images[number], best)
+        return render_one(self._search.targets.images[number], best)
 
     def _end(self, over: Sequence[int]) -> torch.Tensor:
         """Take searches that are over out of the group; returns the numbers of the others."""
@@ -474,11 +330,15 @@ class _Group:
         return those
 
 
-def _render_one(clean: np.ndarray, candidate: Candidates) -> np.ndarray:
-    """``(H, W, 3)``: the image that one candidate makes of ``clean``."""
-    attacked = clean.copy()
-    attacked.reshape(-1, 3)[candidate.places[0].cpu().numpy()] = candidate.final_colours()[0].cpu().numpy()
-    return attacked
+def _judge_last(judge: Judge, attacked: Sequence[_Attacked]) -> None:
+    """Judge the best candidates of searches that are over and had no success."""
+    open_ones = [one for one in attacked if one.best is not None and one.success is None]
+    if open_ones:
+        tried = [one.best for one in open_ones if one.best is not None]
+        best = Candidates(torch.cat([one.places for one in tried]), torch.cat([one.colours for one in tried]))
+        rows = np.array([one.row for one in open_ones])
+        for one, verdict in zip(open_ones, judge.verdicts(rows, best), strict=True):
+            one.last = verdict
 
 
 def _status(attacked: _Attacked) -> Status:

@@ -46,7 +46,7 @@ class Parts:
         whole: Fetches everything, and gives the folder.
         stored: The path of a content on this machine, or None where it is elsewhere.
         attempts: How often to read what arrives damaged.
-        grew: Is told how many bytes were fetched.
+        grew: Gets the number of bytes of every fetch.
     """
 
     manifest: Manifest

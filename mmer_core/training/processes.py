@@ -42,7 +42,7 @@ def run_together(module: str, requests: Sequence[Mapping[str, Any]], progress: P
     Args:
         module: Run as a program in each; it calls `serve`.
         requests: One for each process, as JSON.
-        progress: Told what the first process tells.
+        progress: Gets the progress of the first process.
 
     Raises:
         MmerError: Any that a process raised.
@@ -139,10 +139,10 @@ def _take(process: _Process, message: dict[str, Any] | None, first: _Process, pr
 
 def _failure(processes: Sequence[_Process]) -> MmerError:
     """Why the run failed: a process that was killed explains the others, whose connection to it broke."""
-    told = [one.error for one in processes if one.error]
+    raised = [one.error for one in processes if one.error]
     killed = [one for one in processes if one.code is not None and one.code < 0]
-    if told and not killed:
-        return told[0]
+    if raised and not killed:
+        return raised[0]
     culprit = (killed or [one for one in processes if one.code])[0]
     assert culprit.code is not None
     how = f"was ended by {signal.Signals(-culprit.code).name}" if culprit.code < 0 else "failed"

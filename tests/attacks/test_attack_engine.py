@@ -16,7 +16,7 @@ from mmer_core.attacks import (
     RankDrop,
     Search,
     changed_pixels,
-    engine,
+    judging,
     run_attack,
     write_changes,
 )
@@ -411,7 +411,7 @@ def test_a_success_that_does_not_hold_alone_is_none_and_the_search_goes_on():
 @pytest.mark.parametrize(("together", "batches"), [(1, [1] * 6), (8, [6, 1])], ids=["cpu", "device"])
 def test_near_verdicts_are_of_the_image_alone(monkeypatch, together, batches):
     if together > 1:
-        monkeypatch.setattr(engine, "_judged_together", lambda device, batch_size: together)
+        monkeypatch.setattr(judging, "_judged_together", lambda device, batch_size: together)
     images = np.zeros((6, 4, 4, 3), np.uint8)
     images[:, 0, 0, 0] = [0, 100, 200, 199, 201, 50]
     victim = FunctionVictim((4, 4), lambda image, row: [200, image[..., 0].max()])

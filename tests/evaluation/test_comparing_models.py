@@ -54,7 +54,8 @@ def test_groups_make_a_difference_less_sure():
     assert together.error == pytest.approx(2 * alone.error, rel=0.3)
 
 
-def test_recalls_are_compared_query_by_query():
+def _two_matchers():
+    """The comparison of two, and the metrics of each: one matches 60 images with 5 texts each better than the other."""
     rng = np.random.default_rng(0)
     owner = np.repeat(np.arange(60), 5)
     image = rng.normal(size=(60, 8))
@@ -65,6 +66,11 @@ def test_recalls_are_compared_query_by_query():
     whole, *recalls = compare_retrieval(MODELS, tuple([one] for one in ranks), owner, RULE, ASKED)
     first, second = map(retrieval_metrics, ranks)
     assert whole.difference.value == pytest.approx(first["mean_recall"] - second["mean_recall"])
+    return whole, recalls, first, second
+
+
+def test_recalls_are_compared_query_by_query():
+    whole, recalls, first, second = _two_matchers()
     assert whole.winner == "joint"
     values = {one.topic: one.difference.value for one in recalls}
     assert values["recall t2i 5"] == pytest.approx(first["t2i_r5"] - second["t2i_r5"])
@@ -74,16 +80,7 @@ def test_recalls_are_compared_query_by_query():
 
 def test_of_a_large_split_the_recalls_of_the_sample_are_compared(monkeypatch):
     monkeypatch.setattr(embeddings, "MOST_COMPARED", 20)
-    rng = np.random.default_rng(0)
-    owner = np.repeat(np.arange(60), 5)
-    image = rng.normal(size=(60, 8))
-    ranks = [
-        similarity_ranks(image, image[owner] + noise * rng.normal(size=(300, 8)), owner)
-        for noise in (0.8, 2.0)
-    ]
-    whole, *recalls = compare_retrieval(MODELS, tuple([one] for one in ranks), owner, RULE, ASKED)
-    first, second = map(retrieval_metrics, ranks)
-    assert whole.difference.value == pytest.approx(first["mean_recall"] - second["mean_recall"])
+    _, recalls, *_ = _two_matchers()
     assert {one.topic: (one.n, one.clusters) for one in recalls}["recall t2i 5"] == (100, 20)
 
 

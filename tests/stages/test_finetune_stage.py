@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 from support.hf_folders import build
+from support.tuned import Killed, context, small
 
-from mmer_core.config import EncoderConfig, FinetuneConfig, IngestConfig, RuntimeConfig
+from mmer_core.config import EncoderConfig, FinetuneConfig, IngestConfig
 from mmer_core.encoders import load_image_encoder, load_text_encoder
 from mmer_core.encoders.adapters import AdapterSpec
 from mmer_core.errors import ConfigError, DatasetError
@@ -16,22 +17,6 @@ from mmer_core.stages import Context, finetune, ingest
 from mmer_core.store import Artifact, ArtifactKey
 
 TUNING = FinetuneConfig(epochs=3, rank=4, batch_size=8, learning_rate=2e-3)
-
-
-class Killed(Exception):
-    pass
-
-
-def context(folder: Path, **fields: object) -> Context:
-    runtime = RuntimeConfig(
-        store=str(folder / "store"), work=folder / "work", checkpoint_seconds=0, device="cpu"
-    )
-    return Context(runtime, **fields)
-
-
-def small(dataset: str) -> IngestConfig:
-    fields = {"dataset": dataset, "context_size": 32, "body_size": 32, "synthetic": {"images": 40}}
-    return IngestConfig.model_validate(fields)
 
 
 @pytest.fixture(scope="module")

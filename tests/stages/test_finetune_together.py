@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.hf_folders import build
+from support.tuned import Killed, context, small
 
-from mmer_core.config import EncoderConfig, FinetuneConfig, IngestConfig, RuntimeConfig
+from mmer_core.config import EncoderConfig, FinetuneConfig, RuntimeConfig
 from mmer_core.errors import ConfigError, EngineError
 from mmer_core.stages import Context, finetune, ingest
 from mmer_core.store import Artifact, ArtifactKey
@@ -25,22 +26,6 @@ finetuning = importlib.import_module("mmer_core.stages.finetune")  # the package
 
 TUNING = FinetuneConfig(epochs=2, rank=4, batch_size=9, learning_rate=2e-3, seed=3)
 """Batches of 9 are cut unequally by two processes."""
-
-
-class Killed(Exception):
-    pass
-
-
-def context(folder: Path, **fields: object) -> Context:
-    runtime = RuntimeConfig(
-        store=str(folder / "store"), work=folder / "work", checkpoint_seconds=0, device="cpu"
-    )
-    return Context(runtime, **fields)
-
-
-def small(dataset: str) -> IngestConfig:
-    fields = {"dataset": dataset, "context_size": 32, "body_size": 32, "synthetic": {"images": 40}}
-    return IngestConfig.model_validate(fields)
 
 
 @pytest.fixture(scope="module")
