@@ -20,8 +20,10 @@ from typing import Any
 
 from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
-from mmer_core.errors import ConfigError
+from mmer_core.errors import ConfigError, EngineError
 from mmer_core.heavy import Tensor, nn, no_grad, torch
+
+_SET_BY_LAUNCHERS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,26 @@ class Place:
 
 
 def launched() -> Place | None:
-    """The place that torchrun, or what sets the same variables, gave this process; None where it is alone."""
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    """The place that torchrun, or what sets the same variables, gave this process; None where it is alone.
+
+    Raises:
+        ConfigError: Some of the variables are missing, or are no numbers that a launcher sets.
+    """
+    found = {name: os.environ.get(name, "") for name in _SET_BY_LAUNCHERS}
+    if not found["RANK"] or found["WORLD_SIZE"] in ("", "1"):
         return None
-    return Place(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    numbers = [found["RANK"], found["WORLD_SIZE"], found["MASTER_PORT"], os.environ.get("LOCAL_RANK", "0")]
+    if (
+        not found["MASTER_ADDR"]
+        or not all(number.isdecimal() for number in numbers)
+        or int(found["RANK"]) >= int(found["WORLD_SIZE"])
+    ):
+        said = ", ".join(f"{name}={value}" for name, value in found.items())
+        raise ConfigError(
+            f"the environment says that this is one of several processes, but not where they meet ({said}): start mmer with "
+            "torchrun, or unset RANK"
+        )
+    return Place(int(found["RANK"]), int(found["WORLD_SIZE"]))
 
 
 def own_runtime(runtime: RuntimeConfig, place: Place) -> RuntimeConfig:
@@ -72,13 +90,24 @@ def own_runtime(runtime: RuntimeConfig, place: Place) -> RuntimeConfig:
 
 @contextmanager
 def joined(place: Place, device: torch.device) -> Iterator[None]:
-    """Be one of the ranks for the duration of the block, which begins once all are there."""
+    """Be one of the ranks for the duration of the block, which begins once all are there.
+
+    Raises:
+        EngineError: They did not meet.
+    """
     if device.type == "cuda":
         torch.cuda.set_device(device)
     meeting = {"init_method": place.meeting.as_uri()} if place.meeting else {}
     # Figures and checkpoints travel from the CPU, whatever the features are on.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    _dist().init_process_group(backend, rank=place.rank, world_size=place.size, **meeting)
+    try:
+        _dist().init_process_group(backend, rank=place.rank, world_size=place.size, **meeting)
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise EngineError(
+            f"process {place.rank} did not meet the other {place.size - 1} that train with it ({reason}): see that all were "
+            "started and reach each other"
+        ) from error
     try:
         yield
     finally:

@@ -143,7 +143,8 @@ def test_more_processes_than_gpus_are_refused(monkeypatch, prepared, encoders):
 def test_a_launched_process_takes_its_own_gpu_and_only_the_first_tells(monkeypatch):
     monkeypatch.setattr(ranks, "select_device", torch.device)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    for name, value in {"RANK": 5, "WORLD_SIZE": 8, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 4}.items():
+    there = {"RANK": 5, "WORLD_SIZE": 8, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 4}
+    for name, value in {**there, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 29500}.items():
         monkeypatch.setenv(name, str(value))
     place = ranks.launched()
     assert place == ranks.Place(5, 8)
@@ -156,6 +157,28 @@ def test_a_launched_process_takes_its_own_gpu_and_only_the_first_tells(monkeypat
         ranks.own_runtime(RuntimeConfig(device="cuda"), place)
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert ranks.launched() is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"MASTER_ADDR": ""}, {"MASTER_PORT": "x"}, {"RANK": "2"}, {"RANK": "-1"}, {"WORLD_SIZE": "two"}]
+)
+def test_half_of_a_launchers_environment_is_refused_in_words(monkeypatch, wrong):
+    there = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in (there | wrong).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(
+        ConfigError, match=r"not where they meet \(RANK=.*start mmer with torchrun, or unset RANK"
+    ):
+        ranks.launched()
+
+
+def test_processes_that_do_not_meet_say_so(monkeypatch):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with (
+        pytest.raises(EngineError, match=r"process 0 did not meet the other 1 .* see that all were started"),
+        ranks.joined(ranks.Place(0, 2), torch.device("cpu")),
+    ):
+        pass
 
 
 @pytest.mark.integration
