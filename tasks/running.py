@@ -78,12 +78,14 @@ def fan_out_flows(
 ) -> list[T]:
     """Run a flow for every job, as subflows inside a flow run, and return the results in the order of the jobs.
 
-    As many run at a time as ``runtime.workers``. The first failure is raised when all that had begun are done.
+    As many run at a time as ``runtime.workers``. After a failure no more begin, and when all that had begun are done,
+    the failure of the first job in order is raised.
     """
     with _pool(runtime.workers) as pool:
         futures = [pool.submit(copy_context().run, call_flow, flow, job) for job in jobs]
         for count, done in enumerate(as_completed(futures), 1):
-            done.result()
+            if done.exception():
+                _raise_first([future for future in futures if not future.cancel()])
             progress(count, len(futures))
         return [future.result() for future in futures]
 
@@ -100,8 +102,8 @@ def fan_out(
     """Run a task for every shard, several at a time, and return the results in the order of the shards.
 
     One thread here waits for each running shard, wherever it runs: in a flow run and outside, no more have begun than
-    the engine has places for, on this machine ``runtime.workers``. The first failure is raised when all shards that had
-    begun are done; what they published stays.
+    the engine has places for, on this machine ``runtime.workers``. After a failure no more begin, and when all shards
+    that had begun are done, the failure of the first in order is raised; what the others published stays.
 
     Args:
         task: Takes what ``arguments`` returns.
@@ -133,6 +135,8 @@ def fan_out(
                 running[pool.submit(copy_context().run, engine.run, work, *given)] = begun
                 begun += 1
             done, _ = wait(running, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
+            if any(future.exception() for future in done):
+                _raise_first(running)
             finished = {running.pop(future): future.result() for future in done}
             part, note = inside([*running.values()]) if inside else (0.0, "")
             if inside and not finished:
@@ -142,6 +146,15 @@ def fan_out(
                 shards += more(shards[number], finished[number]) if more else ()
                 progress(len(results) + part, len(shards), note=note)
     return [results[number] for number in range(len(shards))]
+
+
+def _raise_first(futures: Iterable[Future[Any]]) -> None:
+    """Raise the first failure in the order given, and wait for those before it.
+
+    Work begins in this order, so the same failure is told each time, whichever worker was quicker.
+    """
+    for future in futures:
+        future.result()
 
 
 @contextmanager

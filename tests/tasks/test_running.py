@@ -9,7 +9,7 @@ from mmer_core.config import ReportJob, RuntimeConfig
 from mmer_core.progress import silent
 from tasks import running
 from tasks.decorators import flow, task
-from tasks.running import call, call_flow, fan_out, in_flow
+from tasks.running import call, call_flow, fan_out, fan_out_flows, in_flow
 
 THREADS: list[str] = []
 
@@ -26,6 +26,14 @@ def halved(runtime: RuntimeConfig, number: int, divisor: int = 2) -> float:
 @flow()
 def workers(job: ReportJob) -> int:
     return job.runtime.workers
+
+
+def fan_out_in_order(work):
+    fan_out(task()(work), range(5), lambda _, n: (n,), RuntimeConfig(workers=2), silent)
+
+
+def fan_out_flows_in_order(work):
+    fan_out_flows(flow()(work), range(5), RuntimeConfig(workers=2), silent)
 
 
 def test_outside_a_flow_tasks_and_flows_are_plain_functions():
@@ -51,6 +59,23 @@ def test_results_come_in_the_order_of_the_shards(count):
     assert seen == [(done, 9) for done in range(1, 10)]
     assert len(THREADS) == 9
     assert 1 <= len(set(THREADS)) <= count
+
+
+@pytest.mark.parametrize("inside", [fan_out_in_order, fan_out_flows_in_order])
+def test_the_first_failure_in_order_is_raised(inside):
+    """Also where a later one fails first."""
+    failed = threading.Event()
+
+    def work(number):
+        if number == 1:
+            assert failed.wait(10)
+        if number == 2:
+            failed.set()
+        if number:
+            raise ValueError(f"cannot do {number}")
+
+    with pytest.raises(ValueError, match="cannot do 1"):
+        inside(work)
 
 
 def test_nothing_to_do_is_done():
