@@ -52,6 +52,7 @@ from mmer_core.config import (
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import ConfigError
 from mmer_core.models import build_model
+from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.poisoning import BullseyePolytope, CraftedAttack, FeatureCollision
 from mmer_core.prediction.attacking import photo_target
 from mmer_core.prediction.detector import PersonDetector
@@ -492,3 +493,22 @@ def test_a_step_of_training_does_not_wait(
     assert spent[1].waits <= 16 + 8 * more.waits // 4, spent[
         1
     ].places  # validation, and the end of the training
+
+
+PROBE_WAITS = 24
+"""Of a step of the linear probe, which reads all of train twice: PyTorch's L-BFGS compares its numbers on the host."""
+
+
+@pytest.mark.skipif(REAL, reason="a real device is not counted")
+def test_a_step_of_the_probe_has_a_budget(counts: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = (emotion_data(64, seed).to(CUDA) for seed in (1, 2))
+    widths = {name: rows.shape[1] for name, rows in train.streams.items()}
+    spent = []
+    for steps in (3, 13):
+        monkeypatch.setattr(linear_probe, "_STEPS", steps)
+        before = counts.copy()
+        linear_probe.fit_probe(train, val, widths, BinaryCrossEntropy(), (1.0,))
+        spent.append(counts.since(before))
+    more = spent[1].since(spent[0])  # of 10 more steps
+    assert more.waits <= 10 * PROBE_WAITS, more.places
+    assert more.to_device == 0, more.places
