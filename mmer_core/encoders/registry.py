@@ -18,8 +18,10 @@ TEXT_SOURCES: Registry[TextSource] = Registry("text encoder", TextSource, "mmer_
 def bare_name(encoder: str) -> str:
     """An encoder's name without what wraps it: another view or pooling, with the same weights."""
     source, _, inner = encoder.partition(":")
-    known = [registry[source] for registry in (IMAGE_SOURCES, TEXT_SOURCES) if source in registry]
-    return bare_name(inner) if any(one.wraps for one in known) else encoder
+    for registry in (IMAGE_SOURCES, TEXT_SOURCES):
+        if source in registry and registry[source].wraps:
+            return bare_name(registry[source].inner(inner))
+    return encoder
 
 
 def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:

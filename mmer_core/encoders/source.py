@@ -13,11 +13,16 @@ class Source(Named, ABC):
     """Base of both kinds; a concrete one declares itself as `Named` says. ``spec`` is what follows the colon.
 
     Attributes:
-        wraps: Whether ``spec`` is the name of another encoder, whose weights it has.
+        wraps: Whether ``spec`` names another encoder, whose weights it has.
     """
 
     refusal = EncoderError
     wraps: ClassVar[bool] = False
+
+    @staticmethod
+    def inner(spec: str) -> str:
+        """The name of the encoder that is wrapped."""
+        return spec
 
     @abstractmethod
     def identity(self, spec: str) -> dict[str, str]:
