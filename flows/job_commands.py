@@ -64,7 +64,7 @@ def _command(entry: Job) -> App:
         if help_all:
             app.describe_all(_of_other_formats(job))
             return
-        chosen = repeated if repeated and job.seeds > 1 else entry
+        chosen = repeated if repeated and job.several else entry
         made = run_flow(load(chosen.flow), job, prefect)
         from mmer_core.stages import Context
 

@@ -22,7 +22,7 @@ class Job:
         example: A command line that people use.
         usual: Flags that people use most; ``--help`` describes them, and ``--help-all`` every flag.
         repeats: Name of the job that this one repeats. It has no command of its own: the other job's command runs it
-            when ``seeds`` is above 1.
+            where its configuration asks for ``several``.
     """
 
     name: str
@@ -180,8 +180,19 @@ JOBS = (
             "attack.budget",
             "attack.stream",
             "attack.criterion",
+            "defence",
             *_WHERE,
         ),
+    ),
+    Job(
+        "defences",
+        flow="flows.defences:defences",
+        config="mmer_core.config:DefencesJob",
+        show="flows.defences:print_defences",
+        help="Attack a model without and with defences and print what each helps and costs.",
+        example="mmer robustness --defence median jpeg:75 adversarial",
+        usual=(*_DATA, "model.family", "defence", "attack.pixels", "attack.images", *_WHERE),
+        repeats="robustness",
     ),
     Job(
         "transfer",

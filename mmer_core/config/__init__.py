@@ -14,9 +14,11 @@ from mmer_core.lazily import lazily
 if TYPE_CHECKING:
     from mmer_core.base_config import BY_CONTENT, SPEED, Config, NotInKey, Split
     from mmer_core.config.attacks import AttackConfig, EmotionCriterion, MatchCriterion, SearchConfig
+    from mmer_core.config.defences import ADVERSARIAL, AdversarialConfig
     from mmer_core.config.encoders import EncoderConfig
     from mmer_core.config.ingesting import IngestJob
     from mmer_core.config.jobs import (
+        DefencesJob,
         EvaluateJob,
         FinetuneJob,
         IndexJob,
@@ -59,9 +61,11 @@ __getattr__ = lazily(
             "MatchCriterion",
             "SearchConfig",
         ),
+        ".defences": ("ADVERSARIAL", "AdversarialConfig"),
         ".encoders": ("EncoderConfig",),
         ".ingesting": ("IngestJob",),
         ".jobs": (
+            "DefencesJob",
             "EvaluateJob",
             "FinetuneJob",
             "IndexJob",
@@ -112,14 +116,17 @@ __getattr__ = lazily(
 )
 
 __all__ = [
+    "ADVERSARIAL",
     "ARCHITECTURES",
     "BY_CONTENT",
     "FAMILIES",
     "SPEED",
+    "AdversarialConfig",
     "AttackConfig",
     "CaptionConfig",
     "Config",
     "DatasetCardConfig",
+    "DefencesJob",
     "EmotionCriterion",
     "EncoderConfig",
     "EvaluateJob",

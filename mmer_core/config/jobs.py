@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig
+from mmer_core.config.defences import ADVERSARIAL, AdversarialConfig, fault_of_defence
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
@@ -45,6 +46,11 @@ class SeedsJob(TrainJob):
         ge=1,
         description="Number of trainings, with seeds from training.seed on; several print mean and standard deviation.",
     )
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more to do than `TrainJob` does."""
+        return self.seeds > 1
 
 
 class ModelJob(TrainJob):
@@ -140,6 +146,49 @@ class RobustnessJob(ModelJob):
 
     def splits(self) -> set[Split]:
         return super().splits() | {self.attack.split}
+
+
+class DefencesJob(RobustnessJob):
+    """Attack a model, and the same model with each of some defences, all aware of what they attack."""
+
+    defence: tuple[str, ...] = Field(
+        (),
+        description="Defences to compare with the model as it is, each trained, evaluated and attacked like it: filters of its "
+        "input, 'median' or 'median:5' (side of the window), 'jpeg' or 'jpeg:50' (quality), and 'adversarial', training on "
+        "attacked images too.",
+    )
+    adversarial: AdversarialConfig = Field(default=AdversarialConfig(), description="Adversarial training.")
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more to do than `RobustnessJob` does."""
+        return bool(self.defence)
+
+    @model_validator(mode="after")
+    def _models_can_be_defended(self) -> Self:
+        for defence in self.defence:
+            if fault := fault_of_defence(defence):
+                raise ValueError(fault)
+        if len({*self.defence}) < len(self.defence):
+            raise ValueError(f"a defence is named twice: {' '.join(self.defence)}")
+        if self.defence and self.trained:
+            raise ValueError(
+                f"a defended model is trained anew, beside the one without: give the dataset and the settings of {self.trained} "
+                "in place of its key"
+            )
+        if ADVERSARIAL in self.defence:
+            self._can_be_trained_on_attacks()
+        return self
+
+    def _can_be_trained_on_attacks(self) -> None:
+        if self.model.family == "zero-shot":
+            raise ValueError("zero-shot is not trained, so no training can defend it; give filters")
+        if self.attack.stream == "photo":
+            raise ValueError(
+                "adversarial training attacks an image as the model reads it; give context or body as stream"
+            )
+        if self.attack.target is not None:
+            raise ValueError("adversarial training knows no target of the training split; leave out target")
 
 
 class PoisonJob(TrainJob):

@@ -25,6 +25,7 @@ class Filter(ImageSource):
     """
 
     wraps = True
+    defends = True
     default: ClassVar[int]
 
     @staticmethod

@@ -24,6 +24,13 @@ def bare_name(encoder: str) -> str:
     return encoder
 
 
+def is_defended(encoder: str) -> bool:
+    """Whether anything that wraps an image encoder is a defence."""
+    source, _, spec = encoder.partition(":")
+    known = IMAGE_SOURCES.get(source)
+    return bool(known and known.wraps and (known.defends or is_defended(known.inner(spec))))
+
+
 def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:
     """Load a frozen image encoder, on the CPU.
 

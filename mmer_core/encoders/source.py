@@ -14,10 +14,12 @@ class Source(Named, ABC):
 
     Attributes:
         wraps: Whether ``spec`` names another encoder, whose weights it has.
+        defends: Whether what it does to that is a defence against attacks.
     """
 
     refusal = EncoderError
     wraps: ClassVar[bool] = False
+    defends: ClassVar[bool] = False
 
     @staticmethod
     def inner(spec: str) -> str:

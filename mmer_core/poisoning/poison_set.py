@@ -24,12 +24,14 @@ class PoisonSet:
         ids: Of the samples that they are made of.
         image_features: Of the poisoned images, ``(P, D)``, or None where the images are as they were.
         text_features: Of the texts of the plan, in their order, or None where the texts are as they were.
+        stream: Whose images they are.
     """
 
     plan: PoisonPlan
     ids: Sequence[str]
     image_features: Floats | None = None
     text_features: Floats | None = None
+    stream: str = "context"
 
     def write(self, folder: Path) -> None:
         """Write all but the images into an empty folder."""
@@ -42,6 +44,7 @@ class PoisonSet:
             "labels": None if plan.labels is None else plan.labels.tolist(),
             "texts": plan.texts,
             "ids": list(self.ids),
+            "stream": self.stream,
         }
         (folder / PLAN_FILE).write_text(json.dumps(fields) + "\n")
         for name in ("image_features", "text_features"):
@@ -61,14 +64,11 @@ class PoisonSet:
             None if fields["labels"] is None else np.array(fields["labels"], np.int64),
             None if fields["texts"] is None else tuple(map(tuple, fields["texts"])),
         )
-        return cls(
-            plan,
-            fields["ids"],
-            *(
-                np.load(path, allow_pickle=False) if path.exists() else None
-                for path in (folder / "image_features.npy", folder / "text_features.npy")
-            ),
+        image, text = (
+            np.load(path, allow_pickle=False) if path.exists() else None
+            for path in (folder / "image_features.npy", folder / "text_features.npy")
         )
+        return cls(plan, fields["ids"], image, text, fields.get("stream", cls.stream))
 
 
 def write_images(images: npt.NDArray[np.uint8], rows: Sequence[int], folder: Path) -> None:

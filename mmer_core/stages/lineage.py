@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from mmer_core.config import IngestConfig
+from mmer_core.encoders.registry import is_defended
 from mmer_core.errors import ArtifactNotFound, ConfigError, StoreError
 from mmer_core.stages.declaration import of_today
 from mmer_core.stages.identity import key_config, raw_identity
@@ -60,7 +61,8 @@ def choose_models(
     """The given models, or of every (dataset, family) the newest that was evaluated and, if any was, attacked; each with its
     newest derived artifacts.
 
-    Models of one dataset are of the same prepared arrays. Models of poisoned data are there only when they are given.
+    Models of one dataset are of the same prepared arrays. Models of poisoned data are there only when they are given, and those with a
+    defence where there are no others.
 
     Args:
         models: Keys, or their beginnings.
@@ -72,7 +74,7 @@ def choose_models(
         StoreError: A model is not there or was never evaluated, or there is none at all.
     """
     wanted = [store.find(text) for text in models]
-    there = [store.manifest(key) for key in wanted] if wanted else _unpoisoned(store)
+    there = [store.manifest(key) for key in wanted] if wanted else _undisturbed(store)
     if prepared is not None:
         there = [one for one in there if one.inputs["prepared"] in map(str, prepared)]
     if not there:
@@ -133,12 +135,12 @@ def model_named(store: Store, text: str) -> Manifest:
 
 
 def newest_model(store: Store, *tasks: str) -> Manifest:
-    """The newest model, of some kinds of task where they are named; none of poisoned data.
+    """The newest model, of some kinds of task where they are named; none of poisoned data, and rather none with a defence.
 
     Raises:
         StoreError: There is none.
     """
-    found = [one for one in _unpoisoned(store) if not tasks or one.summary_as(ModelSummary).task in tasks]
+    found = [one for one in _undisturbed(store) if not tasks or one.summary_as(ModelSummary).task in tasks]
     if not found:
         what = " ".join([" or ".join(tasks), "model"]).strip()
         raise ArtifactNotFound(missing(store, what, "train one first: mmer train"))
@@ -202,9 +204,14 @@ def _left_out(
         yield f"the newest {family} model of {dataset}, {one.key}, is left out: it {why}"
 
 
-def _unpoisoned(store: Store) -> list[Manifest]:
-    """Nobody who asks for some model means one that was harmed on purpose."""
-    return [manifest for manifest in store.list("model") if "poison" not in manifest.inputs]
+def _undisturbed(store: Store) -> list[Manifest]:
+    """Nobody who asks for some model means one that was harmed on purpose; nor one with a defence, where there are others."""
+    found = [manifest for manifest in store.list("model") if "poison" not in manifest.inputs]
+    return [manifest for manifest in found if not _defended(manifest)] or found
+
+
+def _defended(model: Manifest) -> bool:
+    return "attacked" in model.inputs or is_defended(model.config.get("encoders", {}).get("image", ""))
 
 
 def first_trainings(store: Store, models: Sequence[ModelArtifacts]) -> list[ModelArtifacts]:

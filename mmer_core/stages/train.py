@@ -60,6 +60,7 @@ def train(
     features: ArtifactKey,
     poison: ArtifactKey | None = None,
     flags: ArtifactKey | None = None,
+    attacked: ArtifactKey | None = None,
 ) -> ModelSummary:
     """A trained model: weights, specification, calibration and history; of several tries the one that is best on val.
 
@@ -68,6 +69,7 @@ def train(
     Args:
         poison: Poisons to put into the training split (kind ``poison``).
         flags: What a detector flagged there and is left out (kind ``poison-detection``).
+        attacked: Attacked copies of samples to learn from as well, in place of poisons (kind ``attacked-features``).
 
     Raises:
         DatasetError: The dataset has no train or no val split.
@@ -79,7 +81,7 @@ def train(
     stored = Features(context.parts(features))
     too_large = stored.nbytes("train") + stored.nbytes("val") > context.runtime.features_gb * 1e9
     scratch = workspace.scratch / "features" if too_large else None
-    train_data = training_data(context, dataset, stored, poison, flags, scratch)
+    train_data = training_data(context, dataset, stored, poison or attacked, flags, scratch)
     val_data = kind.data(stored, dataset.split("val"), scratch=scratch).to(context.device)
     spec, data = (
         _spec(dataset, stored, train_data, model, encoders),

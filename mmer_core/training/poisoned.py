@@ -23,9 +23,9 @@ def poison_people(data: EmotionData, poison: PoisonSet) -> EmotionData:
     mixed = data.selected(torch.from_numpy(plan.sources(count)))
     if poison.image_features is not None:
         seen = replaced(
-            mixed.streams[POISONED_STREAM], _tensor(plan.places(count)), _tensor(poison.image_features)
+            mixed.streams[poison.stream], _tensor(plan.places(count)), _tensor(poison.image_features)
         )
-        mixed = replace(mixed, streams={**mixed.streams, POISONED_STREAM: seen})
+        mixed = replace(mixed, streams={**mixed.streams, poison.stream: seen})
     labels = plan.poisoned_labels(data.labels.numpy())
     return replace(mixed, labels=torch.from_numpy(labels).to(data.labels.dtype))
 

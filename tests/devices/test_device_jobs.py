@@ -50,6 +50,7 @@ from mmer_core.config import (
     TrainJob,
 )
 from mmer_core.datasets.prepared import Prepared
+from mmer_core.encoders import load_image_encoder
 from mmer_core.errors import ConfigError
 from mmer_core.models import build_model
 from mmer_core.objectives.bce import BinaryCrossEntropy
@@ -512,3 +513,13 @@ def test_a_step_of_the_probe_has_a_budget(counts: Counts, monkeypatch: pytest.Mo
     more = spent[1].since(spent[0])  # of 10 more steps
     assert more.waits <= 10 * PROBE_WAITS, more.places
     assert more.to_device == 0, more.places
+
+
+@pytest.mark.parametrize("name", ["median", "median:5", "jpeg"])
+def test_filters_of_images_are_on_the_device(counts: Counts, name: str) -> None:
+    encoder = load_image_encoder(f"{name}:packaged:efficientnet_lite0", 32)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    expected = encoder.encode(images)
+    found = encoder.to(CUDA).encode(images)
+    assert found.device == CUDA
+    assert torch.allclose(found.cpu(), expected, atol=1e-3)

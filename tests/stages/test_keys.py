@@ -40,6 +40,7 @@ from mmer_core.stages import (
     IndexShard,
     ModelArtifacts,
     Shards,
+    defences,
 )
 from mmer_core.stages.declaration import Inputs
 from mmer_core.stages.identity import field_marks
@@ -51,7 +52,14 @@ from mmer_core.stages.report import ReportInput
 from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
-DECLARING = (detecting, judging, making, merging, probe)  # imported for the stages that they declare
+DECLARING = (
+    defences,
+    detecting,
+    judging,
+    making,
+    merging,
+    probe,
+)  # imported for the stages that they declare
 
 
 def key(kind: str, digit: str = "0") -> ArtifactKey:
@@ -91,6 +99,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "features": FEATURES,
         "poison": key("poison"),
         "flags": key("poison-detection"),
+        "attacked": key("attacked-features"),
     },
     "zero shot": {
         "prompts": PromptConfig(),
@@ -127,6 +136,18 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "gallery": key("gallery"),
     },
     "merge robustness": {"config": AttackConfig(), **MEASURED, "shards": CUT, "photos": key("photos")},
+    "attacked features": {
+        "config": AttackConfig(),
+        "prepared": PREPARED,
+        "model": MODEL,
+        "outcomes": key("robustness"),
+    },
+    "compare defences": {
+        "config": ReportConfig(),
+        "prepared": PREPARED,
+        "plain": MODELS[0],
+        "defended": (defences.Defence("median", MODELS[1]),),
+    },
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
     "report": {
         "config": ReportConfig(),
@@ -176,6 +197,8 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("collect photos", "config"): {"split", "images", "seed"},
     ("collect photos", "dataset"): {"dataset", "protocol"},
     ("embed gallery", "config"): {"split"},
+    ("attacked features", "config"): {"split", "stream"},
+    ("compare defences", "config"): {"margin", "seed"},
     ("plan network", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
