@@ -22,7 +22,7 @@ from mmer_core.datasets.leakage import (
     shared_groups,
     shared_texts,
 )
-from mmer_core.datasets.photos import Photo, PhotoReader, photo_reader
+from mmer_core.datasets.photos import Photo, PhotoReader, one_thread_each, photo_reader
 from mmer_core.datasets.prepare import rejected
 from mmer_core.datasets.raw import GROUP, RawDataset, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample
@@ -107,7 +107,7 @@ def looked_at(
     prints: dict[str, list[tuple[str, Fingerprint]]] = {split: [] for split in SPLITS}
     photos = list(by_photo.values())
     together = [photos[at : at + AT_ONCE] for at in range(0, len(photos), AT_ONCE)]
-    with ThreadPoolExecutor(workers) as pool:
+    with one_thread_each(), ThreadPoolExecutor(workers) as pool:
         looks = chain.from_iterable(pool.map(look, together))
         for done, (samples, (faults, seen)) in enumerate(zip(photos, looks, strict=True), 1):
             broken += faults

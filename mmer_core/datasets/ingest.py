@@ -3,10 +3,8 @@
 import gc
 import os
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
 
@@ -14,15 +12,13 @@ from mmer_core.confined.pictures import start_ahead
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.model_captions import with_captions
+from mmer_core.datasets.photos import FEW_PHOTOS, torch_ahead
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import GENERATOR_VERSION
 from mmer_core.progress import Progress, silent
-
-_FEW_FILES = 100
-"""Files of a dataset whose photos are resized sooner without torch, see `mmer_core.datasets.photos`."""
 
 
 def ingest(
@@ -46,10 +42,9 @@ def ingest(
     Raises:
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
-    with _settled_heap():
+    with _settled_heap(), torch_ahead() if _needs_torch(config) else nullcontext():
         start_ahead(workers)
-        with _torch_ahead() if _needs_torch(config) else nullcontext():
-            raw = with_captions(read_raw(config, scratch), captions or {})
+        raw = with_captions(read_raw(config, scratch), captions or {})
         synthetic = config.root is None
         return prepare(raw, config, folder, scratch, workers=workers, synthetic=synthetic, progress=progress)
 
@@ -73,25 +68,12 @@ def _needs_torch(config: IngestConfig) -> bool:
     options = config.format.options
     if getattr(options, "protocol", "") == "mat2py":
         return False
-    if config.root is None or not config.root.is_dir():
+    if config.root is None:
+        return config.synthetic.images >= FEW_PHOTOS
+    if not config.root.is_dir():
         return True
     files = chain.from_iterable(names for _, _, names in os.walk(config.root))
-    return sum(1 for _ in islice(files, _FEW_FILES)) == _FEW_FILES
-
-
-@contextmanager
-def _torch_ahead() -> Iterator[None]:
-    """Import torch during the block, in which another process reads the annotations: it takes a second.
-
-    It is complete after the block, because threads that import parts of an unfinished torch fail.
-    """
-    thread = threading.Thread(target=import_module, args=("torch",), name="mmer torch", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-        gc.freeze()
+    return sum(1 for _ in islice(files, FEW_PHOTOS)) == FEW_PHOTOS
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:

@@ -9,9 +9,11 @@ Pillow's, within 1 of 255 levels, in two fifths of the time. A command that read
 import ctypes
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar
@@ -19,6 +21,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from mmer_core.confined.picture_limits import MAX_PIXELS
 from mmer_core.confined.picture_protocol import OPENCV, PILLOW
@@ -35,10 +38,13 @@ Square = npt.NDArray[np.uint8]
 _TALL = 2**14
 """Height in pixels beyond that of any camera; for taller pictures the height is reduced first."""
 
-_FEW = 2**24
-"""Pixels that NumPy resizes in the time that importing torch takes: about 80 small photos."""
+FEW_PHOTOS = 1000
+"""Photos that NumPy resizes in the time that importing torch takes, at most."""
+_FEW = FEW_PHOTOS * 2**18
+"""Pixels of so many small photos."""
 _resized = 0
 _thread = threading.local()
+_torch_ahead: threading.Thread | None = None
 
 T = TypeVar("T")
 
@@ -115,7 +121,7 @@ def interpolated(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.
     """``(height, width, 3)`` of ``(H, W, 3)`` or ``(H, W, 4)`` uint8: the width is resized first, and then, from whole
     colours, the height."""
     if _sooner_without_torch(pixels):
-        return np.ascontiguousarray(resampling.interpolated(pixels[..., :3], height, width))
+        return resampling.interpolated(pixels, height, width)
     if getattr(_thread, "to_limit", False):
         torch.set_num_threads(1)
         _thread.to_limit = False
@@ -131,10 +137,35 @@ def in_one_thread() -> None:
     _thread.to_limit = True
 
 
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let every thread resize without NumPy's other threads, likewise."""
+    with threadpool_limits(1, "blas"):
+        yield
+
+
+@contextmanager
+def torch_ahead() -> Iterator[None]:
+    """Import torch while the block runs, which takes a second; until it is there, photos are resized without it.
+
+    Nothing else in the block may import torch: threads that import parts of an unfinished torch fail.
+    """
+    global _torch_ahead
+    thread = threading.Thread(target=import_module, args=("torch",), name="mmer torch", daemon=True)
+    _torch_ahead = thread
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def _sooner_without_torch(pixels: npt.NDArray[np.uint8]) -> bool:
     """Whether torch is not imported yet, and this process resizes too few pixels for it to be worth the time."""
     global _resized
     _resized += pixels.shape[0] * pixels.shape[1]
+    if _torch_ahead is not None and _torch_ahead.is_alive():
+        return True
     return _resized <= _FEW and "torch" not in sys.modules
 
 

@@ -14,7 +14,7 @@ from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, crop_person
 from mmer_core.datasets.packed import pack, packed_name
-from mmer_core.datasets.photos import Photo, PhotoReader, in_one_thread, photo_reader
+from mmer_core.datasets.photos import Photo, PhotoReader, in_one_thread, one_thread_each, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
@@ -118,7 +118,7 @@ def _do_shards(
     recorded: list[Future[None]] = []
     # A photo is too little work to parallelise: each reader limits torch to its own thread, where it needs torch.
     readers = ThreadPoolExecutor(workers, initializer=in_one_thread)
-    with ThreadPoolExecutor(1) as recorder, readers as pool:
+    with ThreadPoolExecutor(1) as recorder, one_thread_each(), readers as pool:
         for number, start in enumerate(range(0, len(photos), SHARD)):
             shard = photos[start : start + SHARD]
             outcomes = writer.recorded(number)
