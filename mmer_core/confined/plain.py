@@ -22,10 +22,9 @@ import json
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from operator import methodcaller
 from typing import Any
-
-import numpy as np
 
 
 class Unreadable:
@@ -45,35 +44,71 @@ def from_line(line: bytes) -> Any:
     return json.loads(line, object_hook=_untagged)
 
 
+_PLAIN = frozenset([type(None), bool, int, float, str])
+"""What JSON has itself; of its many values nothing else is asked."""
+
+
 def _tagged(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float):
+    if type(value) in _PLAIN:
         return value
     if isinstance(value, list | tuple):
-        return [_tagged(one) for one in value]
+        return [one if type(one) in _PLAIN else _tagged(one) for one in value]
+    if isinstance(value, dict):
+        pairs = [[_tagged(key), one if type(one) in _PLAIN else _tagged(one)] for key, one in value.items()]
+        return {"type": "dict", "value": pairs}
+    if isinstance(value, str | int | float):
+        return value
     if getattr(value, "nanosecond", 0):  # finer than Python's own type
         return {"type": "other", "value": value.isoformat()}
-    kind, _, write, _ = next(row for row in _KINDS if isinstance(value, row[1]))
+    kind, _, write = next(row for row in _writers() if isinstance(value, row[1]))
     return {"type": kind, "value": write(value)}
 
 
 _ISO, _MICROSECOND = methodcaller("isoformat"), timedelta(microseconds=1)
 
-_KINDS: tuple[tuple[str, type, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
-    ("dict", dict, lambda fields: [[_tagged(key), _tagged(one)] for key, one in fields.items()], dict),
-    ("bytes", bytes, bytes.hex, bytes.fromhex),
-    ("decimal", Decimal, str, Decimal),
-    ("float16", np.float16, str, np.float16),
-    ("float32", np.float32, str, np.float32),
-    ("unreadable", Unreadable, lambda _: None, lambda _: Unreadable()),
-    ("duration", timedelta, lambda span: span // _MICROSECOND, lambda n: timedelta(microseconds=n)),
-    ("datetime", datetime, _ISO, datetime.fromisoformat),
-    ("date", date, _ISO, date.fromisoformat),
-    ("time", time, _ISO, time.fromisoformat),
-    ("other", object, str, str),
-)
-"""Name, type, what writes a value and what reads it again; the first type that fits counts."""
 
-_READERS = {name: read for name, _, _, read in _KINDS}
+@cache
+def _writers() -> tuple[tuple[str, type, Callable[[Any], Any]], ...]:
+    """Name and type, and what writes a value; the first type that fits counts."""
+    import numpy as np  # which nobody needs who has none of its values
+
+    return (
+        ("bytes", bytes, bytes.hex),
+        ("decimal", Decimal, str),
+        ("float16", np.float16, str),
+        ("float32", np.float32, str),
+        ("unreadable", Unreadable, lambda _: None),
+        ("duration", timedelta, lambda span: span // _MICROSECOND),
+        ("datetime", datetime, _ISO),
+        ("date", date, _ISO),
+        ("time", time, _ISO),
+        ("other", object, str),
+    )
+
+
+def _numpy(name: str) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        import numpy as np
+
+        return getattr(np, name)(text)
+
+    return read
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "dict": dict,
+    "bytes": bytes.fromhex,
+    "decimal": Decimal,
+    "float16": _numpy("float16"),
+    "float32": _numpy("float32"),
+    "unreadable": lambda _: Unreadable(),
+    "duration": lambda n: timedelta(microseconds=n),
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "other": str,
+}
+"""What reads a value again, by the name of its type."""
 
 
 def _untagged(fields: dict[str, Any]) -> Any:
