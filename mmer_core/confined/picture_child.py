@@ -11,7 +11,8 @@ import mmap
 import os
 import signal
 import sys
-from typing import IO
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -21,7 +22,6 @@ from mmer_core.confined.picture_colours import check_for_opencv
 from mmer_core.confined.picture_files import open_file, opened, prepare_pillow, upright_rgb
 from mmer_core.confined.picture_limits import MAX_PIXELS, memory_for
 from mmer_core.confined.picture_protocol import (
-    CHANNELS,
     DECODED,
     LATER,
     LENGTH_BYTES,
@@ -34,6 +34,13 @@ from mmer_core.confined.picture_protocol import (
     Request,
     unpack_length,
 )
+from mmer_core.confined.squares import bytes_of, inside
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
 
 _PAGE = 2**12
 _KEPT_BYTES = 2**26
@@ -98,9 +105,9 @@ def main(handle: int) -> None:
     while request := _next(requests):
         confine(memory_for(request.most))
         region.start()
-        for path in request.paths or (None,):
+        for number, path in enumerate(request.paths or (None,)):
             _set_clocks(request.cpu_seconds, request.seconds)
-            reply = _serve(request, path, region)
+            reply = _serve(request, number, path, region)
             _set_clocks(0, 0)
             os.write(replies, reply.pack())
             if reply.status == LATER:
@@ -121,13 +128,17 @@ def _set_clocks(cpu_seconds: float, seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
 
 
-def _serve(request: Request, path: str | None, region: Region) -> Reply:
+def _serve(request: Request, number: int, path: str | None, region: Region) -> Reply:
     file = None
     try:
         file = io.BytesIO(region.read(request.size)) if path is None else open_file(path)
-        decode = _with_pillow if request.how == PILLOW else _with_opencv
-        width, height = decode(request, path, file, region)
-        return Reply(DECODED, width, height, region.filled(CHANNELS[request.how] * width * height))
+        if request.squares:
+            width, height = _squares_with_opencv(request, number, path, file, region)
+        else:
+            decode = _with_pillow if request.how == PILLOW else _with_opencv
+            width, height = decode(request, path, file, region)
+        place = region.filled(request.bytes_of(number, width, height))
+        return Reply(DECODED, width, height, place)
     except _NoRoom:
         return Reply(LATER)
     except Refused as refusal:
@@ -157,7 +168,63 @@ def _with_pillow(request: Request, path: str | None, file: IO[bytes], region: Re
 
 
 def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Region) -> tuple[int, int]:
-    """Decode as the reference converter does, including truncated JPEGs, which OpenCV fills with gray."""
+    """Let OpenCV decode directly into the shared memory, where that is possible."""
+
+    def room(size: int) -> "Pixels":
+        import numpy as np
+
+        memory, place = region.room(size)
+        return np.frombuffer(memory, np.uint8, size, place)
+
+    there, pixels = _by_opencv(request, path, file, room)
+    height, width = pixels.shape[:2]
+    if not there:
+        region.write(pixels.ctypes.data, pixels.nbytes)
+    return width, height
+
+
+def _squares_with_opencv(
+    request: Request, number: int, path: str | None, file: IO[bytes], region: Region
+) -> tuple[int, int]:
+    """Resize from memory of this process, the same for every picture, so that it is in the processor's cache."""
+    import cv2
+    import numpy as np
+
+    cv2.setNumThreads(1)  # every core has a child
+    _, pixels = _by_opencv(request, path, file, _frame)
+    height, width = pixels.shape[:2]
+    squares = inside(request.squares[number], (width, height))
+    memory, place = region.room(bytes_of(squares))
+    for side, (x1, y1, x2, y2) in squares:
+        square = np.frombuffer(memory, np.uint8, 3 * side * side, place).reshape(side, side, 3)
+        cv2.resize(pixels[y1:y2, x1:x2], (side, side), dst=square)
+        place += square.nbytes
+    return width, height
+
+
+_kept: "list[Pixels]" = []
+
+
+def _frame(size: int) -> "Pixels":
+    """So many bytes, of the memory that the last picture was in."""
+    import numpy as np
+
+    if not _kept or len(_kept[0]) < size:
+        _kept[:] = [np.empty(size, np.uint8)]
+    frame = _kept[0][:size]
+    if size > _KEPT_BYTES:
+        _kept.clear()
+    return frame
+
+
+def _by_opencv(
+    request: Request, path: str | None, file: IO[bytes], room: "Callable[[int], Pixels]"
+) -> "tuple[bool, Pixels]":
+    """Decode as the reference converter does, including truncated JPEGs, which OpenCV fills with gray.
+
+    Returns:
+        Whether the pixels are where ``room`` gave so many bytes, and the pixels, ``(H, W, 3)`` RGB.
+    """
     import cv2
 
     assert path is not None
@@ -174,27 +241,16 @@ def _with_opencv(request: Request, path: str | None, file: IO[bytes], region: Re
     if header is not None and header.format == "JPEG" and "exif" not in header.info:
         # The shape may differ from the header's, or this OpenCV lack the function.
         with contextlib.suppress(cv2.error, TypeError):
-            return _read_in_place(path, header.size, region)
+            width, height = header.size
+            pixels = room(3 * width * height).reshape(height, width, 3)
+            if cv2.imread(path, pixels, cv2.IMREAD_COLOR_RGB) is None:
+                raise Refused("OpenCV cannot decode it")
+            return True, pixels
     # From the path: OpenCV does not complete truncated files that it reads from memory.
-    pixels = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
+    decoded: Any = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
+    if decoded is None:
         raise Refused("OpenCV cannot decode it")
-    height, width = pixels.shape[:2]
-    region.write(pixels.ctypes.data, pixels.nbytes)
-    return width, height
-
-
-def _read_in_place(path: str, size: tuple[int, int], region: Region) -> tuple[int, int]:
-    """Let OpenCV decode directly into the shared memory."""
-    import cv2
-    import numpy as np
-
-    width, height = size
-    memory, place = region.room(3 * width * height)
-    pixels = np.frombuffer(memory, np.uint8, 3 * width * height, place).reshape(height, width, 3)
-    if cv2.imread(path, pixels, cv2.IMREAD_COLOR_RGB) is None:
-        raise Refused("OpenCV cannot decode it")
-    return size
+    return False, decoded
 
 
 def _decode_in_place(image: Image.Image, region: Region) -> object:

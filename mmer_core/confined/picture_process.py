@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mmer_core.confined import picture_limits as limits
-from mmer_core.confined.picture_protocol import CHANNELS, DECODED, LATER, READY, ROOM, Reply, Request
+from mmer_core.confined.picture_protocol import DECODED, LATER, READY, ROOM, Reply, Request
 from mmer_core.errors import EngineError
 
 _CHILD = "mmer_core.confined.picture_child"
@@ -57,7 +57,7 @@ class Child:
     def __init__(self) -> None:
         self._request: Request
         self._received = bytearray()
-        self._decoded = 0
+        self._decoded = self._answered = 0
         self._region = _shared_memory()
         os.ftruncate(self._region, ROOM)
         self._remap()
@@ -99,7 +99,7 @@ class Child:
         Raises:
             ChildEnded: The child has ended.
         """
-        self._request, self._decoded = request, 0
+        self._request, self._decoded, self._answered = request, 0, 0
         try:
             if content is not None:
                 self._share(content)
@@ -118,6 +118,7 @@ class Child:
             if reply.status == LATER and not self._decoded:  # there is always room for the first picture
                 raise ValueError("no room")
             self._decoded += reply.status == DECODED
+            self._answered += 1
         except TimeoutError:
             self.end()
             raise ChildEnded(f"decoding it does not end within {seconds:g} s", blamed=True) from None
@@ -184,7 +185,7 @@ class Child:
         """Raise `ValueError` for a reply whose pixels cannot exist."""
         if reply.width * reply.height > self._request.most:
             raise ValueError("more pixels than were allowed")
-        end = reply.place + CHANNELS[self._request.how] * reply.width * reply.height
+        end = reply.place + self._request.bytes_of(self._answered, reply.width, reply.height)
         # The region grows only for the first picture of a request, when no other picture in it can be in use.
         if end > len(self._map) and not reply.place:
             self._remap()

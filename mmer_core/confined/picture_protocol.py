@@ -1,11 +1,13 @@
 """The messages between parent and child: a request for several pictures, and a reply for each once it is decoded.
 
-Pixels, and the bytes of a picture that is not in a file, are passed in shared memory.
+Pixels, or squares of them, and the bytes of a picture that is not in a file, are passed in shared memory.
 """
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from mmer_core.confined.squares import Wanted, bytes_of, inside
 
 READY = b"R"
 """Written once by a child when it is ready for requests."""
@@ -36,6 +38,7 @@ class Request:
         formats: Allowed formats, by Pillow's names.
         most: Maximal number of pixels per picture.
         cpu_seconds, seconds: CPU and wall-clock time per picture, after which the child ends itself.
+        squares: For each path the squares that are wanted in place of the pixels, resized by OpenCV; none for the pixels.
     """
 
     how: str
@@ -45,6 +48,17 @@ class Request:
     most: int
     cpu_seconds: float
     seconds: float
+    squares: tuple[tuple[Wanted, ...], ...] = ()
+
+    def rest(self, start: int) -> "Request":
+        """The same without the first pictures."""
+        return replace(self, paths=self.paths[start:], squares=self.squares[start:])
+
+    def bytes_of(self, number: int, width: int, height: int) -> int:
+        """Bytes of the answer for a picture of this request, which is so large."""
+        if self.squares:
+            return bytes_of(inside(self.squares[number], (width, height)))
+        return CHANNELS[self.how] * width * height
 
     def pack(self) -> bytes:
         body = json.dumps(vars(self)).encode()
@@ -53,7 +67,12 @@ class Request:
     @classmethod
     def unpack(cls, body: bytes) -> "Request":
         fields = json.loads(body)
-        return cls(**{**fields, "paths": tuple(fields["paths"]), "formats": tuple(fields["formats"])})
+        squares = tuple(
+            tuple((side, box and (box[0], box[1], box[2], box[3])) for side, box in wanted)
+            for wanted in fields["squares"]
+        )
+        several = {"paths": tuple(fields["paths"]), "formats": tuple(fields["formats"]), "squares": squares}
+        return cls(**{**fields, **several})
 
 
 LENGTH_BYTES = _LENGTH.size

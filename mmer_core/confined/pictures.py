@@ -25,10 +25,12 @@ from mmer_core.confined.picture_protocol import (
     CHANNELS,
     DECODED,
     LATER,
+    OPENCV,
     PILLOW,
     Reply,
     Request,
 )
+from mmer_core.confined.squares import Square, Wanted, bytes_of, inside
 from mmer_core.errors import EngineError
 
 Pixels = npt.NDArray[np.uint8]
@@ -103,6 +105,31 @@ def decoded_each(
     return found
 
 
+def squares_each(
+    paths: Sequence[Path],
+    wanted: Sequence[Sequence[Wanted]],
+    use: Callable[["Squares | UnreadableImageError"], T],
+    *,
+    most: int = limits.MAX_PIXELS,
+) -> list[T]:
+    """As `decoded_each`, where only squares of the pictures are needed, decoded and resized by OpenCV: its child resizes
+    them, so that nothing else leaves it.
+
+    Args:
+        wanted: For each picture its squares; boxes are clamped to the picture, and empty ones left out.
+    """
+
+    def read(answer: "_Answer | UnreadableImageError") -> T:
+        return use(answer if isinstance(answer, UnreadableImageError) else answer.squares())
+
+    found: list[T] = []
+    for start in range(0, len(paths), AT_ONCE):
+        end = start + AT_ONCE
+        request = _request(paths[start:end], OPENCV, limits.FORMATS, most)
+        found += _ask(replace(request, squares=tuple(map(tuple, wanted[start:end]))), None, read)
+    return found
+
+
 def start_ahead(children: int) -> None:
     """Start children while this process does something else, until so many are there; later calls take them.
 
@@ -142,29 +169,57 @@ class _Lease:
 
 
 @dataclass(frozen=True)
+class Squares:
+    """Squares of a picture.
+
+    Attributes:
+        size: ``(width, height)`` of the picture.
+        made: ``(side, side, 3)`` RGB by side and clamped box; to be copied by whoever keeps them.
+    """
+
+    size: tuple[int, int]
+    made: dict[Square, Pixels]
+
+
+@dataclass(frozen=True)
 class _Answer:
-    """A picture that was decoded, or only identified."""
+    """A picture that was decoded, or squares of it."""
 
     lease: _Lease
     reply: Reply
     channels: int
+    wanted: tuple[Wanted, ...] = ()
 
     def pixels(self) -> Pixels:
         """The pixels in the child's memory, not copied."""
-        pixels = np.asarray(_SharedPixels(self.lease, self.reply, self.channels))
+        return self._shared((self.reply.height, self.reply.width, self.channels))
+
+    def squares(self) -> Squares:
+        """The squares, likewise."""
+        size = self.reply.width, self.reply.height
+        squares = inside(self.wanted, size)
+        rest = self._shared((bytes_of(squares),))
+        made: dict[Square, Pixels] = {}
+        for side, box in squares:
+            made[side, box] = rest[: 3 * side * side].reshape(side, side, 3)
+            rest = rest[3 * side * side :]
+        return Squares(size, made)
+
+    def _shared(self, shape: tuple[int, ...]) -> Pixels:
+        pixels = np.asarray(_SharedPixels(self.lease, self.reply.place, shape))
         return pixels.copy() if len(_busy) > _MOST else pixels
 
 
 class _SharedPixels:
     """A child's memory, exposed to NumPy."""
 
-    def __init__(self, lease: _Lease, reply: Reply, channels: int) -> None:
+    def __init__(self, lease: _Lease, place: int, shape: tuple[int, ...]) -> None:
         self._lease = lease
         self.__array_interface__ = {
             "version": 3,
             "typestr": "|u1",
-            "shape": (reply.height, reply.width, channels),
-            "data": (lease.child.address(reply.place), False),
+            "shape": shape,
+            "data": (lease.child.address(place), False),
         }
 
 
@@ -187,7 +242,7 @@ def _ask(
     found: list[T] = []
     ends = _ends
     while len(found) < (len(request.paths) or 1):
-        rest = replace(request, paths=request.paths[len(found) :])
+        rest = request.rest(len(found))
         try:
             _serve(_lease_child(), rest, content, use, found)
         except ChildEnded as ended:
@@ -209,8 +264,8 @@ def _serve(
     """Append the results of the pictures that a child decodes in one go: all, or as many as there is room for."""
     try:
         lease.child.send(request, content)
-        for _ in request.paths or (None,):
-            answer = _answer(lease, request)
+        for number in range(len(request.paths) or 1):
+            answer = _answer(lease, request, number)
             if answer is None:
                 return
             found.append(use(answer))
@@ -225,7 +280,7 @@ def _retry(request: Request, content: bytes | None) -> _Answer | UnreadableImage
     lease = _start_child()
     try:
         lease.child.send(request, content)
-        answer = _answer(lease, request)
+        answer = _answer(lease, request, 0)
         assert answer is not None
         return answer
     except ChildEnded as ended:
@@ -235,13 +290,14 @@ def _retry(request: Request, content: bytes | None) -> _Answer | UnreadableImage
         raise
 
 
-def _answer(lease: _Lease, request: Request) -> _Answer | UnreadableImageError | None:
+def _answer(lease: _Lease, request: Request, number: int) -> _Answer | UnreadableImageError | None:
     """A child's next reply; None if it has no room for this picture and those after it."""
     reply = lease.child.reply()
     if reply.status == LATER:
         return None
     if reply.status == DECODED:
-        return _Answer(lease, reply, CHANNELS[request.how])
+        wanted = request.squares[number] if request.squares else ()
+        return _Answer(lease, reply, CHANNELS[request.how], wanted)
     mebibytes = limits.memory_for(request.most) // 2**20
     return UnreadableImageError(reply.message or f"decoding it takes more than {mebibytes} MiB of memory")
 

@@ -1,6 +1,9 @@
 """Clamping person boxes to the picture."""
 
+from mmer_core.confined.squares import clamp
 from mmer_core.datasets.sample import Box
+
+__all__ = ["Size", "box_fault", "clamp", "clamp_mat2py", "clamp_to_annotated"]
 
 Size = tuple[int, int]
 """``(width, height)`` in pixels."""
@@ -20,13 +23,6 @@ def box_fault(box: Box) -> str | None:
     return None
 
 
-def clamp(box: Box, size: Size) -> Box | None:
-    """The part of a box inside an image of this size, or None when nothing is left."""
-    (x1, y1, x2, y2), (width, height) = box, size
-    inside = (max(0, x1), max(0, y1), min(width, x2), min(height, y2))
-    return inside if inside[0] < inside[2] and inside[1] < inside[3] else None
-
-
 def clamp_mat2py(box: Box, annotated: Size, decoded: Size) -> tuple[Box, Box | None]:
     """Clamp as the reference converter does: to the *annotated* size, then slice the decoded pixels.
 
@@ -37,7 +33,13 @@ def clamp_mat2py(box: Box, annotated: Size, decoded: Size) -> tuple[Box, Box | N
         The box that the reference writes to its CSV, and the box of the pixels that ``image[y1:y2, x1:x2]`` then
         selects (None if that slice is empty; the reference drops such people).
     """
+    written = clamp_to_annotated(box, annotated)
+    return written, clamp(written, decoded)
+
+
+def clamp_to_annotated(box: Box, annotated: Size) -> Box:
+    """The box that the reference writes to its CSV."""
     width, height = annotated
     x1, x2 = (min(width, max(0, x)) for x in (box[0], box[2]))
     y1, y2 = (min(height, max(0, y)) for y in (box[1], box[3]))
-    return (x1, y1, x2, y2), clamp((x1, y1, x2, y2), decoded)
+    return x1, y1, x2, y2

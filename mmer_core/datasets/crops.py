@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from mmer_core.datasets.boxes import Size, box_fault, clamp, clamp_mat2py
+from mmer_core.datasets.boxes import Size, box_fault, clamp, clamp_mat2py, clamp_to_annotated
 from mmer_core.datasets.sample import Box, Sample
 
 
@@ -37,8 +37,7 @@ def crop_person(sample: Sample, decoded: Size, protocol: str) -> Crop | Rejected
         return Crop(decoded, whole, whole)
     size, box, pixels = decoded, clamp(sample.box, decoded), clamp(sample.box, decoded)
     if protocol == "mat2py":
-        width, height = json.loads(sample.metadata["Image Size"])
-        size = (width, height)
+        size = _annotated(sample)
         box, pixels = clamp_mat2py(sample.box, size, decoded)
     if box is None or pixels is None:
         if fault := box_fault(sample.box):
@@ -48,3 +47,15 @@ def crop_person(sample: Sample, decoded: Size, protocol: str) -> Crop | Rejected
             "empty_box", f"nothing of the box {list(sample.box)} is inside the picture ({within})"
         )
     return Crop(size, box, pixels)
+
+
+def box_to_read(sample: Sample, protocol: str) -> Box | None:
+    """The box that becomes `Crop.pixels` once it is clamped to the decoded picture; None for the whole picture."""
+    if sample.box is None or protocol != "mat2py":
+        return sample.box
+    return clamp_to_annotated(sample.box, _annotated(sample))
+
+
+def _annotated(sample: Sample) -> Size:
+    width, height = json.loads(sample.metadata["Image Size"])
+    return width, height

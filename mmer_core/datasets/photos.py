@@ -3,7 +3,7 @@
 ``mat2py`` decodes and resizes with OpenCV, because no other library reproduces the reference converter's values:
 ``cv2.imread``, BGR to RGB, a NumPy slice, and ``cv2.resize`` with its default, bilinear without antialiasing.
 All other protocols decode with Pillow and downscale with torch's antialiased bilinear kernel: the same filter as
-Pillow's, within 1 of 255 levels, in two fifths of the time. A command that reads few photos does the same without torch.
+Pillow's, within 1 of 255 levels, in two fifths of the time. Until importing torch has become worth the time, NumPy does the same.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Protocol, TypeVar
@@ -25,7 +26,15 @@ from threadpoolctl import threadpool_limits
 
 from mmer_core.confined.picture_limits import MAX_PIXELS
 from mmer_core.confined.picture_protocol import OPENCV, PILLOW
-from mmer_core.confined.pictures import Pixels, UnreadableImageError, decoded, decoded_each
+from mmer_core.confined.pictures import (
+    Pixels,
+    Squares,
+    UnreadableImageError,
+    decoded,
+    decoded_each,
+    squares_each,
+)
+from mmer_core.confined.squares import Wanted
 from mmer_core.datasets import resampling
 from mmer_core.datasets.boxes import Size
 from mmer_core.datasets.sample import Box
@@ -48,12 +57,14 @@ _torch_ahead: threading.Thread | None = None
 
 T = TypeVar("T")
 
+_NO_OPENCV = (
+    "protocol mat2py resizes with OpenCV, which is not installed: pip install 'mmer[mat2py]', "
+    "or use the protocol corrected"
+)
 
-class Photo(Protocol):
-    """The interface of a decoded photo that preparing a sample needs."""
 
-    @property
-    def pixels(self) -> npt.NDArray[np.uint8]: ...
+class Squarable(Protocol):
+    """The interface of a photo that preparing a sample needs."""
 
     @property
     def size(self) -> Size: ...
@@ -61,6 +72,13 @@ class Photo(Protocol):
     def square(self, side: int, box: Box | None = None) -> Square:
         """The photo, or a non-empty box inside it, resized to a square."""
         ...
+
+
+class Photo(Squarable, Protocol):
+    """A decoded photo."""
+
+    @property
+    def pixels(self) -> npt.NDArray[np.uint8]: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,22 @@ class Cv2Photo:
         x1, y1, x2, y2 = box or (0, 0, *self.size)
         resized: Square = cv2_module().resize(self.pixels[y1:y2, x1:x2], (side, side))
         return resized
+
+
+@dataclass(frozen=True)
+class SquaredPhoto:
+    """A photo of which there are only squares, by side and box."""
+
+    size: Size
+    squares: dict[tuple[int, Box], Square]
+
+    def square(self, side: int, box: Box | None = None) -> Square:
+        """As `Photo.square`."""
+        return self.squares[side, box or (0, 0, *self.size)]
+
+
+def _squared(squares: Squares | UnreadableImageError) -> SquaredPhoto | UnreadableImageError:
+    return squares if isinstance(squares, UnreadableImageError) else SquaredPhoto(squares.size, squares.made)
 
 
 def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
@@ -190,7 +224,11 @@ class PhotoReader:
 
     protocol: str
 
-    def each(self, paths: Sequence[Path], use: Callable[[Photo | UnreadableImageError], T]) -> list[T]:
+    def each(
+        self,
+        paths: Sequence[Path],
+        use: Callable[[Photo | UnreadableImageError], T],
+    ) -> list[T]:
         """``use`` of every photo, or of the error that kept it from being read. ``use`` must not keep a photo."""
 
         def read(pixels: Pixels | UnreadableImageError) -> T:
@@ -200,6 +238,17 @@ class PhotoReader:
 
         how = OPENCV if self.protocol == "mat2py" else PILLOW
         return decoded_each(paths, read, how=how, most=MAX_PIXELS)
+
+    def squared(
+        self,
+        paths: Sequence[Path],
+        wanted: Sequence[Sequence[Wanted]],
+        use: Callable[[Squarable | UnreadableImageError], T],
+    ) -> list[T]:
+        """The same, where ``use`` asks each photo only for its wanted squares, whose boxes may reach out of it."""
+        if self.protocol != "mat2py":
+            return self.each(paths, use)
+        return squares_each(paths, wanted, lambda squares: use(_squared(squares)), most=MAX_PIXELS)
 
 
 def as_photo(pixels: npt.NDArray[np.uint8], protocol: str) -> PillowPhoto | Cv2Photo:
@@ -213,8 +262,8 @@ def photo_reader(protocol: str) -> PhotoReader:
     Raises:
         ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
     """
-    if protocol == "mat2py":
-        cv2_module()
+    if protocol == "mat2py" and find_spec("cv2") is None:
+        raise ConfigError(_NO_OPENCV)
     return PhotoReader(protocol)
 
 
@@ -237,8 +286,5 @@ def cv2_module() -> ModuleType:
     try:
         import cv2
     except ImportError:
-        raise ConfigError(
-            "protocol mat2py resizes with OpenCV, which is not installed: pip install 'mmer[mat2py]', "
-            "or use the protocol corrected"
-        ) from None
+        raise ConfigError(_NO_OPENCV) from None
     return cv2

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmer_core.confined.pictures import AT_ONCE, UnreadableImageError
+from mmer_core.confined.squares import Wanted
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
-from mmer_core.datasets.crops import Crop, Rejected, crop_person
+from mmer_core.datasets.crops import Crop, Rejected, box_to_read, crop_person
 from mmer_core.datasets.packed import pack, packed_name
-from mmer_core.datasets.photos import Photo, PhotoReader, in_one_thread, one_thread_each, photo_reader
+from mmer_core.datasets.photos import PhotoReader, Squarable, in_one_thread, one_thread_each, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
 from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
@@ -196,14 +197,23 @@ def _read_photos(
     """Decode some photos and write the rows of every sample in them."""
     following = iter(photos)
 
-    def write(image: Photo | UnreadableImageError) -> list[Outcome]:
+    def write(image: Squarable | UnreadableImageError) -> list[Outcome]:
         return _write_photo(next(following), image, streams, protocol)
 
-    return reader.each([sample.image for ((_, sample), *_) in photos if sample.image], write)
+    paths = [sample.image for ((_, sample), *_) in photos if sample.image]
+    return reader.squared(paths, [_wanted(photo, streams, protocol) for photo in photos], write)
+
+
+def _wanted(photo: _Photo, streams: dict[str, RowWriter], protocol: str) -> list[Wanted]:
+    """The squares that `_write_photo` asks for."""
+    wanted: list[Wanted] = [(streams["context"].side, None)]
+    if "body" in streams:
+        wanted += [(streams["body"].side, box_to_read(sample, protocol)) for _, sample in photo]
+    return wanted
 
 
 def _write_photo(
-    photo: _Photo, image: Photo | UnreadableImageError, streams: dict[str, RowWriter], protocol: str
+    photo: _Photo, image: Squarable | UnreadableImageError, streams: dict[str, RowWriter], protocol: str
 ) -> list[Outcome]:
     if isinstance(image, UnreadableImageError):
         broken = Rejected("unreadable_image", str(image))

@@ -1,4 +1,4 @@
-import builtins
+import sys
 
 import cv2
 import numpy as np
@@ -68,17 +68,11 @@ def test_bombs_are_refused_unread(tmp_path, monkeypatch):
 
 
 def test_without_opencv_one_sentence_names_the_cure(monkeypatch):
-    real = builtins.__import__
-
-    def absent(name, *rest):
-        if name == "cv2":
-            raise ImportError(name)
-        return real(name, *rest)
-
     cv2_module.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(ConfigError, match=r"pip install 'mmer\[mat2py\]'"):
-        photo_reader("mat2py")
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for needs in (cv2_module, lambda: photo_reader("mat2py")):
+        with pytest.raises(ConfigError, match=r"pip install 'mmer\[mat2py\]'"):
+            needs()
     photo_reader("corrected")
 
 

@@ -40,9 +40,9 @@ def attempt(raw, tmp_path, monkeypatch):
         opened: Counter[Path] = Counter()
 
         class Counting:
-            def each(self, paths, use):
+            def squared(self, paths, wanted, use):
                 opened.update(paths)
-                return read.each(paths, use)
+                return read.squared(paths, wanted, use)
 
         def progress(done: int, total: int, note: str = "") -> None:
             if done > until:
