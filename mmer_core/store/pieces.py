@@ -52,12 +52,13 @@ class Digests:
     def of(cls, path: Path) -> Self:
         """Read a file."""
         found = cls(path.stat().st_size)
+        read = memoryview(bytearray(min(PIECE, max(1, path.stat().st_size))))
         with path.open("rb") as file:
-            while chunk := file.read(PIECE):
-                found._take(chunk)
+            while size := file.readinto(read):
+                found._take(read[:size])
         return found
 
-    def _take(self, chunk: bytes) -> None:
+    def _take(self, chunk: memoryview) -> None:
         self._whole.update(chunk)
         if not self._several:
             return
