@@ -12,18 +12,19 @@ from mmer_core.confined.pictures import end_all
 
 
 def main(side: str, layout: str, root: str, out: str) -> None:
-    """Convert a tree with the single loop (``loop``), with mmer under a protocol of EMOTIC (its name), or only decode it."""
-    convert = {"loop": _loop, "once": _once}.get(side, _mmer)
+    """Convert a tree with the single loop (``loop``, or ``antialiased``), with mmer under a protocol of EMOTIC (its name),
+    or only decode it."""
+    convert = {"loop": _loop, "antialiased": _loop, "once": _once}.get(side, _mmer)
     print(json.dumps(convert(side, layout, Path(root), Path(out))))
 
 
-def _loop(_side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
-    from benchmarks.single_loop import convert_emotic, convert_flickr8k
+def _loop(side: str, layout: str, root: Path, out: Path) -> dict[str, object]:
+    from benchmarks.single_loop import by_opencv, by_pillow, convert_emotic, convert_flickr8k
 
     work = convert_emotic if layout == "emotic" else convert_flickr8k
     out.mkdir()
     measured = _Measured()
-    work(root, out)
+    work(root, out, by_opencv if side == "loop" else by_pillow)
     figures = measured.figures()
     arrays = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.glob("*.npy")}
     return {**figures, "arrays": arrays}
