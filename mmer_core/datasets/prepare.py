@@ -4,6 +4,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -86,18 +87,35 @@ def _write_arrays(
     total = sum(map(len, photos.values()))
     done = 0
     found: dict[str, list[Outcome]] = {}
-    for split in SPLITS:
+    with (
+        ExitStack() as opened,
+        ThreadPoolExecutor(1) as recorder,
+        one_thread_each(),
+        _readers(workers) as pool,
+    ):
+        # All splits at once, and each shard is recorded while the next one is read: no reader waits for the disk.
+        writers: dict[str, SplitWriter] = {}
+        recorded: list[Future[None]] = []
+        for split in SPLITS:
 
-        def advance(count: int, split: str = split) -> None:
-            nonlocal done
-            done += count
-            progress(done, total, split)
+            def advance(count: int, split: str = split) -> None:
+                nonlocal done
+                done += count
+                progress(done, total, split)
 
-        rows = len(samples[split])
-        shards = -(-len(photos[split]) // SHARD)
-        with SplitWriter(arrays, split, rows, shards, sides) as writer:
+            shards = -(-len(photos[split]) // SHARD)
+            writer = SplitWriter(arrays, split, len(samples[split]), shards, sides)
+            writers[split] = opened.enter_context(writer)
             read = partial(_read_photos, reader=reader, streams=writer.streams, protocol=raw.protocol)
-            found[split] = _do_shards(writer, photos[split], read, workers, advance)
+            in_order = partial(_in_order, pool, read, ahead=2 * workers)
+            found[split] = []
+            for number, outcomes, known in _do_shards(writer, photos[split], in_order, advance):
+                found[split] += outcomes
+                if not known:
+                    recorded.append(recorder.submit(writer.record, number, outcomes))
+        for future in recorded:
+            future.result()
+        for split, writer in writers.items():
             # Those with an image.
             keep = sorted(row for row, result in found[split] if isinstance(result, Crop))
             writer.finish(keep, folder)
@@ -107,35 +125,31 @@ def _write_arrays(
     return found
 
 
+def _readers(workers: int) -> ThreadPoolExecutor:
+    # A photo is too little work to parallelise: each reader limits torch to its own thread, where it needs torch.
+    return ThreadPoolExecutor(workers, initializer=in_one_thread)
+
+
 def _do_shards(
     writer: SplitWriter,
     photos: Sequence[_Photo],
-    read: Callable[[Sequence[_Photo]], list[list[Outcome]]],
-    workers: int,
+    read: Callable[[Iterable[Sequence[_Photo]]], Iterator[list[list[Outcome]]]],
     advance: Callable[[int], None],
-) -> list[Outcome]:
-    """Read the photos of the shards without a record, and record each shard while the next one is being read."""
-    found: list[Outcome] = []
-    recorded: list[Future[None]] = []
-    # A photo is too little work to parallelise: each reader limits torch to its own thread, where it needs torch.
-    readers = ThreadPoolExecutor(workers, initializer=in_one_thread)
-    with ThreadPoolExecutor(1) as recorder, one_thread_each(), readers as pool:
-        for number, start in enumerate(range(0, len(photos), SHARD)):
-            shard = photos[start : start + SHARD]
-            outcomes = writer.recorded(number)
-            if outcomes is not None:
-                advance(len(shard))
-            else:
-                outcomes = []
-                together = [shard[at : at + AT_ONCE] for at in range(0, len(shard), AT_ONCE)]
-                for photo in chain.from_iterable(_in_order(pool, read, together, ahead=2 * workers)):
-                    outcomes += photo
-                    advance(1)
-                recorded.append(recorder.submit(writer.record, number, outcomes))
-            found += outcomes
-        for future in recorded:
-            future.result()
-    return found
+) -> Iterator[tuple[int, list[Outcome], bool]]:
+    """Number and outcomes of every shard, and whether it has a record; the photos of the others are read."""
+    for number, start in enumerate(range(0, len(photos), SHARD)):
+        shard = photos[start : start + SHARD]
+        outcomes = writer.recorded(number)
+        if outcomes is not None:
+            advance(len(shard))
+            yield number, outcomes, True
+            continue
+        outcomes = []
+        together = [shard[at : at + AT_ONCE] for at in range(0, len(shard), AT_ONCE)]
+        for photo in chain.from_iterable(read(together)):
+            outcomes += photo
+            advance(1)
+        yield number, outcomes, False
 
 
 def _write_tables(
