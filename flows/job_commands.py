@@ -83,8 +83,10 @@ def _of_other_formats(job: Any) -> frozenset[str]:
     from mmer_core.datasets.formats import FORMATS
 
     own = getattr(getattr(job, "dataset", None), "format", None)
-    others = (each.Options.model_fields for each in FORMATS.values() if own and each.name != own.name)
-    return frozenset(f"--{name}".replace("_", "-") for fields in others for name in fields)
+    if own is None:
+        return frozenset()
+    names = {name for each in FORMATS.values() for name in each.Options.model_fields}
+    return frozenset(f"--{name}".replace("_", "-") for name in names - {*type(own).Options.model_fields})
 
 
 def run_flow(flow: Any, job: Any, prefect: bool | None) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Gradients
+from mmer_core.datasets.protocols import with_opencv
 from mmer_core.datasets.sample import Box
 from mmer_core.heavy import functional, inference_mode, torch
 from mmer_core.incremental.photos import ChangedPhoto, reach
@@ -148,7 +149,7 @@ class PhotoVictim:
             x1, y1, x2, y2 = self._photos.box(stream, row) or (0, 0, photo.shape[1], photo.shape[0])
             read = photo[y1:y2, x1:x2].permute(2, 0, 1)[None]
             read = functional.interpolate(
-                read, (side, side), mode="bilinear", antialias=self._photos.protocol != "mat2py"
+                read, (side, side), mode="bilinear", antialias=not with_opencv(self._photos.protocol)
             )
             if (side, side) != self._encoder.size:
                 mode = self._encoder.preprocessing.interpolation

@@ -1,5 +1,6 @@
 """Configuration of datasets: where they are, how they are read, and what to draw if there are none."""
 
+import inspect
 from collections import Counter
 from collections.abc import Mapping
 from itertools import chain
@@ -10,6 +11,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, create_model, model_s
 from mmer_core.base_config import BY_CONTENT, SPEED, Config
 from mmer_core.datasets.formats import FORMATS, Format
 from mmer_core.datasets.manifest_rows import FORMATS as MANIFESTS
+from mmer_core.datasets.protocols import NOTEBOOK
 from mmer_core.datasets.synthetic_config import SyntheticConfig
 from mmer_core.paths import Place
 
@@ -40,7 +42,9 @@ def _with_formats(config: type[C]) -> type[C]:
         TypeError: Two options, or an option and another field, have the same name.
     """
     options = [each.Options for each in FORMATS.values() if each.Options.model_fields]
-    names = chain(config.model_fields, *(each.model_fields for each in options))
+    # An option that several formats inherit is one option.
+    declared = {(name, _declares(each, name)) for each in options for name in each.model_fields}
+    names = chain(config.model_fields, (name for name, _ in declared))
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise TypeError(f"several options of dataset formats are called {', '.join(twice)}: rename one")
     about = f"{config.model_fields['dataset'].description} {FORMATS.listed}"
@@ -52,6 +56,10 @@ def _with_formats(config: type[C]) -> type[C]:
         __doc__=config.__doc__,
         dataset=(chosen, Field("emotic", description=about)),
     )
+
+
+def _declares(options: type[Config], name: str) -> type:
+    return next(kind for kind in options.__mro__ if name in inspect.get_annotations(kind))
 
 
 @_with_formats
@@ -104,6 +112,24 @@ class IngestConfig(Config):
             return fields
         is_table = str(fields.get("root")).lower().endswith(tuple(MANIFESTS))
         return {**fields, "dataset": "manifest"} if is_table else fields
+
+    @model_validator(mode="before")
+    @classmethod
+    def _splits_of_the_protocol(cls, fields: Any) -> Any:
+        """The notebooks' arrays have the notebooks' splits."""
+        if isinstance(fields, Mapping) and fields.get("protocol") == NOTEBOOK:
+            return {"splits": NOTEBOOK, **fields}
+        return fields
+
+    @model_validator(mode="after")
+    def _has_the_protocol(self) -> Self:
+        options, has = self.format.options, FORMATS[self.dataset].protocols
+        protocol = getattr(options, "protocol", "")
+        if has and protocol not in has:
+            raise ValueError(f"{self.dataset} has no protocol {protocol}: it has {' and '.join(has)}")
+        if protocol == NOTEBOOK and options.splits != NOTEBOOK:  # type: ignore[attr-defined]
+            raise ValueError("the protocol notebook has splits of its own: leave --splits out")
+        return self
 
     @model_validator(mode="after")
     def _can_be_had(self) -> Self:

@@ -15,6 +15,7 @@ from mmer_core.datasets.model_captions import with_captions
 from mmer_core.datasets.photos import FEW_PHOTOS, torch_ahead
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.datasets.protocols import with_opencv
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import GENERATOR_VERSION
@@ -64,9 +65,8 @@ def _settled_heap() -> Iterator[None]:
 
 
 def _needs_torch(config: IngestConfig) -> bool:
-    """Whether photos are resized with torch: so many that importing it is worth the time, and not under ``mat2py``."""
-    options = config.format.options
-    if getattr(options, "protocol", "") == "mat2py":
+    """Whether photos are resized with torch: so many that importing it is worth the time, and not with OpenCV."""
+    if with_opencv(getattr(config.format.options, "protocol", "")):
         return False
     if config.root is None:
         return config.synthetic.images >= FEW_PHOTOS

@@ -1,6 +1,6 @@
 """A decoded photo and the square crops of it in prepared arrays, by protocol.
 
-``mat2py`` decodes and resizes with OpenCV, because no other library reproduces the reference converter's values:
+``mat2py`` and ``notebook`` decode and resize with OpenCV, because no other library reproduces the reference's values:
 ``cv2.imread``, BGR to RGB, a NumPy slice, and ``cv2.resize`` with its default, bilinear without antialiasing.
 All other protocols decode with Pillow and downscale with torch's antialiased bilinear kernel: the same filter as
 Pillow's, within 1 of 255 levels, in two fifths of the time. Until importing torch has become worth the time, NumPy does the same.
@@ -37,6 +37,7 @@ from mmer_core.confined.pictures import (
 from mmer_core.confined.squares import Wanted
 from mmer_core.datasets import resampling
 from mmer_core.datasets.boxes import Size
+from mmer_core.datasets.protocols import with_opencv
 from mmer_core.datasets.sample import Box
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import pa, torch
@@ -58,7 +59,7 @@ _torch_ahead: threading.Thread | None = None
 T = TypeVar("T")
 
 _NO_OPENCV = (
-    "protocol mat2py resizes with OpenCV, which is not installed: pip install 'mmer[mat2py]', "
+    "the protocols mat2py and notebook resize with OpenCV, which is not installed: pip install 'mmer[mat2py]', "
     "or use the protocol corrected"
 )
 
@@ -132,7 +133,7 @@ def _squared(squares: Squares | UnreadableImageError) -> SquaredPhoto | Unreadab
 
 
 def resized(image: Image.Image, side: int, box: Box | None = None) -> Square:
-    """An RGB picture, or a non-empty box inside it, resized to a square as in all protocols except ``mat2py``."""
+    """An RGB picture, or a non-empty box inside it, resized to a square as in all protocols without OpenCV."""
     return _squeezed(_pixels(image), side, box)
 
 
@@ -147,7 +148,7 @@ def _squeezed(pixels: npt.NDArray[np.uint8], side: int, box: Box | None) -> Squa
 
 
 def height_first(height: int, side: int) -> bool:
-    """Whether the height of a photo or box, in pixels, is resized before its width; by protocols other than ``mat2py``."""
+    """Whether the height of a photo or box, in pixels, is resized before its width; by protocols without OpenCV."""
     return height > _TALL > side
 
 
@@ -236,7 +237,7 @@ class PhotoReader:
                 pixels if isinstance(pixels, UnreadableImageError) else as_photo(pixels, self.protocol)
             )
 
-        how = OPENCV if self.protocol == "mat2py" else PILLOW
+        how = OPENCV if with_opencv(self.protocol) else PILLOW
         return decoded_each(paths, read, how=how, most=MAX_PIXELS)
 
     def squared(
@@ -246,23 +247,23 @@ class PhotoReader:
         use: Callable[[Squarable | UnreadableImageError], T],
     ) -> list[T]:
         """The same, where ``use`` asks each photo only for its wanted squares, whose boxes may reach out of it."""
-        if self.protocol != "mat2py":
+        if not with_opencv(self.protocol):
             return self.each(paths, use)
         return squares_each(paths, wanted, lambda squares: use(_squared(squares)), most=MAX_PIXELS)
 
 
 def as_photo(pixels: npt.NDArray[np.uint8], protocol: str) -> PillowPhoto | Cv2Photo:
     """Decoded pixels ``(H, W, 3)`` or, of Pillow, ``(H, W, 4)``, to be resized as a protocol does it."""
-    return Cv2Photo(pixels) if protocol == "mat2py" else PillowPhoto(pixels)
+    return Cv2Photo(pixels) if with_opencv(protocol) else PillowPhoto(pixels)
 
 
 def photo_reader(protocol: str) -> PhotoReader:
     """The reader of a protocol.
 
     Raises:
-        ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
+        ConfigError: The protocol is one with OpenCV, which is not installed.
     """
-    if protocol == "mat2py" and find_spec("cv2") is None:
+    if with_opencv(protocol) and find_spec("cv2") is None:
         raise ConfigError(_NO_OPENCV)
     return PhotoReader(protocol)
 
@@ -278,7 +279,7 @@ def read_cv2(path: Path) -> Cv2Photo:
 
 @cache
 def cv2_module() -> ModuleType:
-    """Import OpenCV, which only the protocol ``mat2py`` needs.
+    """Import OpenCV, which only the protocols ``mat2py`` and ``notebook`` need.
 
     Raises:
         ConfigError: It is not installed.

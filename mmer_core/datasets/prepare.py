@@ -15,9 +15,11 @@ from mmer_core.confined.squares import Wanted
 from mmer_core.datasets import tables
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.crops import Crop, Rejected, box_to_read, crop_person
+from mmer_core.datasets.notebook_layout import write_layout
 from mmer_core.datasets.packed import pack, packed_name
 from mmer_core.datasets.photos import PhotoReader, Squarable, in_one_thread, one_thread_each, photo_reader
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary
+from mmer_core.datasets.protocols import NOTEBOOK
 from mmer_core.datasets.raw import WHERE, RawDataset, orphans, without_captions
 from mmer_core.datasets.rows import RowWriter
 from mmer_core.datasets.sample import Quarantined, Sample
@@ -61,7 +63,7 @@ def prepare(
         synthetic: Whether mmer drew the photos itself; marks the dataset's name.
 
     Raises:
-        ConfigError: The protocol is ``mat2py`` and OpenCV is not installed.
+        ConfigError: The protocol is one with OpenCV, which is not installed.
         DatasetError: No sample is left, or the folder cannot be written.
     """
     try:
@@ -192,6 +194,8 @@ def _write_tables(
         fields = {"dataset": raw.name, "split": note.split, "sample": note.id, "reason": note.reason}
         event(f"{note.reason}: {note.detail}", level=logging.INFO, **fields)
     card = tables.card(raw, kept, quarantined, synthetic=synthetic)
+    if raw.protocol == NOTEBOOK:
+        write_layout(folder, card)
     card.write(folder / CARD_FILE)
     return card
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from mmer_core.datasets.protocols import NOTEBOOK
 from mmer_core.datasets.sample import Quarantined, Sample
 from mmer_core.taxonomy import SPLITS
 
@@ -63,10 +64,11 @@ class RawDataset:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Image streams to prepare: none if no sample has an image, ``body`` only if one has a box."""
+        """Image streams to prepare: none if no sample has an image, ``body`` only if one has a box or the notebooks had it."""
         if not any(sample.image for sample in self.samples):
             return ()
-        return ("context", "body") if any(sample.box for sample in self.samples) else ("context",)
+        boxes = self.protocol == NOTEBOOK or any(sample.box for sample in self.samples)
+        return ("context", "body") if boxes else ("context",)
 
     @property
     def rated(self) -> bool:

@@ -26,14 +26,16 @@ def words(caption: str) -> list[str]:
     return _WORD.findall(caption.lower())
 
 
-def build_vocabulary(captions: Iterable[str], least: int) -> tuple[dict[str, int], Counter[str]]:
+def build_vocabulary(
+    captions: Iterable[str], least: int, special: Mapping[str, int] = SPECIAL
+) -> tuple[dict[str, int], Counter[str]]:
     """Index and count of every word that occurs at least ``least`` times in these captions.
 
-    Words are numbered from 2 by descending count, ties alphabetically; the special tokens come first.
+    Words are numbered by descending count, ties alphabetically; the special tokens come first.
     """
     counts = Counter(word for caption in captions for word in words(caption))
     kept = sorted((word for word in counts if counts[word] >= least), key=lambda word: (-counts[word], word))
-    return SPECIAL | {word: number for number, word in enumerate(kept, len(SPECIAL))}, counts
+    return {**special, **{word: number for number, word in enumerate(kept, len(special))}}, counts
 
 
 def encode(captions: Sequence[str], vocabulary: Mapping[str, int], length: int) -> npt.NDArray[np.int32]:
@@ -43,6 +45,11 @@ def encode(captions: Sequence[str], vocabulary: Mapping[str, int], length: int) 
         indices = [vocabulary.get(word, SPECIAL[UNKNOWN]) for word in words(caption)]
         array[row, : len(indices)] = indices
     return array
+
+
+def write_indices(path: Path, vocabulary: Mapping[str, int]) -> None:
+    """Write a vocabulary as JSON, word to index, a line each."""
+    path.write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", "utf-8")
 
 
 def write_vocabulary(folder: Path, kept: Mapping[str, Sequence[Sample]], least: int) -> None:
@@ -60,6 +67,6 @@ def write_vocabulary(folder: Path, kept: Mapping[str, Sequence[Sample]], least: 
         if texts:
             array = encode(texts, vocabulary, length)
             np.save(folder / f"{split}_captions_arr.npy", array, allow_pickle=False)
-    (folder / JSON_FILE).write_text(json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n", "utf-8")
+    write_indices(folder / JSON_FILE, vocabulary)
     rows = ((index, word, counts[word]) for word, index in vocabulary.items())
     write_for_people(folder / CSV_FILE, ("Index", "Word", "Count"), rows)

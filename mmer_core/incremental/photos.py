@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.datasets.photos import as_photo, height_first, interpolated
+from mmer_core.datasets.protocols import with_opencv
 from mmer_core.datasets.sample import Box
 
 Pixels = npt.NDArray[np.uint8]
@@ -19,7 +20,7 @@ class ChangedPhoto:
     for bit.
 
     Resizing is one pass over the rows and one over the columns. So the rows with a changed pixel are resized, then the
-    columns of the result that differ. OpenCV's resizing (the protocol ``mat2py``) is no such passes, and for very tall
+    columns of the result that differ. OpenCV's resizing (the protocols ``mat2py`` and ``notebook``) is no such passes, and for very tall
     photos their order is another: there each changed photo is resized whole.
 
     Args:
@@ -38,7 +39,7 @@ class ChangedPhoto:
         self._read = photo[self._y : y2, self._x : x2]
         self.clean = self.square(photo)
         self._rows = interpolated(self._read, len(self._read), side)  # (h, side, 3), before the second pass
-        whole = protocol == "mat2py" or height_first(len(self._read), side)
+        whole = with_opencv(protocol) or height_first(len(self._read), side)
         self._resize = self._whole if whole else self._in_two_passes
 
     def square(self, photo: Pixels) -> Pixels:

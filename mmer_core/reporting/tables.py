@@ -7,7 +7,7 @@ from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, Whisker, cell, plain
 from mmer_core.reporting.view import DatasetView, FamilyView
 
-COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook")
+COMPARABLE = ("corrected", "mat2py", "official", "karpathy", "notebook", "notebook splits")
 """Protocols of EMOTIC and Flickr8k; beside figures of another dataset published ones would mislead."""
 
 

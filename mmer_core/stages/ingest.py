@@ -14,7 +14,7 @@ from mmer_core.stages.identity import raw_identity
 from mmer_core.store import ArtifactKey, Workspace
 
 
-@stage("prepared", version=7, title="ingest {config.dataset}", identity=raw_identity)
+@stage("prepared", version=8, title="ingest {config.dataset}", identity=raw_identity)
 def ingest(
     context: Context, workspace: Workspace, config: IngestConfig, captions: ArtifactKey | None = None
 ) -> DatasetSummary:

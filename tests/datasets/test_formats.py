@@ -18,7 +18,7 @@ def test_options_decide_only_where_their_format_is_chosen():
     ]
     assert keys[0] == keys[1]
     assert keys[2] != keys[3]
-    assert not {"protocol", "captions", "coco_captions"} & keys[2].keys()
+    assert not {"captions", "coco_captions"} & keys[2].keys()
 
 
 def test_two_options_of_one_name_are_refused(monkeypatch):

@@ -1,3 +1,5 @@
+import csv
+import re
 import sys
 
 import cv2
@@ -5,9 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.emotic_check import check_against_reference
+from support.emotic_reference import convert
 from test_emotic_reader import annotated_tree
 
+from mmer_core.config import IngestConfig
 from mmer_core.datasets.formats.emotic import read_emotic
+from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.photos import Cv2Photo, cv2_module, photo_reader, read_cv2
 from mmer_core.datasets.pixels import UnreadableImageError
 from mmer_core.errors import ConfigError
@@ -96,3 +101,21 @@ def test_a_person_whom_no_annotator_saw_is_dropped_as_the_reference_does(tmp_pat
     (row,) = read_emotic(root, captions=None, protocol="mat2py").quarantined
     assert row.reason == "no_annotator"
     assert len(read_emotic(root, captions=None, protocol="corrected").samples) == 1
+
+
+def test_csv_cells_are_those_that_the_reference_writes(emotic_tree, tmp_path):
+    """``csv.writer`` prints its lists: of integers for size and box. The identity comes after its columns."""
+    config = IngestConfig(root=emotic_tree, protocol="mat2py", context_size=16, body_size=16)
+    ingest(config, tmp_path / "out", tmp_path / "scratch", workers=1)
+    names = [
+        "Index", "Folder", "Filename", "Image Size", "BBox", "Categorical_Labels", "Continuous_Labels", "Gender", "Age",
+    ]  # fmt: skip
+    for split in ("train", "val", "test"):
+        with (tmp_path / "out" / f"{split}.csv").open(encoding="utf-8", newline="") as handle:
+            header, *found = csv.reader(handle)
+        assert header == [*names, "Id"]
+        people, _ = convert(emotic_tree, split, "mat2py", (16, 16))
+        expected = [{"Index": index, **one.csv} for index, one in enumerate(people)]
+        assert [row[:-1] for row in found] == [[str(one[name]) for name in names] for one in expected]
+        assert all(re.fullmatch(r"\[\d+, \d+\]", row[3]) for row in found)
+        assert all(re.fullmatch(r"\[\d+, \d+, \d+, \d+\]", row[4]) for row in found)

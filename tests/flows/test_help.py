@@ -98,9 +98,11 @@ def test_options_of_a_format_are_listed_with_it_alone(capsys: pytest.CaptureFixt
     of_emotic, of_flickr = (
         help_of(capsys, "ingest", "--dataset", name, "--help-all") for name in ("emotic", "flickr8k")
     )
-    for name, own, other in (("protocol", of_emotic, of_flickr), ("splits", of_flickr, of_emotic)):
+    for name, own, other in (("captions", of_emotic, of_flickr), ("splits", of_flickr, of_emotic)):
         assert f"--{name}" in own
-        assert f"--{name}" not in other
+        assert f"--{name} " not in other
+    assert "--protocol" in of_emotic
+    assert "--protocol" in of_flickr
 
 
 def _same(text: str) -> str:

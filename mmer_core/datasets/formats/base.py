@@ -20,11 +20,13 @@ class Format(Named, ABC):
 
     Attributes:
         tasks: The kinds of task that its datasets can be of; any, if empty.
+        protocols: Of those in `mmer_core.datasets.protocols` the format's; none, if it has no such option.
         captioned: People wrote captions of all photos, so there is nothing for a captioner to do.
     """
 
     refusal = DatasetError
     tasks: ClassVar[tuple[str, ...]] = ()
+    protocols: ClassVar[tuple[str, ...]] = ()
     captioned: ClassVar[bool] = False
 
     def unpacked(self, root: Path, scratch: Path) -> Path:

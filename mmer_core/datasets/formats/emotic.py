@@ -5,11 +5,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from mmer_core.base_config import BY_CONTENT, Config
+from mmer_core.base_config import BY_CONTENT
 from mmer_core.datasets.cells import flaws
 from mmer_core.datasets.coco_captions import CocoCaptions, image_id, read_coco_captions
 from mmer_core.datasets.emotic_mat import (
@@ -25,6 +25,7 @@ from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import find_base, find_file, require_folder, stays_inside
 from mmer_core.datasets.people_text import Photo, Sidecar, read_sidecar, template
+from mmer_core.datasets.protocols import Protocol, ProtocolOptions
 from mmer_core.datasets.raw import RawDataset, without_captions
 from mmer_core.datasets.sample import Box, Quarantined, Sample, Text
 from mmer_core.datasets.synthetic_config import SyntheticConfig
@@ -33,7 +34,6 @@ from mmer_core.paths import Place
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 
 ANNOTATIONS = "Annotations.mat"
-Protocol = Literal["corrected", "mat2py"]
 
 
 class Emotic(Format):
@@ -42,13 +42,9 @@ class Emotic(Format):
     name = "emotic"
     summary = "people in photos with 26 emotions and ratings, as downloaded"
     tasks = ("emotion",)
+    protocols = ("corrected", "mat2py")
 
-    class Options(Config):
-        protocol: Protocol = Field(
-            "corrected",
-            description="EMOTIC boxes: 'corrected' clamps to the decoded image, 'mat2py' to the (sometimes swapped) "
-            "size in the annotations, as the reference converter does.",
-        )
+    class Options(ProtocolOptions):
         captions: Annotated[Place | None, BY_CONTENT] = Field(
             None,
             description="EMOTIC text: a CSV with the columns folder, filename, caption and optionally person "

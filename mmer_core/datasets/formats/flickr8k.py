@@ -8,13 +8,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from mmer_core.base_config import Config
 from mmer_core.datasets.cells import flaw
 from mmer_core.datasets.flickr_captions import Caption, read_captions
 from mmer_core.datasets.flickr_splits import assign, too_short
 from mmer_core.datasets.formats.base import Format
 from mmer_core.datasets.image_places import ImagePlaces
 from mmer_core.datasets.layout import PHOTO_SUFFIXES, folders, require_folder, stays_inside
+from mmer_core.datasets.protocols import NOTEBOOK, NOTEBOOK_SPLITS, Protocol, ProtocolOptions
 from mmer_core.datasets.raw import NOT_UTF8, RawDataset, orphans, without_captions
 from mmer_core.datasets.sample import Quarantined, Sample, Text
 from mmer_core.datasets.synthetic_config import SyntheticConfig
@@ -31,9 +31,10 @@ class Flickr8k(Format):
     name = "flickr8k"
     summary = "photos with five captions each, as downloaded"
     tasks = ("retrieval",)
+    protocols = ("corrected", NOTEBOOK)
     captioned = True
 
-    class Options(Config):
+    class Options(ProtocolOptions):
         splits: Splits = Field(
             "official",
             description="Flickr8k splits: official lists, Karpathy's JSON, or the notebooks' 70/15/15.",
@@ -42,7 +43,7 @@ class Flickr8k(Format):
     options: Options
 
     def read(self, root: Path) -> RawDataset:
-        return read_flickr8k(root, splits=self.options.splits)
+        return read_flickr8k(root, splits=self.options.splits, protocol=self.options.protocol)
 
     def faults(self, root: Path) -> Sequence[str]:
         """Captions and splits are checked independently."""
@@ -63,12 +64,12 @@ class Flickr8k(Format):
         write_flickr8k(tree, config)
 
 
-def read_flickr8k(root: Path, *, splits: Splits) -> RawDataset:
+def read_flickr8k(root: Path, *, splits: Splits, protocol: Protocol = "corrected") -> RawDataset:
     """Read photos, captions and splits in any of the formats in circulation.
 
     The inputs are the photos on disk plus those listed in the splits. Photos without a split or a sound caption are
     quarantined, and so is every caption that cannot be kept; ``notebook`` also drops captions of fewer than three
-    words. Repeated captions stay, because the retrieval protocol counts five per photo.
+    words. The protocol ``notebook`` belongs to the splits of that name. Repeated captions stay, because the retrieval protocol counts five per photo.
 
     Raises:
         DatasetError: A folder or file is missing, unreadable, or not in Flickr8k's layout.
@@ -99,7 +100,8 @@ def read_flickr8k(root: Path, *, splits: Splits) -> RawDataset:
         for caption in captions
         if caption.damaged and not caption.problem
     )
-    return RawDataset("Flickr8k", "retrieval", (), samples, quarantined, inputs, splits, len(captions), notes)
+    named = protocol if protocol == NOTEBOOK else NOTEBOOK_SPLITS if splits == NOTEBOOK else splits
+    return RawDataset("Flickr8k", "retrieval", (), samples, quarantined, inputs, named, len(captions), notes)
 
 
 def _photo_folder(root: Path, named: set[str]) -> tuple[Path, set[str]]:
