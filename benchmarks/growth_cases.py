@@ -19,6 +19,7 @@ from mmer_core.evaluation.calibration import PlattScaling, f1_thresholds
 from mmer_core.evaluation.comparing import Asked, compare_emotions, compare_retrieval
 from mmer_core.evaluation.contribution import coalitions, stream_contributions
 from mmer_core.evaluation.evaluate import evaluate_emotion, evaluate_retrieval
+from mmer_core.evaluation.matching import caption_contribution, match_people
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.evaluation.word_similarity import word_similarities
 from mmer_core.matrix import FileRows, StoredRows
@@ -139,6 +140,18 @@ def _words(size: int) -> Callable[[], Any]:
     rng = _rng(size)
     texts = [" ".join(f"w{word}" for word in row) for row in rng.zipf(1.5, (size, 6)) % 3000]
     return lambda: word_similarities(rng.random(size), texts, np.arange(size), SETTINGS)
+
+
+def _people_matched(size: int) -> Callable[[], Any]:
+    images, texts = _rows(size), _rows(size // 2 + 1)
+    which = np.arange(size) // 2
+    names = [f"text {number}" for number in which]
+    return lambda: match_people(images[:size], texts[which], names, SETTINGS)
+
+
+def _captions_added(size: int) -> Callable[[], Any]:
+    images, texts, owner = _pairs(size)
+    return lambda: caption_contribution(images, texts, owner, SETTINGS)
 
 
 def _bars(size: int) -> Callable[[], Any]:
@@ -271,6 +284,8 @@ ANALYSES = (
     Analysis("retrieval spaces", (15_000, 30_000, 60_000), _retrieval_spaces),
     Analysis("contributions of streams", (60_000, 180_000, 540_000), _contributions),
     Analysis("words of captions", (60_000, 180_000, 540_000), _words),
+    Analysis("people matched with texts", (30_000, 60_000, 120_000), _people_matched),
+    Analysis("image and caption of a photo", (15_000, 30_000, 60_000), _captions_added),
     Analysis("image bars of 1,000 captions", (50_000, 150_000, 450_000), _bars),
     Analysis("calibration and thresholds", (150_000, 450_000, 1_350_000), _calibration),
     Analysis("linear probe", (30_000, 90_000, 270_000), _probe),

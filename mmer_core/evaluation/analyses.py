@@ -11,20 +11,24 @@ from mmer_core.evaluation.arrays import FloatArray, mean_where
 from mmer_core.evaluation.embeddings import (
     alignment,
     compared,
+    dimension_shares,
+    diversity,
     effective_dimensionality,
     embedding_variance,
     linear_cka,
     mean_similarity,
     modality_gap,
     paired_similarity,
+    rotated,
     uniformity,
 )
 from mmer_core.evaluation.emotion_metrics import SortedScores
 from mmer_core.evaluation.neighbours import nearest, neighbour_shares, same_group_share
-from mmer_core.evaluation.record import Analyses, PairFigures, SpaceFigures
+from mmer_core.evaluation.record import Analyses, DimensionShare, PairFigures, SpaceFigures
 from mmer_core.record import Interval
 from mmer_core.statistics.resampling import resampled
 
+TOP_DIMENSIONS = 10
 FEWEST = 3
 """Samples below which a space has no shape to speak of."""
 
@@ -32,6 +36,8 @@ FEWEST = 3
 def space_figures(name: str, embeddings: npt.ArrayLike, knn_map: Interval | None = None) -> SpaceFigures:
     """The figures of one space ``(N, D)``; ``knn_map`` where its rows have labels."""
     rows = np.asarray(embeddings)
+    shares = dimension_shares(rows)
+    top = [] if np.isnan(shares).any() else np.argsort(-shares, kind="stable")[:TOP_DIMENSIONS].tolist()
     return SpaceFigures(
         name=name,
         n=len(rows),
@@ -42,6 +48,9 @@ def space_figures(name: str, embeddings: npt.ArrayLike, knn_map: Interval | None
         mean_similarity=mean_similarity(rows),
         uniformity=uniformity(rows),
         knn_map=knn_map,
+        top_dimensions=tuple(DimensionShare(dimension=one, share=shares[one]) for one in top),
+        diversity=diversity(shares),
+        rotated_diversity=diversity(dimension_shares(rotated(rows))),
     )
 
 

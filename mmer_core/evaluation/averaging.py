@@ -75,7 +75,7 @@ def _is_rank(metric: str) -> bool:
 
 
 def _category(trainings: Sequence[CategoryFigures], ap: Interval) -> CategoryFigures:
-    names = ("precision", "recall", "f1", "threshold")
+    names = ("precision", "recall", "f1", "accuracy", "threshold")
     means = {name: _mean([getattr(one, name) for one in trainings]) for name in names}
     return trainings[0].model_copy(update={"ap": ap, **means})
 

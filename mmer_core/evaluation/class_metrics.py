@@ -138,6 +138,7 @@ def evaluate_classes(
                 precision=100 * each.precision[c],
                 recall=100 * each.recall[c],
                 f1=100 * each.f1[c],
+                accuracy=100 * (1 - (each.support[c] + each.predicted[c] - 2 * each.right[c]) / count),
                 threshold=None,
                 prevalence=100 * prevalence[c],
             )

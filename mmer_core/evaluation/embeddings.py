@@ -60,6 +60,45 @@ def effective_dimensionality(embeddings: npt.ArrayLike, share: float = 0.95) -> 
     return int(np.argmax(explained >= share * (1 - 1e-12))) + 1
 
 
+def dimension_shares(embeddings: npt.ArrayLike) -> FloatArray:
+    """``(D,)`` share of the variance that each coordinate has, in 0..1; NaN for a space collapsed to one point.
+
+    Cosines and distances do not change when a space is rotated, but these shares do: they describe the axes in which a
+    model happens to write its embeddings down.
+
+    Args:
+        embeddings: ``(N, D)``.
+
+    Raises:
+        ValueError: NaN, or no row.
+    """
+    rows = _rows(embeddings)
+    variance = (rows - rows[0]).var(axis=0)
+    return variance / variance.sum() if variance.any() else np.full(rows.shape[1], np.nan)
+
+
+def diversity(shares: npt.ArrayLike) -> float:
+    """How evenly ``shares (D,)``, which add up to 1, are spread: 1 for equal ones, ``1 / D`` for a single one.
+
+    The number of equal shares with the same entropy (Hill 1973, *Diversity and Evenness: A Unifying Notation and Its
+    Consequences*, https://doi.org/10.2307/1934352, order 1), divided by ``D``.
+    """
+    share = np.asarray(shares, dtype=np.float64)
+    if np.isnan(share).any():
+        return float("nan")
+    some = share[share > 0]
+    return float(np.exp(-(some * np.log(some)).sum()) / len(share))
+
+
+def rotated(embeddings: npt.ArrayLike, seed: int = 0) -> FloatArray:
+    """``(N, D)`` in axes turned at random (Mezzadri 2007, https://arxiv.org/abs/math-ph/0609050): every cosine and every
+    distance stays."""
+    rows = _rows(embeddings)
+    normal = np.random.default_rng(seed).normal(size=(rows.shape[1], rows.shape[1]))
+    q, r = np.linalg.qr(normal)
+    return rows @ (q * np.sign(np.diag(r)))
+
+
 def alignment(first: npt.ArrayLike, second: npt.ArrayLike, alpha: float = 2.0) -> float:
     """Mean of ``||x - y||^alpha`` over positive pairs of unit vectors; 0 is perfect, 2 is unrelated (alpha 2).
 

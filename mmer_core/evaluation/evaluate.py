@@ -76,6 +76,7 @@ def evaluate_emotion(
     ap = [next(intervals) for _ in names]
     mae = [next(intervals) for _ in dimensions]
     detection = precision_recall_f1(scores, truth, threshold)
+    accuracy = ((scores >= threshold) == truth).mean(axis=0)
     prevalence = truth.mean(axis=0)
     constants = np.median(finite("ratings", ratings, 2), axis=0)
     constant_mae = absolute_errors(np.broadcast_to(constants, errors.shape), ratings).mean(axis=0)
@@ -96,6 +97,7 @@ def evaluate_emotion(
                 precision=100 * detection.precision[c],
                 recall=100 * detection.recall[c],
                 f1=100 * detection.f1[c],
+                accuracy=100 * accuracy[c],
                 threshold=threshold[c],
                 prevalence=100 * prevalence[c],
             )

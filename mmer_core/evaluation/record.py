@@ -46,7 +46,8 @@ class Calibration(Part):
 class CategoryFigures(Part):
     """One category; ``prevalence`` is the average precision of a constant score.
 
-    The interval of ``ap`` has no ends for positives in fewer photos than
+    ``accuracy`` counts samples that are rightly not predicted, too, so that never predicting it scores 100 less the
+    prevalence. The interval of ``ap`` has no ends for positives in fewer photos than
     `mmer_core.statistics.resampling.FEWEST`.
     """
 
@@ -55,6 +56,7 @@ class CategoryFigures(Part):
     precision: Number
     recall: Number
     f1: Number
+    accuracy: Number = None
     threshold: Number
     prevalence: float
 
@@ -76,12 +78,22 @@ class StreamFigures(Part):
     ap: tuple[Number, ...]
 
 
+class DimensionShare(Part):
+    """A coordinate of embeddings, from 0, and its share of their variance in 0..1."""
+
+    dimension: int
+    share: float
+
+
 class SpaceFigures(Part):
     """One embedding space; see `mmer_core.evaluation.embeddings` for each figure.
 
     Attributes:
         compared: Rows that were compared with all of them, where each is compared with others.
         knn_map: mAP of the labels of each row's nearest neighbours, where there are labels.
+        top_dimensions: The ten coordinates with the largest shares.
+        diversity: How evenly all coordinates share the variance, in 0..1; None for a space collapsed to one point.
+        rotated_diversity: The same after a random rotation.
     """
 
     name: str
@@ -93,6 +105,9 @@ class SpaceFigures(Part):
     mean_similarity: float
     uniformity: float
     knn_map: Interval | None = None
+    top_dimensions: tuple[DimensionShare, ...] = ()
+    diversity: Number = None
+    rotated_diversity: Number = None
 
 
 class PairFigures(Part):
@@ -178,14 +193,30 @@ class WordSimilarity(Part):
     p: Number = None
 
 
+class Matching(Part):
+    """Recalls and median ranks of people and their texts, beside chance; ``texts`` counts different ones."""
+
+    people: int
+    texts: int
+    metrics: dict[str, Interval]
+    baselines: dict[str, Number]
+
+
 class Analyses(Part):
-    """Figures of a model's spaces, modalities and words."""
+    """Figures of a model's spaces, modalities and words.
+
+    Attributes:
+        matching: Of labelled samples with texts in the space of their images.
+        caption_contribution: What image and caption add to finding further captions, see `mmer_core.evaluation.matching`.
+    """
 
     spaces: tuple[SpaceFigures, ...] = ()
     pairs: tuple[PairFigures, ...] = ()
     contribution: Contribution | None = None
     agreement: tuple[StreamAgreement, ...] = ()
     words: tuple[WordSimilarity, ...] = ()
+    matching: Matching | None = None
+    caption_contribution: Contribution | None = None
 
 
 class UnmatchedLabels(Part):

@@ -1,19 +1,27 @@
 """Charts of the analyses; each returns inline SVG."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from mmer_core.evaluation.arrays import FloatArray
 from mmer_core.evaluation.record import WordSimilarity
-from mmer_core.reporting.svg import FAMILY_COLOUR, INK, MUTED, PAPER, STREAM_COLOURS, STYLE, to_svg
+from mmer_core.reporting.svg import FAMILY_COLOUR, GRID, INK, MUTED, PAPER, STREAM_COLOURS, STYLE, to_svg
 from mmer_core.reporting.view import FamilyView
 
 WIDE = 10.0
 WORDS_AT_EACH_END = 12
+_MAPS = 3
+"""Heat maps beside each other."""
+_ABOVE, _BELOW = np.array([0.27, 0.53, 0.83]), np.array([0.85, 0.42, 0.15])
+"""Blue and orange that are legible on light and on dark paper."""
 
 
 @mpl.rc_context(STYLE)
@@ -87,3 +95,33 @@ def _dots(axis: Axes, records: Sequence[WordSimilarity], colour: str) -> None:
     axis.set_ylim(len(records) - 0.4, -0.6)
     axis.grid(axis="x")
     axis.grid(visible=False, axis="y")
+
+
+@mpl.rc_context(STYLE)
+def similarity_maps(families: Sequence[FamilyView], name: str) -> Markup:
+    """Cosines of two modalities of some samples, a panel a model and pair: the darker, the farther from 0."""
+    panels = [(family.family, one) for family in families for one in family.similarities]
+    rows = -(-len(panels) // _MAPS)
+    figure = Figure(figsize=(WIDE, 0.6 + 3.35 * rows))
+    grid = figure.subplots(rows, _MAPS, squeeze=False).ravel()
+    most = max(float(np.abs(one.values).max()) for _, one in panels)
+    for axis, (family, one) in zip(grid, panels, strict=False):
+        axis.imshow(tinted(one.values / most), interpolation="nearest", aspect="equal")
+        axis.set_title(f"{family}: {one.first} and {one.second}")
+        axis.set_xlabel(one.second)
+        axis.set_ylabel(one.first)
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+    for axis in grid[len(panels) :]:
+        axis.set_axis_off()
+    scale = np.array([-1, -0.5, 0, 0.5, 1])
+    keys = [Rectangle((0, 0), 1, 1, facecolor=tinted(scale[None])[0, place], edgecolor=GRID, linewidth=0.6)
+            for place in range(len(scale))]  # fmt: skip
+    figure.legend(keys, [f"{most * one:+.2f}" for one in scale], loc="outside upper left", ncols=len(scale))
+    return to_svg(figure, name, "Heat maps of cosines between two modalities; the diagonal holds the pairs.")
+
+
+def tinted(values: npt.NDArray[np.floating[Any]]) -> FloatArray:
+    """Colours ``(n, m, 4)`` of values in -1..1, which fade to the page's own colour at 0, whatever that is."""
+    colours = np.where(values[..., None] < 0, _BELOW, _ABOVE)
+    return np.concatenate([colours, np.abs(values)[..., None]], axis=-1)

@@ -7,6 +7,7 @@ from typing import Any
 from mmer_core.evaluation.record import Contribution, Leader, PairFigures, StreamAgreement
 from mmer_core.record import Part
 from mmer_core.reporting.estimates import MISSING
+from mmer_core.reporting.labels import metric
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION, PAIR, SPACE, MetricGuide
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import FamilyView
@@ -16,7 +17,10 @@ _SPACES = {"own_image": "image, its own space"}
 
 def contribution_table(families: Sequence[FamilyView]) -> Table:
     """What each modality adds to the mAP, families side by side."""
-    found = _contributions(families)
+    return _added(_contributions(families), "What each modality adds to the mean average precision")
+
+
+def _added(found: Mapping[str, Contribution], caption: str) -> Table:
     streams = [{stream.name: stream for stream in one.streams} for one in found.values()]
     rows = []
     for name in dict.fromkeys(name for by_name in streams for name in by_name):
@@ -26,7 +30,7 @@ def contribution_table(families: Sequence[FamilyView]) -> Table:
     for label, key in (("all of them", "all"), ("none (chance)", "none")):
         rows.append(Row(label, tuple(c for one in found.values() for c in (cell(getattr(one, key)), *blank))))
     return Table(
-        "What each modality adds to the mean average precision",
+        caption,
         ("Modality", *[each.label for each in CONTRIBUTION] * len(found)),
         tuple(rows) if found else (),
         groups=_groups(found, len(CONTRIBUTION)),
@@ -121,6 +125,51 @@ def pair_table(families: Sequence[FamilyView]) -> Table:
         for pair in family.analyses.pairs
     ]
     return Table("Two modalities of the same samples", ("Pair", *(each.label for each in shown)), tuple(rows))
+
+
+def dimension_table(families: Sequence[FamilyView]) -> Table:
+    """The coordinates with the largest shares of each space's variance, and how evenly all share it."""
+    rows = []
+    for family in families:
+        for space in family.analyses.spaces:
+            top = space.top_dimensions
+            if not top:
+                continue
+            listed = ", ".join(f"{one.dimension} ({100 * one.share:.1f})" for one in top)
+            shares = sum(one.share for one in top), space.diversity, space.rotated_diversity
+            cells = (Cell(listed), *(cell(100 * one if one is not None else None) for one in shares))
+            rows.append(Row(f"{family.family}: {_SPACES.get(space.name, space.name)}", cells))
+    columns = (
+        "Space",
+        "largest, with their share of the variance in %",
+        "together %",
+        "diversity %",
+        "rotated %",
+    )
+    return Table("Which dimensions vary most", columns, tuple(rows))
+
+
+def matching_table(families: Sequence[FamilyView]) -> Table:
+    """Recalls of people and their texts, beside chance."""
+    found = {one.family: one.analyses.matching for one in families if one.analyses.matching}
+    names = dict.fromkeys(name for one in found.values() for name in one.metrics)
+    rows = []
+    for name in names:
+        described = metric(name)
+        chance = next(one.baselines.get(name) for one in found.values())
+        cells = [cell(one.metrics.get(name), described.digits) for one in found.values()]
+        rows.append(Row(described.label, (*cells, cell(chance, described.digits)), hint=described.hint))
+    first = next(iter(found.values()), None)
+    caption = f"{first.people:,} samples and {first.texts:,} different texts" if first else ""
+    return Table(caption, ("Metric", *(f"{family} model" for family in found), "chance"), tuple(rows))
+
+
+def caption_table(families: Sequence[FamilyView]) -> Table:
+    """What image and first caption add to finding the other captions of a photo."""
+    found: dict[str, Contribution] = {
+        one.family: one.analyses.caption_contribution for one in families if one.analyses.caption_contribution
+    }
+    return _added(found, "What each modality adds to finding the other captions of a photo, mean recall")
 
 
 def word_table(family: FamilyView) -> Table:

@@ -12,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -175,10 +176,12 @@ def group_styles(spaces: Sequence[EmbeddingSpace]) -> dict[str, tuple[str, str, 
 
 @mpl.rc_context(STYLE)
 def embedding_map(space: EmbeddingSpace, styles: Mapping[str, tuple[str, str, str]], name: str) -> Markup:
-    """The t-SNE map of one space, coloured by group; it has no axes because its units mean nothing."""
+    """The t-SNE map of one space, coloured by group, with lines between the modalities of a sample; it has no axes because its units mean nothing."""
     figure = Figure(figsize=(3.3, 3.0))
     axis = figure.subplots()
     groups = np.asarray(space.groups)
+    lines = LineCollection([space.points[list(pair)] for pair in space.pairs], colors=MUTED, linewidths=0.5)
+    axis.add_collection(lines)
     for style in (OTHER_STYLE, *GROUP_STYLES):
         colour, marker, _ = style
         members = [group for group, known in styles.items() if known == style]

@@ -112,7 +112,7 @@ def provenance_table(dataset: DatasetView) -> Table:
 
 
 def category_table(families: Sequence[FamilyView], word: str) -> Table:
-    """Average precision, precision, recall, F1 and threshold, where there is one, of every category, by family."""
+    """Average precision, precision, recall, F1, accuracy and threshold, where there is one, of every category, by family."""
     measured = [{one.name: one for one in family.evaluation.per_category} for family in families]
     tuned = any(one.threshold is not None for categories in measured for one in categories.values())
     rows = []
@@ -120,12 +120,13 @@ def category_table(families: Sequence[FamilyView], word: str) -> Table:
         cells = [cell(next(found[name].prevalence for found in measured if name in found))]
         for one in (categories.get(name) for categories in measured):
             cells += [
-                cell(raw) for raw in ((one.ap, one.precision, one.recall, one.f1) if one else [None] * 4)
+                cell(raw)
+                for raw in ((one.ap, one.precision, one.recall, one.f1, one.accuracy) if one else [None] * 5)
             ]
             if tuned:
                 cells.append(cell(one.threshold if one else None, 2))
         rows.append(Row(name, tuple(cells)))
-    columns = ("AP", "precision", "recall", "F1", *(("threshold",) if tuned else ()))
+    columns = ("AP", "precision", "recall", "F1", "accuracy", *(("threshold",) if tuned else ()))
     return Table(
         caption=f"Every {word}, in %; prevalence is the chance level of AP",
         columns=(word.capitalize(), "prevalence", *columns * len(families)),

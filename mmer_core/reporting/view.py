@@ -24,6 +24,8 @@ R = TypeVar("R", bound=Record)
 Picture = npt.NDArray[np.uint8]
 Change = tuple[int, int, int, int, int]
 """One changed pixel: ``(y, x, red, green, blue)``, zero-based, colours in 0..255."""
+MOST_LINES = 100
+"""Lines on a map; more would hide its points."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,31 @@ class EmbeddingSpace:
         points: ``(N, 2)`` t-SNE coordinates.
         groups: ``N`` names to colour by (dominant emotion, or modality).
         explained_variance: ``(M,)`` cumulative share in 0..1 of the first 1..M principal components.
+        pairs: Rows of points that are joined by a line: modalities of one sample.
     """
 
     name: str
     points: npt.NDArray[np.floating[Any]]
     groups: Sequence[str]
     explained_variance: npt.NDArray[np.floating[Any]]
+    pairs: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True)
+class SimilarityMatrix:
+    """Cosines of two modalities of some samples.
+
+    Attributes:
+        values: ``(n, n)``: row ``i`` is a sample in the first modality, column ``j`` one in the second.
+        order: The order of the samples, in words.
+        total: Samples of which these were drawn.
+    """
+
+    first: str
+    second: str
+    values: npt.NDArray[np.floating[Any]]
+    order: str
+    total: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,7 @@ class FamilyView:
     by_queries: Sequence[QueryCurve] = ()
     attacked: str = ""
     spaces: Sequence[EmbeddingSpace] = ()
+    similarities: Sequence[SimilarityMatrix] = ()
     fragility: Fragility | None = None
     margins: Sequence[MarginPoint] = ()
     worst: Sequence[WorstCase] = ()

@@ -14,7 +14,7 @@ from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
 
-@stage("evaluation", version=8, title="evaluate on {config.split}")
+@stage("evaluation", version=9, title="evaluate on {config.split}")
 def evaluate(
     context: Context,
     workspace: Workspace,

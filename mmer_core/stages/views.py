@@ -78,6 +78,7 @@ def family_view(trainings: Sequence[Measured], config: ReportConfig) -> FamilyVi
         margins=_margins(measured, config),
         worst=_worst_cases(trainings),
         spaces=list(kind_of(measured.spec.task).spaces(measured, config)),
+        similarities=list(kind_of(measured.spec.task).similarities(measured, config)),
     )
 
 

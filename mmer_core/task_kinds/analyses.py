@@ -14,7 +14,8 @@ from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.evaluation.agreement import stream_agreement
 from mmer_core.evaluation.analyses import FEWEST, emotion_spaces, retrieval_spaces
 from mmer_core.evaluation.contribution import coalitions, stream_contributions
-from mmer_core.evaluation.record import Analyses, WordSimilarity
+from mmer_core.evaluation.matching import caption_contribution, match_people
+from mmer_core.evaluation.record import Analyses, Matching, WordSimilarity
 from mmer_core.evaluation.word_similarity import word_similarities
 from mmer_core.heavy import functional as F
 from mmer_core.heavy import torch
@@ -58,6 +59,7 @@ def analyse_emotions(
         )
     alone = {name: predictions[frozenset((name,))] for name in streams}
     words: list[WordSimilarity] = []
+    matching: Matching | None = None
     if joint and split.texts and "text" in embeddings and len(embeddings) > 1:
         image = np.mean([rows for name, rows in embeddings.items() if name != "text"], axis=0)
         paired = np.flatnonzero(complete[split.text_sample])
@@ -65,6 +67,15 @@ def analyse_emotions(
         similarity = _cosine(image, embeddings["text"])[owner]
         texts = [split.texts[row] for row in paired.tolist()]
         words = word_similarities(similarity, texts, split.clusters[owner], config)
+        named = np.flatnonzero(complete & np.isin(np.arange(len(split)), split.text_sample))
+        if len(named):
+            all_texts: dict[int, list[str]] = {}
+            for sample, text in zip(split.text_sample.tolist(), split.texts, strict=True):
+                all_texts.setdefault(sample, []).append(text)
+            names = ["\n".join(all_texts[row]) for row in named.tolist()]
+            matching = match_people(
+                image[named], embeddings["text"][named], names, config, split.clusters[named]
+            )
     contribution = stream_contributions(
         predictions, split.labels, trained.spec.labels, config, split.clusters
     )
@@ -73,6 +84,7 @@ def analyse_emotions(
             "contribution": contribution,
             "agreement": tuple(stream_agreement(alone, trained.decisions, trained.spec.labels)),
             "words": tuple(words),
+            "matching": matching,
         }
     )
 
@@ -97,7 +109,8 @@ def analyse_retrieval(
     found = retrieval_spaces(images, texts, split.text_sample, others)
     similarity = _cosine(images[split.text_sample], texts)
     words = word_similarities(similarity, split.texts, split.clusters[split.text_sample], config)
-    return found.model_copy(update={"words": tuple(words)})
+    contribution = caption_contribution(images, texts, split.text_sample, config, split.clusters)
+    return found.model_copy(update={"words": tuple(words), "caption_contribution": contribution})
 
 
 def _cosine(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,7 +43,7 @@ from mmer_core.models import ModelSpec
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
-from mmer_core.reporting.view import EmbeddingSpace, StreamComparison
+from mmer_core.reporting.view import EmbeddingSpace, SimilarityMatrix, StreamComparison
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_emotions
 from mmer_core.task_kinds.emotion_attacks import (
@@ -53,7 +54,15 @@ from mmer_core.task_kinds.emotion_attacks import (
 )
 from mmer_core.task_kinds.emotion_text import LABELS, TEXT
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
-from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
+from mmer_core.task_kinds.measured import (
+    MOST_SIMILAR,
+    Measured,
+    chosen_rows,
+    evenly,
+    save_embedding,
+    shown_similarity,
+    shown_space,
+)
 from mmer_core.taxonomy import EMOTIC_CATEGORIES, VAD
 from mmer_core.training.data import EmotionData
 from mmer_core.training.emotion_learner import EmotionLearner, outputs
@@ -313,29 +322,38 @@ class EmotionKind(TaskKind[EmotionData]):
         return spec.labels
 
     def spaces(self, measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace]:
-        spaces = [measured.embedding(name) for name in measured.spec.streams if name in measured.spaces]
-        # A sample without a stream is zeros there, which have no direction and mean nothing.
-        complete = np.flatnonzero(np.all([space.any(axis=1) for space in spaces], axis=0))
+        streams, complete = _streams(measured)
         if not len(complete):
             return
         chosen = complete[chosen_rows(len(complete), config)]
-        probabilities = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False)[chosen]
-        dominant = [measured.spec.labels[column] for column in probabilities.argmax(axis=1)]
-        streams = {
-            measured.stream_names.get(name, name): measured.embedding(name)[chosen]
-            for name in measured.spec.streams
-            if name in measured.spaces
-        }
+        dominant = [measured.spec.labels[column] for column in _dominant(measured)[chosen]]
+        streams = {name: rows[chosen] for name, rows in streams.items()}
         if measured.spec.network == "separate":
             for name, vectors in streams.items():
                 yield shown_space(name, vectors, dominant, config)
             return
         together = np.concatenate(list(streams.values()))
         groups = [name for name, vectors in streams.items() for _ in vectors]
-        yield shown_space("shared: " + " + ".join(streams), together, groups, config)
+        count = len(chosen)  # a sample's streams are joined one after the other
+        pairs = [
+            (place * count + row, (place + 1) * count + row)
+            for row in range(count)
+            for place in range(len(streams) - 1)
+        ]
+        yield shown_space("shared: " + " + ".join(streams), together, groups, config, pairs)
         yield shown_space(
             "shared: mean of the streams", np.mean(list(streams.values()), axis=0), dominant, config
         )
+
+    def similarities(self, measured: Measured, config: ReportConfig) -> Iterator[SimilarityMatrix]:
+        streams, complete = _streams(measured)
+        if measured.spec.network == "separate" or len(complete) < 2:
+            return  # cosines between different spaces mean nothing
+        rows = complete[evenly(len(complete), MOST_SIMILAR)]
+        rows = rows[np.argsort(_dominant(measured)[rows], kind="stable")]
+        order = f"by the {self.text_for(measured.split).category} that the model finds likeliest, then in the order of the split"
+        for first, second in combinations(streams.items(), 2):
+            yield shown_similarity(first, second, rows, order)
 
     def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
         mine, theirs = first[0], second[0]
@@ -383,6 +401,23 @@ class EmotionKind(TaskKind[EmotionData]):
                 for one in measured
             },
         )
+
+
+def _streams(measured: Measured) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The embeddings ``(N, D)`` of the streams that the model reads, and the rows of the samples that have all of them: one
+    without a stream is zeros there, which have no direction and mean nothing."""
+    streams = {
+        measured.stream_names.get(name, name): measured.embedding(name)
+        for name in measured.spec.streams
+        if name in measured.spaces
+    }
+    return streams, np.flatnonzero(np.all([rows.any(axis=1) for rows in streams.values()], axis=0))
+
+
+def _dominant(measured: Measured) -> npt.NDArray[np.int64]:
+    """``(N,)`` column of the likeliest label."""
+    found = np.load(measured.evaluation_folder / "probabilities.npy", allow_pickle=False).argmax(axis=1)
+    return np.asarray(found, dtype=np.int64)
 
 
 def _probabilities(trainings: Sequence[Measured]) -> list[FloatArray]:

@@ -40,7 +40,7 @@ from mmer_core.named import Named
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
-from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, StreamComparison
+from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, SimilarityMatrix, StreamComparison
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.measured import Measured
 from mmer_core.training.learner import ModelLearner
@@ -292,6 +292,10 @@ class TaskKind(Named, ABC, Generic[D]):
     @abstractmethod
     def columns(self, spec: ModelSpec, split: PreparedSplit) -> Sequence[str]:
         """Names of a victim's columns."""
+
+    def similarities(self, measured: Measured, config: ReportConfig) -> Iterator[SimilarityMatrix]:
+        """Cosines between modalities that share a space, of a few samples; none by default."""
+        return iter(())
 
     @abstractmethod
     def spaces(self, measured: Measured, config: ReportConfig) -> Iterator[EmbeddingSpace]:

@@ -12,12 +12,15 @@ import numpy as np
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
-from mmer_core.evaluation.embeddings import explained_variance, tsne
+from mmer_core.evaluation.embeddings import explained_variance, tsne, unit_rows
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.heavy import pd
 from mmer_core.models import ModelSpec
-from mmer_core.reporting.view import EmbeddingSpace
+from mmer_core.reporting.view import MOST_LINES, EmbeddingSpace, SimilarityMatrix
 from mmer_core.store import ArtifactKey, Manifest
+
+MOST_SIMILAR = 40
+"""Samples of a heat map."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,33 @@ def save_embedding(folder: Path, name: str, embedding: np.ndarray) -> None:
 
 
 def shown_space(
-    name: str, vectors: np.ndarray, groups: Sequence[str], config: ReportConfig
+    name: str,
+    vectors: np.ndarray,
+    groups: Sequence[str],
+    config: ReportConfig,
+    pairs: Sequence[tuple[int, int]] = (),
 ) -> EmbeddingSpace:
-    """A space ``(N, D)`` reduced to what a page can show."""
+    """A space ``(N, D)`` reduced to what a page can show; of the rows to join by lines, `MOST_LINES` evenly spaced ones."""
     return EmbeddingSpace(
         name=name,
         points=tsne(vectors, config.seed),
         groups=groups,
         explained_variance=explained_variance(vectors),
+        pairs=[pairs[place] for place in evenly(len(pairs), MOST_LINES)],
     )
+
+
+def shown_similarity(
+    first: tuple[str, np.ndarray], second: tuple[str, np.ndarray], rows: np.ndarray, order: str
+) -> SimilarityMatrix:
+    """Cosines of two named modalities ``(N, D)`` of the samples ``rows``, in their order."""
+    (one, x), (other, y) = first, second
+    return SimilarityMatrix(one, other, unit_rows(x[rows]) @ unit_rows(y[rows]).T, order, len(x))
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Places of ``count``, evenly spaced, at most ``most`` of them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
 def chosen_rows(count: int, config: ReportConfig) -> np.ndarray:

@@ -41,12 +41,20 @@ from mmer_core.models import ModelSpec
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
-from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample
+from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, SimilarityMatrix
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
 from mmer_core.task_kinds.embedded import embedded_images, embedded_texts
 from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
-from mmer_core.task_kinds.measured import Measured, chosen_rows, save_embedding, shown_space
+from mmer_core.task_kinds.measured import (
+    MOST_SIMILAR,
+    Measured,
+    chosen_rows,
+    evenly,
+    save_embedding,
+    shown_similarity,
+    shown_space,
+)
 from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_reading, own_found
 from mmer_core.task_kinds.retrieval_text import TEXT
 from mmer_core.training.data import RetrievalData
@@ -249,13 +257,23 @@ class RetrievalKind(TaskKind[RetrievalData]):
             else "shared: image + text"
         )
         groups = ["image"] * len(images) + ["text"] * len(texts)
-        yield shown_space(label, np.concatenate([images, texts]), groups, config)
+        pairs = [(row, len(images) + row) for row in range(len(images))]
+        yield shown_space(label, np.concatenate([images, texts]), groups, config, pairs)
         if "own_image" in measured.spaces:
             yield shown_space(
                 "image, its own space",
                 measured.embedding("own_image")[chosen],
                 ["image"] * len(chosen),
                 config,
+            )
+
+    def similarities(self, measured: Measured, config: ReportConfig) -> Iterator[SimilarityMatrix]:
+        described, first_text = np.unique(measured.split.text_sample, return_index=True)
+        images, texts = measured.embedding("image")[described], measured.embedding("text")[first_text]
+        rows = np.array(evenly(len(described), MOST_SIMILAR))
+        if len(rows) > 1:
+            yield shown_similarity(
+                ("image", images), ("first text", texts), rows, "in the order of the split, evenly spaced"
             )
 
     def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:

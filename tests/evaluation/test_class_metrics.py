@@ -49,6 +49,8 @@ def test_metrics_are_those_of_scikit_learn(seed):
     each = sk.precision_recall_fscore_support(truth, predicted, labels=range(4), zero_division=0)
     rows = [(one.precision, one.recall, one.f1, one.prevalence * len(truth)) for one in found.per_category]
     np.testing.assert_allclose(np.transpose(rows) / 100, each)
+    binary = [100 * sk.accuracy_score(truth == c, predicted == c) for c in range(4)]
+    np.testing.assert_allclose([one.accuracy for one in found.per_category], binary)
 
 
 def test_weights_count_as_copies_of_samples():

@@ -1,5 +1,7 @@
 """Analyses of embedding spaces against scikit-learn, scipy and hand-made spaces."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,8 @@ from sklearn.manifold import trustworthiness
 from mmer_core.evaluation import embeddings as module
 from mmer_core.evaluation.embeddings import (
     alignment,
+    dimension_shares,
+    diversity,
     effective_dimensionality,
     embedding_variance,
     explained_variance,
@@ -18,6 +22,7 @@ from mmer_core.evaluation.embeddings import (
     mean_similarity,
     modality_gap,
     paired_similarity,
+    rotated,
     tsne,
     uniformity,
 )
@@ -184,3 +189,23 @@ def test_cka_sees_no_rotation_and_tells_unrelated_spaces():
     assert np.isnan(linear_cka(x, np.full((400, 2), 0.3)))
     with pytest.raises(ValueError, match="same samples"):
         linear_cka(x, x[1:])
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=25, deadline=None)
+def test_shares_of_dimensions_and_their_diversity(seed):
+    generator = np.random.default_rng(seed)
+    rows = generator.normal(size=(30, 5)) * generator.uniform(0.1, 3, 5)
+    shares = dimension_shares(rows)
+    each = [sum((value - sum(column) / 30) ** 2 for value in column) for column in rows.T.tolist()]
+    np.testing.assert_allclose(shares, np.array(each) / sum(each))
+    entropy = -sum(share * math.log(share) for share in shares.tolist())
+    assert diversity(shares) == pytest.approx(math.exp(entropy) / 5)
+    turned = rotated(rows, seed)
+    np.testing.assert_allclose(turned @ turned.T, rows @ rows.T, atol=1e-9)
+
+
+def test_diversity_of_the_extremes():
+    assert diversity(np.full(8, 1 / 8)) == pytest.approx(1)
+    assert diversity([0, 1, 0, 0]) == pytest.approx(1 / 4)
+    assert np.isnan(diversity(dimension_shares(np.ones((4, 3)))))

@@ -45,6 +45,8 @@ def test_emotion_figures_equal_sklearn():
     assert [row.ap.value for row in result.per_category] == pytest.approx(ap)
     assert result.metrics["map"].value == pytest.approx(ap.mean())
     each = 100 * np.array(precision_recall_fscore_support(labels, probabilities >= 0.5, zero_division=0)[:3])
+    right = 100 * (labels == (probabilities >= 0.5)).mean(axis=0)
+    assert [one.accuracy for one in result.per_category] == pytest.approx(right.tolist())
     for name, values in zip(("precision", "recall", "f1"), each, strict=True):
         assert [getattr(row, name) for row in result.per_category] == pytest.approx(values)
         assert result.metrics[f"{name}_macro"].value == pytest.approx(values.mean())

@@ -18,6 +18,7 @@ from mmer_core.reporting.view import (
     QueryCurve,
     ReportView,
     RetrievalExample,
+    SimilarityMatrix,
     StreamComparison,
     Transfer,
 )
@@ -164,7 +165,15 @@ def space(name: str, groups: list[str], seed: int) -> EmbeddingSpace:
     kinds = {group: rng.normal(size=2) * 6 for group in dict.fromkeys(groups)}
     points = np.stack([kinds[group] + rng.normal(size=2) for group in groups])
     variance = np.cumsum(0.8 ** np.arange(30) * (0.2 + seed / 100))
-    return EmbeddingSpace(name, points, groups, variance / variance[-1])
+    half = len(points) // 2
+    pairs = [(row, half + row) for row in range(half)] if "shared" in name else []
+    return EmbeddingSpace(name, points, groups, variance / variance[-1], pairs)
+
+
+def similar(first: str, second: str, size: int = 40) -> SimilarityMatrix:
+    """Pairs that are nearer than others, some below 0."""
+    noise = np.random.default_rng(size).normal(0, 0.2, (size, size))
+    return SimilarityMatrix(first, second, np.clip(noise + 0.5 * np.eye(size), -1, 1), "in some order", 1234)
 
 
 def space_record(name: str, dimensions: int) -> dict:
@@ -177,6 +186,9 @@ def space_record(name: str, dimensions: int) -> dict:
         "variance": 0.876,
         "mean_similarity": 0.123,
         "uniformity": -2.718,
+        "top_dimensions": [{"dimension": 3 * place, "share": 0.11 - 0.01 * place} for place in range(10)],
+        "diversity": 0.4321,
+        "rotated_diversity": 0.9123,
     }
 
 
@@ -229,12 +241,27 @@ def emotion_analyses(score: float, streams: tuple[str, ...] = ("context", "body"
              "per_category": [{"name": name, "spearman": 0.217, "kappa": None} for name in EMOTIC_CATEGORIES]}
         ],
         "words": words(40),
+        "matching": {
+            "people": 1234, "texts": 987,
+            "metrics": {f"{way}_r{k}": estimate(score / 2 + k) for way in ("i2t", "t2i") for k in (1, 5, 10)},
+            "baselines": {f"{way}_r{k}": 0.123 * k for way in ("i2t", "t2i") for k in (1, 5, 10)},
+        },
     }  # fmt: skip
 
 
 def retrieval_analyses() -> dict:
     spaces = [space_record("image", 31), space_record("text", 37)]
-    return {"spaces": spaces, "pairs": [pair_record("image", "text")], "words": words(5)}
+    captions = {
+        "all": estimate(61.5), "none": estimate(0.77, 0), "leaders": [],
+        "streams": [{"name": name, "alone": estimate(44.4), "left_out": estimate(7.7), "shapley": estimate(30.1)}
+                    for name in ("image", "text")],
+    }  # fmt: skip
+    return {
+        "spaces": spaces,
+        "pairs": [pair_record("image", "text")],
+        "words": words(5),
+        "caption_contribution": captions,
+    }
 
 
 def calibration(error: float, brier: float) -> dict:
@@ -260,7 +287,7 @@ def emotion_evaluation(score: float, half: float = 2.0) -> dict:
         "baselines": {"map": 16.98, "vad_mae": 1.009},
         "per_category": [
             {"name": name, "ap": estimate(float(rng.uniform(10, 80)), 4), "precision": 31.5, "recall": 62.4,
-             "f1": 41.8, "threshold": 0.27, "prevalence": 2.1 + 1.3 * place}
+             "f1": 41.8, "accuracy": 71.3, "threshold": 0.27, "prevalence": 2.1 + 1.3 * place}
             for place, name in enumerate(EMOTIC_CATEGORIES)
         ],
         "vad": [{"name": name, "mae": estimate(0.876, 0.02), "constant": 1.013, "constant_rating": 5.0} for name in VAD],
@@ -318,6 +345,9 @@ def family(
             for name, label in (("map", "mAP"), ("accuracy", "accuracy"))
         ],
         spaces=[space(one, modal if "shared" in one else moods, place) for place, one in enumerate(names)],
+        similarities=[similar("image", "text")]
+        if name == "joint" or evaluation["task"] == "retrieval"
+        else [],
         fragility=fragile(strength) if attacks and evaluation["task"] == "emotion" else None,
     )
 

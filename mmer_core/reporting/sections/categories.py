@@ -21,6 +21,7 @@ class Categories(Section):
 {% if confusion %}{{ figure(confusion, "Which class is predicted for the samples of each class: a row adds up to 100 %.", "tall") }}{% endif %}
 {% if streams %}{{ figure(streams, "Average precision of each " ~ word ~ " when it is read from one modality at a time. The tick marks the chance level.", "tall") }}{% endif %}
 {% for one in categories %}<details{% if not streams %} open{% endif %}><summary>All figures for all {{ word }}s</summary>{{ table(one, wide=true) }}
+<p class="meta">Accuracy counts the samples for which a {{ word }} is rightly not predicted, too: never predicting it scores 100 less the prevalence.</p>
 {% if not confusion %}<p class="meta">Thresholds maximise F1 on val.{% if emotic %} In EMOTIC, people of the training split carry fewer labels than those of val and test, who had several annotators.{% endif %}</p>{% endif %}</details>{% endfor %}
 """
 

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmer_core.evaluation.embeddings import MOST_COMPARED
 from mmer_core.reporting import analysis_tables as tables
 from mmer_core.reporting.metric_guide import AGREEMENT, CONTRIBUTION
 from mmer_core.reporting.sections.base import Section
-from mmer_core.reporting.view import DatasetView
+from mmer_core.reporting.table import Table
+from mmer_core.reporting.view import MOST_LINES, DatasetView
 
 Fields = Mapping[str, Any] | None
+_SAMPLED = f"Of more than {MOST_COMPARED:,} texts, so many drawn ones ask, with their samples, among all."
 
 
 class CloserLook(Section):
@@ -38,6 +41,20 @@ class CloserLook(Section):
 {{ readings(agreement.readings) }}
 <details><summary>Agreement on every {{ word }}</summary>{{ table(agreement.by_category, wide=true) }}</details>
 {% endif %}
+{% if captions.rows %}
+<h4>What image and caption add</h4>
+<p>A photo asks for its other captions by its image, by its first caption, or by the mean of both: the mean of recall at 1, 5 and 10, in %. “None” is chance.</p>
+{{ table(captions, wide=true) }}
+{% endif %}
+{% if matching.rows %}
+<h4>Images and texts</h4>
+<p>By the cosine of a sample’s text with the mean of its images, in the shared space. Samples may have the same text: the gallery holds it once, and it finds any of them. {{ sampled }}</p>
+{{ table(matching, wide=true) }}
+{% endif %}
+{% if similarity %}
+<h4>Similarity of modalities</h4>
+{{ figure(similarity.chart, similarity.caption, "tall") }}
+{% endif %}
 {% if maps or spaces %}<h4>Embedding spaces</h4>{% endif %}
 {% if maps %}
 <div class="maps">
@@ -45,7 +62,7 @@ class CloserLook(Section):
 <figure><div class="canvas">{{ one.chart }}</div><figcaption><b><span class="dot {{ one.family }}"></span>{{ one.family }}: {{ one.name }}</b><span class="key-list">{% for sign, colour, name in one.legend %}<span><i style="color:{{ colour }}" aria-hidden="true">{{ sign }}</i> {{ name }}</span>{% endfor %}</span></figcaption></figure>
 {% endfor %}
 </div>
-<p class="meta">t-SNE keeps neighbours together; distances between clusters and sizes of clusters mean nothing.</p>
+<p class="meta">t-SNE keeps neighbours together; distances between clusters and sizes of clusters mean nothing.{% if maps.lines %} Lines join the modalities of a sample, {{ maps.lines }} of them at most, evenly spaced in the split. A long line is not a large distance: the table below has the cosines.{% endif %}</p>
 {{ figure(maps.variance, "Explained variance: the faster a line reaches the dotted 95 %, the fewer dimensions its space uses.") }}
 {% endif %}
 {% if spaces %}
@@ -54,6 +71,11 @@ class CloserLook(Section):
 {% if spaces.pairs.rows %}
 {{ table(spaces.pairs, wide=true) }}
 {{ readings(spaces.pair_readings) }}
+{% endif %}
+{% if spaces.dimensions.rows %}
+<h4>Dimensions</h4>
+{{ table(spaces.dimensions, wide=true) }}
+<p class="meta">Dimensions are numbered from 0. Diversity is how evenly all of them share the variance: 100 % if all have the same, near 0 if one has everything. A single dimension means little: a space can be rotated without changing any cosine, distance or rank, and then other dimensions come first; “rotated” is the diversity after such a rotation at random. What does not change is the number of effective dimensions above.</p>
 {% endif %}
 {% endif %}
 {% if words %}
@@ -69,11 +91,15 @@ class CloserLook(Section):
         found = {
             "contribution": _contribution(dataset, id_),
             "agreement": _agreement(dataset),
+            "captions": tables.caption_table(dataset.families),
+            "matching": tables.matching_table(dataset.families),
+            "similarity": _similarity(dataset, id_),
             "maps": _maps(dataset, id_),
             "spaces": _spaces(dataset),
             "words": _words(dataset, id_),
         }
-        return found | {"word": dataset.text.category} if any(found.values()) else None
+        there = (one.rows if isinstance(one, Table) else one for one in found.values())
+        return found | {"word": dataset.text.category, "sampled": _SAMPLED} if any(there) else None
 
 
 def _contribution(dataset: DatasetView, id_: str) -> Fields:
@@ -97,6 +123,21 @@ def _agreement(dataset: DatasetView) -> Fields:
     return {"table": table, "by_category": by_category, "readings": AGREEMENT} if table.rows else None
 
 
+def _similarity(dataset: DatasetView, id_: str) -> Fields:
+    from mmer_core.reporting.analysis_charts import similarity_maps
+
+    families = [family for family in dataset.families if family.similarities]
+    if not families:
+        return None
+    one = families[0].similarities[0]
+    return {
+        "chart": similarity_maps(families, f"{id_}-similarity"),
+        "caption": f"Cosine of each of {len(one.values)} samples, of {one.total:,}, in one modality (rows) with each in the other "
+        f"(columns), {one.order}. Pairs are on the diagonal: the more it stands out, the better they are told apart. Blue is above 0, "
+        "orange below.",
+    }
+
+
 def _maps(dataset: DatasetView, id_: str) -> Fields:
     """Maps of embedding spaces, each with the legend of its groups: sign, colour, name."""
     from mmer_core.reporting.charts import OTHER_STYLE, embedding_map, explained_variance, group_styles
@@ -117,7 +158,8 @@ def _maps(dataset: DatasetView, id_: str) -> Fields:
         maps.append({"family": family, "name": space.name, "chart": chart, "legend": legend})
     if not maps:
         return None
-    return {"maps": maps, "variance": explained_variance(dataset.families, f"{id_}-variance")}
+    lines = MOST_LINES if any(space.pairs for _, space in found) else 0
+    return {"maps": maps, "lines": lines, "variance": explained_variance(dataset.families, f"{id_}-variance")}
 
 
 def _spaces(dataset: DatasetView) -> Fields:
@@ -128,6 +170,7 @@ def _spaces(dataset: DatasetView) -> Fields:
         "spaces": spaces,
         "space_readings": tables.shown_spaces(dataset.families),
         "pairs": tables.pair_table(dataset.families),
+        "dimensions": tables.dimension_table(dataset.families),
         "pair_readings": tables.shown_pairs(dataset.families),
     }
 
