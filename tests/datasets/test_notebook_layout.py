@@ -103,7 +103,7 @@ def test_the_documented_conversion_makes_the_old_file(tree, tmp_path, monkeypatc
     ingest(config, tmp_path / "out", tmp_path / "scratch", workers=1)
     page = (PROJECT / "docs" / "notebooks.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import json.*?)```", page, re.S)
-    assert len(code.strip().splitlines()) == 3
+    assert sum(map(bool, code.splitlines())) == 3
     monkeypatch.chdir(tmp_path / "out" / FOLDER)
     exec(code, {})
     loaded = pickle.loads(Path("vocab.pkl").read_bytes())

@@ -86,9 +86,9 @@ def test_each_photo_is_decoded_once(emotic_tree, tmp_path, monkeypatch):
     read = photo_reader("corrected")
 
     class Counting:
-        def each(self, paths, use):
+        def squared(self, paths, wanted, use):
             opened.update(paths)
-            return read.each(paths, use)
+            return read.squared(paths, wanted, use)
 
     monkeypatch.setattr(prepare_module, "photo_reader", lambda protocol: Counting())
     _prepare(raw, tmp_path, progress=lambda done, total, note="": steps.append((done, total)))
