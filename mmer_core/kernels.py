@@ -67,14 +67,17 @@ def float32_kernels(*, tf32: bool) -> Iterator[None]:
     with _LOCK:
         if not _HELD.total():
             _BEFORE.append(_Kernels.current())
+        before = bool(_HELD[False])
         _HELD[tf32] += 1
-        _apply()
+        if not before:  # where exact float32 is held already, nothing changes
+            _apply()
     try:
         yield
     finally:
         with _LOCK:
             _HELD[tf32] -= 1
-            _apply()
+            if not _HELD[False]:
+                _apply()
 
 
 def _apply() -> None:
