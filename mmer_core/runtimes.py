@@ -107,16 +107,16 @@ def convert_network(module: nn.Module, examples: Sequence[Tensor], folder: Path)
 
 def compile_for_openvino(
     module: nn.Module, examples: Sequence[Sequence[Tensor]], converted: Path | None = None
-) -> Callable[..., Tensor]:
+) -> Runs:
     """Run a module of several inputs, of any sizes, with OpenVINO.
 
     Args:
-        module: Its inputs to one output; on the CPU.
+        module: Its inputs to one output, or to several; on the CPU.
         examples: Inputs of different sizes, for which OpenVINO must agree with PyTorch.
         converted: Folder with what `convert_network` wrote of it, if anything.
 
     Returns:
-        A thread-safe function from the inputs to the output; sizes are compiled when they are first met.
+        A thread-safe function from the inputs to the output, or to a list of them; sizes are compiled when they are first met.
 
     Raises:
         Refused: OpenVINO is not installed, lacks an operation, or disagrees with PyTorch.
@@ -225,14 +225,19 @@ def _listed(outputs: Any) -> list[Tensor]:
 
 def _openvino(
     module: nn.Module, examples: Sequence[Tensor], converted: Path | None = None
-) -> Callable[..., Tensor]:
+) -> Runs:
     _without_telemetry()
     import openvino
 
     kept = converted and converted / _CONVERTED
     model = openvino.Core().read_model(kept) if kept and kept.exists() else _converted(module, examples)
     infer = _infer(model)
-    return lambda *inputs: infer(*inputs)[0]
+
+    def run(*inputs: Tensor) -> Tensor | list[Tensor]:
+        found = infer(*inputs)
+        return found[0] if len(found) == 1 else found
+
+    return run
 
 
 def _converted(module: nn.Module, examples: Sequence[Tensor]) -> Any:

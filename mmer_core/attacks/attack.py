@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from mmer_core.attacks.candidates import Candidates
+from mmer_core.attacks.candidates import Candidates, Exchange
 from mmer_core.attacks.counting import Draws, key_of
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Gradients, Victim, WhiteBoxVictim
@@ -145,6 +145,7 @@ class Generation:
         distinct: Whether it is known that no pixels of a candidate coincide.
         improving: ``(n,)`` margins, where an image's candidates are proposed ahead: each for the case that none before it
             has a lower margin than this. What is behind the first that has does not count, and is no query.
+        exchange: Of all ``n * Q`` candidates in order, where they are exchanges against a set in use.
     """
 
     places: torch.Tensor
@@ -152,6 +153,7 @@ class Generation:
     counts: np.ndarray | None = None
     distinct: bool = False
     improving: torch.Tensor | None = None
+    exchange: Exchange | None = None
 
 
 def generation_of(found: Sequence[Candidates | None], targets: Targets) -> Generation:

@@ -19,6 +19,26 @@ Pixel = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
+class Exchange:
+    """Candidates as what they change of a set of pixels that is in use.
+
+    Attributes:
+        places: ``(B, K)`` int64, the pixels of the set, which are distinct.
+        colours: ``(B, K, 3)`` uint8, theirs.
+        columns: ``(B, c)`` int64, which of the ``K`` differ in the candidate; all others are those of the set.
+        usual: How many differ in most candidates of the search.
+    """
+
+    places: torch.Tensor
+    colours: torch.Tensor
+    columns: torch.Tensor
+    usual: int
+
+    def __getitem__(self, index: slice | torch.Tensor) -> Exchange:
+        return Exchange(self.places[index], self.colours[index], self.columns[index], self.usual)
+
+
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """``B`` proposals that each rewrite up to ``K`` pixels of one image, as tensors on one device.
 
@@ -28,6 +48,7 @@ class Candidates:
         places: ``(B, K)`` int64, pixels in reading order, ``y * width + x``.
         colours: ``(B, K, 3)`` uint8, red, green, blue.
         distinct: Whether it is known that no pixels of a proposal coincide, which is cheaper to write.
+        exchange: The same as exchanges against sets in use, for victims that judge them faster; None where they are none.
 
     Raises:
         AttackError: a shape or a dtype is another one, or ``K`` is 0.
@@ -36,6 +57,7 @@ class Candidates:
     places: torch.Tensor
     colours: torch.Tensor
     distinct: bool = False
+    exchange: Exchange | None = None
 
     def __post_init__(self) -> None:
         places, colours = self.places, self.colours
@@ -55,7 +77,8 @@ class Candidates:
         return len(self.places)
 
     def __getitem__(self, index: slice | torch.Tensor) -> Candidates:
-        return Candidates(self.places[index], self.colours[index], self.distinct)
+        exchange = self.exchange and self.exchange[index]
+        return Candidates(self.places[index], self.colours[index], self.distinct, exchange)
 
     @property
     def pixels(self) -> int:

@@ -229,7 +229,10 @@ class _Group:
         The first candidates of all images come first, so that nothing more is asked of an image that succeeded.
         """
         proposed = Candidates(
-            generation.places.flatten(0, 1), generation.colours.flatten(0, 1), generation.distinct
+            generation.places.flatten(0, 1),
+            generation.colours.flatten(0, 1),
+            generation.distinct,
+            generation.exchange,
         )
         several = generation.places.shape[1]
         rows = np.array([one.row for one in self._alive])

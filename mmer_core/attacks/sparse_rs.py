@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from mmer_core.attacks.attack import BlackBoxAttack, Generation, Search, Targets
+from mmer_core.attacks.candidates import Exchange
 from mmer_core.attacks.corners import OTHERS, corner_colours, corner_numbers, other_corners
 from mmer_core.attacks.counting import MANY
 from mmer_core.base_config import Config
@@ -69,7 +70,7 @@ class _RandomSearch(Search):
     is room, ``Q`` of them are proposed at once, each for the case that those before it are not kept.
     """
 
-    of_images = ("_set", "_margin", "_query", "_tried", "_asked", "_start")
+    of_images = ("_set", "_margin", "_query", "_tried", "_asked", "_start", "_columns")
 
     def __init__(self, attack: SparseRS, targets: Targets) -> None:
         super().__init__(targets)
@@ -81,6 +82,10 @@ class _RandomSearch(Search):
         self._margin, self._query = targets.unknown(), torch.zeros_like(targets.keys)
         self._tried, self._asked = self._set[:, None], torch.ones_like(self._query)  # (n, Q, K), (n,)
         self._schedule = attack.exchanged(np.arange(targets.budget + 1), targets.pixels, targets.budget)
+        # Two pixels of the image change for one that is exchanged: it leaves, and another enters.
+        usual = int(np.median(self._schedule[1:])) if targets.budget else 1
+        self._usual = usual if 2 * usual < targets.pixels else None
+        self._columns = torch.zeros(len(targets), 1, usual, dtype=torch.int64, device=targets.device)
         self._crowded = int(targets.areas.min()) - targets.pixels < self._schedule.max()
         self._order = torch.arange(targets.pixels, device=targets.device)
         self._begun, self._drawn, self._start = False, 0, self._query
@@ -95,7 +100,17 @@ class _RandomSearch(Search):
                 self._asked, improving = torch.from_numpy(counts).to(self._query), self._margin
         self._begun = True
         places, colours = self._tried >> 3, corner_colours(self._tried & 7)
-        return Generation(places, colours, counts, distinct=True, improving=improving)
+        exchange = None if self._usual is None else self._exchange(self._usual)
+        return Generation(places, colours, counts, distinct=True, improving=improving, exchange=exchange)
+
+    def _exchange(self, usual: int) -> Exchange:
+        """What was proposed last, against the set in use."""
+        several = self._tried.shape[1]
+        columns = self._columns.expand(-1, several, -1).flatten(0, 1)
+        places, corners = (
+            each[:, None].expand(-1, several, -1).flatten(0, 1) for each in (self._set >> 3, self._set & 7)
+        )
+        return Exchange(places, corner_colours(corners), columns, usual)
 
     def learn(self, margins: torch.Tensor) -> None:
         lowest, leader = margins.min(dim=1)
@@ -123,6 +138,7 @@ class _RandomSearch(Search):
         self._drawn -= ahead  # as if all of them counted
         at = (self._start + self._query)[:, None] + self._ahead[:ahead]
         chosen, entering, corner = (numbers[at] for numbers in self._numbers)  # (n, Q, count) each
+        self._columns = chosen
         sets = self._set[:, None].expand(-1, ahead, -1)
         # The places outside of the set are numbered in order; each is as far on as there are places of the set before it.
         before = (self._set >> 3).sort(dim=1).values - self._order

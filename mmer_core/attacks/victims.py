@@ -221,7 +221,7 @@ class ClassifierVictim:
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
     ) -> torch.Tensor:
         """Logits ``(B, S)`` float32 of candidates."""
-        return _evaluate(self._evaluator, images, rows, candidates)
+        return evaluate(self._evaluator, images, rows, candidates)
 
     def images_at_once(self, pixels: int) -> int | None:
         """As many as incremental evaluation keeps clean maps of."""
@@ -326,7 +326,7 @@ class IncrementalVictim(EncodedVictim):
         self, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
     ) -> torch.Tensor:
         """Scores ``(B, S)`` float32 of the head for candidates."""
-        return self._read(_evaluate(self._evaluator, images, rows, candidates), rows)
+        return self._read(evaluate(self._evaluator, images, rows, candidates), rows)
 
     def images_at_once(self, pixels: int) -> int | None:
         """As many as incremental evaluation keeps clean maps of."""
@@ -341,11 +341,28 @@ class IncrementalVictim(EncodedVictim):
         return _Gradients(self._evaluator, self._head, criterion, row)
 
 
-def _evaluate(
+def evaluate(
     evaluator: Evaluator, images: torch.Tensor, rows: torch.Tensor, candidates: Candidates
 ) -> torch.Tensor:
-    positions = candidates.positions(images.shape[2])
-    return evaluator(images, rows.tolist(), positions, candidates.colours)
+    from mmer_core.incremental.bases import Base, coded
+
+    exchange, width = candidates.exchange, images.shape[2]
+    if exchange is None or not evaluator.exchanges(exchange.usual):
+        return evaluator(images, rows.tolist(), candidates.positions(width), candidates.colours)
+    there = exchange.columns[..., None].expand(-1, -1, 3)
+    leaving, entering = (
+        exchange.places.gather(1, exchange.columns),
+        candidates.places.gather(1, exchange.columns),
+    )
+    # What leaves is as in the image itself.
+    before = images.flatten(1, 2)[rows.to(leaving.device)[:, None], leaving]
+    changes = Candidates(
+        torch.cat([leaving, entering], dim=1), torch.cat([before, candidates.colours.gather(1, there)], dim=1)
+    )
+    base = Base(
+        coded(exchange.places, exchange.colours), coded(candidates.places, candidates.colours), exchange.usual
+    )
+    return evaluator(images, rows.tolist(), changes.positions(width), changes.colours, base)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Scoring sparse candidates with a network, by the fastest method that is exact up to float rounding."""
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Protocol
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from mmer_core.coinciding import last_colours
 from mmer_core.errors import AttackError
+from mmer_core.incremental.bases import Base, Told
 from mmer_core.incremental.first_order import FirstOrder, across
-from mmer_core.incremental.network import IncrementalNetwork
+from mmer_core.incremental.kept import KeptImages
 from mmer_core.incremental.planning import Plan, Planner
 from mmer_core.memory import Passes, clean_maps_bytes
 from mmer_core.tracing import running
@@ -36,7 +36,18 @@ class Evaluator(Protocol):
         """Candidates of ``K = pixels`` in one pass; fewer cost as much."""
         ...
 
-    def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
+    def exchanges(self, usual: int) -> bool:
+        """Whether candidates that exchange so many pixels of a set in use are scored faster on the base of that set."""
+        ...
+
+    def __call__(
+        self,
+        clean: Tensor,
+        rows: Sequence[int],
+        pixels: Tensor,
+        colours: Tensor,
+        base: Base | None = None,
+    ) -> Tensor:
         """Score ``B`` candidates to ``(B, S)`` float32; arguments as for `CandidateEvaluator`."""
         ...
 
@@ -62,13 +73,10 @@ class CandidateEvaluator:
     def __init__(self, planner: Planner, memory: int | None = None) -> None:
         self._planner = planner
         self._memory = clean_maps_bytes(planner.device) if memory is None else memory
-        self._network: IncrementalNetwork | None = None
         self._plan: Plan | None = None
-        self._capacity = 0
-        self._kept: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
+        self._kept: KeptImages | None = None
         self._clean: Tensor | None = None
         self._passes = Passes()
-        self._compared: set[int] = set()  # rows of which that is known to be in these clean images
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +85,13 @@ class CandidateEvaluator:
 
     def images_at_once(self, pixels: int) -> int | None:
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
-        return self._capacity_of(self._planner.plan(pixels))
+        # More maps are kept for candidates that exchange one pixel.
+        most = max(self._planner.bytes_per_image(number) for number in (pixels, min(pixels, 2)))
+        return self._capacity_of(most)
+
+    def exchanges(self, usual: int) -> bool:
+        """As `Evaluator.exchanges`."""
+        return self._planner.saves(2 * usual)
 
     def pass_size(self, pixels: int) -> int:
         """As `Evaluator.pass_size`."""
@@ -89,14 +103,20 @@ class CandidateEvaluator:
         """First-order estimates instead of scores."""
         return FirstOrder(self._planner)
 
-    def _capacity_of(self, plan: Plan) -> int | None:
-        if plan.start is None:
-            return None
+    def _capacity_of(self, bytes_per_image: int) -> int | None:
         # All images of a pass need a slot.
-        return max(FEWEST, plan.batch, self._memory // plan.bytes_per_image)
+        most = max(FEWEST, self._planner.most_windows)
+        return max(most, self._memory // bytes_per_image) if bytes_per_image else None
 
     @torch.inference_mode()
-    def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
+    def __call__(
+        self,
+        clean: Tensor,
+        rows: Sequence[int],
+        pixels: Tensor,
+        colours: Tensor,
+        base: Base | None = None,
+    ) -> Tensor:
         """Score candidates.
 
         Args:
@@ -104,6 +124,7 @@ class CandidateEvaluator:
             rows: ``B`` indices into ``clean``.
             pixels: ``(B, K, 2)`` int64, ``(y, x)``; of two equal positions, the later one wins.
             colours: ``(B, K, 3)`` uint8.
+            base: What is written into the images before, if anything; only where it `exchanges` so many.
 
         Returns:
             ``(B, S)`` float32 on the device.
@@ -117,21 +138,30 @@ class CandidateEvaluator:
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
             )
         # May trace the network, so it comes before any network runs.
-        plan = self._planner.plan(pixels.shape[1])
+        plan = self._planner.plan(2 * base.usual if base else pixels.shape[1], telling=base is not None)
         with running():
-            self._follow(plan, len(clean))
-            if clean is not self._clean:
-                self._clean, self._compared = clean, set()
-            if self._network is None:
+            self._follow(plan, len(clean), 0 if base is None else base.before.shape[1])
+            kept = self._kept
+            if kept is None:
                 return self._densely(plan, _write(clean[rows], pixels, colours))
-            network = self._network
+            if clean is not self._clean:
+                self._clean = clean
+                kept.forget_comparisons()
             last = last_colours(_places(pixels, self._planner.size[1]), colours)
             values = self._planner.input(last[:, :, None]).permute(0, 2, 3, 1)[:, :, 0].contiguous()
             where = pixels.to(self._planner.device, torch.int32)
 
             def score(numbers: Sequence[int]) -> Tensor:
-                slots = self._slots(clean, [rows[number] for number in numbers])
-                return network(slots, _taken(where, numbers), _taken(values, numbers))
+                before = None if base is None else _taken(base.before, numbers)
+                slots = kept.slots(clean, [rows[number] for number in numbers], before)
+                of_pass, here = (
+                    torch.tensor(slots, dtype=torch.int32, device=where.device),
+                    _taken(where, numbers),
+                )
+                scores, windows = kept.network(of_pass, here, _taken(values, numbers))
+                if base is not None:
+                    kept.tell(slots, Told(_taken(base.after, numbers).cpu(), here, windows))
+                return scores
 
             scores = [self._passes(score, numbers) for numbers in _in_passes(len(rows), plan)]
         return torch.cat(scores)[: len(rows)].float()
@@ -153,38 +183,16 @@ class CandidateEvaluator:
         scores = [self._passes(score, numbers) for numbers in _in_passes(len(images), plan)]
         return torch.cat(scores)[: len(images)].float()
 
-    def _follow(self, plan: Plan, images: int) -> None:
-        """Switch to a plan, and drop what was kept for another one, or with room for fewer images."""
-        capacity = min(self._capacity_of(plan) or 0, images)
-        if plan is not self._plan or capacity > self._capacity:
-            self._kept.clear()
-            self._capacity = capacity
-            self._plan, self._network = plan, plan.start(self._capacity) if plan.start else None
-
-    def _slots(self, clean: Tensor, rows: Sequence[int]) -> Tensor:
-        """``(B,)``: the slots of candidates' images."""
-        kept = {row: self._slot(row, clean[row]) for row in dict.fromkeys(rows)}
-        return torch.tensor([kept[row] for row in rows], dtype=torch.int32, device=self._planner.device)
-
-    def _slot(self, row: int, image: Tensor) -> int:
-        """The slot with the clean maps of this image, which are computed now if necessary."""
-        assert self._network is not None
-        known = self._kept.get(row)
-        if known is None or not (row in self._compared or torch.equal(known[1], image)):
-            slot = known[0] if known else self._free_slot()
-            self._network.remember(slot, self._planner.input(image[None]))
-            self._kept[row] = slot, image.clone()
-        self._compared.add(row)
-        self._kept.move_to_end(row)
-        return self._kept[row][0]
-
-    def _free_slot(self) -> int:
-        """An unused slot, or that of the least recently used image."""
-        if len(self._kept) < self._capacity:
-            return len(self._kept)
-        row, (slot, _) = self._kept.popitem(last=False)
-        self._compared.discard(row)
-        return slot
+    def _follow(self, plan: Plan, images: int, written: int) -> None:
+        """Switch to a plan for images with so many pixels written, and drop what was kept for another one, or with room for
+        fewer images."""
+        capacity = min(self._capacity_of(plan.bytes_per_image) or 0, images)
+        kept = self._kept
+        if plan is self._plan and (kept is None or (capacity <= kept.capacity and written == kept.written)):
+            return
+        self._plan, self._kept = plan, None
+        if plan.start:
+            self._kept = KeptImages(plan.start(capacity), capacity, written, self._planner.input)
 
 
 class MirroredEvaluator:
@@ -214,6 +222,10 @@ class MirroredEvaluator:
         """As `Evaluator.pass_size`."""
         return self._view.pass_size(pixels)
 
+    def exchanges(self, usual: int) -> bool:
+        """As `Evaluator.exchanges`."""
+        return self._view.exchanges(usual)
+
     def dense(self, images: Tensor) -> Tensor:
         """As `Evaluator.dense`."""
         return torch.stack([self._view.dense(images), self._mirrored.dense(images.flip(2))]).mean(dim=0)
@@ -223,13 +235,26 @@ class MirroredEvaluator:
         """As `Evaluator.first_order`."""
         return FirstOrder(self._planner, mirrored=True)
 
-    def __call__(self, clean: Tensor, rows: Sequence[int], pixels: Tensor, colours: Tensor) -> Tensor:
+    def __call__(
+        self,
+        clean: Tensor,
+        rows: Sequence[int],
+        pixels: Tensor,
+        colours: Tensor,
+        base: Base | None = None,
+    ) -> Tensor:
         """As `Evaluator`."""
         if self._clean is not clean:
             self._clean, self._mirror = clean, clean.flip(2)
         views = [
-            self._view(clean, rows, pixels, colours),
-            self._mirrored(self._mirror, rows, across(pixels, self._width), colours),
+            self._view(clean, rows, pixels, colours, base),
+            self._mirrored(
+                self._mirror,
+                rows,
+                across(pixels, self._width),
+                colours,
+                None if base is None else base.mirrored(self._width),
+            ),
         ]
         return torch.stack(views).mean(dim=0)
 

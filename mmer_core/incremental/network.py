@@ -5,6 +5,8 @@ outside a candidate's windows is as in the clean image.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, Step
-from mmer_core.incremental.patches import Area, WindowGather, lay_over
+from mmer_core.incremental.patches import Area, WindowGather, cells_of, lay_over
 
 
 class Windowed(nn.Module):
@@ -26,21 +28,32 @@ class Windowed(nn.Module):
         layout: Its windows.
         cut: The last step to compute in windows, one of ``program.cuts``; or the input itself, ``program.source``.
         rest: The network after the cut, ``(B, C, H, W)`` to ``(B, S)``.
+        telling: Whether it hands out the windows as well, so that the maps of a candidate can be made of those of its image.
 
     Attributes:
         keys: The names of the clean maps that it reads, in order.
     """
 
-    def __init__(self, program: Program, layout: Layout, cut: str, rest: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        layout: Layout,
+        cut: str,
+        rest: Callable[[Tensor], Tensor],
+        telling: bool = False,
+    ) -> None:
         super().__init__()
         names = [program.source, *(step.name for step in program.steps)]
         self.steps, self.layout = program.steps[: names.index(cut)], layout
         self.source, self.cut, self.rest = program.source, cut, rest
         self._last_reader = {name: step.name for step in self.steps for name in step.inputs}
         gathers = [gather for step in self.steps for gather in self.gathers(step) if gather]
-        self.keys: tuple[object, ...] = (*dict.fromkeys(map(kept_as, gathers)), cut)
+        self.keys: tuple[Kept, ...] = (*dict.fromkeys(map(kept_as, gathers)), Kept(cut, (0, 0, 0, 0), 0.0))
+        self.told = tuple(dict.fromkeys(key.name for key in self.keys)) if telling else ()
 
-    def forward(self, slots: Tensor, pixels: Tensor, values: Tensor, *clean: Tensor) -> Tensor:
+    def forward(
+        self, slots: Tensor, pixels: Tensor, values: Tensor, *clean: Tensor
+    ) -> Tensor | tuple[Tensor, ...]:
         """Evaluate candidates.
 
         Args:
@@ -50,16 +63,26 @@ class Windowed(nn.Module):
             clean: ``(images, H' * W', C)`` each, the maps named by ``keys``.
 
         Returns:
-            ``(B, S)``, the network's output for the changed images.
+            ``(B, S)``, the network's output for the changed images; where it is ``telling``, after that the windows
+            ``(B * K * h * w, C)`` of every map that ``keys`` name.
         """
-        maps = self.windows(slots, pixels, values, clean)
-        return self.rest(lay_over(clean[-1], self.area, slots, pixels, maps))
+        maps = self._computed(slots, pixels, values, clean)
+        scores = self.rest(lay_over(clean[-1], self.area, slots, pixels, maps[self.cut]))
+        if not self.told:
+            return scores
+        return scores, *(maps[name].permute(0, 2, 3, 1).flatten(0, 2) for name in self.told)
 
     def windows(self, slots: Tensor, pixels: Tensor, values: Tensor, clean: Sequence[Tensor]) -> Tensor:
         """``(B * K, C, h, w)``, channels-last: everything that each changed pixel can influence at the cut.
 
         Overlapping windows of one candidate agree where they overlap. Arguments as for `forward`.
         """
+        return self._computed(slots, pixels, values, clean)[self.cut]
+
+    def _computed(
+        self, slots: Tensor, pixels: Tensor, values: Tensor, clean: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """Windows by the names of their maps, of all that are read after this."""
         kept = dict(zip(self.keys, clean, strict=True))
         maps = {self.source: values.reshape(-1, values.shape[2], 1, 1)}
         for step in self.steps:
@@ -69,7 +92,7 @@ class Windowed(nn.Module):
             ]
             maps[step.name] = step.apply(*inputs)
             self.forget(maps, step)
-        return maps[self.cut]
+        return maps
 
     @property
     def area(self) -> Area:
@@ -83,7 +106,7 @@ class Windowed(nn.Module):
     def forget(self, maps: dict[str, Tensor], step: Step) -> None:
         """Drop what no later step reads."""
         for name in set(step.inputs):
-            if self._last_reader[name] == step.name:
+            if self._last_reader[name] == step.name and name not in self.told:
                 del maps[name]
 
 
@@ -96,9 +119,9 @@ class IncrementalNetwork:
         run: Computes what ``windowed`` does; that itself where left out.
     """
 
-    def __init__(self, windowed: Windowed, images: int, run: Callable[..., Tensor] | None = None) -> None:
+    def __init__(self, windowed: Windowed, images: int, run: Callable[..., Any] | None = None) -> None:
         self._windowed, self._images, self._run = windowed, images, run or windowed
-        self._clean: dict[object, Tensor] = {}
+        self._clean: dict[Kept, Tensor] = {}
 
     def remember(self, slot: int, image: Tensor) -> None:
         """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
@@ -110,11 +133,30 @@ class IncrementalNetwork:
                     self._keep(kept_as(gather), slot, pad(maps[name], gather.window))
             maps[step.name] = run_densely(step, maps)
             network.forget(maps, step)
-        self._keep(network.cut, slot, maps[network.cut])
+        self._keep(network.keys[-1], slot, maps[network.cut])
 
-    def __call__(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
-        """``(B, S)`` of candidates; arguments as for `Windowed.forward`."""
-        return self._run(slots, pixels, values, *self.maps)
+    def __call__(self, slots: Tensor, pixels: Tensor, values: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """``(B, S)`` of candidates, and what the network tells, ``(B, K * h * w, C)`` each; arguments as for `Windowed.forward`."""
+        found = self._run(slots, pixels, values, *self.maps)
+        scores, *windows = [found] if isinstance(found, Tensor) else found
+        return scores, [each.view(len(slots), -1, each.shape[1]) for each in windows]
+
+    def write(self, slots: Tensor, pixels: Tensor, windows: Sequence[Tensor]) -> None:
+        """Make the maps of candidates those of their images.
+
+        Args:
+            slots: ``(B,)`` int32, all different.
+            pixels: ``(B, K, 2)`` int32, the pixels that the candidates change.
+            windows: ``(B, K * h * w, C)`` each, what the network told of them.
+        """
+        told = dict(zip(self._windowed.told, windows, strict=True))
+        for key in self._windowed.keys:
+            kept, area = self._clean[key], self._windowed.layout.areas[key.name]
+            (top, bottom, left, right), (height, width) = key.padding, area.map_shape
+            corners = area.at(pixels) + torch.tensor([top, left], dtype=torch.int32, device=pixels.device)
+            cells = cells_of(corners, area.shape, left + width + right)
+            cells = cells + slots[:, None, None, None] * ((top + height + bottom) * (left + width + right))
+            kept.flatten(0, 1).index_copy_(0, cells.flatten().long(), told[key.name].flatten(0, 1))
 
     def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
         """As `Windowed.windows`."""
@@ -132,9 +174,9 @@ class IncrementalNetwork:
 
     def clean_map(self, slot: int) -> Tensor:
         """``(H * W, C)``, the map at the cut of an image in a slot."""
-        return self._clean[self._windowed.cut][slot]
+        return self._clean[self._windowed.keys[-1]][slot]
 
-    def _keep(self, key: object, slot: int, maps: Tensor) -> None:
+    def _keep(self, key: "Kept", slot: int, maps: Tensor) -> None:
         rows = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (1, H * W, C)
         if key not in self._clean:
             self._clean[key] = rows.new_empty(self._images, *rows.shape[1:])
@@ -157,7 +199,7 @@ def pad(maps: Tensor, window: Window) -> Tensor:
 
 def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tensor]) -> int:
     """Memory of the clean maps of one image, in bytes; ``clean`` has the map of the input and of each step."""
-    kept: dict[object, int] = {cut: clean[cut].nbytes}
+    kept = {Kept(cut, (0, 0, 0, 0), 0.0): clean[cut].nbytes}
     for step in program.steps:
         for number, name in enumerate(step.inputs):
             if gather := layout.gathers.get((step.name, number)):
@@ -168,8 +210,17 @@ def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tens
     return sum(kept.values())
 
 
-def kept_as(gather: WindowGather) -> object:
+@dataclass(frozen=True)
+class Kept:
+    """The key of a clean map: its name, its padding (top, bottom, left, right), and what it is filled with."""
+
+    name: str
+    padding: tuple[int, int, int, int]
+    fill: float
+
+
+def kept_as(gather: WindowGather) -> Kept:
     """Key of the clean maps; steps that read a map with the same padding share one copy."""
     rows, columns = gather.window.rows, gather.window.columns
     padding = (rows.before, rows.after, columns.before, columns.after)
-    return gather.name, padding, gather.window.fill
+    return Kept(gather.name, padding, gather.window.fill)

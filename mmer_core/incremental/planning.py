@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -106,9 +106,10 @@ class Planner:
         self.module, self._normalise = module.eval(), normalise
         self._method, self._runtime = method, runtime
         self._lock = threading.RLock()
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[tuple[int, bool], Plan] = {}
+        self._cuts: dict[int, str | None] = {}
         self._compiled: dict[str | None, Compiled] = {}
-        self._windowed: dict[str, tuple[Windowed, Callable[..., Tensor] | None, str]] = {}
+        self._windowed: dict[tuple[str, bool], tuple[Windowed, Callable[..., Any] | None, str]] = {}
         self._program: Program | None = None
         if method != "dense":
             with tracing():
@@ -129,13 +130,36 @@ class Planner:
         """The first operation that is not local."""
         return self._program.stopped if self._program else ""
 
-    def plan(self, pixels: int, converted: Path | None = None) -> Plan:
-        """The plan for candidates of ``K = pixels``; made at the first call, with what `convert` wrote for it."""
+    @property
+    def most_windows(self) -> int:
+        """Most candidates in a pass with windows."""
+        return self._batch(_WINDOWS)
+
+    def plan(self, pixels: int, converted: Path | None = None, *, telling: bool = False) -> Plan:
+        """The plan for candidates of ``K = pixels``; made at the first call, with what `convert` wrote for it.
+
+        Args:
+            pixels: ``K``.
+            converted: Folder with what `convert` wrote, if anything.
+            telling: Whether networks tell the windows of candidates, see `Windowed`.
+        """
         with self._lock:
-            if pixels not in self._plans:
+            if (pixels, telling) not in self._plans:
                 with tracing():
-                    self._plans[pixels] = self._make(self._best_cut(pixels), converted)
-            return self._plans[pixels]
+                    made = self._make(self._best_cut(pixels), converted, telling)
+                    self._plans[pixels, telling] = made
+            return self._plans[pixels, telling]
+
+    def saves(self, pixels: int) -> bool:
+        """Whether candidates of ``K = pixels`` are computed in windows."""
+        return self._best_cut(pixels) is not None
+
+    def bytes_per_image(self, pixels: int) -> int:
+        """Memory of the maps that are kept of one image for candidates of ``K = pixels``; 0 where they are computed densely."""
+        cut = self._best_cut(pixels)
+        if cut is None or self._program is None:
+            return 0
+        return bytes_kept(self._program, self._layout, cut, self._shapes)
 
     def convert(self, pixels: int, folder: Path) -> str | None:
         """Write the dense part of the plan for ``K = pixels`` as `convert_network` does; the plan's cut."""
@@ -150,9 +174,11 @@ class Planner:
 
     def use(self, pixels: int, cut: str | None) -> Plan:
         """Use this cut for ``K = pixels``: one of ``cuts``, or None for dense computation throughout."""
-        with self._lock, tracing():
-            self._plans[pixels] = self._make(cut)
-            return self._plans[pixels]
+        with self._lock:
+            self._cuts[pixels] = cut
+            for telling in (False, True):
+                self._plans.pop((pixels, telling), None)
+            return self.plan(pixels)
 
     @cached_property
     def dense(self) -> Plan:
@@ -202,6 +228,11 @@ class Planner:
         return maps
 
     def _best_cut(self, pixels: int) -> str | None:
+        if pixels not in self._cuts:
+            self._cuts[pixels] = self._chosen(pixels)
+        return self._cuts[pixels]
+
+    def _chosen(self, pixels: int) -> str | None:
         if self._program is None:
             return None
         cut = best_cut(self._program, self._works(self._program, pixels), self._shapes)
@@ -218,12 +249,12 @@ class Planner:
     def _works(self, program: Program, pixels: int) -> dict[str, Work]:
         return estimate(program, self._layout.areas, self._layout.gathers, self._shapes, pixels)
 
-    def _make(self, cut: str | None, converted: Path | None = None) -> Plan:
+    def _make(self, cut: str | None, converted: Path | None = None, telling: bool = False) -> Plan:
         if cut is None or self._program is None:
             dense = self._compile(None, self.module, self._dense_example(), converted)
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._batch(_DENSE), dense.any_size)
-        network, run, runs = self._in_windows(self._program, cut, converted)
+        network, run, runs = self._in_windows(self._program, cut, converted, telling)
         (h, w), (height, width) = network.area.shape, network.area.map_shape
         return Plan(
             cut,
@@ -237,18 +268,19 @@ class Planner:
         )
 
     def _in_windows(
-        self, program: Program, cut: str, converted: Path | None
-    ) -> tuple[Windowed, Callable[..., Tensor] | None, str]:
+        self, program: Program, cut: str, converted: Path | None, telling: bool
+    ) -> tuple[Windowed, Callable[..., Any] | None, str]:
         """The network, what computes all of it (None: PyTorch computes the windows), and a sentence."""
-        if cut not in self._windowed:
+        if (cut, telling) not in self._windowed:
             late = behind(program, cut)
-            network = Windowed(program, self._layout, cut, late)
-            self._windowed[cut] = self._with_openvino(network, converted) or self._with_pytorch(network, late)
-        return self._windowed[cut]
+            network = Windowed(program, self._layout, cut, late, telling)
+            made = self._with_openvino(network, converted) or self._with_pytorch(network, late)
+            self._windowed[cut, telling] = made
+        return self._windowed[cut, telling]
 
     def _with_openvino(
         self, network: Windowed, converted: Path | None
-    ) -> tuple[Windowed, Callable[..., Tensor], str] | None:
+    ) -> tuple[Windowed, Callable[..., Any], str] | None:
         if self._runtime not in ("auto", "openvino") or self.device.type != "cpu":
             return None
         try:
@@ -260,7 +292,9 @@ class Planner:
     def _with_pytorch(self, network: Windowed, late: nn.Module) -> tuple[Windowed, None, str]:
         example = self._shapes[network.cut].expand(self._batch(_WINDOWS), -1, -1, -1)
         dense = self._compile(network.cut, late, example, None)
-        return Windowed(self._program, self._layout, network.cut, dense.run), None, dense.sentence  # type: ignore[arg-type]
+        assert self._program is not None
+        again = Windowed(self._program, self._layout, network.cut, dense.run, bool(network.told))
+        return again, None, dense.sentence
 
     def _batch(self, of_sizes: tuple[int, int, int]) -> int:
         if self.device.type != "cpu":

@@ -176,7 +176,7 @@ def test_openvino_computes_hardly_more_than_is_asked(method, count, monkeypatch)
             return made
 
         plan = replace(plan, start=started)
-    monkeypatch.setattr(plans, "plan", lambda pixels: plan)
+    monkeypatch.setattr(plans, "plan", lambda pixels, **_: plan)
     clean, candidates = images(count), draw_candidates(SIZE, max(count, 6), 1, 0)[:count]
     scored(CandidateEvaluator(plans), clean, torch.arange(count), candidates)
     assert count <= sum(sizes) <= count * 8 / 7
