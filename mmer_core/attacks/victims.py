@@ -72,7 +72,7 @@ class SparseVictim(Victim, Protocol):
         ...
 
     def pass_size(self, pixels: int) -> int:
-        """Candidates of ``K = pixels`` that it scores in one pass; fewer cost as much."""
+        """Candidates of ``K = pixels`` that it scores best in one call; fewer cost as much, or hardly less."""
         ...
 
 

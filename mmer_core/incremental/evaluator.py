@@ -33,7 +33,7 @@ class Evaluator(Protocol):
         ...
 
     def pass_size(self, pixels: int) -> int:
-        """Candidates of ``K = pixels`` in one pass; fewer cost as much."""
+        """Candidates of ``K = pixels`` that are best scored in one call; fewer cost as much, or hardly less."""
         ...
 
     def exchanges(self, usual: int) -> bool:
@@ -96,7 +96,7 @@ class CandidateEvaluator:
     def pass_size(self, pixels: int) -> int:
         """As `Evaluator.pass_size`."""
         plan = self._planner.plan(pixels)
-        return 1 if plan.any_size else plan.batch
+        return self._planner.together if plan.any_size else plan.batch
 
     @cached_property
     def first_order(self) -> FirstOrder:
