@@ -1,9 +1,12 @@
 """Checks of a picture before its pixels are decoded: its first bytes, its dimensions and its scans."""
 
+import os
 import re
+import stat
 from collections.abc import Iterator
+from typing import IO
 
-from mmer_core.confined.picture_limits import MAX_RATIO, MAX_SCANS, MAX_SIDE
+from mmer_core.confined.picture_limits import MAX_FILE_BYTES, MAX_RATIO, MAX_SCANS, MAX_SIDE
 
 _BEGINNINGS = {
     "JPEG": re.compile(rb"\xff\xd8\xff"),
@@ -26,6 +29,21 @@ _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])
 
 class Refused(Exception):
     """A picture that must not be decoded; the message says why."""
+
+
+def open_file(path: str) -> IO[bytes]:
+    """Open a regular file; never blocks on a pipe. Raises `Refused`."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Refused("the file does not exist") from None
+    except (OSError, ValueError) as error:
+        raise Refused(f"the file cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    if file is None:
+        os.close(handle)
+        raise Refused("it is no regular file")
+    return file
 
 
 def sniffed(content: bytes, formats: tuple[str, ...]) -> str | None:
@@ -85,3 +103,38 @@ def markers(content: bytes) -> Iterator[tuple[int, int]]:
             break
         if marker not in _ALONE:
             at += max(2, int.from_bytes(content[at : at + 2]))
+
+
+_HEAD = 2**16
+_START = b"\xff\xd8\xff"
+_BASELINE, _SCANS_BEGIN, _TABLES = (0xC0, 0xC1), 0xDA, (0xC4, 0xDB, 0xDD, 0xFE)
+_EXIF, _EXTENSIONS = 0xE1, range(0xE0, 0xF0)
+
+
+def plain_jpeg(file: IO[bytes]) -> tuple[int, int] | None:
+    """Width and height of a JPEG that needs no further look: gray or of three channels with 8 bits, in one pass over all
+    pixels, upright, and one picture alone. None for any other file."""
+    head = file.read(_HEAD)
+    if not head.startswith(_START) or os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+        return None
+    at, size = 2, None
+    while len(head) >= at + 4 and head[at] == 0xFF:
+        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
+        if marker == _SCANS_BEGIN:
+            return size
+        body = head[at + 4 : at + 2 + length]
+        if length < 2 or len(body) < length - 2:
+            return None
+        if marker in _BASELINE and size is None and len(body) >= 6:
+            bits, channels = body[0], body[5]
+            size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
+            if bits != 8 or channels not in (1, 3) or not all(size):
+                return None
+        elif marker in _EXTENSIONS:
+            # EXIF may turn it, and MPF name further pictures.
+            if marker == _EXIF or body.startswith(b"MPF"):
+                return None
+        elif marker not in _TABLES:
+            return None
+        at += 2 + length
+    return None

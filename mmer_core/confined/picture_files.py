@@ -1,8 +1,8 @@
 """Picture files to Pillow images, for the child. Importing this module restricts Pillow to a few formats."""
 
 import os
-import stat
 import warnings
+from functools import cache
 from typing import IO
 
 # Pillow opens the formats whose plugins are imported, and only these are.
@@ -46,6 +46,7 @@ _CACHED_BLOCKS = 8
 photo a fifth faster."""
 
 
+@cache
 def prepare_pillow() -> None:
     """Configure Pillow for a process that only decodes."""
     Image.MAX_IMAGE_PIXELS = None  # sizes are checked by our own rule
@@ -53,21 +54,6 @@ def prepare_pillow() -> None:
     Image.core.set_block_size(2**16 + 4 * MAX_PIXELS)  # a picture in a single block can be copied at once
     Image.core.set_blocks_max(_CACHED_BLOCKS)
     warnings.simplefilter("ignore")
-
-
-def open_file(path: str) -> IO[bytes]:
-    """Open a regular file; never blocks on a pipe. Raises `Refused`."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise Refused("the file does not exist") from None
-    except (OSError, ValueError) as error:
-        raise Refused(f"the file cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
-    if file is None:
-        os.close(handle)
-        raise Refused("it is no regular file")
-    return file
 
 
 def opened(file: IO[bytes], formats: tuple[str, ...], most: int) -> Image.Image:

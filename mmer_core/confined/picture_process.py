@@ -50,11 +50,14 @@ class ChildEnded(Exception):
 class Child:
     """A running child process, for one thread at a time.
 
+    Args:
+        how: What it will decode with first, see `picture_protocol`; it imports that before it is asked.
+
     Raises:
         EngineError: It cannot be started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, how: str) -> None:
         self._request: Request
         self._received = bytearray()
         self._decoded = self._answered = 0
@@ -62,7 +65,7 @@ class Child:
         os.ftruncate(self._region, ROOM)
         self._remap()
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-m", _CHILD, str(self._region)]
+        command = [sys.executable, "-P", "-m", _CHILD, str(self._region), how]
         self._socket = ours
         self._process = subprocess.Popen(
             command,

@@ -130,15 +130,19 @@ def squares_each(
     return found
 
 
-def start_ahead(children: int) -> None:
+def start_ahead(children: int, how: str = PILLOW) -> None:
     """Start children while this process does something else, until so many are there; later calls take them.
+
+    They import what they decode with meanwhile, which another decoder than ``how`` would make them do later.
 
     One that cannot be started is reported by the call that takes it.
     """
     for _ in range(min(children, _MOST) - len(_waiting) - len(_starting)):
         lease: Future[_Lease] = Future()
         _starting.append(lease)
-        threading.Thread(target=_start_into, args=(lease,), name="mmer picture child", daemon=True).start()
+        threading.Thread(
+            target=_start_into, args=(lease, how), name="mmer picture child", daemon=True
+        ).start()
 
 
 def end_all() -> None:
@@ -244,7 +248,7 @@ def _ask(
     while len(found) < (len(request.paths) or 1):
         rest = request.rest(len(found))
         try:
-            _serve(_lease_child(), rest, content, use, found)
+            _serve(_lease_child(request.how), rest, content, use, found)
         except ChildEnded as ended:
             if ended.blamed or ends != _ends:
                 found.append(use(UnreadableImageError(str(ended))))
@@ -277,7 +281,7 @@ def _serve(
 
 def _retry(request: Request, content: bytes | None) -> _Answer | UnreadableImageError:
     """The reply of a new child for a picture during which another child ended."""
-    lease = _start_child()
+    lease = _start_child(request.how)
     try:
         lease.child.send(request, content)
         answer = _answer(lease, request, 0)
@@ -302,26 +306,26 @@ def _answer(lease: _Lease, request: Request, number: int) -> _Answer | Unreadabl
     return UnreadableImageError(reply.message or f"decoding it takes more than {mebibytes} MiB of memory")
 
 
-def _lease_child() -> _Lease:
+def _lease_child(how: str) -> _Lease:
     with suppress(IndexError):
         return _Lease(_waiting.pop())
     try:
         starting = _starting.popleft()
     except IndexError:
-        return _start_child()
+        return _start_child(how)
     return starting.result()
 
 
-def _start_into(lease: "Future[_Lease]") -> None:
+def _start_into(lease: "Future[_Lease]", how: str) -> None:
     try:
-        lease.set_result(_start_child())
+        lease.set_result(_start_child(how))
     except EngineError as error:
         lease.set_exception(error)
 
 
-def _start_child() -> _Lease:
+def _start_child(how: str) -> _Lease:
     try:
-        return _Lease(Child())
+        return _Lease(Child(how))
     except OSError as error:
         raise EngineError(
             f"cannot start a process that decodes pictures: {error.strerror or error}"

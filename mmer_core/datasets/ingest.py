@@ -8,14 +8,14 @@ from contextlib import contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 
+from mmer_core.confined.picture_protocol import OPENCV
 from mmer_core.confined.pictures import start_ahead
 from mmer_core.datasets.config import IngestConfig
 from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.model_captions import with_captions
-from mmer_core.datasets.photos import FEW_PHOTOS, torch_ahead
+from mmer_core.datasets.photos import FEW_PHOTOS, decoder, torch_ahead
 from mmer_core.datasets.prepare import prepare
 from mmer_core.datasets.prepared import DatasetSummary
-from mmer_core.datasets.protocols import with_opencv
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import GENERATOR_VERSION
@@ -44,7 +44,7 @@ def ingest(
         DatasetError: The raw dataset is missing, unreadable or not in its layout.
     """
     with _settled_heap(), torch_ahead() if _needs_torch(config) else nullcontext():
-        start_ahead(workers)
+        start_ahead(workers, decoder(_protocol(config)))
         raw = with_captions(read_raw(config, scratch), captions or {})
         synthetic = config.root is None
         return prepare(raw, config, folder, scratch, workers=workers, synthetic=synthetic, progress=progress)
@@ -64,9 +64,13 @@ def _settled_heap() -> Iterator[None]:
         gc.unfreeze()
 
 
+def _protocol(config: IngestConfig) -> str:
+    return getattr(config.format.options, "protocol", "")
+
+
 def _needs_torch(config: IngestConfig) -> bool:
     """Whether photos are resized with torch: so many that importing it is worth the time, and not with OpenCV."""
-    if with_opencv(getattr(config.format.options, "protocol", "")):
+    if decoder(_protocol(config)) == OPENCV:
         return False
     if config.root is None:
         return config.synthetic.images >= FEW_PHOTOS

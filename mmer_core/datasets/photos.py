@@ -237,8 +237,7 @@ class PhotoReader:
                 pixels if isinstance(pixels, UnreadableImageError) else as_photo(pixels, self.protocol)
             )
 
-        how = OPENCV if with_opencv(self.protocol) else PILLOW
-        return decoded_each(paths, read, how=how, most=MAX_PIXELS)
+        return decoded_each(paths, read, how=decoder(self.protocol), most=MAX_PIXELS)
 
     def squared(
         self,
@@ -250,6 +249,11 @@ class PhotoReader:
         if not with_opencv(self.protocol):
             return self.each(paths, use)
         return squares_each(paths, wanted, lambda squares: use(_squared(squares)), most=MAX_PIXELS)
+
+
+def decoder(protocol: str) -> str:
+    """What photos are decoded with under a protocol, see `mmer_core.confined.picture_protocol`."""
+    return OPENCV if with_opencv(protocol) else PILLOW
 
 
 def as_photo(pixels: npt.NDArray[np.uint8], protocol: str) -> PillowPhoto | Cv2Photo:

@@ -130,7 +130,7 @@ def test_pictures_are_opened_in_one_place():
         for path in (ROOT / package).rglob("*.py")
         if opening.search(path.read_text())
     ]
-    assert sorted(found) == ["mmer_core/confined/picture_child.py", "mmer_core/confined/picture_files.py"]
+    assert sorted(found) == ["mmer_core/confined/picture_files.py", "mmer_core/confined/picture_opencv.py"]
 
 
 def test_damaged_exif_data_cost_no_photo(tmp_path):
