@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from mmer_core.config import IngestConfig, SyntheticConfig
+from mmer_core.datasets.formats.flickr8k import read_flickr8k
 from mmer_core.datasets.ingest import ingest
 from mmer_core.datasets.notebook_layout import COLUMNS, FOLDER
 from mmer_core.datasets.prepared import Prepared
@@ -103,7 +104,7 @@ def test_the_documented_conversion_makes_the_old_file(tree, tmp_path, monkeypatc
     ingest(config, tmp_path / "out", tmp_path / "scratch", workers=1)
     page = (PROJECT / "docs" / "notebooks.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(import json.*?)```", page, re.S)
-    assert sum(map(bool, code.splitlines())) == 3
+    assert len([line for line in code.splitlines() if line.strip()]) == 3
     monkeypatch.chdir(tmp_path / "out" / FOLDER)
     exec(code, {})
     loaded = pickle.loads(Path("vocab.pkl").read_bytes())
@@ -138,3 +139,8 @@ def test_a_part_of_the_real_dataset(tmp_path):
         name for name, _ in rows[1:] if name in {row[1] for row in expected["train"]["csv"]}
     ], "the file's order"
     _same(tmp_path / "out" / FOLDER, expected, vocabulary)
+
+
+def test_the_splits_alone_are_another_protocol(tree):
+    assert read_flickr8k(tree, splits="notebook").protocol == "notebook splits"
+    assert read_flickr8k(tree, splits="notebook", protocol="notebook").protocol == "notebook"
