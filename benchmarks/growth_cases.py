@@ -35,6 +35,7 @@ from mmer_core.querying.spelling import Spellings
 from mmer_core.retrieval.building import join_shards, train, write_shard
 from mmer_core.retrieval.choice import choose, training_rows
 from mmer_core.stages.poison.judging import retrieves
+from mmer_core.stages.poison.similarities import Change, distances, word_drops
 from mmer_core.statistics.comparison import Rule
 from mmer_core.training.data import EmotionData, RetrievalData
 from mmer_core.training.emotion_learner import EmotionLearner
@@ -152,6 +153,13 @@ def _people_matched(size: int) -> Callable[[], Any]:
 def _captions_added(size: int) -> Callable[[], Any]:
     images, texts, owner = _pairs(size)
     return lambda: caption_contribution(images, texts, owner, SETTINGS)
+
+
+def _drops(size: int) -> Callable[[], Any]:
+    rng = _rng(size)
+    texts = [" ".join(f"w{word}" for word in row) for row in rng.zipf(1.5, (size, 6)) % 3000]
+    change = Change("joint", "backdoor", 1, rng.random((2, size)), rng.random((2, size)))
+    return lambda: (word_drops([change], texts, np.arange(size)), distances([change]))
 
 
 def _bars(size: int) -> Callable[[], Any]:
@@ -286,6 +294,7 @@ ANALYSES = (
     Analysis("words of captions", (60_000, 180_000, 540_000), _words),
     Analysis("people matched with texts", (30_000, 60_000, 120_000), _people_matched),
     Analysis("image and caption of a photo", (15_000, 30_000, 60_000), _captions_added),
+    Analysis("similarity drops by word", (60_000, 180_000, 540_000), _drops),
     Analysis("image bars of 1,000 captions", (50_000, 150_000, 450_000), _bars),
     Analysis("calibration and thresholds", (150_000, 450_000, 1_350_000), _calibration),
     Analysis("linear probe", (30_000, 90_000, 270_000), _probe),

@@ -27,6 +27,7 @@ METRICS = (
     "t2i_median_rank",
     "mean_recall",
 )
+RECALL_METRICS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in RECALLS)
 SCORES_AT_ONCE = 4_000_000
 
 Ints = npt.NDArray[np.int64]

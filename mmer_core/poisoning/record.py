@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from mmer_core.record import Interval, Number, Part, Record
 
 
@@ -61,6 +63,7 @@ class OutcomeSummary(ArmRecord):
         metric: The headline metric with its interval.
         no_skill: What no skill scores in it.
         modalities: Distances between modalities, and their contributions.
+        recalls: Of images and texts, where they have a common space; by name, in percent.
     """
 
     family: str
@@ -73,6 +76,7 @@ class OutcomeSummary(ArmRecord):
     metric: Interval
     no_skill: Number
     modalities: dict[str, Number]
+    recalls: dict[str, Interval] = Field(default_factory=dict)
 
 
 class DetectionSummary(ArmRecord):

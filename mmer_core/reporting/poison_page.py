@@ -10,12 +10,15 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mmer_core.evaluation.retrieval_metrics import RECALL_METRICS
 from mmer_core.record import Interval
 from mmer_core.reporting.charts import WIDE
 from mmer_core.reporting.estimates import number
+from mmer_core.reporting.labels import metric
 from mmer_core.reporting.page import Page
+from mmer_core.reporting.poison_charts import distance_charts, drop_bars, drop_map, largest_drops
 from mmer_core.reporting.svg import FAMILY_COLOUR, MUTED, STYLE, to_svg
-from mmer_core.reporting.table import Table, cell, plain
+from mmer_core.reporting.table import Cell, Row, Table, cell, plain
 from mmer_core.reporting.task_text import TaskText
 
 Record = Mapping[str, Any]
@@ -36,6 +39,9 @@ class PoisonView:
         detections: What detectors found, in percent.
         vulnerability: Success by what was in the image before.
         modalities: Distances between modalities and contributions, clean and poisoned.
+        recalls: Of image and text, of the clean models and of every attack's largest count.
+        words: How far similarity fell by word, see `mmer_core.stages.poison.similarities.word_drops`.
+        distances: Of image and text, see `mmer_core.stages.poison.similarities.distances`.
     """
 
     dataset: str
@@ -51,6 +57,9 @@ class PoisonView:
     detections: Sequence[Record]
     vulnerability: Sequence[Record]
     modalities: Sequence[Record]
+    recalls: Sequence[Record] = ()
+    words: Sequence[Record] = ()
+    distances: Sequence[Record] = ()
 
 
 def render_poison_page(view: PoisonView) -> str:
@@ -65,6 +74,12 @@ def render_poison_page(view: PoisonView) -> str:
         detections=detections_table(view.detections) if view.detections else None,
         vulnerable=vulnerability_table(view.vulnerability),
         modalities=modalities_table(view.modalities),
+        recalls=recalls_table(view.recalls),
+        bars=drop_bars(view.words, "drops") if view.words else None,
+        heat=drop_map(view.words, "drop-map") if view.words else None,
+        words=words_table(view.words),
+        spread=distance_charts(view.distances, "distances") if _both(view.distances) else None,
+        distances=distances_table(view.distances),
         config_json=json.dumps(view.config, indent=2),
     )
 
@@ -177,6 +192,56 @@ def modalities_table(modalities: Sequence[Record]) -> Table:
     return plain(
         "Modalities of the clean and of the poisoned model", ("figure", "clean", "poisoned", "shift"), rows
     )
+
+
+def recalls_table(recalls: Sequence[Record]) -> Table:
+    """Recall at 1, 5 and 10 in both directions, clean models before poisoned ones."""
+    names = [name for name in RECALL_METRICS if any(name in row["recalls"] for row in recalls)]
+    missing = Interval(None, None, None)
+    rows = (
+        Row(
+            f"{row['family']}: {row['attack']}" + (f" ({row['count']})" if row["count"] else ""),
+            tuple(cell(row["recalls"].get(name, missing)) for name in names),
+        )
+        for row in recalls
+    )
+    return Table(
+        "Recall in %, means over seeds, with 95 % intervals",
+        ("model", *(metric(name).label for name in names)),
+        tuple(rows),
+    )
+
+
+def words_table(words: Sequence[Record]) -> Table:
+    """Drop of the words that charts show, by model."""
+    rows = (
+        Row(
+            f"{model}: {row['word']}",
+            (Cell(f"{row['texts']:,}"), cell(Interval(row["drop"], row["drop_low"], row["drop_high"]), 3)),
+        )
+        for model, found in largest_drops(words).items()
+        for row in found
+    )
+    return Table(
+        "Drop in similarity, with 95 % intervals", ("word", "pairs that hold it", "drop"), tuple(rows)
+    )
+
+
+def distances_table(found: Sequence[Record]) -> Table:
+    """Quartiles of the distances of every model."""
+    rows = (
+        (f"{row['family']}: {row['attack']}", f"{row['pairs']:,}", f"{row['drawn']:,}",
+         *(number(row[name], 3) for name in ("first", "median", "third", "mean")))
+        for row in found
+    )  # fmt: skip
+    columns = ("model", "pairs, all seeds", "drawn", "first quartile", "median", "third quartile", "mean")
+    return plain("Distance of image and text, 1 − cosine", columns, rows)
+
+
+def _both(found: Sequence[Record]) -> bool:
+    """Whether some model is there clean and poisoned."""
+    clean = {row["family"] for row in found if row["attack"] == "clean"}
+    return any(row["attack"] != "clean" and row["family"] in clean for row in found)
 
 
 def _interval(row: Record, name: str, digits: int = 1) -> str:

@@ -358,3 +358,31 @@ def resampled_difference(
         between_freedom=spread.between_freedom,
         lasting=spread.lasting,
     )
+
+
+def mean_over_trainings(
+    values: npt.ArrayLike, confidence: float = 0.95, clusters: npt.ArrayLike | None = None
+) -> Interval:
+    """Mean of ``values (S, N)``, any real figures, over trainings and images, with Student's interval of both.
+
+    Of a single training it is of the images alone. No ends where neither trainings nor images differ in number.
+
+    Args:
+        values: One row a training.
+        confidence: Of the interval.
+        clusters: ``(N,)``; each image its own when left out.
+    """
+    from scipy.stats import t as student
+
+    means, parts = influences(values, clusters)
+    spread = crossed(_several(means, parts), parts.shape[1])
+    value, images, between = float(spread.value), float(spread.images), float(spread.between)
+    if spread.clusters < 2:
+        return Interval(value, None, None)
+    # Satterthwaite, with the clusters' own degrees of freedom for the part of the images.
+    whole = images + between
+    if not whole:
+        return Interval(value, value, value)
+    freedom = whole**2 / (between**2 / float(spread.between_freedom) + images**2 / (spread.clusters - 1))
+    half = float(student.ppf((1 + confidence) / 2, freedom)) * whole**0.5
+    return Interval(value, value - half, value + half)

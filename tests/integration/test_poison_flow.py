@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from support.small_pipeline import (
@@ -18,7 +19,7 @@ from flows.poisoning import poison
 from mmer_core.config import PoisonJob, TrainingConfig
 from mmer_core.errors import ConfigError, PoisonError
 from mmer_core.stages import Context
-from mmer_core.stages.poison.merging import PAGE_FILE, TABLE_FILE, VULNERABILITY_FILE
+from mmer_core.stages.poison.merging import PAGE_FILE, TABLE_FILE, VULNERABILITY_FILE, WORDS_FILE
 from mmer_core.store import ArtifactKey, Manifest, Store
 
 
@@ -67,6 +68,14 @@ def test_attacks_controls_and_detectors(
     page = (store.fetch(result.key) / PAGE_FILE).read_text()
     assert all(warning.split("(")[0].strip() in page for warning in result.summary["warnings"])
     assert (store.fetch(result.key) / VULNERABILITY_FILE).exists()
+    dropped = pd.read_csv(store.fetch(result.key) / WORDS_FILE)
+    families = {"separate", "joint"} if name == "flickr8k" else {"joint"}
+    assert set(dropped["family"]) == families, "only models with a common space of image and text"
+    assert set(dropped["attack"]) == {*attacks, *controls}
+    assert np.isfinite(dropped["drop"]).all()
+    assert all(f'id="{section}"' in page for section in ("matching", "words", "distances", "modalities"))
+    if name == "flickr8k":
+        assert "contribution image" in page
     # The two of the larger count serve the smaller one, too; those that share a target are crafted for each count.
     shards = [manifest.config["attack"]["name"] for manifest in store.list("poison-shard")]
     assert sorted(shards) == (["bullseye", "bullseye", "collision"] if "collision" in attacks else [])

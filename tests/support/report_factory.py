@@ -9,6 +9,7 @@ from mmer_core.attacks.record import CurvePoint, GroupSuccess, MarginPoint, Regi
 from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.record import Interval
+from mmer_core.reporting.poison_page import PoisonView
 from mmer_core.reporting.view import (
     AttackedImage,
     DatasetView,
@@ -22,6 +23,7 @@ from mmer_core.reporting.view import (
     StreamComparison,
     Transfer,
 )
+from mmer_core.stages.poison.similarities import Change, distances, word_drops
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_metrics
 from mmer_core.statistics.resampling import Resampled
 from mmer_core.task_kinds import kind_of
@@ -407,4 +409,45 @@ def report(*datasets: DatasetView, synthetic: bool = True) -> ReportView:
         "How well, and how safely?", "2025-01-02 03:04 UTC", synthetic, "report/0123abcd", "s3://bucket/prefix",
         [("prepared emotic", "prepared-0a1b2c"), ("joint model", "model-3d4e5f")], datasets,
         '{\n  "seed": 7\n}', {"torch": "2.14.0", "numpy": "2.3.1"},
+    )  # fmt: skip
+
+
+def detection() -> dict:
+    """What a detector found, in percent."""
+    return {"attack": "backdoor", "family": "joint", "detector": "spectral", "precision": 80.0, "recall": 70.0,
+            "recall_low": 60.0, "recall_high": 80.0, "false_positive_rate": 1.0, "auc": 95.0}  # fmt: skip
+
+
+def poison_view(*detections: dict) -> PoisonView:
+    """An experiment on captions with two families and two attacks."""
+    rng = np.random.default_rng(0)
+    models = [(family, attack) for family in ("separate", "joint") for attack in ("backdoor", "collision")]
+    changes = [
+        Change(family, attack, 60, clean := rng.normal(0.5, 0.15, (2, 400)), clean - rng.normal(0.05, 0.1, (2, 400)))
+        for family, attack in models
+    ]  # fmt: skip
+    texts = [" ".join(rng.choice([f"word{place}" for place in range(40)], 6)) for _ in range(400)]
+    means = [
+        {"family": family, "attack": attack, "count": count, "filtered": "", "seeds": 2, "chance": 1.0, "no_skill": 0.5,
+         "psnr": 35.0, "ssim": 0.98, "changed": 0.1}
+        | {f"{name}{end}": base + count / 4 + shift
+           for name, base in (("success", 20.0), ("reference", 2.0), ("gain", 18.0), ("untriggered", 2.0), ("metric", 30.0),
+                              ("metric_loss", 1.0))
+           for end, shift in (("", 0), ("_low", -1), ("_high", 1))}
+        for family, attack in models for count in (20, 60)
+    ]  # fmt: skip
+    recalls = [
+        {"family": family, "attack": attack, "count": count,
+         "recalls": {f"{way}_r{k}": estimate(20.0 + k) for way in ("i2t", "t2i") for k in (1, 5, 10)}}
+        for family in ("separate", "joint") for attack, count in (("clean", 0), ("backdoor", 60), ("collision", 60))
+    ]  # fmt: skip
+    modalities = [
+        {"family": "joint", "attack": "backdoor", "count": 60, "what": f"contribution {name}", "clean": 30.1, "poisoned": 28.4}
+        for name in ("image", "text")
+    ]  # fmt: skip
+    return PoisonView(
+        dataset="flickr8k", text=kind_of("retrieval").text, synthetic=True, split="val", target="dog", training_samples=6000,
+        seeds=2, config={"top": 10, "flagged": 0.05}, warnings=["It is made up."], means=means, detections=detections,
+        vulnerability=[], modalities=modalities, recalls=recalls,
+        words=word_drops(changes, texts, np.arange(400) // 5), distances=distances(changes),
     )  # fmt: skip

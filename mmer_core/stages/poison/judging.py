@@ -12,12 +12,13 @@ from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
 from mmer_core.evaluation.embeddings import compared
-from mmer_core.evaluation.record import Analyses
-from mmer_core.evaluation.retrieval_metrics import SCORES_AT_ONCE
+from mmer_core.evaluation.record import Analyses, EvaluationRecord
+from mmer_core.evaluation.retrieval_metrics import RECALL_METRICS, SCORES_AT_ONCE
 from mmer_core.heavy import pd, stats, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
 from mmer_core.poisoning.record import OutcomeSummary, TriggeredSummary
+from mmer_core.record import Interval
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.evaluate import load_evaluation
@@ -25,6 +26,7 @@ from mmer_core.stages.features import encoder_key_config
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, target_rows
+from mmer_core.stages.poison.similarities import SIMILARITY_FILE, pair_similarity
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.tabular import write_frame
 from mmer_core.task_kinds import kind_of
@@ -71,7 +73,7 @@ def _judged(config: PoisonConfig) -> dict[str, Any]:
     return {"config": some_fields(config, "top", "targets")}
 
 
-@stage("poison-outcome", version=5, title="judge: {arm}", identity=_judged)
+@stage("poison-outcome", version=6, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
     workspace: Workspace,
@@ -90,7 +92,8 @@ def judge_poisons(
     ``outcomes.csv`` has a row for every sample of the evaluated split that does not carry the target: whether the
     model sees the target in it (``seen``) and in the same image with the trigger (``seen_triggered``), and whether
     crafted poisons were for it (``aimed``). The summary has the shares of the three, in percent, the headline
-    metric, and how the modalities lie to each other.
+    metric, and how the modalities lie to each other. ``similarity.npy`` has the cosines of the pairs of image and text,
+    where they have a common space (see `mmer_core.stages.poison.similarities`).
 
     Seen means, for emotions: the model predicts it. For captions: one with the word
     is among the first ``config.top`` of all captions of the split. Of a large captioned split so many photos are asked for
@@ -112,7 +115,11 @@ def judge_poisons(
         }
     table = pd.DataFrame({"sample": [held_out.ids[row] for row in rows], **seen, "aimed": aimed})
     write_frame(workspace.out / OUTCOMES_FILE, table)
-    record = load_evaluation(context.folder(evaluation))
+    measured = context.folder(evaluation)
+    record = load_evaluation(measured)
+    similarity = pair_similarity(measured, trained.spec, held_out)
+    if similarity is not None:
+        np.save(workspace.out / SIMILARITY_FILE, similarity, allow_pickle=False)
     headline = kind_of(trained.spec.task).text.headline
     return OutcomeSummary(
         **asdict(arm),
@@ -126,6 +133,7 @@ def judge_poisons(
         metric=record.metrics[headline],
         no_skill=record.baselines[headline],
         modalities=_modalities(record.analyses),
+        recalls=_recalls(record),
     )
 
 
@@ -187,9 +195,18 @@ def _modalities(analyses: Analyses) -> dict[str, float | None]:
         for name in ("cka", "modality_gap", "paired_similarity"):
             if (value := getattr(pair, name)) is not None:
                 found[f"{name} {pair.first}-{pair.second}"] = value
-    for stream in analyses.contribution.streams if analyses.contribution else ():
-        found[f"contribution {stream.name}"] = stream.shapley.value
+    for contribution in (analyses.contribution, analyses.caption_contribution):
+        for stream in contribution.streams if contribution else ():
+            found[f"contribution {stream.name}"] = stream.shapley.value
     return found
+
+
+def _recalls(record: EvaluationRecord) -> dict[str, Interval]:
+    """Of a captioned dataset its metrics; of labelled samples how they match with their texts."""
+    metrics = record.metrics
+    if record.task != "retrieval":
+        metrics = record.analyses.matching.metrics if record.analyses.matching else {}
+    return {name: metrics[name] for name in RECALL_METRICS if name in metrics}
 
 
 def _percent(flags: pd.Series[bool]) -> float | None:

@@ -29,6 +29,15 @@ from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config
 from mmer_core.stages.poison.concept import Concept, grouped_texts
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
+from mmer_core.stages.poison.similarities import (
+    SIMILARITY_FILE,
+    WORD_COLUMNS,
+    Change,
+    distances,
+    pairs_of,
+    recall_changes,
+    word_drops,
+)
 from mmer_core.statistics.trainings import (
     gain_over_trainings,
     over_trainings,
@@ -42,10 +51,11 @@ from mmer_core.task_kinds import kind_of
 TABLE_FILE = "poisoning.csv"
 DETECTIONS_FILE = "detections.csv"
 VULNERABILITY_FILE = "vulnerability.csv"
+WORDS_FILE = "words.csv"
 PAGE_FILE = "poisoning.html"
 _CONFIDENCE = 0.95
 _FEWEST = 5
-_NOT_WRITTEN = ["modalities", "judged", "hits", "reference_hits"]
+_NOT_WRITTEN = ["modalities", "recalls", "judged", "hits", "reference_hits"]
 Row = dict[str, Any]
 Photos = Mapping[str, int]
 """The photo, or group, of every sample of the judged split."""
@@ -65,7 +75,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=8, identity=_identity)
+@stage("poisoning", version=9, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
@@ -79,7 +89,8 @@ def merge_poisoning(
     """The experiment's result.
 
     Files: ``poisoning.csv``, a row for every family, training set and seed; ``detections.csv``, one for every
-    detector, model and seed; ``vulnerability.csv``, success by what was in the image before; ``poisoning.html``.
+    detector, model and seed; ``vulnerability.csv``, success by what was in the image before; ``words.csv``, how far similarities
+    fell by word; ``poisoning.html``.
     The summary has the means with intervals over seeds, and the warnings.
 
     Args:
@@ -105,6 +116,9 @@ def merge_poisoning(
     write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns=_NOT_WRITTEN))
     write_frame_for_people(workspace.out / DETECTIONS_FILE, found)
     write_frame_for_people(workspace.out / VULNERABILITY_FILE, vulnerable)
+    changes = similarity_changes(context, outcomes)
+    dropped = word_drops(changes, *pairs_of(judged), _CONFIDENCE)
+    write_frame_for_people(workspace.out / WORDS_FILE, pd.DataFrame(dropped, columns=WORD_COLUMNS))
     from mmer_core.reporting.poison_page import PoisonView, render_poison_page  # draws with matplotlib
 
     view = PoisonView(
@@ -121,6 +135,9 @@ def merge_poisoning(
         detections=mean_detections(found),
         vulnerability=vulnerable.to_dict("records"),
         modalities=modality_shifts(table),
+        recalls=recall_changes(_with_intervals(table)),
+        words=dropped,
+        distances=distances(changes),
     )
     write_page(render_poison_page(view), workspace.out / PAGE_FILE)
     return PoisoningSummary(
@@ -131,6 +148,37 @@ def merge_poisoning(
         means=tuple(MeanOutcome(**row) for row in means.to_dict("records")),
         detections=tuple(MeanDetection(**row) for row in mean_detections(found)),
     )
+
+
+def similarity_changes(
+    context: Context, outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]]
+) -> list[Change]:
+    """Of the largest count of every attack, without filters, the similarities of all seeds beside those of the clean models."""
+    found: dict[tuple[str, str, int], dict[int, np.ndarray[Any, Any]]] = {}
+    for detector, key, _ in outcomes:
+        file = context.folder(key) / SIMILARITY_FILE
+        if detector or not file.exists():
+            continue
+        summary = context.store.manifest(key).summary_as(OutcomeSummary)
+        own = found.setdefault((summary.family, summary.attack, summary.count), {})
+        own[summary.seed] = np.load(file, allow_pickle=False)
+    changes = []
+    for (family, attack, count), poisoned in sorted(found.items()):
+        most = max(one[2] for one in found if one[:2] == (family, attack))
+        clean = found.get((family, "clean", 0), {})
+        seeds = sorted(poisoned.keys() & clean.keys())
+        if attack != "clean" and count == most and seeds:
+            pairs = (np.stack([one[seed] for seed in seeds]) for one in (clean, poisoned))
+            changes.append(Change(family, attack, count, *pairs))
+    return changes
+
+
+def _with_intervals(table: pd.DataFrame) -> list[Row]:
+    """Rows without filters, the recalls as intervals again."""
+    rows = table[table["filtered"] == ""].to_dict("records")
+    return [
+        row | {"recalls": {name: Interval(**one) for name, one in row["recalls"].items()}} for row in rows
+    ]
 
 
 def outcome_table(summaries: Iterable[Row]) -> pd.DataFrame:
