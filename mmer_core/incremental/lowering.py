@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
+from mmer_core.incremental.first_token import compute_only_the_first
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.sizes import settle_sizes
 
@@ -94,6 +95,7 @@ def lower(module: nn.Module, example: Tensor) -> Program:
         raise IsNotLocal("it has not exactly one input")
     try:
         shapes = settle_sizes(graph, example)
+        compute_only_the_first(graph, shapes)
     except Exception as error:  # as above
         raise IsNotLocal(f"it cannot be run ({type(error).__name__}: {error})") from error
     nodes = [node for node in graph.graph.nodes if node.op != "get_attr" and not _is_size(node, shapes)]
