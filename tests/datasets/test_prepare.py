@@ -163,7 +163,7 @@ def test_source_identity_covers_the_sidecar(tmp_path):
 
 @pytest.mark.parametrize(("protocol", "files"), [("mat2py", 1000), ("corrected", 0), ("corrected", 1000)])
 def test_torch_is_imported_only_where_it_pays(protocol, files, tmp_path):
-    """Importing it takes as long as resizing a thousand photos; the arrays are the same either way."""
+    """Importing it takes as long as resizing hundreds of photos; the arrays are the same either way."""
     write_emotic(tmp_path / "raw", SyntheticConfig(images=30))
     for number in range(files):  # beside the photos
         (tmp_path / "raw" / f"{number}.txt").touch()
