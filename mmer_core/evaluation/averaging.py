@@ -9,6 +9,9 @@ from mmer_core.evaluation.record import CategoryFigures, EvaluationRecord
 from mmer_core.record import Interval
 from mmer_core.statistics.trainings import OverTrainings, over_trainings
 
+_NO_SHARES = {"vad_mae", "cider"}
+"""Errors of ratings, and CIDEr-D, which can exceed 100."""
+
 
 class Averaged(NamedTuple):
     """A record of means over trainings, and every metric with both of its standard deviations, by name."""
@@ -32,7 +35,7 @@ def average(records: Sequence[EvaluationRecord], confidence: float = 0.95) -> Av
         name: over_trainings(
             [one.metrics[name] for one in records],
             confidence,
-            percent=name != "vad_mae" and not _is_rank(name),
+            percent=name not in _NO_SHARES and not _is_rank(name),
             least=1.0 if _is_rank(name) else 0.0,
         )
         for name in first.metrics
@@ -70,7 +73,7 @@ def average(records: Sequence[EvaluationRecord], confidence: float = 0.95) -> Av
 
 
 def _is_rank(metric: str) -> bool:
-    """Ranks count from 1; of the other metrics all but errors of ratings lie in 0..100."""
+    """Ranks count from 1; of the other metrics all but `_NO_SHARES` lie in 0..100."""
     return metric.endswith("_median_rank")
 
 
