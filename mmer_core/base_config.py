@@ -28,4 +28,13 @@ class NotInKey:
 
 
 SPEED = NotInKey("it says how fast, where, or in which pieces, and changes nothing in what comes out")
+
+
+@dataclass(frozen=True)
+class AddedLater:
+    """Marks a field that is part of a key only where it is not at its default: what was made before there was such a
+    field keeps its key. The default may never change."""
+
+
+ADDED_LATER = AddedLater()
 BY_CONTENT = NotInKey("it says where something is; the key holds the content instead")

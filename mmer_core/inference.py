@@ -17,6 +17,7 @@ from mmer_core.evaluation.calibration import PlattScaling, TemperatureScaling
 from mmer_core.heavy import Tensor, inference_mode, nn, torch
 from mmer_core.memory import Passes
 from mmer_core.models import ModelSpec
+from mmer_core.models.decoders import DECODER_FILE, CaptionDecoder, load_decoder, write_captions
 from mmer_core.tracing import running
 
 CALIBRATION_FILE = "calibration.json"
@@ -132,6 +133,32 @@ class TrainedModel:
         with running():
             found = Passes()(lambda part: model.embed_text(part.to(self.device)).float(), features)
         return found.cpu().numpy()
+
+    @property
+    def writes_captions(self) -> bool:
+        """Whether the model has a decoder."""
+        return (self.folder / DECODER_FILE).is_file()
+
+    @cached_property
+    def decoder(self) -> CaptionDecoder:
+        """What writes captions. Raises `ConfigError` if the model has no decoder."""
+        return load_decoder(self.folder).to(self.device)
+
+    @inference_mode()
+    def captions(self, features: Tensor, beam: int) -> list[str]:
+        """A caption for each photo, of its features ``(N, D_image)``.
+
+        Args:
+            beam: Captions of a photo that are followed at a time; 1 always takes the most probable word.
+
+        Raises:
+            ConfigError: The model has no decoder.
+        """
+        decoder = self.decoder
+        with running():
+            return write_captions(
+                decoder, self.retrieval_model.own_image_embedding(features.to(self.device)), beam
+            )
 
     @property
     def reads_texts(self) -> bool:

@@ -223,9 +223,7 @@ def _listed(outputs: Any) -> list[Tensor]:
     return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
 
-def _openvino(
-    module: nn.Module, examples: Sequence[Tensor], converted: Path | None = None
-) -> Runs:
+def _openvino(module: nn.Module, examples: Sequence[Tensor], converted: Path | None = None) -> Runs:
     _without_telemetry()
     import openvino
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mmer_core.base_config import SPEED, Config, Split
+from mmer_core.base_config import ADDED_LATER, SPEED, Config, Split
 
 
 class EvaluationConfig(Config):
@@ -23,6 +23,13 @@ class EvaluationConfig(Config):
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence of the intervals.")
     seed: int = Field(0, ge=0, description="Seed of the random halves.")
+    beam: Annotated[int, ADDED_LATER] = Field(
+        5,
+        ge=1,
+        le=50,
+        description="Models with a decoder: captions of a photo that are followed at a time; 1 always takes the most "
+        "probable word.",
+    )
 
 
 class IndexConfig(Config):

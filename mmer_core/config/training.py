@@ -1,11 +1,11 @@
 """Training the heads."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from mmer_core.base_config import Config
+from mmer_core.base_config import ADDED_LATER, Config
 from mmer_core.encoders.config import FinetuneConfig
 from mmer_core.named import chosen_from
 from mmer_core.objectives import (
@@ -14,6 +14,8 @@ from mmer_core.objectives import (
     CONTINUOUS_OBJECTIVES,
     CONTRASTIVE_OBJECTIVES,
 )
+
+Decoder = Literal["gru", "transformer"]
 
 
 @chosen_from(
@@ -91,6 +93,18 @@ class TrainingConfig(Config):
     contrastive_weight: float = Field(
         0.1, ge=0, description="Weight of image-text alignment in the joint classifier."
     )
+    decoder: Annotated[Decoder | None, ADDED_LATER] = Field(
+        None,
+        description="Captioned datasets: a head that writes captions from a photo's embedding, trained with the rest: 'gru' or "
+        "'transformer'. None by default.",
+    )
+    caption_weight: Annotated[float, ADDED_LATER] = Field(
+        0.3,
+        gt=0,
+        lt=1,
+        description="With a decoder: weight of the decoder's loss; the losses of matching have what is left of 1, "
+        "here 0.7.",
+    )
     modality_dropout: float = Field(
         0.15,
         ge=0,
@@ -110,6 +124,11 @@ class TrainingConfig(Config):
         "float32.",
     )
     seed: int = Field(0, ge=0, description="Seed of initialisation, order and dropout.")
+
+    def without_decoder(self) -> Self:
+        """The same where no captions are written."""
+        fields = type(self).model_fields
+        return self.model_copy(update={name: fields[name].default for name in ("decoder", "caption_weight")})
 
     def filled(self, defaults: Mapping[str, Any]) -> "TaskTraining":
         """The same with what was left open filled in."""

@@ -28,6 +28,9 @@ class RetrievalModel(nn.Module):
         self.image = _projection(spec, "context", spec.power)
         self.text = _projection(spec, "text")
         self.logit_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.width = spec.heads * spec.embedding
+        # Unit vectors have coordinates of about 1/sqrt(D); linear maps start for about 1.
+        self.scale = self.width**0.5
 
     def fit_statistics(self, images: Matrix, texts: Matrix) -> None:
         """Set what is estimated of the inputs, from the training split's features."""
@@ -41,6 +44,10 @@ class RetrievalModel(nn.Module):
     def embed_text(self, features: Tensor) -> Tensor:
         """``(B, D_text)`` features to ``(B, D)`` unit vectors of the retrieval space."""
         return F.normalize(self.text(features), dim=-1)
+
+    def own_image_embedding(self, features: Tensor) -> Tensor:
+        """``(B, D)``: the image as outputs of its own read it, with coordinates of about 1."""
+        return self.scale * self.embed_image(features)
 
     def to_align(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of features ``(B, D_image)`` and ``(T, D_text)`` with the gradients that matching them may send."""
@@ -78,13 +85,9 @@ class SeparateRetrievalModel(RetrievalModel):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.words = spec.words
-        width = spec.heads * spec.embedding
-        self.image_words = nn.Linear(width, len(spec.words))
-        self.text_words = nn.Linear(width, len(spec.words))
+        self.image_words = nn.Linear(self.width, len(spec.words))
+        self.text_words = nn.Linear(self.width, len(spec.words))
         self.maps = nn.ModuleList(nn.Linear(spec.embedding, spec.embedding) for _ in range(spec.heads))
-        self.scale = (
-            width**0.5
-        )  # unit vectors have coordinates of about 1/sqrt(D); linear maps start for about 1
 
     def own_image_embedding(self, features: Tensor) -> Tensor:
         """``(B, D)``: the image in its own space, before the maps."""

@@ -178,6 +178,33 @@ class RetrievalExample:
 
 
 @dataclass(frozen=True)
+class CaptionWriter:
+    """A model with a decoder: its kind, how many captions it follows at a time, and the weight of its loss in training."""
+
+    family: Family
+    decoder: str
+    beam: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class CaptionedPhoto:
+    """An ``(H, W, 3)`` photo with people's captions, and those that models wrote, by family."""
+
+    image: Picture
+    references: Sequence[str]
+    written: Sequence[tuple[Family, str]]
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What decoders wrote for one split."""
+
+    writers: Sequence[CaptionWriter]
+    examples: Sequence[CaptionedPhoto]
+
+
+@dataclass(frozen=True)
 class AttackedImage:
     """One attacked image: ``image`` and ``attacked`` are ``(H, W, 3)`` and differ at ``changed`` only.
 
@@ -239,6 +266,7 @@ class DatasetView:
         absent: How many samples have no image, in a sentence; empty where every sample has one.
         pictured: How many samples of a split have an image, where some have none.
         unattacked: Which samples no pixel attack could draw, in a sentence; empty where all could be.
+        captions: Written ones, where models have decoders.
         results: What sections of other jobs show, see `mmer_core.reporting.sections.Section.results`.
         families: The models that the sections show and compare.
         models: All of its models, ablations among them.
@@ -251,6 +279,7 @@ class DatasetView:
     card: DatasetSummary
     families: Sequence[FamilyView]
     examples: Sequence[RetrievalExample] = ()
+    captions: Captions | None = None
     gallery: Sequence[AttackedImage] = ()
     streams: StreamComparison | None = None
     leaks: Mapping[str, int] = field(default_factory=dict)

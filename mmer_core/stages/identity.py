@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel
 
+from mmer_core.base_config import AddedLater
 from mmer_core.config import BY_CONTENT, SPEED, IngestConfig, NotInKey, SyntheticConfig
 from mmer_core.datasets.ingest import source_identity
 from mmer_core.named import Named
@@ -27,13 +28,21 @@ def key_config(value: Any, without: tuple[NotInKey, ...] = (SPEED, BY_CONTENT)) 
         return {
             name: key_config(getattr(value, name), without)
             for name, mark in marks.items()
-            if mark not in without and name in chosen
+            if mark not in without and name in chosen and not _at_first_default(value, name)
         }
     if isinstance(value, Mapping):
         return {name: key_config(item, without) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [key_config(item, without) for item in value]
     return value
+
+
+def _at_first_default(value: Any, name: str) -> bool:
+    """Whether a field that was added later says what held before there was one."""
+    fields = getattr(type(value), "model_fields", {})
+    if name not in fields or not any(isinstance(one, AddedLater) for one in fields[name].metadata):
+        return False
+    return bool(getattr(value, name) == fields[name].default)
 
 
 @cache

@@ -177,6 +177,7 @@ def _dataset(context: Context, entry: ReportInput, config: ReportConfig) -> Data
             for trainings in wanted
         ],
         examples=[example for one in chosen for example in kind.examples(one, config)],
+        captions=kind.captions(chosen, config),
         gallery=[image for one in chosen for image in attacked_images(context, one, config)],
         leaks=_leaks(context, entry.card),
         absent=(absent := without_images(prepared)),

@@ -39,8 +39,11 @@ HISTORY_FILE = "history.csv"
 def _identity(
     context: Context, model: ModelConfig, training: TrainingConfig, prepared: ArtifactKey
 ) -> dict[str, Any]:
-    """What is left open is decided by the kind of task: options of losses that it does not use are no part of the key."""
+    """What is left open is decided by the kind of task: options of losses and heads that it does not use are no part of the
+    key."""
     kind = kind_of(context.store.manifest(prepared).summary_as(DatasetSummary).task)
+    if not (kind.captioned and training.decoder):
+        training = training.without_decoder()
     identity = {"training": training.filled(kind.schedule), "model": _filled(model, kind)}
     return identity | ({"start": "probe"} if kind.labelled else {})
 
@@ -116,6 +119,7 @@ def train(
     workspace.use({"encoders": context.store.manifest(features).used.get("encoders", {})})
     with leg("write"):
         models.save_model(best.learner.model, best.spec, workspace.out)
+        kind.save_heads(best.learner, workspace.out)
     write_frame(workspace.out / HISTORY_FILE, pd.DataFrame(best.progression.history))
     kind.calibrate(best.learner.model, best.spec, val_data, workspace.out)
     return _summary(best, tuple(tried))

@@ -40,7 +40,13 @@ from mmer_core.named import Named
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.reporting.task_text import TaskText
-from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, SimilarityMatrix, StreamComparison
+from mmer_core.reporting.view import (
+    Captions,
+    EmbeddingSpace,
+    RetrievalExample,
+    SimilarityMatrix,
+    StreamComparison,
+)
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.measured import Measured
 from mmer_core.training.learner import ModelLearner
@@ -130,6 +136,7 @@ class TaskKind(Named, ABC, Generic[D]):
         fusion: Default fusion of the joint model, where it has one.
         has_heads: An embedding may consist of several heads.
         reads_parts: Models can read features of parts (``regions:`` and ``tokens:``).
+        captioned: A model may have a decoder, which writes captions.
         searchable: A model embeds images and texts for an index.
         labelled: A model predicts labels of photos.
         ranks: Attacked images are ranked in the `gallery` of their split.
@@ -144,6 +151,7 @@ class TaskKind(Named, ABC, Generic[D]):
     fusion: ClassVar[Fusion] = "mean"
     has_heads: ClassVar[bool] = False
     reads_parts: ClassVar[bool] = False
+    captioned: ClassVar[bool] = False
     searchable: ClassVar[bool] = False
     labelled: ClassVar[bool] = False
     ranks: ClassVar[bool] = False
@@ -188,6 +196,9 @@ class TaskKind(Named, ABC, Generic[D]):
 
     def calibrate(self, network: nn.Module, spec: ModelSpec, val: D | None, folder: Path) -> None:
         """Write what maps the model's outputs to decisions, if anything does; only a zero-shot model may lack ``val``."""
+
+    def save_heads(self, learner: ModelLearner, folder: Path) -> None:
+        """Write what was trained with the model and is stored beside it, if anything is."""
 
     @abstractmethod
     def zero_shot_streams(self, split: PreparedSplit) -> tuple[str, ...]:
@@ -304,6 +315,10 @@ class TaskKind(Named, ABC, Generic[D]):
     def examples(self, measured: Measured, config: ReportConfig) -> list[RetrievalExample]:
         """Random queries with their best results, where a model answers queries."""
         return []
+
+    def captions(self, measured: Sequence[Measured], config: ReportConfig) -> Captions | None:
+        """Captions that models wrote, beside people's; None where no model has a decoder."""
+        return None
 
     def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
         """The questions about two models of one dataset, each with all of its trainings, that evaluations answer; none

@@ -38,10 +38,11 @@ from mmer_core.heavy import nn, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.matrix import blocks, mean_by_sample
 from mmer_core.models import ModelSpec
+from mmer_core.models.decoders import save_decoder
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
-from mmer_core.reporting.view import EmbeddingSpace, RetrievalExample, SimilarityMatrix
+from mmer_core.reporting.view import Captions, EmbeddingSpace, RetrievalExample, SimilarityMatrix
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
 from mmer_core.task_kinds.embedded import embedded_images, embedded_texts
@@ -57,8 +58,9 @@ from mmer_core.task_kinds.measured import (
 )
 from mmer_core.task_kinds.retrieval_attacks import match_criterion, match_reading, own_found
 from mmer_core.task_kinds.retrieval_text import TEXT
+from mmer_core.task_kinds.written import CAPTIONS_FILE, WrittenCaptions, shown_captions
 from mmer_core.training.data import RetrievalData
-from mmer_core.training.learner import hold_temperature
+from mmer_core.training.learner import ModelLearner, hold_temperature
 from mmer_core.training.poisoned import keep_pairs, poison_pairs
 from mmer_core.training.retrieval_learner import RetrievalLearner, vocabulary
 from mmer_core.training.tuning import CaptionTuner
@@ -85,6 +87,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
     dropout = 0.5
     has_heads = True
     reads_parts = True
+    captioned = True
     searchable = True
     ranks = True
 
@@ -115,6 +118,10 @@ class RetrievalKind(TaskKind[RetrievalData]):
     ) -> RetrievalLearner:
         assert isinstance(network, models.RetrievalModel)
         return RetrievalLearner(network, train, val, settings)
+
+    def save_heads(self, learner: ModelLearner, folder: Path) -> None:
+        if isinstance(learner, RetrievalLearner) and learner.decoder is not None:
+            save_decoder(learner.decoder, folder)
 
     def start_from_towers(
         self, network: nn.Module, towers: tuple[str, str], temperature: float | None
@@ -160,15 +167,29 @@ class RetrievalKind(TaskKind[RetrievalData]):
                 own = [model.own_image_embedding(block.to(trained.device)) for block in blocks(data.images)]
             others["own_image"] = torch.cat(own).cpu().numpy()
             save_embedding(folder, "own_image", others["own_image"])
-        result = evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
+        if trained.writes_captions:
+            written = WrittenCaptions.by(trained, data, split, config)
+            written.write(folder / CAPTIONS_FILE)
+        result = self._measured(images, texts, split, config, folder)
         analyses = analyse_retrieval(images, texts, others, split, config)
         return result.model_copy(update={"analyses": analyses})
 
     def remeasure(
         self, trained: TrainedModel, measured: Measured, config: EvaluationConfig
     ) -> EvaluationRecord:
-        images, texts, split = measured.embedding("image"), measured.embedding("text"), measured.split
-        return evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
+        images, texts = measured.embedding("image"), measured.embedding("text")
+        return self._measured(images, texts, measured.split, config, measured.evaluation_folder)
+
+    @staticmethod
+    def _measured(
+        images: np.ndarray, texts: np.ndarray, split: PreparedSplit, config: EvaluationConfig, folder: Path
+    ) -> EvaluationRecord:
+        """Of embeddings, and of the captions that are in the evaluation's folder, if there are any."""
+        record = evaluate_retrieval(images, texts, split.text_sample, config, split.clusters)
+        written = WrittenCaptions.of(folder)
+        if written is None:
+            return record
+        return record.model_copy(update={"metrics": record.metrics | written.intervals(split, config)})
 
     def gallery(self, trained: TrainedModel, split: PreparedSplit, features: Features) -> Gallery:
         data = RetrievalData.load(features, split, stored=True)
@@ -275,6 +296,19 @@ class RetrievalKind(TaskKind[RetrievalData]):
             yield shown_similarity(
                 ("image", images), ("first text", texts), rows, "in the order of the split, evenly spaced"
             )
+
+    def captions(self, measured: Sequence[Measured], config: ReportConfig) -> Captions | None:
+        found = [(one, WrittenCaptions.of(one.evaluation_folder)) for one in measured]
+        writers = [(one, written) for one, written in found if written is not None]
+        # Only what was written for the same photos stands side by side.
+        writers = [
+            (one, written)
+            for one, written in writers
+            if one.evaluation.split == writers[0][0].evaluation.split
+        ]
+        if not writers:
+            return None
+        return shown_captions(writers, config)
 
     def compare(self, first: Sequence[Measured], second: Sequence[Measured], rule: Rule) -> list[Comparison]:
         mine, theirs = first[0], second[0]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mmer_core import models
 from mmer_core.config import TaskTraining
+from mmer_core.config.training import Decoder
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.heavy import Tensor, bags_of_words, inference_mode, nn, torch
 from mmer_core.heavy import functional as F
 from mmer_core.matrix import blocks
+from mmer_core.models.decoders import CaptionDecoder, DecoderSpec, Vocabulary, build_decoder
+from mmer_core.models.decoders.vocabulary import LONGEST
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
+from mmer_core.training.loop import initialisation
+
+_LENGTHS_WRITTEN = 0.95  # share of the training captions that are no longer than the longest that is written
+_CAPTIONS_AT_ONCE = 1024
 
 
 class RetrievalLearner:
@@ -38,6 +47,33 @@ class RetrievalLearner:
         self._ends = counts.cumsum(0)
         if isinstance(model, models.SeparateRetrievalModel):
             self._words = word_columns(train.captions, model.words).to(train.images.device)
+        self.decoder: CaptionDecoder | None = None
+        if config.decoder:
+            self._decode(config.decoder, config)
+
+    def _decode(self, kind: Decoder, config: TaskTraining) -> None:
+        """Give the model a decoder of the training captions' words."""
+        words = Vocabulary.of(self.train.captions)
+        self._train_words, self._train_lengths = self._encoded(words, self.train)
+        self._val_words, self._val_lengths = self._encoded(words, self.val)
+        # The end counts as a word here, so that nearly all captions end before they are cut.
+        length = math.ceil(np.quantile(self._train_lengths.numpy(), _LENGTHS_WRITTEN))
+        with initialisation(config.seed):
+            self.decoder = build_decoder(
+                DecoderSpec(
+                    kind=kind,
+                    embedding=self.model.width,
+                    words=words.words,
+                    length=min(length, LONGEST),
+                    weight=config.caption_weight,
+                )
+            ).to(self.train.images.device)
+        self.state["decoder"] = self.decoder
+
+    def _encoded(self, words: Vocabulary, data: RetrievalData) -> tuple[Tensor, Tensor]:
+        """The captions as numbers, on the device, and how many each has, on the host."""
+        table, lengths = words.encode(data.captions)
+        return torch.from_numpy(table).to(data.images.device), torch.from_numpy(lengths)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -49,20 +85,29 @@ class RetrievalLearner:
         starts = torch.where(rows > 0, self._ends[rows - 1], 0).tolist()
         texts_of = (self._texts[start:end] for start, end in zip(starts, ends, strict=True))
         drawn = [own[torch.randperm(len(own))[: self.captions]] for own in texts_of]
-        texts = torch.cat(drawn).to(device)  # (P,)
+        chosen = torch.cat(drawn)  # (P,)
+        texts = chosen.to(device)
         owner = torch.repeat_interleave(torch.tensor([len(own) for own in drawn])).to(
             device
         )  # (P,) in 0..B-1
         x, y = self.train.images[images], self.train.texts[texts]
         losses: Losses = {}
+        own_image = None
         if isinstance(self.model, models.SeparateRetrievalModel):
             words = word_targets(self._words[texts], len(self.model.words))
-            image_words = self.model.image_words(self.model.own_image_embedding(x))
+            own_image = self.model.own_image_embedding(x)
+            image_words = self.model.image_words(own_image)
             text_words = self.model.text_words(self.model.own_text_embedding(y))
             losses["image_words"] = 100 * F.binary_cross_entropy_with_logits(image_words[owner], words)
             losses["text_words"] = 100 * F.binary_cross_entropy_with_logits(text_words, words)
         image, text = self.model.to_align(x, y)
         losses["contrastive"] = self._contrast(image, text, owner, images)
+        if self.decoder is not None:
+            weight = self.decoder.spec.weight
+            losses = {name: (1 - weight) * loss for name, loss in losses.items()}
+            seen = self.model.scale * image if own_image is None else own_image
+            words, places = _unpadded(self._train_words, self._train_lengths, chosen, texts)
+            losses["captions"] = weight * self.decoder.loss(seen[owner], words, places)
         return losses
 
     def _contrast(self, image: Tensor, text: Tensor, owner: Tensor, image_id: Tensor) -> Tensor:
@@ -79,10 +124,38 @@ class RetrievalLearner:
     def validate(self) -> dict[str, float]:
         images = torch.cat([self.model.embed_image(block) for block in blocks(self.val.images)])
         texts = torch.cat([self.model.embed_text(block) for block in blocks(self.val.texts)])
-        return retrieval_metrics(similarity_ranks(images.float(), texts.float(), self.val.text_image))
+        metrics = retrieval_metrics(similarity_ranks(images.float(), texts.float(), self.val.text_image))
+        return metrics if self.decoder is None else metrics | {"caption_loss": self._caption_loss()}
+
+    def _caption_loss(self) -> float:
+        """Mean cross-entropy in nats of the words of the validation captions, ends included."""
+        assert self.decoder is not None
+        seen = torch.cat([self.model.own_image_embedding(block) for block in blocks(self.val.images)])
+        sums = []
+        for chosen in torch.arange(len(self._val_words)).split(_CAPTIONS_AT_ONCE):
+            texts = chosen.to(seen.device)
+            words, places = _unpadded(self._val_words, self._val_lengths, chosen, texts)
+            loss = self.decoder.loss(seen[self.val.text_image[texts]], words, places)
+            sums.append(len(places) * loss.float())
+        return (torch.stack(sums).sum() / self._val_lengths.sum()).item()
 
     def settle(self, epochs: int) -> None:
         """It starts from nothing worth keeping."""
+
+
+def _unpadded(words: Tensor, lengths: Tensor, chosen: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
+    """The numbers ``(P, L)`` of some captions, no longer than the longest of them, and where these are no padding.
+
+    Args:
+        words: ``(T, ...)`` of all captions, on the device.
+        lengths: ``(T,)``, on the host, which so needs not wait for the device to know the shapes.
+        chosen: ``(P,)`` which captions, on the host.
+        texts: The same, on the device.
+    """
+    own = lengths[chosen]
+    longest = int(own.max())
+    (places,) = (torch.arange(longest) < own[:, None]).flatten().nonzero(as_tuple=True)
+    return words[texts, :longest], places.to(words.device)
 
 
 def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[str, ...]:

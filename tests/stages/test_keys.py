@@ -43,7 +43,7 @@ from mmer_core.stages import (
     defences,
 )
 from mmer_core.stages.declaration import Inputs
-from mmer_core.stages.identity import field_marks
+from mmer_core.stages.identity import field_marks, key_config
 from mmer_core.stages.poison import detecting, judging, making, merging
 from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.planning import Arm, CraftShard
@@ -202,9 +202,9 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("plan network", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},
-    ("train", "training"): {
-        *TrainingConfig(contrastive="infonce").model_dump()
-    },  # what is left open for emotions
+    # What is left open for emotions, which no decoder writes of.
+    ("train", "training"): {*TrainingConfig(contrastive="infonce").model_dump()}
+    - {"decoder", "caption_weight"},
     ("finetune", "encoders"): _IMAGE,  # what comes before the text encoder is nothing to tune
     ("transfer", "source"): {"model", "robustness"},
     ("transfer", "target"): {"model", "features"},
@@ -428,6 +428,22 @@ def test_of_losses_the_options_count_of_the_one_that_is_used(
     }
     assert told_apart == losses & {chosen or used}
     assert trained(TrainingConfig(contrastive=used)) == trained(TrainingConfig())
+
+
+def test_a_decoder_counts_where_captions_are_and_leaves_other_keys_as_they_were(context: Context) -> None:
+    def trained(prepared: ArtifactKey, **fields: object) -> ArtifactKey:
+        training = TrainingConfig.model_validate(fields)
+        return STAGES["train"].key(
+            context, **ARGUMENTS["train"] | {"prepared": prepared, "training": training}
+        )
+
+    asked = ({}, {"decoder": "gru"}, {"decoder": "transformer"}, {"decoder": "gru", "caption_weight": 0.7})
+    assert len({trained(CAPTIONED_DATA, **fields) for fields in asked}) == 4
+    assert len({trained(PREPARED, **fields) for fields in asked}) == 1
+    assert trained(CAPTIONED_DATA, caption_weight=0.7) == trained(CAPTIONED_DATA)
+    for config in (TrainingConfig(), EvaluationConfig()):
+        assert not {"decoder", "caption_weight", "beam"} & key_config(config).keys()
+    assert key_config(EvaluationConfig(beam=1))["beam"] == 1
 
 
 def first(options: BaseModel) -> str:
