@@ -291,7 +291,8 @@ COMMANDS = (
         run="flows.predict_cli:predict",
         help="Predict the labels of a photo or of people in it, of a text, of all photos of a folder, or of a CSV "
         "list.\n\n"
-        "A photo that cannot be read gives a row with its error; the other photos are processed.",
+        "With --caption, write a caption for each photo instead, by a model that was trained with --training.decoder. A photo "
+        "that cannot be read gives a row with its error; the other photos are processed.",
     ),
     Command(
         "recompute",

@@ -1,4 +1,4 @@
-"""`mmer predict`: predict the labels of people, photos and texts."""
+"""`mmer predict`: predict the labels of people, photos and texts; or write captions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +15,12 @@ from mmer_core.prediction import (
     PersonDetector,
     PersonPrediction,
     PersonResult,
+    caption_photos,
     listed_photos,
     open_classifier,
+    open_writer,
     read_people,
+    write_photo_captions,
     write_predictions,
 )
 from mmer_core.prediction.person_prediction import check_output
@@ -37,6 +40,8 @@ def predict(
     text: str | None = None,
     detector: str | None = None,
     detector_threshold: Annotated[float, Parameter(validator=at_least(0, 1))] = 0.7,
+    caption: bool = False,
+    beam: Annotated[int, Parameter(validator=at_least(1, 50))] = 5,
     model: str | None = None,
     out: Path | None = None,
     json_output: Annotated[bool, Parameter(name="--json")] = False,
@@ -58,15 +63,24 @@ def predict(
         networks.
     detector_threshold:
         Minimum confidence of the detector for a person, 0 to 1.
+    caption:
+        Write a caption for each photo instead, by a model that was trained with --training.decoder.
+    beam:
+        With --caption: captions of a photo that are followed at a time; 1 always takes the most probable word.
     model:
-        Key of a classifier; the newest one by default.
+        Key of a classifier, or with --caption of a model with a decoder; the newest one by default.
     out:
-        Write the predictions to this .csv or .json, one row or object per person.
+        Write the predictions to this .csv or .json, one row or object per person, or the captions, one per photo.
     json_output:
         Print JSON instead of a table.
     """
     if out is not None:
         check_output(out)
+    if caption:
+        if box or text or detector:
+            raise ConfigError("a caption is of a whole photo: leave out --box, --text and --detector")
+        _caption(photo, beam, model, out, json_output, runtime)
+        return
     single = photo is None or not (photo.is_dir() or is_list(photo))
     if photo is None:
         if not text or box:
@@ -103,6 +117,49 @@ def predict(
     if failed:
         unread = [person.photo for person in people if person.error is not None]
         say(f"{failed} of {len(people)} could not be read; the rows say why: {_few(unread)}", error=True)
+
+
+def _caption(
+    photo: Path | None,
+    beam: int,
+    model: str | None,
+    out: Path | None,
+    json_output: bool,
+    runtime: RuntimeConfig,
+) -> None:
+    """Captions of a photo, of those in a folder, or of a list's."""
+    if photo is None:
+        raise ConfigError("there is no photo to write a caption for: give PHOTO")
+    if single := not (photo.is_dir() or is_list(photo)):
+        read_photo(photo)  # fails on a wrong name before anything is loaded
+    requests = listed_photos(photo)
+    with progress_bars(runtime.quiet):
+        context = Context(runtime, progress_for("caption") if len(requests) > 1 else silent)
+        key, trained = open_writer(context, model)
+        captions = caption_photos(context, trained, requests, beam)
+    unread = [one.photo for one in captions if one.error is not None]
+    if single and unread:
+        raise DatasetError(str(captions[0].error))
+    if out is not None:
+        write_photo_captions(captions, out)
+        say(out)
+    elif json_output:
+        say_json(captions[0].to_dict() if single else [one.to_dict() for one in captions])
+    else:
+        say(f"by {key}, the {trained.spec.family} model of {trained.spec.dataset}")
+        if single:
+            say(captions[0].caption or "")
+        else:
+            rows = [
+                (one.photo, one.caption if one.error is None else f"not read: {one.error}")
+                for one in captions
+            ]
+            say_table(("photo", "caption"), rows)
+    if unread:
+        say(
+            f"{len(unread)} of {len(captions)} could not be read; the rows say why: {_few(unread)}",
+            error=True,
+        )
 
 
 def _few(names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from mmer_core.prediction import PhotoAttack, PhotoRequest, listed_photos
 from mmer_core.prediction.attacking import target_of
 from mmer_core.prediction.people import read_people
 from mmer_core.prediction.person_prediction import as_table
+from mmer_core.prediction.photo_captions import caption_photos, no_decoder
 from mmer_core.prediction.photos import is_list
 from mmer_core.progress import silent
 from mmer_core.querying.searcher import Embedder, ModelEmbedder
@@ -112,6 +113,31 @@ class Model:
             raise DatasetError(people[0].error)
         columns, rows = as_table(people)
         return pd.DataFrame(rows, columns=columns)
+
+    def caption(self, photos: Photo | Sequence[Photo], *, beam: int = 5) -> pd.DataFrame:
+        """Write captions, by a model that was trained with ``training.decoder``.
+
+        Args:
+            photos: One or several; or a folder of photos, or a ``.csv`` list.
+            beam: Captions of a photo that are followed at a time; 1 always takes the most probable word.
+
+        Returns:
+            A row for each photo: ``photo``, ``caption`` and ``error``, one of which is None.
+
+        Raises:
+            DatasetError: The only photo cannot be read; of several, its row has an ``error``.
+            ConfigError: The model has no decoder, or ``beam`` is below 1.
+        """
+        if not self.trained.writes_captions:
+            raise no_decoder(str(self))
+        if beam < 1:
+            raise ConfigError(f"beam is {beam}, but must be at least 1")
+        requests = _requests(photos)
+        with self._watched("caption", len(requests)) as context:
+            found = caption_photos(context, self.trained, requests, beam)
+        if len(found) == 1 and found[0].error:
+            raise DatasetError(found[0].error)
+        return pd.DataFrame([one.to_dict() for one in found], columns=["photo", "caption", "error"])
 
     def embed(
         self, photos: Photo | Sequence[Photo] | None = None, texts: str | Sequence[str] | None = None
