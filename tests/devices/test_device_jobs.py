@@ -53,6 +53,7 @@ from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import load_image_encoder
 from mmer_core.errors import ConfigError
 from mmer_core.models import build_model
+from mmer_core.models.decoders import DecoderSpec, build_decoder, write_captions
 from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.poisoning import BullseyePolytope, CraftedAttack, FeatureCollision
 from mmer_core.prediction.attacking import photo_target
@@ -466,31 +467,37 @@ STEP = {
     ("retrieval", "separate"): 3,  # photos, captions, and whose they are
     ("retrieval", "joint"): 3,
 }
+DECODER = 1
+"""And where a decoder is trained, which numbers of its captions are no padding."""
+
 """Copies to the device that a step of training may make."""
 
 
 @pytest.mark.skipif(REAL, reason="a real device is not counted")
 @pytest.mark.parametrize(
-    ("task", "family", "precision"),
+    ("task", "family", "precision", "decoder"),
     [
-        *((*which, "float32") for which in STEP),
-        ("emotion", "joint", "bfloat16"),
-        ("retrieval", "separate", "float16"),
+        *((*which, "float32", None) for which in STEP),
+        ("emotion", "joint", "bfloat16", None),
+        ("retrieval", "separate", "float16", None),
+        ("retrieval", "separate", "float32", "gru"),
+        ("retrieval", "joint", "bfloat16", "transformer"),
     ],
 )
 def test_a_step_of_training_does_not_wait(
-    counts: Counts, task: str, family: str, precision: str, tmp_path: Path
+    counts: Counts, task: str, family: str, precision: str, decoder: str | None, tmp_path: Path
 ) -> None:
     """But with float16 once, to see whether gradients are finite; also after a resume, and with other sizes of batches."""
     spent = [
         asked_by_an_epoch(
-            task, family, {"precision": precision, "batch_size": size}, tmp_path / str(size), counts
+            *(task, family, {"precision": precision, "batch_size": size, "decoder": decoder}),
+            *(tmp_path / str(size), counts),
         )
         for size in (8, 4)  # 8 and 16 steps an epoch
     ]
     more = spent[1].since(spent[0])  # of 8 more steps
     assert more.waits <= (8 if precision == "float16" else 0), more.places
-    assert more.to_device <= 8 * STEP[task, family], more.places
+    assert more.to_device <= 8 * (STEP[task, family] + (DECODER if decoder else 0)), more.places
     assert spent[1].waits <= 16 + 8 * more.waits // 4, spent[
         1
     ].places  # validation, and the end of the training
@@ -523,3 +530,21 @@ def test_filters_of_images_are_on_the_device(counts: Counts, name: str) -> None:
     found = encoder.to(CUDA).encode(images)
     assert found.device == CUDA
     assert torch.allclose(found.cpu(), expected, atol=1e-3)
+
+
+@pytest.mark.skipif(REAL, reason="a real device is not counted")
+@pytest.mark.parametrize("kind", ["gru", "transformer"])
+@pytest.mark.parametrize("beam", [1, 3])
+def test_captions_are_searched_for_without_a_wait(counts: Counts, kind: str, beam: int) -> None:
+    """But for the one in which they are read."""
+    torch.manual_seed(0)
+    fields = {"embedding": 5, "weight": 0.3, "width": 8, "hidden": 6, "heads": 2}
+    decoder = build_decoder(DecoderSpec(kind=kind, words=("a", "dog"), length=6, **fields)).eval()
+    images = torch.randn(4, 5)
+    expected = write_captions(decoder, images, beam)
+    decoder.to(CUDA)
+    images = images.to(CUDA)
+    before = counts.copy()
+    assert write_captions(decoder, images, beam) == expected
+    assert counts.since(before).waits == 1, counts.since(before).places
+    assert counts.since(before).to_device == 0, counts.since(before).places

@@ -317,6 +317,8 @@ def simulated_cuda(*, most_bytes: int | None = None, float64: bool = True) -> It
     with ExitStack() as stack:
         for name, replacement in of_cuda.items():
             stack.enter_context(patch.object(torch.cuda, name, replacement))
+        # Without its libraries: what torch has such a kernel for is computed as without one.
+        stack.enter_context(patch.object(torch.backends.cudnn, "is_acceptable", lambda *_: False))
         stack.enter_context(patch.object(torch, "autocast", _Autocast))
         stack.enter_context(patch.object(torch, "save", partial(_save, torch.save)))
         stack.enter_context(patch.object(torch, "load", partial(_load, torch.load)))

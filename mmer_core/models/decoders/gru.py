@@ -21,18 +21,18 @@ class GruDecoder(CaptionDecoder):
         super().__init__(spec)
         self.start = nn.Linear(spec.embedding, spec.hidden)
         self.photo = nn.Linear(spec.embedding, spec.width)
-        self.cells = nn.GRU(spec.width, spec.hidden, batch_first=True)
+        self.cells = nn.GRU(spec.width, spec.hidden)
         self.out = nn.Linear(spec.hidden, spec.width)
 
     def hidden(self, images: Tensor, words: Tensor) -> Tensor:
         read = self.dropout(self.vectors(words) + self.photo(images)[:, None])  # (B, L, W)
-        states, _ = self.cells(read, torch.tanh(self.start(images))[None])  # (B, L, H)
-        return self.out(self.dropout(states))
+        states, _ = self.cells(read.transpose(0, 1), torch.tanh(self.start(images))[None])  # (L, B, H)
+        return self.out(self.dropout(states.transpose(0, 1)))
 
     def begin(self, images: Tensor) -> State:
         return self.photo(images), torch.tanh(self.start(images))
 
     def step(self, state: State, words: Tensor) -> tuple[Tensor, State]:
         photo, before = state
-        _, after = self.cells((self.vectors(words) + photo)[:, None], before[None].contiguous())
+        _, after = self.cells((self.vectors(words) + photo)[None], before[None].contiguous())
         return self.out(after[0]), (photo, after[0])
