@@ -90,8 +90,8 @@ class CandidateEvaluator:
         return self._capacity_of(most)
 
     def exchanges(self, usual: int) -> bool:
-        """As `Evaluator.exchanges`."""
-        return self._planner.saves(2 * usual)
+        """As `Evaluator.exchanges`; never on other devices than the CPU, which would wait to see what is in use."""
+        return self._planner.device.type == "cpu" and self._planner.saves(2 * usual)
 
     def pass_size(self, pixels: int) -> int:
         """As `Evaluator.pass_size`."""
