@@ -149,10 +149,14 @@ def fan_out(
 
 
 def _raise_first(futures: Iterable[Future[Any]]) -> None:
-    """Raise the first failure in the order given, and wait for those before it.
+    """Raise the first failure in the order given, and wait for those before it; an interruption at once.
 
     Work begins in this order, so the same failure is told each time, whichever worker was quicker.
     """
+    futures = list(futures)
+    for ended in (future.exception() for future in futures if future.done()):
+        if ended and not isinstance(ended, Exception):
+            raise ended
     for future in futures:
         future.result()
 

@@ -400,7 +400,7 @@ def retrieval_dataset(families: list[FamilyView] | None = None, *, synthetic: bo
         captions = [(f"A girl in weather {place}", 0.515 - place / 10, place == 0) for place in range(5)]
         examples.append(RetrievalExample(one.family, query_image=picture(8), results=captions))
     return DatasetView("flickr8k", kind_of("retrieval").text, card("retrieval", synthetic), families, examples,
-                       [attacked(30 + place, one.family, 3) for place, one in enumerate(families)],
+                       gallery=[attacked(30 + place, one.family, 3) for place, one in enumerate(families)],
                        comparisons=[comparison("skill", 23.5, 22.5)])  # fmt: skip
 
 
