@@ -16,8 +16,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.evaluation.calibration import PlattScaling, TemperatureScaling
 from mmer_core.heavy import Tensor, inference_mode, nn, torch
 from mmer_core.memory import Passes
-from mmer_core.models import ModelSpec
-from mmer_core.models.decoders import DECODER_FILE, CaptionDecoder, load_decoder, write_captions
+from mmer_core.models import ModelSpec, decoders
 from mmer_core.tracing import running
 
 CALIBRATION_FILE = "calibration.json"
@@ -137,12 +136,12 @@ class TrainedModel:
     @property
     def writes_captions(self) -> bool:
         """Whether the model has a decoder."""
-        return (self.folder / DECODER_FILE).is_file()
+        return (self.folder / decoders.DECODER_FILE).is_file()
 
     @cached_property
-    def decoder(self) -> CaptionDecoder:
+    def decoder(self) -> decoders.CaptionDecoder:
         """What writes captions. Raises `ConfigError` if the model has no decoder."""
-        return load_decoder(self.folder).to(self.device)
+        return decoders.load_decoder(self.folder).to(self.device)
 
     @inference_mode()
     def captions(self, features: Tensor, beam: int) -> list[str]:
@@ -156,7 +155,7 @@ class TrainedModel:
         """
         decoder = self.decoder
         with running():
-            return write_captions(
+            return decoders.write_captions(
                 decoder, self.retrieval_model.own_image_embedding(features.to(self.device)), beam
             )
 

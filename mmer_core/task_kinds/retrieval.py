@@ -37,8 +37,7 @@ from mmer_core.evaluation.robust_figures import robust_recalls
 from mmer_core.heavy import nn, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.matrix import blocks, mean_by_sample
-from mmer_core.models import ModelSpec
-from mmer_core.models.decoders import save_decoder
+from mmer_core.models import ModelSpec, decoders
 from mmer_core.poisoning.detectors.detector import Inspected
 from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.poison_set import PoisonSet
@@ -121,7 +120,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
 
     def save_heads(self, learner: ModelLearner, folder: Path) -> None:
         if isinstance(learner, RetrievalLearner) and learner.decoder is not None:
-            save_decoder(learner.decoder, folder)
+            decoders.save_decoder(learner.decoder, folder)
 
     def start_from_towers(
         self, network: nn.Module, towers: tuple[str, str], temperature: float | None

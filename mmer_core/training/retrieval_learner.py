@@ -14,7 +14,8 @@ from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity
 from mmer_core.heavy import Tensor, bags_of_words, inference_mode, nn, torch
 from mmer_core.heavy import functional as F
 from mmer_core.matrix import blocks
-from mmer_core.models.decoders import CaptionDecoder, DecoderSpec, Vocabulary, build_decoder
+from mmer_core.models import decoders
+from mmer_core.models.decoders import DecoderSpec, Vocabulary
 from mmer_core.models.decoders.vocabulary import LONGEST
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
@@ -47,7 +48,7 @@ class RetrievalLearner:
         self._ends = counts.cumsum(0)
         if isinstance(model, models.SeparateRetrievalModel):
             self._words = word_columns(train.captions, model.words).to(train.images.device)
-        self.decoder: CaptionDecoder | None = None
+        self.decoder: decoders.CaptionDecoder | None = None
         if config.decoder:
             self._decode(config.decoder, config)
 
@@ -59,7 +60,7 @@ class RetrievalLearner:
         # The end counts as a word here, so that nearly all captions end before they are cut.
         length = math.ceil(np.quantile(self._train_lengths.numpy(), _LENGTHS_WRITTEN))
         with initialisation(config.seed):
-            self.decoder = build_decoder(
+            self.decoder = decoders.build_decoder(
                 DecoderSpec(
                     kind=kind,
                     embedding=self.model.width,
