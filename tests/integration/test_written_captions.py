@@ -31,6 +31,8 @@ from mmer_core.models.decoders import caption_words
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Made:
