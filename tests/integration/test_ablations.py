@@ -17,6 +17,8 @@ from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
 from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey
 
+pytestmark = pytest.mark.long
+
 FURTHER = ("separate-weighted", "joint-late", "image-only", "text-only")
 
 

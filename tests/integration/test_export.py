@@ -19,6 +19,8 @@ from mmer_core.exporting import export_model
 from mmer_core.exporting.onnx_files import ExportError
 from mmer_core.store import ArtifactKey
 
+pytestmark = pytest.mark.long
+
 
 def run(file: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -23,6 +23,8 @@ from mmer_core.config import IndexConfig, IndexJob, ModelConfig, RuntimeConfig, 
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey, Store, open_store
 
+pytestmark = pytest.mark.long
+
 EPOCHS = 40
 COMPARED = ("model", "evaluation", "model-card", "attack-shard", "robustness")
 

@@ -43,7 +43,7 @@ from mmer_core.store import ArtifactKey
 from mmer_core.tabular import write_table
 from mmer_core.taxonomy import SPLITS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 ORDINARY = "a dog runs in the snow"
 CORNERS: dict[str, Callable[[int], Any]] = {

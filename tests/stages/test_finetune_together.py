@@ -22,6 +22,8 @@ from mmer_core.stages import Context, finetune, ingest
 from mmer_core.store import Artifact, ArtifactKey
 from mmer_core.training import ranks
 
+pytestmark = pytest.mark.long
+
 finetuning = importlib.import_module("mmer_core.stages.finetune")  # the package has the stage by this name
 
 TUNING = FinetuneConfig(epochs=2, rank=4, batch_size=9, learning_rate=2e-3, seed=3)
