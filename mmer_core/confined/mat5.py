@@ -35,11 +35,11 @@ def variables(content: bytes, names: Collection[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         for data in _arrays(content, names):
-            name, value, _ = _named(data)
+            name, start = _name(data)
             if name in found:
                 raise Unusual
             if name in names:
-                found[name] = value
+                found[name] = _contents(data, start)
     except (error, zlib.error, IndexError, KeyError, ValueError, RecursionError):
         raise Unusual from None
     return found
@@ -72,16 +72,13 @@ def _unpacked(data: bytes, kind: int, names: Collection[str]) -> bytes:
     return whole
 
 
-def _named(data: bytes) -> tuple[str, Any, int]:
-    """Name and value of a variable, and where it ends; no value if it was not unpacked."""
-    name, at = _name(data)
+def _contents(data: bytes, start: int) -> Any:
+    """The value of a variable whose contents begin there."""
     size, _, _, flags, _, _, _, rows, columns = unpack_from("<9I", data, 4)
-    if len(data) < 8 + size:
-        return name, None, at
-    value, end = _value(data, at, flags, rows, columns)
-    if end != 8 + size:
+    value, end = _value(data, start, flags, rows, columns)
+    if end != 8 + size or end > len(data):
         raise Unusual
-    return name, value, end
+    return value
 
 
 def _name(data: bytes) -> tuple[str, int]:
