@@ -304,6 +304,10 @@ class Attack(Named, ABC):
         """Whether a run with ``K`` can say no more than the others of a study, ``again`` with another seed than the first."""
         return False
 
+    def usual_exchange(self, pixels: int, budget: int) -> int | None:
+        """How many of the ``K`` pixels of a set in use most candidates change; None where candidates are no `Exchange`."""
+        return None
+
     def settled(self, size: tuple[int, ...], budget: int) -> dict[str, Any]:
         """Options that are left open, as they are for an ``(H, W)`` image and a budget."""
         return {}

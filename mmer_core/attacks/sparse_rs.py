@@ -59,6 +59,13 @@ class SparseRS(BlackBoxAttack):
         divisors = _DIVISORS[np.searchsorted(_UNTIL, places)]
         return np.maximum((self.options.alpha / divisors * pixels).astype(np.int64), 1)
 
+    def usual_exchange(self, pixels: int, budget: int) -> int | None:
+        if not budget:
+            return None
+        usual = int(np.median(self.exchanged(np.arange(1, budget + 1), pixels, budget)))
+        # Two pixels of the image change for one that is exchanged: it leaves, and another enters.
+        return usual if 2 * usual < pixels else None
+
     def _search(self, targets: Targets) -> Search:
         return _RandomSearch(self, targets)
 
@@ -82,10 +89,11 @@ class _RandomSearch(Search):
         self._margin, self._query = targets.unknown(), torch.zeros_like(targets.keys)
         self._tried, self._asked = self._set[:, None], torch.ones_like(self._query)  # (n, Q, K), (n,)
         self._schedule = attack.exchanged(np.arange(targets.budget + 1), targets.pixels, targets.budget)
-        # Two pixels of the image change for one that is exchanged: it leaves, and another enters.
-        usual = int(np.median(self._schedule[1:])) if targets.budget else 1
-        self._usual = usual if 2 * usual < targets.pixels else None
-        self._columns = torch.zeros(len(targets), 1, usual, dtype=torch.int64, device=targets.device)
+        self._usual = attack.usual_exchange(targets.pixels, targets.budget)
+        # Which pixels of the set the last candidates change: those that it begins with, none.
+        self._columns = torch.zeros(
+            len(targets), 1, self._usual or 1, dtype=torch.int64, device=targets.device
+        )
         self._crowded = int(targets.areas.min()) - targets.pixels < self._schedule.max()
         self._order = torch.arange(targets.pixels, device=targets.device)
         self._begun, self._drawn, self._start = False, 0, self._query

@@ -49,11 +49,11 @@ def _mirrored(pixels: Tensor, width: int) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """What a network told of a pass.
+class ScoredPass:
+    """The candidates of a pass, and the windows that they were scored by.
 
     Attributes:
-        after: ``(B, K)``, the bases that its candidates would be.
+        after: ``(B, K)``, the bases that the candidates would be.
         pixels: ``(B, P, 2)`` int32, what they changed.
         windows: ``(B, P * h * w, C)`` each.
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmer_core.coinciding import last_colours
 from mmer_core.errors import AttackError
-from mmer_core.incremental.bases import Base, Told
+from mmer_core.incremental.bases import Base, ScoredPass
 from mmer_core.incremental.first_order import FirstOrder, across
 from mmer_core.incremental.kept import KeptImages
 from mmer_core.incremental.planning import Plan, Planner
@@ -138,15 +138,14 @@ class CandidateEvaluator:
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
             )
         # May trace the network, so it comes before any network runs.
-        plan = self._planner.plan(2 * base.usual if base else pixels.shape[1], telling=base is not None)
+        plan = self._planner.plan(2 * base.usual if base else pixels.shape[1], with_windows=base is not None)
         with running():
             self._follow(plan, len(clean), 0 if base is None else base.before.shape[1])
             kept = self._kept
             if kept is None:
                 return self._densely(plan, _write(clean[rows], pixels, colours))
-            if clean is not self._clean:
-                self._clean = clean
-                kept.forget_comparisons()
+            kept.begin(same_images=clean is self._clean)
+            self._clean = clean
             last = last_colours(_places(pixels, self._planner.size[1]), colours)
             values = self._planner.input(last[:, :, None]).permute(0, 2, 3, 1)[:, :, 0].contiguous()
             where = pixels.to(self._planner.device, torch.int32)
@@ -154,13 +153,11 @@ class CandidateEvaluator:
             def score(numbers: Sequence[int]) -> Tensor:
                 before = None if base is None else _taken(base.before, numbers)
                 slots = kept.slots(clean, [rows[number] for number in numbers], before)
-                of_pass, here = (
-                    torch.tensor(slots, dtype=torch.int32, device=where.device),
-                    _taken(where, numbers),
-                )
+                of_pass = torch.tensor(slots, dtype=torch.int32, device=where.device)
+                here = _taken(where, numbers)
                 scores, windows = kept.network(of_pass, here, _taken(values, numbers))
                 if base is not None:
-                    kept.tell(slots, Told(_taken(base.after, numbers).cpu(), here, windows))
+                    kept.remember(slots, ScoredPass(_taken(base.after, numbers).cpu(), here, windows))
                 return scores
 
             scores = [self._passes(score, numbers) for numbers in _in_passes(len(rows), plan)]

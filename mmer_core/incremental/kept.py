@@ -2,15 +2,25 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mmer_core.incremental.bases import Told, write
+from mmer_core.incremental.bases import ScoredPass, write
 from mmer_core.incremental.network import IncrementalNetwork
 
 _NOTHING = -1
-_PASSES = 2  # of which the candidates of an image are remembered: a generation hardly has more
+
+
+class _LastCall(NamedTuple):
+    """The passes of the last call with candidates of an image, and the numbers of these candidates in each."""
+
+    call: int
+    passes: list[tuple[ScoredPass, list[int]]]
+
+
+_NO_CALL = _LastCall(0, [])
 
 
 class KeptImages:
@@ -35,13 +45,18 @@ class KeptImages:
         self._slots: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()  # row -> slot and clean image
         self._compared: set[int] = set()  # rows of which that is known to be in the present clean images
         self._bases = torch.full((capacity, written), _NOTHING)  # by slot
-        self._told: dict[
-            int, list[tuple[Told, list[int]]]
-        ] = {}  # by slot: passes, and which of their candidates
+        self._calls = 0
+        self._scored: dict[int, _LastCall] = {}  # by slot
 
-    def forget_comparisons(self) -> None:
-        """Clean images are others from now on, which may be the same."""
-        self._compared.clear()
+    def begin(self, *, same_images: bool) -> None:
+        """Begin a call with candidates of all images that it asks about.
+
+        Args:
+            same_images: Whether the clean images are known to be those of the last call.
+        """
+        self._calls += 1
+        if not same_images:
+            self._compared.clear()
 
     def slots(self, clean: Tensor, rows: Sequence[int], bases: Tensor | None) -> list[int]:
         """The slots of candidates' images ``rows`` of ``clean``, with the pixels ``bases`` ``(B, K)`` written into them."""
@@ -51,13 +66,16 @@ class KeptImages:
             self._write(clean, rows, slots, bases.cpu())
         return slots
 
-    def tell(self, slots: Sequence[int], told: Told) -> None:
-        """Remember what the network told of candidates, in case that a search goes on from one of them."""
+    def remember(self, slots: Sequence[int], scored: ScoredPass) -> None:
+        """Keep a pass until the next call about the same images, in case that a search goes on from one of its candidates."""
         numbers: dict[int, list[int]] = {}
         for number, slot in enumerate(slots):
             numbers.setdefault(slot, []).append(number)
-        for slot, those in numbers.items():
-            self._told[slot] = [*self._told.get(slot, [])[1 - _PASSES :], (told, those)]
+        for slot, own in numbers.items():
+            last = self._scored.get(slot)
+            if last is None or last.call != self._calls:
+                last = self._scored[slot] = _LastCall(self._calls, [])
+            last.passes.append((scored, own))
 
     def _slot(self, row: int, image: Tensor) -> int:
         """The slot with the maps of this image; those of a clean one are computed now if necessary."""
@@ -65,7 +83,7 @@ class KeptImages:
         if known is None or not (row in self._compared or torch.equal(known[1], image)):
             slot = known[0] if known else self._free_slot()
             self._slots[row] = slot, image.clone()
-            self._told.pop(slot, None)
+            self._scored.pop(slot, None)
             self._bases[slot] = _NOTHING
             if not self.written:
                 self.network.remember(slot, self._prepared(image[None]))
@@ -84,25 +102,25 @@ class KeptImages:
     def _write(self, clean: Tensor, rows: Sequence[int], slots: Sequence[int], bases: Tensor) -> None:
         """Change what is written in these slots."""
         stale = (self._bases[slots] != bases).any(dim=1).nonzero()[:, 0].tolist()
-        known: dict[int, tuple[Told, list[int], list[int]]] = {}
+        known: dict[int, tuple[ScoredPass, list[int], list[int]]] = {}
         for slot, number in {slots[number]: number for number in stale}.items():
             self._bases[slot] = bases[number]
-            # Mostly it was a candidate in one of the last passes, whose windows are all that changes.
-            for told, numbers in self._told.pop(slot, []):
-                same = [one for one in numbers if torch.equal(told.after[one], bases[number])]
+            # Mostly it was a candidate of the last call, whose windows are all that changes.
+            for scored, numbers in self._scored.pop(slot, _NO_CALL).passes:
+                same = [one for one in numbers if torch.equal(scored.after[one], bases[number])]
                 if same:
-                    _, into, which = known.setdefault(id(told), (told, [], []))
+                    _, into, which = known.setdefault(id(scored), (scored, [], []))
                     into.append(slot)
                     which.append(same[0])
                     break
             else:
                 image = write(clean[rows[number]], bases[number])
                 self.network.remember(slot, self._prepared(image[None]))
-        for told, into, which in known.values():
-            there = told.pixels.device
-            of_pass = torch.tensor(which, device=there)
+        for scored, into, which in known.values():
+            device = scored.pixels.device
+            chosen = torch.tensor(which, device=device)
             self.network.write(
-                torch.tensor(into, dtype=torch.int32, device=there),
-                told.pixels[of_pass],
-                [each[of_pass] for each in told.windows],
+                torch.tensor(into, dtype=torch.int32, device=device),
+                scored.pixels[chosen],
+                [each[chosen] for each in scored.windows],
             )

@@ -28,10 +28,11 @@ class Windowed(nn.Module):
         layout: Its windows.
         cut: The last step to compute in windows, one of ``program.cuts``; or the input itself, ``program.source``.
         rest: The network after the cut, ``(B, C, H, W)`` to ``(B, S)``.
-        telling: Whether it hands out the windows as well, so that the maps of a candidate can be made of those of its image.
+        with_windows: Whether it returns the windows as well, so that the maps of a candidate can be made of those of its image.
 
     Attributes:
         keys: The names of the clean maps that it reads, in order.
+        returned: The names of the maps whose windows it returns.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Windowed(nn.Module):
         layout: Layout,
         cut: str,
         rest: Callable[[Tensor], Tensor],
-        telling: bool = False,
+        with_windows: bool = False,
     ) -> None:
         super().__init__()
         names = [program.source, *(step.name for step in program.steps)]
@@ -49,7 +50,7 @@ class Windowed(nn.Module):
         self._last_reader = {name: step.name for step in self.steps for name in step.inputs}
         gathers = [gather for step in self.steps for gather in self.gathers(step) if gather]
         self.keys: tuple[Kept, ...] = (*dict.fromkeys(map(kept_as, gathers)), Kept(cut, (0, 0, 0, 0), 0.0))
-        self.told = tuple(dict.fromkeys(key.name for key in self.keys)) if telling else ()
+        self.returned = tuple(dict.fromkeys(key.name for key in self.keys)) if with_windows else ()
 
     def forward(
         self, slots: Tensor, pixels: Tensor, values: Tensor, *clean: Tensor
@@ -63,14 +64,14 @@ class Windowed(nn.Module):
             clean: ``(images, H' * W', C)`` each, the maps named by ``keys``.
 
         Returns:
-            ``(B, S)``, the network's output for the changed images; where it is ``telling``, after that the windows
-            ``(B * K * h * w, C)`` of every map that ``keys`` name.
+            ``(B, S)``, the network's output for the changed images; and, ``with_windows``, the windows
+            ``(B * K * h * w, C)`` of every map in ``returned``.
         """
         maps = self._computed(slots, pixels, values, clean)
         scores = self.rest(lay_over(clean[-1], self.area, slots, pixels, maps[self.cut]))
-        if not self.told:
+        if not self.returned:
             return scores
-        return scores, *(maps[name].permute(0, 2, 3, 1).flatten(0, 2) for name in self.told)
+        return scores, *(maps[name].permute(0, 2, 3, 1).flatten(0, 2) for name in self.returned)
 
     def windows(self, slots: Tensor, pixels: Tensor, values: Tensor, clean: Sequence[Tensor]) -> Tensor:
         """``(B * K, C, h, w)``, channels-last: everything that each changed pixel can influence at the cut.
@@ -106,7 +107,7 @@ class Windowed(nn.Module):
     def forget(self, maps: dict[str, Tensor], step: Step) -> None:
         """Drop what no later step reads."""
         for name in set(step.inputs):
-            if self._last_reader[name] == step.name and name not in self.told:
+            if self._last_reader[name] == step.name and name not in self.returned:
                 del maps[name]
 
 
@@ -136,7 +137,8 @@ class IncrementalNetwork:
         self._keep(network.keys[-1], slot, maps[network.cut])
 
     def __call__(self, slots: Tensor, pixels: Tensor, values: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """``(B, S)`` of candidates, and what the network tells, ``(B, K * h * w, C)`` each; arguments as for `Windowed.forward`."""
+        """``(B, S)`` of candidates, and the windows that the network returns, ``(B, K * h * w, C)`` each; arguments as for
+        `Windowed.forward`."""
         found = self._run(slots, pixels, values, *self.maps)
         scores, *windows = [found] if isinstance(found, Tensor) else found
         return scores, [each.view(len(slots), -1, each.shape[1]) for each in windows]
@@ -147,16 +149,16 @@ class IncrementalNetwork:
         Args:
             slots: ``(B,)`` int32, all different.
             pixels: ``(B, K, 2)`` int32, the pixels that the candidates change.
-            windows: ``(B, K * h * w, C)`` each, what the network told of them.
+            windows: ``(B, K * h * w, C)`` each, as they were returned.
         """
-        told = dict(zip(self._windowed.told, windows, strict=True))
+        of_map = dict(zip(self._windowed.returned, windows, strict=True))
         for key in self._windowed.keys:
             kept, area = self._clean[key], self._windowed.layout.areas[key.name]
             (top, bottom, left, right), (height, width) = key.padding, area.map_shape
             corners = area.at(pixels) + torch.tensor([top, left], dtype=torch.int32, device=pixels.device)
             cells = cells_of(corners, area.shape, left + width + right)
             cells = cells + slots[:, None, None, None] * ((top + height + bottom) * (left + width + right))
-            kept.flatten(0, 1).index_copy_(0, cells.flatten().long(), told[key.name].flatten(0, 1))
+            kept.flatten(0, 1).index_copy_(0, cells.flatten().long(), of_map[key.name].flatten(0, 1))
 
     def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
         """As `Windowed.windows`."""

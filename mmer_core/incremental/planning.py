@@ -140,20 +140,20 @@ class Planner:
         """Most candidates in a pass with windows."""
         return self._batch(_WINDOWS)
 
-    def plan(self, pixels: int, converted: Path | None = None, *, telling: bool = False) -> Plan:
+    def plan(self, pixels: int, converted: Path | None = None, *, with_windows: bool = False) -> Plan:
         """The plan for candidates of ``K = pixels``; made at the first call, with what `convert` wrote for it.
 
         Args:
             pixels: ``K``.
             converted: Folder with what `convert` wrote, if anything.
-            telling: Whether networks tell the windows of candidates, see `Windowed`.
+            with_windows: Whether the networks return windows, see `Windowed`.
         """
         with self._lock:
-            if (pixels, telling) not in self._plans:
+            if (pixels, with_windows) not in self._plans:
                 with tracing():
-                    made = self._make(self._best_cut(pixels), converted, telling)
-                    self._plans[pixels, telling] = made
-            return self._plans[pixels, telling]
+                    made = self._make(self._best_cut(pixels), converted, with_windows)
+                    self._plans[pixels, with_windows] = made
+            return self._plans[pixels, with_windows]
 
     def saves(self, pixels: int) -> bool:
         """Whether candidates of ``K = pixels`` are computed in windows."""
@@ -166,14 +166,15 @@ class Planner:
             return 0
         return bytes_kept(self._program, self._layout, cut, self._shapes)
 
-    def convert(self, pixels: int, folder: Path) -> str | None:
-        """Write the dense part of the plan for ``K = pixels`` as `convert_network` does; the plan's cut."""
+    def convert(self, pixels: int, folder: Path, *, with_windows: bool = False) -> str | None:
+        """Write what OpenVINO runs of `plan` as `convert_network` does; the plan's cut."""
         with self._lock, tracing():
             cut = self._best_cut(pixels)
             if cut is None or self._program is None:
                 convert_network(self.module, [self._dense_example()], folder)
             else:
-                network = Windowed(self._program, self._layout, cut, behind(self._program, cut))
+                late = behind(self._program, cut)
+                network = Windowed(self._program, self._layout, cut, late, with_windows)
                 convert_network(network, self._examples(network)[0], folder)
             return cut
 
@@ -181,8 +182,8 @@ class Planner:
         """Use this cut for ``K = pixels``: one of ``cuts``, or None for dense computation throughout."""
         with self._lock:
             self._cuts[pixels] = cut
-            for telling in (False, True):
-                self._plans.pop((pixels, telling), None)
+            for with_windows in (False, True):
+                self._plans.pop((pixels, with_windows), None)
             return self.plan(pixels)
 
     @cached_property
@@ -268,12 +269,12 @@ class Planner:
     def _works(self, program: Program, pixels: int) -> dict[str, Work]:
         return estimate(program, self._layout.areas, self._layout.gathers, self._shapes, pixels)
 
-    def _make(self, cut: str | None, converted: Path | None = None, telling: bool = False) -> Plan:
+    def _make(self, cut: str | None, converted: Path | None = None, with_windows: bool = False) -> Plan:
         if cut is None or self._program is None:
             dense = self._compile(None, self.module, self._dense_example(), converted)
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._batch(_DENSE), dense.any_size)
-        network, run, runs = self._in_windows(self._program, cut, converted, telling)
+        network, run, runs = self._in_windows(self._program, cut, converted, with_windows)
         (h, w), (height, width) = network.area.shape, network.area.map_shape
         return Plan(
             cut,
@@ -287,15 +288,15 @@ class Planner:
         )
 
     def _in_windows(
-        self, program: Program, cut: str, converted: Path | None, telling: bool
+        self, program: Program, cut: str, converted: Path | None, with_windows: bool
     ) -> tuple[Windowed, Callable[..., Any] | None, str]:
         """The network, what computes all of it (None: PyTorch computes the windows), and a sentence."""
-        if (cut, telling) not in self._windowed:
+        if (cut, with_windows) not in self._windowed:
             late = behind(program, cut)
-            network = Windowed(program, self._layout, cut, late, telling)
+            network = Windowed(program, self._layout, cut, late, with_windows)
             made = self._with_openvino(network, converted) or self._with_pytorch(network, late)
-            self._windowed[cut, telling] = made
-        return self._windowed[cut, telling]
+            self._windowed[cut, with_windows] = made
+        return self._windowed[cut, with_windows]
 
     def _with_openvino(
         self, network: Windowed, converted: Path | None
@@ -312,7 +313,7 @@ class Planner:
         example = self._shapes[network.cut].expand(self._batch(_WINDOWS), -1, -1, -1)
         dense = self._compile(network.cut, late, example, None)
         assert self._program is not None
-        again = Windowed(self._program, self._layout, network.cut, dense.run, bool(network.told))
+        again = Windowed(self._program, self._layout, network.cut, dense.run, bool(network.returned))
         return again, None, dense.sentence
 
     def _batch(self, of_sizes: tuple[int, int, int]) -> int:

@@ -32,10 +32,16 @@ def _identity(context: Context, encoders: EncoderConfig) -> Mapping[str, Any]:
 
 
 @stage("network-plan", version=2, title="plan K={pixels}", identity=_identity)
-def plan_network(context: Context, workspace: Workspace, encoders: EncoderConfig, pixels: int) -> PlanSummary:
-    """Plan candidates of ``K = pixels`` on the CPU."""
+def plan_network(
+    context: Context, workspace: Workspace, encoders: EncoderConfig, pixels: int, with_windows: bool
+) -> PlanSummary:
+    """Plan candidates of ``K = pixels`` on the CPU.
+
+    Args:
+        with_windows: Whether the network returns windows, see `mmer_core.incremental.network.Windowed`.
+    """
     encoder = context.image_encoder(encoders.image, encoders.image_size)
-    cut = planner_of(encoder).convert(pixels, workspace.out)
+    cut = planner_of(encoder).convert(pixels, workspace.out, with_windows=with_windows)
     # So that there is a file where OpenVINO converts nothing, too.
     (workspace.out / PLAN_FILE).write_text(json.dumps({"cut": cut, "pixels": pixels}) + "\n")
     return PlanSummary(cut=cut)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from mmer_core.attacks.attack import Attack
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.gallery import Gallery
@@ -16,7 +17,7 @@ from mmer_core.attacks.outcomes import Outcome, outcomes_table, read_outcomes, w
 from mmer_core.attacks.photo_victim import Photos, PhotoVictim
 from mmer_core.attacks.record import AttackShardSummary, CurvesSummary
 from mmer_core.attacks.registry import ATTACKS
-from mmer_core.config import SPEED, AttackConfig
+from mmer_core.config import SPEED, AttackConfig, EncoderConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders import ImageEncoder
 from mmer_core.encoders.features import Features
@@ -142,12 +143,7 @@ def attack_shard(
     outcomes: list[Outcome] = []
     with shared_cores(context.runtime.workers):
         if photos is None:
-            # Plan every K now: tracing needs exclusive access and would block on running threads.
-            for pixels in sorted({shard.pixels, *config.pixels}):
-                on_cpu = context.device.type == "cpu"
-                kept = plan_network(context, encoders, pixels).folder if on_cpu else None
-                planner_of(encoder).plan(pixels, kept)
-            evaluation = planner_of(encoder).plan(shard.pixels).sentence
+            evaluation = _planned(context, config, encoder, attack, encoders, shard.pixels)
         for rows, images in _attacked(context, config, split, encoder, shard, photos):
             attacked = AttackedSplit(trained, encoder, split, stored, images, rows, among)
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
@@ -179,6 +175,27 @@ def attack_shard(
         attacked=sum(outcome.status != "already" for outcome in outcomes),
         evaluation=evaluation,
     )
+
+
+def _planned(
+    context: Context,
+    config: AttackConfig,
+    encoder: ImageEncoder,
+    attack: Attack,
+    encoders: EncoderConfig,
+    pixels: int,
+) -> str:
+    """Plan every K now: tracing needs exclusive access and would block on running threads. How K is computed, in words."""
+    planner, on_cpu = planner_of(encoder), context.device.type == "cpu"
+    every = {pixels, *config.pixels}
+    wanted = {(one, False) for one in every}
+    if on_cpu:
+        exchanged = (attack.usual_exchange(one, config.budget) for one in every)
+        wanted |= {(2 * one, True) for one in exchanged if one and planner.saves(2 * one)}
+    for number, with_windows in sorted(wanted):
+        kept = plan_network(context, encoders, number, with_windows).folder if on_cpu else None
+        planner.plan(number, kept, with_windows=with_windows)
+    return planner.plan(pixels).sentence
 
 
 def _after(before: int, total: int, progress: Progress) -> Progress:

@@ -88,11 +88,16 @@ SHARES = {
 }
 
 
-@pytest.mark.parametrize("name", SHARES)
-def test_the_share_of_layers_computed_in_windows(name):
+def of_torchvision(name: str) -> nn.Module:
+    """A network of seven classes with drawn weights."""
     torch.manual_seed(0)
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    module = torchvision.models.get_model(name, weights=None, num_classes=7, **options).eval()
+    return torchvision.models.get_model(name, weights=None, num_classes=7, **options).eval()
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_the_share_of_layers_computed_in_windows(name):
+    module = of_torchvision(name)
     planner = Planner(module, normalise, (64, 64), CPU, method="incremental", runtime="torch")
     assert planner.layers == SHARES[name]
     planner.use(2, planner.cuts[len(planner.cuts) // 2])

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-import torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.incremental_helpers import CPU, normalise, plain
 from support.random_networks import networks
-from test_architectures import SHARES, Normalised, Shaped, Shuffled
+from test_architectures import SHARES, Normalised, Shaped, Shuffled, of_torchvision
 from torch import nn
 
+from mmer_core import runtimes
 from mmer_core.attacks import Candidates
 from mmer_core.attacks.candidates import Exchange, apply
 from mmer_core.attacks.victims import evaluate
@@ -90,9 +90,7 @@ def test_random_networks_are_evaluated_exactly(network, pixels, count, seed, dat
 
 @pytest.mark.parametrize("name", SHARES)
 def test_networks_in_use_are_evaluated_exactly(name):
-    torch.manual_seed(0)
-    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    module = torchvision.models.get_model(name, weights=None, num_classes=7, **options).eval()
+    module = of_torchvision(name)
     planner = Planner(module, normalise, (64, 64), CPU, method="incremental", runtime="torch")
     planner.use(2, planner.cuts[len(planner.cuts) // 2])
     assert difference(CandidateEvaluator(planner), module, Walk((64, 64), 6, 1, seed=2), steps=4) < 1e-4
@@ -112,29 +110,46 @@ def test_networks_as_people_write_them_are_evaluated_exactly(network, runtime):
         assert difference(MirroredEvaluator(planner), module, Walk((40, 40), 12, 2, seed=4), steps=3) < 1e-4
 
 
-def test_maps_of_a_set_are_computed_whole_only_for_what_was_not_tried(monkeypatch):
-    """A search goes on from a candidate: then only its windows change."""
+@pytest.mark.parametrize("each", [2, 30])
+def test_maps_of_a_set_are_computed_whole_only_for_what_was_not_tried(monkeypatch, each):
+    """A search goes on from a candidate of the last call, in whichever of its passes: then only its windows change."""
     module, whole = Shaped().eval(), []
     planner = Planner(module, normalise, (40, 40), CPU, method="incremental", runtime="torch")
     walk, evaluator = Walk((40, 40), 12, 1, seed=0), CandidateEvaluator(planner)
     assert evaluator.exchanges(1)
-    start = planner.plan(2, telling=True).start
+    start = planner.plan(2, with_windows=True).start
     made = start(3)
     remember = type(made).remember
     monkeypatch.setattr(
         type(made), "remember", lambda self, *args: (whole.append(1), remember(self, *args))[1]
     )
     for _ in range(8):
-        evaluate(evaluator, walk.images, *walk.batch(each=2))
+        evaluate(evaluator, walk.images, *walk.batch(each=each))
         walk.go_on()
     assert len(whole) == 3
+
+
+def test_a_network_that_returns_windows_is_converted_once(monkeypatch, tmp_path):
+    """A process that is given what another one has converted converts nothing."""
+    pytest.importorskip("openvino")
+    module = Shaped().eval()
+
+    def planner() -> Planner:
+        return Planner(module, normalise, (40, 40), CPU, method="incremental")
+
+    cut = planner().convert(2, tmp_path, with_windows=True)
+    monkeypatch.setattr(runtimes, "_converted", None)
+    given = planner()
+    plan = given.plan(2, tmp_path, with_windows=True)
+    assert (plan.cut, plan.any_size) == (cut, True)
+    assert difference(CandidateEvaluator(given), module, Walk((40, 40), 12, 1, seed=5), steps=4) < 1e-4
 
 
 def test_what_was_written_is_forgotten_with_its_image():
     """More images than are kept: each is computed anew when it comes back."""
     module = Shaped().eval()
     planner = Planner(module, normalise, (40, 40), CPU, method="incremental", runtime="torch")
-    plan = planner.plan(2, telling=True)
+    plan = planner.plan(2, with_windows=True)
     walk = Walk((40, 40), 5, 1, seed=3)
     rows, candidates = walk.batch(each=1)
     kept = KeptImages(plan.start(2), 2, 5, planner.input)

@@ -126,7 +126,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "merge index part": {**INDEX, "plan": key("index-plan"), "shards": CUT},
     "update index": {**INDEX, "base": key("index"), "added": key("index", "1"), "delete": ("a",)},
     "collect photos": {"config": AttackConfig(), "prepared": PREPARED},
-    "plan network": {"encoders": ENCODERS, "pixels": 1},
+    "plan network": {"encoders": ENCODERS, "pixels": 1, "with_windows": True},
     "embed gallery": {"config": AttackConfig(), **MEASURED},
     "attack shard": {
         "config": AttackConfig(),
