@@ -1,17 +1,19 @@
 """Trained models on disk: the specification as JSON, the weights as safetensors."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from mmer_core.errors import ConfigError
 from mmer_core.models.spec import SPEC_FILE, ModelSpec
 from mmer_core.named import Registry
 
 WEIGHTS_FILE = "model.safetensors"
+M = TypeVar("M", bound=nn.Module)
 
 MODELS: Registry[Any] = Registry("model", nn.Module, "mmer_core.models")
 """Networks, each named by its embedding and kind of task."""
@@ -25,8 +27,7 @@ def build_model(spec: ModelSpec) -> nn.Module:
 
 def save_model(model: nn.Module, spec: ModelSpec, folder: Path) -> None:
     """Write ``model.json`` and ``model.safetensors``."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE)
+    save_weights(model, folder / WEIGHTS_FILE)
     (folder / SPEC_FILE).write_text(spec.model_dump_json(indent=2) + "\n")
 
 
@@ -43,13 +44,27 @@ def load_model(folder: Path) -> tuple[nn.Module, ModelSpec]:
         raise ConfigError(
             f"{folder} is not a trained model: it has no {Path(error.filename or '').name}"
         ) from None
+    kind = f"{spec.family} {spec.task} model"
+    return with_weights(lambda: build_model(spec), state, folder / WEIGHTS_FILE, kind), spec
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write the weights of a module as safetensors."""
+    save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, path)
+
+
+def with_weights(build: Callable[[], M], state: Mapping[str, Tensor], path: Path, kind: str) -> M:
+    """A module with the weights that were read from ``path``, in evaluation mode.
+
+    Raises:
+        ConfigError: They are not those of such a module; ``kind`` says of what.
+    """
     with torch.device("meta"):
-        model = build_model(spec)
+        made = build()
     try:
-        model.load_state_dict(state, assign=True)
+        made.load_state_dict(state, assign=True)
     except RuntimeError:
         raise ConfigError(
-            f"the weights in {folder / WEIGHTS_FILE} are not those of a {spec.family} {spec.task} model as this version "
-            "of mmer builds it: train the model again"
+            f"the weights in {path} are not those of a {kind} as this version of mmer builds it: train the model again"
         ) from None
-    return model.eval(), spec
+    return made.eval()

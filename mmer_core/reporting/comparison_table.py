@@ -41,25 +41,23 @@ def differences(caption: str, comparisons: Iterable[Comparison]) -> Table:
     """A row for each question: the answer, the difference with its interval, and both figures."""
     chosen = list(comparisons)
     names = (chosen[0].first, chosen[0].second) if chosen else ("", "")
-    rows = [
-        Row(
-            one.quantity,
-            (
-                Cell(decision(one)),
-                cell(one.difference),
-                cell(one.first_value),
-                cell(one.second_value),
-                Cell(p_value(one.p_adjusted)),
-                Cell(f"{one.n:,}"),
-            ),
-            hint=one.question,
-        )
-        for one in chosen
-    ]
+    rows = [Row(one.quantity, difference_cells(one), hint=one.question) for one in chosen]
     return Table(
         caption,
         ("Figure", "answer", "difference, points", *(f"{name}, %" for name in names), "p", "n"),
         tuple(rows),
+    )
+
+
+def difference_cells(one: Comparison) -> tuple[Cell, ...]:
+    """The answer, the difference with its interval, both figures, p and the number of samples."""
+    return (
+        Cell(decision(one)),
+        cell(one.difference),
+        cell(one.first_value),
+        cell(one.second_value),
+        Cell(p_value(one.p_adjusted)),
+        Cell(f"{one.n:,}"),
     )
 
 

@@ -69,7 +69,7 @@ class Scripted(CaptionDecoder):
         self.table = logits  # (V, V): the logits after each last word
 
     def hidden(self, images: Tensor, words: Tensor) -> Tensor:
-        raise NotImplementedError
+        return self.table[words] + images[:, None]
 
     def begin(self, images: Tensor) -> State:
         return (images,)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from mmer_core.errors import ConfigError
+from mmer_core.models.checkpoint import save_weights, with_weights
 from mmer_core.models.decoders.base import CaptionDecoder
 from mmer_core.models.decoders.spec import DECODER_FILE, DecoderSpec
 from mmer_core.named import Registry
@@ -26,8 +26,7 @@ def build_decoder(spec: DecoderSpec) -> CaptionDecoder:
 
 def save_decoder(decoder: CaptionDecoder, folder: Path) -> None:
     """Write ``decoder.json`` and ``decoder.safetensors``."""
-    state = {name: value.detach().cpu().contiguous() for name, value in decoder.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE)
+    save_weights(decoder, folder / WEIGHTS_FILE)
     (folder / DECODER_FILE).write_text(decoder.spec.model_dump_json(indent=2) + "\n", "utf-8")
 
 
@@ -45,13 +44,4 @@ def load_decoder(folder: Path) -> CaptionDecoder:
             f"the model in {folder} has no decoder, so it writes no captions; train one on captioned data with "
             "--training.decoder gru, or give another model"
         ) from None
-    with torch.device("meta"):
-        decoder = build_decoder(spec)
-    try:
-        decoder.load_state_dict(state, assign=True)
-    except RuntimeError:
-        raise ConfigError(
-            f"the weights in {folder / WEIGHTS_FILE} are not those of a {spec.kind} decoder as this version of mmer builds it: "
-            "train the model again"
-        ) from None
-    return decoder.eval()
+    return with_weights(lambda: build_decoder(spec), state, folder / WEIGHTS_FILE, f"{spec.kind} decoder")

@@ -133,7 +133,7 @@ def _similarity(dataset: DatasetView, id_: str) -> Fields:
     return {
         "chart": similarity_maps(families, f"{id_}-similarity"),
         "caption": f"Cosine of each of {len(one.values)} samples, of {one.total:,}, in one modality (rows) with each in the other "
-        f"(columns), {one.order}. Pairs are on the diagonal: the more it stands out, the better they are told apart. Blue is above 0, "
+        f"(columns), {one.order}. Pairs are on the diagonal: the more it stands out, the better the model separates them. Blue is above 0, "
         "orange below.",
     }
 

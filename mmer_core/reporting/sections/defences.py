@@ -5,10 +5,9 @@ from typing import Any, Literal
 
 from mmer_core.base_config import Split
 from mmer_core.record import Number, Part, Record
-from mmer_core.reporting.comparison_table import decision
-from mmer_core.reporting.estimates import p_value
+from mmer_core.reporting.comparison_table import difference_cells
 from mmer_core.reporting.sections.base import Section
-from mmer_core.reporting.table import Cell, Row, Table, cell
+from mmer_core.reporting.table import Row, Table, cell
 from mmer_core.reporting.view import DatasetView
 from mmer_core.statistics.comparison import Comparison
 
@@ -45,15 +44,7 @@ def defences_table(found: DefencesSummary) -> Table:
     rows = [
         Row(
             f"{one.defence}: {each.quantity}",
-            (
-                Cell(decision(each)),
-                cell(each.difference),
-                cell(each.first_value),
-                cell(each.second_value),
-                Cell(p_value(each.p_adjusted)),
-                Cell(f"{each.n:,}"),
-                cell(one.time, 2),
-            ),
+            (*difference_cells(each), cell(one.time, 2)),
             hint=each.question,
         )
         for one in found.rows

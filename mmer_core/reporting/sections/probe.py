@@ -6,8 +6,7 @@ from typing import Any, Literal
 from mmer_core.base_config import Split
 from mmer_core.evaluation.comparing import PROBE
 from mmer_core.record import Interval, Number, Part, Record
-from mmer_core.reporting.comparison_table import decision
-from mmer_core.reporting.estimates import p_value
+from mmer_core.reporting.comparison_table import difference_cells
 from mmer_core.reporting.labels import metric
 from mmer_core.reporting.sections.base import Section, filled
 from mmer_core.reporting.table import Cell, Row, Table, cell
@@ -76,15 +75,7 @@ def _compared(dataset: DatasetView) -> Table:
     rows = [
         Row(
             one.first,
-            (
-                Cell(decision(one)),
-                cell(one.difference),
-                cell(one.first_value),
-                cell(one.second_value),
-                Cell(p_value(one.p_adjusted)),
-                Cell(f"{one.n:,}"),
-                Cell(f"{one.trainings:,}"),
-            ),
+            (*difference_cells(one), Cell(f"{one.trainings:,}")),
             hint=f"{one.quantity}; {one.rule}",
         )
         for one in dataset.comparisons
