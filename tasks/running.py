@@ -151,7 +151,7 @@ def fan_out(
 def _raise_first(futures: Iterable[Future[Any]]) -> None:
     """Raise the first failure in the order given, and wait for those before it; an interruption at once.
 
-    Work begins in this order, so the same failure is told each time, whichever worker was quicker.
+    Work begins in this order, so the error is the same in every run, whichever worker was quicker.
     """
     futures = list(futures)
     for ended in (future.exception() for future in futures if future.done()):
