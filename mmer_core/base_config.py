@@ -28,6 +28,7 @@ class NotInKey:
 
 
 SPEED = NotInKey("it says how fast, where, or in which pieces, and changes nothing in what comes out")
+BY_CONTENT = NotInKey("it says where something is; the key holds the content instead")
 
 
 @dataclass(frozen=True)
@@ -37,4 +38,3 @@ class AddedLater:
 
 
 ADDED_LATER = AddedLater()
-BY_CONTENT = NotInKey("it says where something is; the key holds the content instead")
