@@ -25,7 +25,7 @@ test: $(READY)  ## all tests but the few long ones, real servers included
 test-fast: $(READY)  ## the tests that start no server and no second process
 	$(PYTEST) -m "not integration"
 
-test-long: $(READY)  ## the long ones: clusters, workers, servers that are killed
+test-long: $(READY)  ## the long ones: what is killed, damaged, fanned out or trained at length
 	$(PYTEST) -m long
 
 lint: $(READY)  ## ruff and hadolint: style and common mistakes
@@ -49,7 +49,7 @@ docs: $(READY)  ## the documentation site, into site/; a broken link or an unkno
 audit: $(READY)  ## known vulnerabilities of what is installed; says so where OSV.dev cannot be reached
 	$(BIN)/python .ci/audit.py
 
-check: lint type-check layers docs audit test test-long  ## everything CI runs
+check: lint type-check layers docs audit test test-long  ## everything that CI runs for a change, and at night
 
 first-hour: $(READY)  ## record what the commands of docs/first-hour.md print
 	MMER_RECORD=1 $(BIN)/python -m pytest tests/integration/test_first_hour.py -q

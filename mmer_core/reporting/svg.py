@@ -10,6 +10,8 @@ import warnings
 from typing import Any
 
 from markupsafe import Markup, escape
+from matplotlib import rcParams
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from mmer_core.escaping import visible
@@ -88,7 +90,13 @@ def to_svg(figure: Figure, name: str, label: str) -> Markup:
     with warnings.catch_warnings():
         # Letters that Matplotlib's font lacks are drawn by the reader's.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+        canvas = FigureCanvasSVG(figure)
+        # Saving would lay it out by a drawing of its own.
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        figure.dpi = rcParams["savefig.dpi"]  # of images in it
+        canvas.print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     # The style element would apply to the whole page; its two rules are in the page's style sheet.

@@ -97,6 +97,7 @@ PLAIN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("criterion", PLAIN)
 def test_categories(trained, emotions, criterion):
     one = trained["emotic"]
@@ -114,6 +115,7 @@ def test_categories(trained, emotions, criterion):
         )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("direction", ["either", "up", "down"])
 def test_ratings(trained, emotions, direction):
     one = trained["emotic"]
@@ -128,6 +130,7 @@ def test_ratings(trained, emotions, direction):
     one.check(outcomes, moved)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("match", ["image-to-text", "text-to-image", "both", "caption-rises", "image-rises"])
 @pytest.mark.parametrize("top", [1, 3])
 def test_matches_against_the_whole_gallery(trained, match, top):

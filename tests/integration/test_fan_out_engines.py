@@ -117,7 +117,9 @@ def test_shards_of_the_size_that_a_first_one_suggests_change_no_row_and_are_foun
     shards = [key for key in made if key.kind == "attack-shard"]
     assert len(shards) == 4 * (1 + 2)
     plans = [*store.keys("network-plan")]
-    assert len(plans) == len(ATTACK["pixels"]) + 1, "one for each K, and one for what Sparse-RS exchanges at K = 3"
+    assert len(plans) == len(ATTACK["pixels"]) + 1, (
+        "one for each K, and one for what Sparse-RS exchanges at K = 3"
+    )
     # A kill left all but the last of them, and no whole.
     gone = max(shards, key=made.__getitem__)
     store.delete(gone)

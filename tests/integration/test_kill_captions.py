@@ -11,6 +11,8 @@ from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic
 from mmer_core.store import Store, open_store
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.integration
 def test_killed_between_shards(one_thread: None, tmp_path: Path) -> None:

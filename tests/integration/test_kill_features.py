@@ -17,6 +17,8 @@ from mmer_core.stages.features import encode_shard
 from mmer_core.stages.ingest import ingest
 from mmer_core.store import ArtifactKey
 
+pytestmark = pytest.mark.long
+
 ENCODERS = EncoderConfig(image="packaged:efficientnet_lite0", text="packaged:all-MiniLM-L6-v2", image_size=32)
 IMAGES = FeatureShard("train", "context", 0, 10)
 TEXTS = FeatureShard("train", "text", 0, 150)

@@ -23,6 +23,8 @@ from mmer_core.store import ArtifactKey, Manifest
 from mmer_core.task_kinds import kind_of
 from mmer_core.task_kinds.kind import AttackedSplit
 
+pytestmark = pytest.mark.long
+
 GUIDE = Path(__file__).parents[2] / "docs" / "manifest.md"
 FULL = {"train": 20, "val": 8, "test": 8}
 

@@ -13,7 +13,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import ArtifactKey
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 def in_parts(study: Study, dataset: str) -> RobustnessJob:

@@ -26,6 +26,8 @@ from mmer_core.stages import Context
 from mmer_core.statistics.resampling import resampled
 from mmer_core.training.data import EmotionData
 
+pytestmark = pytest.mark.long
+
 Scores = npt.NDArray[np.float32]
 RESAMPLES, CONFIDENCE = 200, 0.95
 

@@ -32,7 +32,11 @@ def _result(job: PoisonJob) -> tuple[Store, Manifest]:
 @pytest.mark.parametrize(
     ("name", "target", "attacks", "controls", "detectors"),
     [
-        ("emotic", None, ("backdoor",), ("shuffle",), ("deep-knn", "spectral", "clustering", "similarity")),
+        pytest.param(
+            *("emotic", None, ("backdoor",), ("shuffle",)),
+            ("deep-knn", "spectral", "clustering", "similarity"),
+            marks=pytest.mark.long,
+        ),
         (
             "flickr8k",
             "dog",
@@ -81,6 +85,7 @@ def test_attacks_controls_and_detectors(
     assert sorted(shards) == (["bullseye", "bullseye", "collision"] if "collision" in attacks else [])
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_a_backdoor_that_nobody_can_overlook(study: Study, tmp_path: Path) -> None:
     """A patch over most of the photo, on a third of the training set: the backdoor opens, and its control does not."""
@@ -94,6 +99,7 @@ def test_a_backdoor_that_nobody_can_overlook(study: Study, tmp_path: Path) -> No
     assert means["trigger-only"]["success"] < 30
 
 
+@pytest.mark.long
 @pytest.mark.integration
 def test_killed_anywhere_and_run_again(study: Study, tmp_path: Path) -> None:
     settings = {"target": "dog", "attacks": ("collision",), "counts": (1, 2), "shard_size": 1, "controls": ()}

@@ -324,6 +324,7 @@ def test_of_runs_only_the_outermost_show_signs_of_life(monkeypatch) -> None:
         assert outer() == (45, None)
 
 
+@pytest.mark.long
 def test_shards_in_processes(study: Study, client: SyncPrefectClient, tmp_path) -> None:
     """Tasks of a flow that run elsewhere leave the same artifacts under the same keys."""
     job = attack_elsewhere(study, study.config.attack, tmp_path, engine="processes", workers=2)

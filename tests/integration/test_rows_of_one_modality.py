@@ -119,6 +119,7 @@ def test_a_table_of_texts_runs_to_the_report(run, mmer, made, tmp_path):
     assert "good" in run("predict", "--text", "a sunny, lovely day").out
 
 
+@pytest.mark.long
 def test_rows_without_a_picture_go_through_every_job_and_no_pixel_attack(run, made, tmp_path):
     listed = rows(32)
     for n, row in enumerate(listed):

@@ -15,7 +15,7 @@ from mmer_core.stages.report import COMPARISONS_FILE, REPORT_FILE
 from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey
 
-pytestmark = pytest.mark.usefixtures("as_it_was")
+pytestmark = [pytest.mark.usefixtures("as_it_was"), pytest.mark.long]
 
 
 def test_several_seeds_in_one_command(study: Study, mmer, tmp_path: Path) -> None:

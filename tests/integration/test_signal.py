@@ -15,6 +15,8 @@ from mmer_core.store import ArtifactKey
 from mmer_core.taxonomy import SPLITS
 from tasks.stages import make_sharded
 
+pytestmark = pytest.mark.long
+
 IMAGES = 480
 ENCODERS = EncoderConfig(image="packaged:efficientnet_lite0", image_size=64)
 TRAINING = TrainingConfig(epochs=8, patience=8, batch_size=64, learning_rate=3e-3)

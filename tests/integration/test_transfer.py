@@ -27,6 +27,8 @@ from mmer_core.stages.views import open_measured
 from mmer_core.store import ArtifactKey
 from mmer_core.training.data import EmotionData
 
+pytestmark = pytest.mark.long
+
 TAU = 0.02
 
 
