@@ -102,3 +102,35 @@ class CurvesSummary(Record):
 
     version: Literal[2] = 2
     curves: tuple[CurvePoint, ...]
+
+
+class CertifiedPoint(Part):
+    """Certified accuracy at one ``K``, 0 included: images in percent whose decision is right whatever so many pixels become."""
+
+    pixels: int
+    accuracy: Interval
+
+
+class CertifiedSummary(Record):
+    """The summary of ``certified`` artifacts.
+
+    Attributes:
+        kept: Pixels of a drawing, of all ``pixels`` of an image.
+        draws: Of each image, that count.
+        confidence: Of each image's certificate.
+        n: Images.
+        abstained: Percent of them on which no decision is shown to be that of most drawings.
+        median: Most changed pixels with which a half of all images is certified right; None where that is not so of the
+            images as they are.
+        points: By rising ``K``.
+    """
+
+    version: Literal[1] = 1
+    kept: int
+    pixels: int
+    draws: int
+    confidence: float
+    n: int
+    abstained: Interval
+    median: int | None
+    points: tuple[CertifiedPoint, ...]

@@ -14,7 +14,7 @@ from mmer_core.lazily import lazily
 if TYPE_CHECKING:
     from mmer_core.base_config import BY_CONTENT, SPEED, Config, NotInKey, Split
     from mmer_core.config.attacks import AttackConfig, EmotionCriterion, MatchCriterion, SearchConfig
-    from mmer_core.config.defences import ADVERSARIAL, AdversarialConfig
+    from mmer_core.config.defences import ADVERSARIAL, AblationConfig, AdversarialConfig, is_ablation
     from mmer_core.config.encoders import EncoderConfig
     from mmer_core.config.ingesting import IngestJob
     from mmer_core.config.jobs import (
@@ -61,7 +61,7 @@ __getattr__ = lazily(
             "MatchCriterion",
             "SearchConfig",
         ),
-        ".defences": ("ADVERSARIAL", "AdversarialConfig"),
+        ".defences": ("ADVERSARIAL", "AblationConfig", "AdversarialConfig", "is_ablation"),
         ".encoders": ("EncoderConfig",),
         ".ingesting": ("IngestJob",),
         ".jobs": (
@@ -121,6 +121,7 @@ __all__ = [
     "BY_CONTENT",
     "FAMILIES",
     "SPEED",
+    "AblationConfig",
     "AdversarialConfig",
     "AttackConfig",
     "CaptionConfig",
@@ -165,4 +166,5 @@ __all__ = [
     "TransferJob",
     "UpdateIndexJob",
     "bare_name",
+    "is_ablation",
 ]

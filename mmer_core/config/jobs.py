@@ -6,7 +6,13 @@ from pydantic import Field, field_validator, model_validator
 
 from mmer_core.base_config import Config, Split
 from mmer_core.config.attacks import AttackConfig
-from mmer_core.config.defences import ADVERSARIAL, AdversarialConfig, fault_of_defence
+from mmer_core.config.defences import (
+    ADVERSARIAL,
+    AblationConfig,
+    AdversarialConfig,
+    fault_of_defence,
+    is_ablation,
+)
 from mmer_core.config.encoders import EncoderConfig
 from mmer_core.config.measures import EvaluationConfig, IndexConfig, ReportConfig
 from mmer_core.config.models import FAMILIES, Family, ModelConfig, PromptConfig
@@ -154,9 +160,10 @@ class DefencesJob(RobustnessJob):
     defence: tuple[str, ...] = Field(
         (),
         description="Defences to compare with the model as it is, each trained, evaluated and attacked like it: filters of its "
-        "input, 'median' or 'median:5' (side of the window), 'jpeg' or 'jpeg:50' (quality), and 'adversarial', training on "
-        "attacked images too.",
+        "input, 'median' or 'median:5' (side of the window), 'jpeg' or 'jpeg:50' (quality), 'adversarial', training on "
+        "attacked images too, and 'ablation' or 'ablation:500' (pixels kept), which is certified instead of attacked.",
     )
+    ablation: AblationConfig = Field(default=AblationConfig(), description="Certificates of ablation.")
     adversarial: AdversarialConfig = Field(default=AdversarialConfig(), description="Adversarial training.")
 
     @property
@@ -178,6 +185,10 @@ class DefencesJob(RobustnessJob):
             )
         if ADVERSARIAL in self.defence:
             self._can_be_trained_on_attacks()
+        if any(map(is_ablation, self.defence)) and self.attack.stream == "photo":
+            raise ValueError(
+                "ablation certifies pixels of an image as the model reads it; give context or body as stream"
+            )
         return self
 
     def _can_be_trained_on_attacks(self) -> None:

@@ -34,12 +34,12 @@ class Filter(ImageSource):
         return rest if number.isdecimal() else spec
 
     def identity(self, spec: str) -> dict[str, str]:
-        return {"filter": f"{self.name} {self._number(spec)}", **encoder_identity(self.inner(spec), "image")}
+        return {"filter": f"{self.name} {self.number(spec)}", **encoder_identity(self.inner(spec), "image")}
 
     def load(self, spec: str, size: int | None) -> ImageEncoder:
         from mmer_core.encoders.networks.filters import Filtered
 
-        number, inner = self._number(spec), load_image_encoder(self.inner(spec), size)
+        number, inner = self.number(spec), load_image_encoder(self.inner(spec), size)
         if parts(inner.name) > 1:
             raise EncoderError(
                 f"{inner.name} has features of regions; name it the other way round: regions:{self.name}:..."
@@ -47,7 +47,8 @@ class Filter(ImageSource):
         module = Filtered(inner.module, self.network(number, inner.preprocessing))
         return ImageEncoder(f"{self.name}:{number}:{inner.name}", module, inner.preprocessing, inner.width)
 
-    def _number(self, spec: str) -> int:
+    def number(self, spec: str) -> int:
+        """What stands before the wrapped encoder, or the default. Raises `EncoderError` if it cannot be used."""
         inner = self.inner(spec)
         number = self.default if inner == spec else int(spec.partition(":")[0])
         if fault := self.fault(number):

@@ -3,6 +3,7 @@
 A new source is a new module of this package, with a subclass of `ImageSource`, `TextSource` or one of each.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -24,11 +25,18 @@ def bare_name(encoder: str) -> str:
     return encoder
 
 
-def is_defended(encoder: str) -> bool:
-    """Whether anything that wraps an image encoder is a defence."""
+def wrappers(encoder: str) -> Iterator[type[ImageSource]]:
+    """What wraps an image encoder, from outside in."""
     source, _, spec = encoder.partition(":")
     known = IMAGE_SOURCES.get(source)
-    return bool(known and known.wraps and (known.defends or is_defended(known.inner(spec))))
+    if known and known.wraps:
+        yield known
+        yield from wrappers(known.inner(spec))
+
+
+def is_defended(encoder: str) -> bool:
+    """Whether anything that wraps an image encoder is a defence."""
+    return any(one.defends for one in wrappers(encoder))
 
 
 def load_image_encoder(name: str, size: int | None = None) -> ImageEncoder:

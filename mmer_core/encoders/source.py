@@ -15,11 +15,13 @@ class Source(Named, ABC):
     Attributes:
         wraps: Whether ``spec`` names another encoder, whose weights it has.
         defends: Whether what it does to that is a defence against attacks.
+        random: Whether it sees pixels that are drawn anew for every image, so that a changed one changes which are seen.
     """
 
     refusal = EncoderError
     wraps: ClassVar[bool] = False
     defends: ClassVar[bool] = False
+    random: ClassVar[bool] = False
 
     @staticmethod
     def inner(spec: str) -> str:

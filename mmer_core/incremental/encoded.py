@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.mirror import MirroredEncoder
+from mmer_core.encoders.registry import wrappers
+from mmer_core.errors import EncoderError
 
 if TYPE_CHECKING:  # both import all that evaluates candidates
     from mmer_core.incremental.evaluator import Evaluator
@@ -21,9 +23,17 @@ def planner_of(encoder: ImageEncoder) -> Planner:
     """The encoder's planner on its current device, made at the first call and then shared by all threads.
 
     A mirrored encoder is planned as one of its two views: a view is local, their average is not.
+
+    Raises:
+        EncoderError: The encoder sees random pixels.
     """
     from mmer_core.incremental.planning import Planner
 
+    if any(one.random for one in wrappers(encoder.name)):
+        raise EncoderError(
+            f"{encoder.name} sees pixels that are drawn at random, and an attack on one drawing says nothing of a decision by many: "
+            "certify that instead, mmer robustness --defence ablation"
+        )
     view = encoder.view if isinstance(encoder, MirroredEncoder) else encoder
     with _LOCK:
         planner = _PLANNERS.get(view)

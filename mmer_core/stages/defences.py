@@ -9,25 +9,31 @@ from typing import Any, Literal
 import numpy as np
 
 from mmer_core.attacks.candidates import write_changes
-from mmer_core.attacks.record import AttackShardSummary
+from mmer_core.attacks.certificates import ABSTAINED
+from mmer_core.attacks.controls import CONTROL_ATTACKS
+from mmer_core.attacks.denominators import robustly_right
+from mmer_core.attacks.record import AttackShardSummary, CertifiedSummary
 from mmer_core.config import AttackConfig, ReportConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.comparing import CATEGORY
+from mmer_core.heavy import pd
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning.plans import PoisonPlan
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.record import Record
-from mmer_core.reporting.sections.defences import DefencesSummary, Defended
-from mmer_core.stages.comparisons import compare_two
+from mmer_core.reporting.sections.defences import Certified, DefencesSummary, Defended
+from mmer_core.stages.certified import load_certified
+from mmer_core.stages.comparisons import compare_two, photos_of, under_attack
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import some_fields
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.robustness import load_outcomes
 from mmer_core.stages.views import open_measured
-from mmer_core.statistics.comparison import Rule
-from mmer_core.store import ArtifactKey, Store, Workspace
+from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
+from mmer_core.store import ArtifactKey, Manifest, Store, Workspace
+from mmer_core.task_kinds import Measured
 from mmer_core.usage import leg
 
 _AT_ONCE = 64
@@ -94,21 +100,28 @@ def attacked_features(
 
 @dataclass(frozen=True)
 class Defence:
-    """A defended model by the name of its defence, with what was measured of it."""
+    """A defended model by the name of its defence, with what was measured of it.
+
+    Attributes:
+        certified: What is certified of it, where it was not attacked.
+    """
 
     name: str
     measured: ModelArtifacts
+    certified: ArtifactKey | None = None
 
 
 def _compared(config: ReportConfig, plain: ModelArtifacts, defended: Sequence[Defence]) -> Mapping[str, Any]:
     keys = {f"plain.{name}": key for name, key in plain.keys().items()}
     for one in defended:
         keys |= {f"{one.name}.{name}": key for name, key in one.measured.keys().items()}
+        if one.certified is not None:
+            keys[f"{one.name}.certified"] = one.certified
     names = [one.name for one in defended]
     return {"config": some_fields(config, "margin", "seed"), "plain": keys, "defended": names}
 
 
-@stage("defences", version=1, title="compare defences", identity=_compared)
+@stage("defences", version=2, title="compare defences", identity=_compared)
 def compare_defences(
     context: Context,
     workspace: Workspace,
@@ -118,22 +131,26 @@ def compare_defences(
     defended: Sequence[Defence],
 ) -> DefencesSummary:
     """Every defended model less the one without: its skill on clean images and its figures under the same attacks on the
-    same images, and what it costs in time."""
+    same images, or what is certified of it beside what the same attacks left the one without; and what it costs in time."""
     rule = Rule(margin=config.margin, seed=config.seed)
     without = open_measured(context, plain)
     seconds = _seconds_a_query(context.store, plain)
-    rows = []
+    rows, certified = [], []
     for one in defended:
-        answers = compare_two([open_measured(context, one.measured)], [without], rule)
-        named = {"first": one.name, "second": UNDEFENDED}
-        own = _seconds_a_query(context.store, one.measured)
+        if one.certified is None:
+            answers = _attacked_alike(one.name, open_measured(context, one.measured), without, rule)
+            own = _seconds_a_query(context.store, one.measured)
+        else:
+            artifact = context.artifact(one.certified)
+            answers = _certified_instead(one.name, load_certified(artifact.folder), without, rule)
+            own = _seconds_an_image(artifact.manifest)
+            found = artifact.manifest.summary_as(CertifiedSummary)
+            certified.append(Certified(defence=one.name, found=found, seconds=own))
         rows.append(
             Defended(
                 defence=one.name,
                 model=str(one.measured.model),
-                answers=tuple(
-                    each.model_copy(update=named) for each in answers if not each.topic.startswith(CATEGORY)
-                ),
+                answers=tuple(answers),
                 time=own / seconds if own and seconds else None,
             )
         )
@@ -143,7 +160,43 @@ def compare_defences(
         split=without.evaluation.split,
         model=str(plain.model),
         rows=tuple(rows),
+        certified=tuple(certified),
     )
+
+
+def _attacked_alike(name: str, measured: Measured, without: Measured, rule: Rule) -> list[Comparison]:
+    named = {"first": name, "second": UNDEFENDED}
+    found = compare_two([measured], [without], rule)
+    return [one.model_copy(update=named) for one in found if not one.topic.startswith(CATEGORY)]
+
+
+def _certified_instead(name: str, certified: pd.DataFrame, without: Measured, rule: Rule) -> list[Comparison]:
+    """What is right of all images, and at every ``K`` what is certified to stay right less what attacks left right without the
+    defence: a certificate holds under any attack, so this errs against the defence alone."""
+    model, photos = under_attack(without), photos_of(without)
+    safe = certified["radius"].where(certified["right"], ABSTAINED).set_axis(certified["sample"])
+    found: list[Comparison] = []
+    for pixels in sorted({k for k, _ in model.runs()}):
+        ran = {attack for k, attack in model.runs() if k == pixels}
+        attacks = sorted(ran.difference(CONTROL_ATTACKS) or ran)
+        table = model.at(pixels, attacks)
+        left = robustly_right(table["right"], table["fooled"])
+        asked = f"Which is right more often, {name} whatever {pixels} pixels become, or {UNDEFENDED} under {', '.join(attacks)}?"
+        pairs = [("accuracy", "Which model is right more often?", 0, table["right"])] if not found else []
+        for quantity, question, k, other in (
+            *pairs,
+            (f"certified accuracy, K = {pixels}", asked, pixels, left),
+        ):
+            found.append(
+                compare_shares(
+                    Question(f"certified K={k}", question, quantity, name, UNDEFENDED),
+                    safe.loc[table.index].to_numpy() >= k,
+                    other,
+                    rule,
+                    np.array([photos[sample] for sample in table.index]),
+                )
+            )
+    return corrected(found, rule)
 
 
 def _seconds_a_query(store: Store, measured: ModelArtifacts) -> float | None:
@@ -157,3 +210,10 @@ def _seconds_a_query(store: Store, measured: ModelArtifacts) -> float | None:
         seconds += shard.usage.seconds.get("model", 0.0)
         queries += shard.summary_as(AttackShardSummary).queries
     return seconds / queries if queries else None
+
+
+def _seconds_an_image(certified: Manifest) -> float | None:
+    """Of certificates, in the model."""
+    if certified.usage is None:
+        return None
+    return certified.usage.seconds.get("model", 0.0) / certified.summary_as(CertifiedSummary).n

@@ -50,10 +50,18 @@ from mmer_core.task_kinds.emotion_attacks import (
     emotion_criterion,
     emotion_scores,
     emotion_victim,
+    not_attackable,
     only_presence,
 )
 from mmer_core.task_kinds.emotion_text import LABELS, TEXT
-from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
+from mmer_core.task_kinds.kind import (
+    AttackedPhoto,
+    AttackedSplit,
+    Decisions,
+    PhotoScores,
+    Samples,
+    TaskKind,
+)
 from mmer_core.task_kinds.measured import (
     MOST_SIMILAR,
     Measured,
@@ -247,6 +255,29 @@ class EmotionKind(TaskKind[EmotionData]):
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         return emotion_victim(
             attacked, EmotionData.load(attacked.features, attacked.split, stored=True), config
+        )
+
+    def not_certified(self, config: SearchConfig, labels: Sequence[str]) -> str:
+        if config.criterion not in ("dominant", "misclassified"):
+            return f"ablation certifies the highest label, not {config.criterion}; give --attack.criterion dominant"
+        if len(labels) < 2:
+            return (
+                "ablation certifies which label is highest, and the dataset has one label; leave out ablation"
+            )
+        return ""
+
+    def decisions(self, samples: Samples, config: SearchConfig) -> Decisions:
+        """The highest label; right if it is one of the sample's own."""
+        trained, split = samples.trained, samples.split
+        if config.stream not in trained.spec.streams:
+            raise not_attackable(trained, config.stream)
+        data = EmotionData.load(samples.features, split, stored=True)
+        own = data.loaded(torch.from_numpy(samples.rows)).to(trained.device)
+        scores, labels = emotion_scores(trained, own, config), split.labels[samples.rows]
+        return Decisions(
+            lambda seen, which: scores(seen, which).argmax(dim=1),
+            lambda said: labels[np.arange(len(said)), said] > 0,
+            trained.spec.labels.__getitem__,
         )
 
     def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:

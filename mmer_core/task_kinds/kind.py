@@ -123,6 +123,37 @@ class PhotoScores:
     reading: Reading | None = None
 
 
+@dataclass(frozen=True)
+class Samples:
+    """Samples of a split to decide about, of which all but one stream is stored features.
+
+    Attributes:
+        rows: ``(n,)`` the samples.
+        gallery: Of the split, where the kind of task ranks.
+    """
+
+    trained: TrainedModel
+    split: PreparedSplit
+    features: Features
+    rows: npt.NDArray[np.int64]
+    gallery: Gallery | None
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The one decision about each of some `Samples` that can be certified.
+
+    Attributes:
+        read: Features of some streams, each ``(B, D)``, and ``(B,)`` places among the samples to ``(B,)`` int64 decisions.
+        right: Decisions ``(n,)`` about the samples to ``(n,)`` whether they are true.
+        name: Of a decision.
+    """
+
+    read: Callable[[dict[str, Tensor], Tensor], Tensor]
+    right: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.bool_]]
+    name: Callable[[int], str]
+
+
 class TaskKind(Named, ABC, Generic[D]):
     """One kind of task with the data ``D`` that its models learn from.
 
@@ -248,6 +279,19 @@ class TaskKind(Named, ABC, Generic[D]):
     def victim(self, attacked: AttackedSplit, config: SearchConfig) -> tuple[Victim, Criterion, Reading]:
         """The model as an attack on a split sees it, what counts as fooled, and what of the scores `figures_under_attack`
         need."""
+
+    def not_certified(self, config: SearchConfig, labels: Sequence[str]) -> str:
+        """Why no decision is certified that this attack is after, and what to do; empty where one is.
+
+        Args:
+            config: Of the attack.
+            labels: Of the dataset.
+        """
+        return f"nothing is certified in the kind of task {self.name}; leave out ablation"
+
+    def decisions(self, samples: Samples, config: SearchConfig) -> Decisions:
+        """What is certified. Raises `ConfigError` where nothing is, see `not_certified`."""
+        raise ConfigError(self.not_certified(config, samples.trained.spec.labels))
 
     def gallery(self, trained: TrainedModel, split: PreparedSplit, features: Features) -> Gallery:
         """What attacked images are ranked among. Raises `ConfigError` where nothing is ranked."""

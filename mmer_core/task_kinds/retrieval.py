@@ -34,7 +34,7 @@ from mmer_core.evaluation.evaluate import evaluate_retrieval
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.evaluation.retrieval_metrics import similarity_ranks
 from mmer_core.evaluation.robust_figures import robust_recalls
-from mmer_core.heavy import nn, torch
+from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.matrix import blocks, mean_by_sample
 from mmer_core.models import ModelSpec, decoders
@@ -45,7 +45,14 @@ from mmer_core.reporting.view import Captions, EmbeddingSpace, RetrievalExample,
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.task_kinds.analyses import analyse_retrieval
 from mmer_core.task_kinds.embedded import embedded_images, embedded_texts
-from mmer_core.task_kinds.kind import AttackedPhoto, AttackedSplit, PhotoScores, TaskKind
+from mmer_core.task_kinds.kind import (
+    AttackedPhoto,
+    AttackedSplit,
+    Decisions,
+    PhotoScores,
+    Samples,
+    TaskKind,
+)
 from mmer_core.task_kinds.measured import (
     MOST_SIMILAR,
     Measured,
@@ -202,12 +209,30 @@ class RetrievalKind(TaskKind[RetrievalData]):
             raise ConfigError("a captioned photo has no body stream; attack the context, or the photo")
         trained, split, gallery = attacked.trained, attacked.split, attacked.gallery
         assert gallery is not None
-        victim = attacked.victim(
-            config.stream,
-            lambda seen, _: trained.retrieval_model.embed_image(seen["context"]) @ gallery.texts.T,
-        )
+        victim = attacked.victim(config.stream, lambda seen, _: _similarities(trained, gallery, seen))
         criterion = match_criterion(config, split, attacked.rows, gallery)
         return victim, criterion, match_reading(config, split, attacked.rows, gallery)
+
+    def not_certified(self, config: SearchConfig, labels: Sequence[str]) -> str:
+        if config.match_criterion != "image-to-text" or config.top != 1:
+            return (
+                "ablation certifies whose text is first for a photo, recall at 1; give --attack.match-criterion image-to-text "
+                "and --attack.top 1"
+            )
+        if config.stream != "context":
+            return f"of a captioned photo its context is certified, not its {config.stream}; leave out --attack.stream"
+        return ""
+
+    def decisions(self, samples: Samples, config: SearchConfig) -> Decisions:
+        """Whose text is first for the photo; right if it is the photo's own."""
+        trained, gallery, split = samples.trained, samples.gallery, samples.split
+        assert gallery is not None
+        owner = torch.from_numpy(split.text_sample).to(trained.device)
+        return Decisions(
+            lambda seen, _: owner[_similarities(trained, gallery, seen).argmax(dim=1)],
+            lambda said: said == samples.rows,
+            split.ids.__getitem__,
+        )
 
     def figures_under_attack(self, split: PreparedSplit, config: SearchConfig) -> Figures:
         towards = config.match_criterion
@@ -344,3 +369,8 @@ class RetrievalKind(TaskKind[RetrievalData]):
             ]
             examples.append(RetrievalExample(family, query_image=np.asarray(photos[image]), results=found))
         return examples
+
+
+def _similarities(trained: TrainedModel, gallery: Gallery, seen: Mapping[str, Tensor]) -> Tensor:
+    """``(B, T)`` of photos, by their features, to all captions."""
+    return trained.retrieval_model.embed_image(seen["context"]) @ gallery.texts.T

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from mmer_core.config import (
+    AblationConfig,
     AttackConfig,
     DatasetCardConfig,
     EncoderConfig,
@@ -40,6 +41,7 @@ from mmer_core.stages import (
     IndexShard,
     ModelArtifacts,
     Shards,
+    certified,
     defences,
 )
 from mmer_core.stages.declaration import Inputs
@@ -53,6 +55,7 @@ from mmer_core.store import ArtifactKey, Draft
 from tasks.stages import task_of
 
 DECLARING = (
+    certified,
     defences,
     detecting,
     judging,
@@ -142,11 +145,17 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "model": MODEL,
         "outcomes": key("robustness"),
     },
+    "certify": {
+        "config": AttackConfig(),
+        "ablation": AblationConfig(),
+        **MEASURED,
+        "gallery": key("gallery"),
+    },
     "compare defences": {
         "config": ReportConfig(),
         "prepared": PREPARED,
         "plain": MODELS[0],
-        "defended": (defences.Defence("median", MODELS[1]),),
+        "defended": (defences.Defence("median", MODELS[1], key("certified")),),
     },
     "transfer": {"source": MODELS[0], "target": MODELS[1]},
     "report": {
@@ -198,6 +207,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("collect photos", "dataset"): {"dataset", "protocol"},
     ("embed gallery", "config"): {"split"},
     ("attacked features", "config"): {"split", "stream"},
+    ("certify", "config"): {"stream", "split", "images", "seed", "pixels"},
     ("compare defences", "config"): {"margin", "seed"},
     ("plan network", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from mmer_core.attacks.record import CertifiedSummary
 from mmer_core.base_config import Split
 from mmer_core.record import Number, Part, Record
 from mmer_core.reporting.comparison_table import difference_cells
 from mmer_core.reporting.sections.base import Section
-from mmer_core.reporting.table import Row, Table, cell
+from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import DatasetView
 from mmer_core.statistics.comparison import Comparison
 
@@ -19,13 +20,25 @@ class Defended(Part):
         model: Its key.
         answers: Every question about it and the model without, of clean images first; the difference is its figure less
             that of the model without, on the same images.
-        time: Of a query of an attack, that of the model without being 1.
+        time: Of a query of an attack, or of a certified decision, a query of the model without being 1.
     """
 
     defence: str
     model: str
     answers: tuple[Comparison, ...]
     time: Number
+
+
+class Certified(Part):
+    """What is certified of a defended model.
+
+    Attributes:
+        seconds: Of an image, in the model.
+    """
+
+    defence: str
+    found: CertifiedSummary
+    seconds: Number
 
 
 class DefencesSummary(Record):
@@ -37,6 +50,7 @@ class DefencesSummary(Record):
     split: Split
     model: str
     rows: tuple[Defended, ...]
+    certified: tuple[Certified, ...] = ()
 
 
 def defences_table(found: DefencesSummary) -> Table:
@@ -66,6 +80,42 @@ def defences_table(found: DefencesSummary) -> Table:
     )
 
 
+def certified_table(found: DefencesSummary) -> Table:
+    """A row for each defence that is certified."""
+    first = found.certified[0].found
+    rows = [
+        Row(
+            one.defence,
+            (
+                *(cell(point.accuracy) for point in one.found.points),
+                Cell(f"{one.found.median:,}" if one.found.median is not None else "under a half right"),
+                cell(one.found.abstained),
+                Cell(f"{one.found.n:,}"),
+                cell(one.seconds, 2),
+            ),
+            hint=f"{one.found.kept:,} of {one.found.pixels:,} pixels kept, {one.found.draws:,} draws",
+        )
+        for one in found.certified
+    ]
+    return Table(
+        f"What is certified of the {found.family} model; a certificate holds with a chance of {first.confidence:.4g}, or more",
+        (
+            "Defence",
+            *(f"right, K = {p.pixels}, %" if p.pixels else "right, %" for p in first.points),
+            "median K",
+            "abstained, %",
+            "n",
+            "seconds an image",
+        ),
+        tuple(rows),
+    )
+
+
+def defences_tables(found: DefencesSummary) -> tuple[Table, ...]:
+    """All there is to show."""
+    return (defences_table(found), *([certified_table(found)] if found.certified else ()))
+
+
 class Defences(Section):
     """Results of `mmer robustness --defence`."""
 
@@ -75,9 +125,13 @@ class Defences(Section):
     results = ("defences",)
     template = """\
 <p>Each defended model was trained, measured and attacked as the one without, and every attack asked the defended model itself. An attack that finds less is no proof of robustness: a filter may only hide the way, and a stronger search may find it.</p>
-{% for one in tables %}{{ table(one) }}{% endfor %}
+{% if certified %}<p>A model that decides by many drawings of a few pixels each is not attacked but certified: its figures hold under any attack, known or not, that changes at most K pixels of the image that the model reads. An abstention counts as wrong.</p>
+{% endif %}{% for one in tables %}{{ table(one) }}{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
-        tables = [defences_table(one.summary_as(DefencesSummary)) for one in dataset.found("defences")]
-        return {"tables": tables} if tables else None
+        found = [one.summary_as(DefencesSummary) for one in dataset.found("defences")]
+        if not found:
+            return None
+        tables = [table for one in found for table in defences_tables(one)]
+        return {"tables": tables, "certified": any(one.certified for one in found)}
