@@ -227,7 +227,7 @@ class RetrievalKind(TaskKind[RetrievalData]):
         """Whose text is first for the photo; right if it is the photo's own."""
         trained, gallery, split = samples.trained, samples.gallery, samples.split
         assert gallery is not None
-        owner = torch.from_numpy(split.text_sample).to(trained.device)
+        owner = torch.tensor(split.text_sample, device=trained.device)
         return Decisions(
             lambda seen, _: owner[_similarities(trained, gallery, seen).argmax(dim=1)],
             lambda said: said == samples.rows,

@@ -179,3 +179,11 @@ def test_certificates_from_draws_hold_as_often_as_they_say() -> None:
         found = certificates(votes, guesses, confidence, pixels, kept)
         wrong = np.where(found.decision == 0, found.radius > truth, found.radius > ABSTAINED)
         assert binomtest(int(wrong.sum()), len(wrong), 1 - confidence, alternative="greater").pvalue > 1e-3
+
+
+def test_the_guide_says_what_the_default_can_certify() -> None:
+    """In docs/defences.md, of the default on 224 x 224 pixels."""
+    five = 1 - unseen(224 * 224, 2000)[5]
+    assert round(100 * five) == 18
+    assert 0.68 < 0.5 + five < 0.69
+    assert radii(lower_bound(200, 200, 0.999), 224 * 224, 2000) == 15
