@@ -9,7 +9,7 @@ from flows.terminal import say_table
 from mmer_core import stages
 from mmer_core.config import ADVERSARIAL, DefencesJob, ReportConfig, RobustnessJob, TrainJob, is_ablation
 from mmer_core.datasets.prepared import Prepared
-from mmer_core.reporting.sections.defences import DefencesSummary, defences_tables
+from mmer_core.reporting.sections.defences import DefencesSummary, defences_tables, helped_most
 from mmer_core.stages import Context, ModelArtifacts
 from mmer_core.stages.certified import certify, check_can_be_certified
 from mmer_core.stages.defences import Defence, attacked_features, compare_defences
@@ -105,4 +105,6 @@ def print_defences(context: Context, key: str) -> None:
     for table in defences_tables(found):
         say(table.caption)
         say_table(table.columns, table.texts())
+    if helped := helped_most(found):
+        say(helped.sentence)
     say(key)

@@ -16,7 +16,7 @@ from mmer_core.heavy import pd
 from mmer_core.statistics.clusters import FloatArray
 from mmer_core.statistics.comparison import Comparison, Question, Rule, compare_shares, corrected
 
-ROBUST, CONTROLS = "robust ", "control "
+ROBUST, CONTROLS, CERTIFIED = "robust ", "control ", "certified "
 """How topics of comparisons begin."""
 _PLAIN = {RandomPixels.name: "random pixels", RandomCorners.name: "random pixels in corner colours"}
 
@@ -198,6 +198,10 @@ def _common(models: Sequence[Attacked]) -> set[tuple[int, str]]:
 
 def robust_topic(figure: str, pixels: int) -> str:
     return f"{ROBUST}{figure} K={pixels}"
+
+
+def certified_topic(pixels: int) -> str:
+    return f"{CERTIFIED}accuracy K={pixels}"
 
 
 def control_topic(model: str, attack: str, pixels: int) -> str:

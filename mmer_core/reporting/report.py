@@ -10,6 +10,7 @@ from mmer_core.reporting import methods, pictures, prose
 from mmer_core.reporting.labels import attack_name, pixels
 from mmer_core.reporting.page import Page, write_page
 from mmer_core.reporting.sections import SECTIONS
+from mmer_core.reporting.sections.defences import verdict_on_defences
 from mmer_core.reporting.table import plain
 from mmer_core.reporting.tables import key_table, spread_table
 from mmer_core.reporting.verdict import verdict_table
@@ -50,7 +51,7 @@ def to_html(view: ReportView) -> str:
             {
                 "id": f"d{place}",
                 "view": dataset,
-                "verdict": verdict_table(dataset.name, dataset.comparisons),
+                "verdict": verdict_table(dataset.name, dataset.comparisons, verdict_on_defences(dataset)),
                 "key": key_table(dataset),
                 "spread": spread_table(dataset),
                 "parts": parts,

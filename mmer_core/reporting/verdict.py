@@ -17,8 +17,8 @@ def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
     return [(*row, rule) for row, rule in zip(verdict_table("", comparisons).texts(), rules, strict=True)]
 
 
-def verdict_table(name: str, comparisons: Sequence[Comparison]) -> Table:
-    """One row for each of the `decisive` comparisons on a dataset, with the rule as a hint."""
+def verdict_table(name: str, comparisons: Sequence[Comparison], further: Sequence[Row] = ()) -> Table:
+    """One row for each of the `decisive` comparisons on a dataset, with the rule as a hint, and further rows of the same columns."""
     rows = [
         Row(
             one.question,
@@ -36,7 +36,7 @@ def verdict_table(name: str, comparisons: Sequence[Comparison]) -> Table:
     return Table(
         f"{name}: the verdict",
         QUESTION[:-1],
-        tuple(rows),
+        (*rows, *further),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmer_core.attacks.candidates import write_changes
 from mmer_core.attacks.certificates import ABSTAINED
+from mmer_core.attacks.comparing import certified_topic
 from mmer_core.attacks.controls import CONTROL_ATTACKS
 from mmer_core.attacks.denominators import robustly_right
 from mmer_core.attacks.record import AttackShardSummary, CertifiedSummary
@@ -189,7 +190,7 @@ def _certified_instead(name: str, certified: pd.DataFrame, without: Measured, ru
         ):
             found.append(
                 compare_shares(
-                    Question(f"certified K={k}", question, quantity, name, UNDEFENDED),
+                    Question(certified_topic(k), question, quantity, name, UNDEFENDED),
                     safe.loc[table.index].to_numpy() >= k,
                     other,
                     rule,

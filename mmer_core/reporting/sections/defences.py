@@ -1,16 +1,18 @@
 """What helps against pixel attacks: defended models beside the one without."""
 
+import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from mmer_core.attacks.comparing import CERTIFIED, ROBUST
 from mmer_core.attacks.record import CertifiedSummary
 from mmer_core.base_config import Split
 from mmer_core.record import Number, Part, Record
-from mmer_core.reporting.comparison_table import difference_cells
+from mmer_core.reporting.comparison_table import decision, difference_cells
 from mmer_core.reporting.sections.base import Section
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import DatasetView
-from mmer_core.statistics.comparison import Comparison
+from mmer_core.statistics.comparison import Comparison, Rule, corrected
 
 
 class Defended(Part):
@@ -114,6 +116,81 @@ def certified_table(found: DefencesSummary) -> Table:
 def defences_tables(found: DefencesSummary) -> tuple[Table, ...]:
     """All there is to show."""
     return (defences_table(found), *([certified_table(found)] if found.certified else ()))
+
+
+class Helped(NamedTuple):
+    """The defence that leaves most right at the largest ``K``.
+
+    Attributes:
+        defence: Its name.
+        right: What attacks leave right, or what is certified, less what attacks leave without it; decided anew, with Holm's
+            correction for all defences.
+        cost: Its figure of clean images less that without it.
+        among: Defences.
+    """
+
+    defence: str
+    right: Comparison
+    cost: Comparison
+    among: int
+
+    @property
+    def row(self) -> Row:
+        """In the verdict."""
+        answer = decision(self.right)
+        return Row(
+            f"Which of {self.among} defences leaves most right under attack?"
+            if self.among > 1
+            else self.right.question,
+            (
+                Cell(answer if self.right.winner == self.defence else f"{self.defence}: {answer}"),
+                cell(self.right.difference),
+                Cell(f"{self.right.n:,}"),
+                Cell(f"{self.right.trainings:,}"),
+            ),
+            hint=f"{self.right.quantity}; {self.right.rule}; on clean images {self._cost}",
+            strong=self.right.decision == "higher",
+        )
+
+    @property
+    def sentence(self) -> str:
+        """In a terminal."""
+        with_, without = (cell(value).text for value in (self.right.first_value, self.right.second_value))
+        shown = "" if self.right.decision == "higher" else ", which shows no help"
+        return (
+            f"Of {self.among} defences {self.defence} leaves most right: {with_} % with it and {without} % without, "
+            f"{_points(self.right)} ({self.right.quantity}){shown}; on clean images {self._cost}."
+        )
+
+    @property
+    def _cost(self) -> str:
+        return f"{self.cost.quantity} {_points(self.cost)}"
+
+
+def helped_most(found: DefencesSummary) -> Helped | None:
+    """The best of some defences, by accuracy under attack or certified; None where no attack was compared."""
+    asked = [
+        (one, [each for each in one.answers if each.topic.startswith((f"{ROBUST}accuracy ", CERTIFIED))])
+        for one in found.rows
+    ]
+    headlines = [(one, answers[-1]) for one, answers in asked if answers]
+    if not headlines:
+        return None
+    decided = corrected([answer for _, answer in headlines], Rule())
+    best = max(range(len(decided)), key=lambda place: decided[place].difference.value or -math.inf)
+    one = headlines[best][0]
+    return Helped(one.defence, decided[best], one.answers[0], len(decided))
+
+
+def verdict_on_defences(dataset: DatasetView) -> list[Row]:
+    """A row for each model that was defended."""
+    found = (helped_most(one.summary_as(DefencesSummary)) for one in dataset.found(Defences.name))
+    return [one.row for one in found if one is not None]
+
+
+def _points(one: Comparison) -> str:
+    shown = cell(one.difference)
+    return f"{shown.text} points" + (f" ({shown.note})" if shown.note else "")
 
 
 class Defences(Section):
