@@ -59,6 +59,7 @@ def test_any_k_goes_with_any_budget(attack, pixels, budget):
     assert 1 <= search.queries <= budget
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("attack", "pixels"), [pair for row in ROWS for pair in row.optimal], ids=repr)
 @pytest.mark.parametrize("seed", range(2))
 def test_searches_find_the_optimum_of_a_linear_victim_and_claim_nothing_beyond(attack, pixels, seed):

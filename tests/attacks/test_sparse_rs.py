@@ -86,6 +86,7 @@ def test_each_query_exchanges_as_many_pixels_of_the_best_set_as_the_schedule_say
     assert search.ask(1) is None
 
 
+@pytest.mark.long
 def test_places_and_corners_are_drawn_evenly():
     image = np.full((4, 5, 3), 99, np.uint8)
     first = [begin(SparseRS(), 1, 2, seed, image).ask(1) for seed in range(4000)]

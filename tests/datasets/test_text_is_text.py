@@ -60,6 +60,7 @@ def _ingested(root: Path, manifest: Path) -> Prepared:
     return Prepared.open(root / "out")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @settings(max_examples=40)
 @given(rows=_ROWS)

@@ -69,6 +69,7 @@ DECODER = 1
 """Copies to the device that a step of training may make."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "family", "precision", "decoder"),
     [

@@ -184,6 +184,7 @@ PASSES = 4
 """Of 100 queries of Sparse-RS on one image, which are proposed ahead as far as a pass of 64 goes."""
 
 
+@pytest.mark.long
 @pytest.mark.skipif(REAL, reason="a real device is not counted")
 @pytest.mark.parametrize("pixels", [1, 20])
 def test_a_pass_of_candidates_has_a_budget(made: dict[str, Made], counts: Counts, pixels: int) -> None:
@@ -230,6 +231,7 @@ def test_attacks(
     assert shard_of(one, attacks=(name,), pixels=(pixels,), **criterion) >= 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", ["body", "photo"])
 def test_other_streams_are_attacked(made: dict[str, Made], counts: Counts, stream: str) -> None:
     one = made["emotion"]

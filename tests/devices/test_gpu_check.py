@@ -23,6 +23,7 @@ def test_without_a_gpu_it_says_so_in_one_sentence(
     assert capsys.readouterr().out == gpu_check.NO_GPU + "\n"
 
 
+@pytest.mark.long
 def test_it_measures_and_writes_its_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(gpu_check._rate, "__defaults__", (0.0,))
     monkeypatch.setattr(gpu_check, "ATTACKED", ("sparse-rs",))

@@ -127,6 +127,7 @@ def test_probabilities_outside_the_range_raise():
         f1_thresholds(logit([[0.2]]), [[1]])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sharp", [0.2, 1.0, 6.0])
 def test_the_temperature_is_the_best_of_all_and_changes_no_prediction(sharp):
     generator = np.random.default_rng(1)

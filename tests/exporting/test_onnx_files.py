@@ -30,6 +30,7 @@ def matcher(image: ImageEncoder, text: TextEncoder, family: str) -> TrainedModel
     return TrainedModel(Path("unused"), build_model(spec).eval(), spec, torch.device("cpu"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("image_name", "text_name", "family"),
     [("clip", "clip", "joint"), ("siglip", "siglip", "joint"), ("vit", "sentence_bert", "separate")],

@@ -114,6 +114,7 @@ def test_towers_that_are_no_pair_are_refused(mmer, tmp_path):
     assert "not the two towers of one dual encoder" in err
 
 
+@pytest.mark.long
 def test_the_whole_study_runs_without_training(mmer, store, clip, tmp_path):
     """Index, search, attack, report: a zero-shot model is a model."""
     encoders = {"image": f"hf:{clip}", "text": f"hf:{clip}", "image_size": 32}
@@ -182,6 +183,7 @@ LITE = [
 ]
 
 
+@pytest.mark.long
 def test_another_split_of_its_own_dataset_needs_no_dataset(mmer, store):
     code, _, err = mmer("train", *EMOTIC, *LITE)
     assert code == 0, err
@@ -218,6 +220,7 @@ def manifest(root: Path, names: list[str]) -> Path:
     return root / "photos.jsonl"
 
 
+@pytest.mark.long
 def test_labels_of_another_dataset_are_matched_by_name(mmer, store, tmp_path):
     code, _, err = mmer("train", *EMOTIC, *LITE, "--model.family", "separate")
     assert code == 0, err
@@ -259,6 +262,7 @@ def test_labels_of_another_dataset_are_matched_by_name(mmer, store, tmp_path):
     assert "give a model of these labels" in err
 
 
+@pytest.mark.long
 def test_a_model_for_another_task_is_refused(mmer):
     code, _, err = mmer("train", *EMOTIC, *LITE)
     assert code == 0, err

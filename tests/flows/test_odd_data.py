@@ -40,6 +40,7 @@ def manifest(photos: Path, name: str, labels: Callable[[int, str], str], boxes: 
     return path
 
 
+@pytest.mark.long
 def test_one_category(photos: Path, mmer: Mmer, tmp_path: Path) -> None:
     """Nothing can be ahead of it: an attack asks whether it appears or goes, in every command and in the report."""
     root = manifest(photos, "one", lambda row, split: "joy")

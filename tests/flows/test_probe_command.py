@@ -21,6 +21,7 @@ SMALL = [
 EMOTIC = ["emotic", "--synthetic.images", 30, "--body-size", 32, "--encoders.image-size", 32, *SMALL]
 
 
+@pytest.mark.long
 def test_a_dataset_is_probed_once_and_the_report_shows_it(mmer, tmp_path):
     for _ in range(2):
         code, out, err = mmer("probe", *EMOTIC, "--probe.strengths", 0.001, 0.1)

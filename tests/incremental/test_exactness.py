@@ -33,6 +33,7 @@ def difference(planner: Planner, module: nn.Module, pixels: int, seed: int, coun
     return float((found - expected).abs().max() / expected.abs().max())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pixels", [1, 2, 5])
 @pytest.mark.parametrize("cut", [0, 5, -1])
 def test_openvino_computes_windows_and_rest_in_one_pass_exactly(pixels, cut):
@@ -55,6 +56,7 @@ def test_random_networks_are_evaluated_exactly(network, pixels, seed, data):
     assert difference(planner, module, pixels, seed) < 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["efficientnet_lite0", "resnet18", "mobilenet_v2", "squeezenet1_1", "vgg11_bn"]
 )

@@ -72,6 +72,7 @@ def difference(evaluator, module: nn.Module, walk: Walk, steps: int) -> float:
     return worst
 
 
+@pytest.mark.long
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     network=networks(),
@@ -88,6 +89,7 @@ def test_random_networks_are_evaluated_exactly(network, pixels, count, seed, dat
     assert difference(CandidateEvaluator(planner), module, walk, steps=6) < 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SHARES)
 def test_networks_in_use_are_evaluated_exactly(name):
     module = of_torchvision(name)

@@ -196,6 +196,7 @@ def test_a_table_for_people(study: Study, mmer: Callable, photo: Path, tmp_path:
     assert all(Path(row.split()[-1]).exists() for row in rows)
 
 
+@pytest.mark.long
 def test_a_map_of_where_one_pixel_is_enough(
     study: Study, mmer: Callable, photo: Path, tmp_path: Path
 ) -> None:

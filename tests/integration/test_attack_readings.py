@@ -17,6 +17,8 @@ from mmer_core.stages.robustness import load_outcomes
 from mmer_core.store import ArtifactKey
 from mmer_core.task_kinds import kind_of
 
+pytestmark = pytest.mark.long
+
 ATTACK = AttackConfig(
     attacks=("sparse-rs", "random"), pixels=(3,), images=4, budget=20, match_criterion="both", top=2
 )

@@ -162,7 +162,7 @@ def test_matches_against_the_whole_gallery(trained, match, top):
     one.check(outcomes, succeeds)
 
 
-@pytest.mark.parametrize("dataset", ["emotic", "flickr8k"])
+@pytest.mark.parametrize("dataset", [pytest.param("emotic", marks=pytest.mark.long), "flickr8k"])
 def test_every_attack_runs_by_its_name(trained, dataset):
     one = trained[dataset]
     names = tuple(ATTACKS)
@@ -190,6 +190,7 @@ def test_what_the_model_does_not_know_is_refused(trained, dataset, fields, messa
         trained[dataset].attack(**fields)
 
 
+@pytest.mark.long
 def test_the_gallery_is_embedded_once_and_outcomes_do_not_depend_on_the_cut(
     trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:

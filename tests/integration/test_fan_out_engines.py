@@ -87,7 +87,10 @@ def calm(study: Study, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame
 
 @pytest.mark.parametrize(
     ("engine", "shard_size", "workers", "batch_size"),
-    [("threads", 1, 3, 5), ("processes", 2, 2, 64)],  # and dask below, where a worker is killed as well
+    [
+        ("threads", 1, 3, 5),
+        pytest.param("processes", 2, 2, 64, marks=pytest.mark.long),
+    ],  # and dask below, where a worker is killed as well
 )
 def test_engines_shards_workers_and_batches_change_no_row(
     study: Study, calm, tmp_path, engine, shard_size, workers, batch_size
@@ -207,6 +210,7 @@ def address(engine: str, request: pytest.FixtureRequest) -> str | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["processes", "dask", pytest.param("ray", marks=pytest.mark.long)])
 def test_every_process_loads_an_encoder_once(
     engine: str, address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -328,6 +332,7 @@ def test_shards_report_from_inside(engine: str, address: str | None, tmp_path: P
     assert not said.folder.exists()
 
 
+@pytest.mark.long
 def test_a_job_reports_from_inside_its_shards(
     study: Study, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,6 +416,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.long
 def test_processes_end_with_a_parent_that_is_killed() -> None:
     parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
     try:

@@ -150,6 +150,7 @@ COMMANDS: list[tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.long
 def test_terminals(hostile: Hostile, mmer: Callable[..., Any], tmp_path: Path) -> None:
     photos = sorted((hostile.root / "people").glob("*.png"))
     listed, queries = tmp_path / "=list\x1b[2J.csv", tmp_path / "queries.csv"

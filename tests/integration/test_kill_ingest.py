@@ -15,6 +15,8 @@ from mmer_core.config import IngestConfig, RuntimeConfig, SyntheticConfig
 from mmer_core.datasets.synthetic import write_emotic, write_flickr8k
 from mmer_core.store import Manifest, open_store
 
+pytestmark = pytest.mark.long
+
 KILLS = 10
 
 

@@ -93,6 +93,7 @@ class Judge:
         return int((scores[~own] > scores[own].max()).sum())
 
 
+@pytest.mark.long
 def test_people_are_attacked_through_the_photo_that_shows_them(
     study: Study, as_it_was: None, mmer: Callable, tmp_path: Path
 ) -> None:
@@ -134,6 +135,7 @@ def test_people_are_attacked_through_the_photo_that_shows_them(
     assert f"attacked: pixels of the photo file, {size} at the median" in answer.out
 
 
+@pytest.mark.long
 def test_a_report_says_so_and_keeps_streams_apart(study: Study, as_it_was: None, mmer: Callable) -> None:
     jobs.robustness.fn(attack(study, "emotion", attacks=("sparse-rs",), pixels=(30,)))
     joint, separate = (
@@ -190,6 +192,7 @@ def test_a_success_is_shown_to_another_model_as_the_photo(
         assert verdict["status"] == ("fooled" if moved >= 0.01 else "resisted")
 
 
+@pytest.mark.long
 def test_photos_that_are_not_what_was_ingested(study: Study, as_it_was: None, tmp_path: Path) -> None:
     drawn = study.config.datasets["emotic"]
     job = attack(study, "emotion")

@@ -28,15 +28,12 @@ def _result(job: PoisonJob) -> tuple[Store, Manifest]:
     return store, store.manifest(ArtifactKey.parse(poison.fn(job)))
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "target", "attacks", "controls", "detectors"),
     [
-        pytest.param(
-            *("emotic", None, ("backdoor",), ("shuffle",)),
-            ("deep-knn", "spectral", "clustering", "similarity"),
-            marks=pytest.mark.long,
-        ),
+        ("emotic", None, ("backdoor",), ("shuffle",), ("deep-knn", "spectral", "clustering", "similarity")),
         (
             "flickr8k",
             "dog",

@@ -15,6 +15,7 @@ from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import ArtifactKey
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("as_it_was")
 def test_every_model_with_labels_is_compared_with_it(study: Study, mmer: Callable) -> None:
     model = study.only("model", task="emotion", family="joint")

@@ -71,6 +71,7 @@ def given(study: Study) -> dict[str, object]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", MODULES)
 def test_docstrings_say_what_happens(module: str, here: Path, given: dict[str, object]) -> None:
     found = doctest.testmod(import_module(module), extraglobs=given, optionflags=doctest.ELLIPSIS)

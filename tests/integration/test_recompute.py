@@ -31,6 +31,7 @@ def test_every_figure_comes_out_again(study: Study, mmer: Callable) -> None:
     assert (refused.code, refused.err.count("is no report")) == (1, 1)
 
 
+@pytest.mark.long
 def test_every_number_of_every_result_comes_out_of_its_models_again(study: Study, mmer: Callable) -> None:
     answer = mmer("recompute", study.report, *study.flags(), "--from-models")
     assert answer.code == 0, answer.err

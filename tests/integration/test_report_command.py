@@ -18,6 +18,7 @@ def reported(study: Study, before: set[ArtifactKey]) -> tuple[set[str], str]:
     return set(Comparisons.read(folder / COMPARISONS_FILE).datasets), (folder / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_a_dataset_is_named_as_for_evaluate_and_robustness(study: Study, mmer) -> None:
     before = {one.key for one in study.store.list("report")}
     answer = mmer("report", *EMOTIC, *study.flags())
@@ -33,6 +34,7 @@ def test_a_dataset_is_named_as_for_evaluate_and_robustness(study: Study, mmer) -
     assert (both.code, "not both" in both.err) == (1, True)
 
 
+@pytest.mark.long
 def test_a_newer_model_that_was_not_attacked_does_not_hide_the_attacks(study: Study, mmer, tmp_path) -> None:
     job = study.train_job("emotic")
     newer = job.model_copy(update={"training": job.training.model_copy(update={"epochs": 1})})

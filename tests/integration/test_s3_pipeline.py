@@ -12,7 +12,7 @@ from support.small_pipeline import Study, created, digests, one_dataset
 
 from mmer_core.store import open_store
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 def test_pipeline_on_s3(study: Study, s3_url: str, tmp_path: Path, mmer: Callable) -> None:

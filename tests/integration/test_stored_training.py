@@ -10,7 +10,7 @@ from mmer_core.config import ModelConfig, RuntimeConfig
 from mmer_core.matrix import FileRows
 from mmer_core.stages import Context
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 
 @pytest.mark.parametrize(

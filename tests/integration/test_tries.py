@@ -38,6 +38,7 @@ def trained(context: Context, study: Study, family: str, dataset: str, **fields:
     )  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["emotion", "retrieval"])
 def test_the_best_of_equal_tries_on_val_is_kept(task: str, study: Study, context: Context) -> None:
     searched = []

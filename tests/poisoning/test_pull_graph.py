@@ -61,6 +61,7 @@ def test_openvino_pulls_as_autograd_does(always):
     assert_close(pulling.pull(encoder, *order()), slow_pull(encoder, *order()))
 
 
+@pytest.mark.long
 def test_the_packaged_encoder_with_a_full_and_a_remaining_batch():
     pytest.importorskip("openvino")
     encoder = load_image("efficientnet_lite0", 64)

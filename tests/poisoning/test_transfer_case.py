@@ -12,6 +12,7 @@ def case() -> TransferCase:
     return draw_case(size=64, train=40, targets=12)
 
 
+@pytest.mark.long
 def test_one_collision_flips_its_target_and_hardly_anything_else(case):
     trials = run_trials(case, FeatureCollision(iterations=120))
     assert trials.right_before.mean() > 0.9

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from support import report_factory as make
 
 from mmer_core.record import Interval
 from mmer_core.reporting.report import to_html
 
 
+@pytest.mark.long
 def test_the_report_shows_seeds_and_what_one_pixel_can_fool_where_known():
     dataset = make.emotion_dataset()
     plain = to_html(make.report(dataset))

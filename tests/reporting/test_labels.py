@@ -27,6 +27,7 @@ def test_every_attack_and_criterion_has_its_name():
     assert "valence moves by 1 points or more" in said
 
 
+@pytest.mark.long
 def test_the_report_says_what_counts_as_fooled():
     dataset = make.emotion_dataset()
     assert "counts as fooled when the dominant emotion changes" in to_html(make.report(dataset))

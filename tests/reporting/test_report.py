@@ -317,6 +317,7 @@ def test_unwritable_place_is_one_sentence(tmp_path):
         render(bare(), tmp_path / "file" / "report.html")
 
 
+@pytest.mark.long
 def test_models_of_one_label_have_a_confusion_matrix_and_no_thresholds():
     dataset = make.emotion_dataset()
     names = [one.name for one in dataset.families[0].evaluation.per_category]

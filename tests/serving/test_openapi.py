@@ -85,6 +85,7 @@ def _asked(operation: Any, mode: GenerationMode) -> Counter[int]:
     return statuses
 
 
+@pytest.mark.long
 def test_what_it_excludes_is_refused(app: FastAPI) -> None:
     found = answered(app, GenerationMode.NEGATIVE)
     # What a query string spells the same way as something right is answered.

@@ -134,6 +134,7 @@ def test_an_unreadable_photo_is_counted_and_stops_nothing(study):
     assert len(shards) == -(-figures["photos"] // 10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("shard_size", "workers"), [(3, 2), (1000, 1)])
 def test_neither_shards_nor_workers_change_anything(study, tree, blip, tmp_path, shard_size, workers):
     context, prepared = study
@@ -199,6 +200,7 @@ def test_an_archive_and_a_moved_folder_give_the_same_captions(study, tree, blip,
     assert {key: context.store.manifest(key).created for key in context.store.keys()} == before
 
 
+@pytest.mark.long
 def test_who_is_described_already_is_not_captioned(study, tree, blip, tmp_path):
     """A sidecar for some people, by hand; then one for everybody, and nothing is asked of the model."""
     context, prepared = study

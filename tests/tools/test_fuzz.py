@@ -8,6 +8,7 @@ from tools.fuzz.seeds import SEEDS
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_no_reader_breaks_a_rule(tmp_path):
     tallies = run(tuple(SEEDS), tmp_path, seed=1, seconds=300, inputs=12)

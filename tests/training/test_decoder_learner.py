@@ -110,6 +110,7 @@ def test_a_training_killed_after_every_epoch_ends_as_if_it_never_was(
     assert same(resumed.state, whole.state)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("family", "decoder"), BOTH)
 def test_it_learns_to_write_what_a_photo_shows(family: str, decoder: str) -> None:
     """Words are there where a hidden number is positive; a decoder that does not see the photo cannot tell."""

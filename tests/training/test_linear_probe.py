@@ -187,6 +187,7 @@ def interacting(count: int, seed: int) -> EmotionData:
     return EmotionData(streams, torch.eye(2)[label], torch.zeros(count, 0))
 
 
+@pytest.mark.long
 def test_joint_sees_an_interaction_that_no_linear_model_sees():
     data = [interacting(count, seed) for seed, count in enumerate((800, 200, 1000))]
     right = {}

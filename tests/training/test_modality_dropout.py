@@ -94,6 +94,7 @@ def _trained(rate: float, seed: int) -> EmotionLearner:
     return learner
 
 
+@pytest.mark.long
 def test_a_model_trained_with_it_reads_single_streams_better():
     """Each stream of the toy shows everything, so how well it is read alone is a matter of training only.
 
