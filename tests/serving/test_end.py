@@ -39,20 +39,20 @@ class Hung:
             pass
 
 
-def _serve(index: Path, listener: socket.socket) -> None:
+def _serve(index: Path, listener: socket.socket, limits: Limits) -> None:
     hung: Any = Hung()
     searcher = Searcher("index/of-tests", RetrievalIndex(index), hung, "drawn")
     newer = IndexSnapshot(replace(searcher, key="index/newer"))
-    serve(Service(IndexSnapshot(searcher, prepared=hung)), listener, lambda: newer, limits=LIMITS)
+    serve(Service(IndexSnapshot(searcher, prepared=hung)), listener, lambda: newer, limits=limits)
 
 
 @contextlib.contextmanager
-def process(world: Any) -> Iterator[tuple[BaseProcess, Listening]]:
+def process(world: Any, limits: Limits = LIMITS) -> Iterator[tuple[BaseProcess, Listening]]:
     """The service in a process of its own; not forked from this one, whose libraries have threads."""
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["mmer_core.serving"])
     with listen("127.0.0.1", 0) as listener:
-        running = processes.Process(target=_serve, args=(world.root.parent / "index", listener))
+        running = processes.Process(target=_serve, args=(world.root.parent / "index", listener, limits))
         running.start()
         service = Listening(listener.getsockname()[:2])
     try:
@@ -91,7 +91,8 @@ def test_nothing_that_hangs_holds_up_the_end(world, number: int, target: str | N
 
 
 def test_what_is_open_is_answered_and_then_the_end_is_at_once(world) -> None:
-    with process(world) as (running, service), service.connect() as connection, service.connect():
+    patient = replace(LIMITS, grace_seconds=600)  # the end does not wait for that
+    with process(world, patient) as (running, service), service.connect() as connection, service.connect():
         body = b'{"id": "nobody"}'
         head = f"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode())
