@@ -47,8 +47,13 @@ def check_text(
         path: What the manifest will be called; ``base``: the folder of its pictures.
 
     Raises:
-        DatasetError: It is not read as these samples.
+        DatasetError: It is not read as these samples, or leaves no text or no picture to learn from.
     """
+    if lacking := _lacking_in_train(samples, split_of):
+        raise DatasetError(
+            f"no sample of train has a {lacking}, so nothing could be learned of those in other splits: give another --seed, or "
+            "name the splits in a column of the source"
+        )
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder, path.name)
         there.write_text(content, encoding="utf-8", newline="")
@@ -60,6 +65,16 @@ def check_text(
             raise DatasetError(
                 f"{one.metadata[WHERE]} would be read differently from a {path.suffix} file: give --out NAME.jsonl"
             )
+
+
+def _lacking_in_train(samples: Sequence[Sample], split_of: Mapping[str, str]) -> str:
+    """What labelled samples have, but none of train; empty if there is no such thing."""
+    if not any(one.labels for one in samples):
+        return ""
+    train = [one for one in samples if split_of[one.id] == "train"]
+    if any(one.texts for one in samples) and not any(one.texts for one in train):
+        return "text"
+    return "picture" if any(one.image for one in samples) and not any(one.image for one in train) else ""
 
 
 def _texts(sample: Sample) -> list[str]:
