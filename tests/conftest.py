@@ -37,11 +37,13 @@ settings.load_profile("mmer")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start servers or processes come first, so that no process of the tests ends alone with a long one.
 
-    Among them those that share a study come last: two processes are then less likely to ask for it at the same moment.
+    Of those that share a study one comes first of all, and the others last: by then it is made, and no process waits for it.
     """
     long_files = {item.path for item in items if item.get_closest_marker("integration")}
-    studying = {item.path for item in items if "study" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: (item.path not in long_files, item.path in studying))
+    studying = dict.fromkeys(item.path for item in items if "study" in getattr(item, "fixturenames", ()))
+    short = {item.path for item in items if not item.get_closest_marker("long")}
+    first = next((path for path in studying if path in short and path in long_files), None)
+    items.sort(key=lambda item: (item.path != first, item.path not in long_files, item.path in studying))
 
 
 def pytest_collection_finish() -> None:

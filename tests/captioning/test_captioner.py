@@ -89,6 +89,7 @@ def test_captions_are_greedy(folders, name):
     assert len(set(expected)) > 4, "photos that all get one caption test nothing"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BUILDERS)
 def test_no_caption_depends_on_the_photos_beside_it(folders, name):
     captioner, shown = load_captioner(f"hf:{folders[name]}", None, TOKENS), photos(9)

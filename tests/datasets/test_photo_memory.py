@@ -12,6 +12,7 @@ from mmer_core.datasets.sample import Box
 
 
 # The last is larger than one of Pillow's blocks of 16 MiB.
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (640, 480), (7, 900), (2500, 2000)])
 @pytest.mark.parametrize("whole", [True, False])
 def test_equals_a_copy(size: tuple[int, int], whole: bool) -> None:

@@ -155,6 +155,7 @@ def test_the_whole_study_runs_without_training(mmer, store, clip, tmp_path):
     assert [hit["score"] for hit in json.loads(out)] == pytest.approx(scores[:3].tolist(), abs=1e-4)
 
 
+@pytest.mark.long
 def test_training_can_start_from_zero_shot(mmer, store, clip):
     pair = ["--encoders.image", f"hf:{clip}", "--encoders.text", f"hf:{clip}"]
     still = ["--training.epochs", 1, "--training.learning-rate", 1e-12, "--model.start", "zero-shot"]

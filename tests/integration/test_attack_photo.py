@@ -78,7 +78,7 @@ class Judge:
         return self.trained.emotions(features | {"text": self.texts.encode([TEXT])})
 
 
-@pytest.mark.parametrize("stream", ["context", "body"])
+@pytest.mark.parametrize("stream", ["context", pytest.param("body", marks=pytest.mark.long)])
 def test_an_emotion_model_on_a_person(
     study: Study, mmer: Callable, photo: Path, tmp_path: Path, stream
 ) -> None:

@@ -73,6 +73,7 @@ def test_two_models_are_compared_as_in_the_report(
         assert expected[0]["quantity"] in text
 
 
+@pytest.mark.long
 def test_what_cannot_be_compared_names_the_cure(study: Study, mmer: Callable, tmp_path: Path) -> None:
     shutil.copytree(study.config.runtime.store, tmp_path / "store")
     there = ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]

@@ -162,7 +162,8 @@ def test_matches_against_the_whole_gallery(trained, match, top):
     one.check(outcomes, succeeds)
 
 
-@pytest.mark.parametrize("dataset", [pytest.param("emotic", marks=pytest.mark.long), "flickr8k"])
+@pytest.mark.long
+@pytest.mark.parametrize("dataset", ["emotic", "flickr8k"])
 def test_every_attack_runs_by_its_name(trained, dataset):
     one = trained[dataset]
     names = tuple(ATTACKS)

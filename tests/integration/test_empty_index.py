@@ -37,7 +37,8 @@ def emptied(study: Study, base: Manifest, compact: str) -> ArtifactKey:
     return ArtifactKey.parse(jobs.update_index.fn(job))
 
 
-@pytest.mark.parametrize("compact", [pytest.param("no", marks=pytest.mark.long), "auto"])
+@pytest.mark.long
+@pytest.mark.parametrize("compact", ["no", "auto"])
 def test_an_empty_index_says_so_and_is_filled_again(
     compact: str, study: Study, base: Manifest, mmer: Callable, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def test_engines_shards_workers_and_batches_change_no_row(
     assert len(list(Context(job.runtime).store.keys("attack-shard"))) == -(-4 // shard_size) * 4
 
 
+@pytest.mark.long
 def test_shards_of_the_size_that_a_first_one_suggests_change_no_row_and_are_found_again(
     study: Study, calm, tmp_path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

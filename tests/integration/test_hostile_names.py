@@ -219,6 +219,7 @@ def check_page(path: Path) -> None:
     assert f"script-src &#39;sha256-{digest}&#39;" in html  # or browsers would not run our own
 
 
+@pytest.mark.long
 def test_pages(hostile: Hostile) -> None:
     pages = list(hostile.files(".html"))
     assert len(pages) >= 3  # two dataset cards and the report

@@ -152,6 +152,7 @@ def test_a_report_says_so_and_keeps_streams_apart(study: Study, as_it_was: None,
     assert "Successes that fool the other model too" not in page
 
 
+@pytest.mark.long
 def test_captioned_photos(study: Study, as_it_was: None, tmp_path: Path) -> None:
     made = jobs.robustness.fn(attack(study, "retrieval", top=2, pixels=(60,), budget=40))
     table = load_outcomes(study.context.folder(ArtifactKey.parse(made)))

@@ -141,6 +141,7 @@ def test_other_scores_give_other_figures(study: Study, forge: Callable, mmer: Ca
     assert "flickr8k" not in answer.err
 
 
+@pytest.mark.long
 def test_a_changed_number_of_an_analysis_is_found_when_results_are_made_again(
     study: Study, forge: Callable, mmer: Callable
 ) -> None:

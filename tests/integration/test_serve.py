@@ -199,6 +199,7 @@ def test_hangup_opens_the_index_again(service: Served, client: httpx.Client) -> 
     assert client.get("/api/index").json() == before
 
 
+@pytest.mark.long
 def test_prepared_pictures_and_an_end_that_answers_what_is_open(study, gallery, tmp_path: Path) -> None:
     """Without the photos the arrays are shown; Ctrl-C in the middle of a request lets it end."""
     body = json.dumps({"text": gallery.texts[0], "k": 1}).encode()

@@ -23,6 +23,7 @@ def test_one_collision_flips_its_target_and_hardly_anything_else(case):
     assert trials.found.mean() >= 0.8
 
 
+@pytest.mark.long
 def test_bases_that_stay_as_they_are_flip_nothing(case):
     """The control: the same bases under the same labels, hardly changed."""
     trials = run_trials(case, FeatureCollision(iterations=1))

@@ -104,6 +104,7 @@ def test_what_is_open_is_answered_and_then_the_end_is_at_once(world) -> None:
         assert running.exitcode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("numbers", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
 def test_a_second_signal_ends_at_once(world, numbers: tuple[int, int]) -> None:
     with process(world) as (running, service), service.connect() as connection:

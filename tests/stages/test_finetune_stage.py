@@ -44,6 +44,7 @@ def digests(artifact: Artifact) -> dict[str, str]:
     return {entry.path: entry.sha256 for entry in artifact.manifest.files}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["lora", "last"])
 @pytest.mark.parametrize(("dataset", "which"), [("flickr8k", "pair"), ("flickr8k", "two"), ("emotic", "two")])
 def test_the_loss_falls_and_only_the_adapter_has_changed(prepared, encoders, dataset, which, method):

@@ -33,6 +33,7 @@ def draw(rng, share, variances, trainings, easy):
     return (score > stats.norm.isf(share) * np.linalg.norm(variances)).astype(float)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trainings", [3, 5])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
 @pytest.mark.parametrize("variances", VARIANCES)

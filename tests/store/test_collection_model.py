@@ -122,6 +122,7 @@ def a_late_deletion(folder: Path) -> list[Actor]:
     return [publisher(folder, FIRST), collector("collection")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "actors",
     [

@@ -109,6 +109,7 @@ def test_an_answer_that_is_cut_off_in_its_head_is_asked_for_again(
     assert proxy.done >= len(cuts)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("harm", "direction"), [("reset", "up"), ("stall", "up"), ("close", "down"), ("stall", "down")]
 )

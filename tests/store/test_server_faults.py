@@ -32,6 +32,7 @@ def sentence_of(error: pytest.ExceptionInfo[StoreError]) -> str:
     return text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("action", ["busy", "broken"])
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/blobs/"), ("PUT", "manifest.json")])
 def test_a_server_that_stays_busy_or_broken_is_one_clear_error(

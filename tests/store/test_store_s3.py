@@ -114,6 +114,7 @@ def test_more_artifacts_than_one_page_lists(remote_url: str, s3: S3Server) -> No
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault",
     [

@@ -133,6 +133,7 @@ def test_more_features_than_samples_and_features_that_repeat_are_fitted_all_the_
     np.testing.assert_allclose(fitted(x, labels, one_label=False), expected, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", ["emotion", "classification"])
 def test_labels_are_those_of_the_start_unless_the_lead_is_above_its_noise(task):
     """Of 60 samples in 30 photos: scikit-learn's metric in halves of the photos, drawn here."""
