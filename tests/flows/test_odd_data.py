@@ -82,6 +82,7 @@ def test_a_category_that_nobody_in_the_evaluated_split_has(photos: Path, mmer: M
     assert code == 0, err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "flag"),
     [

@@ -17,6 +17,8 @@ from mmer_core.inference import TrainedModel
 from mmer_core.prediction.photos import read_photo, square
 from mmer_core.store import ArtifactKey, Manifest
 
+pytestmark = pytest.mark.long
+
 BOX = (10, 10, 70, 80)
 TEXT = "a happy child on a beach"
 SEARCH = ("--attacks", "sparse-rs", "random", "--pixels", 2, 6, "--budget", 40)
@@ -78,7 +80,7 @@ class Judge:
         return self.trained.emotions(features | {"text": self.texts.encode([TEXT])})
 
 
-@pytest.mark.parametrize("stream", ["context", pytest.param("body", marks=pytest.mark.long)])
+@pytest.mark.parametrize("stream", ["context", "body"])
 def test_an_emotion_model_on_a_person(
     study: Study, mmer: Callable, photo: Path, tmp_path: Path, stream
 ) -> None:
@@ -196,7 +198,6 @@ def test_a_table_for_people(study: Study, mmer: Callable, photo: Path, tmp_path:
     assert all(Path(row.split()[-1]).exists() for row in rows)
 
 
-@pytest.mark.long
 def test_a_map_of_where_one_pixel_is_enough(
     study: Study, mmer: Callable, photo: Path, tmp_path: Path
 ) -> None:

@@ -228,6 +228,7 @@ def tab(server: Server, tmp_path: Path) -> Iterator[Tab]:
         yield opened
 
 
+@pytest.mark.long
 def test_the_page_of_a_run_tells_what_it_did(ran: FlowRun, server: Server, tab: Tab) -> None:
     tab.page.goto(f"{server.ui}/runs/flow-run/{ran.id}")
     tab.page.get_by_text("Completed", exact=True).first.wait_for()
@@ -267,6 +268,7 @@ def test_the_form_of_a_deployment_is_described_and_refuses_nonsense(
     assert len(client.read_flow_runs()) == before, "a run was made of it"
 
 
+@pytest.mark.long
 def test_the_pages_of_artifacts_show_what_they_hold(
     ran: FlowRun, client: SyncPrefectClient, server: Server, tab: Tab
 ) -> None:

@@ -29,6 +29,8 @@ from mmer_core.config import PipelineJob
 from mmer_core.stages import Context
 from mmer_core.store import ArtifactKey
 
+pytestmark = pytest.mark.long
+
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 OUR_TOOLS = ("model.json", "adapter.json")
 """Files that only mmer reads, which have to say where an encoder of the user's lies."""
@@ -150,7 +152,6 @@ COMMANDS: list[tuple[str, ...]] = [
 ]
 
 
-@pytest.mark.long
 def test_terminals(hostile: Hostile, mmer: Callable[..., Any], tmp_path: Path) -> None:
     photos = sorted((hostile.root / "people").glob("*.png"))
     listed, queries = tmp_path / "=list\x1b[2J.csv", tmp_path / "queries.csv"
@@ -219,7 +220,6 @@ def check_page(path: Path) -> None:
     assert f"script-src &#39;sha256-{digest}&#39;" in html  # or browsers would not run our own
 
 
-@pytest.mark.long
 def test_pages(hostile: Hostile) -> None:
     pages = list(hostile.files(".html"))
     assert len(pages) >= 3  # two dataset cards and the report

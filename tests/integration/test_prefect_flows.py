@@ -389,6 +389,7 @@ def test_a_shard_that_ends_every_process_fails_its_flow(
     assert stored_state(client, *ended).is_failed()
 
 
+@pytest.mark.long
 def test_flow_and_tasks_are_spans_of_one_trace(server: str, tmp_path: Path) -> None:
     """Sent to a collector as OpenTelemetry's own launcher sends them."""
     folder = Path(sys.executable).parent

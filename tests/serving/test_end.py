@@ -71,8 +71,8 @@ def request(target: str) -> bytes:
     ("number", "target"),
     [
         (signal.SIGTERM, "/api/search?text=dog"),
-        (signal.SIGINT, "/api/search?text=dog"),
-        (signal.SIGTERM, "/pictures?id=a"),
+        pytest.param(signal.SIGINT, "/api/search?text=dog", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, "/pictures?id=a", marks=pytest.mark.long),
         (signal.SIGTERM, None),
     ],
 )

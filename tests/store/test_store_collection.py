@@ -100,6 +100,7 @@ def test_a_publisher_and_a_collection_meet_at_each_request(
     assert moment > 3
 
 
+@pytest.mark.long
 def test_publishers_and_collections_at_random(store_url: str, source: Path, tmp_path: Path) -> None:
     """With pauses before requests, and collections whose clocks are two days off."""
     rng = random.Random(0)
