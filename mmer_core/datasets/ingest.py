@@ -72,12 +72,14 @@ def _needs_torch(config: IngestConfig) -> bool:
     """Whether photos are resized with torch: so many that importing it is worth the time, and not with OpenCV."""
     if decoder(_protocol(config)) == OPENCV:
         return False
+    # A photo of people is resized for each of them.
+    few = FEW_PHOTOS // 2 if config.dataset == "emotic" else FEW_PHOTOS
     if config.root is None:
-        return config.synthetic.images >= FEW_PHOTOS
+        return config.synthetic.images >= few
     if not config.root.is_dir():
         return True
     files = chain.from_iterable(names for _, _, names in os.walk(config.root))
-    return sum(1 for _ in islice(files, FEW_PHOTOS)) == FEW_PHOTOS
+    return sum(1 for _ in islice(files, few)) == few
 
 
 def read_raw(config: IngestConfig, scratch: Path) -> RawDataset:
