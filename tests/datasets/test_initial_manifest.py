@@ -255,6 +255,16 @@ def test_a_text_that_only_other_splits_have_is_no_text_to_learn_from(tmp_path):
     assert all(one.startswith("no sample of train has a text, ") and "--seed" in one for one in refused)
 
 
+def test_pictures_of_no_train_are_kept_where_there_is_no_train(tmp_path):
+    """They are for a model that was trained elsewhere."""
+    rows: list[list[object]] = [["image", "label", "split"]]
+    for number in range(4):
+        photo(tmp_path / f"{number}.png", number)
+        rows.append([f"{number}.png", "ab"[number % 2], "test"])
+    found = initial_manifest(table(tmp_path / "t.csv", *rows))
+    assert set(found.split_of.values()) == {"test"}
+
+
 def test_splits_that_the_source_parts_are_named(tmp_path):
     rows: list[list[object]] = [["image", "text", "split"]]
     for number in range(6):

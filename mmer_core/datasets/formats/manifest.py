@@ -21,6 +21,7 @@ from mmer_core.datasets.manifest_splits import (
     image_of,
 )
 from mmer_core.datasets.raw import (
+    CAPTION_NOT_IN_TRAIN,
     COLUMNS,
     GROUP,
     IMAGE_NOT_IN_TRAIN,
@@ -213,7 +214,7 @@ class _Reader:
         if not any(sample.texts for sample in train):
             for place, sample in enumerate(self.samples):
                 detail = f"{sample.metadata[WHERE]}: no sample of train has a text"
-                out = Quarantined(sample.split, sample.id, "caption_not_in_train", detail)
+                out = Quarantined(sample.split, sample.id, CAPTION_NOT_IN_TRAIN, detail)
                 self.quarantined += [out] * len(sample.texts)
                 self.samples[place] = replace(sample, texts=())
         if train and not any(sample.image for sample in train):

@@ -8,13 +8,14 @@ from pathlib import Path
 from mmer_core.datasets.formats.manifest import read_listed
 from mmer_core.datasets.initial.rows import Cells
 from mmer_core.datasets.manifest_rows import BOX, Declaration, read_rows
-from mmer_core.datasets.raw import WHERE
+from mmer_core.datasets.raw import CAPTION_NOT_IN_TRAIN, IMAGE_NOT_IN_TRAIN, WHERE
 from mmer_core.datasets.sample import Sample
 from mmer_core.errors import DatasetError
 from mmer_core.tabular import csv_lines
 from mmer_core.taxonomy import VAD
 
 SUFFIXES = (".csv", ".jsonl")
+_NOT_IN_TRAIN = {CAPTION_NOT_IN_TRAIN: "text", IMAGE_NOT_IN_TRAIN: "picture"}
 _FIRST = ("id", "split", "image", "group", "text", "labels", *VAD, *BOX)
 
 
@@ -49,32 +50,23 @@ def check_text(
     Raises:
         DatasetError: It is not read as these samples, or leaves no text or no picture to learn from.
     """
-    if lacking := _lacking_in_train(samples, split_of):
-        raise DatasetError(
-            f"no sample of train has a {lacking}, so nothing could be learned of those in other splits: give another --seed, or "
-            "name the splits in a column of the source"
-        )
     with tempfile.TemporaryDirectory() as folder:
         there = Path(folder, path.name)
         there.write_text(content, encoding="utf-8", newline="")
         rows, declaration = read_rows(there)
     raw = read_listed(path.stem, base, rows, declaration)
+    for lost in (*raw.quarantined, *raw.notes):
+        if lost.reason in _NOT_IN_TRAIN:
+            raise DatasetError(
+                f"no sample of train has a {_NOT_IN_TRAIN[lost.reason]}, so nothing could be learned of those in other splits: "
+                "give another --seed, or name the splits in a column of the source"
+            )
     read = {one.id: (one.split, one.image, _texts(one), one.labels, one.vad, one.box) for one in raw.samples}
     for one in samples:
         if read.get(one.id) != (split_of[one.id], one.image, _texts(one), one.labels, one.vad, one.box):
             raise DatasetError(
                 f"{one.metadata[WHERE]} would be read differently from a {path.suffix} file: give --out NAME.jsonl"
             )
-
-
-def _lacking_in_train(samples: Sequence[Sample], split_of: Mapping[str, str]) -> str:
-    """What labelled samples have, but none of train; empty if there is no such thing."""
-    if not any(one.labels for one in samples):
-        return ""
-    train = [one for one in samples if split_of[one.id] == "train"]
-    if any(one.texts for one in samples) and not any(one.texts for one in train):
-        return "text"
-    return "picture" if any(one.image for one in samples) and not any(one.image for one in train) else ""
 
 
 def _texts(sample: Sample) -> list[str]:
