@@ -53,4 +53,5 @@ def fault_of_defence(defence: str) -> str:
     if name not in FILTERS or (colon and not number.isdecimal()):
         forms = [form for name, one in FILTERS.items() for form in (name, f"{name}:{one.default}")]
         return f"there is no defence {defence!r}; give some of {', '.join([*forms, ADVERSARIAL])}"
-    return FILTERS[name]().fault(int(number)) if number else ""
+    fault = FILTERS[name]().fault(int(number)) if number else ""
+    return f"{defence}: {fault}" if fault else ""

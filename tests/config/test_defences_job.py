@@ -24,10 +24,10 @@ def test_a_defence_is_named(defence: str) -> None:
             "no defence 'mean'; give some of .*ablation:2000.*median:3.*adversarial",
         ),
         ({"defence": ("median:",)}, "no defence 'median:'"),
-        ({"defence": ("median:4",)}, "a median is of 3, 5 or 7 pixels a side"),
-        ({"defence": ("jpeg:0",)}, "the quality of a JPEG is 1 to 100"),
+        ({"defence": ("median:4",)}, "median:4: a median is of 3, 5 or 7 pixels a side"),
+        ({"defence": ("jpeg:0",)}, "jpeg:0: the quality of a JPEG is 1 to 100"),
         ({"defence": ("adversarial:2",)}, "no defence 'adversarial:2'"),
-        ({"defence": ("ablation:0",)}, "an ablation keeps 1 pixel or more"),
+        ({"defence": ("ablation:0",)}, "ablation:0: an ablation keeps 1 pixel or more"),
         (
             {"defence": ("ablation:9",), "attack": {"stream": "photo"}},
             "ablation certifies pixels of an image as",
