@@ -23,6 +23,7 @@ from mmer_core.inference import TrainedModel
 from mmer_core.poisoning.plans import PoisonPlan
 from mmer_core.poisoning.poison_set import PoisonSet
 from mmer_core.record import Record
+from mmer_core.reporting.labels import pixels as in_words
 from mmer_core.reporting.sections.defences import Certified, DefencesSummary, Defended
 from mmer_core.stages.certified import load_certified
 from mmer_core.stages.comparisons import compare_two, photos_of, under_attack
@@ -38,7 +39,7 @@ from mmer_core.task_kinds import Measured
 from mmer_core.usage import leg
 
 _AT_ONCE = 64
-UNDEFENDED = "none"
+UNDEFENDED = "undefended"
 
 
 class AttackedFeaturesSummary(Record):
@@ -182,7 +183,7 @@ def _certified_instead(name: str, certified: pd.DataFrame, without: Measured, ru
         attacks = sorted(ran.difference(CONTROL_ATTACKS) or ran)
         table = model.at(pixels, attacks)
         left = robustly_right(table["right"], table["fooled"])
-        asked = f"Which is right more often, {name} whatever {pixels} pixels become, or {UNDEFENDED} under {', '.join(attacks)}?"
+        asked = f"Which is right more often, {name} whatever becomes of {in_words(pixels)}, or {UNDEFENDED} under {', '.join(attacks)}?"
         pairs = [("accuracy", "Which model is right more often?", 0, table["right"])] if not found else []
         for quantity, question, k, other in (
             *pairs,

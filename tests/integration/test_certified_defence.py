@@ -114,7 +114,7 @@ def test_it_is_compared_with_what_attacks_leave_without_it(study: Study, compare
     (row,) = summary.rows
     clean, certified = row.answers
     assert (clean.quantity, certified.quantity) == ("accuracy", "certified accuracy, K = 1")
-    assert {(one.first, one.second) for one in row.answers} == {(NAME, "none")}
+    assert {(one.first, one.second) for one in row.answers} == {(NAME, "undefended")}
     (found,) = summary.certified
     own = [point.accuracy.value for point in found.found.points]
     assert [clean.first_value, certified.first_value] == pytest.approx(own)

@@ -59,7 +59,7 @@ def test_figures_are_those_of_each_model(study: Study, compared: Manifest) -> No
         own = keys(compared, row.defence)
         assert row.model == str(own["model"])
         clean = row.answers[0]
-        assert (clean.first, clean.second, clean.quantity) == (row.defence, "none", "mAP")
+        assert (clean.first, clean.second, clean.quantity) == (row.defence, "undefended", "mAP")
         metric = [
             load_evaluation(study.store.fetch(one["evaluation"])).metrics["map"].value
             for one in (own, without)

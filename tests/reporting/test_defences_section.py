@@ -21,7 +21,7 @@ from mmer_core.statistics.comparison import Comparison
 
 def answer(topic: str, defence: str, own: float, plain: float, error: float) -> Comparison:
     found = comparison(topic, own, plain, error)
-    return found.model_copy(update={"first": defence, "second": "none"})
+    return found.model_copy(update={"first": defence, "second": "undefended"})
 
 
 def defended(defence: str, clean: float, robust: float, error: float = 2.0, kind: str = "robust") -> Defended:
@@ -50,8 +50,9 @@ def test_the_one_that_leaves_most_right_at_the_largest_number_of_pixels() -> Non
     assert (found.defence, found.among) == ("ablation", 2)
     assert (found.right.topic, found.right.first_value) == ("certified accuracy K=5", 52.0)
     assert (found.cost.topic, found.cost.difference.value) == ("certified accuracy K=0", -10.0)
-    assert "Of 2 defences ablation leaves most right: 52.0 % with it and 40.0 % without, 12.0 points" in (
-        found.sentence
+    assert (
+        "Of 2 defences ablation leaves most right: 52.0 % right with it and 40.0 % without, 12.0 points"
+        in (found.sentence)
     )
     assert "on clean images certified accuracy K=0 −10.0 points" in found.sentence
     assert "no help" not in found.sentence
@@ -69,6 +70,9 @@ def test_choosing_among_several_is_paid_for() -> None:
     assert alone is not None
     assert best is not None
     assert alone.right.decision == "higher"
+    assert alone.sentence.startswith(
+        "median under attack: 44.3 % right with it and 40.0 % without, 4.3 points"
+    )
     assert (best.defence, best.right.decision) == ("b", "undecided")
     assert best.right.p_adjusted == pytest.approx(3 * alone.right.p)
     assert "which shows no help" in best.sentence

@@ -157,8 +157,13 @@ class Helped(NamedTuple):
         """In a terminal."""
         with_, without = (cell(value).text for value in (self.right.first_value, self.right.second_value))
         shown = "" if self.right.decision == "higher" else ", which shows no help"
+        said = (
+            f"Of {self.among} defences {self.defence} leaves most right"
+            if self.among > 1
+            else f"{self.defence} under attack"
+        )
         return (
-            f"Of {self.among} defences {self.defence} leaves most right: {with_} % with it and {without} % without, "
+            f"{said}: {with_} % right with it and {without} % without, "
             f"{_points(self.right)} ({self.right.quantity}){shown}; on clean images {self._cost}."
         )
 
