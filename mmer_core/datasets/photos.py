@@ -52,9 +52,10 @@ FEW_PHOTOS = 600
 """Photos that NumPy resizes in the time that importing torch takes, at most."""
 _FEW = FEW_PHOTOS * 2**18
 """Pixels of so many small photos."""
+_TO_BE_RESIZED = 16 * 2**18
+"""Pixels of so few photos that show that a dataset's photos do not have the wanted size already."""
 _resized = 0
 _thread = threading.local()
-_torch_ahead: threading.Thread | None = None
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ def height_first(height: int, side: int) -> bool:
 def interpolated(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
     """``(height, width, 3)`` of ``(H, W, 3)`` or ``(H, W, 4)`` uint8: the width is resized first, and then, from whole
     colours, the height."""
-    if _sooner_without_torch(pixels):
+    if pixels.shape[:2] == (height, width) or _sooner_without_torch(pixels):
         return resampling.interpolated(pixels, height, width)
     if getattr(_thread, "to_limit", False):
         torch.set_num_threads(1)
@@ -179,28 +180,57 @@ def one_thread_each() -> Iterator[None]:
         yield
 
 
+class _TorchAhead:
+    """Torch being imported by a thread of its own, from the first photos that have to be resized."""
+
+    def __init__(self) -> None:
+        self._first = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Do so, unless a thread does already."""
+        if self._first.acquire(blocking=False):
+            thread = threading.Thread(target=import_module, args=("torch",), name="mmer torch", daemon=True)
+            thread.start()
+            self._thread = thread
+
+    @property
+    def unfinished(self) -> bool:
+        return self._first.locked() and (self._thread is None or self._thread.is_alive())
+
+    def finish(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+
+_torch_ahead: _TorchAhead | None = None
+
+
 @contextmanager
 def torch_ahead() -> Iterator[None]:
-    """Import torch while the block runs, which takes a second; until it is there, photos are resized without it.
+    """Import torch while the block runs, which takes a second, once its first photos have to be resized; until it is there,
+    photos are resized without it.
 
     Nothing else in the block may import torch: threads that import parts of an unfinished torch fail.
     """
     global _torch_ahead
-    thread = threading.Thread(target=import_module, args=("torch",), name="mmer torch", daemon=True)
-    _torch_ahead = thread
-    thread.start()
+    ahead = _torch_ahead = _TorchAhead()
     try:
         yield
     finally:
-        thread.join()
+        _torch_ahead = None
+        ahead.finish()
 
 
 def _sooner_without_torch(pixels: npt.NDArray[np.uint8]) -> bool:
     """Whether torch is not imported yet, and this process resizes too few pixels for it to be worth the time."""
     global _resized
     _resized += pixels.shape[0] * pixels.shape[1]
-    if _torch_ahead is not None and _torch_ahead.is_alive():
-        return True
+    if (ahead := _torch_ahead) is not None:
+        if _resized > _TO_BE_RESIZED and "torch" not in sys.modules:
+            ahead.start()
+        if ahead.unfinished:
+            return True
     return _resized <= _FEW and "torch" not in sys.modules
 
 

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -161,23 +162,34 @@ def test_source_identity_covers_the_sidecar(tmp_path):
     assert source_identity(IngestConfig()) != source_identity(IngestConfig(dataset="flickr8k"))
 
 
-@pytest.mark.parametrize(("protocol", "files"), [("mat2py", 1000), ("corrected", 0), ("corrected", 300)])
-def test_torch_is_imported_only_where_it_pays(protocol, files, tmp_path):
+@pytest.mark.parametrize(
+    ("protocol", "files", "side", "torch"),
+    [
+        ("mat2py", 1000, 48, False),
+        ("corrected", 0, 48, False),
+        ("corrected", 300, 48, True),
+        ("corrected", 1000, 200, False),  # the photos have that size
+    ],
+)
+def test_torch_is_imported_only_where_it_pays(protocol, files, side, torch, tmp_path):
     """Importing it takes as long as resizing hundreds of photos; the arrays are the same either way."""
-    write_emotic(tmp_path / "raw", SyntheticConfig(images=30))
+    write_emotic(tmp_path / "raw", SyntheticConfig(images=40))
+    for path in (tmp_path / "raw").rglob("*.jpg"):
+        with contextlib.suppress(OSError), Image.open(path) as photo:  # one of those drawn is damaged
+            photo.resize((200, 200) if side == 200 else (640, 480)).save(path)
     for number in range(files):  # beside the photos
         (tmp_path / "raw" / f"{number}.txt").touch()
     code = (
         "import sys\nfrom pathlib import Path\nfrom mmer_core.config import IngestConfig\n"
-        "from mmer_core.datasets.ingest import ingest\nroot, protocol = sys.argv[1:]\n"
-        "config = IngestConfig(dataset='emotic', root=Path(root, 'raw'), protocol=protocol, context_size=48, body_size=32)\n"
+        "from mmer_core.datasets.ingest import ingest\nroot, protocol, side = sys.argv[1:]\n"
+        "config = IngestConfig(dataset='emotic', root=Path(root, 'raw'), protocol=protocol, context_size=side, body_size=32)\n"
         "ingest(config, Path(root, 'out'), Path(root, 'scratch'), workers=2)\n"
         "print('torch' in sys.modules)"
     )
-    command = [sys.executable, "-c", code, str(tmp_path), protocol]
+    command = [sys.executable, "-c", code, str(tmp_path), protocol, str(side)]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    assert said.split() == [str(protocol == "corrected" and files > 0)]
-    config = CONFIG.model_copy(update={"root": tmp_path / "raw", "protocol": protocol})
-    ingest(config, tmp_path / "here", tmp_path / "scratch here", workers=1)
+    assert said.split() == [str(torch)]
+    given = {"root": tmp_path / "raw", "protocol": protocol, "context_size": side}
+    ingest(CONFIG.model_copy(update=given), tmp_path / "here", tmp_path / "scratch here", workers=1)
     for array in (tmp_path / "here").glob("*.npy"):
         assert array.read_bytes() == (tmp_path / "out" / array.name).read_bytes()
