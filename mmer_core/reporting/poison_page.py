@@ -23,6 +23,13 @@ from mmer_core.reporting.task_text import TaskText
 
 Record = Mapping[str, Any]
 _MOST_VULNERABLE = 12
+_OF_MODALITIES = {
+    "contribution": ("contribution, points", 1),
+    "cka": ("CKA", 3),
+    "modality_gap": ("modality gap", 3),
+    "paired_similarity": ("similarity of pairs", 3),
+}
+"""Name and digits of what is compared between modalities, see `mmer_core.stages.poison.judging`."""
 _DOTTED = (0, (1, 1.4))
 
 
@@ -176,7 +183,7 @@ def vulnerability_table(vulnerability: Sequence[Record]) -> Table:
                 (
                     f"{row['family']}, {row['attack']}: {row['what']}",
                     str(row["samples"]),
-                    number(row["success"]),
+                    _interval(row, "success"),
                 )
             )
     return plain("Where the trigger works best", ("in the image before", "samples", "success %"), rows)
@@ -184,11 +191,15 @@ def vulnerability_table(vulnerability: Sequence[Record]) -> Table:
 
 def modalities_table(modalities: Sequence[Record]) -> Table:
     """Distances between modalities, and contributions, before and after."""
-    rows = (
-        (f"{row['family']}, {row['attack']} ({row['count']}): {row['what']}",
-         number(row["clean"], 4), number(row["poisoned"], 4), number(row["poisoned"] - row["clean"], 4))
-        for row in modalities
-    )  # fmt: skip
+
+    def shown(row: Record) -> tuple[str, ...]:
+        what, _, of = row["what"].partition(" ")
+        label, digits = _OF_MODALITIES[what]
+        name = f"{row['family']}, {row['attack']} ({row['count']}): {label}, {of.replace('-', ' and ')}"
+        values = (row["clean"], row["poisoned"], row["poisoned"] - row["clean"])
+        return name, *(number(value, digits) for value in values)
+
+    rows = map(shown, modalities)
     return plain(
         "Modalities of the clean and of the poisoned model", ("figure", "clean", "poisoned", "shift"), rows
     )

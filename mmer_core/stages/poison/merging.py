@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmer_core.config import PoisonConfig
-from mmer_core.datasets.prepared import Prepared, PreparedSplit
+from mmer_core.datasets.prepared import Prepared
 from mmer_core.escaping import without_folders
 from mmer_core.escaping.tables import write_frame_for_people
 from mmer_core.heavy import pd
 from mmer_core.poisoning import CONTROLS, is_crafted
-from mmer_core.poisoning.plans import words
 from mmer_core.poisoning.record import (
     DetectionSummary,
     MeanDetection,
@@ -27,7 +26,7 @@ from mmer_core.reporting.page import write_page
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
 from mmer_core.stages.identity import key_config
-from mmer_core.stages.poison.concept import Concept, grouped_texts
+from mmer_core.stages.poison.concept import Concept
 from mmer_core.stages.poison.judging import OUTCOMES_FILE
 from mmer_core.stages.poison.similarities import (
     SIMILARITY_FILE,
@@ -38,6 +37,7 @@ from mmer_core.stages.poison.similarities import (
     recall_changes,
     word_drops,
 )
+from mmer_core.stages.poison.vulnerability import Hits, Photos, by_training, groups, vulnerability
 from mmer_core.statistics.trainings import (
     gain_over_trainings,
     over_trainings,
@@ -54,13 +54,8 @@ VULNERABILITY_FILE = "vulnerability.csv"
 WORDS_FILE = "words.csv"
 PAGE_FILE = "poisoning.html"
 _CONFIDENCE = 0.95
-_FEWEST = 5
 _NOT_WRITTEN = ["modalities", "recalls", "judged", "hits", "reference_hits"]
 Row = dict[str, Any]
-Photos = Mapping[str, int]
-"""The photo, or group, of every sample of the judged split."""
-Hits = Iterable["pd.Series[bool]"]
-"""Of every seed, by sample."""
 
 
 def _identity(
@@ -75,7 +70,7 @@ def _identity(
     return {"outcomes": keys, "detections": None, "filtered": [detector for detector, _, _ in outcomes]}
 
 
-@stage("poisoning", version=9, identity=_identity)
+@stage("poisoning", version=10, identity=_identity)
 def merge_poisoning(
     context: Context,
     workspace: Workspace,
@@ -107,10 +102,10 @@ def merge_poisoning(
         workspace.use({"config": context.store.manifest(key).used.get("config", {})})
     manifests = map(context.store.manifest, detections)
     found = pd.DataFrame([_fields(manifest.summary_as(DetectionSummary)) for manifest in manifests])
-    vulnerable = _vulnerability(context, concept, prepared, split, config, outcomes)
     dataset = Prepared.open(context.parts(prepared))
     judged = dataset.split(split)
     photos = dict(zip(judged.ids, judged.clusters.tolist(), strict=True))
+    vulnerable = vulnerability(_triggered(context, config, outcomes), groups(concept, judged), photos)
     means = over_seeds(table, photos)
     warnings = find_warnings(table, means, photos)
     write_frame_for_people(workspace.out / TABLE_FILE, table.drop(columns=_NOT_WRITTEN))
@@ -223,7 +218,7 @@ def over_seeds(table: pd.DataFrame, photos: Photos) -> pd.DataFrame:
             ("reference", group["reference_hits"]),
             ("untriggered", [judged["seen"] for judged in group["judged"]]),
         ):
-            flags, clusters = _matrix(hits, photos)
+            flags, clusters = by_training(hits, photos)
             row |= _ends(name, share_over_trainings(flags, _CONFIDENCE, clusters))
         row |= _ends("gain", _gain(group["hits"], group["reference_hits"], photos))
         metrics = [Interval(*one) for one in group[["metric", "metric_low", "metric_high"]].to_numpy()]
@@ -235,15 +230,9 @@ def over_seeds(table: pd.DataFrame, photos: Photos) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _matrix(hits: Hits, photos: Photos) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """``(S, N)`` hits of every seed, NaN where it does not judge a sample, and ``(N,)`` the photo of every sample."""
-    together = pd.concat([one.astype(float) for one in hits], axis=1).sort_index()
-    return together.to_numpy().T, together.index.map(photos).to_numpy()
-
-
 def _gain(hits: Hits, others: Hits, photos: Photos) -> Interval:
     """Trainings of one seed begin alike and see the same batches, so they are pairs."""
-    (first, clusters), (second, _) = _matrix(hits, photos), _matrix(others, photos)
+    (first, clusters), (second, _) = by_training(hits, photos), by_training(others, photos)
     return gain_over_trainings(first, second, _CONFIDENCE, clusters)
 
 
@@ -351,53 +340,18 @@ def modality_shifts(table: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def _vulnerability(
-    context: Context,
-    concept: Concept,
-    prepared: ArtifactKey,
-    split: str,
-    config: PoisonConfig,
-    outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]],
-) -> pd.DataFrame:
-    """Success of triggered images at the largest count, by emotion or by word of what they showed before."""
-    held_out = Prepared.open(context.parts(prepared)).split(split)
-    groups = _groups(concept, held_out)
-    rows: list[Row] = []
+def _triggered(
+    context: Context, config: PoisonConfig, outcomes: Sequence[tuple[str, ArtifactKey, ArtifactKey | None]]
+) -> dict[tuple[str, str], list[pd.Series[bool]]]:
+    """By family and backdoor what every seed's model saw in triggered images, at the largest count."""
+    found: dict[tuple[str, str], list[pd.Series[bool]]] = {}
     for detector, key, _ in outcomes:
         summary = context.store.manifest(key).summary_as(OutcomeSummary)
         other = is_crafted(summary.attack) or summary.attack in (*CONTROLS, "clean")
-        if detector or other or summary.count < max(config.counts):
-            continue
-        seen = _judged(context, key)["seen_triggered"]
-        for name, members in groups.items():
-            values = seen[seen.index.isin(members)]
-            if len(values) >= _FEWEST:
-                rows.append({"family": summary.family, "attack": summary.attack, "what": name,
-                             "samples": len(values), "success": 100 * float(values.mean())})  # fmt: skip
-    if not rows:
-        return pd.DataFrame(columns=["family", "attack", "what", "samples", "success"])
-    table = (
-        pd.DataFrame(rows).groupby(["family", "attack", "what", "samples"], as_index=False)["success"].mean()
-    )
-    return table.sort_values(
-        ["family", "attack", "success", "what"], ascending=[True, True, False, True], ignore_index=True
-    )
-
-
-def _groups(concept: Concept, split: PreparedSplit) -> dict[str, set[str]]:
-    """Ids of the samples with each emotion, or with a caption that holds each of the usual words."""
-    if concept.column is not None:
-        return {
-            name: {id for id, has in zip(split.ids, split.labels[:, column], strict=True) if has}
-            for column, name in enumerate(split.card.labels)
-        }
-    holders: dict[str, set[str]] = {}
-    for name, texts in zip(split.ids, grouped_texts(split), strict=True):
-        for word in set().union(*(words(text) for text in texts)):
-            holders.setdefault(word, set()).add(name)
-    return {
-        word: found for word, found in sorted(holders.items()) if len(word) > 3 and len(found) >= 4 * _FEWEST
-    }
+        if not (detector or other or summary.count < max(config.counts)):
+            seen = _judged(context, key)["seen_triggered"]
+            found.setdefault((summary.family, summary.attack), []).append(seen)
+    return found
 
 
 def _visibility(context: Context, poison: ArtifactKey | None) -> dict[str, float | None]:
