@@ -5,7 +5,8 @@ Starts a server (on PostgreSQL where that is installed), deploys everything, and
 1. a training from its deployment, which robustness and indexing must follow;
 2. an ingestion of missing data, which must send a notification;
 3. a training that is killed together with its worker, so that no process reports its end: it must be marked crashed
-   and send a notification.
+   and send a notification;
+4. a training that takes too long: it must be cancelled, by the automation that gives runs a day, here a few seconds.
 
 Prints how long each took, and ends with exit code 1 where one did not happen.
 """
@@ -17,8 +18,8 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ import psutil
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from prefect.events.schemas.automations import AutomationCore
 from support.prefect_place import prefect_place
 from support.receiver import Receiver, receiver
 
@@ -34,6 +36,8 @@ from flows.deploying import Plan, deploy
 from flows.local_server import prefect_worker
 from mmer_core.config import RuntimeConfig
 
+_TOO_LONG = 10  # seconds that stand for a day
+_LONG = {"dataset": {"dataset": "emotic", "synthetic": {"images": 5000}}}
 _SETTINGS = Path(__file__).with_name("chaos") / "tiny.toml"
 
 
@@ -55,6 +59,9 @@ class Place:
         wanted = self.client.read_deployment_by_name(f"{name}/{name}").id
         return [run for run in self.client.read_flow_runs() if run.deployment_id == wanted]
 
+    def put(self, automation: str, body: dict[str, Any]) -> None:
+        self.client.request("PUT", "/automations/{id}", path_params={"id": automation}, json=body)
+
     def state(self, run: FlowRun) -> str:
         state = self.client.read_flow_run(run.id).state
         return state.name if state else ""
@@ -74,7 +81,7 @@ def main() -> int:
             print(f"Prefect server on {'PostgreSQL' if database else 'SQLite'}", flush=True)
             where = {"store": runtime.store, "work": str(runtime.work)}
             place = Place(client, api, notices, where)
-            for case in (followed, failing, zombie):
+            for case in (followed, failing, zombie, endless):
                 try:
                     for line in case(place):
                         print(line, flush=True)
@@ -127,8 +134,7 @@ def zombie(place: Place) -> list[str]:
     worker = subprocess.Popen(
         command, env=os.environ | {"PREFECT_API_URL": place.api}, stdout=subprocess.DEVNULL
     )
-    long = {"dataset": {"dataset": "emotic", "synthetic": {"images": 5000}}}
-    run = place.start("train", long)
+    run = place.start("train", _LONG)
     try:
         until(lambda: place.state(run) == "Running", 120, lambda: f"the training is {place.state(run)}")
         until(lambda: heartbeats(place, run) > 0, 60, lambda: "there is no heartbeat")
@@ -142,6 +148,28 @@ def zombie(place: Place) -> list[str]:
         *lines,
         f"run and worker killed -> notified after {since(killed)}: {message['title']!r}, {message['message']!r}",
     ]
+
+
+def endless(place: Place) -> list[str]:
+    with shortened(place, "mmer runs end within a day", _TOO_LONG), prefect_worker(place.api, "mmer"):
+        run = place.start("train", _LONG)
+        until(lambda: place.state(run) == "Running", 120, lambda: f"the training is {place.state(run)}")
+        running = time.monotonic()
+        until(lambda: place.state(run) == "Cancelled", 180, lambda: f"the training is {place.state(run)}")
+        return [f"training runs for more than {_TOO_LONG} s -> cancelled after {since(running)}"]
+
+
+@contextmanager
+def shortened(place: Place, name: str, seconds: int) -> Iterator[None]:
+    """An automation as it was deployed, but that waits for so long only."""
+    named = {"automations": {"name": {"any_": [name]}}}
+    (found,) = place.client.request("POST", "/automations/filter", json=named).json()
+    whole = AutomationCore.model_validate(found).model_dump(mode="json", exclude={"owner_resource"})
+    place.put(found["id"], whole | {"trigger": whole["trigger"] | {"within": seconds}})
+    try:
+        yield
+    finally:
+        place.put(found["id"], whole)
 
 
 def heartbeats(place: Place, run: FlowRun) -> int:
