@@ -11,10 +11,12 @@ import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from json import load as load_json
 from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 from flows.output import say, say_json
 from flows.parameters import Runtime
@@ -25,6 +27,8 @@ from mmer_core.heavy import torch
 
 _FOR_DEVELOPERS = ("bench", "dev", "docs", "peers")
 _SECONDS_TO_ANSWER = 5
+NEWEST_PREFECT = (3, 9)
+"""The newest minor version that mmer's tests ran with; ``pyproject.toml`` has the oldest."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,13 @@ class Finding:
     """What was found about one thing.
 
     Attributes:
-        state: ``optional`` is not here and is needed for some jobs only; ``fault`` keeps jobs from running.
+        state: ``optional`` is not here and is needed for some jobs only; nobody knows whether jobs run with what has a
+            ``warning``; ``fault`` keeps jobs from running.
         cure: A command or a sentence, where something is missing.
     """
 
     about: str
-    state: Literal["ok", "optional", "fault"]
+    state: Literal["ok", "optional", "warning", "fault"]
     found: str
     cure: str = ""
 
@@ -65,13 +70,14 @@ def doctor(
 def _findings(encoders: EncoderConfig, runtime: RuntimeConfig) -> Iterator[Finding]:
     yield Finding("mmer", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield from _packages()
+    yield from _untried("Prefect", version("prefect"), "pip install 'prefect<{beyond}'")
     yield _device(runtime.device)
     yield _encoder("image", encoders.image)
     yield _encoder("text", encoders.text)
     yield _store(runtime)
     yield _work(runtime.work)
     if address := os.environ.get("PREFECT_API_URL"):
-        yield _server(address)
+        yield from _server(address)
     else:
         yield Finding(
             "Prefect server", "optional", "PREFECT_API_URL is not set: jobs run as plain Python", "mmer up"
@@ -170,17 +176,29 @@ def _free(place: Path) -> str:
     return f", {shutil.disk_usage(there).free / 1e9:.0f} GB free" if there else ""
 
 
-def _server(address: str) -> Finding:
+def _server(address: str) -> Iterator[Finding]:
     about = "Prefect server"
     try:
         with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=_SECONDS_TO_ANSWER):
-            return Finding(about, "ok", address)
+            yield Finding(about, "ok", address)
+        with urllib.request.urlopen(
+            f"{address.rstrip('/')}/admin/version", timeout=_SECONDS_TO_ANSWER
+        ) as answer:
+            yield from _untried(f"{about}'s version", load_json(answer), "a server older than {beyond}")
     except urllib.error.HTTPError as error:  # it is there, and wants to know who asks
-        return Finding(about, "ok", f"{address} answers with status {error.code}")
+        yield Finding(about, "ok", f"{address} answers with status {error.code}")
     except (OSError, ValueError) as error:
-        return Finding(
+        yield Finding(
             about,
             "fault",
             f"{address} cannot be reached ({error})",
             "start it (prefect server start), or unset PREFECT_API_URL",
         )
+
+
+def _untried(about: str, found: str, cure: str) -> Iterator[Finding]:
+    """A warning about a version of Prefect that is newer than what was tried."""
+    major, minor = NEWEST_PREFECT
+    if Version(found).release[:2] > NEWEST_PREFECT:
+        said = f"{found} is newer than {major}.{minor}, the newest that mmer's tests ran with"
+        yield Finding(about, "warning", said, cure.format(beyond=f"{major}.{minor + 1}"))

@@ -53,5 +53,10 @@ def test_sections_hold_what_they_are_named_for() -> None:
         "Lines join the modalities of a sample, 100 of them at most",
     ):  # fmt: skip
         assert text in report(), text
-    for text in ("contribution, points, image", "joint: backdoor (60)", "Image to text, R@5", "third quartile"):
+    for text in (
+        "contribution, points, image",
+        "joint: backdoor (60)",
+        "Image to text, R@5",
+        "third quartile",
+    ):
         assert text in poisoning(), text

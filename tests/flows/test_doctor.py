@@ -2,13 +2,16 @@
 
 import json
 import socket
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from packaging.requirements import Requirement
 
 from flows.cli import main
-from flows.doctor_cli import _wanted
+from flows.doctor_cli import NEWEST_PREFECT, _untried, _wanted
 
 
 @pytest.fixture
@@ -63,3 +66,35 @@ def test_packages_are_compared_with_what_is_wanted() -> None:
     lacking = _wanted("it", wanted, "fault", "cure")
     assert lacking.state == "fault"
     assert lacking.found.endswith(", not <1, no-such-package is not installed")
+
+
+def test_the_installed_prefect_is_one_that_was_tried() -> None:
+    """A newer one: run `make test test-long` with it, then raise `NEWEST_PREFECT` here and in docs/operations.md."""
+    assert list(_untried("Prefect", version("prefect"), "")) == []
+    newest = ".".join(map(str, NEWEST_PREFECT))
+    assert f"Prefect {newest}" in Path(__file__).parents[2].joinpath("docs/operations.md").read_text()
+
+
+def test_a_server_of_a_later_version_is_warned_of(findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    major, minor = NEWEST_PREFECT
+
+    class Later(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"true" if self.path.endswith("health") else f'"{major}.{minor + 1}.2"'.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Later) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        code, found = findings()
+        server.shutdown()
+    assert code == 0
+    assert found["Prefect server"]["state"] == "ok"
+    warned = found["Prefect server's version"]
+    assert warned["state"] == "warning"
+    assert f"{major}.{minor + 1}.2 is newer than {major}.{minor}" in warned["found"]
+    assert warned["cure"]
