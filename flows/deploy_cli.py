@@ -1,6 +1,7 @@
 """`mmer deploy` and `mmer up`: the jobs on a Prefect server."""
 
 import os
+import re
 import signal
 import sys
 from typing import Annotated, Literal
@@ -13,9 +14,17 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 
 
+def _team_name(_: object, value: str | None) -> None:
+    if value is not None and not re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", value):
+        raise ValueError(
+            f"{value!r} is no name of a team: give small letters, digits and hyphens, as in vision-2"
+        )
+
+
 def deploy(
     *,
-    pool: str = "mmer",
+    pool: str | None = None,
+    team: Annotated[str | None, Parameter(validator=_team_name)] = None,
     kind: Literal["process", "docker", "kubernetes"] = "process",
     gpus: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     gpus_per_run: Annotated[int | None, Parameter(validator=at_least(1))] = None,
@@ -27,7 +36,10 @@ def deploy(
     Parameters
     ----------
     pool:
-        Name of the work pool.
+        Name of the work pool; by default the team's, or mmer.
+    team:
+        Name of one of several teams that share the server, in small letters, digits and hyphens: its deployments
+        (vision-train), automations and notifications are its own. Give every team a store and a work pool of its own.
     kind:
         How runs are executed: as processes on the worker's machine, Docker containers, or Kubernetes jobs.
     gpus:
@@ -45,7 +57,7 @@ def deploy(
     from flows.deploying import Plan  # other commands need not import this
     from flows.deploying import deploy as set_up
 
-    say(*set_up(Plan(runtime, pool, kind, gpus, notify_url, gpus_per_run)))
+    say(*set_up(Plan(runtime, pool or team or "mmer", kind, gpus, notify_url, gpus_per_run, team)))
 
 
 def up(

@@ -23,8 +23,6 @@ from flows.job_table import JOBS, Job, load
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 
-_NOTIFIER = "mmer-failures"
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,6 +34,8 @@ class Plan:
         kind: How runs are executed: as processes, docker containers or kubernetes jobs.
         gpus: Tasks tagged ``gpu`` that run at the same time on the whole server; no limit when None.
         gpus_per_run: GPUs that every container asks for; none when None, and processes see those of their machine.
+        team: Name of one of several teams that share the server: its deployments, automations and notifications have names
+            of their own, so that nothing of another team changes. None for a server of one's own.
         notify_url: Apprise URL that gets a message about every failed run; no messages when None.
     """
 
@@ -45,6 +45,16 @@ class Plan:
     gpus: int | None = None
     notify_url: str | None = None
     gpus_per_run: int | None = None
+    team: str | None = None
+
+    @property
+    def tag(self) -> str:
+        """Of all runs of the team, by which automations know them."""
+        return f"mmer-{self.team}" if self.team else "mmer"
+
+    def named(self, job: str) -> str:
+        """A deployment's name: jobs of several teams are flows of the same name."""
+        return f"{self.team}-{job}" if self.team else job
 
 
 def read(name: str) -> Any:
@@ -67,14 +77,12 @@ def deploy(plan: Plan) -> list[str]:
     with get_client(sync_client=True) as client:
         _make_pool(client, plan.pool, pool)
         settings = read("jobs.yaml")
-        names = [
-            _deploy_one(client, job, settings.get(job.name, {}), runtime, plan.pool, pool) for job in JOBS
-        ]
+        names = [_deploy_one(client, plan, job, settings.get(job.name, {}), runtime, pool) for job in JOBS]
         if plan.gpus is not None:
             client.create_concurrency_limit(tag="gpu", concurrency_limit=plan.gpus)
-        notifier = _make_notifier(plan.notify_url)
+        notifier = _make_notifier(plan)
         for automation in read("automations.yaml"):
-            _make_automation(client, automation, notifier)
+            _make_automation(client, _of_team(automation, plan), notifier)
     return names
 
 
@@ -135,26 +143,26 @@ def _template(client: SyncPrefectClient, kind: str) -> dict[str, Any]:
 
 def _deploy_one(
     client: SyncPrefectClient,
+    plan: Plan,
     job: Job,
     settings: Mapping[str, Any],
     runtime: RuntimeConfig,
-    pool: str,
     kind: Mapping[str, Any],
 ) -> str:
     flow = load(job.flow).prefect
-    name = f"{flow.name}/{job.name}"
+    name = f"{flow.name}/{plan.named(job.name)}"
     running = _running_schedules(client, name)
     (parameter,) = flow.parameters.properties
     deployment = RunnerDeployment.from_flow(
         flow,
-        name=job.name,
+        name=plan.named(job.name),
         description=flow.description,
-        tags=["mmer", *settings.get("tags", ())],
+        tags=[plan.tag, *settings.get("tags", ())],
         parameters={parameter: {"runtime": runtime.model_dump(mode="json")}},
         schedules=[_schedule(one, running) for one in settings.get("schedules", ())],
         concurrency_limit=settings.get("concurrency_limit"),
         enforce_parameter_schema=True,
-        work_pool_name=pool,
+        work_pool_name=plan.pool,
         job_variables=dict(kind["job_variables"]),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
@@ -177,12 +185,33 @@ def _schedule(entry: Mapping[str, Any], running: set[str]) -> DeploymentSchedule
     return DeploymentScheduleCreate(schedule=cron, active=entry["active"] or entry["cron"] in running)
 
 
-def _make_notifier(url: str | None) -> Any:
+def _make_notifier(plan: Plan) -> Any:
     """Id of the block that sends notifications; the server keeps the address secret."""
-    if url is None:
+    if plan.notify_url is None:
         return None
     # The one block of Prefect that keeps its address secret and passes it on to Apprise, for whatever service.
-    return SlackWebhook(url=SecretStr(url)).save(_NOTIFIER, overwrite=True)
+    return SlackWebhook(url=SecretStr(plan.notify_url)).save(f"{plan.tag}-failures", overwrite=True)
+
+
+def _of_team(entry: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """An automation of the YAML file for the runs of one team."""
+    if plan.team is None:
+        return dict(entry)
+    related = dict(entry["trigger"]["match_related"])
+    if related["prefect.resource.role"] == "tag":
+        related["prefect.resource.id"] = f"prefect.tag.{plan.tag}"
+    else:
+        related["prefect.resource.name"] = plan.named(related["prefect.resource.name"])
+    actions = []
+    for action in entry["actions"]:
+        flow, _, job = action.get("deployment", "").partition("/")
+        actions.append({**action, "deployment": f"{flow}/{plan.named(job)}"} if job else action)
+    return {
+        **entry,
+        "name": f"{entry['name']} ({plan.team})",
+        "trigger": {**entry["trigger"], "match_related": related},
+        "actions": actions,
+    }
 
 
 def _make_automation(client: SyncPrefectClient, entry: Mapping[str, Any], notifier: Any) -> None:

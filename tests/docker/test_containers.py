@@ -9,6 +9,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 from support.prefect_place import DATABASE
+from support.s3_server import ROLES
 
 from flows.cli import main
 from flows.commands import app
@@ -121,14 +122,14 @@ def test_what_the_image_copies_is_there_and_not_ignored() -> None:
                 assert source in kept
 
 
-@pytest.mark.parametrize("name", ["reader", "writer"])
+@pytest.mark.parametrize("name", ROLES)
 def test_policies_allow_no_more_than_is_needed(name: str) -> None:
+    """What they allow on a server: tests/store/test_roles.py."""
     statements = json.loads((ROOT / f"docker/policies/{name}.json").read_text())["Statement"]
     allowed = {(action, where) for one in statements for action in one["Action"] for where in one["Resource"]}
     assert not any("*" in action for action, _ in allowed)
-    deleting = {where for action, where in allowed if action == "s3:DeleteObject"}
     writing = {action for action, _ in allowed} - {"s3:GetObject", "s3:ListBucket"}
-    if name == "reader":
-        assert not writing
-    else:
-        assert deleting == {"arn:aws:s3:::BUCKET/PREFIX/probe/*"}
+    deleting = {where for action, where in allowed if action == "s3:DeleteObject"}
+    below = "arn:aws:s3:::BUCKET/PREFIX"
+    assert deleting == {"reader": set(), "writer": {f"{below}/probe/*"}, "collector": {f"{below}/*"}}[name]
+    assert bool(writing) == (name != "reader")

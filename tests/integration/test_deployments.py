@@ -104,6 +104,16 @@ def deployed(server: Server, store_url: str, work: Path, somebody: Receiver) -> 
     return run
 
 
+@pytest.fixture(scope="module")
+def vision(deployed: Callable, s3: S3Server, work: Path) -> str:
+    """Another team on the same server; the address of its store."""
+    store = f"s3://{s3.bucket}/vision"
+    with pytest.raises(SystemExit) as end:
+        main(["deploy", "--team", "vision", "--store", store, "--work", str(work)])
+    assert not end.value.code
+    return store
+
+
 @contextmanager
 def composed_worker() -> Iterator[dict[str, str]]:
     """The compose file's worker; gives what its health check has to know."""
@@ -312,16 +322,40 @@ def test_a_failed_run_is_told(deployed: Callable, somebody: Receiver, tmp_path: 
     assert "gone does not exist" in event["message"]
 
 
+def test_teams_have_deployments_stores_and_pools_of_their_own(
+    vision: str, deployed: Callable, client: SyncPrefectClient, store_url: str
+) -> None:
+    stores = {}
+    for team in ("", "vision-"):
+        for job in NAMES:
+            (one,) = (
+                found
+                for found in client.read_deployments()
+                if found.name == f"{team}{job}" and found.entrypoint.startswith("flows.deployed.")
+            )
+            (given,) = one.parameters.values()
+            stores.setdefault(team, set()).add((given["runtime"]["store"], one.work_pool_name))
+            assert one.tags[0] == ("mmer-vision" if team else "mmer")
+    assert stores == {"": {(store_url, "mmer")}, "vision-": {(vision, "vision")}}
+    automations = client.request("POST", "/automations/filter", json={}).json()
+    of_team = {one["name"]: one for one in automations if one["name"].endswith("(vision)")}
+    assert len(of_team) == len(automations) - len(of_team) - 1, "no address to notify was given"
+    assert all("vision" in str(one["trigger"]["match_related"]) for one in of_team.values())
+
+
+@pytest.mark.parametrize("team", ["", "vision-"])
 def test_a_training_is_followed_by_robustness_and_an_index(
-    deployed: Callable, client: SyncPrefectClient
+    team: str, vision: str, deployed: Callable, client: SyncPrefectClient
 ) -> None:
     """As far as the server does it: `make watch` lets a worker run all three."""
     job = {"dataset": {"dataset": "flickr8k", "context_size": 32}, "training": {"epochs": 3}}
-    training = run_deployment("train/train", parameters={"job": job}, timeout=0)
+    training = run_deployment(f"train/{team}train", parameters={"job": job}, timeout=0)
     before = {run.id for run in client.read_flow_runs()}
     for state in (Running(), Completed()):
         client.set_flow_run_state(training.id, state, force=True)
-    wanted = {str(client.read_deployment_by_name(f"{name}/{name}").id) for name in ("robustness", "index")}
+    wanted = {
+        str(client.read_deployment_by_name(f"{name}/{team}{name}").id) for name in ("robustness", "index")
+    }
     deadline = time.monotonic() + 60
     while len(found := [run for run in client.read_flow_runs() if run.id not in before]) < len(wanted):
         assert time.monotonic() < deadline, f"only {found}"

@@ -24,6 +24,10 @@ BUCKET = "artifacts"
 _ACCESS_KEY, _SECRET_KEY = "testkey", "testsecret12345"
 READER = {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "readersecret123"}
 """An identity that may read and list, and write nothing."""
+TEAM = "team"
+"""Prefix of the one store that the roles of ``docker/policies`` are for."""
+ROLES = ("reader", "writer", "collector")
+_POLICIES = Path(__file__).parents[2] / "docker" / "policies"
 _REGION = "us-east-1"
 _START_SECONDS = 60
 _GRPC_OFFSET = 10_000
@@ -103,7 +107,14 @@ def _configured(binary: Path, data: Path) -> S3Server:
     s3, tls, master, volume, filer, admin = free_ports(6)
     certificate, key = write_certificate(data)
     identities = data / "identities.json"
-    identities.write_text(json.dumps({"identities": [_WRITER_IDENTITY, _READER_IDENTITY]}))
+    identities.write_text(
+        json.dumps(
+            {
+                "identities": [_WRITER_IDENTITY, _READER_IDENTITY, *map(_identity_of, ROLES)],
+                "policies": [{"name": role, "content": policy_of(role, BUCKET, TEAM)} for role in ROLES],
+            }
+        )
+    )
     command = [
         str(binary), "-logtostderr=true", "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         f"-s3.port={s3}", f"-s3.port.https={tls}", f"-s3.cert.file={certificate}", f"-s3.key.file={key}",
@@ -134,6 +145,26 @@ _READER_IDENTITY = {
     "credentials": [{"accessKey": READER["AWS_ACCESS_KEY_ID"], "secretKey": READER["AWS_SECRET_ACCESS_KEY"]}],
     "actions": [f"Read:{BUCKET}", f"List:{BUCKET}"],
 }
+
+
+def policy_of(role: str, bucket: str, prefix: str) -> str:
+    """A policy of ``docker/policies`` as its user fills it in."""
+    return (_POLICIES / f"{role}.json").read_text().replace("BUCKET", bucket).replace("PREFIX", prefix)
+
+
+def credentials_of(role: str) -> dict[str, str]:
+    """The AWS variables of who may do what the policy of a role allows, and nothing else."""
+    return {"AWS_ACCESS_KEY_ID": f"{role}key", "AWS_SECRET_ACCESS_KEY": f"{role}secret12345"}
+
+
+def _identity_of(role: str) -> dict[str, object]:
+    access, secret = credentials_of(role).values()
+    return {
+        "name": f"role {role}",
+        "credentials": [{"accessKey": access, "secretKey": secret}],
+        "actions": [],
+        "policyNames": [role],
+    }
 
 
 def _wait_until_it_stores(server: S3Server, process: subprocess.Popen[bytes]) -> bool:
