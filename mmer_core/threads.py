@@ -33,11 +33,12 @@ def sharing() -> int:
 
 @contextmanager
 def shared_cores(workers: int) -> Iterator[None]:
-    """Limit torch in this thread to one worker's share of the threads, and restore the default afterwards.
+    """Limit torch in this thread to one worker's share of the threads, and restore what it had afterwards.
 
     Two forward passes on one core each use two cores better than two passes that compete for both.
     """
-    if workers <= 1:
+    before = sharing()
+    if workers <= before:  # as one of several already
         yield
         return
     torch.set_num_threads(share(workers))
@@ -45,5 +46,5 @@ def shared_cores(workers: int) -> Iterator[None]:
     try:
         yield
     finally:
-        _OWN.workers = 1
-        torch.set_num_threads(_default())
+        _OWN.workers = before
+        torch.set_num_threads(share(before))

@@ -15,6 +15,7 @@ from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
 from mmer_core.errors import ConfigError
 from mmer_core.progress import Progress
+from mmer_core.threads import shared_cores
 from tasks import logs
 from tasks.decorators import Orchestrated
 from tasks.engines import open_engine
@@ -78,11 +79,18 @@ def fan_out_flows(
 ) -> list[T]:
     """Run a flow for every job, as subflows inside a flow run, and return the results in the order of the jobs.
 
-    As many run at a time as ``runtime.workers``. After a failure no more begin, and when all that had begun are done,
+    As many run at a time as ``runtime.workers``, and share the cores. After a failure no more begin, and when all that had begun are done,
     the failure of the first job in order is raised.
     """
+    jobs = list(jobs)
+    workers = min(runtime.workers, len(jobs))
+
+    def sharing_cores(job: Any) -> T:
+        with shared_cores(workers):
+            return call_flow(flow, job)
+
     with _pool(runtime.workers) as pool:
-        futures = [pool.submit(copy_context().run, call_flow, flow, job) for job in jobs]
+        futures = [pool.submit(copy_context().run, sharing_cores, job) for job in jobs]
         for count, done in enumerate(as_completed(futures), 1):
             if done.exception():
                 _raise_first([future for future in futures if not future.cancel()])

@@ -32,3 +32,14 @@ def test_a_single_worker_changes_nothing():
     with shared_cores(1):
         assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == 3
+
+
+def test_work_inside_of_shared_work_leaves_its_share():
+    with shared_cores(2):
+        with shared_cores(2):
+            assert torch.get_num_threads() == CORES // 2
+        assert (torch.get_num_threads(), threads.sharing()) == (CORES // 2, 2)
+        with shared_cores(4):
+            assert (torch.get_num_threads(), threads.sharing()) == (1, 4)
+        assert (torch.get_num_threads(), threads.sharing()) == (CORES // 2, 2)
+    assert (torch.get_num_threads(), threads.sharing()) == (CORES, 1)

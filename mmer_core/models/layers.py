@@ -130,6 +130,19 @@ class AttentionPool(nn.Module):
         return (weights[:, None] @ parts).squeeze(1)
 
 
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout`, with random numbers from ``generator`` where one is given: on the CPU these are the numbers that the
+    process's own generator would give with the same seed, and no other thread changes them."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.generator is None or not self.training or not 0 < self.p < 1:
+            return super().forward(input)
+        kept = torch.empty_like(input).bernoulli_(1 - self.p, generator=self.generator)
+        return input * kept.div_(1 - self.p)
+
+
 class Projection(nn.Module):
     """Frozen features ``(B, D_in)`` to an embedding ``(B, D)``: a linear map plus an optional MLP branch.
 
@@ -146,12 +159,10 @@ class Projection(nn.Module):
         width //= parts
         self.power = Power(power) if power != 1.0 else None
         self.standardise = Standardise(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear = nn.Linear(width, embedding)
         self.branch = (
-            nn.Sequential(
-                nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, embedding)
-            )
+            nn.Sequential(nn.Linear(width, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, embedding))
             if hidden
             else None
         )

@@ -29,14 +29,14 @@ from mmer_core.objectives import (
 )
 from mmer_core.statistics.resampling import FloatArray, Statistic, resampled
 from mmer_core.training.data import EmotionData
-from mmer_core.training.learner import Lead, Losses, hold_temperature, temperature_scale
+from mmer_core.training.learner import DrawsAlone, Lead, Losses, hold_temperature, temperature_scale
 from mmer_core.training.linear_probe import LinearProbe, fit_probe, start_from
 from mmer_core.training.modality_dropout import drop_streams
 
 _HALVES = 200
 
 
-class EmotionLearner:
+class EmotionLearner(DrawsAlone):
     """Trains either emotion model with category, continuous and (joint only) alignment objectives, from the linear probe.
 
     Args:
@@ -106,7 +106,7 @@ class EmotionLearner:
         masks = [(present, known := self._present[rows])]
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
-            dropped = drop_streams(known, self.config.modality_dropout)
+            dropped = drop_streams(known, self.config.modality_dropout, self.generator)
             masks.append((dropped.to(present.device), dropped))
         columns = {name: place for place, name in enumerate(model.streams)}
         given = [columns[name] for name in model.streams if name in batch.streams]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple, Protocol
 
-from mmer_core.heavy import Tensor, nn
+from mmer_core.heavy import Tensor, nn, torch
 
 Losses = dict[str, Tensor]
 
@@ -54,6 +54,13 @@ class Learner(Protocol):
         """Predict the labels as training started, unless the best of the epochs, which ``state`` holds, has a clear lead;
         None where training starts from nothing worth keeping."""
         ...
+
+
+class DrawsAlone:
+    """A learner all of whose random numbers, but for those of dropout, come from ``generator``; from the process's own where
+    that is None."""
+
+    generator: torch.Generator | None = None
 
 
 class ModelLearner(Learner, Protocol):

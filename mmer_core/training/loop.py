@@ -28,6 +28,7 @@ from mmer_core.training import ranks
 from mmer_core.training.averaging import WeightAverage
 from mmer_core.training.compiling import compiled
 from mmer_core.training.learner import Lead, Learner, Losses
+from mmer_core.training.randomness import Randomness, randomness
 from mmer_core.training.telemetry import Figures, metered, tensorboard_curves
 
 _CHECKPOINT = "checkpoint.pt"
@@ -110,10 +111,14 @@ def fit(
         ConfigError: Training diverged, or the validation metric is not defined. Nothing is kept of that epoch.
     """
     kernels = float32_kernels(tf32=precision_on(device, config) == "tf32")
-    with TORCH_RANDOM_STATE, kernels, contextlib.ExitStack() as stack:
+    with (
+        randomness(learner, device, compiled=compile) as drawn,
+        kernels,
+        contextlib.ExitStack() as stack,
+    ):
         learner.state.to(device)
         ranks.take_state(learner.state)
-        trainer = _Trainer(learner, config, device, compile, fields)
+        trainer = _Trainer(learner, config, device, drawn, compile, fields)
         state = trainer.restore(checkpoints)
         curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
         saved = time.monotonic()
@@ -193,10 +198,12 @@ class _Trainer:
         learner: Learner,
         config: TaskTraining,
         device: torch.device,
-        compile: bool,
+        drawn: Randomness,
+        compile: bool = False,
         fields: str = "training",
     ) -> None:
         self.learner, self.config, self.device, self.fields = learner, config, device, fields
+        self.drawn = drawn
         self.losses = compiled(learner.losses, device) if compile else learner.losses
         self.steps = steps_an_epoch(len(learner), config.batch_size)
         self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
@@ -223,9 +230,9 @@ class _Trainer:
 
     def epoch(self, index: int) -> Row:
         """One pass over the training split and one look at the validation split."""
-        seed_everything((self.config.seed * 1_000_003 + index) % 2**63)
+        self.drawn.seed((self.config.seed * 1_000_003 + index) % 2**63)
         self.learner.state.train()
-        order = torch.randperm(len(self.learner))
+        order = torch.randperm(len(self.learner), generator=self.drawn.generator)
         steps = [(len(rows), self._step(rows)) for rows in order.tensor_split(self.steps)]
         sums = _mean_losses(steps)
         self.learner.state.eval()

@@ -19,14 +19,14 @@ from mmer_core.models.decoders import DecoderSpec, Vocabulary
 from mmer_core.models.decoders.vocabulary import LONGEST
 from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
-from mmer_core.training.learner import Losses, hold_temperature, temperature_scale
+from mmer_core.training.learner import DrawsAlone, Losses, hold_temperature, temperature_scale
 from mmer_core.training.loop import initialisation
 
 _LENGTHS_WRITTEN = 0.95  # share of the training captions that are no longer than the longest that is written
 _CAPTIONS_AT_ONCE = 1024
 
 
-class RetrievalLearner:
+class RetrievalLearner(DrawsAlone):
     """Trains either retrieval model; an epoch shows every photo once, with some of its captions."""
 
     selection = "mean_recall"
@@ -85,7 +85,7 @@ class RetrievalLearner:
         ends = self._ends[rows].tolist()
         starts = torch.where(rows > 0, self._ends[rows - 1], 0).tolist()
         texts_of = (self._texts[start:end] for start, end in zip(starts, ends, strict=True))
-        drawn = [own[torch.randperm(len(own))[: self.captions]] for own in texts_of]
+        drawn = [own[torch.randperm(len(own), generator=self.generator)[: self.captions]] for own in texts_of]
         chosen = torch.cat(drawn)  # (P,)
         texts = chosen.to(device)
         owner = torch.repeat_interleave(torch.tensor([len(own) for own in drawn])).to(

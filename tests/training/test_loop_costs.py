@@ -12,6 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from mmer_core.errors import ConfigError
 from mmer_core.training.loop import _Trainer, fit
+from mmer_core.training.randomness import Randomness
 from mmer_core.training.telemetry import cost_summary
 
 
@@ -80,7 +81,7 @@ def test_only_cuda_casts_and_only_float16_scales_its_gradients(monkeypatch, devi
     monkeypatch.setattr(torch.amp, "GradScaler", lambda where, enabled: asked.update({where: enabled}))
     monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
     settings = config(precision=precision)
-    trainer = _Trainer(learner("emotion", "joint", settings), settings, torch.device(device), False)
+    trainer = _Trainer(learner("emotion", "joint", settings), settings, torch.device(device), Randomness())
     halved = device == "cuda" and precision != "float32"
     assert asked == ({"cuda": True} if halved and precision == "float16" else {"cpu": False})
     if halved:
