@@ -7,6 +7,7 @@ import pytest
 
 from mmer_core.config import ReportJob, RuntimeConfig
 from mmer_core.progress import silent
+from mmer_core.threads import sharing
 from tasks import running
 from tasks.decorators import flow, task
 from tasks.running import call, call_flow, fan_out, fan_out_flows, in_flow
@@ -90,6 +91,13 @@ def test_shards_run_at_the_same_time():
         return meeting.wait() * 0 + number
 
     assert fan_out(meet, [1, 2, 3], lambda _, n: (n,), RuntimeConfig(workers=3), silent) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("jobs", "shares"), [(1, 1), (3, 3), (9, 4)])
+def test_flows_that_run_at_the_same_time_share_the_cores(jobs, shares):
+    found = fan_out_flows(flow()(lambda _: sharing()), range(jobs), RuntimeConfig(workers=4), silent)
+    assert found == [shares] * jobs
+    assert fan_out_flows(flow()(int), [], RuntimeConfig(), silent) == []
 
 
 def test_a_shard_that_is_done_may_bring_further_ones():
