@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from mmer_core.datasets.walking import walk
 from mmer_core.errors import DatasetError
 
 THREADS = 8
@@ -51,7 +52,7 @@ def digests(base: Path, names: Sequence[str]) -> dict[str, bytes | None]:
 
 
 def _files(root: Path) -> list[Path]:
-    return [Path(folder) / name for folder, _, names in os.walk(root) for name in names]
+    return [Path(folder) / name for folder, _, names in walk(root) for name in names]
 
 
 def _contents(paths: Sequence[Path]) -> Iterator[bytes]:

@@ -1,7 +1,6 @@
 """From a configuration to a prepared dataset; draws the photos if no folder is given."""
 
 import gc
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -19,6 +18,7 @@ from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.datasets.raw import RawDataset
 from mmer_core.datasets.sample import Text
 from mmer_core.datasets.synthetic import GENERATOR_VERSION
+from mmer_core.datasets.walking import walk
 from mmer_core.progress import Progress, silent
 
 
@@ -78,7 +78,7 @@ def _needs_torch(config: IngestConfig) -> bool:
         return config.synthetic.images >= few
     if not config.root.is_dir():
         return True
-    files = chain.from_iterable(names for _, _, names in os.walk(config.root))
+    files = chain.from_iterable(names for _, _, names in walk(config.root))
     return sum(1 for _ in islice(files, few)) == few
 
 

@@ -3,7 +3,6 @@
 ``<label>/.../<photo>`` or ``<split>/<label>/.../<photo>``, as torchvision's ImageFolder and many downloads have them.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mmer_core.datasets.layout import require_folder
 from mmer_core.datasets.manifest_rows import Declaration, Row, checked_row
 from mmer_core.datasets.manifest_splits import SPLIT_NAMES
 from mmer_core.datasets.raw import RawDataset
+from mmer_core.datasets.walking import walk
 from mmer_core.errors import DatasetError
 from mmer_core.taxonomy import SPLITS
 
@@ -44,7 +44,7 @@ class ClassFolders(Format):
 
 def _files(root: Path) -> Iterator[str]:
     """Paths below the folder, with forward slashes."""
-    for folder, below, names in os.walk(root):
+    for folder, below, names in walk(root):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in names:
             if not name.startswith("."):

@@ -5,7 +5,6 @@ file name, and what follows says what the file is: a picture (``.jpg``), a text 
 fields (``.json``).
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -20,6 +19,7 @@ from mmer_core.datasets.layout import folders
 from mmer_core.datasets.manifest_rows import Declaration, Row, checked_row
 from mmer_core.datasets.manifest_splits import SPLIT_NAMES
 from mmer_core.datasets.raw import RawDataset
+from mmer_core.datasets.walking import walk
 from mmer_core.errors import DatasetError
 from mmer_core.strict_json import parse
 from mmer_core.taxonomy import SPLITS
@@ -69,7 +69,7 @@ def _shards(root: Path) -> list[Path]:
 
 def _unpacked_shards(root: Path) -> Iterator[Path]:
     """Folders of unpacked shards below the root."""
-    for folder, below, _ in os.walk(root):
+    for folder, below, _ in walk(root):
         shards = sorted(name for name in below if name.lower().endswith((".tar", ".tar.gz", ".tgz", ".zip")))
         below[:] = sorted(set(below) - set(shards))
         yield from (Path(folder, name) for name in shards)

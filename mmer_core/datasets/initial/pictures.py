@@ -7,11 +7,12 @@ from pathlib import Path
 
 from mmer_core.confined.picture_limits import PHOTOS
 from mmer_core.datasets.image_places import ImagePlaces
+from mmer_core.datasets.walking import walk
 
 
 def files_below(base: Path) -> Iterator[str]:
     """Paths of all files below a folder, with forward slashes, in order; but for hidden ones."""
-    for folder, below, names in os.walk(base):
+    for folder, below, names in walk(base):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
