@@ -70,6 +70,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.sigma_zero --quick
 	$(BIN)/python -m benchmarks.training --quick
 	$(BIN)/python -m benchmarks.poison --quick
+	$(BIN)/python -m benchmarks.poison_study --quick
 	$(BIN)/python -m benchmarks.orchestration --quick
 	$(BIN)/python -m benchmarks.serving --quick
 	$(BIN)/python -m benchmarks.retrieval --quick

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets import walking
+from mmer_core.datasets.fingerprint import fingerprint
 from mmer_core.datasets.formats.class_folders import ClassFolders
 from mmer_core.datasets.walking import walk
 from mmer_core.errors import DatasetError

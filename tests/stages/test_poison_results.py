@@ -115,3 +115,13 @@ def test_detections_are_averaged_over_seeds_where_they_are_defined() -> None:
     (row,) = mean_detections(found)
     assert (row["precision"], row["recall"], row["auc"]) == pytest.approx((50.0, 50.0, 90.0))
     assert (row["recall_low"], row["recall_high"]) == pytest.approx((0, 100), abs=2)  # of two trainings
+
+
+def test_the_clean_model_has_no_interval_beside_itself() -> None:
+    table = outcome_table([outcome("clean", 0, seed, 1.0, metric=30.0 + seed) for seed in range(3)])
+    (row,) = over_seeds(table, PHOTOS).to_dict("records")
+    for name in ("gain", "metric_loss"):
+        assert row[name] == 0
+        assert pd.isna(row[f"{name}_low"])
+        assert pd.isna(row[f"{name}_high"])
+    assert row["metric_low"] < row["metric"] < row["metric_high"]

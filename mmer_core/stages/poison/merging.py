@@ -207,7 +207,8 @@ def over_seeds(table: pd.DataFrame, photos: Photos) -> pd.DataFrame:
     """Means over seeds with 95 % intervals, ``<name>``, ``<name>_low`` and ``<name>_high``.
 
     They are of both the trainings and the samples, see `mmer_core.statistics.trainings`; of a single seed they are of the
-    samples. What is lost of the headline metric has an interval of the trainings: none for a single one.
+    samples. What is lost of the headline metric has an interval of the trainings: none for a single one. What the clean model
+    gains or loses beside itself is 0, without an interval.
     """
     rows = []
     for key, group in table.groupby(["family", "attack", "count", "filtered"], sort=True):
@@ -220,10 +221,15 @@ def over_seeds(table: pd.DataFrame, photos: Photos) -> pd.DataFrame:
         ):
             flags, clusters = by_training(hits, photos)
             row |= _ends(name, share_over_trainings(flags, _CONFIDENCE, clusters))
-        row |= _ends("gain", _gain(group["hits"], group["reference_hits"], photos))
+        itself = (
+            row["attack"] == "clean"
+        )  # has no difference from itself, of which there would be an interval
+        gain = Interval(0.0, None, None) if itself else _gain(group["hits"], group["reference_hits"], photos)
+        row |= _ends("gain", gain)
         metrics = [Interval(*one) for one in group[["metric", "metric_low", "metric_high"]].to_numpy()]
         row |= _ends("metric", over_trainings(metrics, _CONFIDENCE).interval)
-        row |= _ends("metric_loss", paired_interval_over_trainings(group["metric_loss"], _CONFIDENCE))
+        loss = paired_interval_over_trainings(group["metric_loss"], _CONFIDENCE)
+        row |= _ends("metric_loss", Interval(loss.value, None, None) if itself else loss)
         for name in ("psnr", "ssim", "changed"):
             row[name] = float(group[name].mean()) if name in group and group[name].notna().any() else None
         rows.append(row)
