@@ -25,9 +25,11 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 from support import compose
 from support.browser import Tab, page
+from support.faulty_proxy import Fault, faulty_proxy
 from support.postgres_server import postgres_folder
 from support.prefect_place import prefect_place
 from support.receiver import Receiver, receiver
@@ -200,6 +202,27 @@ def test_deploying_twice_is_deploying_once(
     assert "Artifact store: a folder" in form, "the form in the UI has no descriptions"
     notifying = next(one for one in automations if "notify" in one["name"])
     assert somebody.url not in str(notifying), "the address is a secret"
+
+
+def test_deploying_waits_for_a_server_that_is_busy(
+    deployed: Callable,
+    server: Server,
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with faulty_proxy(server.ui, s3.certificate) as proxy:
+        monkeypatch.setenv("PREFECT_API_URL", f"{proxy.endpoint}/api")
+        proxy.faults += [
+            Fault("busy", "GET", "/work_pools/mmer"),
+            Fault("broken", "GET", "/deployments/name/"),
+        ]
+        with temporary_settings({PREFECT_API_URL: f"{proxy.endpoint}/api"}):
+            deployed("--gpus", 1)
+        assert all(fault.times == 0 for fault in proxy.faults)
+    told = capsys.readouterr().err
+    assert "which answers 503" in told
+    assert "which answers 500" in told
 
 
 def test_a_parameter_that_cannot_work_is_refused(deployed: Callable, client: SyncPrefectClient) -> None:
