@@ -30,7 +30,7 @@ from prefect.states import Completed, Running
 from support import compose
 from support.browser import Tab, page
 from support.faulty_proxy import Fault, faulty_proxy
-from support.postgres_server import postgres_folder
+from support.postgres_server import Database, postgres_folder
 from support.prefect_place import prefect_place
 from support.receiver import Receiver, receiver
 from support.s3_server import S3Server
@@ -50,10 +50,10 @@ NAMES = {job.name for job in JOBS}
 
 @dataclass(frozen=True)
 class Server:
-    """Address of the API, and of the database where it is PostgreSQL."""
+    """Address of the API, and the database where it is PostgreSQL."""
 
     api: str
-    database: str
+    database: Database | None
 
     @property
     def ui(self) -> str:
@@ -154,11 +154,11 @@ def logged(client: SyncPrefectClient, run: UUID, message: str) -> None:
 
 
 def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Server) -> None:
-    if not postgres_folder():
+    if not (database := server.database):
         pytest.skip("PostgreSQL is not installed: the server runs on SQLite")
 
     async def names() -> list[str]:
-        connection = await asyncpg.connect(server.database.replace("+asyncpg", ""))
+        connection = await asyncpg.connect(database.url)
         try:
             return [row["name"] for row in await connection.fetch("SELECT name FROM deployment")]
         finally:
@@ -170,11 +170,10 @@ def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Se
 def test_servers_are_well_by_the_health_checks_of_the_compose_file(server: Server) -> None:
     assert compose.is_healthy("server", {"4200": str(urlsplit(server.api).port)})
     assert not compose.is_healthy("server", {"4200": str(free_port())})
-    if folder := postgres_folder():
-        where = {"PGHOST": "127.0.0.1", "PGPORT": str(urlsplit(server.database).port)}
+    if (folder := postgres_folder()) and server.database:
         ready = {"pg_isready": str(folder / "pg_isready")}
-        assert compose.is_healthy("database", ready, where)
-        assert not compose.is_healthy("database", ready, where | {"PGPORT": str(free_port())})
+        assert compose.is_healthy("database", ready, {"PGPORT": str(server.database.port)})
+        assert not compose.is_healthy("database", ready, {"PGPORT": str(free_port())})
 
 
 def test_deploying_twice_is_deploying_once(
