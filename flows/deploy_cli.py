@@ -29,6 +29,7 @@ def deploy(
     gpus: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     gpus_per_run: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
+    wait: Annotated[float, Parameter(validator=at_least(0))] = 120,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
     """`mmer deploy`.
@@ -49,15 +50,20 @@ def deploy(
     notify_url:
         Apprise URL that is notified of failed runs (slack://…, mailto://…). It is a secret: prefer the environment
         variable MMER_NOTIFY_URL.
+    wait:
+        Seconds for which everything is tried again while the server does not answer, or answers 5xx.
     """
-    if not os.environ.get("PREFECT_API_URL"):
+    api = os.environ.get("PREFECT_API_URL")
+    if not api:
         raise ConfigError(
             "there is no server to deploy to: set PREFECT_API_URL, or try mmer up on this machine"
         )
     from flows.deploying import Plan  # other commands need not import this
     from flows.deploying import deploy as set_up
+    from flows.unready_server import until_it_answers
 
-    say(*set_up(Plan(runtime, pool or team or "mmer", kind, gpus, notify_url, gpus_per_run, team)))
+    plan = Plan(runtime, pool or team or "mmer", kind, gpus, notify_url or None, gpus_per_run, team)
+    say(*until_it_answers(lambda: set_up(plan), api, wait))
 
 
 def up(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from compose_spec import PyCompose
-from support.prefect_place import DATABASE
+from support.postgres_server import Database
 from support.s3_server import ROLES
 
 from flows.cli import main
@@ -40,14 +40,43 @@ def test_what_stays_up_says_whether_it_is_well(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_secrets_come_from_the_environment_and_ports_stay_on_this_machine(name: str) -> None:
-    environment = SERVICES[name].get("environment", {})
-    for variable, value in environment.items():
-        if re.search("PASSWORD|SECRET|ACCESS_KEY|NOTIFY", variable):
-            assert re.fullmatch(r"\$\{\w+:[?-]\}", value), variable
+def test_secrets_come_from_files_and_ports_stay_on_this_machine(name: str) -> None:
+    given = set()
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        if re.search("PASSWORD|SECRET|ACCESS_KEY", variable):
+            assert variable.endswith("_FILE")
+            folder, _, secret = value.rpartition("/")
+            assert folder == "/run/secrets"
+            given.add(secret)
+        assert "NOTIFY" not in variable or re.fullmatch(r"\$\{\w+:-\}", value)
+    assert given == set(SERVICES[name].get("secrets", ()))
+    for secret in given:
+        # Of these, Compose gives only files to containers with a read-only root.
+        assert COMPOSE["secrets"][secret] == {"file": f"${{MMER_SECRETS:-./secrets}}/{secret}"}
     for port in SERVICES[name].get("ports", ()):
         assert port.startswith("127.0.0.1:")
     assert all(port.endswith(":8333") for port in SERVICES["storage"]["ports"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_containers_may_do_nothing_that_they_need_not(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & service.keys()
+    assert service["image"].startswith("mmer:") or service["user"] not in ("root", "0")
+    assert "/tmp" in service["tmpfs"]
+
+
+def test_what_wants_a_home_has_one_that_can_be_written_to() -> None:
+    (settings,) = arguments_of("ENV")[-1:]
+    home = dict(word.split("=", 1) for word in settings.split())["HOME"]
+    for service in SERVICES.values():
+        assert not service["image"].startswith("mmer:") or home in service["tmpfs"]
+    environment, volumes = (SERVICES["worker"][part] for part in ("environment", "volumes"))
+    for large in ("MMER_CACHE", "HF_HOME", "TORCH_HOME"):
+        assert any(environment[large].startswith(f"{volume.split(':')[1]}/") for volume in volumes)
 
 
 def test_the_compose_file_is_one() -> None:
@@ -62,8 +91,9 @@ def test_services_and_volumes_that_are_named_exist() -> None:
         for needed, how in service.get("depends_on", {}).items():
             assert needed in SERVICES
             assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[needed]
-        named = [volume.split(":")[0] for volume in service.get("volumes", ())]
-        assert set(named) <= COMPOSE["volumes"].keys()
+        for source in (volume.split(":")[0] for volume in service.get("volumes", ())):
+            assert source in COMPOSE["volumes"] or (ROOT / "docker" / source).is_file()
+        assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
 
 
 def test_commands_of_mmer_are_understood() -> None:
@@ -76,6 +106,7 @@ def test_commands_of_mmer_are_understood() -> None:
 
 
 def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    assert arguments_of("ENTRYPOINT") == ['["with-secrets"]']
     (given,) = arguments_of("CMD")
     entry, *arguments = json.loads(given)
     assert entry in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -87,7 +118,9 @@ def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[st
 
 def test_the_server_is_started_as_everywhere() -> None:
     assert SERVICES["server"]["command"] == ["prefect", *server_arguments("0.0.0.0", 4200)]
-    assert DATABASE in SERVICES["server"]["environment"]
+    given = SERVICES["server"]["environment"]
+    told = {name.removesuffix("_FILE") for name in given if "DATABASE" in name}
+    assert told == Database(5432, "", ROOT).settings.keys()
 
 
 def test_the_image_installs_what_the_project_asks_for() -> None:

@@ -25,10 +25,12 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
 from support import compose
 from support.browser import Tab, page
-from support.postgres_server import postgres_folder
+from support.faulty_proxy import Fault, faulty_proxy
+from support.postgres_server import Database, postgres_folder
 from support.prefect_place import prefect_place
 from support.receiver import Receiver, receiver
 from support.s3_server import S3Server
@@ -48,10 +50,10 @@ NAMES = {job.name for job in JOBS}
 
 @dataclass(frozen=True)
 class Server:
-    """Address of the API, and of the database where it is PostgreSQL."""
+    """Address of the API, and the database where it is PostgreSQL."""
 
     api: str
-    database: str
+    database: Database | None
 
     @property
     def ui(self) -> str:
@@ -162,11 +164,11 @@ def logged(client: SyncPrefectClient, run: UUID, message: str) -> None:
 
 
 def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Server) -> None:
-    if not postgres_folder():
+    if not (database := server.database):
         pytest.skip("PostgreSQL is not installed: the server runs on SQLite")
 
     async def names() -> list[str]:
-        connection = await asyncpg.connect(server.database.replace("+asyncpg", ""))
+        connection = await asyncpg.connect(database.url)
         try:
             return [row["name"] for row in await connection.fetch("SELECT name FROM deployment")]
         finally:
@@ -178,11 +180,10 @@ def test_the_server_keeps_its_state_in_postgresql(deployed: Callable, server: Se
 def test_servers_are_well_by_the_health_checks_of_the_compose_file(server: Server) -> None:
     assert compose.is_healthy("server", {"4200": str(urlsplit(server.api).port)})
     assert not compose.is_healthy("server", {"4200": str(free_port())})
-    if folder := postgres_folder():
-        where = {"PGHOST": "127.0.0.1", "PGPORT": str(urlsplit(server.database).port)}
+    if (folder := postgres_folder()) and server.database:
         ready = {"pg_isready": str(folder / "pg_isready")}
-        assert compose.is_healthy("database", ready, where)
-        assert not compose.is_healthy("database", ready, where | {"PGPORT": str(free_port())})
+        assert compose.is_healthy("database", ready, {"PGPORT": str(server.database.port)})
+        assert not compose.is_healthy("database", ready, {"PGPORT": str(free_port())})
 
 
 def test_deploying_twice_is_deploying_once(
@@ -210,6 +211,27 @@ def test_deploying_twice_is_deploying_once(
     assert "Artifact store: a folder" in form, "the form in the UI has no descriptions"
     notifying = next(one for one in automations if "notify" in one["name"])
     assert somebody.url not in str(notifying), "the address is a secret"
+
+
+def test_deploying_waits_for_a_server_that_is_busy(
+    deployed: Callable,
+    server: Server,
+    s3: S3Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with faulty_proxy(server.ui, s3.certificate) as proxy:
+        monkeypatch.setenv("PREFECT_API_URL", f"{proxy.endpoint}/api")
+        proxy.faults += [
+            Fault("busy", "GET", "/work_pools/mmer"),
+            Fault("broken", "GET", "/deployments/name/"),
+        ]
+        with temporary_settings({PREFECT_API_URL: f"{proxy.endpoint}/api"}):
+            deployed("--gpus", 1)
+        assert all(fault.times == 0 for fault in proxy.faults)
+    told = capsys.readouterr().err
+    assert "which answers 503" in told
+    assert "which answers 500" in told
 
 
 def test_a_parameter_that_cannot_work_is_refused(deployed: Callable, client: SyncPrefectClient) -> None:

@@ -10,14 +10,18 @@ from typing import Any
 
 import yaml
 
-SERVICES: dict[str, Any] = yaml.safe_load(
-    (Path(__file__).parents[2] / "docker/compose.yaml").read_text("utf-8")
-)["services"]
+_DOCKER = Path(__file__).parents[2] / "docker"
+SERVICES: dict[str, Any] = yaml.safe_load((_DOCKER / "compose.yaml").read_text("utf-8"))["services"]
 
 
 def command(service: str, changes: Mapping[str, str]) -> list[str]:
     """A service's command word for word, but for places that are elsewhere here."""
     return _changed(SERVICES[service]["command"], changes)
+
+
+def entry(service: str, changes: Mapping[str, str]) -> list[str]:
+    """What a service puts before its command."""
+    return _changed(_here(SERVICES[service]["entrypoint"]), changes)
 
 
 def start(service: str, changes: Mapping[str, str], env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
@@ -32,7 +36,7 @@ def is_healthy(service: str, changes: Mapping[str, str], env: Mapping[str, str] 
     kind, *words = SERVICES[service]["healthcheck"]["test"]
     assert kind == "CMD"
     done = subprocess.run(
-        _changed(words, changes), env=_environment() | (env or {}), capture_output=True, timeout=60
+        _changed(_here(words), changes), env=_environment() | (env or {}), capture_output=True, timeout=60
     )
     return done.returncode == 0
 
@@ -40,6 +44,11 @@ def is_healthy(service: str, changes: Mapping[str, str], env: Mapping[str, str] 
 def _environment() -> dict[str, str]:
     """With this Python's entry points first, which stand for the image's."""
     return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _here(words: list[str]) -> list[str]:
+    """With our scripts where they are here; containers have them where programs are."""
+    return [re.sub(r"^/usr/local/bin/(?=[\w-]+$)", f"{_DOCKER}/", word) for word in words]
 
 
 def _changed(words: list[str], changes: Mapping[str, str]) -> list[str]:

@@ -94,7 +94,7 @@ def faulty_proxy(endpoint: str, certificate: Path) -> Iterator[Proxy]:
                 data = flipped(data)
             self.answer(status, headers, data, cut=action == "cut_answer")
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = handle_request  # noqa: N815
+        do_GET = do_PUT = do_HEAD = do_POST = do_PATCH = do_DELETE = handle_request  # noqa: N815
 
         def body(self) -> bytes:
             if "chunked" not in self.headers.get("Transfer-Encoding", ""):

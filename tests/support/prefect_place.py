@@ -10,15 +10,12 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.local_server import free_port, prefect_server
-from support.postgres_server import postgres_folder, postgres_server
-
-DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-"""The setting that docker/compose.yaml gives its server, too."""
+from support.postgres_server import Database, postgres_folder, postgres_server
 
 
 @contextmanager
-def prefect_place(home: Path) -> Iterator[tuple[str, str]]:
-    """A running server, which this process talks to: URLs of its API and of its database ("" for SQLite).
+def prefect_place(home: Path) -> Iterator[tuple[str, Database | None]]:
+    """A running server, which this process talks to: the URL of its API, and its database (None for SQLite).
 
     Flows that this very process runs emit no events: nobody here waits for one, and Prefect ends only when the last
     has been sent, however busy the server is. The server learns of their task runs by events, and so has none of them.
@@ -31,8 +28,8 @@ def prefect_place(home: Path) -> Iterator[tuple[str, str]]:
     }
     with ExitStack() as stack:
         stack.enter_context(patch.dict("os.environ", quiet))
-        database = stack.enter_context(postgres_server()) if postgres_folder() else ""
-        settings = {DATABASE: database} if database else {}
+        database = stack.enter_context(postgres_server()) if postgres_folder() else None
+        settings = database.settings if database else {}
         api = stack.enter_context(prefect_server(free_port(), settings=settings))
         stack.enter_context(patch.dict("os.environ", {"PREFECT_API_URL": api}))
         stack.enter_context(temporary_settings({PREFECT_API_URL: api}))
