@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,19 @@ def _mean_losses(steps: list[tuple[int, list[_Part]]]) -> dict[str, float]:
     return sums
 
 
+def _rates(config: TaskTraining, steps: int) -> Callable[[int], float]:
+    """Of every step the learning rate as a share of the highest: a linear warm-up, then a cosine."""
+    total = config.epochs * steps
+    warmup = config.warmup * total
+
+    def rate(step: int) -> float:
+        if step < warmup:
+            return min(1.0, (step + 1) / warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
+
+    return rate
+
+
 class _Trainer:
     def __init__(
         self,
@@ -212,7 +225,7 @@ class _Trainer:
         )
         self.average = WeightAverage(self.parameters, config.average)
         self.halves = False
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, _rates(config, self.steps))
         self.autocast: Any = contextlib.nullcontext
         precision = precision_on(device, config)
         if precision in _AUTOCAST:
@@ -220,13 +233,6 @@ class _Trainer:
         # Only float16 needs its gradients scaled; a disabled scaler passes them through.
         scaled = precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type if scaled else "cpu", enabled=scaled)
-
-    def _rate(self, step: int) -> float:
-        total = self.config.epochs * self.steps
-        warmup = self.config.warmup * total
-        if step < warmup:
-            return min(1.0, (step + 1) / warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
 
     def epoch(self, index: int) -> Row:
         """One pass over the training split and one look at the validation split."""
