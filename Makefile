@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz watch clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz watch image-test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -91,6 +91,9 @@ fuzz: $(READY)  ## spoilt files of every kind, read for five minutes: no crash, 
 
 watch: $(READY)  ## the automations of a Prefect server, watched while they fire, in about five minutes
 	PYTHONPATH=tests $(BIN)/python -m tools.watching
+
+image-test: $(READY)  ## the image built and run, and the services of the compose file; as root, with buildah and podman, 20 GB
+	PYTHONPATH=tests $(BIN)/python -m tools.images
 
 clean:  ## remove the virtual environment and everything made by runs in this folder
 	rm -rf $(VENV) .mmer build site *.egg-info
