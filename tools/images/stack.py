@@ -150,6 +150,7 @@ def _start(engine: Engine, table: Table) -> None:
         if service == "worker":
             with table.row("deploy") as seen:
                 names = engine.run("podman", "start", "--attach", _name("deploy"), seconds=_SECONDS)
+                assert "pipeline/pipeline" in names.split(), names
                 seen.append(f"{len(names.split())} deployments")
         with table.row(f"{service} started, and well") as seen:
             engine.run("podman", "start", _name(service))
