@@ -55,8 +55,8 @@ def main(folder: Path, study: str) -> None:
     compose = [
         sys.executable,
         str(folder / "compose/bin/podman-compose"),
-        "-f",
-        str(ROOT / "docker/compose.yaml"),
+        *("-f", str(ROOT / "docker/compose.yaml")),
+        *("-f", str(apart)),
     ]
     os.environ |= {
         "MMER_SECRETS": str(folder / "secrets"),
