@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmer_core.heavy import nn, torch
-from mmer_core.models.layers import Dropout
 from mmer_core.seeding import TORCH_RANDOM_STATE
 from mmer_core.training.learner import DrawsAlone, Learner
 
@@ -37,6 +37,8 @@ def randomness(learner: Learner, device: torch.device, *, compiled: bool = False
     On the CPU both give the same numbers. Other devices have one generator each, compiled code knows none but these, and nor
     do modules of other libraries.
     """
+    from mmer_core.models.layers import Dropout  # which imports torch, when something is trained
+
     parts = [part for part in learner.state.modules() if isinstance(part, nn.Dropout)]
     own = [part for part in parts if isinstance(part, Dropout)]
     if device.type != "cpu" or compiled or not isinstance(learner, DrawsAlone) or len(own) < len(parts):
@@ -44,7 +46,7 @@ def randomness(learner: Learner, device: torch.device, *, compiled: bool = False
             yield Randomness()
         return
     generator = torch.Generator()
-    drawing: list[DrawsAlone | Dropout] = [learner, *own]
+    drawing: list[Any] = [learner, *own]
     for one in drawing:
         one.generator = generator
     try:
