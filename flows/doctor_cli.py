@@ -9,6 +9,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from json import load as load_json
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from flows.output import say, say_json
 from flows.parameters import Runtime
@@ -70,7 +71,7 @@ def doctor(
 def _findings(encoders: EncoderConfig, runtime: RuntimeConfig) -> Iterator[Finding]:
     yield Finding("mmer", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield from _packages()
-    yield from _untried("Prefect", version("prefect"), "pip install 'prefect<{beyond}'")
+    yield from _untried("Prefect", _installed("prefect"), "pip install 'prefect<{beyond}'")
     yield _device(runtime.device)
     yield _encoder("image", encoders.image)
     yield _encoder("text", encoders.text)
@@ -177,14 +178,10 @@ def _free(place: Path) -> str:
 
 
 def _server(address: str) -> Iterator[Finding]:
-    about = "Prefect server"
+    about, api = "Prefect server", address.rstrip("/")
     try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=_SECONDS_TO_ANSWER):
+        with urllib.request.urlopen(f"{api}/health", timeout=_SECONDS_TO_ANSWER):
             yield Finding(about, "ok", address)
-        with urllib.request.urlopen(
-            f"{address.rstrip('/')}/admin/version", timeout=_SECONDS_TO_ANSWER
-        ) as answer:
-            yield from _untried(f"{about}'s version", load_json(answer), "a server older than {beyond}")
     except urllib.error.HTTPError as error:  # it is there, and wants to know who asks
         yield Finding(about, "ok", f"{address} answers with status {error.code}")
     except (OSError, ValueError) as error:
@@ -194,11 +191,29 @@ def _server(address: str) -> Iterator[Finding]:
             f"{address} cannot be reached ({error})",
             "start it (prefect server start), or unset PREFECT_API_URL",
         )
+    else:
+        yield from _untried(f"{about}'s version", _version_of(api), "a server older than {beyond}")
 
 
-def _untried(about: str, found: str, cure: str) -> Iterator[Finding]:
-    """A warning about a version of Prefect that is newer than what was tried."""
+def _version_of(api: str) -> str | None:
+    """What a server says; None where it does not say."""
+    try:
+        with urllib.request.urlopen(f"{api}/admin/version", timeout=_SECONDS_TO_ANSWER) as answer:
+            return str(load_json(answer))
+    except (OSError, ValueError):
+        return None
+
+
+def _installed(package: str) -> str | None:
+    with suppress(PackageNotFoundError):  # which `_packages` reports
+        return version(package)
+    return None
+
+
+def _untried(about: str, found: str | None, cure: str) -> Iterator[Finding]:
+    """A warning about a version of Prefect that is newer than what was tried; none of what is no version."""
     major, minor = NEWEST_PREFECT
-    if Version(found).release[:2] > NEWEST_PREFECT:
-        said = f"{found} is newer than {major}.{minor}, the newest that mmer's tests ran with"
-        yield Finding(about, "warning", said, cure.format(beyond=f"{major}.{minor + 1}"))
+    with suppress(InvalidVersion):
+        if found is not None and Version(found).release[:2] > NEWEST_PREFECT:
+            newer = f"{found} is newer than {major}.{minor}, the newest that mmer's tests ran with"
+            yield Finding(about, "warning", newer, cure.format(beyond=f"{major}.{minor + 1}"))

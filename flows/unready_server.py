@@ -27,7 +27,7 @@ def until_it_answers(work: Callable[[], _Result], api: str, seconds: float) -> _
         EngineError: The server was not ready in time.
     """
     deadline = time.monotonic() + seconds
-    told = ""
+    reported = ""
     while True:
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
@@ -41,9 +41,9 @@ def until_it_answers(work: Callable[[], _Result], api: str, seconds: float) -> _
                     f"the Prefect server at {api} {reason}, for {seconds:g} s: look at its log and at its database, "
                     "which has to be reachable and encoded in UTF-8, or wait longer with --wait"
                 ) from error
-        if reason != told:
+        if reason != reported:
             say(f"waiting up to {seconds:g} s for the Prefect server at {api}, which {reason}", error=True)
-            told = reason
+            reported = reason
         time.sleep(_PAUSE_SECONDS)
 
 

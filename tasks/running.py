@@ -79,8 +79,8 @@ def fan_out_flows(
 ) -> list[T]:
     """Run a flow for every job, as subflows inside a flow run, and return the results in the order of the jobs.
 
-    As many run at a time as ``runtime.workers``, and share the cores. After a failure no more begin, and when all that had begun are done,
-    the failure of the first job in order is raised.
+    As many run at a time as ``runtime.workers``, and share the cores. After a failure no more begin, and when all that
+    had begun are done, the failure of the first job in order is raised.
     """
     jobs = list(jobs)
     workers = min(runtime.workers, len(jobs))

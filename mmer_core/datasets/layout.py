@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+from mmer_core.datasets.walking import listed
 from mmer_core.errors import DatasetError
 
 DEPTH = 3
@@ -25,21 +26,7 @@ def folders(root: Path, depth: int = DEPTH) -> Iterator[Path]:
     level = [root]
     for _ in range(depth + 1):
         yield from level
-        level = [parent / name for parent in level for name in _folders_in(parent)]
-
-
-def _folders_in(parent: Path) -> list[str]:
-    """Names of the subfolders, without unreadable ones and links that form a cycle."""
-    try:
-        entries = list(os.scandir(parent))
-    except OSError:
-        return []
-    # scandir recognises folders without a stat for each of many thousand photos; only links need one.
-    return sorted(
-        entry.name
-        for entry in entries
-        if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
-    )
+        level = [parent / name for parent in level for name in listed(parent)[0]]
 
 
 def find_file(root: Path, name: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mmer_core.errors import DatasetError
@@ -29,17 +30,21 @@ def _walk(
         raise DatasetError(
             f"{root} has more than {_MOST_LINKS:,} links to folders: remove those that lead to one another"
         )
-    below: list[str] = []
-    names: list[str] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                (below if _is_folder(entry) else names).append(entry.name)
-    except OSError:  # what is in it is missing where it is needed
-        return
+    below, names = listed(folder)
     yield folder, below, names
     for name in below:
         yield from _walk(os.path.join(folder, name), (*above, here), links, root)
+
+
+def listed(folder: str | Path) -> tuple[list[str], list[str]]:
+    """Names of the folders in a folder, links to folders among them, and of all else, each in order; none of an unreadable one,
+    as what is in it is missing where it is needed."""
+    below: list[str] = []
+    names: list[str] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            (below if _is_folder(entry) else names).append(entry.name)
+    return below, names
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

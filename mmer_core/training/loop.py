@@ -112,13 +112,13 @@ def fit(
     """
     kernels = float32_kernels(tf32=precision_on(device, config) == "tf32")
     with (
-        randomness(learner, device, compiled=compile) as drawn,
+        randomness(learner, device, compiled=compile) as source,
         kernels,
         contextlib.ExitStack() as stack,
     ):
         learner.state.to(device)
         ranks.take_state(learner.state)
-        trainer = _Trainer(learner, config, device, drawn, compile, fields)
+        trainer = _Trainer(learner, config, device, source, compile, fields)
         state = trainer.restore(checkpoints)
         curves = stack.enter_context(tensorboard_curves(logs, state.epoch))
         saved = time.monotonic()
@@ -211,12 +211,12 @@ class _Trainer:
         learner: Learner,
         config: TaskTraining,
         device: torch.device,
-        drawn: Randomness,
+        source: Randomness,
         compile: bool = False,
         fields: str = "training",
     ) -> None:
         self.learner, self.config, self.device, self.fields = learner, config, device, fields
-        self.drawn = drawn
+        self.source = source
         self.losses = compiled(learner.losses, device) if compile else learner.losses
         self.steps = steps_an_epoch(len(learner), config.batch_size)
         self.parameters = [p for p in learner.state.parameters() if p.requires_grad]
@@ -236,9 +236,9 @@ class _Trainer:
 
     def epoch(self, index: int) -> Row:
         """One pass over the training split and one look at the validation split."""
-        self.drawn.seed((self.config.seed * 1_000_003 + index) % 2**63)
+        self.source.seed((self.config.seed * 1_000_003 + index) % 2**63)
         self.learner.state.train()
-        order = torch.randperm(len(self.learner), generator=self.drawn.generator)
+        order = torch.randperm(len(self.learner), generator=self.source.generator)
         steps = [(len(rows), self._step(rows)) for rows in order.tensor_split(self.steps)]
         sums = _mean_losses(steps)
         self.learner.state.eval()

@@ -75,10 +75,10 @@ def test_containers_may_do_nothing_that_they_need_not(name: str) -> None:
 
 def test_what_wants_a_home_has_one_that_can_be_written_to() -> None:
     (settings,) = arguments_of("ENV")[-1:]
-    told = dict(word.split("=", 1) for word in settings.split())
-    home = told["HOME"]
+    variables = dict(word.split("=", 1) for word in settings.split())
+    home = variables["HOME"]
     # Prefect's server copies its pages to where its own code is, and has none where it may not.
-    assert told["PREFECT_UI_STATIC_DIRECTORY"].startswith(f"{home}/")
+    assert variables["PREFECT_UI_STATIC_DIRECTORY"].startswith(f"{home}/")
     for service in SERVICES.values():
         assert not service["image"].startswith("mmer:") or home in service["tmpfs"]
     environment, volumes = (SERVICES["worker"][part] for part in ("environment", "volumes"))
@@ -126,8 +126,8 @@ def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[st
 def test_the_server_is_started_as_everywhere() -> None:
     assert SERVICES["server"]["command"] == ["prefect", *server_arguments("0.0.0.0", 4200)]
     given = SERVICES["server"]["environment"]
-    told = {name.removesuffix("_FILE") for name in given if "DATABASE" in name}
-    assert told == Database(5432, "", ROOT).settings.keys()
+    named = {name.removesuffix("_FILE") for name in given if "DATABASE" in name}
+    assert named == Database(5432, "", ROOT).settings.keys()
 
 
 def test_the_image_installs_what_the_project_asks_for() -> None:

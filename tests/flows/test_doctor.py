@@ -2,14 +2,17 @@
 
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Thread
 
 import pytest
 from packaging.requirements import Requirement
 
+from flows import doctor_cli
 from flows.cli import main
 from flows.doctor_cli import NEWEST_PREFECT, _untried, _wanted
 
@@ -75,26 +78,61 @@ def test_the_installed_prefect_is_one_that_was_tried() -> None:
     assert f"Prefect {newest}" in Path(__file__).parents[2].joinpath("docs/operations.md").read_text()
 
 
-def test_a_server_of_a_later_version_is_warned_of(findings, monkeypatch: pytest.MonkeyPatch) -> None:
-    major, minor = NEWEST_PREFECT
+@contextmanager
+def server(answers: dict[str, bytes]) -> Iterator[str]:
+    """The API of something that answers so, by the end of the path, and 404 otherwise."""
 
-    class Later(BaseHTTPRequestHandler):
+    class Answering(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
+            body = answers.get(self.path.rpartition("/")[2])
+            self.send_response(404 if body is None else 200)
             self.end_headers()
-            self.wfile.write(b"true" if self.path.endswith("health") else f'"{major}.{minor + 1}.2"'.encode())
+            self.wfile.write(body or b"")
 
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Later) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+    with HTTPServer(("127.0.0.1", 0), Answering) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/api"
+        running.shutdown()
+
+
+def test_a_server_of_a_later_version_is_warned_of(findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    major, minor = NEWEST_PREFECT
+    with server({"health": b"true", "version": f'"{major}.{minor + 1}.2"'.encode()}) as api:
+        monkeypatch.setenv("PREFECT_API_URL", api)
         code, found = findings()
-        server.shutdown()
     assert code == 0
     assert found["Prefect server"]["state"] == "ok"
     warned = found["Prefect server's version"]
     assert warned["state"] == "warning"
     assert f"{major}.{minor + 1}.2 is newer than {major}.{minor}" in warned["found"]
     assert warned["cure"]
+
+
+@pytest.mark.parametrize("version", [None, b"", b"{}", b'"unknown"', b'"3.8.8"', b"\xff"])
+def test_a_server_that_tells_no_later_version_is_well(
+    version: bytes | None, findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"health": b"true"} | ({} if version is None else {"version": version})
+    with server(answers) as api:
+        monkeypatch.setenv("PREFECT_API_URL", api)
+        code, found = findings()
+    assert code == 0
+    assert {about: one["state"] for about, one in found.items() if "server" in about} == {
+        "Prefect server": "ok"
+    }
+
+
+def test_an_installation_without_prefect_is_told_so(findings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(name: str) -> str:
+        if name == "prefect":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(doctor_cli, "version", lacking)
+    code, found = findings()
+    assert code == 1
+    assert "prefect is not installed" in found["packages"]["found"]
+    assert "Prefect" not in found

@@ -72,10 +72,10 @@ def test_deploying_ends_in_time_where_the_server_stays_busy(
         with pytest.raises(SystemExit) as end:
             main(["deploy", "--wait", str(wait)])
     assert end.value.code == 1
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == (2 if wait else 1)
-    assert f"server at {api} answers 503, for {wait} s" in told[-1]
-    assert "encoded in UTF-8" in told[-1]
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == (2 if wait else 1)
+    assert f"server at {api} answers 503, for {wait} s" in printed[-1]
+    assert "encoded in UTF-8" in printed[-1]
 
 
 def test_deploying_ends_in_time_where_nobody_listens(

@@ -109,16 +109,16 @@ def _shut_in(engine: Engine) -> None:
 def _demo(engine: Engine, study: str) -> str:
     status = "import re; print(*(line.strip() for line in open('/proc/self/status') if re.match('Uid|Cap[EPB]|NoNew', line)))"
     how = ("podman", "run", "--rm", *_CONFINED, "--user=1000")
-    told = engine.run(*how, IMAGE, "python", "-c", status)
-    assert "Uid:\t1000\t1000" in told, told
-    assert "NoNewPrivs:\t1" in told, told
-    assert not re.search(r"Cap\w+:\s0*[1-9a-f]", told), told
+    process_status = engine.run(*how, IMAGE, "python", "-c", status)
+    assert "Uid:\t1000\t1000" in process_status, process_status
+    assert "NoNewPrivs:\t1" in process_status, process_status
+    assert not re.search(r"Cap\w+:\s0*[1-9a-f]", process_status), process_status
     refused = engine.tried(*how, IMAGE, "touch", "/opt/mmer/new")
     assert "Read-only file system" in refused.stderr, refused
     work = ("--tmpfs=/work:mode=1777", f"--volume={ROOT / 'tests/support/small.toml'}:/small.toml:ro")
     config = "demo" if study == "demo" else "/small.toml"
     done = engine.run(*how, *work, IMAGE, "mmer", "pipeline", "--config", config, seconds=3 * _SECONDS)
-    return f"{' '.join(told.split())}; {done.strip().splitlines()[-1]}"
+    return f"{' '.join(process_status.split())}; {done.strip().splitlines()[-1]}"
 
 
 def _foreign(engine: Engine) -> str:
@@ -232,10 +232,10 @@ def _killed(engine: Engine, store: Store, study: str) -> str:
 
 
 def _replaced(engine: Engine, process: int) -> bool:
-    told = engine.run(
+    running_and_pid = engine.run(
         "podman", "inspect", "--format", "{{.State.Running}} {{.State.Pid}}", _name("worker")
     ).split()
-    return told[0] == "true" and int(told[1]) not in (0, process)
+    return running_and_pid[0] == "true" and int(running_and_pid[1]) not in (0, process)
 
 
 def _stop(engine: Engine) -> str:
