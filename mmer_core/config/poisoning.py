@@ -67,6 +67,9 @@ class PoisonConfig(Config):
 
     @model_validator(mode="after")
     def _counts_are_listed_once(self) -> Self:
-        if len(set(self.counts)) < len(self.counts):
-            raise ValueError("a count of poisons is listed twice")
+        twice = sorted({count for count in self.counts if self.counts.count(count) > 1})
+        if twice:
+            raise ValueError(
+                f"counts list {', '.join(map(str, twice))} more than once; give every number of poisons once"
+            )
         return self

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from mmer_core.config import PoisonConfig
 from mmer_core.stages.poison.judging import retrieves
 from mmer_core.stages.poison.merging import (
     find_warnings,
@@ -125,3 +126,8 @@ def test_the_clean_model_has_no_interval_beside_itself() -> None:
         assert pd.isna(row[f"{name}_low"])
         assert pd.isna(row[f"{name}_high"])
     assert row["metric_low"] < row["metric"] < row["metric_high"]
+
+
+def test_numbers_of_poisons_that_are_given_twice_are_named() -> None:
+    with pytest.raises(ValueError, match="counts list 5, 9 more than once"):
+        PoisonConfig(counts=(9, 5, 5, 7, 9))
