@@ -4,7 +4,7 @@ import argparse
 import sys
 import sysconfig
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email import message_from_string
@@ -37,9 +37,11 @@ class Debian:
     architecture: str
 
 
-def python_packages(site: Path) -> list[Distribution]:
-    """What is installed in a folder ``site-packages``, by name."""
-    found = {canonicalize_name(one.name): one for one in distributions(path=[str(site)])}
+def python_packages(sites: Sequence[Path]) -> list[Distribution]:
+    """What is installed in folders ``site-packages``, by name; of what several have, that of the first."""
+    found: dict[str, Distribution] = {}
+    for one in distributions(path=[str(site) for site in sites]):
+        found.setdefault(canonicalize_name(one.name), one)
     return [found[name] for name in sorted(found)]
 
 
@@ -77,14 +79,15 @@ def bom(python: list[Distribution], debian: list[Debian], locked: list[Locked], 
     return made
 
 
-def write(site: Path, root: Path | None, folder: Path, at: datetime) -> str:
+def write(sites: Sequence[Path], root: Path | None, folder: Path, at: datetime) -> str:
     """Write ``bom.json`` and ``licences.csv`` into a folder; a sentence about them.
 
     Args:
+        sites: Folders ``site-packages``, in the order in which Python looks there.
         root: Of an image, for the packages of its system. None where the folder is not an image's: then what would be in
             an image is listed, and nothing else that is there.
     """
-    python = python_packages(site)
+    python = python_packages(sites)
     if root is None:
         used = {*(one.name for one in read()), *APART, "mmer"}
         python = [one for one in python if canonicalize_name(one.name) in used]
@@ -103,7 +106,7 @@ def write(site: Path, root: Path | None, folder: Path, at: datetime) -> str:
 def of_image(root: Path, folder: Path, at: datetime) -> str:
     """Write both for an image whose files are below a root."""
     (site,) = (root / ENVIRONMENT).glob("lib/python3*/site-packages")
-    return write(site, root, folder, at)
+    return write([site], root, folder, at)
 
 
 def _component(package: Distribution, hashes: dict[tuple[str, str], tuple[str, ...]]) -> Component:
@@ -153,7 +156,7 @@ def main() -> int:
     if given.root:
         print(of_image(given.root, given.folder, now))
     else:
-        print(write(Path(sysconfig.get_path("purelib")), None, given.folder, now))
+        print(write([Path(sysconfig.get_path("purelib"))], None, given.folder, now))
     return 0
 
 

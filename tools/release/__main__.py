@@ -7,7 +7,6 @@ all else went well. Tags and pushes are left to the person: the commands are pri
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +64,9 @@ def release(root: Path, wanted: str, study: str) -> None:
         print(f"built     {', '.join(path.name for path in built)} from {revision[:12]}")
         print(f"checked   {wheel.check(tree, *built)}")
         config = "demo" if study == "demo" else str(tree / "tests/support/small.toml")
-        print(f"tried     {wheel.tried(built[1], Path(temporary) / 'trial', config)}")
-        print(f"listed    {bom.write(Path(sysconfig.get_path('purelib')), None, made, at)}")
+        told, sites = wheel.tried(built[1], Path(temporary) / "trial", config)
+        print(f"tried     {told}")
+        print(f"listed    {bom.write(sites, None, made, at)}")
         provenance.write(
             made / "provenance.json",
             built=built,
@@ -82,13 +82,12 @@ def release(root: Path, wanted: str, study: str) -> None:
             _git(root, "merge", "--quiet", "--ff-only", revision)
     print(f"kept      {kept.relative_to(root)}: {', '.join(sorted(path.name for path in kept.iterdir()))}")
     if wanted:
+        files = f"{kept.relative_to(root)}/*.whl {kept.relative_to(root)}/*.tar.gz"
         branch = _git(root, "branch", "--show-current") or "HEAD"
-        print(
-            f"\nLook at the last commit. Then:\n    git tag --annotate v{wanted} --message 'mmer {wanted}' {revision[:12]}"
-        )
-        print(
-            f"    git push origin {branch} v{wanted}\n    twine upload {kept.relative_to(root)}/*.whl {kept.relative_to(root)}/*.tar.gz"
-        )
+        print("\nLook at the last commit. Then:")
+        print(f"    git tag --annotate v{wanted} --message 'mmer {wanted}' {revision[:12]}")
+        print(f"    git push origin {branch} v{wanted}")
+        print(f"    twine upload {files}")
 
 
 def _refuse_what_cannot_be_released(root: Path, wanted: str) -> None:

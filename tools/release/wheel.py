@@ -42,50 +42,38 @@ def check(checkout: Path, sdist: Path, wheel: Path) -> str:
     return f"{len(inside)} files, as in git"
 
 
-def tried(wheel: Path, folder: Path, config: str) -> str:
-    """Run a study with what is in the wheel, in a new virtual environment and an empty folder; its last line.
+def tried(wheel: Path, folder: Path, config: str) -> tuple[str, list[Path]]:
+    """Run a study with what is in the wheel, in a new virtual environment and an empty folder.
 
     All but mmer itself is shared with this environment: as a path only, so that its own mmer cannot be seen.
 
     Args:
         config: What `mmer pipeline --config` takes.
+
+    Returns:
+        The study's last line, and the folders ``site-packages`` that were used, the new one first.
     """
     environment, work = folder / "environment", folder / "work"
     shutil.rmtree(folder, ignore_errors=True)
     work.mkdir(parents=True)
     _run([sys.executable, "-m", "venv", "--without-pip", str(environment)])
     python = environment / "bin/python"
-    _run(
-        [
-            sys.executable,
-            "-m",
-            "uv",
-            "pip",
-            "install",
-            "--quiet",
-            "--offline",
-            "--no-deps",
-            "--python",
-            str(python),
-            str(wheel),
-        ]
-    )
+    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
+    _run([*install, "--python", str(python), str(wheel)])
     env = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PYTHON", "PREFECT", "MMER"))
     }
-    places = (
-        f"import json, sysconfig, {', '.join(_PACKAGES)}; print(json.dumps([sysconfig.get_path('purelib'), "
-        + (", ".join(f"{name}.__file__" for name in _PACKAGES) + "]))")
-    )
+    imported = ", ".join(_PACKAGES)
+    where = f"import json, {imported}; print(json.dumps([one.__file__ for one in ({imported})]))"
     (site,) = environment.glob("lib/python3*/site-packages")
     (site / "shared.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
-    own, *files = json.loads(_run([str(python), "-c", places], env=env, cwd=work))
-    if any(not file.startswith(own) for file in files):
+    files = json.loads(_run([str(python), "-c", where], env=env, cwd=work))
+    if not all(Path(file).is_relative_to(site) for file in files):
         raise Refused(f"the trial imported {', '.join(files)} instead of what is in {wheel.name}")
     done = _run([str(environment / "bin/mmer"), "pipeline", "--config", config], env=env, cwd=work)
-    return done.strip().splitlines()[-1]
+    return done.strip().splitlines()[-1], [site, Path(sysconfig.get_path("purelib"))]
 
 
 def _run(command: list[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> str:
