@@ -28,6 +28,7 @@ def deploy(
     kind: Literal["process", "docker", "kubernetes"] = "process",
     gpus: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     gpus_per_run: Annotated[int | None, Parameter(validator=at_least(1))] = None,
+    image: str | None = None,
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
     wait: Annotated[float, Parameter(validator=at_least(0))] = 120,
     runtime: Runtime = RuntimeConfig(),
@@ -47,6 +48,9 @@ def deploy(
         Maximum number of tasks tagged gpu that run at the same time, over all workers.
     gpus_per_run:
         GPUs that each Docker container or Kubernetes job asks for, which then runs the image mmer:cuda.
+    image:
+        Name of the image that each Docker container or Kubernetes job runs, as a registry has it; by default mmer:cpu, or
+        mmer:cuda with --gpus-per-run.
     notify_url:
         Apprise URL that is notified of failed runs (slack://…, mailto://…). It is a secret: prefer the environment
         variable MMER_NOTIFY_URL.
@@ -62,7 +66,9 @@ def deploy(
     from flows.deploying import deploy as set_up
     from flows.unready_server import until_it_answers
 
-    plan = Plan(runtime, pool or team or "mmer", kind, gpus, notify_url or None, gpus_per_run, team)
+    plan = Plan(
+        runtime, pool or team or "mmer", kind, gpus, notify_url or None, gpus_per_run, team, image or None
+    )
     say(*until_it_answers(lambda: set_up(plan), api, wait))
 
 

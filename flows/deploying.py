@@ -36,6 +36,7 @@ class Plan:
         gpus_per_run: GPUs that every container asks for; none when None, and processes see those of their machine.
         team: Name of one of several teams that share the server: its deployments, automations and notifications have names
             of their own, so that nothing of another team changes. None for a server of one's own.
+        image: What every container runs; by default mmer:cpu, or mmer:cuda with GPUs.
         notify_url: Apprise URL that gets a message about every failed run; no messages when None.
     """
 
@@ -46,6 +47,7 @@ class Plan:
     notify_url: str | None = None
     gpus_per_run: int | None = None
     team: str | None = None
+    image: str | None = None
 
     @property
     def tag(self) -> str:
@@ -87,47 +89,74 @@ def deploy(plan: Plan) -> list[str]:
 
 
 def pool_of(plan: Plan) -> dict[str, Any]:
-    """Type of a work pool, job variables of its deployments, and what is added to Prefect's template.
+    """Type of a work pool, job variables of its deployments, and its template.
+
+    ``template`` is what Prefect's own lacks; ``asked`` is in the template whatever a pool that exists has there.
 
     Raises:
-        ConfigError: Runs in processes are to ask for GPUs.
+        ConfigError: Runs in processes are to ask for GPUs, or for an image.
     """
-    pool = read(f"pools/{plan.kind}.yaml")
+    pool = {"template": {}, "asked": {}, **read(f"pools/{plan.kind}.yaml")}
     with_gpus = pool.pop("with_gpus", None)
+    if plan.image is not None:
+        if "image" not in pool["job_variables"]:
+            raise ConfigError(
+                f"runs of a {plan.kind} pool have no image: leave out --image, or give --kind docker or kubernetes"
+            )
+        chosen = {"job_variables": {"image": plan.image}}
+    else:
+        chosen = {}
     if plan.gpus_per_run is None:
-        return pool | {"template": {}}
+        return dict(merged(pool, chosen))
     if with_gpus is None:
         raise ConfigError(
             f"runs of a {plan.kind} pool ask for no GPUs, they see those of the worker's machine: leave out --gpus-per-run, or "
             "choose some with CUDA_VISIBLE_DEVICES"
         )
-    asked = {"template": {"variables": {"properties": {"gpus": {"default": plan.gpus_per_run}}}}}
-    return dict(merged(merged({"template": {}, **pool}, with_gpus), asked))
+    gpus = {"variables": {"properties": {"gpus": {"default": plan.gpus_per_run}}}}
+    with_gpus["asked"] = merged(with_gpus.pop("template"), gpus)
+    return dict(merged(merged(pool, with_gpus), chosen))
 
 
 def merged(one: Any, other: Any) -> Any:
-    """Both, nested: mappings by name, lists by place; where they differ the other counts."""
+    """Both, nested; where they differ the other counts.
+
+    Lists as Kubernetes does it: entries with a name, or mounted at a path, are one by that; of others each is kept once.
+    """
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return {**one, **{name: merged(one.get(name), value) for name, value in other.items()}}
     if isinstance(one, list) and isinstance(other, list):
-        return (
-            [merged(*pair) for pair in zip(one, other, strict=False)] + one[len(other) :] + other[len(one) :]
-        )
+        for key in ("mountPath", "name"):
+            if all(isinstance(entry, Mapping) and key in entry for entry in (*one, *other)):
+                both = merged({entry[key]: entry for entry in one}, {entry[key]: entry for entry in other})
+                return list(both.values())
+        return one + [entry for entry in other if entry not in one]
     return other
+
+
+def template_of(pool: Mapping[str, Any], own: Mapping[str, Any], found: Mapping[str, Any] | None) -> Any:
+    """The template of a pool: a found one gets what it lacks and what was asked for, and keeps the rest.
+
+    Args:
+        own: Prefect's, for this kind of pool.
+        found: That of the pool, where it exists.
+    """
+    both = merged(own, pool["template"]) if found is None else merged(pool["template"], found)
+    return merged(both, pool["asked"])
 
 
 def _make_pool(client: SyncPrefectClient, name: str, pool: Mapping[str, Any]) -> None:
     try:
         found = client.read_work_pool(name)
     except ObjectNotFound:
-        template = merged(_template(client, pool["type"]), pool["template"])
+        template = template_of(pool, _template(client, pool["type"]), None)
         client.create_work_pool(WorkPoolCreate(name=name, type=pool["type"], base_job_template=template))
         return
     if found.type != pool["type"]:
         raise ConfigError(
             f"the work pool {name} has type {found.type}, not {pool['type']}: give another name with --pool"
         )
-    template = merged(found.base_job_template or _template(client, pool["type"]), pool["template"])
+    template = template_of(pool, _template(client, pool["type"]), found.base_job_template or None)
     if template != found.base_job_template:
         client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 

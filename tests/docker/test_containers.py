@@ -8,20 +8,24 @@ import sys
 import tomllib
 from pathlib import Path
 
+import botocore
 import pyarrow
 import pytest
 import yaml
 from compose_spec import PyCompose
+from packaging.requirements import Requirement
 from support.postgres_server import Database
 from support.s3_server import ROLES
 
 from flows.cli import main
 from flows.commands import app
 from flows.local_server import server_arguments
+from tools.packages.lock import APART
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LINES = (ROOT / "docker/Dockerfile").read_text().replace("\\\n", " ").splitlines()
 INSTRUCTIONS = [line.split(maxsplit=1) for line in LINES if line.strip() and not line.startswith("#")]
 
@@ -116,7 +120,7 @@ def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[st
     assert arguments_of("ENTRYPOINT") == ['["with-secrets"]']
     (given,) = arguments_of("CMD")
     entry, *arguments = json.loads(given)
-    assert entry in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert entry in PROJECT["scripts"]
     with pytest.raises(SystemExit) as end:
         main(arguments)
     assert not end.value.code
@@ -130,16 +134,23 @@ def test_the_server_is_started_as_everywhere() -> None:
     assert named == Database(5432, "", ROOT).settings.keys()
 
 
-def test_the_image_installs_what_the_project_asks_for() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (installing,) = (line for line in arguments_of("RUN") if "torchvision>" in line)
-    pinned = [word for word in re.findall('"([^"]+)"', installing) if word.startswith("torch")]
-    assert len(pinned) == 2
-    assert set(pinned) <= set(project["dependencies"])
-    (extra,) = re.findall(r"\.\[(\w+)\]", installing)
-    assert extra in project["optional-dependencies"]
-    (encoder,) = re.findall('"(gt-all[^"]+)"', installing)
-    assert encoder in (ROOT / "Makefile").read_text()
+def test_the_image_installs_what_is_locked_and_torch_from_its_index() -> None:
+    (installing,) = (line for line in arguments_of("RUN") if "--require-hashes" in line)
+    locked, torch, _ = installing.split(" && ")
+    assert {"--no-deps", "--require-hashes", "requirements.lock"} <= set(locked.split())
+    defaults = dict(line.split("=", 1) for line in arguments_of("ARG"))
+    given = re.findall(r'"(\w+)==\$\{(\w+)\}"', torch)
+    assert [name for name, _ in given] == list(APART)
+    asked = [Requirement(line) for line in PROJECT["dependencies"]]
+    for name, argument in given:
+        (one,) = (requirement for requirement in asked if requirement.name == name)
+        assert one.specifier.contains(defaults[argument])
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(
+        defaults["PYTHON"].split("-")[0]
+    )
+    # What has no hash is built by what has one: setuptools of the lock.
+    building = [line for line in arguments_of("RUN") if "--prefix /application" in line]
+    assert all("--no-deps" in line and "--no-build-isolation" in line for line in building)
 
 
 def test_a_change_of_sources_makes_no_dependency_again() -> None:
@@ -147,7 +158,7 @@ def test_a_change_of_sources_makes_no_dependency_again() -> None:
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
     sources = [name.removesuffix("*") for name in packages["include"]]
     assert sources
-    installed = next(place for place, line in enumerate(order) if "torchvision>" in line)
+    installed = next(place for place, line in enumerate(order) if "--require-hashes" in line)
     for name in sources:
         assert order.index(f"COPY {name} {name}") > installed
     # What changes often lies on top of what is large.
@@ -158,15 +169,19 @@ def test_a_change_of_sources_makes_no_dependency_again() -> None:
 
 def test_what_no_program_reads_is_removed(tmp_path: Path) -> None:
     site = tmp_path / "lib/python3.12/site-packages"
-    kept = ["torch/bin/torch_shm_manager", "torch/testing/__init__.py", "pyarrow/libarrow.so.2600"]
+    kept = ["botocore/data/endpoints.json", "botocore/data/s3/a.json.gz", "botocore/data/sso-oidc/b.json.gz"]
+    kept += ["torch/bin/torch_shm_manager", "torch/testing/__init__.py", "pyarrow/libarrow.so.2600"]
     gone = [
         "torch/bin/protoc",
         "scipy/tests/a/b.py",
         "torch/test/c.py",
         "torch/include/d.h",
         "pyarrow/include/e.h",
+        "pyarrow/_flight.so",
+        "numpy/f2py/f.c",
+        "botocore/data/ec2/g.json.gz",
     ]
-    for name in (*kept, *gone, "pyarrow/_flight.so"):
+    for name in (*kept, *gone):
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).touch()
     subprocess.run([ROOT / "docker/trim", tmp_path], check=True)
@@ -174,18 +189,27 @@ def test_what_no_program_reads_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_pyarrow_misses_nothing_that_is_removed(tmp_path: Path) -> None:
-    """Its libraries are linked to each other, used or not."""
+def test_pyarrow_and_boto3_miss_nothing_that_is_removed(tmp_path: Path) -> None:
+    """Libraries of pyarrow are linked to each other, used or not."""
     site = tmp_path / "lib/python3.12/site-packages"
     (site / "torch/bin").mkdir(parents=True)
-    shutil.copytree(Path(pyarrow.__file__).parent, site / "pyarrow")
+    for package in (pyarrow, botocore):
+        folder = Path(package.__file__).parent
+        shutil.copytree(folder, site / folder.name)
     subprocess.run([ROOT / "docker/trim", tmp_path], check=True)
-    assert not list(site.glob("pyarrow/libarrow_flight*"))
-    program = "import pyarrow.compute, pyarrow.dataset, pyarrow.parquet; print(pyarrow.__file__)"
+    assert not [*site.glob("pyarrow/libarrow_flight*"), *site.glob("pyarrow/libarrow_s3*")]
+    program = """
+import boto3, io, pandas, pyarrow.compute, pyarrow.dataset, pyarrow.fs, pyarrow.parquet
+table = pandas.DataFrame({"a": ["b", "c"], "d": [1, 2]})
+assert pandas.read_parquet(io.BytesIO(table.to_parquet())).equals(table)
+for name in ("s3", "sts", "sso", "sso-oidc", "signin"):
+    assert boto3.client(name, region_name="eu-central-1").meta.service_model.operation_names
+print(pyarrow.__file__, boto3.session.botocore.__file__)
+"""
     done = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONPATH": str(site)}, capture_output=True, text=True
     )
-    assert done.stdout == f"{site}/pyarrow/__init__.py\n", done.stderr
+    assert done.stdout == f"{site}/pyarrow/__init__.py {site}/botocore/__init__.py\n", done.stderr
 
 
 def test_the_image_has_stages_and_runs_as_nobody_special() -> None:

@@ -39,13 +39,16 @@ def test_pip_is_configured_in_the_image_as_it_is_here(
     assert found.settings["find-links"] == str(folder)
     assert folder in found.places
     monkeypatch.setattr(wheels, "_torchvision", lambda torch, into: "0.28.0+standin")
-    mounts = wheels.configuration(found, tmp_path / "pip")
-    assert mounts[folder] == str(folder)
-    assert mounts[tmp_path / "pip/pip.conf"] == "/etc/pip.conf"
-    assert f"find-links = {folder} /pip" in (tmp_path / "pip/pip.conf").read_text()
-    assert (
-        tmp_path / "pip/constraints.txt"
-    ).read_text() == "torch==2.13.0+cpu\ntorchvision==0.28.0+standin\n"
+    given = wheels.given(found, tmp_path / "pip")
+    assert given.mounts[folder] == str(folder)
+    assert given.mounts[tmp_path / "pip/pip.conf"] == "/etc/pip.conf"
+    written = (tmp_path / "pip/pip.conf").read_text()
+    assert f"find-links = {folder} /pip" in written
+    assert "constraint" not in written
+    dockerfile = (ROOT / "docker/Dockerfile").read_text()
+    assert all(f"\nARG {name}=" in dockerfile for name in given.arguments)
+    assert given.arguments["TORCH"] == "2.13.0+cpu"
+    assert given.arguments["TORCHVISION"] == "0.28.0+standin"
 
 
 def test_the_stand_in_is_the_wheel_without_its_operators(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from cyclopts.validators import Path as PathValidator
 from tools.images import bases, build, needs, wheels
 from tools.images.engine import Engine
 from tools.images.table import Table
+from tools.packages import bom
 
 ROOT = Path(__file__).parents[2]
 _COMPOSE = "podman-compose==1.6.0"
@@ -62,17 +64,24 @@ def _prepare(engine: Engine, table: Table, installed: wheels.Wheels) -> None:
     with table.row("images to stand on") as seen:
         names = bases.make(engine, python, services)
         seen.append(", ".join(f"{name.rpartition('/')[2]} {engine.megabytes(name)} MB" for name in names))
-    mounts = wheels.configuration(installed, engine.folder / "pip")
+    given = wheels.given(installed, engine.folder / "pip")
     with table.row("image built") as seen:
-        build.build(engine, ROOT, mounts)
+        build.build(engine, ROOT, given)
         base = engine.megabytes(names[0])
         whole = engine.megabytes(build.IMAGE)
         seen.append(
             f"{whole} MB, of which {whole - base} MB on top of the {base} MB that stand for Python's image"
         )
         seen.append("torchvision without compiled operators, for this test only")
+    with table.row("bill of materials, licences") as seen:
+        root = Path(engine.run("podman", "image", "mount", build.IMAGE).strip())
+        try:
+            seen.append(bom.of_image(root, engine.folder / "materials", datetime.now(UTC)))
+        finally:
+            engine.run("podman", "image", "unmount", build.IMAGE)
+        assert seen[-1].endswith("all accepted"), seen
     with table.row("image built again after a change of sources") as seen:
-        seen.append(build.changed(engine, ROOT, mounts))
+        seen.append(build.changed(engine, ROOT, given))
     target = engine.folder / "compose"
     if not (target / "bin/podman-compose").exists():
         engine.run(sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), _COMPOSE)

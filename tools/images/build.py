@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from tools.images.engine import Engine
+from tools.images.wheels import Given
 
 IMAGE = "localhost/mmer:cpu"
 _SOURCES = (
@@ -19,12 +20,15 @@ _SOURCES = (
 )
 
 
-def build(engine: Engine, sources: Path, mounts: dict[Path, str], name: str = IMAGE) -> None:
+def build(engine: Engine, sources: Path, given: Given, name: str = IMAGE) -> None:
     """Build from a folder as the Dockerfile says, with pip as it is configured here."""
-    volumes = [word for place, inside in mounts.items() for word in ("--volume", f"{place}:{inside}:ro")]
+    volumes = [
+        word for place, inside in given.mounts.items() for word in ("--volume", f"{place}:{inside}:ro")
+    ]
     how = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers"]
-    # torch comes from the folder of its wheels; what it needs comes from wherever pip finds packages.
-    how += ["--build-arg", "TORCH_INDEX=https://pypi.org/simple"]
+    how += [
+        word for argument, value in given.arguments.items() for word in ("--build-arg", f"{argument}={value}")
+    ]
     engine.run(
         *("buildah", "bud", *how, *volumes),
         *("--file", str(sources / "docker/Dockerfile"), "--tag", name, str(sources)),
@@ -32,7 +36,7 @@ def build(engine: Engine, sources: Path, mounts: dict[Path, str], name: str = IM
     )
 
 
-def changed(engine: Engine, sources: Path, mounts: dict[Path, str]) -> str:
+def changed(engine: Engine, sources: Path, given: Given) -> str:
     """Build again with one line more in the sources; which layers that made again."""
     copy = engine.folder / "changed"
     shutil.rmtree(copy, ignore_errors=True)
@@ -47,7 +51,7 @@ def changed(engine: Engine, sources: Path, mounts: dict[Path, str]) -> str:
     with (copy / "flows/cli.py").open("a") as file:
         file.write("# one line more\n")
     other = f"{IMAGE}-changed"
-    build(engine, copy, mounts, other)
+    build(engine, copy, given, other)
     before, after = engine.layers(IMAGE), engine.layers(other)
     sizes = engine.run("podman", "history", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", other)
     copied = [line for line in sizes.splitlines() if "COPY" in line]

@@ -63,18 +63,34 @@ def found() -> Wheels:
     return Wheels(settings, wheels[-1].name.split("-")[1] if wheels else None)
 
 
-def configuration(wheels: Wheels, folder: Path) -> dict[Path, str]:
-    """Write pip's configuration for the build into a folder; what to mount where, read-only."""
+@dataclass(frozen=True)
+class Given:
+    """What the build is given.
+
+    Attributes:
+        mounts: What is mounted where, read-only.
+        arguments: Of the Dockerfile.
+    """
+
+    mounts: dict[Path, str]
+    arguments: dict[str, str]
+
+
+def given(wheels: Wheels, folder: Path) -> Given:
+    """Write pip's configuration for the build into a folder."""
     assert wheels.torch is not None
     folder.mkdir(parents=True, exist_ok=True)
-    vision = _torchvision(wheels.torch, folder)
-    (folder / "constraints.txt").write_text(f"torch=={wheels.torch}\ntorchvision=={vision}\n")
-    settings = wheels.settings | {"constraint": "/pip/constraints.txt"}
+    # The constraints of this machine are for other environments.
+    settings = {name: value for name, value in wheels.settings.items() if name != "constraint"}
     settings["find-links"] = f"{settings.get('find-links', '')} /pip".strip()
     lines = [f"{name} = {value}" for name, value in settings.items()]
     (folder / "pip.conf").write_text("\n".join(["[global]", *lines, ""]))
     mounts = {place: str(place) for place in wheels.places}
-    return mounts | {folder: "/pip", folder / "pip.conf": "/etc/pip.conf"}
+    mounts |= {folder: "/pip", folder / "pip.conf": "/etc/pip.conf"}
+    vision = _torchvision(wheels.torch, folder)
+    # torch comes from the folder of its wheels; what it needs is there already.
+    index = {"TORCH_INDEX": "https://pypi.org/simple"}
+    return Given(mounts, index | {"TORCH": wheels.torch, "TORCHVISION": vision})
 
 
 def _torchvision(torch: str, folder: Path) -> str:
