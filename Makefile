@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfil
 	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz watch image-test lock sbom release clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz watch image-test image-chaos lock sbom release clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -94,6 +94,9 @@ watch: $(READY)  ## the automations of a Prefect server, watched while they fire
 
 image-test: $(READY)  ## the image built and run, and the services of the compose file; as root, with buildah and podman, 20 GB
 	PYTHONPATH=tests $(BIN)/python -m tools.images
+
+image-chaos: $(READY)  ## chaos with containers among the runs; after the image is built, as image-test does it
+	PYTHONPATH=tests $(BIN)/python -m tools.images --chaos 50
 
 lock: $(READY)  ## docker/requirements.lock: what the image installs, with versions and hashes
 	$(BIN)/python -m tools.packages.lock

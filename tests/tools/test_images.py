@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tools.images import needs, stack, wheels
+from tools.images import services as podman
 from tools.images.table import Table
 
 ROOT = Path(__file__).parents[2]
@@ -95,4 +96,4 @@ def test_services_are_started_after_what_they_depend_on() -> None:
     assert set(order) == services.keys()
     for place, name in enumerate(order):
         assert set(services[name].get("depends_on", ())) <= set(order[:place])
-        assert (f"  {name}: " in stack._APART) == ("depends_on" in services[name])
+        assert (f"  {name}: " in podman._APART) == ("depends_on" in services[name])

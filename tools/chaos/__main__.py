@@ -24,7 +24,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from flows.terminal import say_table
-from tools.chaos.arena import arena
+from tools.chaos.arena import Outcome, arena, finish
 from tools.chaos.faults import FAULTS
 from tools.chaos.trial import Trial, run_trial
 
@@ -37,8 +37,9 @@ def main(
     runs: int = 50,
     minutes: float = 20.0,
     seed: int = 0,
-    faults: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = tuple(FAULTS),
+    faults: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = (),
     keep: Path | None = None,
+    containers: Path | None = None,
 ) -> None:
     """Run, print a line for every run, and a table of faults and outcomes.
 
@@ -51,23 +52,37 @@ def main(
     seed:
         Decides faults and moments.
     faults:
-        Names of those to choose from.
+        Names of those to choose from; all by default.
     keep:
         Folder that keeps stores and logs; else they are deleted.
+    containers:
+        Folder in which ``make image-test`` keeps its images: a part of the runs are containers then, and four faults
+        more harm these. Takes a network and a process space of its own, as ``make image-chaos`` gives it.
     """
+    known = dict(FAULTS)
     end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as temporary:
         folder = (keep or Path(temporary)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         trials = []
         with arena(folder) as place:
+            if containers is not None:
+                from tools.chaos import containers as contained  # what it needs is on few machines
+
+                ground = contained.Containers.started(containers.absolute())
+                known |= contained.faults(ground)
+                calm = ground.place(place, "calm-container")
+                finish(calm.start(), calm)
+                place.elsewhere[type(calm)] = Outcome.of(calm.open())
+            if unknown := set(faults) - known.keys():
+                sys.exit(f"there is no fault {', '.join(sorted(unknown))}; there are {', '.join(known)}")
             print(
                 f"an undisturbed run makes {place.artifacts} artifacts in {place.kibibytes} KiB", flush=True
             )
-            for number, name in enumerate(_order(faults, runs, seed)):
+            for number, name in enumerate(_order(faults or tuple(known), runs, seed)):
                 if time.monotonic() > end:
                     break
-                trials.append(run_trial(place, number, name, f"{seed}-{number}"))
+                trials.append(run_trial(place, number, name, known[name], f"{seed}-{number}"))
                 print(trials[-1].line, flush=True)
     _print(trials)
     whole = sum(trial.identical for trial in trials)

@@ -115,6 +115,8 @@ class Arena:
 
     folder: Path
     _stack: ExitStack
+    elsewhere: "dict[type[Place], Outcome]" = field(default_factory=dict)
+    """What an undisturbed run makes where other versions of libraries may be installed."""
 
     @cached_property
     def calm(self) -> Outcome:
@@ -122,6 +124,10 @@ class Arena:
         place = self.local("calm")
         finish(place.start(), place)
         return Outcome.of(place.open())
+
+    def calm_of(self, place: Place) -> Outcome:
+        """What comes out when nothing happens in such a place."""
+        return self.elsewhere.get(type(place)) or self.calm
 
     @cached_property
     def artifacts(self) -> int:

@@ -44,9 +44,9 @@ def flow_killed(arena: Arena, name: str, rng: random.Random) -> Harm:
     """SIGKILL of the process that runs the pipeline."""
     place = rng.choice((arena.local, arena.on_s3))(name)
     process = place.start("--workers", "2")
-    when = _wait_for_a_moment(arena, place, rng, process)
+    when = wait_for_a_moment(arena, place, rng, process)
     process.kill()
-    return Harm(f"{when}, {_store(place)}", _ended(process, place), place)
+    return Harm(f"{when}, {_store(place)}", ended(process, place), place)
 
 
 def worker_killed(arena: Arena, name: str, rng: random.Random) -> Harm:
@@ -55,11 +55,11 @@ def worker_killed(arena: Arena, name: str, rng: random.Random) -> Harm:
     process = place.start("--engine", "processes", "--workers", "2")
     root = psutil.Process(process.pid)
     wait_until(lambda: len(_workers(root)) == 2, process)
-    when = _wait_for_a_moment(arena, place, rng, process)
+    when = wait_for_a_moment(arena, place, rng, process)
     workers = _workers(root) if process.is_alive() else []
     for victim in rng.sample(workers, min(1, len(workers))):
         victim.kill()
-    return Harm(when, _ended(process, place), place)
+    return Harm(when, ended(process, place), place)
 
 
 def dask_worker_killed(arena: Arena, name: str, rng: random.Random) -> Harm:
@@ -68,25 +68,25 @@ def dask_worker_killed(arena: Arena, name: str, rng: random.Random) -> Harm:
     arena.dask.expect(1)
     arena.dask.start_missing(2)
     process = place.start("--engine", "dask", "--address", arena.dask.address, "--workers", "2")
-    when = _wait_for_a_moment(arena, place, rng, process)
+    when = wait_for_a_moment(arena, place, rng, process)
     victim = rng.choice(sorted(arena.dask.alive()))
     arena.dask.workers[victim].kill()
     arena.dask.workers[victim].wait()
     arena.dask.start_missing(2)
-    return Harm(when, _ended(process, place), place)
+    return Harm(when, ended(process, place), place)
 
 
 def s3_server_killed(arena: Arena, name: str, rng: random.Random) -> Harm:
     """SIGKILL of the server that holds the store; it is started again a little later."""
     place = arena.on_s3(name)
     process = place.start("--workers", "2")
-    when = _wait_for_a_moment(arena, place, rng, process)
+    when = wait_for_a_moment(arena, place, rng, process)
     arena.s3.kill()
     away = rng.uniform(0, 5)
     time.sleep(away)
     if not arena.s3.start():
         raise AssertionError("the S3 server does not start again")
-    return Harm(f"{when}, gone for {away:.1f} s and its start", _ended(process, place), place)
+    return Harm(f"{when}, gone for {away:.1f} s and its start", ended(process, place), place)
 
 
 def disk_full(arena: Arena, name: str, rng: random.Random) -> Harm:
@@ -96,7 +96,7 @@ def disk_full(arena: Arena, name: str, rng: random.Random) -> Harm:
     small = arena.enter(small_disk(disk, int(share * arena.kibibytes)))
     if small is None:
         raise NotPossibleHere("a small disk cannot be mounted here (it takes root)")
-    met = _ended(place.start("--workers", "2"), place)
+    met = ended(place.start("--workers", "2"), place)
     small.grow(10 * arena.kibibytes)
     return Harm(f"room for {share:.0%}", met, place)
 
@@ -105,7 +105,7 @@ def connections_reset(arena: Arena, name: str, rng: random.Random) -> Harm:
     """Connections to the S3 server are reset or closed after a random number of bytes, again and again."""
     place = arena.on_s3(name)
     process = place.start("--workers", "2")
-    when = _wait_for_a_moment(arena, place, rng, process)
+    when = wait_for_a_moment(arena, place, rng, process)
     done = arena.proxy.done
     for _ in range(rng.randint(1, 8)):
         harm, direction = rng.choice(("reset", "close")), rng.choice(("up", "down"))
@@ -113,7 +113,7 @@ def connections_reset(arena: Arena, name: str, rng: random.Random) -> Harm:
         arena.proxy.harms.append(Harmed(harm, direction, after, times=rng.randint(1, 4)))
     arena.proxy.drop()
     try:
-        met = _ended(process, place)
+        met = ended(process, place)
     finally:
         arena.proxy.harms.clear()
     return Harm(f"{when}, {arena.proxy.done - done} connections", met, place)
@@ -123,7 +123,7 @@ def object_corrupted(arena: Arena, name: str, rng: random.Random) -> Harm:
     """A run is killed, and a bit flips in something that it had stored."""
     place = rng.choice((arena.local, arena.on_s3))(name)
     process = place.start("--workers", "2")
-    when = _wait_for_a_moment(arena, place, rng, process, least=1)
+    when = wait_for_a_moment(arena, place, rng, process, least=1)
     process.kill()
     process.join()
     what = _flip_on_s3(arena, place, rng) if place.env else _flip_in_folder(Path(place.store), rng)
@@ -145,7 +145,7 @@ class NotPossibleHere(Exception):
     """The fault needs something that this machine does not allow."""
 
 
-def _wait_for_a_moment(
+def wait_for_a_moment(
     arena: Arena, place: Place, rng: random.Random, process: BaseProcess, least: int = 0
 ) -> str:
     wanted = rng.randint(least, arena.artifacts - 1)
@@ -159,7 +159,7 @@ def _store(place: Place) -> str:
     return "store on S3" if place.env else "store in a folder"
 
 
-def _ended(process: BaseProcess, place: Place) -> str:
+def ended(process: BaseProcess, place: Place) -> str:
     """What became of a run; an error must be one sentence."""
     code = wait_for(process, place)
     if code == 0:

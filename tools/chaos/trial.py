@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 
 from tools.chaos.arena import Arena, Outcome, Place, finish
-from tools.chaos.faults import FAULTS, NotPossibleHere
+from tools.chaos.faults import Fault, NotPossibleHere
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Trial:
         return f"{self.number:3} {self.seconds:5.1f} s  {self.fault} {self.harm}: {self.met}  -> {what}"
 
 
-def run_trial(arena: Arena, number: int | str, fault: str, seed: str) -> Trial:
+def run_trial(arena: Arena, number: int | str, name: str, fault: Fault, seed: str) -> Trial:
     """Harm a run, run the same again, and look at what is there."""
     start = time.monotonic()
     harm, met, again, problems = "", "", False, []
     try:
-        harmed = FAULTS[fault](arena, f"run-{number}", random.Random(seed))
+        harmed = fault(arena, f"run-{number}", random.Random(seed))
         harm, met = harmed.what, harmed.met
         finish(harmed.place.start("--workers", "2"), harmed.place)
         again = True
@@ -59,12 +59,12 @@ def run_trial(arena: Arena, number: int | str, fault: str, seed: str) -> Trial:
     except Exception as error:
         problems = [f"{type(error).__name__}: {error}"]
         traceback.print_exc()
-    return Trial(number, fault, harm, met, again, tuple(problems), time.monotonic() - start)
+    return Trial(number, name, harm, met, again, tuple(problems), time.monotonic() - start)
 
 
 def _problems(arena: Arena, place: Place) -> list[str]:
     store = place.open()
     damaged = [problem for key in store.keys() for problem in store.verify(key)]
-    differing = [f"{what} differs" for what in Outcome.of(store).differences(arena.calm)]
+    differing = [f"{what} differs" for what in Outcome.of(store).differences(arena.calm_of(place))]
     left = [f"left behind: {path.name}" for path in place.work.iterdir() if path.name != "fetched"]
     return [*damaged, *differing, *left]

@@ -28,6 +28,7 @@ def main(
         "/var/tmp/mmer-images"
     ),
     study: Literal["demo", "small"] = "demo",
+    chaos: int = 0,
 ) -> int:
     """Do everything, and print a table of what was done; exit code 1 when something did not hold.
 
@@ -37,6 +38,8 @@ def main(
         Where images are kept, so that the next time is quicker; takes up to 15 GB. Delete it to start from nothing.
     study:
         What runs: the demo, or the smallest study of the tests.
+    chaos:
+        So many runs of `tools.chaos` with containers among them, in place of the services.
     """
     folder.mkdir(parents=True, exist_ok=True)
     installed = wheels.found()
@@ -49,6 +52,9 @@ def main(
     try:
         _prepare(engine, table, installed)
         inside = [sys.executable, "-m", "tools.images.stack", str(folder), study]
+        if chaos:
+            inside = [sys.executable, "-m", "tools.chaos", "--containers", str(folder), "--runs", str(chaos)]
+            inside += ["--minutes", str(2 * chaos)]
         apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
         failed = subprocess.run([*apart, *inside], env=engine.env, check=False).returncode
     except AssertionError as error:

@@ -21,6 +21,9 @@ runtime = "crun"
 network_backend = "netavark"
 """
 
+CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp")
+"""Flags of containers that can write nowhere but to what they are given."""
+
 
 @dataclass(frozen=True)
 class Engine:

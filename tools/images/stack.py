@@ -6,7 +6,6 @@ Run by `tools.images` inside ``unshare``: whatever goes wrong, all containers en
 import json
 import os
 import re
-import secrets
 import sys
 import time
 import tomllib
@@ -18,52 +17,30 @@ from typing import Any
 
 from mmer_core.store import ArtifactKey, Store, open_store
 from tools.images.build import IMAGE
-from tools.images.engine import Engine
+from tools.images.engine import CONFINED, Engine
+from tools.images.services import BUCKET, Services, container_of, shut_in
 from tools.images.table import Table
 
 ROOT = Path(__file__).parents[2]
 API = "http://127.0.0.1:4200/api"
-STORE = "s3://artifacts/mmer"
+STORE = f"s3://{BUCKET}/mmer"
 # In the order in which they start, by what they depend on.
 _STAYING = ("database", "storage", "server", "worker")
-_CONFINED = (
-    "--read-only",
-    "--cap-drop=ALL",
-    "--security-opt=no-new-privileges",
-    "--network=none",
-    "--tmpfs=/tmp",
-)
-# podman 4 starts nothing that depends on a container that has ended, as deploy has: here they are started in order.
-_APART = "services:\n" + "".join(
-    f"  {service}: {{depends_on: !reset null}}\n" for service in ("server", "deploy", "worker")
-)
 _SECONDS = 1800
 """For whatever a busy machine does; nothing here is a measurement that fails."""
 
 
 def main(folder: Path, study: str) -> None:
     engine, table = Engine(folder), Table(folder / "table.jsonl")
-    _shut_in(engine)
+    shut_in(engine)
     with table.row("demo in the image: no network, read-only root, no capabilities") as seen:
         seen.append(_demo(engine, study))
     with table.row("the image as a user that it does not know") as seen:
         seen.append(_foreign(engine))
-    keys = _secrets(folder / "secrets")
-    os.environ |= {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:8333", "AWS_DEFAULT_REGION": "us-east-1", **keys}
-    apart = folder / "apart.yaml"
-    apart.write_text(_APART)
-    compose = [
-        sys.executable,
-        str(folder / "compose/bin/podman-compose"),
-        *("-f", str(ROOT / "docker/compose.yaml")),
-        *("-f", str(apart)),
-    ]
-    os.environ |= {
-        "MMER_SECRETS": str(folder / "secrets"),
-        "PYTHONPATH": f"{folder / 'compose'}:{ROOT}:{ROOT / 'tests'}",
-    }
+    services = Services(engine)
+    os.environ |= services.store_env
     with table.row("compose: containers made") as seen:
-        engine.run(*compose, "up", "--no-start", "--no-build")
+        services.make()
         seen.append(f"{len(engine.run('podman', 'ps', '-aq').split())} containers")
     _start(engine, table)
     store = open_store(STORE, folder / "cache")
@@ -89,26 +66,9 @@ def main(folder: Path, study: str) -> None:
         seen.append(f"run {first} and {report} are there")
 
 
-def _shut_in(engine: Engine) -> None:
-    """Bring up the loopback, and hide what belongs to containers outside."""
-    engine.run("ip", "link", "set", "lo", "up")
-    for folder in ("/run/containers", "/run/netns", "/run/crun", "/run/libpod", str(engine.running)):
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        engine.run("mount", "-t", "tmpfs", "tmpfs", folder)
-    # crun refuses machines with both versions of control groups; these containers have none.
-    groups = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if " cgroup" in line]
-    for place in sorted(groups, reverse=True):
-        engine.tried("umount", "--lazy", place)
-    engine.run("mount", "-t", "tmpfs", "tmpfs", "/sys/fs/cgroup")
-    for container in engine.run("podman", "ps", "-aq").split():  # of a run that was ended
-        engine.tried("podman", "rm", "--force", "--depend", container)
-    for volume in engine.run("podman", "volume", "ls", "--quiet").split():
-        engine.tried("podman", "volume", "rm", volume)
-
-
 def _demo(engine: Engine, study: str) -> str:
     status = "import re; print(*(line.strip() for line in open('/proc/self/status') if re.match('Uid|Cap[EPB]|NoNew', line)))"
-    how = ("podman", "run", "--rm", *_CONFINED, "--user=1000")
+    how = ("podman", "run", "--rm", *CONFINED, "--network=none", "--user=1000")
     process_status = engine.run(*how, IMAGE, "python", "-c", status)
     assert "Uid:\t1000\t1000" in process_status, process_status
     assert "NoNewPrivs:\t1" in process_status, process_status
@@ -124,38 +84,29 @@ def _demo(engine: Engine, study: str) -> str:
 def _foreign(engine: Engine) -> str:
     program = "import getpass, matplotlib.pyplot, prefect, torch, transformers; print(getpass.getuser())"
     return engine.run(
-        "podman", "run", "--rm", *_CONFINED, "--user=54321:54321", IMAGE, "python", "-c", program
+        "podman",
+        "run",
+        "--rm",
+        *CONFINED,
+        "--network=none",
+        "--user=54321:54321",
+        IMAGE,
+        "python",
+        "-c",
+        program,
     ).strip()
-
-
-def _secrets(folder: Path) -> dict[str, str]:
-    """Write the compose file's secrets, with all that an address would have to escape; the keys of the storage."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    values = {
-        name: f'{secrets.token_hex(8)}@/#%:?"\\+' for name in ("postgres_password", "aws_secret_access_key")
-    }
-    values["aws_access_key_id"] = "tester"
-    for name, value in values.items():
-        (folder / name).unlink(missing_ok=True)
-        (folder / name).write_text(f"{value}\n")
-        (folder / name).chmod(0o444)
-    return {name.upper(): value for name, value in values.items() if name.startswith("aws")}
-
-
-def _name(service: str) -> str:
-    return f"mmer_{service}_1"
 
 
 def _start(engine: Engine, table: Table) -> None:
     for service in _STAYING:
         if service == "worker":
             with table.row("deploy") as seen:
-                names = engine.run("podman", "start", "--attach", _name("deploy"), seconds=_SECONDS)
+                names = engine.run("podman", "start", "--attach", container_of("deploy"), seconds=_SECONDS)
                 assert "pipeline/pipeline" in names.split(), names
                 seen.append(f"{len(names.split())} deployments")
         with table.row(f"{service} started, and well") as seen:
-            engine.run("podman", "start", _name(service))
-            engine.wait_until_healthy(_name(service), _SECONDS)
+            engine.run("podman", "start", container_of(service))
+            engine.wait_until_healthy(container_of(service), _SECONDS)
             if service == "server":
                 with urllib.request.urlopen(API.removesuffix("/api"), timeout=30) as answer:
                     assert b"<title>" in answer.read(), "the server has no pages"
@@ -164,8 +115,8 @@ def _start(engine: Engine, table: Table) -> None:
 
 def _again(engine: Engine) -> None:
     for service in _STAYING:
-        engine.run("podman", "start", _name(service))
-        engine.wait_until_healthy(_name(service), _SECONDS)
+        engine.run("podman", "start", container_of(service))
+        engine.wait_until_healthy(container_of(service), _SECONDS)
 
 
 def _ask(path: str, body: Any = None) -> Any:
@@ -218,10 +169,10 @@ def _killed(engine: Engine, store: Store, study: str) -> str:
     _until(lambda: bool(set(map(str, store.keys())) - before), "the run has made nothing")
     assert _state(run) == "RUNNING", "the run ended before it could be killed"
     made = len(set(map(str, store.keys())) - before)
-    process = int(engine.run("podman", "inspect", "--format", "{{.State.Pid}}", _name("worker")))
+    process = int(engine.run("podman", "inspect", "--format", "{{.State.Pid}}", container_of("worker")))
     os.kill(process, 9)  # the first process of the container: the others end with it
     _until(lambda: _replaced(engine, process), "no other worker took the place of the one that was killed")
-    engine.wait_until_healthy(_name("worker"), _SECONDS)
+    engine.wait_until_healthy(container_of("worker"), _SECONDS)
     _wait(run, "CRASHED")  # an automation of `mmer deploy` notices
     _ask(
         f"/flow_runs/{run}/set_state",
@@ -233,7 +184,7 @@ def _killed(engine: Engine, store: Store, study: str) -> str:
 
 def _replaced(engine: Engine, process: int) -> bool:
     running_and_pid = engine.run(
-        "podman", "inspect", "--format", "{{.State.Running}} {{.State.Pid}}", _name("worker")
+        "podman", "inspect", "--format", "{{.State.Running}} {{.State.Pid}}", container_of("worker")
     ).split()
     return running_and_pid[0] == "true" and int(running_and_pid[1]) not in (0, process)
 
@@ -242,8 +193,10 @@ def _stop(engine: Engine) -> str:
     took = []
     for service in reversed(_STAYING):
         began = time.monotonic()
-        engine.run("podman", "stop", "--time", "10", _name(service))
-        code = engine.run("podman", "inspect", "--format", "{{.State.ExitCode}}", _name(service)).strip()
+        engine.run("podman", "stop", "--time", "10", container_of(service))
+        code = engine.run(
+            "podman", "inspect", "--format", "{{.State.ExitCode}}", container_of(service)
+        ).strip()
         took.append(f"{service} {time.monotonic() - began:.1f} s, exit code {code}")
         assert code != "137", f"{service} did not end within 10 s of SIGTERM"
     return ", ".join(took)
