@@ -223,6 +223,26 @@ JOBS = (
         ),
     ),
     Job(
+        "nightly",
+        flow="flows.nightly:nightly",
+        config="mmer_core.config:NightlyJob",
+        show="flows.nightly:print_nightly",
+        help="Run the whole study, and compare it with that of the night before.\n\n"
+        "What has not changed is found in the store. Where a figure moved beyond its interval, the log warns, and a run in "
+        "Prefect emits the event mmer.nightly.moved, of which mmer deploy makes a notification.",
+        example="mmer nightly --datasets.emotic.root DIR --series emotic",
+        usual=(
+            "families",
+            "seeds",
+            "training.epochs",
+            "attack.attacks",
+            "attack.images",
+            "report.margin",
+            "series",
+            *_WHERE,
+        ),
+    ),
+    Job(
         "report",
         flow="flows.jobs:report",
         config="mmer_core.config:ReportJob",

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -196,7 +197,7 @@ def test_deploying_twice_is_deploying_once(
         assert found.keys() == NAMES
         assert [pool.name for pool in client.read_work_pools()] == ["mmer"]
         automations = client.request("POST", "/automations/filter", json={}).json()
-        assert len({one["name"] for one in automations}) == len(automations) == 5
+        assert len({one["name"] for one in automations}) == len(automations) == 7
         assert client.read_concurrency_limit_by_tag("gpu").concurrency_limit == 1
     nightly = found["robustness"]
     client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
@@ -205,12 +206,32 @@ def test_deploying_twice_is_deploying_once(
     assert kept.active, "what somebody switched on was switched off"
     client.update_deployment_schedule(nightly.id, kept.id, active=False)
     scheduled = {name for name, one in found.items() if one.schedules}
-    assert scheduled == {"pipeline", "robustness"}
+    assert scheduled == {"nightly", "pipeline", "robustness"}
     assert not any(schedule.active for one in found.values() for schedule in one.schedules)
     form = str(found["train"].parameter_openapi_schema)
     assert "Artifact store: a folder" in form, "the form in the UI has no descriptions"
-    notifying = next(one for one in automations if "notify" in one["name"])
+    notifying = [one for one in automations if "notify" in one["name"]]
+    assert len(notifying) == 3
     assert somebody.url not in str(notifying), "the address is a secret"
+
+
+def test_the_nightly_study_is_what_was_deployed_last(
+    deployed: Callable, client: SyncPrefectClient, work: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text('series = "flickr"\n[datasets.flickr8k]\ndataset = "flickr8k"\n[training]\nepochs = 3\n')
+
+    def job() -> dict[str, Any]:
+        return client.read_deployment_by_name("nightly/nightly").parameters["job"]
+
+    deployed("--nightly", study)
+    first = job()
+    runtime = first.pop("runtime")
+    datasets = {"flickr8k": {"dataset": "flickr8k"}}
+    assert first == {"series": "flickr", "datasets": datasets, "training": {"epochs": 3}}
+    assert runtime["work"] == str(work)
+    deployed()
+    assert job() == {**first, "runtime": runtime}, "another mmer deploy forgot the study"
 
 
 def test_deploying_waits_for_a_server_that_is_busy(
@@ -361,7 +382,7 @@ def test_teams_have_deployments_stores_and_pools_of_their_own(
     assert stores == {"": {(store_url, "mmer")}, "vision-": {(vision, "vision")}}
     automations = client.request("POST", "/automations/filter", json={}).json()
     of_team = {one["name"]: one for one in automations if one["name"].endswith("(vision)")}
-    assert len(of_team) == len(automations) - len(of_team) - 1, "no address to notify was given"
+    assert len(of_team) == len(automations) - len(of_team) - 3, "no address to notify was given"
     assert all("vision" in str(one["trigger"]["match_related"]) for one in of_team.values())
 
 
