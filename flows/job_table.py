@@ -307,6 +307,11 @@ COMMANDS = (
         "makes stratified splits that share no picture, no near-identical ones and no group.",
     ),
     Command(
+        "monitor",
+        run="flows.monitor_cli:monitor",
+        help="Serve to Prometheus what runs push and what waits on the server at PREFECT_API_URL, until Ctrl-C.",
+    ),
+    Command(
         "predict",
         run="flows.predict_cli:predict",
         help="Predict the labels of a photo or of people in it, of a text, of all photos of a folder, or of a CSV "

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -28,7 +29,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
-from support import compose
+from support import compose, scraped
 from support.browser import Tab, page
 from support.faulty_proxy import Fault, faulty_proxy
 from support.postgres_server import Database, postgres_folder
@@ -40,6 +41,7 @@ from flows import jobs
 from flows.cli import main
 from flows.job_table import JOBS
 from flows.local_server import free_port
+from flows.monitoring import app
 from mmer_core.config import IngestConfig, IngestJob, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.store import open_store
@@ -232,6 +234,37 @@ def test_the_nightly_study_is_what_was_deployed_last(
     assert runtime["work"] == str(work)
     deployed()
     assert job() == {**first, "runtime": runtime}, "another mmer deploy forgot the study"
+
+
+def test_the_monitor_tells_of_the_queue(deployed: Callable, client: SyncPrefectClient) -> None:
+    def figures() -> scraped.Figures:
+        with TestClient(app(prefect=True)) as monitor:
+            return scraped.figures(monitor.get("/metrics").text)
+
+    nothing = figures()
+    assert nothing["mmer_prefect_up",] == 1
+    assert nothing["mmer_queue_workers", "mmer"] == 0
+    waiting = nothing["mmer_queue_runs", "mmer", "waiting"]
+    assert not any(name[0].startswith("mmer_deployment") for name in nothing)
+    nightly = client.read_deployment_by_name("nightly/nightly")
+    run = run_deployment("ingest/ingest", parameters={"job": {}}, timeout=0)
+    before = time.time()
+    client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
+    try:
+        found = figures()
+        assert found["mmer_queue_runs", "mmer", "waiting"] == waiting + 1
+        assert found["mmer_queue_waiting_seconds", "mmer"] > 0
+        since = found["mmer_deployment_completed_timestamp_seconds", "nightly"]
+        assert before - 5 < since < time.time() + 5
+        client.set_flow_run_state(run.id, Running(), force=True)
+        assert figures()["mmer_queue_runs", "mmer", "running"] == 1
+    finally:
+        client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
+        client.delete_flow_run(run.id)
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        gone = figures()
+    assert gone["mmer_prefect_up",] == 0
+    assert not any(name[0].startswith("mmer_queue") for name in gone)
 
 
 def test_deploying_waits_for_a_server_that_is_busy(
