@@ -78,8 +78,8 @@ def outcomes(found: Figures, outcome: str) -> dict[str, float]:
 def agree(found: Figures, manifests: list[Manifest]) -> None:
     """Counters and what the store's manifests say."""
     assert outcomes(found, "made") == Counter(one.kind for one in manifests)
-    blobs = {entry.sha256: entry.size for one in manifests for entry in one.files}
-    assert found["mmer_store_written_bytes_total", "file"] == sum(blobs.values())
+    contents = {(one.key, entry.sha256): entry.size for one in manifests for entry in one.files}
+    assert found["mmer_store_written_bytes_total", "file"] == sum(contents.values())
     for kind in {one.kind for one in manifests}:
         for leg in ("read", "model", "other"):
             noted = sum(one.usage.seconds.get(leg, 0) for one in manifests if one.kind == kind and one.usage)
