@@ -71,14 +71,14 @@ def run(tokens: Sequence[str]) -> None:
     try:
         app(rest, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(sentence(error)) from None
 
 
 def _asks_for_help(tokens: Sequence[str]) -> bool:
     return not {"--help", "-h"}.isdisjoint(tokens)
 
 
-def _sentence(error: CycloptsError) -> str:
+def sentence(error: CycloptsError) -> str:
     """What is wrong with the command line, in one line."""
     from pydantic_core import ValidationError
 

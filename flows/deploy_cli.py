@@ -30,6 +30,7 @@ def deploy(
     gpus_per_run: Annotated[int | None, Parameter(validator=at_least(1))] = None,
     image: str | None = None,
     notify_url: Annotated[str | None, Parameter(env_var="MMER_NOTIFY_URL")] = None,
+    nightly: str | None = None,
     wait: Annotated[float, Parameter(validator=at_least(0))] = 120,
     runtime: Runtime = RuntimeConfig(),
 ) -> None:
@@ -52,8 +53,11 @@ def deploy(
         Name of the image that each Docker container or Kubernetes job runs, as a registry has it; by default mmer:cpu, or
         mmer:cuda with --gpus-per-run.
     notify_url:
-        Apprise URL that is notified of failed runs (slack://…, mailto://…). It is a secret: prefer the environment
-        variable MMER_NOTIFY_URL.
+        Apprise URL that is notified of failed runs, of figures that moved in a nightly study, and of nights that are missing
+        (slack://…, mailto://…). It is a secret: prefer the environment variable MMER_NOTIFY_URL.
+    nightly:
+        Configuration of the nightly study, as mmer nightly takes it with --config; what is not given there is as on the
+        server, or else at its default. Its schedule is paused: switch it on in the Prefect UI.
     wait:
         Seconds for which everything is tried again while the server does not answer, or answers 5xx.
     """
@@ -64,10 +68,20 @@ def deploy(
         )
     from flows.deploying import Plan  # other commands need not import this
     from flows.deploying import deploy as set_up
+    from flows.job_commands import read_job
     from flows.unready_server import until_it_answers
 
+    study = read_job("nightly", nightly) if nightly else None
     plan = Plan(
-        runtime, pool or team or "mmer", kind, gpus, notify_url or None, gpus_per_run, team, image or None
+        runtime,
+        pool or team or "mmer",
+        kind,
+        gpus,
+        notify_url or None,
+        gpus_per_run,
+        team,
+        image or None,
+        study,
     )
     say(*until_it_answers(lambda: set_up(plan), api, wait))
 

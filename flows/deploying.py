@@ -7,20 +7,23 @@ changes only what has changed there.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
+from pydantic_core import to_jsonable_python
 
 from flows.job_table import JOBS, Job, load
-from mmer_core.config import RuntimeConfig
+from mmer_core.config import NightlyJob, RuntimeConfig
 from mmer_core.errors import ConfigError
 
 
@@ -37,7 +40,8 @@ class Plan:
         team: Name of one of several teams that share the server: its deployments, automations and notifications have names
             of their own, so that nothing of another team changes. None for a server of one's own.
         image: What every container runs; by default mmer:cpu, or mmer:cuda with GPUs.
-        notify_url: Apprise URL that gets a message about every failed run; no messages when None.
+        notify_url: Apprise URL that gets a message about every failed run and every figure that moved; no messages when None.
+        nightly: The study of the deployment of that name; what it does not set is as on the server, or at its default.
     """
 
     runtime: RuntimeConfig
@@ -48,6 +52,7 @@ class Plan:
     gpus_per_run: int | None = None
     team: str | None = None
     image: str | None = None
+    nightly: NightlyJob | None = None
 
     @property
     def tag(self) -> str:
@@ -182,12 +187,15 @@ def _deploy_one(
     name = f"{flow.name}/{plan.named(job.name)}"
     running = _running_schedules(client, name)
     (parameter,) = flow.parameters.properties
+    given = {"runtime": runtime.model_dump(mode="json")}
+    if job.name == "nightly":
+        given = _nightly(plan, runtime, _found(client, name), parameter)
     deployment = RunnerDeployment.from_flow(
         flow,
         name=plan.named(job.name),
         description=flow.description,
         tags=[plan.tag, *settings.get("tags", ())],
-        parameters={parameter: {"runtime": runtime.model_dump(mode="json")}},
+        parameters={parameter: given},
         schedules=[_schedule(one, running) for one in settings.get("schedules", ())],
         concurrency_limit=settings.get("concurrency_limit"),
         enforce_parameter_schema=True,
@@ -200,12 +208,44 @@ def _deploy_one(
     return name
 
 
+def _nightly(
+    plan: Plan, runtime: RuntimeConfig, found: DeploymentResponse | None, parameter: str
+) -> dict[str, Any]:
+    """The nightly study: that of the plan, else the one that is deployed, else the default; and where it runs.
+
+    Paths are absolute, as a worker has another working directory. Of where it runs, the plan's own flags win.
+    """
+    if plan.nightly is None:
+        there = found.parameters.get(parameter, {}) if found else {}
+        return {**there, "runtime": runtime.model_dump(mode="json")}
+    asked = {name: getattr(plan.runtime, name) for name in plan.runtime.model_fields_set}
+    own = plan.nightly.runtime.model_copy(update=asked)
+    fields = _with_absolute_paths(plan.nightly.model_dump(exclude_unset=True, exclude={"runtime"}))
+    return {**to_jsonable_python(fields), "runtime": own.for_worker(own.workers).model_dump(mode="json")}
+
+
+def _with_absolute_paths(value: Any) -> Any:
+    match value:
+        case Path():
+            return value.expanduser().absolute()
+        case dict():
+            return {name: _with_absolute_paths(one) for name, one in value.items()}
+        case list() | tuple():
+            return [_with_absolute_paths(one) for one in value]
+    return value
+
+
+def _found(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
+
+
 def _running_schedules(client: SyncPrefectClient, name: str) -> set[str]:
     """Cron expressions of the active schedules of a deployment."""
-    try:
-        schedules = client.read_deployment_by_name(name).schedules
-    except ObjectNotFound:
-        return set()
+    found = _found(client, name)
+    schedules = found.schedules if found else ()
     return {one.schedule.cron for one in schedules if one.active and isinstance(one.schedule, CronSchedule)}
 
 

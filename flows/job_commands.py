@@ -4,10 +4,14 @@ import os
 from typing import Annotated, Any
 
 from cyclopts import App, ArgumentCollection, Parameter
+from cyclopts.exceptions import CycloptsError
 
 from flows import commands
+from flows.configurations import FLAG, configuration_source
+from flows.empty_paths import refuse_empty_paths
 from flows.job_table import JOBS, Job, load
 from flows.parameters import Flat, arrange
+from mmer_core.errors import ConfigError
 
 Prefect = Annotated[
     bool | None,
@@ -76,6 +80,22 @@ def _command(entry: Job) -> App:
     app.usual = frozenset(f"--{flag}" for flag in (*entry.usual, "help-all"))
     app.default(command)
     return app
+
+
+def read_job(name: str, file: str) -> Any:
+    """The configuration of a job in a file, as ``--config`` of its command reads it.
+
+    Raises:
+        ConfigError: The file is missing, not readable, or has fields or values that the job does not take.
+    """
+    rest, sources = configuration_source([FLAG, file])
+    app = _command(next(job for job in JOBS if job.name == name))
+    app.config = [*sources, refuse_empty_paths]
+    try:
+        _, bound, _ = app.parse_args(rest, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        raise ConfigError(f"{file}: {commands.sentence(error)}") from None
+    return bound.arguments["job"]
 
 
 def _of_other_formats(job: Any) -> frozenset[str]:

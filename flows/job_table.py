@@ -223,6 +223,26 @@ JOBS = (
         ),
     ),
     Job(
+        "nightly",
+        flow="flows.nightly:nightly",
+        config="mmer_core.config:NightlyJob",
+        show="flows.nightly:print_nightly",
+        help="Run the whole study, and compare it with that of the night before.\n\n"
+        "What has not changed is found in the store. Where a figure moved beyond its interval, the log warns, and a run in "
+        "Prefect emits the event mmer.nightly.moved, of which mmer deploy makes a notification.",
+        example="mmer nightly --datasets.emotic.root DIR --series emotic",
+        usual=(
+            "families",
+            "seeds",
+            "training.epochs",
+            "attack.attacks",
+            "attack.images",
+            "report.margin",
+            "series",
+            *_WHERE,
+        ),
+    ),
+    Job(
         "report",
         flow="flows.jobs:report",
         config="mmer_core.config:ReportJob",
@@ -285,6 +305,11 @@ COMMANDS = (
         help="Make a checked manifest from a folder of pictures or from any table.\n\n"
         "Says what it takes each column for and why, which rows it leaves out (unreadable, duplicate, contradictory), and "
         "makes stratified splits that share no picture, no near-identical ones and no group.",
+    ),
+    Command(
+        "monitor",
+        run="flows.monitor_cli:monitor",
+        help="Serve to Prometheus what runs push and what waits on the server at PREFECT_API_URL, until Ctrl-C.",
     ),
     Command(
         "predict",

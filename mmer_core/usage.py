@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Leg = Literal["read", "model", "write", "other"]
 
-_LEGS = get_args(Leg)
+LEGS: tuple[Leg, ...] = get_args(Leg)
 _SAMPLING_SECONDS = 0.02
 _PAGE = resource.getpagesize()
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
@@ -48,7 +48,7 @@ class Usage(BaseModel):
     @property
     def sentence(self) -> str:
         """For people: ``read 0.1 s, model 2.0 s, other 0.2 s; CPU 3.1 s, memory up to 410 MB, ...``."""
-        legs = [f"{leg} {self.seconds[leg]:.1f} s" for leg in _LEGS if self.seconds.get(leg, 0.0) >= 0.05]
+        legs = [f"{leg} {self.seconds[leg]:.1f} s" for leg in LEGS if self.seconds.get(leg, 0.0) >= 0.05]
         parts = [f"CPU {self.cpu_seconds:.1f} s", f"memory up to {_megabytes(self.peak_memory)}"]
         if self.bytes_read is not None and self.bytes_written is not None:
             parts += [f"{_megabytes(self.bytes_read)} read", f"{_megabytes(self.bytes_written)} written"]

@@ -15,11 +15,13 @@ from mmer_core.datasets.prepared import DatasetSummary
 from mmer_core.escaping import for_code, for_markdown
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
+from mmer_core.reporting.comparison_table import differences
 from mmer_core.reporting.verdict import QUESTION, verdict_rows
 from mmer_core.retrieval.record import IndexSummary
 from mmer_core.stages.dataset_card import SHEET_FILE, DatasetCardSummary
 from mmer_core.stages.index import index_rows
 from mmer_core.stages.model_card import CARD_FILE, ModelCardSummary
+from mmer_core.stages.night import NightSummary
 from mmer_core.stages.report import COMPARISONS_FILE
 from mmer_core.statistics.comparison import Comparisons
 from mmer_core.store import Artifact
@@ -205,6 +207,21 @@ def _report(artifact: Artifact) -> None:
     leave_lineage(artifact)
 
 
+def _night(artifact: Artifact) -> None:
+    found = artifact.manifest.summary_as(NightSummary)
+    lines = [
+        f"**{for_markdown(found.sentence)}**",
+        *(f"- {for_markdown(one)}" for one in (*found.moved, *found.said)),
+    ]
+    for name, compared in Comparisons.read(artifact.folder / COMPARISONS_FILE).datasets.items():
+        table = differences(name, compared)
+        lines += [
+            f"## {for_markdown(name)}: tonight less the night before",
+            _rows(table.columns, table.texts()),
+        ]
+    leave_note(artifact, f"{found.series}: {found.sentence}", "\n\n".join([*lines, _fetching(artifact)]))
+
+
 def _poisoning(artifact: Artifact) -> None:
     found = artifact.manifest.summary_as(PoisoningSummary)
     leave_summary(artifact, f"Poisoning {found.dataset}")
@@ -236,6 +253,7 @@ _LEFT: dict[str, Callable[[Artifact], None]] = {
     "index": _index,
     "robustness": lambda made: leave_table("robustness", "Success of pixel attacks", _curves(made)),
     "transfer": lambda made: leave_table("transfer", "Successes that fool another model too", _curves(made)),
+    "night": _night,
     "report": _report,
     "poisoning": _poisoning,
 }

@@ -1,8 +1,13 @@
 """Flows and tasks that are plain functions until Prefect runs them, so that other runs need not import it."""
 
+import time
 from collections.abc import Callable
-from functools import cached_property, update_wrapper
+from contextlib import nullcontext
+from functools import cached_property, update_wrapper, wraps
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from mmer_core import signals
+from tasks.progress import in_run
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,8 +46,25 @@ class Orchestrated(Generic[P, T]):
 
 
 def flow(**options: Any) -> Callable[[Callable[P, T]], Orchestrated[P, T]]:
-    """Make a function a flow, with the options of `prefect.flow`."""
-    return lambda fn: Orchestrated(fn, "flow", options)
+    """Make a function a flow, with the options of `prefect.flow`; how it ends is counted, and plain runs of it are spans."""
+    return lambda fn: Orchestrated(_counted(fn, options.get("name", fn.__name__)), "flow", options)
+
+
+def _counted(fn: Callable[P, T], job: str) -> Callable[P, T]:
+    @wraps(fn)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        start, outcome = time.perf_counter(), "failed"
+        # Prefect makes a span of each of its own runs.
+        with nullcontext() if in_run() else signals.span(job, job=job):
+            try:
+                made = fn(*args, **kwargs)
+                outcome = "completed"
+                return made
+            finally:
+                signals.add(signals.JOB_RUNS, 1, job=job, outcome=outcome)
+                signals.add(signals.JOB_TIME, time.perf_counter() - start, job=job)
+
+    return run
 
 
 def task(**options: Any) -> Callable[[Callable[P, T]], Orchestrated[P, T]]:

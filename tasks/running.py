@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, TypeVar
 
+from mmer_core import signals
 from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
 from mmer_core.errors import ConfigError
@@ -132,6 +133,8 @@ def fan_out(
         return []
     engine = open_engine(runtime)
     work = _work(task, runtime, here=runtime.address is None)
+    if runtime.engine != "threads" and not in_flow():
+        work = signals.carried(work)
     results: dict[int, T] = {}
     running: dict[Future[T], int] = {}
     begun = 0

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from inspect import Parameter
 from itertools import count
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from mmer_core import signals
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import StoreError
 from mmer_core.progress import both, silent
@@ -99,7 +101,11 @@ def task_of(stage: Stage[...]) -> Orchestrated[..., ArtifactKey]:
             progress = silent if runtime.quiet else log_lines(label)
         if place:
             progress = both(progress, report_to(place))
-        artifact = stage(Context(runtime, progress), **arguments)
+        try:
+            artifact = stage(Context(runtime, progress), **arguments)
+        finally:
+            if parent_process():  # which may end this process without notice
+                signals.flush()
         _leave(artifact)
         return artifact.key
 

@@ -1,5 +1,6 @@
 """The configuration of every job that needs a model: the parameter of its flow, and the flags of its command."""
 
+import re
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -318,6 +319,27 @@ class PipelineJob(Config):
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"dataset name {name!r} may hold letters, digits, '-' and '_' only")
         return self
+
+
+class NightlyJob(PipelineJob):
+    """The whole study, and how it differs from the one of the night before."""
+
+    series: str = Field(
+        "nightly",
+        description="Name of a series of nights: each is compared with the last one of that name in the store that was "
+        "completed.",
+    )
+
+    @field_validator("series")
+    @classmethod
+    def _series_is_a_name(cls, series: str) -> str:
+        if not re.fullmatch(r"\w+(-\w+)*", series, re.ASCII):
+            raise ValueError(f"{series!r} is no name of a series: give letters, digits, '-' and '_'")
+        return series
+
+    def study(self) -> PipelineJob:
+        """The study of one night."""
+        return PipelineJob(**{name: getattr(self, name) for name in PipelineJob.model_fields})
 
 
 class TransferJob(Config):

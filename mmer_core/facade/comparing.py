@@ -8,8 +8,6 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-import numpy as np
-
 from mmer_core.config import RuntimeConfig
 from mmer_core.errors import ConfigError
 from mmer_core.facade.run import Run, list_runs, varying
@@ -19,7 +17,7 @@ from mmer_core.heavy import pd
 from mmer_core.reporting.comparison_table import decision, differences
 from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, cell
-from mmer_core.stages.comparisons import compare_two
+from mmer_core.stages.comparisons import compare_two, same_samples
 from mmer_core.stages.context import Context
 from mmer_core.stages.lineage import ModelArtifacts, model_named, newest_by_input
 from mmer_core.stages.views import open_measured
@@ -168,7 +166,7 @@ def compare_models(
                 f"{first.model} and {second.model} predict different labels, so they have no figure in common; train one on "
                 "the dataset of the other"
             )
-        if _same_samples(one, other):
+        if same_samples(one, other):
             # Under the names A and B, since their families may be one.
             named = dict(zip(("first", "second"), _NAMES, strict=True))
             found = compare_two([one], [other], Rule(margin=margin))
@@ -198,18 +196,6 @@ def _opened(context: Context, model: Manifest, run: Run) -> Measured:
             run.evaluation,
             attacked.get(str(model.key)),
         ),
-    )
-
-
-def _same_samples(one: Measured, other: Measured) -> bool:
-    """Whether both were measured on the same samples with the same answers, maybe prepared in other sizes."""
-    first, second = one.split, other.split
-    return (
-        first.ids == second.ids
-        and first.texts == second.texts
-        # Predictions are in the order of a model's labels, which is another where it was trained on other data.
-        and tuple(one.spec.labels) == tuple(first.card.labels) == tuple(second.card.labels)
-        and (not first.card.labels or np.array_equal(first.labels, second.labels))
     )
 
 

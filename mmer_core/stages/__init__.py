@@ -33,6 +33,7 @@ from mmer_core.stages.lineage import (
     prepared_of,
 )
 from mmer_core.stages.model_card import model_card
+from mmer_core.stages.night import night
 from mmer_core.stages.photos import collect_photos
 from mmer_core.stages.probe import probe
 from mmer_core.stages.recomputing import recompute
@@ -92,6 +93,7 @@ __all__ = [
     "model_card",
     "newest_model",
     "newest_models",
+    "night",
     "plan_captions",
     "plan_evaluation",
     "plan_index",

@@ -85,6 +85,18 @@ def compare_two(first: Trainings, second: Trainings, rule: Rule) -> list[Compari
     return found
 
 
+def same_samples(one: Measured, other: Measured) -> bool:
+    """Whether both were measured on the same samples with the same answers, maybe prepared in other sizes."""
+    first, second = one.split, other.split
+    return (
+        first.ids == second.ids
+        and first.texts == second.texts
+        # Predictions are in the order of a model's labels, which is another where it was trained on other data.
+        and tuple(one.spec.labels) == tuple(first.card.labels) == tuple(second.card.labels)
+        and (not first.card.labels or np.array_equal(first.labels, second.labels))
+    )
+
+
 def _beside_probes(models: Sequence[Trainings], probes: Sequence[Probed], rule: Rule) -> Iterator[Comparison]:
     for model in models:
         one = model[0]

@@ -23,6 +23,7 @@ Decision = Literal["higher", "lower", "equivalent", "undecided"]
 SHARES = "exact McNemar test and Tango's score interval"
 METRICS = "t test and interval of the paired difference in random halves of the photos"
 OVER_TRAININGS = ", trainings and photos both drawn (Hillis)"
+_HOLM = ", Holm's correction"
 SHARES_OVER_TRAININGS = f"t test and score interval of the paired difference{OVER_TRAININGS}"
 
 
@@ -291,7 +292,8 @@ def compare_metrics(
 
 
 def corrected(comparisons: Sequence[Comparison], rule: Rule) -> list[Comparison]:
-    """The same questions as one family: decided anew after Holm's correction; intervals stay those of single questions."""
+    """The same questions as one family: decided anew after Holm's correction, in place of those of smaller families; intervals
+    stay those of single questions."""
     adjusted = holm([math.nan if one.p is None else one.p for one in comparisons])
     tests = int(np.isfinite(adjusted).sum())
     if tests < 2:
@@ -302,7 +304,7 @@ def corrected(comparisons: Sequence[Comparison], rule: Rule) -> list[Comparison]
                 update={
                     "p_adjusted": float(p) if math.isfinite(p) else None,
                     "tests": tests,
-                    "rule": f"{one.rule}, Holm's correction for {tests} questions",
+                    "rule": f"{one.rule.partition(_HOLM)[0]}{_HOLM} for {tests} questions",
                 }
             ),
             rule.level,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from mmer_core import signals
 from mmer_core.errors import MmerError, StoreError
 
 T = TypeVar("T")
@@ -144,6 +145,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        signals.add(signals.STORE_ERRORS, 1, store="file")
         raise StoreError(f"{path} {_reason(error)}") from error
 
 

@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -18,6 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mmer_core import signals
 from mmer_core.durable import finish
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import CHUNK, MissingObjectError, StoredObject, disk_errors
@@ -27,6 +28,7 @@ from mmer_core.store.s3_errors import (
     DamagedUploadError,
     RacingError,
     TakenError,
+    counted,
     translated,
 )
 from mmer_core.usage import count_fetched
@@ -339,8 +341,10 @@ class S3Backend:
             raise
         return True
 
-    def _errors(self, doing: str) -> AbstractContextManager[None]:
-        return translated(doing, self.url, self.endpoint, self._has_bucket)
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        with counted(), translated(doing, self.url, self.endpoint, self._has_bucket):
+            yield
 
     def _has_bucket(self) -> bool:
         """False only if the server says so: HEAD or GET of a missing object does not reveal whether the bucket exists."""
@@ -379,7 +383,8 @@ def _client_with(settings: frozenset[tuple[str, str]], attempts: int, timeout: f
     # Servers other than Amazon's rarely have a DNS name per bucket.
     client = session.client("s3", config=config.merge(Config(s3={"addressing_style": "path"})))
     if (urlsplit(client.meta.endpoint_url).hostname or "").endswith(".amazonaws.com"):
-        return session.client("s3", config=config)
+        client = session.client("s3", config=config)
+    client.meta.events.register("after-call.s3", _count_retries)
     return client
 
 
@@ -392,5 +397,12 @@ def _base64(sha256: str) -> str:
     return base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
 
 
+def _count_retries(parsed: dict[str, Any], **_: Any) -> None:
+    """Of requests that boto3 repeated by itself until they succeeded."""
+    repeated = parsed.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+    signals.add(signals.STORE_RETRIES, repeated, store="s3")
+
+
 def _pause(attempt: int) -> None:
+    signals.add(signals.STORE_RETRIES, 1, store="s3")
     time.sleep(min(0.1 * 2**attempt, 5.0))

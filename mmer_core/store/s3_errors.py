@@ -16,6 +16,7 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
+from mmer_core import signals
 from mmer_core.errors import StoreError
 from mmer_core.store.backend import MissingObjectError
 
@@ -46,6 +47,17 @@ class RacingError(StoreError):
 
 class DamagedUploadError(StoreError):
     """The stored bytes differ from the uploaded ones."""
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    """Count what failed for good; not what a caller tries in another way, such as an object that is not there."""
+    try:
+        yield
+    except StoreError as error:
+        if type(error) is StoreError:
+            signals.add(signals.STORE_ERRORS, 1, store="s3")
+        raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from mmer_core import signals
 from mmer_core.errors import ArtifactConflict
 from mmer_core.escaping import without_folders
 from mmer_core.log import event
@@ -94,7 +95,7 @@ def run_stage(
         event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
         workspace = fresh_workspace(place, key)
         start = time.perf_counter()
-        with Meter() as meter:
+        with Meter() as meter, signals.span(f"make {kind}", stage=kind, artifact=str(key)) as note:
             try:
                 with full_disk_reported(place):
                     summary = build(workspace)
@@ -102,6 +103,7 @@ def run_stage(
                 # The caller reports the error to the user; here it is recorded as a field for machines.
                 why = f"{type(error).__name__}: {error}"
                 event(f"{key} was not made", stage=kind, artifact=str(key), error=why)
+                signals.add(signals.STAGE_RUNS, 1, stage=kind, outcome="failed")
                 raise
             draft = Draft(
                 kind=kind,
@@ -121,24 +123,30 @@ def run_stage(
             except ArtifactConflict:
                 # Another machine was faster. A report contains its date, so results differ; the first one counts.
                 manifest, reused = store.manifest(key), True
-            _log_made(manifest, meter.usage())
+            _tell_made(manifest, meter.usage(), note)
         shutil.rmtree(place, ignore_errors=True)
     return Artifact(key, manifest, store, reused)
 
 
 def found(store: Store, key: ArtifactKey) -> Artifact:
-    """An artifact that is there already, as the log has it."""
+    """An artifact that is there already, as the log and the metrics have it."""
     event(f"Found {key}", level=logging.DEBUG, stage=key.kind, artifact=str(key), reused=True)
+    signals.add(signals.STAGE_RUNS, 1, stage=key.kind, outcome="found")
     return Artifact.open(store, key)
 
 
-def _log_made(manifest: Manifest, usage: Usage) -> None:
+def _tell_made(manifest: Manifest, usage: Usage, note: Callable[[Mapping[str, Any]], None]) -> None:
+    stored = sum(entry.size for entry in manifest.files)
     event(
         f"Made and stored {manifest.key} in {usage.wall_seconds:.1f} s: {usage.sentence}",
         stage=manifest.kind,
         artifact=str(manifest.key),
         reused=False,
         wall_seconds=round(usage.wall_seconds, 3),
-        bytes_stored=sum(entry.size for entry in manifest.files),
+        bytes_stored=stored,
         usage=usage.model_dump(),
     )
+    signals.add(signals.STAGE_RUNS, 1, stage=manifest.kind, outcome="made")
+    for leg_name, seconds in usage.seconds.items():
+        signals.add(signals.STAGE_TIME, seconds, stage=manifest.kind, leg=leg_name)
+    note({"bytes_stored": stored} | {f"seconds.{name}": seconds for name, seconds in usage.seconds.items()})

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 from urllib.parse import unquote
 
+from mmer_core import signals
 from mmer_core.errors import ArtifactConflict, ArtifactCorrupt, ArtifactNotFound, StoreError
 from mmer_core.store.absence import ANYTHING, missing
 from mmer_core.store.artifact import ArtifactKey, checked_segment
@@ -163,7 +164,9 @@ class Store:
 
     def _read_range(self, sha256: str, start: int, stop: int) -> bytes:
         with leg("read"):
-            return self._wherever(sha256, lambda stored: self._backend.read_range(stored, start, stop))
+            found = self._wherever(sha256, lambda stored: self._backend.read_range(stored, start, stop))
+        self._count(signals.STORE_READ, len(found))
+        return found
 
     def read(self, manifest: Manifest, path: str) -> bytes:
         """One file of an artifact, checked against its SHA-256; the others are not fetched.
@@ -307,11 +310,15 @@ class Store:
             )
         return used
 
+    def _count(self, counted: signals.Counted, amount: int) -> None:
+        signals.add(counted, amount, store=self.url.partition("://")[0])
+
     def _store(self, folder: Path, files: Iterable[FileEntry], *, adopt: bool) -> None:
         """Store the contents of files."""
 
         def put(entry: FileEntry) -> None:
             self._backend.put_file(blob_object(entry.sha256), folder / entry.path, entry.sha256, adopt=adopt)
+            self._count(signals.STORE_WRITTEN, entry.size)
 
         in_parallel(put, {entry.sha256: entry for entry in files}.values())
 
@@ -355,9 +362,11 @@ class Store:
                 )
             except MissingObjectError:
                 raise ArtifactCorrupt(f"{entry.path} of {key} is missing from {self.url}: {CURE}") from None
+            self._count(signals.STORE_READ, entry.size)
             if digest == entry.sha256:
                 return
             target.unlink()
+        self._count(signals.STORE_ERRORS, 1)
         raise ArtifactCorrupt(f"{entry.path} of {key} is damaged in {self.url}: {CURE}")
 
     def _problem(self, entry: FileEntry) -> str | None:

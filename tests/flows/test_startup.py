@@ -22,7 +22,7 @@ HEAVY = {
         "sklearn",
         "matplotlib",
     ),
-    *("faiss", "boto3", "safetensors", "imagehash", "fastapi", "huggingface_hub", "jinja2"),
+    *("faiss", "boto3", "safetensors", "imagehash", "fastapi", "huggingface_hub", "jinja2", "opentelemetry"),
 }
 """What takes long to import; the configurations of jobs, too, where no job is meant."""
 OURS = {"mmer_core.config", "numpy", "pydantic"}

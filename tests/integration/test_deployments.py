@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -27,7 +29,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running
-from support import compose
+from support import compose, scraped
 from support.browser import Tab, page
 from support.faulty_proxy import Fault, faulty_proxy
 from support.postgres_server import Database, postgres_folder
@@ -39,6 +41,7 @@ from flows import jobs
 from flows.cli import main
 from flows.job_table import JOBS
 from flows.local_server import free_port
+from flows.monitoring import app
 from mmer_core.config import IngestConfig, IngestJob, RuntimeConfig
 from mmer_core.errors import DatasetError
 from mmer_core.store import open_store
@@ -196,7 +199,7 @@ def test_deploying_twice_is_deploying_once(
         assert found.keys() == NAMES
         assert [pool.name for pool in client.read_work_pools()] == ["mmer"]
         automations = client.request("POST", "/automations/filter", json={}).json()
-        assert len({one["name"] for one in automations}) == len(automations) == 5
+        assert len({one["name"] for one in automations}) == len(automations) == 7
         assert client.read_concurrency_limit_by_tag("gpu").concurrency_limit == 1
     nightly = found["robustness"]
     client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
@@ -205,12 +208,63 @@ def test_deploying_twice_is_deploying_once(
     assert kept.active, "what somebody switched on was switched off"
     client.update_deployment_schedule(nightly.id, kept.id, active=False)
     scheduled = {name for name, one in found.items() if one.schedules}
-    assert scheduled == {"pipeline", "robustness"}
+    assert scheduled == {"nightly", "pipeline", "robustness"}
     assert not any(schedule.active for one in found.values() for schedule in one.schedules)
     form = str(found["train"].parameter_openapi_schema)
     assert "Artifact store: a folder" in form, "the form in the UI has no descriptions"
-    notifying = next(one for one in automations if "notify" in one["name"])
+    notifying = [one for one in automations if "notify" in one["name"]]
+    assert len(notifying) == 3
     assert somebody.url not in str(notifying), "the address is a secret"
+
+
+def test_the_nightly_study_is_what_was_deployed_last(
+    deployed: Callable, client: SyncPrefectClient, work: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text('series = "flickr"\n[datasets.flickr8k]\ndataset = "flickr8k"\n[training]\nepochs = 3\n')
+
+    def job() -> dict[str, Any]:
+        return client.read_deployment_by_name("nightly/nightly").parameters["job"]
+
+    deployed("--nightly", study)
+    first = job()
+    runtime = first.pop("runtime")
+    datasets = {"flickr8k": {"dataset": "flickr8k"}}
+    assert first == {"series": "flickr", "datasets": datasets, "training": {"epochs": 3}}
+    assert runtime["work"] == str(work)
+    deployed()
+    assert job() == {**first, "runtime": runtime}, "another mmer deploy forgot the study"
+
+
+def test_the_monitor_tells_of_the_queue(deployed: Callable, client: SyncPrefectClient) -> None:
+    def figures() -> scraped.Figures:
+        with TestClient(app(prefect=True)) as monitor:
+            return scraped.figures(monitor.get("/metrics").text)
+
+    nothing = figures()
+    assert nothing["mmer_prefect_up",] == 1
+    assert nothing["mmer_queue_workers", "mmer"] == 0
+    waiting = nothing["mmer_queue_runs", "mmer", "waiting"]
+    assert not any(name[0].startswith("mmer_deployment") for name in nothing)
+    nightly = client.read_deployment_by_name("nightly/nightly")
+    run = run_deployment("ingest/ingest", parameters={"job": {}}, timeout=0)
+    before = time.time()
+    client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)
+    try:
+        found = figures()
+        assert found["mmer_queue_runs", "mmer", "waiting"] == waiting + 1
+        assert found["mmer_queue_waiting_seconds", "mmer"] > 0
+        since = found["mmer_deployment_completed_timestamp_seconds", "nightly"]
+        assert before - 5 < since < time.time() + 5
+        client.set_flow_run_state(run.id, Running(), force=True)
+        assert figures()["mmer_queue_runs", "mmer", "running"] == 1
+    finally:
+        client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=False)
+        client.delete_flow_run(run.id)
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
+        gone = figures()
+    assert gone["mmer_prefect_up",] == 0
+    assert not any(name[0].startswith("mmer_queue") for name in gone)
 
 
 def test_deploying_waits_for_a_server_that_is_busy(
@@ -361,7 +415,7 @@ def test_teams_have_deployments_stores_and_pools_of_their_own(
     assert stores == {"": {(store_url, "mmer")}, "vision-": {(vision, "vision")}}
     automations = client.request("POST", "/automations/filter", json={}).json()
     of_team = {one["name"]: one for one in automations if one["name"].endswith("(vision)")}
-    assert len(of_team) == len(automations) - len(of_team) - 1, "no address to notify was given"
+    assert len(of_team) == len(automations) - len(of_team) - 3, "no address to notify was given"
     assert all("vision" in str(one["trigger"]["match_related"]) for one in of_team.values())
 
 

@@ -6,7 +6,7 @@ from support.small_pipeline import Study
 from flows.job_table import JOBS, Job, load
 from flows.jobs import Ingested, Trained
 
-ELSEWHERE = {"defences", "finetune", "poison", "probe"}
+ELSEWHERE = {"defences", "finetune", "nightly", "poison", "probe"}
 """The study has no such artifacts; their own tests run the commands."""
 
 

@@ -163,6 +163,13 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "inputs": (ReportInput("emotic", MODELS, key("dataset-card"), (key("transfer"),)),),
         "settings": PipelineJob(),
     },
+    "night": {
+        "config": ReportConfig(),
+        "series": "nightly",
+        "study": key("report"),
+        "before": key("night"),
+        "again": {"emotic joint": key("evaluation")},
+    },
     "craft shard": {
         "config": POISONS,
         "encoders": ENCODERS,
@@ -209,6 +216,7 @@ DECIDING: dict[tuple[str, str], set[str]] = {
     ("attacked features", "config"): {"split", "stream"},
     ("certify", "config"): {"stream", "split", "images", "seed", "pixels"},
     ("compare defences", "config"): {"margin", "seed"},
+    ("night", "config"): {"margin", "seed"},
     ("plan network", "encoders"): _IMAGE,
     ("attack shard", "config"): AttackConfig().model_dump().keys()
     - {"attacks", "pixels", "images", "shard_size", "seed", "seeds"},

@@ -1,5 +1,6 @@
 """The CPU image, and what a change of sources makes again of it."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -53,9 +54,8 @@ def changed(engine: Engine, sources: Path, given: Given) -> str:
     other = f"{IMAGE}-changed"
     build(engine, copy, given, other)
     before, after = engine.layers(IMAGE), engine.layers(other)
-    sizes = engine.run("podman", "history", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", other)
-    copied = [line for line in sizes.splitlines() if "COPY" in line]
-    largest = int(copied[0].split()[0])  # the newest comes first
+    history = json.loads(engine.run("podman", "history", "--format", "json", other))  # the newest comes first
+    copied = next(step["size"] for step in history if "COPY" in step["CreatedBy"])
     engine.run("podman", "rmi", other)
     shutil.rmtree(copy)
     same = [one == two for one, two in zip(before, after, strict=True)]
@@ -63,4 +63,4 @@ def changed(engine: Engine, sources: Path, given: Given) -> str:
         raise AssertionError(
             f"a change of sources made again more than the last layer: {before} became {after}"
         )
-    return f"{largest / 1e6:.0f} MB in the last of {len(after)} layers made again"
+    return f"{copied / 1e6:.0f} MB in the last of {len(after)} layers made again"

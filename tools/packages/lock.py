@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "docker/requirements.lock"
-EXTRAS = ("dask",)
+EXTRAS = ("dask", "otel")
 """Of mmer, in the image."""
 APART = ("torch", "torchvision")
 """Installed from an index of their own, as arguments of the Dockerfile say."""
