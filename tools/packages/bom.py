@@ -118,7 +118,7 @@ def _component(package: Distribution, hashes: dict[tuple[str, str], tuple[str, .
         version=package.version,
         type=ComponentType.APPLICATION if name == "mmer" else ComponentType.LIBRARY,
         bom_ref=f"{name}=={package.version}",
-        description=package.metadata["Summary"],
+        description=package.metadata.get("Summary"),
         licenses=[LicenseExpression(licence.expression)] if licence.expression != licences.UNKNOWN else [],
         purl=PackageURL("pypi", None, name, package.version),
         # One of these was installed: which one depends on the platform.
