@@ -17,6 +17,7 @@ from mmer_core.progress import both, silent
 from mmer_core.stages import Context, Sharded, Shards, Stage
 from mmer_core.store import Artifact, ArtifactKey
 from tasks.decorators import Orchestrated, task
+from tasks.failures import told
 from tasks.progress import in_run, log_lines, progress_for
 from tasks.reports import report_to, reports
 from tasks.running import GPU, call, fan_out
@@ -55,9 +56,12 @@ def make_each(
         def further(numbered: tuple[int, S], key: ArtifactKey) -> Iterable[tuple[int, S]]:
             return [(next(numbers), shard) for shard in more(numbered[1], key)]
 
+        def place(numbered: tuple[int, S]) -> str:
+            return stage.place(Context(runtime), stage.named(arguments(numbered[1])))
+
         progress = progress_for(label, quiet=runtime.quiet)
         first = [(next(numbers), shard) for shard in shards]
-        return fan_out(task_of(stage), first, given, runtime, progress, said.so_far, further)
+        return fan_out(task_of(stage), first, given, runtime, progress, said.so_far, further, place)
 
 
 def make_sharded(work: Sharded[P], runtime: RuntimeConfig, *args: P.args, **kwargs: P.kwargs) -> ArtifactKey:
@@ -99,7 +103,13 @@ def task_of(stage: Stage[...]) -> Orchestrated[..., ArtifactKey]:
             progress = silent if runtime.quiet else log_lines(label)
         if place:
             progress = both(progress, report_to(place))
-        artifact = stage(Context(runtime, progress), **arguments)
+        context = Context(runtime, progress)
+
+        def where(with_samples: bool) -> str:
+            return stage.place(context, arguments, with_samples=with_samples)
+
+        with told(where if "shard" in arguments else None):
+            artifact = stage(context, **arguments)
         _leave(artifact)
         return artifact.key
 
