@@ -5,13 +5,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TEST_PROCESSES ?= 2
+MINUTES ?= 60
 # Whole files, so that fixtures are made once, in the order that tests/conftest.py gives them. A process that dies ends
 # the run: pytest-xdist would put another in its place, which waits for ever.
 PYTEST = $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
 	--max-worker-restart=0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz watch image-test image-chaos lock sbom release clean
+.PHONY: help demo test test-fast test-long lint format type-check layers docs audit check gpu-check first-hour bench growth chaos fuzz soak watch image-test image-chaos lock sbom release clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +89,9 @@ chaos: $(READY)  ## a small pipeline, harmed at random 50 times: does it end wit
 
 fuzz: $(READY)  ## spoilt files of every kind, read for five minutes: no crash, no traceback, bounded memory and time
 	PYTHONPATH=tests $(BIN)/python -m tools.fuzz --seconds 300
+
+soak: $(READY)  ## a small pipeline again and again for an hour (MINUTES=5: for five minutes): does anything grow?
+	PYTHONPATH=tests $(BIN)/python -m tools.soak --minutes $(MINUTES)
 
 watch: $(READY)  ## the automations of a Prefect server, watched while they fire, in about five minutes
 	PYTHONPATH=tests $(BIN)/python -m tools.watching

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from flows import interruption, streams
 from flows.output import say
 from mmer_core import log
-from mmer_core.errors import MmerError
+from mmer_core.errors import MmerError, UnforeseenError, sentence
 
 _ENDED = {
     130: "interrupted; run the same command again to go on where it stopped",
@@ -77,15 +77,9 @@ def _set_defaults() -> None:
 
 def _print_failure(error: Exception) -> int:
     """Print an error in one sentence; return the exit code."""
-    if isinstance(error, MmerError):
-        return _print_error(str(error))
-    message = " ".join(str(error).split())
-    if isinstance(error, OSError):
-        return _print_error(f"{message}; look at that file or folder, and run the same command again")
+    foreseen = isinstance(error, MmerError | OSError) and not isinstance(error, UnforeseenError)
     return _print_error(
-        f"{type(error).__name__}: {message}; this is a bug in mmer: please report it with the output of "
-        f"{log.VARIABLE}=text",
-        where="".join(traceback.format_exception(error)),
+        sentence(error), where=None if foreseen else "".join(traceback.format_exception(error))
     )
 
 

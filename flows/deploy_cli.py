@@ -108,13 +108,13 @@ def up(
 
     from flows.deploying import Plan
     from flows.deploying import deploy as set_up
-    from flows.local_server import prefect_server, prefect_worker
+    from flows.local_server import KEEPING, prefect_server, prefect_worker
 
     # Like Ctrl-C: without a handler, `kill` would end this process alone and leave server and worker running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # A shell's background processes and their children ignore SIGINT, but the worker is stopped by it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with prefect_server(port) as api:
+    with prefect_server(port, settings={**KEEPING, **os.environ}) as api:
         with temporary_settings({PREFECT_API_URL: api}):
             names = set_up(Plan(runtime, pool))
         with prefect_worker(api, pool, limit) as worker:

@@ -473,6 +473,6 @@ def _encode(
     runtime: RuntimeConfig, encoders: EncoderConfig, prepared: ArtifactKey, splits: set[str] | None = None
 ) -> ArtifactKey:
     """Features of some splits, of all when None."""
-    there = Prepared.open(Context(runtime).folder(prepared)).card.splits
+    there = Prepared.open(Context(runtime).parts(prepared)).card.splits
     wanted = [name for name in there if splits is None or name in splits]
     return make_sharded(ENCODING, runtime, encoders, prepared, wanted)

@@ -13,6 +13,12 @@ from urllib.request import urlopen
 
 from mmer_core.errors import EngineError
 
+KEEPING = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "true",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 24 * 3600),
+}
+"""Settings of a server that deletes runs which ended 30 days ago; its default keeps all for ever."""
+
 _START_SECONDS = 180
 _STOP_SECONDS = 30
 

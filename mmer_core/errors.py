@@ -1,6 +1,12 @@
 """Errors shown to users. Each message is one sentence: what is wrong, where, and what to do."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
 from mmer_core.escaping.visible import one_line
+
+_LISTED = 3
+"""Things that a message names where many are meant."""
 
 
 class MmerError(Exception):
@@ -8,10 +14,24 @@ class MmerError(Exception):
 
     A message quotes names, lines and values from external data and is shown by terminals, logs, pages and Prefect. It is
     therefore a single line without control characters.
+
+    Attributes:
+        again: The command that tries again, where there is one.
     """
+
+    again: str | None = None
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*(one_line(one) if isinstance(one, str) else one for one in arguments))
+
+    @property
+    def cause(self) -> str:
+        """The message alone."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        again = f"; try again with: {self.again}" if self.again else ""
+        return f"{self.cause}{_places(self)}{again}"
 
 
 class ConfigError(MmerError):
@@ -38,6 +58,10 @@ class ArtifactCorrupt(StoreError):
     """An artifact's bytes do not match its manifest."""
 
 
+class OtherVersion(StoreError):
+    """Another version of mmer wrote this, in a form that this one does not read."""
+
+
 class ArtifactConflict(StoreError):
     """Another artifact with different content already exists under this key."""
 
@@ -52,3 +76,56 @@ class PoisonError(MmerError):
 
 class EngineError(MmerError):
     """The engine that runs the shards cannot be reached, or died."""
+
+
+class UnforeseenError(MmerError):
+    """What mmer did not raise on purpose, as it is told to users; its cause is what was raised."""
+
+
+def add_place(error: Exception, place: str) -> None:
+    """Say in an error's message where it happened, behind what is said there already."""
+    error.add_note(one_line(place))
+
+
+@contextmanager
+def at(place: Callable[[], str]) -> Iterator[None]:
+    """An error inside says where it happened, unless it does already: of several places, the innermost knows best.
+
+    Args:
+        place: Asked when there is an error. One that it raises itself hides no other.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not getattr(error, "__notes__", None):
+            with suppress(Exception):
+                if words := place():
+                    add_place(error, words)
+        raise
+
+
+def listed(names: Sequence[str], what: str) -> str:
+    """Things of one kind by name, as a message has them; of many the first: ``samples 'a', 'b', 'c' and 61 more``."""
+    shown = [repr(name) for name in (names if len(names) <= _LISTED + 1 else names[:_LISTED])]
+    if more := len(names) - len(shown):
+        shown.append(f"{more} more")
+    *first, last = shown
+    return f"{what}{'' if len(names) == 1 else 's'} {', '.join(first)}{' and ' if first else ''}{last}"
+
+
+def sentence(error: Exception) -> str:
+    """What a user is told of any error: what is wrong, where, and what to do."""
+    if isinstance(error, MmerError):
+        return str(error)
+    message = " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return f"{message}{_places(error)}; look at that file or folder, and run the same command again"
+    return (
+        f"{type(error).__name__}: {message}{_places(error)}; this is a bug in mmer: please report it with the output of "
+        "MMER_LOG=text"
+    )
+
+
+def _places(error: BaseException) -> str:
+    places = getattr(error, "__notes__", ())
+    return f" ({', '.join(places)})" if places else ""

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from mmer_core.errors import StoreError
+from mmer_core.errors import OtherVersion, StoreError
 
 
 def _finite_or_none(value: object) -> object:
@@ -56,14 +56,14 @@ class Record(Part):
             origin: Where they are stored, for the error.
 
         Raises:
-            StoreError: Another version, or another shape.
+            OtherVersion: Another version, or another shape.
         """
         try:
             return cls.model_validate({"version": 1} | dict(fields))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
-            raise StoreError(
+            raise OtherVersion(
                 f"{origin} is no {cls.__name__} that this mmer reads ({where}: {first['msg']}); "
                 "make it again with this mmer, or read it with the one that made it"
             ) from None

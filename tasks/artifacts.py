@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from mmer_core.attacks.record import CurvesSummary
 from mmer_core.datasets.prepared import DatasetSummary
+from mmer_core.errors import MmerError
 from mmer_core.escaping import for_code, for_markdown
 from mmer_core.evaluation.record import EvaluationSummary
 from mmer_core.poisoning.record import PoisoningSummary
@@ -68,6 +69,19 @@ def _fetching(artifact: Artifact) -> str:
     return (
         f"Fetch it from the store {for_code(store.place)} of the machine that ran this, with\n\n"
         f"```console\n{command}\n```"
+    )
+
+
+def leave_failure(error: MmerError) -> None:
+    """A markdown note: what went wrong, where, and the command that tries again, to be copied."""
+    places = "".join(f"- {for_markdown(place)}\n" for place in getattr(error, "__notes__", ()))
+    again = (
+        f"Once that is mended, try again with\n\n```console\n{error.again}\n```\n\n" if error.again else ""
+    )
+    create_markdown_artifact(
+        f"{for_markdown(error.cause)}\n\n{places}\n{again}What was finished before is in the store and is not made again.\n",
+        key="failure",
+        description="What went wrong",
     )
 
 

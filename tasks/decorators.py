@@ -36,9 +36,11 @@ class Orchestrated(Generic[P, T]):
         import prefect
 
         from tasks import logs
+        from tasks.failures import telling
 
         logs.start()
-        return getattr(prefect, self.kind)(**self.options)(self.fn)
+        fn = telling(self.fn) if self.kind == "flow" else self.fn
+        return getattr(prefect, self.kind)(**self.options)(fn)
 
     def with_options(self, **options: Any) -> "Orchestrated[P, T]":
         """The same with some of the options changed."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from mmer_core import signals
 from mmer_core.config import RuntimeConfig
 from mmer_core.device import select_device
-from mmer_core.errors import ConfigError
+from mmer_core.errors import ConfigError, at
 from mmer_core.progress import Progress
 from mmer_core.threads import shared_cores
 from tasks import logs
@@ -107,6 +107,7 @@ def fan_out(
     progress: Progress,
     inside: Callable[[Iterable[int]], tuple[float, str]] | None = None,
     more: Callable[[S, T], Iterable[S]] | None = None,
+    place: Callable[[S], str] | None = None,
 ) -> list[T]:
     """Run a task for every shard, several at a time, and return the results in the order of the shards.
 
@@ -123,6 +124,7 @@ def fan_out(
         progress: Gets the number of shards that are done, after each of them, and once a second where ``inside`` is given.
         inside: From the numbers of shards that are not done to how much of them is, as a number of shards, and a note.
         more: From a shard that is done and its result to further shards, which come behind all others.
+        place: Where a shard is, for the message of an error that does not say so itself.
 
     Raises:
         ConfigError: The engine's package is not installed.
@@ -138,12 +140,18 @@ def fan_out(
     results: dict[int, T] = {}
     running: dict[Future[T], int] = {}
     begun = 0
+
+    def run(shard: S, *given: Any) -> T:
+        with at(lambda: place(shard) if place else ""):
+            done: T = engine.run(work, *given)
+            return done
+
     with _pool(sys.maxsize if runtime.address else runtime.workers) as pool:
         while len(results) < len(shards):
             for shard in shards[begun : begun + max(0, engine.places - len(running))]:
                 # Prefect knows by the context which run a task belongs to.
                 given = arguments(engine.runtime, shard)
-                running[pool.submit(copy_context().run, engine.run, work, *given)] = begun
+                running[pool.submit(copy_context().run, run, shard, *given)] = begun
                 begun += 1
             done, _ = wait(running, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
             if any(future.exception() for future in done):

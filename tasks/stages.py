@@ -19,6 +19,7 @@ from mmer_core.progress import both, silent
 from mmer_core.stages import Context, Sharded, Shards, Stage
 from mmer_core.store import Artifact, ArtifactKey
 from tasks.decorators import Orchestrated, task
+from tasks.failures import told
 from tasks.progress import in_run, log_lines, progress_for
 from tasks.reports import report_to, reports
 from tasks.running import GPU, call, fan_out
@@ -57,9 +58,12 @@ def make_each(
         def further(numbered: tuple[int, S], key: ArtifactKey) -> Iterable[tuple[int, S]]:
             return [(next(numbers), shard) for shard in more(numbered[1], key)]
 
+        def place(numbered: tuple[int, S]) -> str:
+            return stage.place(Context(runtime), stage.named(arguments(numbered[1])))
+
         progress = progress_for(label, quiet=runtime.quiet)
         first = [(next(numbers), shard) for shard in shards]
-        return fan_out(task_of(stage), first, given, runtime, progress, said.so_far, further)
+        return fan_out(task_of(stage), first, given, runtime, progress, said.so_far, further, place)
 
 
 def make_sharded(work: Sharded[P], runtime: RuntimeConfig, *args: P.args, **kwargs: P.kwargs) -> ArtifactKey:
@@ -101,8 +105,14 @@ def task_of(stage: Stage[...]) -> Orchestrated[..., ArtifactKey]:
             progress = silent if runtime.quiet else log_lines(label)
         if place:
             progress = both(progress, report_to(place))
+        context = Context(runtime, progress)
+
+        def where(with_samples: bool) -> str:
+            return stage.place(context, arguments, with_samples=with_samples)
+
         try:
-            artifact = stage(Context(runtime, progress), **arguments)
+            with told(where if "shard" in arguments else None):
+                artifact = stage(context, **arguments)
         finally:
             if parent_process():  # which may end this process without notice
                 signals.flush()

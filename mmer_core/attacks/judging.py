@@ -13,7 +13,7 @@ from mmer_core.attacks.candidates import Candidates, Renderer
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import SparseVictim, Victim
-from mmer_core.errors import AttackError
+from mmer_core.errors import AttackError, at, listed
 from mmer_core.heavy import torch
 
 ROUNDING = 1e-3
@@ -74,11 +74,12 @@ class Judge:
     def margins(self, rows: np.ndarray, candidates: Candidates) -> tuple[torch.Tensor, bool]:
         """Candidates for the images of ``rows`` ``(B,)`` to margins ``(B,)``, on their device, and whether one is a success."""
         which = torch.from_numpy(rows)
-        if self._faster:
-            clean = torch.empty(0, dtype=torch.uint8) if self.clean is None else self.clean
-            scores = self._faster.candidate_scores(clean, which, candidates)
-        else:
-            scores = self._victim.scores(self._render(which, candidates), which)
+        with at(lambda: self._named(rows)):
+            if self._faster:
+                clean = torch.empty(0, dtype=torch.uint8) if self.clean is None else self.clean
+                scores = self._faster.candidate_scores(clean, which, candidates)
+            else:
+                scores = self._victim.scores(self._render(which, candidates), which)
         there = candidates.places.device
         margins, lowest = self._checked(scores, rows)
         return margins.to(there, precision(there)), lowest <= 0
@@ -93,7 +94,8 @@ class Judge:
         return found
 
     def _together(self, rows: np.ndarray, candidates: Candidates | None) -> list[Verdict]:
-        scores = self._victim.scores(self._drawn(rows, candidates), torch.from_numpy(rows))
+        with at(lambda: self._named(rows)):
+            scores = self._victim.scores(self._drawn(rows, candidates), torch.from_numpy(rows))
         margins, _ = self._checked(scores, rows)
         near = margins.abs() <= ROUNDING * scores.abs().amax(dim=1).to(margins)
         columns = zip(margins.tolist(), scores.argmax(dim=1).tolist(), near.tolist(), strict=True)
@@ -120,6 +122,9 @@ class Judge:
         return (
             self.clean[which.to(self.clean.device)] if candidates is None else self._render(which, candidates)
         )
+
+    def _named(self, rows: np.ndarray) -> str:
+        return listed([self._ids[row] for row in np.unique(rows).tolist()], "sample")
 
     def _checked(self, scores: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, float]:
         """The margins ``(B,)`` of scores, and the lowest."""

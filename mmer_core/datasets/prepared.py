@@ -30,7 +30,7 @@ from pydantic import Field
 
 from mmer_core.datasets.packed import PackedPictures, Pictures, packed_name
 from mmer_core.datasets.raw import GROUP
-from mmer_core.errors import DatasetError
+from mmer_core.errors import DatasetError, listed
 from mmer_core.files import Files, files_of
 from mmer_core.heavy import pd
 from mmer_core.record import Record
@@ -120,6 +120,10 @@ class PreparedSplit:
         # Two photos of one group, and two groups that share a photo, belong together.
         group = self.table[GROUP].where(self.table[GROUP] != "", "photo " + pd.Series(photo).astype(str))
         return connected(photo, group)
+
+    def named(self, rows: npt.ArrayLike) -> str:
+        """Some samples by their ids, in words."""
+        return f"{listed([self.ids[row] for row in np.unique(rows).tolist()], 'sample')} of {self.split}"
 
     @property
     def streams(self) -> tuple[str, ...]:

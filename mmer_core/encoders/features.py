@@ -7,7 +7,7 @@ A features folder holds ``<split>_<stream>.npy`` float32 arrays, ``(I, D)`` for 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -20,6 +20,7 @@ from mmer_core.base_config import SPEED
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.steps import Steps
+from mmer_core.errors import at
 from mmer_core.files import Files, files_of
 from mmer_core.progress import Progress, silent
 from mmer_core.record import Record
@@ -66,6 +67,11 @@ class FeatureShard:
         """The rest in shards."""
         starts = range(self.stop, self.until, size)
         return [replace(self, start=at, stop=min(at + size, self.until), until=0) for at in starts]
+
+    def named(self, split: PreparedSplit, start: int = 0, stop: int | None = None) -> str:
+        """The samples of its rows, or of some of them counted from its first, in words."""
+        whose = split.text_sample if self.stream == "text" else split.image_sample
+        return split.named(whose[self.start : self.stop][start:stop])
 
     @property
     def modality(self) -> str:
@@ -177,7 +183,8 @@ def _encode_texts(
     parts = []
     for start, stop in pairwise(starts):
         own = steps.part(start - shard.start, stop - start, shard.stop - shard.start)
-        parts.append(encoder.encode(split.texts[start:stop], steps=own).numpy())
+        with at(partial(shard.named, split, start - shard.start, stop - shard.start)):
+            parts.append(encoder.encode(split.texts[start:stop], steps=own).numpy())
     return np.concatenate(parts)
 
 
@@ -187,11 +194,12 @@ def _encode_images(
     images = split.images(shard.stream)
 
     def encoded(start: int, stop: int) -> npt.NDArray[np.float32]:
-        with leg("read"):
-            batch = encoder.resize(
-                np.array(images[shard.start + start : shard.start + stop])
-            )  # torch cannot share read-only memory
-        with leg("model"):
-            return encoder.encode(batch).cpu().numpy()
+        with at(partial(shard.named, split, start, stop)):
+            with leg("read"):
+                batch = encoder.resize(
+                    np.array(images[shard.start + start : shard.start + stop])
+                )  # torch cannot share read-only memory
+            with leg("model"):
+                return encoder.encode(batch).cpu().numpy()
 
     return steps.rows(shard.stop - shard.start, encoder.width, batch_size, encoded)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mmer_core.config import Family, Split
 from mmer_core.record import Figures, Interval, Number, Part, Record
+from mmer_core.store import Manifest
 
 METRICS_FILE = "metrics.json"
 """Of an artifact ``evaluation``, with its `EvaluationRecord`."""
@@ -300,3 +301,11 @@ class EvaluationSummary(Figures):
     split: Split
     family: Family
     dataset: str
+
+
+def unread(evaluation: Manifest) -> str:
+    """Of an evaluation that this version does not read, what to do."""
+    return (
+        f"{evaluation.key} was made by another version of mmer, in a form that this one does not read: measure the model "
+        f"again with mmer evaluate --model {evaluation.inputs['model']}"
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmer_core.evaluation.record import METRICS_FILE, EvaluationRecord, EvaluationSummary
+from mmer_core.errors import OtherVersion
+from mmer_core.evaluation.record import METRICS_FILE, EvaluationRecord, EvaluationSummary, unread
+from mmer_core.log import event
 from mmer_core.record import Interval
 from mmer_core.store import ArtifactKey, Manifest, Store
 from mmer_core.training.record import ModelSummary
@@ -73,6 +76,8 @@ class Run:
 def list_runs(store: Store, models: Sequence[ArtifactKey] | None = None) -> list[Run]:
     """Every model, or those given, with the newest measurement of it on every split of every dataset, oldest model first.
 
+    Measurements that another version of mmer wrote in a form of its own are left out, with a warning.
+
     Raises:
         StoreError: A model is not there, or an artifact is damaged.
     """
@@ -97,8 +102,17 @@ def list_runs(store: Store, models: Sequence[ArtifactKey] | None = None) -> list
             used=dict(_flat(model.used)),
         )
         evaluations = measured.get(str(model.key), {}).values()
-        found += [_measured(store, bare, one) for one in evaluations] or [bare]
+        read = (_read(store, bare, one) for one in evaluations)
+        found += [run for run in read if run] or [bare]
     return found
+
+
+def _read(store: Store, bare: Run, evaluation: Manifest) -> Run | None:
+    try:
+        return _measured(store, bare, evaluation)
+    except OtherVersion:
+        event(unread(evaluation), level=logging.WARNING)
+        return None
 
 
 def _measured(store: Store, bare: Run, evaluation: Manifest) -> Run:

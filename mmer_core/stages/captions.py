@@ -14,7 +14,7 @@ from mmer_core.datasets.ingest import read_raw
 from mmer_core.datasets.model_captions import PROVENANCE, photos_to_caption, read_captions, write_captions
 from mmer_core.datasets.pixels import UnreadableImageError, read_rgb
 from mmer_core.datasets.sample import Text
-from mmer_core.errors import ConfigError, DatasetError
+from mmer_core.errors import ConfigError, DatasetError, listed
 from mmer_core.record import Record
 from mmer_core.stages.context import Context
 from mmer_core.stages.cutting import size_by_cost
@@ -122,7 +122,18 @@ def _by_captioner(shard: CaptionShard) -> Mapping[str, Any]:
     return {"config": None}
 
 
-@stage("caption-shard", version=4, title="caption {shard.start}", gpu=True, identity=_by_captioner)
+def _samples(context: Context, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard) -> str:
+    return listed([name for name, _ in _photos(context, config, plan)[shard.start : shard.stop]], "photo")
+
+
+@stage(
+    "caption-shard",
+    version=4,
+    title="caption {shard.start}",
+    gpu=True,
+    identity=_by_captioner,
+    samples=_samples,
+)
 def caption_shard(
     context: Context, workspace: Workspace, config: IngestConfig, plan: ArtifactKey, shard: CaptionShard
 ) -> CaptionsSummary:

@@ -17,7 +17,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
-from typing import Any, Concatenate, Generic, ParamSpec
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from mmer_core.errors import ConfigError
 from mmer_core.record import Record
@@ -27,6 +27,7 @@ from mmer_core.store import Artifact, ArtifactKey, Manifest, Workspace, found, r
 from mmer_core.usage import Usage
 
 P = ParamSpec("P")
+S = TypeVar("S")
 
 STAGES: "dict[str, Stage[...]]" = {}
 """Every declared stage, by the name of its function."""
@@ -89,6 +90,7 @@ class Stage(Generic[P]):
         gpu: Whether it uses a GPU where there is one.
         identity: Called with those arguments that it names, and the context: what the key holds in place of an argument,
             or beside the arguments; None leaves an argument out.
+        samples: Called alike: the samples that a shard is about, in words.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class Stage(Generic[P]):
         title: str | None,
         gpu: bool,
         identity: Callable[..., Mapping[str, Any]] | None,
+        samples: Callable[..., str] | None,
     ) -> None:
-        self.build, self.kind, self.version, self.gpu, self.identity = build, kind, version, gpu, identity
+        self.build, self.kind, self.version, self.gpu = build, kind, version, gpu
+        self.identity, self.samples = identity, samples
         self.name = build.__name__.replace("_", " ")
         self.title = title or self.name
         self.__name__, self.__module__, self.__doc__ = build.__name__, build.__module__, build.__doc__
@@ -146,6 +150,13 @@ class Stage(Generic[P]):
         """Those of some arguments that this stage takes."""
         return {name: value for name, value in given.items() if name in self.signature.parameters}
 
+    def place(self, context: Context, arguments: Mapping[str, Any], *, with_samples: bool = True) -> str:
+        """Where an error of one run of it happened, in words: its title, and its samples where it knows them."""
+        title = self.title.format(**arguments)
+        if self.samples is None or not with_samples:
+            return f"in {title}"
+        return f"in {title}, {_called(self.samples, context, _flat(arguments))}"
+
     def _ingredients(self, context: Context, arguments: Mapping[str, Any]) -> Ingredients:
         made_of = Ingredients()
         for name, value in {**arguments, **self._identified(context, arguments)}.items():
@@ -153,10 +164,7 @@ class Stage(Generic[P]):
         return made_of
 
     def _identified(self, context: Context, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        if self.identity is None:
-            return {}
-        given = {"context": context, **arguments}
-        return self.identity(**{name: given[name] for name in signature(self.identity).parameters})
+        return {} if self.identity is None else _called(self.identity, context, arguments)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Engines send a stage to other processes, where it is found as any function is.
@@ -170,6 +178,7 @@ def stage(
     title: str | None = None,
     gpu: bool = False,
     identity: Callable[..., Mapping[str, Any]] | None = None,
+    samples: Callable[..., str] | None = None,
 ) -> Callable[[Callable[Concatenate[Context, Workspace, P], Record]], Stage[P]]:
     """Declare a stage, see `Stage`.
 
@@ -179,7 +188,7 @@ def stage(
     """
 
     def declare(build: Callable[Concatenate[Context, Workspace, P], Record]) -> Stage[P]:
-        made = Stage(build, kind, version, title, gpu, identity)
+        made = Stage(build, kind, version, title, gpu, identity, samples)
         if made.name in STAGES:
             raise ConfigError(f"two stages are called {made.name!r}; rename one of the functions")
         STAGES[made.name] = made
@@ -228,6 +237,12 @@ class Sharded(Generic[P]):
         context: Context = arguments["context"]
         key = self.merge.key(context, **self.merge.named({**arguments, "shards": Shards(plan, ())}))
         return found(context.store, key) if context.store.has(key) else None
+
+
+def _called(function: Callable[..., S], context: Context, arguments: Mapping[str, Any]) -> S:
+    """A function with the context and those of some arguments that it names."""
+    given = {"context": context, **arguments}
+    return function(**{name: given[name] for name in signature(function).parameters})
 
 
 def _stage_at(module: str, name: str) -> Any:

@@ -5,8 +5,8 @@ from pathlib import Path
 from mmer_core.config import EvaluationConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders.features import Features
-from mmer_core.errors import ConfigError
-from mmer_core.evaluation.record import METRICS_FILE, EvaluationRecord, EvaluationSummary
+from mmer_core.errors import ConfigError, OtherVersion
+from mmer_core.evaluation.record import METRICS_FILE, EvaluationRecord, EvaluationSummary, unread
 from mmer_core.inference import TrainedModel
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
@@ -51,6 +51,18 @@ def evaluate(
     return EvaluationSummary(
         split=config.split, family=trained.spec.family, dataset=split.card.name, **values
     )
+
+
+def open_evaluation(context: Context, key: ArtifactKey) -> EvaluationRecord:
+    """The record of an ``evaluation`` artifact.
+
+    Raises:
+        OtherVersion: Another version of mmer made it; the message says how to measure the model again.
+    """
+    try:
+        return load_evaluation(context.folder(key))
+    except OtherVersion:
+        raise OtherVersion(unread(context.store.manifest(key))) from None
 
 
 def load_evaluation(folder: Path) -> EvaluationRecord:

@@ -87,12 +87,17 @@ def _opened(context: Context, prepared: ArtifactKey, split: str) -> PreparedSpli
         return _OPENED[wanted]
 
 
+def _samples(context: Context, prepared: ArtifactKey, shard: FeatureShard) -> str:
+    return shard.named(_opened(context, prepared, shard.split))
+
+
 @stage(
     "feature-shard",
     version=3,
     title="encode {shard.split} {shard.stream} {shard.start}",
     gpu=True,
     identity=_shard_identity,
+    samples=_samples,
 )
 def encode_shard(
     context: Context,

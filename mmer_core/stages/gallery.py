@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
+from mmer_core.errors import at
 from mmer_core.heavy import Tensor, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.retrieval.in_memory import first_captions
@@ -48,6 +49,11 @@ class Piece:
     def owners(self) -> Rows:
         """``(T,)`` row of the photo that each caption describes."""
         return self.split.image_rows(self.split.text_sample[self.texts])
+
+    def named(self, target: Target, rows: Rows) -> str:
+        """The samples of some rows, in words."""
+        whose = self.split.text_sample[self.texts] if target == "text" else self.split.image_sample
+        return self.split.named(whose[rows])
 
     def read(self, stream: str, rows: Rows) -> Tensor:
         """Features ``(n, D_stream)`` of some rows."""
@@ -98,10 +104,11 @@ class Gallery:
         return self._embedded("image", self.pieces[0], np.zeros(1, np.int64))[:0]
 
     def _embedded(self, target: Target, piece: Piece, local: Rows) -> Vectors:
-        if target == "text":
-            return self.trained.embed_texts(piece.read("text", local))
-        streams = [stream for stream in self.trained.spec.sides if stream in piece.split.streams]
-        return self.trained.embed_images({stream: piece.read(stream, local) for stream in streams})
+        with at(lambda: piece.named(target, local)):
+            if target == "text":
+                return self.trained.embed_texts(piece.read("text", local))
+            streams = [stream for stream in self.trained.spec.sides if stream in piece.split.streams]
+            return self.trained.embed_images({stream: piece.read(stream, local) for stream in streams})
 
     @cached_property
     def owners(self) -> Rows:

@@ -39,7 +39,7 @@ from mmer_core.retrieval.tuning import tune
 from mmer_core.retrieval.versions import TARGETS, Target, live_rows, origins, part_folders
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import Inputs, Sharded, Shards, stage
-from mmer_core.stages.gallery import Gallery, Rows
+from mmer_core.stages.gallery import Gallery, Rows, pieces_of
 from mmer_core.store import Artifact, ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 from mmer_core.threads import shared_cores
@@ -129,7 +129,26 @@ def index_shards(context: Context, inputs: IndexInputs, plan: ArtifactKey) -> li
     ]
 
 
-@stage("index-shard", version=3, title="index {shard.target} {shard.start}")
+def _samples(
+    context: Context,
+    config: IndexConfig,
+    prepared: ArtifactKey,
+    features: ArtifactKey,
+    shard: IndexShard,
+    index: ArtifactKey | None = None,
+) -> str:
+    if index is not None:  # what is left of another index is found by that
+        return f"rows {shard.start} to {shard.stop - 1}"
+    source = Source(prepared=prepared, features=features, split=config.split)
+    named, first = [], 0
+    for piece in pieces_of(context, source):
+        rows = np.arange(max(shard.start - first, 0), min(shard.stop - first, piece.count(shard.target)))
+        named += [piece.named(shard.target, rows)] if len(rows) else []
+        first += piece.count(shard.target)
+    return " and ".join(named)
+
+
+@stage("index-shard", version=3, title="index {shard.target} {shard.start}", samples=_samples)
 def index_shard(
     context: Context, workspace: Workspace, inputs: IndexInputs, plan: ArtifactKey, shard: IndexShard
 ) -> IndexShardSummary:

@@ -11,7 +11,7 @@ from mmer_core.reporting.absence import without_images
 from mmer_core.reporting.card import card_fields, to_markdown
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
-from mmer_core.stages.evaluate import load_evaluation
+from mmer_core.stages.evaluate import open_evaluation
 from mmer_core.store import ArtifactKey, Workspace
 from mmer_core.task_kinds import kind_of
 
@@ -48,7 +48,7 @@ def model_card(
     trained = context.artifact(model)
     spec = ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text())
     data = Prepared.open(context.parts(prepared))
-    measured = load_evaluation(context.folder(evaluation))
+    measured = open_evaluation(context, evaluation)
     words = kind_of(spec.task).text_for(data.split(measured.split))
     licences = without_folders(_licences(context, model)["licences"])
     fields = card_fields(words, spec, trained.manifest, data.card, measured, licences, without_images(data))

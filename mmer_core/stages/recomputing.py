@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.record import CurvePoint
 from mmer_core.config import EvaluationConfig, ReportConfig
+from mmer_core.errors import OtherVersion
 from mmer_core.evaluation.record import EvaluationRecord
 from mmer_core.inference import TrainedModel
 from mmer_core.record import Interval
@@ -59,6 +60,11 @@ def recompute(context: Context, report: ArtifactKey) -> list[Recomputed]:
         StoreError: The report, or something that it rests on, is not in the store, or is damaged.
     """
     made = context.artifact(report)
+    if all(one.path != COMPARISONS_FILE for one in made.manifest.files):
+        raise OtherVersion(
+            f"{report} was written by another version of mmer, which kept no figures to compare with: write it again with mmer "
+            "report"
+        )
     shown = Comparisons.read(made.folder / COMPARISONS_FILE).datasets
     config = made.manifest.settings_as(ReportConfig)
     found: list[Recomputed] = []

@@ -110,12 +110,17 @@ def _shard_identity(config: AttackConfig, shard: AttackShard) -> Mapping[str, An
     return {"config": {name: own[name] for name in own if name not in _OF_THE_STUDY}}
 
 
+def _samples(context: Context, config: AttackConfig, prepared: ArtifactKey, shard: AttackShard) -> str:
+    return Prepared.open(context.parts(prepared)).split(config.split).named(shard.rows)
+
+
 @stage(
     "attack-shard",
     version=9,
     title="{shard.attack} K={shard.pixels} seed={shard.seed}",
     gpu=True,
     identity=_shard_identity,
+    samples=_samples,
 )
 def attack_shard(
     context: Context,

@@ -27,7 +27,7 @@ from mmer_core.reporting.view import (
 )
 from mmer_core.stages.comparisons import attacked, photos_of, under_attack
 from mmer_core.stages.context import Context
-from mmer_core.stages.evaluate import load_evaluation
+from mmer_core.stages.evaluate import open_evaluation
 from mmer_core.stages.lineage import ModelArtifacts
 from mmer_core.stages.photos import attacked_pixels, load_photos
 from mmer_core.stages.robustness import load_outcomes
@@ -49,7 +49,7 @@ def open_measured(context: Context, models: ModelArtifacts) -> Measured:
         ModelSpec.model_validate_json((trained.folder / SPEC_FILE).read_text()),
         trained.manifest,
         load_history(trained.folder),
-        load_evaluation(evaluation),
+        open_evaluation(context, models.evaluation),
         evaluation,
         Prepared.open(context.parts(models.prepared)),
         load_outcomes(robustness.folder) if robustness else None,

@@ -14,7 +14,7 @@ import numpy as np
 from mmer_core.datasets.prepared import PreparedSplit
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import Similarity
-from mmer_core.errors import DatasetError
+from mmer_core.errors import DatasetError, at
 from mmer_core.evaluation.emotion_metrics import mean_average_precision
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.heavy import Tensor, nn, no_grad, torch
@@ -56,6 +56,7 @@ class CaptionTuner:
         val: PreparedSplit,
         similarity: Similarity | None,
     ) -> None:
+        self._named = train.named
         self._bias = similarity.bias if similarity else None
         scale = torch.tensor(similarity.scale if similarity else 1 / 0.07).log()
         heads = {"image": _space(image.width, similarity), "text": _space(text.width, similarity)}
@@ -84,7 +85,8 @@ class CaptionTuner:
         texts = torch.stack(
             [own[torch.randint(len(own), ())] for own in (self._texts[r] for r in rows.tolist())]
         )
-        x, y = self._embed(self._train[0](images), self._train[1](texts))
+        with at(lambda: self._named(images.numpy())):
+            x, y = self._embed(self._train[0](images), self._train[1](texts))
         scale = temperature_scale(self.logit_scale)
         return {"contrastive": self._objective(x, y, images.to(x.device), scale)}
 
@@ -118,6 +120,7 @@ class EmotionTuner:
         val: PreparedSplit,
         objective: Objective | None = None,
     ) -> None:
+        self._named = train.named
         self._splits = {"train": _Streams(image, text, train), "val": _Streams(image, text, val)}
         widths = dict.fromkeys(train.streams, image.width) | ({"text": text.width} if text else {})
         prevalence = torch.from_numpy(train.labels).mean(dim=0).clamp(1e-3, 1 - 1e-3)
@@ -136,7 +139,8 @@ class EmotionTuner:
         return len(self._labels)
 
     def losses(self, rows: Tensor) -> Losses:
-        logits = self._logits(self._splits["train"](rows))
+        with at(lambda: self._named(rows.numpy())):
+            logits = self._logits(self._splits["train"](rows))
         return {"categories": self._objective(logits, self._labels[rows.to(self._labels.device)])}
 
     @no_grad()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,11 +11,13 @@ from support.hf_folders import build
 from support.tuned import Killed, context, small
 
 from mmer_core.config import EncoderConfig, FinetuneConfig, IngestConfig
+from mmer_core.datasets.prepared import Prepared
 from mmer_core.encoders import load_image_encoder, load_text_encoder
-from mmer_core.encoders.adapters import AdapterSpec
+from mmer_core.encoders.adapters import AdapterSpec, adapt
 from mmer_core.errors import ConfigError, DatasetError
 from mmer_core.stages import Context, finetune, ingest
 from mmer_core.store import Artifact, ArtifactKey
+from mmer_core.training.tuning import CaptionTuner
 
 TUNING = FinetuneConfig(epochs=3, rank=4, batch_size=8, learning_rate=2e-3)
 
@@ -159,3 +162,32 @@ def test_what_cannot_be_tuned_is_refused(prepared, encoders, tmp_path):
         finetune(context(folder), TUNING, encoders["two"], key)
     image = TUNING.model_copy(update={"towers": "image", "epochs": 1})
     assert finetune(context(folder), image, encoders["two"], key).summary["towers"] == ["image"]
+
+
+class Broken:
+    """Pictures of which one cannot be read."""
+
+    def __init__(self, pictures: np.ndarray) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        if 3 in rows:
+            raise OSError("the disk does not answer")
+        return self.pictures[rows]
+
+
+def test_an_error_names_the_samples_of_its_batch(prepared, encoders):
+    folder, keys = prepared
+    train = Prepared.open(context(folder).folder(keys["flickr8k"])).split("train")
+    image = load_image_encoder(encoders["two"].image, 32)
+    text = load_text_encoder(encoders["two"].text)
+    adapt(image, TUNING)
+    tuner = CaptionTuner(image, text, train, train, None)
+    tuner._train[0].items = Broken(train.images("context"))
+    tuner.losses(torch.tensor([0, 1]))
+    with pytest.raises(OSError) as error:
+        tuner.losses(torch.tensor([2, 3]))
+    assert error.value.__notes__ == [f"samples {train.ids[2]!r} and {train.ids[3]!r} of train"]

@@ -48,12 +48,17 @@ def _shard_identity(
     return {"config": None, "encoders": surrogate, "attack": crafting_attack(shard.attack, config)}
 
 
+def _samples(context: Context, prepared: ArtifactKey, shard: CraftShard) -> str:
+    return Prepared.open(context.parts(prepared)).split("train").named(shard.bases)
+
+
 @stage(
     "poison-shard",
     version=2,
     title="craft {shard.attack} {shard.seed}",
     gpu=True,
     identity=_shard_identity,
+    samples=_samples,
 )
 def craft_shard(
     context: Context,

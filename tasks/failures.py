@@ -1,0 +1,91 @@
+"""What the page of a failed run says: what went wrong, at which sample, and the command that tries again.
+
+Prefect shows the message of the error that ended a run. So the errors that leave tasks and flows have it all in there.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from mmer_core.errors import MmerError, StoreError, UnforeseenError, add_place, sentence
+from tasks.progress import in_run
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FLOWS = "flows.deployed"
+"""Where Prefect finds the flow of a run that no deployment was asked for."""
+
+
+@contextmanager
+def told(place: Callable[[bool], str] | None = None) -> Iterator[None]:
+    """Errors of a task or a flow say where they happened and, in a Prefect run, which command tries again.
+
+    In a Prefect run what is no `MmerError` becomes an `UnforeseenError`, as its own message would say nothing of that.
+
+    Args:
+        place: Where this is, in words; asked whether to name the samples, which the error may know better.
+    """
+    try:
+        yield
+    except Exception as error:
+        if place:
+            with suppress(Exception):  # what is damaged may be what would tell
+                add_place(error, place(not getattr(error, "__notes__", None)))
+        if not in_run():
+            raise
+        if not isinstance(error, MmerError):
+            raised: MmerError = UnforeseenError(sentence(error))
+        elif error.again:
+            raise
+        else:
+            raised = error
+        if _is_last(error):
+            raised.again = _again()
+            _leave(raised)
+        if raised is error:
+            raise
+        raise raised from error
+
+
+def telling(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose errors are `told`."""
+
+    # What a decorator of contextlib makes of it holds a generator, which no engine can send to another process.
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        with told():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _is_last(error: Exception) -> bool:
+    """Whether no further attempt of the same task follows, as one does where a store failed."""
+    from prefect.context import TaskRunContext
+
+    here = TaskRunContext.get()
+    return here is None or not isinstance(error, StoreError) or here.task_run.run_count > here.task.retries
+
+
+def _again() -> str | None:
+    """The command that tries the outermost run again; None where its server does not answer."""
+    from prefect.client.orchestration import get_client
+    from prefect.runtime import flow_run
+
+    with suppress(Exception), get_client(sync_client=True) as client:
+        run = client.read_flow_run(flow_run.root_flow_run_id)
+        command = f"prefect flow-run retry {run.id}"
+        if run.deployment_id:
+            return command
+        flow = client.read_flow(run.flow_id)
+        return f"{command} --entrypoint {_FLOWS}.{flow.name.replace('-', '_')}"
+    return None
+
+
+def _leave(error: MmerError) -> None:
+    from tasks.artifacts import leave_failure
+
+    with suppress(Exception):  # that of the run is told
+        leave_failure(error)

@@ -1,0 +1,100 @@
+"""What errors say of where they happened, and of the command that tries again."""
+
+import pickle
+
+import pytest
+
+from mmer_core.errors import (
+    ArtifactCorrupt,
+    DatasetError,
+    MmerError,
+    UnforeseenError,
+    add_place,
+    at,
+    listed,
+    sentence,
+)
+from tasks import failures
+from tasks.failures import told
+
+
+def broken() -> str:
+    raise DatasetError("the table is damaged, too")
+
+
+def test_the_innermost_place_is_told() -> None:
+    with (
+        pytest.raises(DatasetError) as error,
+        at(lambda: "samples of the shard"),
+        at(lambda: "sample 'a.jpg'"),
+    ):
+        raise DatasetError("a.jpg cannot be read")
+    assert str(error.value) == "a.jpg cannot be read (sample 'a.jpg')"
+    add_place(error.value, "in encode test context 0")
+    error.value.again = "prefect flow-run retry 1"
+    whole = (
+        "a.jpg cannot be read (sample 'a.jpg', in encode test context 0); try again with: "
+        "prefect flow-run retry 1"
+    )
+    assert str(error.value) == whole
+    assert error.value.cause == "a.jpg cannot be read"
+    travelled = pickle.loads(pickle.dumps(error.value))
+    assert type(travelled) is DatasetError
+    assert (str(travelled), travelled.cause) == (whole, "a.jpg cannot be read")
+
+
+def test_a_place_that_cannot_be_told_hides_no_error() -> None:
+    with pytest.raises(ArtifactCorrupt) as error, at(broken):
+        raise ArtifactCorrupt("it is damaged")
+    assert str(error.value) == "it is damaged"
+
+
+def test_names_in_places_are_on_one_line() -> None:
+    with pytest.raises(DatasetError) as error, at(lambda: "sample a\x1b[2J\n"):
+        raise DatasetError("bad")
+    assert str(error.value) == "bad (sample a\\x1b[2J\\n)"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["a"], "sample 'a'"),
+        (["a", "b"], "samples 'a' and 'b'"),
+        (["a", "b", "c", "d"], "samples 'a', 'b', 'c' and 'd'"),
+        (["a", "b", "c", "d", "e"], "samples 'a', 'b', 'c' and 2 more"),
+    ],
+)
+def test_of_many_samples_the_first_are_named(names: list[str], words: str) -> None:
+    assert listed(names, "sample") == words
+
+
+def test_what_was_not_foreseen_keeps_its_kind_outside_of_prefect() -> None:
+    with pytest.raises(IndexError) as error, told(lambda with_samples: "in craft collision 0"):
+        raise IndexError("list index out of range")
+    assert sentence(error.value) == (
+        "IndexError: list index out of range (in craft collision 0); this is a bug in mmer: please report it with the output "
+        "of MMER_LOG=text"
+    )
+    full = OSError(28, "No space left on device", "/data/x")
+    add_place(full, "in encode train text 0")
+    assert sentence(full).startswith(
+        "[Errno 28] No space left on device: '/data/x' (in encode train text 0); look at"
+    )
+
+
+def test_in_prefect_all_of_it_is_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[MmerError] = []
+    monkeypatch.setattr(failures, "in_run", lambda: True)
+    monkeypatch.setattr(failures, "_again", lambda: "prefect flow-run retry 1")
+    monkeypatch.setattr(failures, "_leave", left.append)
+    with pytest.raises(UnforeseenError) as error, told(), told(lambda with_samples: "in craft collision 0"):
+        raise IndexError("list index out of range")
+    assert isinstance(error.value.__cause__, IndexError)
+    assert str(error.value) == (
+        "IndexError: list index out of range (in craft collision 0); this is a bug in mmer: please report it with the output "
+        "of MMER_LOG=text; try again with: prefect flow-run retry 1"
+    )
+    with pytest.raises(DatasetError) as foreseen, told(), told(lambda with_samples: "in ingest"):
+        raise DatasetError("bad")
+    assert str(foreseen.value) == "bad (in ingest); try again with: prefect flow-run retry 1"
+    assert left == [error.value, foreseen.value], "an error is told once, where it happened"
