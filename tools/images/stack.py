@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from mmer_core.store import ArtifactKey, Store, open_store
 from tools.images.build import IMAGE
 from tools.images.engine import CONFINED, Engine
@@ -190,15 +192,18 @@ def _replaced(engine: Engine, process: int) -> bool:
 
 
 def _stop(engine: Engine) -> str:
+    """SIGTERM, and SIGKILL after what the compose file allows."""
+    settings = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
     took = []
     for service in reversed(_STAYING):
+        seconds = settings[service].get("stop_grace_period", "10s").removesuffix("s")
         began = time.monotonic()
-        engine.run("podman", "stop", "--time", "10", container_of(service))
+        engine.run("podman", "stop", "--time", seconds, container_of(service))
         code = engine.run(
             "podman", "inspect", "--format", "{{.State.ExitCode}}", container_of(service)
         ).strip()
         took.append(f"{service} {time.monotonic() - began:.1f} s, exit code {code}")
-        assert code != "137", f"{service} did not end within 10 s of SIGTERM"
+        assert code != "137", f"{service} did not end within {seconds} s of SIGTERM"
     return ", ".join(took)
 
 
