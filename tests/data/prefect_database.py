@@ -1,7 +1,6 @@
 """Runs for the database of an old Prefect server, see README.md: with deployments of mmer's on it, and ``PREFECT_API_URL`` set.
 
-Needs Prefect alone, of the version of the server. Its database is then written as text:
-``sqlite3 prefect.db .dump | xz -9e``, or as `support.old_prefect.dump` does it.
+Needs Prefect alone, of the version of the server.
 """
 
 from prefect.client.orchestration import get_client

@@ -15,7 +15,7 @@ from PIL import Image
 from mmer_core.datasets.prepared import PreparedSplit
 from support.small_pipeline import Study, start_mmer
 
-_START_SECONDS = 120
+_START_SECONDS = 300
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from cyclopts import App
 
 from flows.output import say
 from flows.terminal import say_table
+from mmer_core.errors import MmerError
 from tools.soak.hauling import Broken, hauling
 from tools.soak.page import trends_table, write
 from tools.soak.sampling import FIGURES, sampled
@@ -52,7 +53,7 @@ def main(
     out:
         Folder for the page and the JSON file.
     """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # a run that fails is told by the haul
     keep = minutes / 10 if kept is None else kept
     settled = (keep + minutes / 5) / 60
     with tempfile.TemporaryDirectory(prefix="mmer-soak-", ignore_cleanup_errors=True) as name:
@@ -62,7 +63,7 @@ def main(
                 say(f"started, and run once, in {time.monotonic() - start:.0f} s", error=True)
                 with sampled(haul.watched, seconds) as samples:
                     haul.go_on(time.monotonic() + 60 * minutes)
-        except Broken as broken:
+        except (Broken, MmerError) as broken:
             say(f"soak: {broken}", error=True)
             sys.exit(1)
     later = samples.since(settled)

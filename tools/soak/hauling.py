@@ -159,13 +159,14 @@ def hauling(folder: Path, kept: float, a_second: float, gc_seconds: float) -> It
         "PREFECT_HOME": str(database.parent),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",  # SQLite is locked now and then, and asked again
         "DO_NOT_TRACK": "1",
         # As docs/operations.md says, but every few seconds.
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "true",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"{_PERIOD.total_seconds():.0f}",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "15",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ORPHAN_CLEANUP_LOOP_SECONDS": "30",
-        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"{60 * kept:.0f}",
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{60 * kept:.0f}S",
     }
     with ExitStack() as stack:
         stack.enter_context(
