@@ -54,7 +54,7 @@ def main(
         inside = [sys.executable, "-m", "tools.images.stack", str(folder), study]
         if chaos:
             inside = [sys.executable, "-m", "tools.chaos", "--containers", str(folder), "--runs", str(chaos)]
-            inside += ["--minutes", str(2 * chaos)]
+            inside += ["--minutes", str(4 * chaos)]
         apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
         failed = subprocess.run([*apart, *inside], env=engine.env, check=False).returncode
     except AssertionError as error:
