@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from flows import interruption, streams
 from flows.output import say
 from mmer_core import log
-from mmer_core.errors import MmerError, UnforeseenError, sentence
+from mmer_core.errors import MmerError, UnexpectedError, sentence
 
 _ENDED = {
     130: "interrupted; run the same command again to go on where it stopped",
@@ -77,9 +77,9 @@ def _set_defaults() -> None:
 
 def _print_failure(error: Exception) -> int:
     """Print an error in one sentence; return the exit code."""
-    foreseen = isinstance(error, MmerError | OSError) and not isinstance(error, UnforeseenError)
+    expected = isinstance(error, MmerError | OSError) and not isinstance(error, UnexpectedError)
     return _print_error(
-        sentence(error), where=None if foreseen else "".join(traceback.format_exception(error))
+        sentence(error), where=None if expected else "".join(traceback.format_exception(error))
     )
 
 

@@ -40,7 +40,7 @@ def nightly(job: NightlyJob) -> Night:
     before = found.key if found else None
     again = dict(_measured_again(job, report, before)) if before else {}
     night = make(stages.night, job.runtime, job.report, job.series, report, before, again)
-    _tell(context.store.manifest(night).summary_as(NightSummary), night)
+    _report(context.store.manifest(night).summary_as(NightSummary), night)
     return Night(str(report), str(night))
 
 
@@ -64,17 +64,17 @@ def _measured_again(
                 yield f"{pair.name} {place}", ArtifactKey.parse(measured)
 
 
-def _tell(found: NightSummary, night: ArtifactKey) -> None:
+def _report(found: NightSummary, night: ArtifactKey) -> None:
     """The log has everything that a night found; Prefect gets events, which the automations of a server follow."""
     for sentence in found.said:
         event(sentence, artifact=str(night))
     for sentence in found.moved:
         event(sentence, level=logging.WARNING, artifact=str(night))
     event(f"{found.series}: {found.sentence}", artifact=str(night))
-    told = {"series": found.series, "night": str(night), "sentence": found.sentence}
-    emit("mmer.nightly.completed", f"mmer.series.{found.series}", told)
+    payload = {"series": found.series, "night": str(night), "sentence": found.sentence}
+    emit("mmer.nightly.completed", f"mmer.series.{found.series}", payload)
     if found.moved:
-        emit("mmer.nightly.moved", f"mmer.series.{found.series}", {**told, "moved": list(found.moved)})
+        emit("mmer.nightly.moved", f"mmer.series.{found.series}", {**payload, "moved": list(found.moved)})
 
 
 def print_nightly(context: Context, made: Night) -> None:

@@ -51,7 +51,7 @@ def poison(job: PoisonJob) -> str:
         check_every_image(context, prepared, ("train", split), "poisons change images")
 
     prepared, features = prepare(job, check)
-    dataset = Prepared.open(Context(job.runtime).folder(prepared))
+    dataset = Prepared.open(Context(job.runtime).parts(prepared))
     concept = choose_concept(job.poison, dataset, split)
     triggered = make(encode_triggered, job.runtime, job.poison, job.encoders, prepared, split)
     fields = dict(job) | {"prepared": str(prepared), "features": str(features), "triggered": str(triggered)}

@@ -78,8 +78,8 @@ class EngineError(MmerError):
     """The engine that runs the shards cannot be reached, or died."""
 
 
-class UnforeseenError(MmerError):
-    """What mmer did not raise on purpose, as it is told to users; its cause is what was raised."""
+class UnexpectedError(MmerError):
+    """An error that mmer did not raise on purpose, with the message that users read; its cause is the original error."""
 
 
 def add_place(error: Exception, place: str) -> None:
@@ -114,7 +114,7 @@ def listed(names: Sequence[str], what: str) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """What a user is told of any error: what is wrong, where, and what to do."""
+    """The message that users read of any error: what is wrong, where, and what to do."""
     if isinstance(error, MmerError):
         return str(error)
     message = " ".join(str(error).split())

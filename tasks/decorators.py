@@ -36,10 +36,10 @@ class Orchestrated(Generic[P, T]):
         import prefect
 
         from tasks import logs
-        from tasks.failures import telling
+        from tasks.failures import explaining
 
         logs.start()
-        fn = telling(self.fn) if self.kind == "flow" else self.fn
+        fn = explaining(self.fn) if self.kind == "flow" else self.fn
         return getattr(prefect, self.kind)(**self.options)(fn)
 
     def with_options(self, **options: Any) -> "Orchestrated[P, T]":

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from mmer_core.errors import MmerError, StoreError, UnforeseenError, add_place, sentence
+from mmer_core.errors import MmerError, StoreError, UnexpectedError, add_place, sentence
 from tasks.progress import in_run
 
 P = ParamSpec("P")
@@ -19,10 +19,10 @@ _FLOWS = "flows.deployed"
 
 
 @contextmanager
-def told(place: Callable[[bool], str] | None = None) -> Iterator[None]:
+def explained(place: Callable[[bool], str] | None = None) -> Iterator[None]:
     """Errors of a task or a flow say where they happened and, in a Prefect run, which command tries again.
 
-    In a Prefect run what is no `MmerError` becomes an `UnforeseenError`, as its own message would say nothing of that.
+    In a Prefect run what is no `MmerError` becomes an `UnexpectedError`, because its own message has neither place nor command.
 
     Args:
         place: Where this is, in words; asked whether to name the samples, which the error may know better.
@@ -31,12 +31,12 @@ def told(place: Callable[[bool], str] | None = None) -> Iterator[None]:
         yield
     except Exception as error:
         if place:
-            with suppress(Exception):  # what is damaged may be what would tell
+            with suppress(Exception):  # the file that names the samples may be the damaged one
                 add_place(error, place(not getattr(error, "__notes__", None)))
         if not in_run():
             raise
         if not isinstance(error, MmerError):
-            raised: MmerError = UnforeseenError(sentence(error))
+            raised: MmerError = UnexpectedError(sentence(error))
         elif error.again:
             raise
         else:
@@ -49,13 +49,13 @@ def told(place: Callable[[bool], str] | None = None) -> Iterator[None]:
         raise raised from error
 
 
-def telling(function: Callable[P, T]) -> Callable[P, T]:
-    """A function whose errors are `told`."""
+def explaining(function: Callable[P, T]) -> Callable[P, T]:
+    """A function whose errors are `explained`."""
 
     # What a decorator of contextlib makes of it holds a generator, which no engine can send to another process.
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
-        with told():
+        with explained():
             return function(*args, **kwargs)
 
     return run
@@ -87,5 +87,5 @@ def _again() -> str | None:
 def _leave(error: MmerError) -> None:
     from tasks.artifacts import leave_failure
 
-    with suppress(Exception):  # that of the run is told
+    with suppress(Exception):  # a note that cannot be left hides no error
         leave_failure(error)

@@ -19,7 +19,7 @@ from mmer_core.progress import both, silent
 from mmer_core.stages import Context, Sharded, Shards, Stage
 from mmer_core.store import Artifact, ArtifactKey
 from tasks.decorators import Orchestrated, task
-from tasks.failures import told
+from tasks.failures import explained
 from tasks.progress import in_run, log_lines, progress_for
 from tasks.reports import report_to, reports
 from tasks.running import GPU, call, fan_out
@@ -111,7 +111,7 @@ def task_of(stage: Stage[...]) -> Orchestrated[..., ArtifactKey]:
             return stage.place(context, arguments, with_samples=with_samples)
 
         try:
-            with told(where if "shard" in arguments else None):
+            with explained(where if "shard" in arguments else None):
                 artifact = stage(context, **arguments)
         finally:
             if parent_process():  # which may end this process without notice

@@ -123,7 +123,7 @@ def run_stage(
             except ArtifactConflict:
                 # Another machine was faster. A report contains its date, so results differ; the first one counts.
                 manifest, reused = store.manifest(key), True
-            _tell_made(manifest, meter.usage(), note)
+            _report_made(manifest, meter.usage(), note)
         shutil.rmtree(place, ignore_errors=True)
     return Artifact(key, manifest, store, reused)
 
@@ -135,7 +135,7 @@ def found(store: Store, key: ArtifactKey) -> Artifact:
     return Artifact.open(store, key)
 
 
-def _tell_made(manifest: Manifest, usage: Usage, note: Callable[[Mapping[str, Any]], None]) -> None:
+def _report_made(manifest: Manifest, usage: Usage, note: Callable[[Mapping[str, Any]], None]) -> None:
     stored = sum(entry.size for entry in manifest.files)
     event(
         f"Made and stored {manifest.key} in {usage.wall_seconds:.1f} s: {usage.sentence}",

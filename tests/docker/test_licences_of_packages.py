@@ -92,9 +92,10 @@ def test_an_image_has_a_bill_of_materials(tmp_path: Path) -> None:
         "Package: zlib1g\nStatus: install ok installed\nVersion: 1:1.2.13\nArchitecture: amd64\nDescription: d\n more\n\n"
         "Package: gone\nStatus: deinstall ok config-files\nVersion: 1\nArchitecture: amd64\n\n"
     )
-    told = bom.of_image(root, folder, AT)
+    summary = bom.of_image(root, folder, AT)
     assert (
-        told == "3 Python and 1 Debian packages; licences of Python packages: not accepted: secret (unknown)"
+        summary
+        == "3 Python and 1 Debian packages; licences of Python packages: not accepted: secret (unknown)"
     )
     text = (folder / "bom.json").read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 from filelock import FileLock
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from support.prefect_place import prefect_place
 from support.small_pipeline import Study, created, small_config
 
 import mmer_core.threads
@@ -30,6 +32,19 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(1)
         yield
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server, which this process talks to."""
+    with prefect_place(tmp_path_factory.mktemp("prefect")) as (api, _):
+        yield api
+
+
+@pytest.fixture
+def client(prefect_api: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")

@@ -283,9 +283,9 @@ def test_deploying_waits_for_a_server_that_is_busy(
         with temporary_settings({PREFECT_API_URL: f"{proxy.endpoint}/api"}):
             deployed("--gpus", 1)
         assert all(fault.times == 0 for fault in proxy.faults)
-    told = capsys.readouterr().err
-    assert "which answers 503" in told
-    assert "which answers 500" in told
+    printed = capsys.readouterr().err
+    assert "which answers 503" in printed
+    assert "which answers 500" in printed
 
 
 def test_a_parameter_that_cannot_work_is_refused(deployed: Callable, client: SyncPrefectClient) -> None:

@@ -15,13 +15,12 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.deployments import run_deployment
 from prefect.states import Scheduled
 from support.dask_cluster import dask_cluster
 from support.hf_folders import build
-from support.prefect_place import prefect_place
 from support.small_disk import small_disk
 from support.small_pipeline import OUTCOMES, Study, attack_elsewhere, copy_artifact, created
 
@@ -46,19 +45,7 @@ from tasks.decorators import Orchestrated
 
 STUDY = Path(__file__).parents[2] / "tools" / "chaos" / "tiny.toml"
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prefect_place(tmp_path_factory.mktemp("prefect")) as (api, _):
-        yield api
-
-
-@pytest.fixture
-def client() -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as connected:
-        yield connected
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api")]
 
 
 @pytest.fixture
@@ -302,10 +289,10 @@ def test_a_finetuning(study: Study, client: SyncPrefectClient, tmp_path: Path, a
 
 
 @pytest.mark.long
-def test_a_study_on_a_worker(server: str, client: SyncPrefectClient, tmp_path: Path) -> None:
+def test_a_study_on_a_worker(prefect_api: str, client: SyncPrefectClient, tmp_path: Path) -> None:
     """A disk that is full in the middle of a pipeline; it grows, and the command that stands on the page, which does what *Retry*
     in the UI does, completes the same run."""
-    with small_disk(tmp_path / "disk", 1200) as disk, prefect_worker(server, "mmer"):
+    with small_disk(tmp_path / "disk", 1200) as disk, prefect_worker(prefect_api, "mmer"):
         if disk is None:
             pytest.skip("a small disk cannot be mounted here (it takes root)")
         runtime = RuntimeConfig(store=str(tmp_path / "disk" / "store"), work=tmp_path / "work", device="cpu")

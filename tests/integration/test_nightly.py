@@ -1,4 +1,4 @@
-"""Nights that follow each other, on a real Prefect server: what moved is told, once."""
+"""Nights that follow each other, on a real Prefect server: what moved is reported, once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -183,9 +183,9 @@ def test_what_moved_is_told_once(nights: Nights, tmp_path_factory: pytest.TempPa
         nightly(nights.job())
         worse = nightly(nights.job(wrong=1.0))
         moved = nights.found(worse).moved
-        told = somebody.wait_for("beyond their intervals", 60)
-        assert told["title"] == "mmer: nightly has moved"
-        assert all(one in told["message"] for one in moved)
+        notice = somebody.wait_for("beyond their intervals", 60)
+        assert notice["title"] == "mmer: nightly has moved"
+        assert all(one in notice["message"] for one in moved)
         note = Artifact.get("night")
         assert note is not None
         assert "mAP" in note.data

@@ -5,13 +5,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from prefect import State, get_client
+from prefect import State
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
@@ -19,7 +19,6 @@ from prefect.context import get_run_context
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from support import captioner_folders
 from support.otlp_collector import collector
-from support.prefect_place import prefect_place
 from support.small_pipeline import OUTCOMES, Study, attack_elsewhere, created, digests, poison_job
 
 import mmer_core.progress
@@ -46,19 +45,7 @@ from tasks.progress import progress_for
 from tasks.running import call, call_flow, fan_out
 from tasks.stages import task_of
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with prefect_place(tmp_path_factory.mktemp("prefect")) as (api, _):
-        yield api
-
-
-@pytest.fixture
-def client() -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as connected:
-        yield connected
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api")]
 
 
 def watched(job_flow: Orchestrated) -> tuple[Orchestrated, list[FlowRun]]:
@@ -390,7 +377,7 @@ def test_a_shard_that_ends_every_process_fails_its_flow(
 
 
 @pytest.mark.long
-def test_flow_and_tasks_are_spans_of_one_trace(server: str, tmp_path: Path) -> None:
+def test_flow_and_tasks_are_spans_of_one_trace(prefect_api: str, tmp_path: Path) -> None:
     """Sent to a collector as OpenTelemetry's own launcher sends them."""
     folder = Path(sys.executable).parent
     command = [folder / "opentelemetry-instrument", folder / "mmer", "ingest", "flickr8k"]
@@ -398,7 +385,7 @@ def test_flow_and_tasks_are_spans_of_one_trace(server: str, tmp_path: Path) -> N
     command += ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
     with collector() as (address, spans):
         env = {
-            "PREFECT_API_URL": server,
+            "PREFECT_API_URL": prefect_api,
             "OTEL_SERVICE_NAME": "mmer",
             "OTEL_EXPORTER_OTLP_ENDPOINT": address,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",

@@ -8,14 +8,14 @@ from mmer_core.errors import (
     ArtifactCorrupt,
     DatasetError,
     MmerError,
-    UnforeseenError,
+    UnexpectedError,
     add_place,
     at,
     listed,
     sentence,
 )
 from tasks import failures
-from tasks.failures import told
+from tasks.failures import explained
 
 
 def broken() -> str:
@@ -69,7 +69,7 @@ def test_of_many_samples_the_first_are_named(names: list[str], words: str) -> No
 
 
 def test_what_was_not_foreseen_keeps_its_kind_outside_of_prefect() -> None:
-    with pytest.raises(IndexError) as error, told(lambda with_samples: "in craft collision 0"):
+    with pytest.raises(IndexError) as error, explained(lambda with_samples: "in craft collision 0"):
         raise IndexError("list index out of range")
     assert sentence(error.value) == (
         "IndexError: list index out of range (in craft collision 0); this is a bug in mmer: please report it with the output "
@@ -87,14 +87,18 @@ def test_in_prefect_all_of_it_is_in_the_message(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(failures, "in_run", lambda: True)
     monkeypatch.setattr(failures, "_again", lambda: "prefect flow-run retry 1")
     monkeypatch.setattr(failures, "_leave", left.append)
-    with pytest.raises(UnforeseenError) as error, told(), told(lambda with_samples: "in craft collision 0"):
+    with (
+        pytest.raises(UnexpectedError) as error,
+        explained(),
+        explained(lambda with_samples: "in craft collision 0"),
+    ):
         raise IndexError("list index out of range")
     assert isinstance(error.value.__cause__, IndexError)
     assert str(error.value) == (
         "IndexError: list index out of range (in craft collision 0); this is a bug in mmer: please report it with the output "
         "of MMER_LOG=text; try again with: prefect flow-run retry 1"
     )
-    with pytest.raises(DatasetError) as foreseen, told(), told(lambda with_samples: "in ingest"):
+    with pytest.raises(DatasetError) as foreseen, explained(), explained(lambda with_samples: "in ingest"):
         raise DatasetError("bad")
     assert str(foreseen.value) == "bad (in ingest); try again with: prefect flow-run retry 1"
     assert left == [error.value, foreseen.value], "an error is told once, where it happened"

@@ -66,8 +66,8 @@ def project(tmp_path: Path) -> Path:
 def test_a_release(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = git(project, "rev-parse", "HEAD")
     assert command.main("0.2.0", root=project) == 0
-    told = capsys.readouterr().out
-    assert "tried     0.2.0 pipeline --config demo\n" in told
+    printed = capsys.readouterr().out
+    assert "tried     0.2.0 pipeline --config demo\n" in printed
     revision = git(project, "rev-parse", "HEAD")
     assert git(project, "rev-parse", "HEAD~1") == before
     assert git(project, "log", "-1", "--format=%s") == "Release 0.2.0"
@@ -82,7 +82,7 @@ def test_a_release(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert git(project, "tag", "--list") == ""
     assert (
         f"git tag --annotate v0.2.0 --message 'mmer 0.2.0' {revision[:12]}\n    git push origin main v0.2.0\n"
-        in told
+        in printed
     )
     assert git(project, "status", "--porcelain") == ""
     assert len(git(project, "worktree", "list").splitlines()) == 1
@@ -196,8 +196,8 @@ def test_the_wheel_runs_outside_of_any_checkout(tmp_path: Path) -> None:
     git(ROOT, "clone", "--quiet", "--shared", str(ROOT), str(checkout))
     built = wheel.build(checkout, tmp_path / "made", 1_700_000_000)
     assert wheel.check(checkout, *built).endswith("as in git")
-    told, (site, _) = wheel.tried(built[1], tmp_path / "trial", str(ROOT / "tests/support/small.toml"))
-    assert "report" in told
+    summary, (site, _) = wheel.tried(built[1], tmp_path / "trial", str(ROOT / "tests/support/small.toml"))
+    assert "report" in summary
     assert (site / "mmer_core/__init__.py").is_file()
     assert (tmp_path / "trial/work/.mmer").is_dir()
 

@@ -25,6 +25,7 @@ from cyclopts import App, Parameter
 
 from flows.terminal import say_table
 from tools.chaos.arena import Outcome, arena, finish
+from tools.chaos.containers import Containers, faults_of
 from tools.chaos.faults import FAULTS
 from tools.chaos.trial import Trial, run_trial
 
@@ -66,16 +67,15 @@ def main(
         folder.mkdir(parents=True, exist_ok=True)
         trials = []
         with arena(folder) as place:
-            if containers is not None:
-                from tools.chaos import containers as contained  # what it needs is on few machines
-
-                ground = contained.Containers.started(containers.absolute())
-                known |= contained.faults(ground)
+            ground = Containers.started(containers.absolute()) if containers else None
+            if ground:
+                known |= faults_of(ground)
+            if unknown := set(faults) - known.keys():
+                sys.exit(f"there is no fault {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+            if ground:
                 calm = ground.place(place, "calm-container")
                 finish(calm.start(), calm)
                 place.elsewhere[type(calm)] = Outcome.of(calm.open())
-            if unknown := set(faults) - known.keys():
-                sys.exit(f"there is no fault {', '.join(sorted(unknown))}; there are {', '.join(known)}")
             print(
                 f"an undisturbed run makes {place.artifacts} artifacts in {place.kibibytes} KiB", flush=True
             )

@@ -108,7 +108,7 @@ def _run(command: list[str], container: str, engine: Engine, log: Path) -> None:
     raise SystemExit(code)
 
 
-def faults(containers: Containers) -> dict[str, Fault]:
+def faults_of(containers: Containers) -> dict[str, Fault]:
     """The faults, by name."""
     podman = containers.engine.run
 

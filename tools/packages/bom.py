@@ -99,8 +99,8 @@ def write(sites: Sequence[Path], root: Path | None, folder: Path, at: datetime) 
     text = JsonV1Dot6(made).output_as_string(indent=1)
     (folder / "bom.json").write_text(f"{text}\n", "utf-8")
     others = [f"{one.name} ({one.expression})" for one in stated if not one.accepted]
-    told = f"not accepted: {', '.join(others)}" if others else "all accepted"
-    return f"{len(python)} Python and {len(debian)} Debian packages; licences of Python packages: {told}"
+    verdict = f"not accepted: {', '.join(others)}" if others else "all accepted"
+    return f"{len(python)} Python and {len(debian)} Debian packages; licences of Python packages: {verdict}"
 
 
 def of_image(root: Path, folder: Path, at: datetime) -> str:

@@ -64,8 +64,8 @@ def release(root: Path, wanted: str, study: str) -> None:
         print(f"built     {', '.join(path.name for path in built)} from {revision[:12]}")
         print(f"checked   {wheel.check(tree, *built)}")
         config = "demo" if study == "demo" else str(tree / "tests/support/small.toml")
-        told, sites = wheel.tried(built[1], Path(temporary) / "trial", config)
-        print(f"tried     {told}")
+        summary, sites = wheel.tried(built[1], Path(temporary) / "trial", config)
+        print(f"tried     {summary}")
         print(f"listed    {bom.write(sites, None, made, at)}")
         provenance.write(
             made / "provenance.json",

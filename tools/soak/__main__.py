@@ -53,7 +53,7 @@ def main(
     out:
         Folder for the page and the JSON file.
     """
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # a run that fails is told by the haul
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # the haul reports a run that fails
     keep = minutes / 10 if kept is None else kept
     settled = (keep + minutes / 5) / 60
     with tempfile.TemporaryDirectory(prefix="mmer-soak-", ignore_cleanup_errors=True) as name:
