@@ -17,9 +17,11 @@ class MmerError(Exception):
 
     Attributes:
         again: The command that tries again, where there is one.
+        pages: Ids of the Prefect runs whose pages have a note of this error.
     """
 
     again: str | None = None
+    pages: tuple[str, ...] = ()
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*(one_line(one) if isinstance(one, str) else one for one in arguments))

@@ -35,14 +35,9 @@ def explained(place: Callable[[bool], str] | None = None) -> Iterator[None]:
                 add_place(error, place(not getattr(error, "__notes__", None)))
         if not in_run():
             raise
-        if not isinstance(error, MmerError):
-            raised: MmerError = UnexpectedError(sentence(error))
-        elif error.again:
-            raise
-        else:
-            raised = error
-        if _is_last(error):
-            raised.again = _again()
+        raised = error if isinstance(error, MmerError) else UnexpectedError(sentence(error))
+        if raised.again or _is_last(error):
+            raised.again = raised.again or _again()
             _leave(raised)
         if raised is error:
             raise
@@ -85,7 +80,12 @@ def _again() -> str | None:
 
 
 def _leave(error: MmerError) -> None:
+    """Leave a note with the flow run, unless one of its tasks did: a pipeline's page has what failed in its training."""
+    from prefect.runtime import flow_run
+
     from tasks.artifacts import leave_failure
 
     with suppress(Exception):  # a note that cannot be left hides no error
-        leave_failure(error)
+        if flow_run.id not in error.pages:
+            leave_failure(error)
+            error.pages = (*error.pages, flow_run.id)

@@ -309,9 +309,10 @@ def test_a_study_on_a_worker(prefect_api: str, client: SyncPrefectClient, tmp_pa
         before = created(Context(runtime).store)
         assert {"prepared", "feature-shard"} <= {key.kind for key in before}
         assert "model" not in {key.kind for key in before}
-        assert message in {
-            one.state.message for one in client.read_flow_runs() if one.state and one.id != run.id
-        }
+        failed = [one.id for one in client.read_flow_runs() if one.state and one.state.message == message]
+        assert set(failed) > {run.id}
+        notes = [one.flow_run_id for one in client.read_artifacts() if one.key == "failure"]
+        assert sorted(one for one in notes if one in failed) == sorted(failed), "a run has no note, or two"
         deadline = time.monotonic() + 60  # task runs come by events
         while not any(same_end(one, message) for one in client.read_task_runs()):
             assert time.monotonic() < deadline, "no task run says it"

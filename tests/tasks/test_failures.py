@@ -8,14 +8,18 @@ from mmer_core.errors import (
     ArtifactCorrupt,
     DatasetError,
     MmerError,
+    StoreError,
     UnexpectedError,
     add_place,
     at,
     listed,
     sentence,
 )
-from tasks import failures
+from tasks import artifacts, failures
 from tasks.failures import explained
+
+RUN = "PREFECT__RUNTIME__FLOW_RUN__ID"
+"""What Prefect takes for the id of the flow run in tests."""
 
 
 def broken() -> str:
@@ -84,9 +88,7 @@ def test_what_was_not_foreseen_keeps_its_kind_outside_of_prefect() -> None:
 
 def test_in_prefect_all_of_it_is_in_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[MmerError] = []
-    monkeypatch.setattr(failures, "in_run", lambda: True)
-    monkeypatch.setattr(failures, "_again", lambda: "prefect flow-run retry 1")
-    monkeypatch.setattr(failures, "_leave", left.append)
+    in_prefect(monkeypatch, left)
     with (
         pytest.raises(UnexpectedError) as error,
         explained(),
@@ -101,4 +103,27 @@ def test_in_prefect_all_of_it_is_in_the_message(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(DatasetError) as foreseen, explained(), explained(lambda with_samples: "in ingest"):
         raise DatasetError("bad")
     assert str(foreseen.value) == "bad (in ingest); try again with: prefect flow-run retry 1"
-    assert left == [error.value, foreseen.value], "an error is told once, where it happened"
+    assert left == [error.value, foreseen.value], "a run has one note of an error"
+
+
+def test_every_run_that_an_error_ends_has_a_note_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[MmerError] = []
+    in_prefect(monkeypatch, left)
+
+    def training() -> None:
+        with monkeypatch.context() as inner, explained(), explained(lambda with_samples: "in merge features"):
+            inner.setenv(RUN, "training")
+            raise StoreError("the disk is full")
+
+    with pytest.raises(StoreError) as error, explained():
+        training()
+    assert left == [error.value] * 2
+    assert error.value.pages == ("training", "pipeline")
+
+
+def in_prefect(monkeypatch: pytest.MonkeyPatch, left: list[MmerError]) -> None:
+    """As in a Prefect run, whose notes come to a list."""
+    monkeypatch.setenv(RUN, "pipeline")
+    monkeypatch.setattr(failures, "in_run", lambda: True)
+    monkeypatch.setattr(failures, "_again", lambda: "prefect flow-run retry 1")
+    monkeypatch.setattr(artifacts, "leave_failure", left.append)
