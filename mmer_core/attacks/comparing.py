@@ -204,6 +204,11 @@ def certified_topic(pixels: int) -> str:
     return f"{CERTIFIED}accuracy K={pixels}"
 
 
+def pixels_of(topic: str) -> int:
+    """K of a robust or a certified topic."""
+    return int(topic.rpartition("=")[2])
+
+
 def control_topic(model: str, attack: str, pixels: int) -> str:
     return f"{CONTROLS}{model} {attack} K={pixels}"
 

@@ -14,6 +14,7 @@ from mmer_core.reporting.sections.defences import (
     Defended,
     defences_tables,
     helped_most,
+    short_table,
 )
 from mmer_core.reporting.view import Result
 from mmer_core.statistics.comparison import Comparison
@@ -82,6 +83,31 @@ def test_choosing_among_several_is_paid_for() -> None:
 def test_where_nothing_was_attacked_nothing_is_said() -> None:
     row = defended("median", 55.0, 46.0)
     assert helped_most(summary(row.model_copy(update={"answers": row.answers[:1]}))) is None
+    assert short_table(summary(row.model_copy(update={"answers": row.answers[:1]}))) is None
+
+
+def test_a_row_for_each_model_has_what_it_costs_and_leaves() -> None:
+    table = short_table(
+        summary(defended("median", 55.0, 46.0), defended("ablation", 50.0, 52.0, kind="certified"))
+    )
+    assert table is not None
+    assert table.columns[3:5] == ("right, K = 1, %", "right, K = 5, %")
+    assert [cell.text for cell in table.rows[0].cells] == ["60.0", "", "50.0", "40.0", "", "", "1.00"]
+    shown = {row.head: [cell.text for cell in row.cells] for row in table.rows[1:]}
+    assert shown["median"] == ["55.0", "−5.0", "51.0", "46.0", "6.0", "median better", "2.00"]
+    assert shown["ablation"] == ["50.0", "−10.0", "57.0", "52.0", "12.0", "ablation better", "2.00"]
+    assert [row.hint.partition(";")[0] for row in table.rows[1:]] == [
+        "robust accuracy K=1",
+        "certified accuracy K=1",
+    ]
+
+
+def test_a_defence_that_was_asked_at_fewer_pixels_leaves_a_gap() -> None:
+    some = defended("median", 55.0, 46.0)
+    fewer = some.model_copy(update={"defence": "jpeg", "answers": some.answers[:2]})
+    table = short_table(summary(some, fewer))
+    assert table is not None
+    assert [cell.text for cell in table.rows[2].cells] == ["55.0", "−5.0", "51.0", "–", "–", "–", "2.00"]
 
 
 def test_the_report_says_it_in_its_verdict() -> None:
@@ -99,7 +125,7 @@ def test_the_report_says_it_in_its_verdict() -> None:
         defended("ablation", 50.0, 52.0, kind="certified"),
         certified=(Certified(defence="ablation", found=certificate, seconds=1.25),),
     )
-    _, table = defences_tables(found)
+    _, table, _ = defences_tables(found)
     assert table.columns[1:4] == ("right, %", "right, K = 1, %", "right, K = 5, %")
     assert [cell.text for cell in table.rows[0].cells] == [
         *("50.0", "49.0", "45.0", "under a half right", "7.0", "400", "1.25")

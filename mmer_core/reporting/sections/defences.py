@@ -1,18 +1,20 @@
 """What helps against pixel attacks: defended models beside the one without."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from mmer_core.attacks.comparing import CERTIFIED, ROBUST
+from mmer_core.attacks.comparing import CERTIFIED, ROBUST, pixels_of
 from mmer_core.attacks.record import CertifiedSummary
 from mmer_core.base_config import Split
 from mmer_core.record import Number, Part, Record
 from mmer_core.reporting.comparison_table import decision, difference_cells
+from mmer_core.reporting.estimates import MISSING
 from mmer_core.reporting.sections.base import Section
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.reporting.view import DatasetView
 from mmer_core.statistics.comparison import Comparison, Rule, corrected
+from mmer_core.store import ArtifactKey
 
 
 class Defended(Part):
@@ -53,6 +55,83 @@ class DefencesSummary(Record):
     model: str
     rows: tuple[Defended, ...]
     certified: tuple[Certified, ...] = ()
+
+
+class _Headline(NamedTuple):
+    """A defence in its main figures, each less that of the model without.
+
+    Attributes:
+        clean: What is measured of clean images first.
+        right: How many images attacks leave right, or are certified right, by K.
+    """
+
+    name: str
+    clean: Comparison
+    right: Mapping[int, Comparison]
+    time: Number
+
+
+def _headlines(found: DefencesSummary) -> list[_Headline]:
+    """Of every defence under which attacks were compared."""
+    wanted = (f"{ROBUST}accuracy ", CERTIFIED)
+    made = []
+    for one in found.rows:
+        clean, *others = one.answers
+        right = {pixels_of(each.topic): each for each in others if each.topic.startswith(wanted)}
+        made.append(_Headline(one.defence, clean, right, one.time))
+    return [one for one in made if one.right]
+
+
+def short_table(found: DefencesSummary) -> Table | None:
+    """A row for each model: its figure of clean images, and how many are right at each K; None where no attack was compared."""
+    headlines = _headlines(found)
+    if not headlines:
+        return None
+    each_k = sorted({pixels for one in headlines for pixels in one.right})
+    most = each_k[-1]
+    without = {k: one.second_value for each in headlines for k, one in each.right.items()}
+    clean = headlines[0].clean
+    undefended = Row(
+        "undefended",
+        (
+            cell(clean.second_value),
+            Cell(""),
+            *(cell(without[k]) for k in each_k),
+            Cell(""),
+            Cell(""),
+            cell(1.0, 2),
+        ),
+        hint=f"{found.family} model {ArtifactKey.parse(found.model).digest[:8]}; clean images by {clean.quantity}",
+    )
+    return Table(
+        f"What each defence of the {found.family} model costs, and what it leaves right under attack",
+        (
+            "Defence",
+            "clean, %",
+            "difference, points",
+            *(f"right, K = {k}, %" for k in each_k),
+            f"difference, K = {most}, points",
+            "answer",
+            "time of a query",
+        ),
+        (undefended, *(_short_row(one, each_k) for one in headlines)),
+    )
+
+
+def _short_row(one: _Headline, each_k: Sequence[int]) -> Row:
+    last = one.right.get(each_k[-1])
+    return Row(
+        one.name,
+        (
+            cell(one.clean.first_value),
+            cell(one.clean.difference),
+            *(cell(one.right[k].first_value if k in one.right else None) for k in each_k),
+            cell(last.difference if last else None),
+            Cell(decision(last) if last else MISSING),
+            cell(one.time, 2),
+        ),
+        hint=f"{next(iter(one.right.values())).quantity.partition(',')[0]}; clean images by {one.clean.quantity}",
+    )
 
 
 def defences_table(found: DefencesSummary) -> Table:
@@ -114,8 +193,9 @@ def certified_table(found: DefencesSummary) -> Table:
 
 
 def defences_tables(found: DefencesSummary) -> tuple[Table, ...]:
-    """All there is to show."""
-    return (defences_table(found), *([certified_table(found)] if found.certified else ()))
+    """All there is to show, the shortest last."""
+    certified = certified_table(found) if found.certified else None
+    return tuple(one for one in (defences_table(found), certified, short_table(found)) if one)
 
 
 class Helped(NamedTuple):
@@ -174,17 +254,13 @@ class Helped(NamedTuple):
 
 def helped_most(found: DefencesSummary) -> Helped | None:
     """The best of some defences, by accuracy under attack or certified; None where no attack was compared."""
-    asked = [
-        (one, [each for each in one.answers if each.topic.startswith((f"{ROBUST}accuracy ", CERTIFIED))])
-        for one in found.rows
-    ]
-    headlines = [(one, answers[-1]) for one, answers in asked if answers]
+    headlines = _headlines(found)
     if not headlines:
         return None
-    decided = corrected([answer for _, answer in headlines], Rule())
+    decided = corrected([one.right[max(one.right)] for one in headlines], Rule())
     best = max(range(len(decided)), key=lambda place: decided[place].difference.value or -math.inf)
-    one = headlines[best][0]
-    return Helped(one.defence, decided[best], one.answers[0], len(decided))
+    one = headlines[best]
+    return Helped(one.name, decided[best], one.clean, len(decided))
 
 
 def verdict_on_defences(dataset: DatasetView) -> list[Row]:
@@ -208,12 +284,21 @@ class Defences(Section):
     template = """\
 <p>Each defended model was trained, measured and attacked as the one without, and every attack asked the defended model itself. An attack that finds less is no proof of robustness: a filter may only hide the way, and a stronger search may find it.</p>
 {% if certified %}<p>A model that decides by many drawings of a few pixels each is not attacked but certified: its figures hold under any attack, known or not, that changes at most K pixels of the image that the model reads. An abstention counts as wrong.</p>
-{% endif %}{% for one in tables %}{{ table(one) }}{% endfor %}
+{% endif %}{% for one in defended %}{% if one.short %}{{ table(one.short) }}{% endif %}
+{% if one.certified %}{{ table(one.certified) }}{% endif %}
+<details><summary>Every figure of each defence</summary>{{ table(one.all, wide=true) }}</details>{% endfor %}
 """
 
     def fields(self, dataset: DatasetView, id_: str) -> Mapping[str, Any] | None:
         found = [one.summary_as(DefencesSummary) for one in dataset.found("defences")]
         if not found:
             return None
-        tables = [table for one in found for table in defences_tables(one)]
-        return {"tables": tables, "certified": any(one.certified for one in found)}
+        defended = [
+            {
+                "short": short_table(one),
+                "certified": certified_table(one) if one.certified else None,
+                "all": defences_table(one),
+            }
+            for one in found
+        ]
+        return {"defended": defended, "certified": any(one.certified for one in found)}
