@@ -19,7 +19,7 @@ from mmer_core.reporting.labels import metric
 from mmer_core.reporting.table import Cell, Row, Table, cell
 from mmer_core.stages.comparisons import compare_two, same_samples
 from mmer_core.stages.context import Context
-from mmer_core.stages.lineage import ModelArtifacts, model_named, newest_by_input
+from mmer_core.stages.lineage import ModelArtifacts, model_named, newest_attacks
 from mmer_core.stages.views import open_measured
 from mmer_core.statistics.comparison import Comparison, Rule
 from mmer_core.store import ArtifactKey, Manifest
@@ -186,7 +186,7 @@ def _opened(context: Context, model: Manifest, run: Run) -> Measured:
         return made.inputs.get("prepared") == run.prepared
 
     assert run.evaluation is not None
-    attacked = newest_by_input(context.store, "robustness", "model", on_these_samples)
+    attacked = newest_attacks(context.store, {str(model.key): run.split}, on_these_samples)
     return open_measured(
         context,
         ModelArtifacts(

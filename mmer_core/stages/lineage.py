@@ -1,6 +1,6 @@
 """Finding what belongs together in a store."""
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -91,11 +91,10 @@ def choose_models(
             and (made.kind != "robustness" or of_today(made))
         )
 
-    derived = {
-        kind: newest_by_input(store, kind, "model", on_its_own_data)
-        for kind in ("evaluation", "robustness", "index")
-    }
-    evaluated, attacked = derived["evaluation"], derived["robustness"]
+    evaluated = newest_by_input(store, "evaluation", "model", on_its_own_data)
+    measured_on = {model: split_of(store.manifest(key)) for model, key in evaluated.items()}
+    attacked = newest_attacks(store, measured_on, on_its_own_data)
+    indexed = newest_by_input(store, "index", "model", on_its_own_data)
     chosen = there if wanted else _most_complete(there, evaluated, attacked)
     for one in chosen or there:
         if str(one.key) not in evaluated:
@@ -109,7 +108,7 @@ def choose_models(
             one.key,
             evaluated[str(one.key)],
             attacked.get(str(one.key)),
-            derived["index"].get(str(one.key)),
+            indexed.get(str(one.key)),
         )
         for one in chosen
     ]
@@ -252,9 +251,44 @@ def prepared_of(store: Store, dataset: IngestConfig) -> list[ArtifactKey]:
     return found
 
 
-def newest_by_input(
-    store: Store, kind: str, role: str, wanted: Callable[[Manifest], bool] = lambda _: True
+def split_of(made: Manifest) -> str | None:
+    """The split that an evaluation, or an attack, is of."""
+    split: str | None = made.config.get("config", {}).get("split")
+    return split
+
+
+def newest_attacks(
+    store: Store, splits: Mapping[str, str | None], wanted: Callable[[Manifest], bool]
 ) -> dict[str, ArtifactKey]:
-    """The newest artifact of a kind for each of the inputs it has in a role, by that input's key."""
-    manifests = sorted(filter(wanted, store.list(kind)), key=lambda manifest: manifest.created)
+    """The newest attacks on every model; rather those on a split than newer ones on another.
+
+    Training on attacked images (`mmer robustness --defence adversarial`) attacks the training split too.
+
+    Args:
+        splits: That each model was measured on, by its key.
+    """
+    return newest_by_input(
+        store,
+        "robustness",
+        "model",
+        wanted,
+        rather=lambda made: split_of(made) == splits.get(made.inputs["model"]),
+    )
+
+
+def newest_by_input(
+    store: Store,
+    kind: str,
+    role: str,
+    wanted: Callable[[Manifest], bool] = lambda _: True,
+    rather: Callable[[Manifest], bool] = lambda _: True,
+) -> dict[str, ArtifactKey]:
+    """The newest artifact of a kind for each of the inputs it has in a role, by that input's key.
+
+    Args:
+        wanted: Others do not count.
+        rather: Others count where there is none of these.
+    """
+    found = filter(wanted, store.list(kind))
+    manifests = sorted(found, key=lambda made: (rather(made), made.created))
     return {manifest.inputs[role]: manifest.key for manifest in manifests}

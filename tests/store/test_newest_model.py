@@ -46,12 +46,26 @@ class Shelf:
         self.store, self._place, self._made = open_store(str(place / "store")), place, 0
 
     def put(
-        self, kind: str, version: int = 1, summary: object = SUMMARY, **inputs: ArtifactKey
+        self,
+        kind: str,
+        version: int = 1,
+        summary: object = SUMMARY,
+        split: str = "test",
+        **inputs: ArtifactKey,
     ) -> ArtifactKey:
         self._made += 1
         key = ArtifactKey(kind, f"{self._made:032x}")
         folder = folder_with(self._place / str(self._made), {"x": b""})
-        self.store.publish(folder, draft(key, inputs=inputs, summary=summary, stage_version=version))
+        self.store.publish(
+            folder,
+            draft(
+                key,
+                inputs=inputs,
+                config={"config": {"split": split}},
+                summary=summary,
+                stage_version=version,
+            ),
+        )
         return key
 
     def model(
@@ -101,6 +115,22 @@ def test_attacks_of_an_earlier_version_are_not_read(tmp_path: Path) -> None:
     shelf.put("robustness", ATTACKING.merge.version - 1, model=model, prepared=PREPARED)
     (found,) = choose_models(shelf.store).models
     assert found.robustness is None
+
+
+def test_attacks_on_the_split_that_was_measured_are_shown_though_newer_ones_are_on_another(
+    tmp_path: Path,
+) -> None:
+    """As those that adversarial training learns from are."""
+    shelf, version = Shelf(tmp_path), ATTACKING.merge.version
+    joint, separate = shelf.model("joint", attacked=True), shelf.model("separate")
+    (measured,) = [one.robustness for one in choose_models(shelf.store, [str(joint)]).models]
+    for model in (joint, separate):
+        shelf.put("robustness", version, split="train", model=model, prepared=PREPARED)
+    of_train = shelf.put("robustness", version, split="train", model=separate, prepared=PREPARED)
+    found = {one.model: one.robustness for one in choose_models(shelf.store).models}
+    assert found == {separate: of_train, joint: measured}
+    newer = shelf.put("robustness", version, model=joint, prepared=PREPARED)
+    assert choose_models(shelf.store, [str(joint)]).models[0].robustness == newer
 
 
 def test_models_that_were_never_evaluated_are_refused_with_the_cure(tmp_path: Path) -> None:
