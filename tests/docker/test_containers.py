@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import botocore
 import pyarrow
@@ -23,7 +24,24 @@ from flows.local_server import server_arguments
 from tools.packages.lock import APART
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+BASE, METRICS = (
+    yaml.safe_load((ROOT / "docker" / name).read_text()) for name in ("compose.yaml", "compose.metrics.yaml")
+)
+
+
+def added(service: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """A service as Compose merges it from two files: variables are added, the command is replaced."""
+    assert more.keys() <= {"command", "environment"}, "merged in another way"
+    return service | more | {"environment": service["environment"] | more["environment"]}
+
+
+COMPOSE = BASE | {
+    "services": BASE["services"]
+    | {
+        name: added(BASE["services"][name], one) if name in BASE["services"] else one
+        for name, one in METRICS["services"].items()
+    }
+}
 SERVICES = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LINES = (ROOT / "docker/Dockerfile").read_text().replace("\\\n", " ").splitlines()
@@ -125,6 +143,18 @@ def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[st
         main(arguments)
     assert not end.value.code
     assert "mmer pipeline --config demo" in capsys.readouterr().out
+
+
+def test_the_worker_counts_what_the_monitor_adds_up() -> None:
+    plain, counted = BASE["services"]["worker"]["command"], SERVICES["worker"]["command"]
+    assert counted == ["opentelemetry-instrument", *plain]
+    given = METRICS["services"]["worker"]["environment"]
+    (port,) = SERVICES["monitor"]["ports"]
+    endpoint = f"http://monitor:{port.rpartition(':')[2]}/v1/metrics"
+    assert given["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"] == endpoint
+    # As the documentation has it for workers elsewhere.
+    documented = (ROOT / "docs/operations.md").read_text().partition("### Metrics")[2].partition("###")[0]
+    assert dict(re.findall(r"\b(OTEL_\w+)=(\S+)", documented)) == given
 
 
 def test_the_server_is_started_as_everywhere() -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from tools.images.engine import Engine
 
 ROOT = Path(__file__).parents[2]
+FILES = (ROOT / "docker/compose.yaml", ROOT / "docker/compose.metrics.yaml")
 BUCKET = "artifacts"
 NETWORK = "mmer_default"
 # podman 4 starts nothing that depends on a container that has ended, as deploy has: here they are started in order.
 _APART = "services:\n" + "".join(
-    f"  {service}: {{depends_on: !reset null}}\n" for service in ("server", "deploy", "worker")
+    f"  {service}: {{depends_on: !reset null}}\n" for service in ("server", "deploy", "monitor", "worker")
 )
 
 
@@ -68,5 +69,5 @@ class Services:
         apart.write_text(_APART)
         env = [f"MMER_SECRETS={folder / 'secrets'}", f"PYTHONPATH={folder / 'compose'}"]
         compose = [sys.executable, str(folder / "compose/bin/podman-compose")]
-        files = ["-f", str(ROOT / "docker/compose.yaml"), "-f", str(apart)]
+        files = [word for file in (*FILES, apart) for word in ("-f", str(file))]
         self._engine.run("env", *env, *compose, *files, "up", "--no-start", "--no-build", *names)

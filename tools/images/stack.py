@@ -16,18 +16,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from mmer_core.store import ArtifactKey, Store, open_store
 from tools.images.build import IMAGE
 from tools.images.engine import CONFINED, Engine
-from tools.images.services import BUCKET, Services, container_of, shut_in
+from tools.images.services import BUCKET, FILES, Services, container_of, shut_in
 from tools.images.table import Table
 
 ROOT = Path(__file__).parents[2]
 API = "http://127.0.0.1:4200/api"
+METRICS = "http://127.0.0.1:9464/metrics"
 STORE = f"s3://{BUCKET}/mmer"
 # In the order in which they start, by what they depend on.
-_STAYING = ("database", "storage", "server", "worker")
+_STAYING = ("database", "storage", "server", "monitor", "worker")
 _SECONDS = 1800
 """For whatever a busy machine does; nothing here is a measurement that fails."""
 
@@ -57,6 +59,8 @@ def main(folder: Path, study: str) -> None:
         seen.append(
             f"{report}, {len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
         )
+    with table.row("what it did, as Prometheus is told") as seen:
+        seen.append(_counted())
     with table.row("worker killed in the middle, replaced, and the run goes on") as seen:
         seen.append(_killed(engine, store, study))
     with table.row("every service stopped by SIGTERM") as seen:
@@ -164,6 +168,32 @@ def _newest(store: Store, kind: str) -> ArtifactKey:
     return max(store.keys(kind), key=lambda key: store.manifest(key).created)
 
 
+def _counted() -> str:
+    """The counters of the run, which its processes have pushed."""
+
+    def there() -> bool:
+        return _metric("mmer_job_runs_total", job="pipeline", outcome="completed") == 1
+
+    _until(there, "the run has pushed nothing to the monitor")
+    assert _metric("mmer_prefect_up") == 1
+    assert _metric("mmer_job_runs_total", outcome="failed") == 0
+    made, written = (
+        _metric("mmer_stage_runs_total", outcome="made"),
+        _metric("mmer_store_written_bytes_total"),
+    )
+    assert made > 0
+    assert written > 0
+    return f"{made:.0f} stages, {written / 1e6:.1f} MB written to the store, 1 pipeline, none failed"
+
+
+def _metric(name: str, **labels: str) -> float:
+    """The sum of all its series with these labels."""
+    with urllib.request.urlopen(METRICS, timeout=60) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+        series = [one for family in families for one in family.samples if one.name == name]
+    return sum(one.value for one in series if labels.items() <= one.labels.items())
+
+
 def _killed(engine: Engine, store: Store, study: str) -> str:
     """SIGKILL to all of the worker in the middle of a run."""
     before = set(map(str, store.keys()))
@@ -193,10 +223,11 @@ def _replaced(engine: Engine, process: int) -> bool:
 
 def _stop(engine: Engine) -> str:
     """SIGTERM, and SIGKILL after what the compose file allows."""
-    settings = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())["services"]
+    services = [yaml.safe_load(file.read_text())["services"] for file in FILES]
     took = []
     for service in reversed(_STAYING):
-        seconds = settings[service].get("stop_grace_period", "10s").removesuffix("s")
+        given = [one[service].get("stop_grace_period", "10s") for one in services if service in one]
+        seconds = given[0].removesuffix("s")
         began = time.monotonic()
         engine.run("podman", "stop", "--time", seconds, container_of(service))
         code = engine.run(
