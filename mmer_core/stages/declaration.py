@@ -23,7 +23,7 @@ from mmer_core.errors import ConfigError
 from mmer_core.record import Record
 from mmer_core.stages.context import Context
 from mmer_core.stages.identity import RawData, key_config
-from mmer_core.store import Artifact, ArtifactKey, Manifest, Workspace, found, run_stage, stage_key
+from mmer_core.store import Artifact, ArtifactKey, Manifest, Workspace, already_made, run_stage, stage_key
 from mmer_core.usage import Usage
 
 P = ParamSpec("P")
@@ -236,7 +236,7 @@ class Sharded(Generic[P]):
         """The whole, where it is there already, however it was cut."""
         context: Context = arguments["context"]
         key = self.merge.key(context, **self.merge.named({**arguments, "shards": Shards(plan, ())}))
-        return found(context.store, key) if context.store.has(key) else None
+        return already_made(context.store, key, context.runtime.work)
 
 
 def _called(function: Callable[..., S], context: Context, arguments: Mapping[str, Any]) -> S:

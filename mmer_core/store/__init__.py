@@ -4,7 +4,7 @@ from mmer_core.store.artifact import ArtifactKey, stage_key
 from mmer_core.store.location import open_store
 from mmer_core.store.manifest import Draft, FileEntry, Manifest
 from mmer_core.store.parts import Parts
-from mmer_core.store.stage import Artifact, found, run_stage
+from mmer_core.store.stage import Artifact, already_made, run_stage
 from mmer_core.store.store import Store
 from mmer_core.store.workspace import Workspace
 
@@ -17,7 +17,7 @@ __all__ = [
     "Parts",
     "Store",
     "Workspace",
-    "found",
+    "already_made",
     "open_store",
     "run_stage",
     "stage_key",

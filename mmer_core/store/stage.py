@@ -82,16 +82,14 @@ def run_stage(
         StoreError: The store cannot be used, which is detected before anything is built; or the disk is full.
     """
     key = stage_key(kind, config, inputs, version)
-    place = place_of(work, key)
-    lock = lock_of(place)
-    if store.has(key) and not place.exists() and not lock.exists():
-        return found(store, key)
+    if artifact := already_made(store, key, work):
+        return artifact
     store.ensure_writable()
-    with only_one(lock):
-        if store.has(key):
-            # Left behind, together with its lock, by a run that was killed between publishing and cleaning up.
+    place = place_of(work, key)
+    with only_one(lock_of(place)):
+        if store.has(key):  # made while this run waited
             shutil.rmtree(place, ignore_errors=True)
-            return found(store, key)
+            return _found(store, key)
         event(f"Making {key}", level=logging.DEBUG, stage=kind, artifact=str(key), inputs=plain(inputs))
         workspace = fresh_workspace(place, key)
         start = time.perf_counter()
@@ -128,7 +126,19 @@ def run_stage(
     return Artifact(key, manifest, store, reused)
 
 
-def found(store: Store, key: ArtifactKey) -> Artifact:
+def already_made(store: Store, key: ArtifactKey, work: Path) -> Artifact | None:
+    """The artifact, if the store has it; then what a run left behind that was killed between publishing and cleaning up is
+    removed, its workspace and its lock."""
+    if not store.has(key):
+        return None
+    place = place_of(work, key)
+    if place.exists() or lock_of(place).exists():
+        with only_one(lock_of(place)):
+            shutil.rmtree(place, ignore_errors=True)
+    return _found(store, key)
+
+
+def _found(store: Store, key: ArtifactKey) -> Artifact:
     """An artifact that is there already, as the log and the metrics have it."""
     event(f"Found {key}", level=logging.DEBUG, stage=key.kind, artifact=str(key), reused=True)
     signals.add(signals.STAGE_RUNS, 1, stage=key.kind, outcome="found")

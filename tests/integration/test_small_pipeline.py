@@ -11,6 +11,7 @@ from support.small_pipeline import Study, created
 
 from flows import jobs
 from mmer_core.store import ArtifactKey
+from mmer_core.store.workspace import lock_of, place_of
 
 
 def test_report_stands_alone_and_shows_the_measured_figures(study: Study) -> None:
@@ -38,6 +39,22 @@ def test_second_run_makes_nothing(study: Study) -> None:
     before = created(study.store)
     assert jobs.pipeline.fn(study.config) == str(study.report)
     assert created(study.store) == before
+
+
+def test_what_was_left_by_a_kill_between_publishing_and_cleaning_up_is_gone_after_the_next_run(
+    study: Study,
+) -> None:
+    work, made = study.config.runtime.work, list(study.store.list())
+    # Once a whole is there, nobody asks for its shards, or for the plan that they share.
+    joined = {shard for manifest in made for shard in manifest.shards}
+    asked = [one.key for one in made if str(one.key) not in joined and one.kind != "network-plan"]
+    left = [place_of(work, key) for key in asked]
+    assert {place.name.rpartition("-")[0] for place in left} >= {"features", "robustness", "index", "report"}
+    for place in left:
+        (place / "scratch").mkdir(parents=True)
+        lock_of(place).touch()
+    jobs.pipeline.fn(study.config)
+    assert not [path.name for path in work.iterdir() if path.name != "fetched"]
 
 
 def test_every_model_is_measured_indexed_and_attacked(study: Study) -> None:
