@@ -147,7 +147,7 @@ def test_the_command_of_the_image_is_understood(capsys: pytest.CaptureFixture[st
 
 def test_the_worker_counts_what_the_monitor_adds_up() -> None:
     plain, counted = BASE["services"]["worker"]["command"], SERVICES["worker"]["command"]
-    assert counted == ["opentelemetry-instrument", *plain]
+    assert counted == ["opentelemetry-instrument", "--", *plain]
     given = METRICS["services"]["worker"]["environment"]
     (port,) = SERVICES["monitor"]["ports"]
     endpoint = f"http://monitor:{port.rpartition(':')[2]}/v1/metrics"

@@ -380,7 +380,7 @@ def test_a_shard_that_ends_every_process_fails_its_flow(
 def test_flow_and_tasks_are_spans_of_one_trace(prefect_api: str, tmp_path: Path) -> None:
     """Sent to a collector as OpenTelemetry's own launcher sends them."""
     folder = Path(sys.executable).parent
-    command = [folder / "opentelemetry-instrument", folder / "mmer", "ingest", "flickr8k"]
+    command = [folder / "opentelemetry-instrument", "--", folder / "mmer", "ingest", "flickr8k"]
     command += ["--synthetic.images", "30", "--context-size", "32", "--prefect"]
     command += ["--store", str(tmp_path / "store"), "--work", str(tmp_path / "work")]
     with collector() as (address, spans):

@@ -55,7 +55,7 @@ def run(
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{traces}/v1/traces",
     }
     where = ["--store", str(folder / "store"), "--work", str(folder / "work")]
-    command = [BIN / "opentelemetry-instrument", BIN / "mmer", *arguments, *where]
+    command = [BIN / "opentelemetry-instrument", "--", BIN / "mmer", *arguments, *where]
     clean = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     return subprocess.run(command, env=clean | env, capture_output=True, text=True, timeout=280)
 
