@@ -34,6 +34,7 @@ def main(
     minutes: float = 60.0,
     seconds: float = 5.0,
     kept: float | None = None,
+    every: float | None = None,
     questions: float = 2.0,
     out: Path = Path("soak"),
 ) -> None:
@@ -48,6 +49,9 @@ def main(
     kept:
         Minutes for which results and runs are kept; a tenth of all by default. The trend begins after as many, and a fifth of
         the time.
+    every:
+        Seconds from the start of one run to that of the next, so that as much is kept on a busy machine as on a quiet one; a
+        thirtieth of all by default. Where a run takes longer, the next one follows at once.
     questions:
         To the service, in a second.
     out:
@@ -62,7 +66,7 @@ def main(
             with hauling(Path(name), keep, questions, gc_seconds=max(10.0, 6 * minutes / 10)) as haul:
                 say(f"started, and run once, in {time.monotonic() - start:.0f} s", error=True)
                 with sampled(haul.watched, seconds) as samples:
-                    haul.go_on(time.monotonic() + 60 * minutes)
+                    haul.go_on(time.monotonic() + 60 * minutes, 2 * minutes if every is None else every)
         except (Broken, MmerError) as broken:
             say(f"soak: {broken}", error=True)
             sys.exit(1)

@@ -65,13 +65,17 @@ class Haul:
     answers: int = 0
     troubles: list[str] = field(default_factory=list)
 
-    def go_on(self, until: float) -> None:
+    def go_on(self, until: float, every: float) -> None:
         """Runs, one after the other, and after each what is old is deleted.
 
         Args:
             until: By `time.monotonic`.
+            every: Seconds from the start of one to that of the next, at least.
         """
-        while time.monotonic() < until and not self.troubles:
+        next_start = time.monotonic()
+        while max(next_start, time.monotonic()) < until and not self.troubles:
+            time.sleep(max(0.0, next_start - time.monotonic()))
+            next_start = time.monotonic() + every
             before = set(self.runtime.open_store().keys())
             self.run(seed=self.runs + 1)
             self.made.append((time.monotonic(), set(self.runtime.open_store().keys()) - before))
