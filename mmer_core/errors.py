@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Self
 
 from mmer_core.escaping.visible import one_line
 
@@ -16,12 +17,12 @@ class MmerError(Exception):
     therefore a single line without control characters.
 
     Attributes:
+        advice: What to do, where the message does not say it.
         again: The command that tries again, where there is one.
-        pages: Ids of the Prefect runs whose pages have a note of this error.
     """
 
+    advice: str = ""
     again: str | None = None
-    pages: tuple[str, ...] = ()
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*(one_line(one) if isinstance(one, str) else one for one in arguments))
@@ -32,8 +33,9 @@ class MmerError(Exception):
         return super().__str__()
 
     def __str__(self) -> str:
+        advice = f"; {self.advice}" if self.advice else ""
         again = f"; try again with: {self.again}" if self.again else ""
-        return f"{self.cause}{_places(self)}{again}"
+        return f"{self.cause}{_places(self)}{advice}{again}"
 
 
 class ConfigError(MmerError):
@@ -81,7 +83,16 @@ class EngineError(MmerError):
 
 
 class UnexpectedError(MmerError):
-    """An error that mmer did not raise on purpose, with the message that users read; its cause is the original error."""
+    """An error that mmer did not raise on purpose, in the words of `sentence`."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """The same error, with the places that it names."""
+        made = cls(_message(error))
+        made.advice = _advice(error)
+        for place in getattr(error, "__notes__", ()):
+            made.add_note(place)
+        return made
 
 
 def add_place(error: Exception, place: str) -> None:
@@ -119,13 +130,18 @@ def sentence(error: Exception) -> str:
     """The message that users read of any error: what is wrong, where, and what to do."""
     if isinstance(error, MmerError):
         return str(error)
+    return f"{_message(error)}{_places(error)}; {_advice(error)}"
+
+
+def _message(error: Exception) -> str:
     message = " ".join(str(error).split())
+    return message if isinstance(error, OSError) else f"{type(error).__name__}: {message}"
+
+
+def _advice(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{message}{_places(error)}; look at that file or folder, and run the same command again"
-    return (
-        f"{type(error).__name__}: {message}{_places(error)}; this is a bug in mmer: please report it with the output of "
-        "MMER_LOG=text"
-    )
+        return "look at that file or folder, and run the same command again"
+    return "this is a bug in mmer: please report it with the output of MMER_LOG=text"
 
 
 def _places(error: BaseException) -> str:

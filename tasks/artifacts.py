@@ -75,11 +75,12 @@ def _fetching(artifact: Artifact) -> str:
 def leave_failure(error: MmerError) -> None:
     """A markdown note: what went wrong, where, and the command that tries again, to be copied."""
     places = "".join(f"- {for_markdown(place)}\n" for place in getattr(error, "__notes__", ()))
+    what = f"{error.cause}; {error.advice}" if error.advice else error.cause
     again = (
         f"Once that is mended, try again with\n\n```console\n{error.again}\n```\n\n" if error.again else ""
     )
     create_markdown_artifact(
-        f"{for_markdown(error.cause)}\n\n{places}\n{again}What was finished before is in the store and is not made again.\n",
+        f"{for_markdown(what)}\n\n{places}\n{again}What was finished before is in the store and is not made again.\n",
         key="failure",
         description="What went wrong",
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from mmer_core.errors import MmerError, StoreError, UnexpectedError, add_place, sentence
+from mmer_core.errors import MmerError, StoreError, UnexpectedError, add_place
 from tasks.progress import in_run
 
 P = ParamSpec("P")
@@ -35,9 +35,10 @@ def explained(place: Callable[[bool], str] | None = None) -> Iterator[None]:
                 add_place(error, place(not getattr(error, "__notes__", None)))
         if not in_run():
             raise
-        raised = error if isinstance(error, MmerError) else UnexpectedError(sentence(error))
-        if raised.again or _is_last(error):
-            raised.again = raised.again or _again()
+        raised = error if isinstance(error, MmerError) else UnexpectedError.of(error)
+        if raised.again is None and _is_last(error):
+            raised.again = _again()
+        if not _in_task():
             _leave(raised)
         if raised is error:
             raise
@@ -54,6 +55,12 @@ def explaining(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
 
     return run
+
+
+def _in_task() -> bool:
+    from prefect.context import TaskRunContext
+
+    return TaskRunContext.get() is not None
 
 
 def _is_last(error: Exception) -> bool:
@@ -80,12 +87,8 @@ def _again() -> str | None:
 
 
 def _leave(error: MmerError) -> None:
-    """Leave a note with the flow run, unless one of its tasks did: a pipeline's page has what failed in its training."""
-    from prefect.runtime import flow_run
-
+    """Leave a note with the flow run that the error ends: of several shards that fail, it is the one that the message names."""
     from tasks.artifacts import leave_failure
 
     with suppress(Exception):  # a note that cannot be left hides no error
-        if flow_run.id not in error.pages:
-            leave_failure(error)
-            error.pages = (*error.pages, flow_run.id)
+        leave_failure(error)

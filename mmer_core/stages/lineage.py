@@ -85,11 +85,7 @@ def choose_models(
     def on_its_own_data(made: Manifest) -> bool:
         model = of_model.get(made.inputs["model"])
         # `mmer evaluate` measures models on other datasets too.
-        return (
-            model is not None
-            and made.inputs.get("prepared") in (None, model.inputs["prepared"])
-            and (made.kind != "robustness" or of_today(made))
-        )
+        return model is not None and made.inputs.get("prepared") in (None, model.inputs["prepared"])
 
     evaluated = newest_by_input(store, "evaluation", "model", on_its_own_data)
     measured_on = {model: split_of(store.manifest(key)) for model, key in evaluated.items()}
@@ -260,19 +256,25 @@ def split_of(made: Manifest) -> str | None:
 def newest_attacks(
     store: Store, splits: Mapping[str, str | None], wanted: Callable[[Manifest], bool]
 ) -> dict[str, ArtifactKey]:
-    """The newest attacks on every model; rather those on a split than newer ones on another.
+    """The newest attacks on every model, preferably on the split that it was evaluated on.
 
-    Training on attacked images (`mmer robustness --defence adversarial`) attacks the training split too.
+    Attacks of an earlier version are not read. Those on the training split, from which adversarial training learns (`mmer
+    robustness --defence adversarial`), count only for a model that was evaluated there.
 
     Args:
-        splits: That each model was measured on, by its key.
+        splits: By the key of a model, the split that it was evaluated on.
+        wanted: Attacks for which this is false do not count.
     """
+
+    def of_split(made: Manifest) -> bool:
+        return split_of(made) == splits.get(made.inputs["model"])
+
     return newest_by_input(
         store,
         "robustness",
         "model",
-        wanted,
-        rather=lambda made: split_of(made) == splits.get(made.inputs["model"]),
+        lambda made: of_today(made) and (split_of(made) != "train" or of_split(made)) and wanted(made),
+        preferred=of_split,
     )
 
 
@@ -281,14 +283,14 @@ def newest_by_input(
     kind: str,
     role: str,
     wanted: Callable[[Manifest], bool] = lambda _: True,
-    rather: Callable[[Manifest], bool] = lambda _: True,
+    preferred: Callable[[Manifest], bool] = lambda _: True,
 ) -> dict[str, ArtifactKey]:
     """The newest artifact of a kind for each of the inputs it has in a role, by that input's key.
 
     Args:
-        wanted: Others do not count.
-        rather: Others count where there is none of these.
+        wanted: Artifacts for which this is false do not count.
+        preferred: Artifacts that are taken before newer ones.
     """
     found = filter(wanted, store.list(kind))
-    manifests = sorted(found, key=lambda made: (rather(made), made.created))
+    manifests = sorted(found, key=lambda made: (preferred(made), made.created))
     return {manifest.inputs[role]: manifest.key for manifest in manifests}

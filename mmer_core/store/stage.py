@@ -20,7 +20,7 @@ from mmer_core.store.backend import full_disk_reported
 from mmer_core.store.locks import only_one
 from mmer_core.store.manifest import Draft, Manifest
 from mmer_core.store.store import Store
-from mmer_core.store.workspace import Workspace, fresh_workspace, lock_of, place_of
+from mmer_core.store.workspace import Workspace, fresh_workspace, lock_of, place_of, remove_leftover
 from mmer_core.usage import Meter, Usage, leg
 
 
@@ -128,13 +128,10 @@ def run_stage(
 
 def already_made(store: Store, key: ArtifactKey, work: Path) -> Artifact | None:
     """The artifact, if the store has it; then what a run left behind that was killed between publishing and cleaning up is
-    removed, its workspace and its lock."""
+    removed."""
     if not store.has(key):
         return None
-    place = place_of(work, key)
-    if place.exists() or lock_of(place).exists():
-        with only_one(lock_of(place)):
-            shutil.rmtree(place, ignore_errors=True)
+    remove_leftover(place_of(work, key))
     return _found(store, key)
 
 

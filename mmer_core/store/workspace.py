@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmer_core.errors import StoreError
 from mmer_core.store.artifact import ArtifactKey
 from mmer_core.store.backend import disk_errors
 from mmer_core.store.local import bytes_below, last_written
@@ -85,7 +86,7 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
         if found is None:
             continue
         place = work / name
-        if lock_of(place).is_dir() or (place.exists() and not _is_workspace(place)):
+        if not _is_ours(place):
             continue
         with suppress(Busy, NoLocksError, FileNotFoundError), only_one(lock_of(place), wait=False):
             if place.is_dir():
@@ -96,6 +97,14 @@ def free_workspaces(store: Store, work: Path, now: float) -> Iterator[int]:
                     yield size
 
 
-def _is_workspace(place: Path) -> bool:
-    """Whether a folder is a workspace of ours: another program's may have such a name."""
-    return (place / "out").is_dir() or (place / "scratch").is_dir()
+def remove_leftover(place: Path) -> None:
+    """Remove a workspace and its lock, unless a builder is at work there; what cannot be removed stays."""
+    if (place.exists() or lock_of(place).exists()) and _is_ours(place):
+        with suppress(Busy, StoreError, OSError), only_one(lock_of(place), wait=False):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_ours(place: Path) -> bool:
+    """Whether a folder is a workspace, or a lock's file that of one: another program's may have such names."""
+    workspace = (place / "out").is_dir() or (place / "scratch").is_dir()
+    return (workspace or not place.exists()) and not lock_of(place).is_dir()

@@ -45,7 +45,7 @@ def test_what_was_left_by_a_kill_between_publishing_and_cleaning_up_is_gone_afte
     study: Study,
 ) -> None:
     work, made = study.config.runtime.work, list(study.store.list())
-    # Once a whole is there, nobody asks for its shards, or for the plan that they share.
+    # Once a whole is there, nobody asks for its shards, or for the plan that they share: `mmer artifacts gc` removes those.
     joined = {shard for manifest in made for shard in manifest.shards}
     asked = [one.key for one in made if str(one.key) not in joined and one.kind != "network-plan"]
     left = [place_of(work, key) for key in asked]

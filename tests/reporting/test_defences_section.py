@@ -26,9 +26,9 @@ def answer(topic: str, defence: str, own: float, plain: float, error: float) -> 
 
 
 def defended(defence: str, clean: float, robust: float, error: float = 2.0, kind: str = "robust") -> Defended:
-    """A defence with one figure of clean images, and accuracy at two K; without it they are 60, 50 and 40 %."""
+    """A defence with one figure of clean images, and accuracy at two K; without it they are 60 (certified: 65), 50 and 40 %."""
     asked = (
-        (f"{'skill' if kind == 'robust' else 'certified accuracy K=0'}", clean, 60.0),
+        ("skill", clean, 60.0) if kind == "robust" else ("certified accuracy K=0", clean, 65.0),
         (f"{kind} accuracy K=1", robust + 5, 50.0),
         (f"{kind} accuracy K=5", robust, 40.0),
         ("shared success K=5", 90.0, 10.0),
@@ -50,12 +50,12 @@ def test_the_one_that_leaves_most_right_at_the_largest_number_of_pixels() -> Non
     assert found is not None
     assert (found.defence, found.among) == ("ablation", 2)
     assert (found.right.topic, found.right.first_value) == ("certified accuracy K=5", 52.0)
-    assert (found.cost.topic, found.cost.difference.value) == ("certified accuracy K=0", -10.0)
+    assert (found.cost.topic, found.cost.difference.value) == ("certified accuracy K=0", -15.0)
     assert (
         "Of 2 defences ablation leaves most right: 52.0 % right with it and 40.0 % without, 12.0 points"
         in (found.sentence)
     )
-    assert "on clean images certified accuracy K=0 −10.0 points" in found.sentence
+    assert "on clean images certified accuracy K=0 −15.0 points" in found.sentence
     assert "no help" not in found.sentence
     row = found.row
     assert row.strong
@@ -86,20 +86,29 @@ def test_where_nothing_was_attacked_nothing_is_said() -> None:
     assert short_table(summary(row.model_copy(update={"answers": row.answers[:1]}))) is None
 
 
-def test_a_row_for_each_model_has_what_it_costs_and_leaves() -> None:
-    table = short_table(
-        summary(defended("median", 55.0, 46.0), defended("ablation", 50.0, 52.0, kind="certified"))
-    )
+MEDIAN, ABLATION = defended("median", 55.0, 46.0), defended("ablation", 50.0, 52.0, kind="certified")
+
+
+@pytest.mark.parametrize("rows", [(MEDIAN, ABLATION), (ABLATION, MEDIAN)])
+def test_a_row_for_each_defence_has_what_it_costs_and_leaves(rows: tuple[Defended, ...]) -> None:
+    """A certified one has no figure of all clean images, in whichever order."""
+    table = short_table(summary(*rows))
     assert table is not None
     assert table.columns[3:5] == ("right, K = 1, %", "right, K = 5, %")
     assert [cell.text for cell in table.rows[0].cells] == ["60.0", "", "50.0", "40.0", "", "", "1.00"]
     shown = {row.head: [cell.text for cell in row.cells] for row in table.rows[1:]}
     assert shown["median"] == ["55.0", "−5.0", "51.0", "46.0", "6.0", "median better", "2.00"]
-    assert shown["ablation"] == ["50.0", "−10.0", "57.0", "52.0", "12.0", "ablation better", "2.00"]
-    assert [row.hint.partition(";")[0] for row in table.rows[1:]] == [
-        "robust accuracy K=1",
-        "certified accuracy K=1",
-    ]
+    assert shown["ablation"] == ["–", "–", "57.0", "52.0", "12.0", "ablation better", "2.00"]
+    assert {row.head: row.hint.partition(" ")[0] for row in table.rows[1:]} == {
+        "median": "robust",
+        "ablation": "certified",
+    }
+
+
+def test_where_all_is_certified_their_own_figures_are_compared() -> None:
+    table = short_table(summary(ABLATION))
+    assert table is not None
+    assert [row.cells[0].text for row in table.rows] == ["65.0", "50.0"]
 
 
 def test_a_defence_that_was_asked_at_fewer_pixels_leaves_a_gap() -> None:

@@ -117,20 +117,36 @@ def test_attacks_of_an_earlier_version_are_not_read(tmp_path: Path) -> None:
     assert found.robustness is None
 
 
-def test_attacks_on_the_split_that_was_measured_are_shown_though_newer_ones_are_on_another(
-    tmp_path: Path,
-) -> None:
-    """As those that adversarial training learns from are."""
+def test_attacks_on_the_split_that_was_evaluated_come_before_newer_ones(tmp_path: Path) -> None:
     shelf, version = Shelf(tmp_path), ATTACKING.merge.version
-    joint, separate = shelf.model("joint", attacked=True), shelf.model("separate")
-    (measured,) = [one.robustness for one in choose_models(shelf.store, [str(joint)]).models]
-    for model in (joint, separate):
-        shelf.put("robustness", version, split="train", model=model, prepared=PREPARED)
-    of_train = shelf.put("robustness", version, split="train", model=separate, prepared=PREPARED)
-    found = {one.model: one.robustness for one in choose_models(shelf.store).models}
-    assert found == {separate: of_train, joint: measured}
-    newer = shelf.put("robustness", version, model=joint, prepared=PREPARED)
-    assert choose_models(shelf.store, [str(joint)]).models[0].robustness == newer
+    model = shelf.model("joint")
+    of_val, of_test, newer_of_test, _ = (
+        shelf.put("robustness", version, split=split, model=model, prepared=PREPARED)
+        for split in ("val", "test", "test", "val")
+    )
+    assert choose_models(shelf.store).models[0].robustness == newer_of_test != of_test
+    shelf.put("evaluation", split="train", model=model, prepared=PREPARED)
+    found = choose_models(shelf.store).models[0].robustness
+    assert found not in (None, of_val), "else the newest on another split"
+
+
+def test_attacks_that_adversarial_training_learned_from_do_not_count(tmp_path: Path) -> None:
+    shelf, version = Shelf(tmp_path), ATTACKING.merge.version
+
+    def attack(model: ArtifactKey, split: str) -> ArtifactKey:
+        return shelf.put("robustness", version, split=split, model=model, prepared=PREPARED)
+
+    old = shelf.model("joint")
+    attack(old, "train")
+    new = shelf.model("joint")
+    assert [(one.model, one.robustness) for one in choose_models(shelf.store).models] == [(new, None)]
+    of_test = attack(new, "test")
+    attack(new, "train")
+    assert choose_models(shelf.store).models[0].robustness == of_test
+    shelf.put("evaluation", split="val", model=new, prepared=PREPARED)
+    assert choose_models(shelf.store).models[0].robustness == of_test, "none is on val"
+    shelf.put("evaluation", split="train", model=new, prepared=PREPARED)
+    assert choose_models(shelf.store).models[0].robustness not in (None, of_test), "it was evaluated there"
 
 
 def test_models_that_were_never_evaluated_are_refused_with_the_cure(tmp_path: Path) -> None:

@@ -18,15 +18,12 @@ from mmer_core.errors import (
 from tasks import artifacts, failures
 from tasks.failures import explained
 
-RUN = "PREFECT__RUNTIME__FLOW_RUN__ID"
-"""What Prefect takes for the id of the flow run in tests."""
-
 
 def broken() -> str:
     raise DatasetError("the table is damaged, too")
 
 
-def test_the_innermost_place_is_told() -> None:
+def test_the_innermost_place_is_named() -> None:
     with (
         pytest.raises(DatasetError) as error,
         at(lambda: "samples of the shard"),
@@ -47,7 +44,7 @@ def test_the_innermost_place_is_told() -> None:
     assert (str(travelled), travelled.cause) == (whole, "a.jpg cannot be read")
 
 
-def test_a_place_that_cannot_be_told_hides_no_error() -> None:
+def test_a_place_that_cannot_be_named_hides_no_error() -> None:
     with pytest.raises(ArtifactCorrupt) as error, at(broken):
         raise ArtifactCorrupt("it is damaged")
     assert str(error.value) == "it is damaged"
@@ -72,7 +69,7 @@ def test_of_many_samples_the_first_are_named(names: list[str], words: str) -> No
     assert listed(names, "sample") == words
 
 
-def test_what_was_not_foreseen_keeps_its_kind_outside_of_prefect() -> None:
+def test_an_unexpected_error_keeps_its_kind_outside_of_prefect() -> None:
     with pytest.raises(IndexError) as error, explained(lambda with_samples: "in craft collision 0"):
         raise IndexError("list index out of range")
     assert sentence(error.value) == (
@@ -92,38 +89,41 @@ def test_in_prefect_all_of_it_is_in_the_message(monkeypatch: pytest.MonkeyPatch)
     with (
         pytest.raises(UnexpectedError) as error,
         explained(),
+        at(lambda: "in craft collision 0"),  # whoever waits for a shard says it too
         explained(lambda with_samples: "in craft collision 0"),
     ):
         raise IndexError("list index out of range")
     assert isinstance(error.value.__cause__, IndexError)
+    assert error.value.cause == "IndexError: list index out of range"
     assert str(error.value) == (
         "IndexError: list index out of range (in craft collision 0); this is a bug in mmer: please report it with the output "
         "of MMER_LOG=text; try again with: prefect flow-run retry 1"
     )
-    with pytest.raises(DatasetError) as foreseen, explained(), explained(lambda with_samples: "in ingest"):
+    with pytest.raises(DatasetError) as expected, explained(), explained(lambda with_samples: "in ingest"):
         raise DatasetError("bad")
-    assert str(foreseen.value) == "bad (in ingest); try again with: prefect flow-run retry 1"
-    assert left == [error.value, foreseen.value], "a run has one note of an error"
+    assert str(expected.value) == "bad (in ingest); try again with: prefect flow-run retry 1"
+    assert left == [error.value, error.value, expected.value, expected.value], "a note for each flow"
 
 
-def test_every_run_that_an_error_ends_has_a_note_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_flow_that_an_error_ends_has_a_note_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard has none: of those that fail one ends the flow."""
     left: list[MmerError] = []
     in_prefect(monkeypatch, left)
 
     def training() -> None:
-        with monkeypatch.context() as inner, explained(), explained(lambda with_samples: "in merge features"):
-            inner.setenv(RUN, "training")
-            raise StoreError("the disk is full")
+        with explained(), monkeypatch.context() as shard:
+            shard.setattr(failures, "_in_task", lambda: True)
+            shard.setattr(failures, "_is_last", lambda error: True)
+            with explained(lambda with_samples: "in merge features"):
+                raise StoreError("the disk is full")
 
-    with pytest.raises(StoreError) as error, explained():
+    with pytest.raises(StoreError, match=r"full \(in merge features\); try again with") as error, explained():
         training()
     assert left == [error.value] * 2
-    assert error.value.pages == ("training", "pipeline")
 
 
 def in_prefect(monkeypatch: pytest.MonkeyPatch, left: list[MmerError]) -> None:
     """As in a Prefect run, whose notes come to a list."""
-    monkeypatch.setenv(RUN, "pipeline")
     monkeypatch.setattr(failures, "in_run", lambda: True)
     monkeypatch.setattr(failures, "_again", lambda: "prefect flow-run retry 1")
     monkeypatch.setattr(artifacts, "leave_failure", left.append)

@@ -25,6 +25,7 @@ from cyclopts import App, Parameter
 
 from flows.terminal import say_table
 from tools.chaos.arena import Outcome, arena, finish
+from tools.chaos.containers import FAULTS as CONTAINER_FAULTS
 from tools.chaos.containers import Containers, faults_of
 from tools.chaos.faults import FAULTS
 from tools.chaos.trial import Trial, run_trial
@@ -61,6 +62,9 @@ def main(
         more harm these. Takes a network and a process space of its own, as ``make image-chaos`` gives it.
     """
     known = dict(FAULTS)
+    names = [*known, *(CONTAINER_FAULTS if containers else ())]
+    if unknown := set(faults) - {*names}:
+        sys.exit(f"there is no fault {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as temporary:
         folder = (keep or Path(temporary)).absolute()
@@ -70,16 +74,13 @@ def main(
             ground = Containers.started(containers.absolute()) if containers else None
             if ground:
                 known |= faults_of(ground)
-            if unknown := set(faults) - known.keys():
-                sys.exit(f"there is no fault {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-            if ground:
                 calm = ground.place(place, "calm-container")
                 finish(calm.start(), calm)
                 place.elsewhere[type(calm)] = Outcome.of(calm.open())
             print(
                 f"an undisturbed run makes {place.artifacts} artifacts in {place.kibibytes} KiB", flush=True
             )
-            for number, name in enumerate(_order(faults or tuple(known), runs, seed)):
+            for number, name in enumerate(_order(faults or names, runs, seed)):
                 if time.monotonic() > end:
                     break
                 trials.append(run_trial(place, number, name, known[name], f"{seed}-{number}"))

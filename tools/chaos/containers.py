@@ -20,6 +20,12 @@ from tools.images.build import IMAGE
 from tools.images.engine import CONFINED, Engine
 from tools.images.services import BUCKET, NETWORK, Services, container_of, shut_in
 
+FAULTS = (
+    "container killed",
+    "container's volume full",
+    "container's network cut",
+    "storage's container killed",
+)
 _SECONDS = 600
 """For a container to start on a busy machine."""
 
@@ -155,9 +161,4 @@ def faults_of(containers: Containers) -> dict[str, Fault]:
         containers.start_storage()
         return Harm(f"{when}, gone for {away:.1f} s and its start", ended(process, place), place)
 
-    return {
-        "container killed": container_killed,
-        "container's volume full": volume_full,
-        "container's network cut": network_cut,
-        "storage's container killed": storage_killed,
-    }
+    return dict(zip(FAULTS, (container_killed, volume_full, network_cut, storage_killed), strict=True))

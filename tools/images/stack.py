@@ -59,7 +59,7 @@ def main(folder: Path, study: str) -> None:
         seen.append(
             f"{report}, {len(files)} files, {sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
         )
-    with table.row("what it did, as Prometheus is told") as seen:
+    with table.row("counters of the run, read from the monitor") as seen:
         seen.append(_counted())
     with table.row("worker killed in the middle, replaced, and the run goes on") as seen:
         seen.append(_killed(engine, store, study))

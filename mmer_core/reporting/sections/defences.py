@@ -70,27 +70,35 @@ class _Headline(NamedTuple):
     right: Mapping[int, Comparison]
     time: Number
 
+    @property
+    def certified(self) -> bool:
+        return self.clean.topic.startswith(CERTIFIED)
+
 
 def _headlines(found: DefencesSummary) -> list[_Headline]:
     """Of every defence under which attacks were compared."""
     wanted = (f"{ROBUST}accuracy ", CERTIFIED)
     made = []
     for one in found.rows:
-        clean, *others = one.answers
-        right = {pixels_of(each.topic): each for each in others if each.topic.startswith(wanted)}
-        made.append(_Headline(one.defence, clean, right, one.time))
-    return [one for one in made if one.right]
+        right = {pixels_of(each.topic): each for each in one.answers[1:] if each.topic.startswith(wanted)}
+        if right:
+            made.append(_Headline(one.defence, one.answers[0], right, one.time))
+    return made
 
 
 def short_table(found: DefencesSummary) -> Table | None:
-    """A row for each model: its figure of clean images, and how many are right at each K; None where no attack was compared."""
+    """A row without a defence and one for each: the main figure of clean images, and how many are right at each K.
+
+    What is certified is compared on the attacked images alone, so such a row has no figure of all clean images, unless all
+    are certified. None where no attack was compared.
+    """
     headlines = _headlines(found)
     if not headlines:
         return None
     each_k = sorted({pixels for one in headlines for pixels in one.right})
     most = each_k[-1]
     without = {k: one.second_value for each in headlines for k, one in each.right.items()}
-    clean = headlines[0].clean
+    clean = next((one.clean for one in headlines if not one.certified), headlines[0].clean)
     undefended = Row(
         "undefended",
         (
@@ -114,23 +122,24 @@ def short_table(found: DefencesSummary) -> Table | None:
             "answer",
             "time of a query",
         ),
-        (undefended, *(_short_row(one, each_k) for one in headlines)),
+        (undefended, *(_short_row(one, each_k, clean.quantity) for one in headlines)),
     )
 
 
-def _short_row(one: _Headline, each_k: Sequence[int]) -> Row:
+def _short_row(one: _Headline, each_k: Sequence[int], clean: str) -> Row:
     last = one.right.get(each_k[-1])
+    shown = one.clean if one.clean.quantity == clean else None
     return Row(
         one.name,
         (
-            cell(one.clean.first_value),
-            cell(one.clean.difference),
+            cell(shown.first_value if shown else None),
+            cell(shown.difference if shown else None),
             *(cell(one.right[k].first_value if k in one.right else None) for k in each_k),
             cell(last.difference if last else None),
             Cell(decision(last) if last else MISSING),
             cell(one.time, 2),
         ),
-        hint=f"{next(iter(one.right.values())).quantity.partition(',')[0]}; clean images by {one.clean.quantity}",
+        hint="certified accuracy" if one.certified else "robust accuracy",
     )
 
 
