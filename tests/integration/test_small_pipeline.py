@@ -44,17 +44,17 @@ def test_second_run_makes_nothing(study: Study) -> None:
 def test_what_was_left_by_a_kill_between_publishing_and_cleaning_up_is_gone_after_the_next_run(
     study: Study,
 ) -> None:
-    work, made = study.config.runtime.work, list(study.store.list())
-    # Once a whole is there, nobody asks for its shards, or for the plan that they share: `mmer artifacts gc` removes those.
-    joined = {shard for manifest in made for shard in manifest.shards}
-    asked = [one.key for one in made if str(one.key) not in joined and one.kind != "network-plan"]
+    work = study.config.runtime.work
+    # Once a whole is there, nobody asks for its shards: `mmer artifacts gc` removes theirs.
+    joined = {shard for manifest in study.store.list() for shard in manifest.shards}
+    asked = [ArtifactKey.parse(key) for key in reached(study) - joined]
     left = [place_of(work, key) for key in asked]
     assert {place.name.rpartition("-")[0] for place in left} >= {"features", "robustness", "index", "report"}
     for place in left:
         (place / "scratch").mkdir(parents=True)
         lock_of(place).touch()
     jobs.pipeline.fn(study.config)
-    assert not [path.name for path in work.iterdir() if path.name != "fetched"]
+    assert not [place.name for place in left if place.exists() or lock_of(place).exists()]
 
 
 def test_every_model_is_measured_indexed_and_attacked(study: Study) -> None:
@@ -81,15 +81,21 @@ def test_lineage_is_complete(study: Study) -> None:
         assert manifest.libraries["torch"]
         assert manifest.code_version
     # From the report, everything is reached: nothing was made for no purpose.
-    reached, waiting = set(), [study.report]
+    # A model's card is for whoever takes the model away; a plan saves time, and decides nothing.
+    assert reached(study) == {key for key in keys if not key.startswith(("model-card/", "network-plan/"))}
+
+
+def reached(study: Study) -> set[str]:
+    """Keys of the report and of all that it was made of."""
+    found: set[str] = set()
+    waiting = [study.report]
     while waiting:
         key = waiting.pop()
-        if str(key) not in reached:
-            reached.add(str(key))
+        if str(key) not in found:
+            found.add(str(key))
             inputs = study.store.manifest(key).sources
             waiting += [ArtifactKey.parse(i) for role, i in inputs.items() if role != "raw"]
-    # A model's card is for whoever takes the model away; a plan saves time, and decides nothing.
-    assert reached == {key for key in keys if not key.startswith(("model-card/", "network-plan/"))}
+    return found
 
 
 def test_analyses_are_stored_with_the_metrics(study: Study) -> None:
