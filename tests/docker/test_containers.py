@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import botocore
 import pyarrow
@@ -21,27 +20,14 @@ from support.s3_server import ROLES
 from flows.cli import main
 from flows.commands import app
 from flows.local_server import server_arguments
+from tools.images.services import settings
 from tools.packages.lock import APART
 
 ROOT = Path(__file__).parents[2]
 BASE, METRICS = (
     yaml.safe_load((ROOT / "docker" / name).read_text()) for name in ("compose.yaml", "compose.metrics.yaml")
 )
-
-
-def added(service: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """A service as Compose merges it from two files: variables are added, the command is replaced."""
-    assert more.keys() <= {"command", "environment"}, "merged in another way"
-    return service | more | {"environment": service["environment"] | more["environment"]}
-
-
-COMPOSE = BASE | {
-    "services": BASE["services"]
-    | {
-        name: added(BASE["services"][name], one) if name in BASE["services"] else one
-        for name, one in METRICS["services"].items()
-    }
-}
+COMPOSE = BASE | {"services": settings()}
 SERVICES = COMPOSE["services"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LINES = (ROOT / "docker/Dockerfile").read_text().replace("\\\n", " ").splitlines()

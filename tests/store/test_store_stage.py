@@ -19,7 +19,18 @@ import torch
 from support.small_disk import small_disk
 
 from mmer_core.errors import ConfigError, StoreError
-from mmer_core.store import Artifact, ArtifactKey, Store, Workspace, open_store, run_stage, stage_key
+from mmer_core.store import (
+    Artifact,
+    ArtifactKey,
+    Store,
+    Workspace,
+    already_made,
+    open_store,
+    run_stage,
+    stage_key,
+)
+from mmer_core.store.locks import only_one
+from mmer_core.store.workspace import lock_of, place_of
 
 
 @pytest.fixture
@@ -139,6 +150,22 @@ def test_a_disk_that_fills_while_a_stage_is_built_says_so(
         with pytest.raises(StoreError, match=f"{disk.folder}.* the disk is full"):
             run_stage(store, "model", 1, {}, {}, build, work=disk.folder)
     assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("folder", ["scratch", "of another program"])
+def test_what_is_in_the_store_waits_for_no_builder_and_removes_nothing_of_others(
+    store: Store, work: Path, folder: str
+) -> None:
+    made = run_stage(store, "model", 1, {}, {}, Builder(), work=work)
+    place = place_of(work, made.key)
+    (place / folder).mkdir(parents=True)
+    with only_one(lock_of(place)):  # as a builder on this machine holds it, while another machine was faster
+        assert already_made(store, made.key, work).reused
+        assert place.exists()
+    assert run_stage(store, "model", 1, {}, {}, Builder(), work=work).reused
+    assert place.exists() == (folder != "scratch")
+    assert not lock_of(place).exists()
+    assert already_made(store, stage_key("model", {"a": 1}, {}, 1), work) is None
 
 
 @pytest.mark.timeout(60)  # were the lock kept, this would wait for the orphan's end

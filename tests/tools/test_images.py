@@ -4,10 +4,8 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tools.images import needs, stack, wheels
 from tools.images import services as podman
@@ -92,9 +90,7 @@ def test_what_failed_is_in_the_table(tmp_path: Path) -> None:
 
 
 def test_services_are_started_after_what_they_depend_on() -> None:
-    services: dict[str, Any] = {}
-    for file in podman.FILES:  # of a service that stands in both, the first one has what it depends on
-        services = yaml.safe_load(file.read_text())["services"] | services
+    services = podman.settings()
     order = [*stack._STAYING[:-1], "deploy", stack._STAYING[-1]]
     assert set(order) == services.keys()
     for place, name in enumerate(order):

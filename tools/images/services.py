@@ -3,6 +3,9 @@
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tools.images.engine import Engine
 
@@ -31,6 +34,21 @@ def shut_in(engine: Engine) -> None:
         engine.tried("podman", "rm", "--force", "--depend", container)
     for volume in engine.run("podman", "volume", "ls", "--quiet").split():
         engine.tried("podman", "volume", "rm", volume)
+
+
+def settings() -> dict[str, dict[str, Any]]:
+    """What the files say of every service, by name, as Compose merges them: variables are added, commands are replaced."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in FILES:
+        for name, more in yaml.safe_load(file.read_text())["services"].items():
+            service = found.get(name)
+            if service is None:
+                found[name] = more
+                continue
+            assert more.keys() <= {"command", "environment"}, "Compose merges others in ways of their own"
+            variables = service.get("environment", {}) | more.get("environment", {})
+            found[name] = service | more | {"environment": variables}
+    return found
 
 
 def container_of(service: str) -> str:

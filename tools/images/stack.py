@@ -15,13 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from mmer_core.store import ArtifactKey, Store, open_store
 from tools.images.build import IMAGE
 from tools.images.engine import CONFINED, Engine
-from tools.images.services import BUCKET, FILES, Services, container_of, shut_in
+from tools.images.services import BUCKET, Services, container_of, settings, shut_in
 from tools.images.table import Table
 
 ROOT = Path(__file__).parents[2]
@@ -223,11 +222,10 @@ def _replaced(engine: Engine, process: int) -> bool:
 
 def _stop(engine: Engine) -> str:
     """SIGTERM, and SIGKILL after what the compose file allows."""
-    services = [yaml.safe_load(file.read_text())["services"] for file in FILES]
+    services = settings()
     took = []
     for service in reversed(_STAYING):
-        given = [one[service].get("stop_grace_period", "10s") for one in services if service in one]
-        seconds = given[0].removesuffix("s")
+        seconds = services[service].get("stop_grace_period", "10s").removesuffix("s")
         began = time.monotonic()
         engine.run("podman", "stop", "--time", seconds, container_of(service))
         code = engine.run(
