@@ -10,8 +10,8 @@ from pathlib import Path
 from mmer_core.datasets.walking import walk
 from mmer_core.errors import DatasetError
 
-THREADS = 8
-"""Hashing waits for the disk as much as for the CPU, and releases the GIL."""
+THREADS = max(4, os.cpu_count() or 1)
+"""Hashing releases the GIL, and waits for the disk where files are not cached; more threads mainly wait for each other."""
 
 _TOGETHER = 16
 """Files that a thread is handed at once: handing over a photo costs as much as hashing it."""

@@ -1,5 +1,6 @@
 """The files of a folder that is, or becomes, an artifact."""
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,12 +26,15 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
         if not folder.is_dir():
             raise StoreError(f"{folder} is not a folder: give the folder that holds the artifact's files")
         files = sorted(_regular_files(folder, "", foreign))
-        with ThreadPoolExecutor() as pool:
-            found = pool.map(Digests.of, [path for _, path in files])
-            return tuple(
-                FileEntry(path=name, size=path.stat().st_size, sha256=own.sha256, pieces=own.pieces)
-                for (name, path), own in zip(files, found, strict=True)
-            )
+        sizes = {path: path.stat().st_size for _, path in files}
+        # A thread a core, and the largest file first: it takes longest, and nothing shall share its core.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            largest_first = sorted(sizes, key=sizes.__getitem__, reverse=True)
+            found = dict(zip(largest_first, pool.map(Digests.of, largest_first), strict=True))
+        return tuple(
+            FileEntry(path=name, size=sizes[path], sha256=found[path].sha256, pieces=found[path].pieces)
+            for name, path in files
+        )
 
 
 def _regular_files(folder: Path, prefix: str, foreign: bool) -> Iterable[tuple[str, Path]]:
