@@ -25,6 +25,10 @@ from mmer_core.heavy import torch
 from mmer_core.kernels import exact_float32
 from mmer_core.progress import Progress, silent
 
+_FADING = 0.9
+"""Weight of a generation's improvements a generation later."""
+_RAREST = 1000.0
+
 
 @exact_float32()
 def run_attack(
@@ -168,11 +172,29 @@ class _Batch:
     at: torch.Tensor
 
 
+@dataclass
+class _Lately:
+    """How many queries improved their images, mainly of the last few generations. To begin with, half of them do."""
+
+    queries: float = 2.0
+    improvements: float = 1.0
+
+    @property
+    def rarity(self) -> float:
+        """Queries for each improvement, at most `_RAREST`."""
+        return self.queries / max(self.improvements, self.queries / _RAREST)
+
+    def add(self, queries: int, improvements: int) -> None:
+        self.queries = _FADING * self.queries + queries
+        self.improvements = _FADING * self.improvements + improvements
+
+
 class _Group:
     """Images that are attacked together: a search for all of them, and the best candidate of each so far."""
 
     def __init__(self, judge: Judge, search: Search, attacked: Sequence[_Attacked]) -> None:
         self._judge, self._search, self._alive = judge, search, list(attacked)
+        self._lately = _Lately()
         targets = search.targets
         self._best_margins = targets.unknown()
         self._best_places = torch.zeros(
@@ -184,14 +206,19 @@ class _Group:
 
     def advance(self) -> bool:
         """Judge a generation; whether a search is left that is not over."""
-        self._search.room = self._judge.room(len(self._alive), self._search.targets.pixels)
+        self._search.room = self._judge.room(
+            len(self._alive), self._search.targets.pixels, self._lately.rarity
+        )
         generation = self._search.propose()
         asked = self._asked(generation)
         if generation is None or not asked.any():
             self._end(range(len(self._alive)))
             return False
+        before = sum(one.queries for one in self._alive)
         margins, successes = self._judged(generation, asked)
-        self._take_best(generation, margins, successes)
+        improved = self._take_best(generation, margins, successes)
+        if not improved.is_cuda:  # on a GPU passes are of one size, and looking would wait for it
+            self._lately.add(sum(one.queries for one in self._alive) - before, int(improved.sum()))
         over = []
         for number, one in enumerate(self._alive):
             if number in successes:
@@ -294,8 +321,9 @@ class _Group:
 
     def _take_best(
         self, generation: Generation, margins: torch.Tensor, successes: dict[int, Verdict]
-    ) -> None:
-        """The first of the lowest margins, or the success; after one only another success."""
+    ) -> torch.Tensor:
+        """The first of the lowest margins, or the success; after one only another success. Returns which are better than
+        before, ``(n,)``."""
         lowest, places, colours = margins[:, 0], generation.places[:, 0], generation.colours[:, 0]
         if margins.shape[1] > 1:
             leader = margins.argmin(dim=1)
@@ -310,6 +338,7 @@ class _Group:
         self._best_margins = torch.where(better, lowest, self._best_margins)
         self._best_places = torch.where(better[:, None], places, self._best_places)
         self._best_colours = torch.where(better[:, None, None], colours, self._best_colours)
+        return better
 
     def _attacked_image(self, number: int) -> np.ndarray:
         best = Candidates(self._best_places[number : number + 1], self._best_colours[number : number + 1])

@@ -66,9 +66,10 @@ class Judge:
         """How many images the victim is best asked about in turn; None: any number."""
         return self._faster.images_at_once(pixels) if self._faster else None
 
-    def room(self, images: int, pixels: int) -> int:
-        """Candidates that are judged in as many passes as one of each image, if a call takes all of them."""
-        size = self._faster.pass_size(pixels) if self._faster else 1
+    def room(self, images: int, pixels: int, rarity: float) -> int:
+        """Candidates that are best judged together, at least one of each image; ``rarity`` is the queries of an image for each
+        that improves it."""
+        size = self._faster.pass_size(pixels, images * rarity) if self._faster else 1
         return max(images, min(-(-images // size) * size, self.batch_size))
 
     def margins(self, rows: np.ndarray, candidates: Candidates) -> tuple[torch.Tensor, bool]:

@@ -71,8 +71,13 @@ class SparseVictim(Victim, Protocol):
         """How many images it is best asked about in turn, for candidates of ``K = pixels``; None: any."""
         ...
 
-    def pass_size(self, pixels: int) -> int:
-        """Candidates of ``K = pixels`` that it scores best in one call; fewer cost as much, or hardly less."""
+    def pass_size(self, pixels: int, useful: float) -> int:
+        """Candidates of ``K = pixels`` that it scores best in one call.
+
+        Args:
+            useful: Queries in which each image is expected to improve once, of all images together. A search that asks about
+                as many at once throws away about half of the answers, as those behind an improvement.
+        """
         ...
 
 
@@ -227,9 +232,9 @@ class ClassifierVictim:
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
-    def pass_size(self, pixels: int) -> int:
+    def pass_size(self, pixels: int, useful: float) -> int:
         """The evaluator's."""
-        return self._evaluator.pass_size(pixels)
+        return self._evaluator.pass_size(pixels, useful)
 
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`."""
@@ -332,9 +337,9 @@ class IncrementalVictim(EncodedVictim):
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
-    def pass_size(self, pixels: int) -> int:
+    def pass_size(self, pixels: int, useful: float) -> int:
         """The evaluator's."""
-        return self._evaluator.pass_size(pixels)
+        return self._evaluator.pass_size(pixels, useful)
 
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`."""

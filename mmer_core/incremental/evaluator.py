@@ -32,8 +32,8 @@ class Evaluator(Protocol):
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
         ...
 
-    def pass_size(self, pixels: int) -> int:
-        """Candidates of ``K = pixels`` that are best scored in one call; fewer cost as much, or hardly less."""
+    def pass_size(self, pixels: int, useful: float) -> int:
+        """Candidates of ``K = pixels`` that are best scored in one call, see `SparseVictim.pass_size`."""
         ...
 
     def exchanges(self, usual: int) -> bool:
@@ -93,10 +93,10 @@ class CandidateEvaluator:
         """As `Evaluator.exchanges`; never on other devices than the CPU, which would wait to see what is in use."""
         return self._planner.device.type == "cpu" and self._planner.saves(2 * usual)
 
-    def pass_size(self, pixels: int) -> int:
+    def pass_size(self, pixels: int, useful: float) -> int:
         """As `Evaluator.pass_size`."""
         plan = self._planner.plan(pixels)
-        return self._planner.together if plan.any_size else plan.batch
+        return self._planner.together(useful) if plan.any_size else plan.batch
 
     @cached_property
     def first_order(self) -> FirstOrder:
@@ -215,9 +215,9 @@ class MirroredEvaluator:
         """As `Evaluator.images_at_once`."""
         return self._view.images_at_once(pixels)
 
-    def pass_size(self, pixels: int) -> int:
+    def pass_size(self, pixels: int, useful: float) -> int:
         """As `Evaluator.pass_size`."""
-        return self._view.pass_size(pixels)
+        return self._view.pass_size(pixels, useful)
 
     def exchanges(self, usual: int) -> bool:
         """As `Evaluator.exchanges`."""

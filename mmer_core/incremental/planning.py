@@ -28,13 +28,12 @@ from mmer_core.tracing import running, tracing
 
 Method = Literal["auto", "dense", "incremental"]
 _SMALL, _LARGE = 64 * 64, 128 * 128  # pixels
-_DENSE, _WINDOWS = (16, 8, 4), (16, 8, 8)
+_DENSE, _WINDOWS = (16, 16, 4), (16, 16, 8)
 """Most candidates in a pass, see `Plan`, of images that are smaller than `_SMALL`, than `_LARGE`, and of larger ones."""
 _ON_DEVICE = 64
 """The same on other devices than the CPU, for which a few are too little work."""
-_AROUND = 2e10
-"""In multiply-adds: ``2 h n q`` with 2 ms around a call (on a core that does 20 of them a nanosecond), 8 images, and 32 queries an
-improvement."""
+_AROUND = 4e7
+"""What surrounds a call, in multiply-adds: 2 ms on a core that does 20 of them a nanosecond."""
 _TOGETHER = (8, 16, 32, 64)
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
@@ -186,19 +185,26 @@ class Planner:
                 self._plans.pop((pixels, with_windows), None)
             return self.plan(pixels)
 
-    @cached_property
-    def together(self) -> int:
-        """Candidates that are best scored in one call where passes may be of any size; counted at the first call.
+    def together(self, useful: float) -> int:
+        """Candidates that are best scored in one call where passes may be of any size.
 
         What surrounds a call costs as much whatever is scored, so a search does better to propose ahead; but what is
         behind an improvement was scored for nothing. With a cost ``h`` around a call, ``w`` a candidate, ``n`` images and
         an improvement in one of ``q`` queries, ``sqrt(2 h n q / w)`` candidates cost least.
+
+        Args:
+            useful: ``n q``.
         """
+        best = (2 * _AROUND * useful / self._multiply_adds) ** 0.5
+        # A power of 2, so that it is one pass, or several of the largest size; the nearest one.
+        return max((size for size in _TOGETHER if size <= best * 2**0.5), default=1)
+
+    @cached_property
+    def _multiply_adds(self) -> int:
+        """Of the network, for one image; counted at the first call, and at least 1."""
         with FlopCounterMode(display=False) as counter, torch.inference_mode(), running():
             self.module(self.input(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).contiguous())
-        best = (_AROUND / max(1, counter.get_total_flops() // 2)) ** 0.5
-        # A power of 2, so that it is one pass, or several of the largest size.
-        return max((size for size in _TOGETHER if size <= best), default=1)
+        return max(1, counter.get_total_flops() // 2)
 
     @cached_property
     def dense(self) -> Plan:

@@ -26,7 +26,7 @@ class PassVictim(FunctionVictim):
     def images_at_once(self, pixels):
         return None
 
-    def pass_size(self, pixels):
+    def pass_size(self, pixels, useful):
         return self._pass_size
 
     def candidate_scores(self, images, rows, candidates):

@@ -1,0 +1,51 @@
+"""How much of a network a few pixels change: what no program that computes the rest once can do better than."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.attack import MEAN, STD
+
+_DRAWS = 24
+_ROUNDING = 1e-5  # of a map's largest number
+
+
+@torch.inference_mode()
+def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float:
+    """Multiply-adds of all convolutions and linear layers, divided by those of the positions that some pixels change.
+
+    Positions are counted, on average over pixels drawn at random, by comparing every layer's output with that of the image
+    itself; a layer without positions is counted whole. So this needs none of mmer's own reckoning.
+
+    Args:
+        module: ``(B, 3, H, W)`` normalised floats to ``(B, S)``.
+        image: ``(H, W, 3)`` uint8.
+        pixels: How many change.
+    """
+    found: dict[str, torch.Tensor] = {}
+    weights: dict[str, int] = {}
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output, name=name: found.__setitem__(name, output))
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not weights.update({name: layer.weight.numel()})
+    ]
+
+    def outputs(pixels_of: np.ndarray) -> dict[str, torch.Tensor]:
+        module((torch.from_numpy(pixels_of)[None].permute(0, 3, 1, 2).float() / 255 - MEAN[0]) / STD[0])
+        return dict(found)
+
+    rng = np.random.default_rng(0)
+    clean = outputs(image)
+    every = changing = 0
+    for _ in range(_DRAWS):
+        changed = image.copy()
+        places = rng.choice(image.shape[0] * image.shape[1], pixels, replace=False)
+        changed.reshape(-1, 3)[places] = 255 * rng.integers(0, 2, (pixels, 3))
+        for name, output in outputs(changed).items():
+            positions = np.prod(output.shape[2:], dtype=int) if output.ndim == 4 else 1
+            differs = (output - clean[name]).abs().amax(1) > _ROUNDING * clean[name].abs().amax()
+            every += weights[name] * int(positions)
+            changing += weights[name] * (int(differs.sum()) if output.ndim == 4 else 1)
+    for hook in hooks:
+        hook.remove()
+    return every / changing
