@@ -296,7 +296,7 @@ ANALYSES = (
     Analysis("image and caption of a photo", (15_000, 30_000, 60_000), _captions_added),
     Analysis("similarity drops by word", (60_000, 180_000, 540_000), _drops),
     Analysis("image bars of 1,000 captions", (50_000, 150_000, 450_000), _bars),
-    Analysis("calibration and thresholds", (150_000, 450_000, 1_350_000), _calibration),
+    Analysis("calibration and thresholds", (450_000, 1_350_000, 4_050_000), _calibration),
     Analysis("linear probe", (30_000, 90_000, 270_000), _probe),
     Analysis("training of labels", (30_000, 90_000, 270_000), _emotion_training),
     Analysis("training of pairs", (30_000, 90_000, 270_000), _retrieval_training),

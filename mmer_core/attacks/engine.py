@@ -182,7 +182,7 @@ class _Lately:
     @property
     def rarity(self) -> float:
         """Queries for each improvement, at most `_RAREST`."""
-        return self.queries / max(self.improvements, self.queries / _RAREST)
+        return min(self.queries / max(self.improvements, 1e-9), _RAREST)
 
     def add(self, queries: int, improvements: int) -> None:
         self.queries = _FADING * self.queries + queries
@@ -217,7 +217,9 @@ class _Group:
         before = sum(one.queries for one in self._alive)
         margins, successes = self._judged(generation, asked)
         improved = self._take_best(generation, margins, successes)
-        if not improved.is_cuda:  # on a GPU passes are of one size, and looking would wait for it
+        if (
+            improved.device.type == "cpu"
+        ):  # elsewhere passes are of one size, and looking would wait for the device
             self._lately.add(sum(one.queries for one in self._alive) - before, int(improved.sum()))
         over = []
         for number, one in enumerate(self._alive):

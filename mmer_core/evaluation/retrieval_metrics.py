@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.evaluation.arrays import finite
-from mmer_core.evaluation.embeddings import compared
+from mmer_core.evaluation.embeddings import COLUMNS_AT_ONCE, PAIRS_AT_ONCE, compared
 from mmer_core.heavy import Tensor, torch
 
 RECALLS = (1, 5, 10)
@@ -28,7 +28,6 @@ METRICS = (
     "mean_recall",
 )
 RECALL_METRICS = tuple(f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in RECALLS)
-SCORES_AT_ONCE = 4_000_000
 
 Ints = npt.NDArray[np.int64]
 
@@ -61,9 +60,9 @@ def similarity_ranks(
     image: npt.ArrayLike | Tensor,
     text: npt.ArrayLike | Tensor,
     text_image: npt.ArrayLike | Tensor,
-    chunk: int | None = None,
+    block: tuple[int, int] | None = None,
 ) -> Ranks:
-    """Ranks by inner product, in chunks: the full matrix is never in memory.
+    """Ranks by inner product, in blocks of images and texts that stay in the processor's cache, however many there are.
 
     Of more images than `MOST_COMPARED`, so many ask, the same every time, and so do their captions.
 
@@ -75,14 +74,16 @@ def similarity_ranks(
         image: ``(N, D)``.
         text: ``(T, D)``.
         text_image: ``(T,)`` row of the image that each text describes; images may have any number of texts.
-        chunk: Images scored at once; by default as many as keep about 32 MB of scores.
+        block: How many queries are compared with how many others at once; by default 8 MB of scores, and 128 on other devices
+            than the CPU.
 
     Raises:
         ValueError: NaN or infinity, shapes that do not fit, no text, or a row of no image.
     """
     images, texts, owner = _checked(image, text, text_image)
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk is {chunk}, but must be at least 1")
+    rows, columns = block or _block(images.device)
+    if min(rows, columns) < 1:
+        raise ValueError(f"a block is {rows} x {columns}, but must be at least 1 x 1")
     own = (images[owner] * texts).sum(dim=1)  # (T,) score of each text with its image
     best = images.new_full((len(images),), -torch.inf).scatter_reduce(0, owner, own, "amax")
     slack = _rounding(images, texts)
@@ -91,24 +92,39 @@ def similarity_ranks(
     whole = len(drawn) == len(images)
     i2t, t2i = torch.full_like(best, -1, dtype=torch.int64), torch.full_like(owner, 0 if whole else -1)
     place = torch.full_like(i2t, -1)
-    for part in drawn.split(chunk or max(1, SCORES_AT_ONCE // len(texts))):
-        scores = images[part] @ texts.T  # (chunk, T)
+    for part in drawn.split(rows):
         place[part] = torch.arange(len(part), device=part.device)
-        here = (place[owner] >= 0).nonzero()[:, 0]
-        scores[place[owner[here]], here] = -torch.inf  # own pairs do not compete with each other
+        queries, bars = images[part], best[part] - slack
+        i2t[part] = 0
+        for start in range(0, len(texts), columns):
+            others = slice(start, start + columns)
+            scores = queries @ texts[others].T  # (rows, columns)
+            asker = place[owner[others]]
+            here = (asker >= 0).nonzero()[:, 0]
+            scores[asker[here], here] = -torch.inf  # own pairs do not compete with each other
+            if whole:
+                t2i[others] += (scores >= own[others] - slack).sum(dim=0)
+            i2t[part] += (scores >= bars[:, None]).sum(dim=1)
         place[part] = -1
-        if whole:
-            t2i += (scores >= own - slack).sum(dim=0)
-        of_part = best[part]
-        ahead = (scores >= of_part[:, None] - slack).sum(dim=1)
-        i2t[part] = torch.where(of_part.isfinite(), ahead, -1)
+        i2t[part] = torch.where(bars.isfinite(), i2t[part], -1)
     if not whole:
         asking = torch.isin(owner, drawn).nonzero()[:, 0]
-        for part in asking.split(chunk or max(1, SCORES_AT_ONCE // len(images))):
-            scores = texts[part] @ images.T  # (chunk, N)
-            scores[torch.arange(len(part), device=part.device), owner[part]] = -torch.inf
-            t2i[part] = (scores >= own[part, None] - slack).sum(dim=1)
+        for part in asking.split(rows):
+            queries, bars, owners = texts[part], own[part] - slack, owner[part]
+            t2i[part] = 0
+            for start in range(0, len(images), columns):
+                scores = queries @ images[start : start + columns].T  # (rows, columns)
+                here = ((owners >= start) & (owners < start + columns)).nonzero()[:, 0]
+                scores[here, owners[here] - start] = -torch.inf
+                t2i[part] += (scores >= bars[:, None]).sum(dim=1)
     return Ranks(i2t.cpu().numpy(), t2i.cpu().numpy())
+
+
+def _block(device: torch.device) -> tuple[int, int]:
+    """How many queries are compared with how many others at once on a device."""
+    if device.type == "cpu":
+        return PAIRS_AT_ONCE // COLUMNS_AT_ONCE, COLUMNS_AT_ONCE
+    return COLUMNS_AT_ONCE, COLUMNS_AT_ONCE  # so much that launching kernels does not count
 
 
 def retrieval_metrics(ranks: Ranks) -> dict[str, float]:

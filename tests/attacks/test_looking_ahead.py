@@ -22,11 +22,13 @@ class PassVictim(FunctionVictim):
         super().__init__(size, lambda image, row: [float((image * weights).sum()) + 300 * row, 0.0])
         self._pass_size = pass_size
         self.calls: list[int] = []
+        self.useful: list[float] = []
 
     def images_at_once(self, pixels):
         return None
 
     def pass_size(self, pixels, useful):
+        self.useful.append(useful)
         return self._pass_size
 
     def candidate_scores(self, images, rows, candidates):
@@ -114,6 +116,16 @@ def test_the_sets_that_count_are_those_of_a_search_without_room(pixels, rooms, s
     together = run([0, 1], rooms)
     for one in (0, 1):
         assert together[one] == run([one], [0])[one]
+
+
+def test_more_answers_are_useful_as_improvements_become_rare():
+    outcomes, victim = attacked(16, 8, 600)
+    attacked_to_the_end = sum(one.status == "resisted" for one in outcomes)
+    assert attacked_to_the_end
+    # Half of the first queries are taken for improvements; in the end hardly any is one.
+    assert victim.useful[0] == 2 * len(outcomes)
+    assert victim.useful[-1] > 20 * attacked_to_the_end
+    assert max(victim.useful) <= 1000 * len(outcomes)
 
 
 def test_what_was_proposed_ahead_is_no_query():

@@ -20,7 +20,7 @@ cases = st.tuples(
     st.integers(1, 6),  # N
     st.lists(st.integers(0, 5), min_size=1, max_size=12),  # owners, modulo N
     st.integers(0, 10_000),
-    st.integers(1, 7),  # chunk
+    st.tuples(st.integers(1, 7), st.integers(1, 13)),  # block
 )
 
 
@@ -40,24 +40,24 @@ def looped_ranks(scores, owner):
 @quick
 @given(case=cases)
 def test_ranks_equal_the_full_matrix(case):
-    count, owner, seed, chunk = case
+    count, owner, seed, block = case
     owner = np.array(owner) % count
     generator = np.random.default_rng(seed)
     # Small whole numbers: products are exact and ties are frequent.
     image, text = generator.integers(-2, 3, (count, 3)), generator.integers(-2, 3, (len(owner), 3))
-    ranks = similarity_ranks(image, text, owner, chunk=chunk)
+    ranks = similarity_ranks(image, text, owner, block=block)
     i2t, t2i = looped_ranks(image @ text.T, owner)
     assert ranks.i2t.tolist() == i2t
     assert ranks.t2i.tolist() == t2i
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 7, 64])
-def test_ranks_of_real_embeddings_do_not_depend_on_the_chunk(chunk):
+@pytest.mark.parametrize("block", [None, (1, 1), (7, 200), (64, 50)])
+def test_ranks_of_real_embeddings_do_not_depend_on_the_block(block):
     generator = np.random.default_rng(0)
     image = generator.normal(size=(50, 16)).astype(np.float32)
     owner = generator.integers(0, 50, 180)
     text = (image[owner] + generator.normal(size=(180, 16))).astype(np.float32)
-    ranks = similarity_ranks(image, text, owner, chunk=chunk)
+    ranks = similarity_ranks(image, text, owner, block=block)
     i2t, t2i = looped_ranks(image.astype(float) @ text.astype(float).T, owner)
     assert ranks.i2t.tolist() == i2t
     assert ranks.t2i.tolist() == t2i
@@ -66,13 +66,13 @@ def test_ranks_of_real_embeddings_do_not_depend_on_the_chunk(chunk):
 @quick
 @given(case=cases, most=st.integers(1, 6))
 def test_of_a_large_split_a_sample_asks_and_is_ranked_in_the_whole_gallery(case, most):
-    count, owner, seed, chunk = case
+    count, owner, seed, block = case
     owner = np.array(owner) % count
     generator = np.random.default_rng(seed)
     image, text = generator.integers(-2, 3, (count, 3)), generator.integers(-2, 3, (len(owner), 3))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embeddings, "MOST_COMPARED", most)
-        ranks = similarity_ranks(image, text, owner, chunk=chunk)
+        ranks = similarity_ranks(image, text, owner, block=block)
         drawn = embeddings.compared(count)
     assert len(drawn) == min(most, count)
     i2t, t2i = looped_ranks(image @ text.T, owner)
@@ -84,12 +84,12 @@ def test_of_a_large_split_a_sample_asks_and_is_ranked_in_the_whole_gallery(case,
 
 
 @pytest.mark.parametrize("width", [1, 3, 33, 384, 513])
-@pytest.mark.parametrize("chunk", [None, 3])
-def test_a_constant_model_comes_out_last(width, chunk):
+@pytest.mark.parametrize("block", [None, (3, 4)])
+def test_a_constant_model_comes_out_last(width, block):
     # Products of full float64 rows come out of a matrix product with different last bits.
     row = np.random.default_rng(width).normal(size=width)
     owner = np.repeat(np.arange(7), 5)
-    ranks = similarity_ranks(np.tile(row, (7, 1)), np.tile(row, (35, 1)), owner, chunk=chunk)
+    ranks = similarity_ranks(np.tile(row, (7, 1)), np.tile(row, (35, 1)), owner, block=block)
     assert (ranks.i2t == 30).all()
     assert (ranks.t2i == 6).all()
     metrics = retrieval_metrics(ranks)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mmer_core.config import PoisonConfig
+from mmer_core.stages.poison import judging
 from mmer_core.stages.poison.judging import retrieves
 from mmer_core.stages.poison.merging import (
     find_warnings,
@@ -41,14 +42,17 @@ def outcome(
 PHOTOS = {str(place): place for place in range(200)}
 
 
-@given(st.integers(0, 10**6), st.integers(1, 8))
-def test_retrieving_is_having_one_of_the_wanted_among_the_first(seed: int, top: int) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 9))
+def test_retrieving_is_having_one_of_the_wanted_among_the_first(seed: int, top: int, at_once: int) -> None:
     rng = np.random.default_rng(seed)
     images, texts = (rng.normal(size=(n, 4)).astype(np.float32) for n in (5, 8))
     wanted = rng.random(8) < 0.4
     wanted[rng.integers(8)] = True
     order = np.argsort(-(images @ texts.T), axis=1)[:, :top]
-    assert retrieves(images, texts, wanted, top).tolist() == wanted[order].any(axis=1).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "COLUMNS_AT_ONCE", at_once)
+        patch.setattr(judging, "PAIRS_AT_ONCE", 2 * at_once)
+        assert retrieves(images, texts, wanted, top).tolist() == wanted[order].any(axis=1).tolist()
 
 
 def test_a_tie_with_another_text_is_no_success() -> None:

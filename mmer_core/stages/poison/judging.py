@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy.typing as npt
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
-from mmer_core.evaluation.embeddings import compared
+from mmer_core.evaluation.embeddings import COLUMNS_AT_ONCE, PAIRS_AT_ONCE, compared
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
-from mmer_core.evaluation.retrieval_metrics import RECALL_METRICS, SCORES_AT_ONCE
+from mmer_core.evaluation.retrieval_metrics import RECALL_METRICS
 from mmer_core.heavy import pd, stats, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
@@ -171,13 +172,21 @@ def retrieves(
         wanted: ``(T,)``, some of them true.
         top: How many first texts count.
     """
+    good, others = texts[wanted], texts[~wanted]
     flags = np.empty(len(images), bool)
-    step = max(1, SCORES_AT_ONCE // len(texts))
+    step = PAIRS_AT_ONCE // COLUMNS_AT_ONCE
     for start in range(0, len(images), step):
-        scores = images[start : start + step] @ texts.T
-        best = scores[:, wanted].max(axis=1, keepdims=True)
-        flags[start : start + step] = (scores[:, ~wanted] >= best).sum(axis=1) < top
+        part = images[start : start + step]
+        best = np.concatenate([part @ block.T for block in _blocks(good)], axis=1).max(axis=1, keepdims=True)
+        ahead = sum((part @ block.T >= best).sum(axis=1) for block in _blocks(others))
+        flags[start : start + step] = ahead < top
     return flags
+
+
+def _blocks(rows: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    """So many rows at a time that what is compared with them stays in the processor's cache."""
+    for start in range(0, len(rows), COLUMNS_AT_ONCE):
+        yield rows[start : start + COLUMNS_AT_ONCE]
 
 
 def chance_of_target(concept: Concept, split: PreparedSplit, top: int) -> float | None:
