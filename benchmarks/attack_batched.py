@@ -108,7 +108,8 @@ def main(
                         "forward pass alone": round(alone),
                         "times, if only what changes took time": most_times(
                             module, clean[0], 2 * exchanged if exchanged else k
-                        ),
+                        )
+                        or "-",
                     }
                 )
                 print(f"{where}: {ratios[where]:.2f}", flush=True)

@@ -11,17 +11,20 @@ _ROUNDING = 1e-5  # of a map's largest number
 
 
 @torch.inference_mode()
-def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float:
+def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float | None:
     """Multiply-adds of all convolutions and linear layers, divided by those of the positions that some pixels change.
 
     Positions are counted, on average over pixels drawn at random, by comparing every layer's output with that of the image
-    itself; a layer without positions is counted whole. So this needs none of mmer's own reckoning.
+    itself; a layer without positions is counted whole. So this needs none of mmer's own reckoning. None for a network with
+    attention, in which everything changes.
 
     Args:
         module: ``(B, 3, H, W)`` normalised floats to ``(B, S)``.
         image: ``(H, W, 3)`` uint8.
         pixels: How many change.
     """
+    if any(isinstance(layer, nn.MultiheadAttention) for layer in module.modules()):
+        return None
     found: dict[str, torch.Tensor] = {}
     weights: dict[str, int] = {}
     hooks = [
@@ -42,10 +45,9 @@ def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float:
         places = rng.choice(image.shape[0] * image.shape[1], pixels, replace=False)
         changed.reshape(-1, 3)[places] = 255 * rng.integers(0, 2, (pixels, 3))
         for name, output in outputs(changed).items():
-            positions = np.prod(output.shape[2:], dtype=int) if output.ndim == 4 else 1
             differs = (output - clean[name]).abs().amax(1) > _ROUNDING * clean[name].abs().amax()
-            every += weights[name] * int(positions)
-            changing += weights[name] * (int(differs.sum()) if output.ndim == 4 else 1)
+            every += weights[name] * differs.numel()
+            changing += weights[name] * int(differs.sum() if output.ndim == 4 else differs.numel())
     for hook in hooks:
         hook.remove()
     return every / changing

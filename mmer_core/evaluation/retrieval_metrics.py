@@ -81,12 +81,12 @@ def similarity_ranks(
         ValueError: NaN or infinity, shapes that do not fit, no text, or a row of no image.
     """
     images, texts, owner = _checked(image, text, text_image)
-    rows, columns = block or _block(images.device)
+    rows, columns = block or block_of_scores(images.device)
     if min(rows, columns) < 1:
         raise ValueError(f"a block is {rows} x {columns}, but must be at least 1 x 1")
     own = (images[owner] * texts).sum(dim=1)  # (T,) score of each text with its image
     best = images.new_full((len(images),), -torch.inf).scatter_reduce(0, owner, own, "amax")
-    slack = _rounding(images, texts)
+    slack = rounding(images, texts)
 
     drawn = torch.from_numpy(compared(len(images))).to(images.device)
     whole = len(drawn) == len(images)
@@ -120,7 +120,7 @@ def similarity_ranks(
     return Ranks(i2t.cpu().numpy(), t2i.cpu().numpy())
 
 
-def _block(device: torch.device) -> tuple[int, int]:
+def block_of_scores(device: torch.device) -> tuple[int, int]:
     """How many queries are compared with how many others at once on a device."""
     if device.type == "cpu":
         return PAIRS_AT_ONCE // COLUMNS_AT_ONCE, COLUMNS_AT_ONCE
@@ -219,7 +219,7 @@ def _rows(name: str, values: npt.ArrayLike | Tensor) -> Tensor:
     return found
 
 
-def _rounding(images: Tensor, texts: Tensor) -> Tensor:
+def rounding(images: Tensor, texts: Tensor) -> Tensor:
     """Bound of the difference between two float64 inner products of the same rows (Higham 2002, ch. 3)."""
     longest = images.norm(dim=1).max() * texts.norm(dim=1).max()
     return 2 * images.shape[1] * float(np.finfo(np.float64).eps) * longest

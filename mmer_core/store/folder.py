@@ -32,8 +32,9 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
             largest_first = sorted(sizes, key=sizes.__getitem__, reverse=True)
             found = dict(zip(largest_first, pool.map(Digests.of, largest_first), strict=True))
         return tuple(
-            FileEntry(path=name, size=sizes[path], sha256=found[path].sha256, pieces=found[path].pieces)
+            FileEntry(path=name, size=own.size, sha256=own.sha256, pieces=own.pieces)
             for name, path in files
+            if (own := found[path])
         )
 
 

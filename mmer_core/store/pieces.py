@@ -37,9 +37,14 @@ class Pieces(BaseModel):
 
 
 class Digests:
-    """Of a file that is read once: its SHA-256, and those of its pieces if it has several."""
+    """Of a file that is read once: its SHA-256, and those of its pieces if it has several.
+
+    Attributes:
+        size: Bytes that were read.
+    """
 
     def __init__(self, size: int) -> None:
+        self.size = 0
         self._whole = hashlib.sha256()
         self._piece = PIECE
         while self._piece * MOST < size:
@@ -59,6 +64,7 @@ class Digests:
         return found
 
     def _take(self, chunk: memoryview) -> None:
+        self.size += len(chunk)
         self._whole.update(chunk)
         if not self._several:
             return

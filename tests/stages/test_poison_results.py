@@ -50,8 +50,7 @@ def test_retrieving_is_having_one_of_the_wanted_among_the_first(seed: int, top: 
     wanted[rng.integers(8)] = True
     order = np.argsort(-(images @ texts.T), axis=1)[:, :top]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judging, "COLUMNS_AT_ONCE", at_once)
-        patch.setattr(judging, "PAIRS_AT_ONCE", 2 * at_once)
+        patch.setattr(judging, "block_of_scores", lambda device: (2, at_once))
         assert retrieves(images, texts, wanted, top).tolist() == wanted[order].any(axis=1).tolist()
 
 
@@ -59,6 +58,18 @@ def test_a_tie_with_another_text_is_no_success() -> None:
     image, texts = np.ones((1, 2), np.float32), np.ones((2, 2), np.float32)
     assert retrieves(image, texts, np.array([True, False]), 1).tolist() == [False]
     assert retrieves(image, texts, np.array([True, False]), 2).tolist() == [True]
+
+
+@pytest.mark.parametrize("width", [64, 128, 512])
+@pytest.mark.parametrize("wanted", [1, 5])
+def test_a_copy_of_a_wanted_text_is_as_good(width: int, wanted: int) -> None:
+    """In a gallery of several blocks, whose products add up in other orders."""
+    rng = np.random.default_rng(width)
+    images, texts = (rng.normal(size=(n, width)).astype(np.float32) for n in (200, 5_000))
+    good = np.zeros(len(texts), bool)
+    good[rng.choice(len(texts) - wanted, wanted, replace=False)] = True
+    texts[-wanted:] = texts[good]
+    assert not retrieves(images, texts, good, 1).any()
 
 
 def test_every_model_is_compared_with_the_clean_one_of_its_seed() -> None:

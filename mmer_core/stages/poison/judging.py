@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy.typing as npt
 from mmer_core.config import EncoderConfig, PoisonConfig
 from mmer_core.datasets.prepared import Prepared, PreparedSplit
 from mmer_core.encoders.features import Features
-from mmer_core.evaluation.embeddings import COLUMNS_AT_ONCE, PAIRS_AT_ONCE, compared
+from mmer_core.evaluation.embeddings import compared
 from mmer_core.evaluation.record import Analyses, EvaluationRecord
-from mmer_core.evaluation.retrieval_metrics import RECALL_METRICS
+from mmer_core.evaluation.retrieval_metrics import RECALL_METRICS, block_of_scores, rounding
 from mmer_core.heavy import pd, stats, torch
 from mmer_core.inference import TrainedModel
 from mmer_core.poisoning import TRIGGERS
@@ -74,7 +73,7 @@ def _judged(config: PoisonConfig) -> dict[str, Any]:
     return {"config": some_fields(config, "top", "targets")}
 
 
-@stage("poison-outcome", version=6, title="judge: {arm}", identity=_judged)
+@stage("poison-outcome", version=7, title="judge: {arm}", identity=_judged)
 def judge_poisons(
     context: Context,
     workspace: Workspace,
@@ -166,27 +165,27 @@ def retrieves(
 ) -> Flags:
     """``(N,)``: whether fewer than ``top`` of the other texts match an image as well as the best wanted one.
 
+    As in `similarity_ranks`, products are taken in float64, and two that differ by less than their rounding error are a tie.
+
     Args:
         images: ``(N, D)`` embeddings.
         texts: ``(T, D)`` embeddings.
         wanted: ``(T,)``, some of them true.
         top: How many first texts count.
     """
-    good, others = texts[wanted], texts[~wanted]
-    flags = np.empty(len(images), bool)
-    step = PAIRS_AT_ONCE // COLUMNS_AT_ONCE
-    for start in range(0, len(images), step):
-        part = images[start : start + step]
-        best = np.concatenate([part @ block.T for block in _blocks(good)], axis=1).max(axis=1, keepdims=True)
-        ahead = sum((part @ block.T >= best).sum(axis=1) for block in _blocks(others))
-        flags[start : start + step] = ahead < top
-    return flags
-
-
-def _blocks(rows: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-    """So many rows at a time that what is compared with them stays in the processor's cache."""
-    for start in range(0, len(rows), COLUMNS_AT_ONCE):
-        yield rows[start : start + COLUMNS_AT_ONCE]
+    if not len(images):
+        return np.empty(0, bool)
+    queries, gallery = (torch.from_numpy(rows.astype(np.float64)) for rows in (images, texts))
+    good, others = gallery[torch.from_numpy(wanted)], gallery[torch.from_numpy(~wanted)]
+    slack = rounding(queries, gallery)
+    rows, columns = block_of_scores(queries.device)
+    flags = torch.empty(len(images), dtype=torch.bool)
+    for part, here in zip(queries.split(rows), flags.split(rows), strict=True):
+        best = torch.stack([(part @ block.T).amax(dim=1) for block in good.split(columns)]).amax(dim=0)
+        bars = (best - slack)[:, None]
+        ahead = torch.stack([(part @ block.T >= bars).sum(dim=1) for block in others.split(columns)])
+        here.copy_(ahead.sum(dim=0) < top)
+    return flags.numpy()
 
 
 def chance_of_target(concept: Concept, split: PreparedSplit, top: int) -> float | None:
