@@ -301,7 +301,7 @@ ANALYSES = (
     Analysis("training of labels", (90_000, 270_000, 810_000), _emotion_training),
     Analysis("training of pairs", (30_000, 90_000, 270_000), _retrieval_training),
     Analysis("training of pairs, features on disk", (40_000, 80_000, 160_000), _streamed_training),
-    Analysis("index", (40_000, 160_000, 640_000), _index),
+    Analysis("index of vectors", (40_000, 160_000, 640_000), _index),
     Analysis("spellings of ids", (50_000, 150_000, 450_000), _spellings),
     Analysis("poisoned captions judged", (24_000, 48_000, 96_000), _judged),
     Analysis("detector deep-knn", (24_000, 48_000, 96_000), _detector(deep_knn)),
