@@ -25,17 +25,17 @@ def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float | Non
     """
     if any(isinstance(layer, nn.MultiheadAttention) for layer in module.modules()):
         return None
-    found: dict[str, torch.Tensor] = {}
-    weights: dict[str, int] = {}
-    hooks = [
-        layer.register_forward_hook(lambda _, __, output, name=name: found.__setitem__(name, output))
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear) and not weights.update({name: layer.weight.numel()})
-    ]
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    found: dict[nn.Module, torch.Tensor] = {}
 
-    def outputs(pixels_of: np.ndarray) -> dict[str, torch.Tensor]:
-        module((torch.from_numpy(pixels_of)[None].permute(0, 3, 1, 2).float() / 255 - MEAN[0]) / STD[0])
-        return dict(found)
+    def keep(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        found[layer] = output
+
+    def outputs(shown: np.ndarray) -> list[torch.Tensor]:
+        module((torch.from_numpy(shown)[None].permute(0, 3, 1, 2).float() / 255 - MEAN[0]) / STD[0])
+        return [found[layer] for layer in layers]
+
+    hooks = [layer.register_forward_hook(keep) for layer in layers]
 
     rng = np.random.default_rng(0)
     clean = outputs(image)
@@ -44,10 +44,10 @@ def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float | Non
         changed = image.copy()
         places = rng.choice(image.shape[0] * image.shape[1], pixels, replace=False)
         changed.reshape(-1, 3)[places] = 255 * rng.integers(0, 2, (pixels, 3))
-        for name, output in outputs(changed).items():
-            differs = (output - clean[name]).abs().amax(1) > _ROUNDING * clean[name].abs().amax()
-            every += weights[name] * differs.numel()
-            changing += weights[name] * int(differs.sum() if output.ndim == 4 else differs.numel())
+        for layer, before, after in zip(layers, clean, outputs(changed), strict=True):
+            differs = (after - before).abs().amax(1) > _ROUNDING * before.abs().amax()
+            every += layer.weight.numel() * differs.numel()
+            changing += layer.weight.numel() * int(differs.sum() if after.ndim == 4 else differs.numel())
     for hook in hooks:
         hook.remove()
     return every / changing

@@ -14,7 +14,6 @@ An exponent of at most 1.2 is asked for, and 0.15 more is allowed for noise: err
 of a doubling by as much. The program ends with exit code 1 where one is above.
 """
 
-import json as decoder
 import math
 import multiprocessing
 import re
@@ -34,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.growth_cases import ANALYSES, Analysis
 from benchmarks.growth_jobs import run_jobs
-from benchmarks.result import finish, machine
+from benchmarks.result import finish, kept_rows
 from flows.output import say
 
 app = App(name="benchmarks.growth", help=__doc__)
@@ -97,17 +96,15 @@ def main(
             say(f"{rows[-1]}")
     if jobs:
         rows += _stages(photos)
-    finish("growth", _joined(rows, json), {}, json)
+    finish("growth", joined(kept_rows(json), rows), {}, json)
     above = [row["what"] for row in rows if _above(row) and row["what"] not in NARROW]
     if above:
         raise SystemExit(f"grows faster than n^{BOUND}, with {NOISE} allowed for noise: {', '.join(above)}")
 
 
-def _joined(rows: list[dict[str, Any]], kept: Path | None) -> list[dict[str, Any]]:
-    """These rows, each in the place of that of its name, if there is one, among those of a file of this machine."""
-    found = decoder.loads(kept.read_text()) if kept and kept.exists() else {}
-    earlier = found["rows"] if found.get("machine") == machine() else []
-    return [*({row["what"]: row for row in earlier} | {row["what"]: row for row in rows}).values()]
+def joined(earlier: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Earlier rows, each replaced by that of its name, if it was measured again."""
+    return [*{row["what"]: row for row in (*earlier, *rows)}.values()]
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float], floor: float) -> float:

@@ -34,6 +34,14 @@ def finish(
         json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
+def kept_rows(json_file: Path | None) -> list[dict[str, Any]]:
+    """The rows that `finish` wrote into a file on a machine like this one; none where there is no such file."""
+    if json_file is None or not json_file.exists():
+        return []
+    kept = json.loads(json_file.read_text())
+    return kept["rows"] if kept["machine"] == machine() else []
+
+
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows with the same columns as a table."""
     say(title)

@@ -173,14 +173,14 @@ class _Batch:
 
 
 @dataclass
-class _Lately:
+class _Improvements:
     """How many queries improved their images, mainly of the last few generations. To begin with, half of them do."""
 
     queries: float = 2.0
     improvements: float = 1.0
 
     @property
-    def rarity(self) -> float:
+    def queries_each(self) -> float:
         """Queries for each improvement, at most `_RAREST`."""
         return min(self.queries / max(self.improvements, 1e-9), _RAREST)
 
@@ -194,7 +194,7 @@ class _Group:
 
     def __init__(self, judge: Judge, search: Search, attacked: Sequence[_Attacked]) -> None:
         self._judge, self._search, self._alive = judge, search, list(attacked)
-        self._lately = _Lately()
+        self._improvements = _Improvements()
         targets = search.targets
         self._best_margins = targets.unknown()
         self._best_places = torch.zeros(
@@ -207,7 +207,7 @@ class _Group:
     def advance(self) -> bool:
         """Judge a generation; whether a search is left that is not over."""
         self._search.room = self._judge.room(
-            len(self._alive), self._search.targets.pixels, self._lately.rarity
+            len(self._alive), self._search.targets.pixels, self._improvements.queries_each
         )
         generation = self._search.propose()
         asked = self._asked(generation)
@@ -220,7 +220,7 @@ class _Group:
         if (
             improved.device.type == "cpu"
         ):  # elsewhere passes are of one size, and looking would wait for the device
-            self._lately.add(sum(one.queries for one in self._alive) - before, int(improved.sum()))
+            self._improvements.add(sum(one.queries for one in self._alive) - before, int(improved.sum()))
         over = []
         for number, one in enumerate(self._alive):
             if number in successes:

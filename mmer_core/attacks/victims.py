@@ -75,9 +75,9 @@ class SparseVictim(Victim, Protocol):
         """Candidates of ``K = pixels`` that it scores best in one call.
 
         Args:
-            useful: Queries in which each image is expected to improve once, of all images together, as the last of the search
-                had it; on other devices than the CPU, where looking would wait, two an image. A search that asks about as many
-                at once throws away about a third of the answers, as those behind an improvement.
+            useful: Queries, of all images together, until each image has probably improved once, by how often the last ones
+                did; on other devices than the CPU, where looking would wait, two an image. What is behind an improvement is
+                thrown away: of so many candidates in a call, about a third.
         """
         ...
 

@@ -31,11 +31,11 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             largest_first = sorted(sizes, key=sizes.__getitem__, reverse=True)
             found = dict(zip(largest_first, pool.map(Digests.of, largest_first), strict=True))
-        return tuple(
-            FileEntry(path=name, size=own.size, sha256=own.sha256, pieces=own.pieces)
-            for name, path in files
-            if (own := found[path])
-        )
+        return tuple(_entry(name, found[path]) for name, path in files)
+
+
+def _entry(name: str, found: Digests) -> FileEntry:
+    return FileEntry(path=name, size=found.size, sha256=found.sha256, pieces=found.pieces)
 
 
 def _regular_files(folder: Path, prefix: str, foreign: bool) -> Iterable[tuple[str, Path]]:

@@ -58,6 +58,7 @@ def test_pieces_have_the_digests_of_their_bytes(tmp_path_factory, size, piece, m
         patch.setattr(pieces, "PIECE", piece)
         patch.setattr(pieces, "MOST", most)
         found = Digests.of(path)
+    assert found.size == size
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     if found.pieces is None:
         assert size <= piece * 2 ** max(0, size).bit_length()

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.growth import BOUND, NOISE, SECONDS, exponent
+from benchmarks import growth, result
+from benchmarks.growth import BOUND, NOISE, SECONDS, Cost, exponent, joined
 from benchmarks.growth_cases import ANALYSES
+from mmer_core.stages.declaration import STAGES
 
 SIZES = (1_000, 2_000, 4_000)
 
@@ -39,3 +41,34 @@ def test_sizes_grow_by_equal_factors():
     for analysis in ANALYSES:
         first, second, third = analysis.sizes
         assert second**2 == first * third, analysis.name
+
+
+def test_no_two_rows_have_one_name():
+    names = [analysis.name for analysis in ANALYSES] + [*{stage.kind for stage in STAGES.values()}]
+    assert len(names) == len(set(names))
+
+
+def test_what_is_measured_again_takes_the_place_of_its_row(tmp_path, monkeypatch):
+    file = tmp_path / "growth.json"
+    assert result.kept_rows(file) == result.kept_rows(None) == []
+    earlier = [{"what": name, "time n^": 1.5} for name in ("a", "b", "c")]
+    result.finish("trial", earlier, {}, file)
+    again = [{"what": "b", "time n^": 1.0}, {"what": "d", "time n^": 0.0}]
+    assert joined(result.kept_rows(file), again) == [earlier[0], again[0], earlier[2], again[1]]
+    monkeypatch.setattr(result, "machine", lambda: "another one")
+    assert result.kept_rows(file) == [], "figures of two machines do not compare"
+
+
+@pytest.mark.parametrize(("kind", "times"), [("features", 3), ("probe", 1)])
+def test_a_stage_that_seems_to_grow_is_measured_again(kind, times, monkeypatch):
+    """And its least costs count; one that is not judged is not."""
+    measured = []
+
+    def made(photos):
+        measured.append(len(measured))
+        return {kind: [Cost(1.0, 0.0), Cost(2.0, 0.0), Cost(9.0 - measured[-1], 0.0)]}
+
+    monkeypatch.setattr(growth, "_made", made)
+    (row,) = growth._stages(SIZES)
+    assert len(measured) == times
+    assert row["CPU s"].split()[-1] == f"{10 - times:.2f}"
