@@ -192,7 +192,6 @@ def _alone(forward: Callable[[torch.Tensor], torch.Tensor], clean: np.ndarray, r
 def _ours(module: nn.Module, clean: np.ndarray, pixels: int, queries: int) -> Callable[[], None]:
     """Against a column that no image can lose, so that every query is spent."""
     victim = ClassifierVictim(_Sure(module), MEAN, STD, (clean.shape[1], clean.shape[2]))
-    victim.planner.plan(pixels)
     ids = [str(row) for row in range(len(clean))]
 
     def turn() -> None:

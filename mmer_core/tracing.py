@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmer_core.heavy import torch
 from mmer_core.kernels import exact_float32
 
 
@@ -37,7 +38,10 @@ class _Gate:
 
     @contextmanager
     def tracing(self) -> Iterator[None]:
-        """Hold the lock exclusively while this thread traces; inside `running` it would deadlock."""
+        """Hold the lock exclusively while this thread traces; inside `running` it would deadlock.
+
+        Weights that are made meanwhile may be differentiated, also where the thread is in inference mode.
+        """
         assert not self._inside, "a network is traced while this thread runs one"
         with self._changed:
             self._wanting += 1
@@ -46,7 +50,7 @@ class _Gate:
             finally:  # also when interrupted, or all other threads would wait forever
                 self._wanting -= 1
             self._tracing = True
-        with self._entered():
+        with self._entered(), torch.inference_mode(False):
             yield
 
     @property

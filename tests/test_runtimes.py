@@ -25,6 +25,30 @@ def test_every_runtime_gives_what_pytorch_gives(runtime):
         assert torch.allclose(compiled.run(images), module(images), atol=1e-5)
 
 
+def test_one_program_serves_all_sizes_and_what_is_met_often_gets_its_own(monkeypatch):
+    openvino = pytest.importorskip("openvino")
+    compiled: list[str] = []
+
+    class Core(openvino.Core):
+        def compile_model(self, model, *given):
+            compiled.append(str(model.input(0).partial_shape))
+            return super().compile_model(model, *given)
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    monkeypatch.setattr(runtimes, "_OFTEN", 3)
+    run = runtimes.compile_network(network(), EXAMPLE, "openvino").run  # which runs it once
+    whole = run(EXAMPLE)
+    parts = torch.cat([run(EXAMPLE[:1]), run(EXAMPLE[1:])])  # a size that was met when it was checked
+    assert compiled == ["[?,3,16,16]"]
+    assert torch.equal(parts, whole)
+    for _ in range(3):
+        assert torch.equal(run(EXAMPLE), whole)
+    assert compiled == ["[?,3,16,16]", "[2,3,16,16]"]
+    larger = torch.nn.functional.pad(EXAMPLE, (2, 2))  # in a way in which no example differed
+    assert run(larger).shape == whole.shape
+    assert compiled[2:] == ["[2,3,16,20]"]
+
+
 def test_openvino_reports_nothing_to_anybody():
     pytest.importorskip("openvino")
     program = (
@@ -73,7 +97,7 @@ def test_what_was_converted_is_compiled_without_converting_it_again(monkeypatch,
 
 def test_a_runtime_that_gives_something_else_is_not_trusted(monkeypatch):
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr(runtimes, "_openvino", lambda module, example: lambda maps: module(maps) * 1.01)
+    monkeypatch.setattr(runtimes, "_openvino", lambda module, *given: lambda maps: module(maps) * 1.01)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: "there")
     with pytest.raises(ConfigError, match=r"differs from PyTorch by 1\.0e-02"):
         runtimes.compile_network(network(), EXAMPLE, "openvino")

@@ -90,12 +90,14 @@ class CandidateEvaluator:
         return self._capacity_of(most)
 
     def exchanges(self, usual: int) -> bool:
-        """As `Evaluator.exchanges`; never on other devices than the CPU, which would wait to see what is in use."""
-        return self._planner.device.type == "cpu" and self._planner.saves(2 * usual)
+        """As `Evaluator.exchanges`."""
+        return self._planner.exchanges(usual)
 
     def pass_size(self, pixels: int, useful: float) -> int:
-        """As `Evaluator.pass_size`."""
-        plan = self._planner.plan(pixels)
+        """As `Evaluator.pass_size`; before the first pass, whose plan may be another one than that of ``K``, 1."""
+        plan = self._plan
+        if plan is None:
+            return 1
         return self._planner.together(useful) if plan.any_size else plan.batch
 
     @cached_property

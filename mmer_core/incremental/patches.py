@@ -117,7 +117,8 @@ def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: 
     maps = clean.index_select(0, slots).flatten(0, 1)  # (B * H * W, C)
     cells = cells_of(area.at(pixels), area.shape, width)
     cells = cells + _counted(slots)[:, None, None, None] * (height * width)
-    maps = maps.index_copy(0, cells.flatten().long(), changed.permute(0, 2, 3, 1).flatten(0, 2))
+    # OpenVINO copies rows for this, and single numbers for index_copy.
+    maps = maps.index_put_((cells.flatten().long(),), changed.permute(0, 2, 3, 1).flatten(0, 2))
     return maps.view(-1, height, width, clean.shape[2]).permute(0, 3, 1, 2)
 
 

@@ -154,9 +154,10 @@ class Planner:
                     self._plans[pixels, with_windows] = made
             return self._plans[pixels, with_windows]
 
-    def saves(self, pixels: int) -> bool:
-        """Whether candidates of ``K = pixels`` are computed in windows."""
-        return self._best_cut(pixels) is not None
+    def exchanges(self, usual: int) -> bool:
+        """Whether candidates that exchange so many pixels of a set in use are scored faster on the base of that set; never on
+        other devices than the CPU, which would wait to see what is in use."""
+        return self.device.type == "cpu" and self._best_cut(2 * usual) is not None
 
     def bytes_per_image(self, pixels: int) -> int:
         """Memory of the maps that are kept of one image for candidates of ``K = pixels``; 0 where they are computed densely."""
@@ -333,14 +334,15 @@ class Planner:
 
     @torch.inference_mode()
     def _examples(self, network: Windowed) -> list[list[Tensor]]:
-        """Candidates of an image of noise, in two batches of different sizes."""
+        """Candidates of images of noise; all sizes differ that may."""
         noise = torch.Generator().manual_seed(0)
-        image = torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=noise)
-        kept = IncrementalNetwork(network, images=1)
-        kept.remember(0, self.input(image))
         found = []
-        for count, pixels in ((3, 2), (2, 1)):
-            slots = torch.zeros(count, dtype=torch.int32)
+        for images, count, pixels in ((1, 3, 2), (2, 2, 1)):
+            kept = IncrementalNetwork(network, images)
+            for slot in range(images):
+                image = torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=noise)
+                kept.remember(slot, self.input(image))
+            slots = torch.randint(0, images, (count,), dtype=torch.int32, generator=noise)
             places = torch.rand(count, pixels, 2, generator=noise) * torch.tensor(self.size)
             colours = torch.randint(0, 256, (count, pixels, 1, 3), dtype=torch.uint8, generator=noise)
             values = self.input(colours).permute(0, 2, 3, 1)[:, :, 0].contiguous()

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from mmer_core.attacks.attack import Attack
 from mmer_core.attacks.curves import success_curves
 from mmer_core.attacks.engine import run_attack
 from mmer_core.attacks.gallery import Gallery
@@ -116,7 +115,7 @@ def _samples(context: Context, config: AttackConfig, prepared: ArtifactKey, shar
 
 @stage(
     "attack-shard",
-    version=9,
+    version=10,
     title="{shard.attack} K={shard.pixels} seed={shard.seed}",
     gpu=True,
     identity=_shard_identity,
@@ -148,7 +147,7 @@ def attack_shard(
     outcomes: list[Outcome] = []
     with shared_cores(context.runtime.workers):
         if photos is None:
-            evaluation = _planned(context, config, encoder, attack, encoders, shard.pixels)
+            evaluation = _planned(context, config, encoder, encoders, shard)
         for rows, images in _attacked(context, config, split, encoder, shard, photos):
             attacked = AttackedSplit(trained, encoder, split, stored, images, rows, among)
             victim, criterion, read = kind_of(trained.spec.task).victim(attacked, config)
@@ -183,24 +182,23 @@ def attack_shard(
 
 
 def _planned(
-    context: Context,
-    config: AttackConfig,
-    encoder: ImageEncoder,
-    attack: Attack,
-    encoders: EncoderConfig,
-    pixels: int,
+    context: Context, config: AttackConfig, encoder: ImageEncoder, encoders: EncoderConfig, shard: AttackShard
 ) -> str:
-    """Plan every K now: tracing needs exclusive access and would block on running threads. How K is computed, in words."""
+    """Plan all candidates of the study now: tracing needs exclusive access and would block on running threads. How those of the
+    shard are computed, in words."""
     planner, on_cpu = planner_of(encoder), context.device.type == "cpu"
-    every = {pixels, *config.pixels}
-    wanted = {(one, False) for one in every}
-    if on_cpu:
-        exchanged = (attack.usual_exchange(one, config.budget) for one in every)
-        wanted |= {(2 * one, True) for one in exchanged if one and planner.saves(2 * one)}
-    for number, with_windows in sorted(wanted):
+
+    def of(name: str, pixels: int) -> tuple[int, bool]:
+        exchanged = ATTACKS.configured(name, config).usual_exchange(pixels, config.budget)
+        return (2 * exchanged, True) if exchanged and planner.exchanges(exchanged) else (pixels, False)
+
+    mine = of(shard.attack, shard.pixels)
+    for number, with_windows in sorted(
+        {mine, *(of(name, one) for name in config.attacks for one in config.pixels)}
+    ):
         kept = plan_network(context, encoders, number, with_windows).folder if on_cpu else None
         planner.plan(number, kept, with_windows=with_windows)
-    return planner.plan(pixels).sentence
+    return planner.plan(mine[0], with_windows=mine[1]).sentence
 
 
 def _after(before: int, total: int, progress: Progress) -> Progress:

@@ -8,6 +8,7 @@ import torch
 from support.incremental_helpers import network
 
 from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, SparseRS, run_attack
+from mmer_core.incremental.planning import Planner
 
 MEAN, STD = (0.5,) * 3, (0.25,) * 3
 SIZE = (40, 32)
@@ -40,6 +41,20 @@ def test_a_search_takes_the_same_way(pixels):
         assert mine.final_margin == pytest.approx(other.final_margin, rel=1e-4, abs=1e-5)
         assert (mine.queries, mine.status, mine.changed) == (other.queries, other.status, other.changed)
     assert any(one.queries > 20 for one in together)
+
+
+@pytest.mark.parametrize(("pixels", "planned"), [(1, (1, False)), (20, (2, True))])
+def test_only_what_is_scored_is_planned(monkeypatch, pixels, planned):
+    """Planning takes seconds: candidates of 20 pixels that exchange one are planned as such, and not as 20 pixels too."""
+    asked, plan = set(), Planner.plan
+
+    def asking(self, pixels, converted=None, *, with_windows=False):
+        asked.add((pixels, with_windows))
+        return plan(self, pixels, converted, with_windows=with_windows)
+
+    monkeypatch.setattr(Planner, "plan", asking)
+    outcomes(ClassifierVictim, pixels)
+    assert asked - {(6, True)} == {planned}  # early, three of 20 pixels are exchanged
 
 
 def test_shards_change_nothing():

@@ -96,3 +96,10 @@ def test_a_plan_is_made_while_no_other_thread_scores():
         Planner(watched, normalise, SIZE, CPU, runtime="torch")
         assert watched.overlapped[0] is False
         torch.testing.assert_close(scored.result(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_made_while_tracing_may_be_differentiated():
+    """Also by a victim that is asked for scores first: they are computed in inference mode."""
+    with torch.inference_mode(), tracing():
+        weight = torch.ones(1)
+    torch.nn.Parameter(weight).mul(2).sum().backward()

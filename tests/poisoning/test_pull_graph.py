@@ -110,7 +110,7 @@ def test_pytorch_pulls_where_openvino_is_not_installed(monkeypatch):
 
 
 def test_a_graph_that_gives_something_else_is_not_trusted(always, monkeypatch):
-    def wrong(graph):
+    def wrong(graph, example):
         return lambda *given: [1.01 * output for output in graph(*given)]
 
     monkeypatch.setattr(runtimes, "_openvino_graph", wrong)
