@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmer_core.cuda_graphs import free_memory
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import Tensor, torch
 from mmer_core.log import event
@@ -47,7 +48,7 @@ class Passes:
                 "on; a smaller --batch-size, or fewer --workers, avoids this",
                 level=logging.WARNING,
             )
-            torch.cuda.empty_cache()
+            free_memory()
         most = self._most
         try:
             return torch.cat([run(items[start : start + most]) for start in range(0, len(items), most)])

@@ -1,8 +1,9 @@
 """Running a frozen network fast: PyTorch, or an inference runtime where one is installed and faster.
 
 On the CPU, OpenVINO (extra ``fast``) and ONNX Runtime (extra ``onnx``) run convolutional networks in float32
-two to four times as fast as eager PyTorch. Both are configured for float32 throughout, and their output is checked
-against PyTorch before they are used.
+two to four times as fast as eager PyTorch. Both are configured for float32 throughout. On CUDA, PyTorch launches all kernels
+of a pass as one graph, where launching one after another takes longer than what a small network computes. The output of each is
+checked against eager PyTorch before it is used.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mmer_core.cuda_graphs import GraphedPass
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import Tensor, nn, torch
+from mmer_core.kernels import exact_float32
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -31,10 +34,12 @@ RUNTIMES: tuple[Runtime, ...] = ("openvino", "onnxruntime", "torch")
 _TOLERANCE = 1e-4  # relative to the largest output; a different order of summation alone gives about 1e-6
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
 _CONVERTED = "network.xml"  # and its weights in network.bin
+_TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "graph": "a CUDA graph"}
+_GRAPHS_SINCE = "2.12"
+"""Before, a capture kept other threads from drawing random numbers, and for good where it failed."""
 _OFTEN = 200
 """Passes of one size after which a program of its own has saved the half second that compiling it takes."""
 _Shapes = tuple[tuple[int, ...], ...]
-_TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def compile_network(
     """Prepare ``module`` for batches of the shape and device of ``example`` ``(B, C, H, W)``.
 
     ``auto`` uses the first of OpenVINO, ONNX Runtime and PyTorch that is installed and works; on devices other than
-    the CPU, PyTorch.
+    the CPU, PyTorch. On CUDA its kernels are launched as one graph for batches of the example's shape, if that works.
 
     Args:
         converted: Folder with what `convert_network` wrote of this network, if anything: converting takes seconds.
@@ -149,7 +154,29 @@ def _torch(module: nn.Module, example: Tensor, sentence: str) -> Compiled:
         layout = torch.contiguous_format
         module.to(memory_format=layout)
 
-    return Compiled(run, "torch", sentence)
+    if example.device.type != "cuda":
+        return Compiled(run, "torch", sentence)
+    try:
+        graph = _cuda_graph(module, run, example, layout)
+    except Refused as refusal:
+        return Compiled(run, "torch", f"{sentence} kernel by kernel, because {refusal}")
+    return Compiled(graph, "torch", f"{sentence} as a CUDA graph")
+
+
+@exact_float32()  # which stays so: where TF32 is allowed later, float32 is as well
+def _cuda_graph(
+    module: nn.Module, run: Callable[[Tensor], Tensor], example: Tensor, layout: torch.memory_format
+) -> GraphedPass:
+    if torch.__version__ < _GRAPHS_SINCE:  # which compares versions, not text
+        raise Refused(f"{_TITLES['graph']} needs PyTorch {_GRAPHS_SINCE}")
+    try:
+        other = _other_than(example)
+        weights = [*module.parameters(), *module.buffers()]
+        graph = GraphedPass(run, example.clone(memory_format=layout), weights)
+    except Exception as error:  # the device's, or the network's own
+        raise _unsupported("graph", error) from error
+    _compare("graph", run, graph, [other])
+    return graph
 
 
 def compile_graph(
@@ -174,13 +201,18 @@ def compile_graph(
 def _checked(
     name: str, module: nn.Module, example: Tensor, converted: Path | None
 ) -> Callable[[Tensor], Tensor]:
-    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     module, example = module.eval(), example.contiguous()
     builds = {
         "openvino": lambda: _openvino(module, [[example], [example[:1]]], converted),
         "onnxruntime": lambda: _onnxruntime(module, example),
     }
-    return _trusted(name, builds[name], module, [example + noise])
+    return _trusted(name, builds[name], module, [_other_than(example)])
+
+
+def _other_than(example: Tensor) -> Tensor:
+    """Other values than those that a network is compiled with, none of which it may have kept."""
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
+    return example + noise.to(example.device)
 
 
 def _trusted(name: str, build: Callable[[], Runs], expect: Runs, examples: Sequence[Tensor]) -> Runs:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mmer_core.config import TaskTraining
+from mmer_core.cuda_graphs import free_memory
 from mmer_core.durable import sync
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import Tensor, torch
@@ -294,7 +295,7 @@ class _Trainer:
                 f"--{self.fields}.accumulate",
                 level=logging.WARNING,
             )
-            torch.cuda.empty_cache()
+            free_memory()
         try:
             return self._gradients(rows)
         except torch.OutOfMemoryError as error:

@@ -2,7 +2,8 @@
 
 Unlike PyTorch's fake tensors they hold numbers, so whole jobs run on them. Refused are operations on tensors of two
 devices (but for scalars of the CPU, copies, and indices of the CPU into tensors of the device), ``numpy()``, random
-generators of the CPU, and memory that is not there. Kernels, copies and synchronisations are counted.
+generators of the CPU, and memory that is not there. Kernels, copies and synchronisations are counted. Graphs are captured and
+replayed (`simulated_graphs`).
 
 For PyTorch's C++ a tensor here is on ``meta``, a device without memory, whose operations all come to Python.
 """
@@ -25,6 +26,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
+
+from support.simulated_graphs import capturing, functions, refuse_in_capture
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 _OURS, _HERE = Path(__file__).parents[2], Path(__file__)
@@ -64,7 +67,7 @@ class Counts:
     """What a device was asked to do.
 
     Attributes:
-        kernels: Operations that compute or copy on the device.
+        kernels: Launches of operations that compute or copy on the device; a replay of a graph is one.
         to_device: Copies from the host.
         to_host: Copies to the host, scalars read by ``item()`` or ``bool()`` included.
         waits: Times the host waited for the device: copies to the host, and operations whose result has a shape that
@@ -194,19 +197,23 @@ class _Simulation:
         if func in (_aten._to_copy.default, _aten.copy_.default):
             there = self._copy(func, args, there)
         elif func is _aten._local_scalar_dense.default:
-            self.counts.add("to_host", "waits")
+            self._ask("to_host", "waits")
             there = False
         elif ours:
             self._check_devices(func, args, tensors)
             if func in _WAITING:
-                self.counts.add("waits")
-        if not _is_view(func):
+                self._ask("waits")
+        is_kernel, capture = not _is_view(func), capturing()
+        if is_kernel and capture is None:
             self.counts.add("kernels")
         held_args, held_kwargs = (
             _mapped(_held, args),
             {name: _mapped(_held, one) for name, one in kwargs.items()},
         )
-        out = func(*held_args, **held_kwargs)
+        if capture is None:
+            out = func(*held_args, **held_kwargs)
+        else:
+            out = capture.run(func, held_args, held_kwargs, is_kernel=is_kernel)
         if not there:
             return out
         self._check_results(out)
@@ -218,14 +225,18 @@ class _Simulation:
             out,
         )
 
+    def _ask(self, *kinds: str) -> None:
+        refuse_in_capture()
+        self.counts.add(*kinds)
+
     def _copy(self, func: Any, args: tuple[Any, ...], there: bool) -> bool:
         """Count a copy; whether its result is on the device."""
         target, source = (args[0], args[1]) if func is _aten.copy_.default else (None, args[0])
         to_device = there if target is None else isinstance(target, OnDevice)
         if to_device and not isinstance(source, OnDevice):
-            self.counts.add("to_device")
+            self._ask("to_device")
         if not to_device and isinstance(source, OnDevice):
-            self.counts.add("to_host", "waits")
+            self._ask("to_host", "waits")
         return to_device
 
     def _check_generator(self, func: Any, kwargs: Mapping[str, Any]) -> None:
@@ -242,9 +253,9 @@ class _Simulation:
                     "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
                 )
             if not isinstance(index, OnDevice):
-                self.counts.add("to_device")
+                self._ask("to_device")
             elif index.dtype in (torch.bool, torch.uint8):
-                self.counts.add("waits")
+                self._ask("waits")
         allowed = {id(index) for index in indices} if into_device else set()
         for tensor in tensors:
             if not isinstance(tensor, OnDevice) and id(tensor) not in allowed and tensor.dim():
@@ -306,11 +317,11 @@ def simulated_cuda(*, most_bytes: int | None = None, float64: bool = True) -> It
         "current_device": lambda: 0,
         "get_device_name": lambda *_: "simulated device",
         "mem_get_info": lambda *_: (2**30, 2**30),
-        "synchronize": lambda *_: None,
         "empty_cache": lambda: None,
         "reset_peak_memory_stats": lambda *_: None,
         "max_memory_allocated": lambda *_: 0,
         "manual_seed_all": lambda *_: None,
+        **functions(launched=lambda: _SIMULATION.counts.add("kernels")),
     }
     torch._C._ensureCUDADeviceGuardSet()
     overwritten = torch.__future__.get_overwrite_module_params_on_conversion()
