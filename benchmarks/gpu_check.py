@@ -3,7 +3,8 @@
     python -m benchmarks.gpu_check --json gpu.json
 
 The tests of every job run on the device (``tests/devices``). Then attacks and training are timed beside the dense forward pass
-of the same network on the same device, which is what they could reach at most if the device were never waited for.
+of the same network on the same device, which is what they could reach at most if the device were never waited for; and passes
+that are captured as CUDA graphs beside those that are not.
 Without a GPU nothing is checked.
 """
 
@@ -21,14 +22,16 @@ import torch
 from cyclopts import App
 from torch import nn
 
+from benchmarks.attack_batched import small_network
 from benchmarks.result import finish
 from flows.output import say
 from mmer_core.attacks import ATTACKS, ClassifierVictim, DominantEmotionFlip, run_attack
 from mmer_core.config import ARCHITECTURES, EncoderConfig, TaskTraining
-from mmer_core.encoders import load_image_encoder
-from mmer_core.kernels import float32_kernels
+from mmer_core.encoders import ImageEncoder, load_image_encoder
+from mmer_core.kernels import exact_float32, float32_kernels
 from mmer_core.matrix import in_memory
 from mmer_core.models import ModelSpec, RetrievalModel, build_model
+from mmer_core.runtimes import compile_network
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.loop import fit, initialisation
 from mmer_core.training.retrieval_learner import RetrievalLearner
@@ -37,6 +40,7 @@ app = App(name="benchmarks.gpu_check", help=__doc__)
 NO_GPU = "no CUDA device is here, so nothing was checked: run make gpu-check on a machine that has one"
 TESTS = Path(__file__).parents[1] / "tests" / "devices"
 ATTACKED = ("sparse-rs", "de", "random")
+_SMALL = 32  # pixels a side of what the small network reads
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Size:
         epochs: Of training.
         hidden: Hidden width of the trained model, whose embedding is half as wide.
         batch: Images in a pass.
+        few: Images in a small pass.
     """
 
     side: int = 224
@@ -60,6 +65,7 @@ class Size:
     epochs: int = 4
     hidden: int = 1024
     batch: int = 64
+    few: int = 8
 
 
 Rows = list[dict[str, Any]]
@@ -90,8 +96,10 @@ def main(*, json: Path | None = None, tests: bool = True) -> None:
 def measure(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]]:
     """Rates of attacks and of training on a device, and each as a share of its dense forward pass."""
     rows, ratios = _attacks(device, size)
-    more, others = _trainings(device, size)
-    return rows + more, ratios | others
+    for part in (_graphs, _trainings):
+        more, others = part(device, size)
+        rows, ratios = rows + more, ratios | others
+    return rows, ratios
 
 
 def _tests() -> bool:
@@ -101,9 +109,7 @@ def _tests() -> bool:
 
 
 def _attacks(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]]:
-    encoder = load_image_encoder("packaged:efficientnet_lite0", size.side).to(device)
-    torch.manual_seed(0)
-    network = nn.Sequential(encoder.module, nn.Linear(encoder.width, 26).to(device)).eval()
+    encoder, network = _network(device, size)
     pixels = torch.randint(0, 256, (size.images, size.side, size.side, 3), dtype=torch.uint8)
     prepared = encoder.normalise(pixels[: size.batch])
     rows, dense = [], 0.0
@@ -135,6 +141,40 @@ def _attacks(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]]:
             rate = _rate(attacked, device)
             rows.append(_row(attack, str(few), "queries", rate))
             ratios[f"{attack}, K = {few} / dense float32 forward pass"] = rate / dense
+    return rows, ratios
+
+
+def _network(device: torch.device, size: Size) -> tuple[ImageEncoder, nn.Module]:
+    """An encoder, and a classifier on it."""
+    encoder = load_image_encoder("packaged:efficientnet_lite0", size.side).to(device)
+    torch.manual_seed(0)
+    return encoder, nn.Sequential(encoder.module, nn.Linear(encoder.width, 26).to(device)).eval()
+
+
+def _graphs(device: torch.device, size: Size) -> tuple[Rows, dict[str, float]]:
+    """Dense forward passes as they are compiled, captured as one CUDA graph, beside plain ones in the same layout."""
+    networks = (
+        ("EfficientNet-Lite0", _network(device, size)[1], size.side),
+        ("six convolutions", small_network().to(device), _SMALL),
+    )
+    rows, ratios = [], {}
+    for name, network, side in networks:
+        for images in (size.few, size.batch):
+            maps = torch.randn(images, 3, side, side).to(device, memory_format=torch.channels_last)
+            compiled = compile_network(network, maps)
+            say(compiled.sentence)
+            rates = []
+            for how, run in (("plain", network), ("compiled", compiled.run)):
+
+                def passed(
+                    run: Callable[[torch.Tensor], torch.Tensor] = run, maps: torch.Tensor = maps
+                ) -> int:
+                    return len(run(maps))
+
+                with exact_float32(), torch.inference_mode():
+                    rates.append(_rate(passed, device))
+                rows.append(_row(f"{name} at {side}, {images} a pass, {how}", "-", "images", rates[-1]))
+            ratios[f"{name} at {side}, {images} a pass, compiled / plain"] = rates[1] / rates[0]
     return rows, ratios
 
 

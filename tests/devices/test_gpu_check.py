@@ -12,7 +12,7 @@ from benchmarks import gpu_check
 from benchmarks.result import finish
 
 __all__ = ["one_thread"]
-SMALL = gpu_check.Size(side=32, images=2, queries=4, photos=16, epochs=1, hidden=16, batch=4)
+SMALL = gpu_check.Size(side=32, images=2, queries=4, photos=16, epochs=1, hidden=16, batch=4, few=2)
 
 
 def test_without_a_gpu_it_says_so_in_one_sentence(
@@ -35,7 +35,8 @@ def test_it_measures_and_writes_its_figures(monkeypatch: pytest.MonkeyPatch, tmp
     assert {row["what"] for row in found["rows"]} >= {
         "dense forward pass, TF32",
         "sparse-rs",
+        "six convolutions at 32, 2 a pass, compiled",
         "training, bfloat16",
     }
     assert all(row["per second"] > 0 for row in found["rows"])
-    assert len(found["ratios"]) == 2 + 3
+    assert len(found["ratios"]) == 2 + 4 + 3
