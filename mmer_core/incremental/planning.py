@@ -32,8 +32,8 @@ _DENSE, _WINDOWS = (16, 16, 4), (16, 16, 8)
 """Most candidates in a pass, see `Plan`, of images that are smaller than `_SMALL`, than `_LARGE`, and of larger ones."""
 _ON_DEVICE = 64
 """The same on other devices than the CPU, for which a few are too little work."""
-_AROUND = 4e7
-"""What surrounds a call, in multiply-adds: 2 ms on a core that does 20 of them a nanosecond."""
+_AROUND = 1e8
+"""What surrounds a call, in multiply-adds: 5 ms on a core that does 20 of them a nanosecond."""
 _TOGETHER = (8, 16, 32, 64)
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
