@@ -36,6 +36,7 @@ from mmer_core.runtimes import RUNTIMES, compile_network
 app = App(name="benchmarks.attack_batched", help=__doc__)
 _IMAGES, _SMALL = (8, 16, 64), 100
 _ALONE = 0.5  # seconds of a round
+_WARM = 3  # turns, after which sizes that are met often are compiled for
 _CORNERS = np.array([[255 * (c >> bit & 1) for bit in (2, 1, 0)] for c in range(8)], dtype=np.uint8)
 
 
@@ -123,7 +124,8 @@ def _alternating(
     rates = defaultdict(list)
     ready = {} if set_up else {name: start() for name, start in starts.items()}
     for turn in ready.values():
-        turn()
+        for _ in range(_WARM):
+            turn()
     for _ in range(rounds):
         for name, start in starts.items():
             began = time.process_time()
