@@ -28,7 +28,7 @@ from torchvision.models import VisionTransformer
 
 from benchmarks.attack import MEAN, STD, classifier, photos
 from benchmarks.attack_reach import most_times
-from benchmarks.result import finish
+from benchmarks.result import finish, joined, kept_rows
 from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, SparseRS, run_attack
 from mmer_core.errors import ConfigError
 from mmer_core.runtimes import RUNTIMES, compile_network
@@ -72,7 +72,7 @@ def main(
     quick:
         A smoke test: one round of 32 x 32.
     json:
-        File for the figures.
+        File for the figures; its rows of the same machine that are not measured now are kept.
     """
     torch.set_num_threads(1)
     if quick:
@@ -114,7 +114,7 @@ def main(
                     }
                 )
                 print(f"{where}: {ratios[where]:.2f}", flush=True)
-    finish("attack-batched", rows, ratios, json)
+    finish("attack-batched", joined(kept_rows(json), rows, "network", "images", "K"), ratios, json)
 
 
 def _alternating(

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.growth_cases import ANALYSES, Analysis
 from benchmarks.growth_jobs import run_jobs
-from benchmarks.result import finish, kept_rows
+from benchmarks.result import finish, joined, kept_rows
 from flows.output import say
 
 app = App(name="benchmarks.growth", help=__doc__)
@@ -96,15 +96,10 @@ def main(
             say(f"{rows[-1]}")
     if jobs:
         rows += _stages(photos)
-    finish("growth", joined(kept_rows(json), rows), {}, json)
+    finish("growth", joined(kept_rows(json), rows, "what"), {}, json)
     above = [row["what"] for row in rows if _above(row) and row["what"] not in NARROW]
     if above:
         raise SystemExit(f"grows faster than n^{BOUND}, with {NOISE} allowed for noise: {', '.join(above)}")
-
-
-def joined(earlier: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Earlier rows, each replaced by that of its name, if it was measured again."""
-    return [*{row["what"]: row for row in (*earlier, *rows)}.values()]
 
 
 def exponent(sizes: Sequence[int], costs: Sequence[float], floor: float) -> float:

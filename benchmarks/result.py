@@ -15,6 +15,8 @@ from flows.output import say
 from flows.terminal import say_table
 from mmer_core.record import Interval
 
+Row = dict[str, Any]
+
 
 def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
@@ -34,12 +36,17 @@ def finish(
         json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
-def kept_rows(json_file: Path | None) -> list[dict[str, Any]]:
+def kept_rows(json_file: Path | None) -> list[Row]:
     """The rows that `finish` wrote into a file on a machine like this one; none where there is no such file."""
     if json_file is None or not json_file.exists():
         return []
     kept = json.loads(json_file.read_text())
     return kept["rows"] if kept["machine"] == machine() else []
+
+
+def joined(earlier: Sequence[Row], rows: Sequence[Row], *names: str) -> list[Row]:
+    """Earlier rows, each replaced by that with the same values of these names, if it was measured again."""
+    return [*{tuple(row[name] for name in names): row for row in (*earlier, *rows)}.values()]
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

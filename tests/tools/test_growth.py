@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import growth, result
-from benchmarks.growth import BOUND, NOISE, SECONDS, Cost, exponent, joined
+from benchmarks.growth import BOUND, NOISE, SECONDS, Cost, exponent
 from benchmarks.growth_cases import ANALYSES
 from mmer_core.stages.declaration import STAGES
 
@@ -54,7 +54,12 @@ def test_what_is_measured_again_takes_the_place_of_its_row(tmp_path, monkeypatch
     earlier = [{"what": name, "time n^": 1.5} for name in ("a", "b", "c")]
     result.finish("trial", earlier, {}, file)
     again = [{"what": "b", "time n^": 1.0}, {"what": "d", "time n^": 0.0}]
-    assert joined(result.kept_rows(file), again) == [earlier[0], again[0], earlier[2], again[1]]
+    assert result.joined(result.kept_rows(file), again, "what") == [
+        earlier[0],
+        again[0],
+        earlier[2],
+        again[1],
+    ]
     monkeypatch.setattr(result, "machine", lambda: "another one")
     assert result.kept_rows(file) == [], "figures of two machines do not compare"
 
