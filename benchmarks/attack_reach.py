@@ -15,7 +15,7 @@ def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float | Non
     """Multiply-adds of all convolutions and linear layers, divided by those of the positions that some pixels change.
 
     Positions are counted, on average over pixels drawn at random, by comparing every layer's output with that of the image
-    itself; a layer without positions is counted whole. So this needs none of mmer's own reckoning. None for a network with
+    itself; a layer without positions is counted whole, and one that is not run not at all. So this needs none of mmer's own reckoning. None for a network with
     attention, in which everything changes.
 
     Args:
@@ -25,18 +25,20 @@ def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float | Non
     """
     if any(isinstance(layer, nn.MultiheadAttention) for layer in module.modules()):
         return None
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     found: dict[nn.Module, torch.Tensor] = {}
 
     def keep(layer: nn.Module, _: object, output: torch.Tensor) -> None:
         found[layer] = output
 
-    def outputs(shown: np.ndarray) -> list[torch.Tensor]:
+    def outputs(shown: np.ndarray) -> dict[nn.Module, torch.Tensor]:
         module((torch.from_numpy(shown)[None].permute(0, 3, 1, 2).float() / 255 - MEAN[0]) / STD[0])
-        return [found[layer] for layer in layers]
+        return dict(found)
 
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
-
+    hooks = [
+        layer.register_forward_hook(keep)
+        for layer in module.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
     rng = np.random.default_rng(0)
     clean = outputs(image)
     every = changing = 0
@@ -44,10 +46,11 @@ def most_times(module: nn.Module, image: np.ndarray, pixels: int) -> float | Non
         changed = image.copy()
         places = rng.choice(image.shape[0] * image.shape[1], pixels, replace=False)
         changed.reshape(-1, 3)[places] = 255 * rng.integers(0, 2, (pixels, 3))
-        for layer, before, after in zip(layers, clean, outputs(changed), strict=True):
+        for layer, after in outputs(changed).items():
+            before, weight = clean[layer], layer.get_parameter("weight")
             differs = (after - before).abs().amax(1) > _ROUNDING * before.abs().amax()
-            every += layer.weight.numel() * differs.numel()
-            changing += layer.weight.numel() * int(differs.sum() if after.ndim == 4 else differs.numel())
+            every += weight.numel() * differs.numel()
+            changing += weight.numel() * int(differs.sum() if after.ndim == 4 else differs.numel())
     for hook in hooks:
         hook.remove()
     return every / changing

@@ -48,7 +48,7 @@ Square = npt.NDArray[np.uint8]
 _TALL = 2**14
 """Height in pixels beyond that of any camera; for taller pictures the height is reduced first."""
 
-FEW_PHOTOS = 600
+FEW_PHOTOS = 1200
 """Photos that NumPy resizes in the time that importing torch takes, at most."""
 _FEW = FEW_PHOTOS * 2**18
 """Pixels of so many small photos."""

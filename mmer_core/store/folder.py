@@ -27,10 +27,11 @@ def scan(folder: Path, *, foreign: bool = False) -> tuple[FileEntry, ...]:
             raise StoreError(f"{folder} is not a folder: give the folder that holds the artifact's files")
         files = sorted(_regular_files(folder, "", foreign))
         sizes = {path: path.stat().st_size for _, path in files}
-        # A thread a core, and the largest file first: it takes longest, and nothing shall share its core.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # A thread a core, and the largest file first: it takes longest.
+        with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(os.cpu_count()) as beside:
             largest_first = sorted(sizes, key=sizes.__getitem__, reverse=True)
-            found = dict(zip(largest_first, pool.map(Digests.of, largest_first), strict=True))
+            digests = pool.map(lambda path: Digests.of(path, beside), largest_first)
+            found = dict(zip(largest_first, digests, strict=True))
         return tuple(_entry(name, found[path]) for name, path in files)
 
 

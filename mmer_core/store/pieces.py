@@ -1,9 +1,12 @@
 """Digests of the pieces of a large file, so that some of its bytes can be read and checked without the others."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +16,8 @@ MOST = 1 << 14
 """Pieces of a file; of a larger one they are twice as large, and so on: a manifest stays below some megabytes."""
 
 _HEX = 64
+_AHEAD = 4
+"""Pieces that are read before they are hashed, at most."""
 
 
 class Pieces(BaseModel):
@@ -36,59 +41,45 @@ class Pieces(BaseModel):
         return range(start // self.size, -(-stop // self.size)) if stop > start else range(0)
 
 
+@dataclass(frozen=True)
 class Digests:
-    """Of a file that is read once: its SHA-256, and those of its pieces if it has several.
+    """Of a file: its size in bytes and SHA-256, and those of its pieces if it has several."""
 
-    Attributes:
-        size: Bytes that were read.
-    """
+    size: int
+    sha256: str
+    pieces: Pieces | None
 
-    def __init__(self, size: int) -> None:
-        self.size = 0
-        self._whole = hashlib.sha256()
-        self._piece = PIECE
-        while self._piece * MOST < size:
-            self._piece *= 2
-        self._several = size > self._piece
-        self._current, self._left = hashlib.sha256(), self._piece
-        self._done: list[str] = []
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Read a file."""
-        found = cls(path.stat().st_size)
-        read = memoryview(bytearray(min(PIECE, max(1, path.stat().st_size))))
+    @staticmethod
+    def of(path: Path, beside: Executor) -> "Digests":
+        """Read a file once; its pieces are hashed ``beside`` the whole, each byte of which depends on those before it."""
+        expected = path.stat().st_size
+        size = PIECE
+        while size * MOST < expected:
+            size *= 2
+        several = expected > size
+        buffers = [
+            memoryview(bytearray(min(size, max(1, expected)))) for _ in range(_AHEAD if several else 1)
+        ]
+        whole, read = hashlib.sha256(), 0
+        hashing: deque[Future[str]] = deque()
+        done: list[str] = []
         with path.open("rb") as file:
-            while size := file.readinto(read):
-                found._take(read[:size])
-        return found
+            for buffer in cycle(buffers):
+                if len(hashing) == len(buffers):  # the oldest is of this buffer
+                    done.append(hashing.popleft().result())
+                taken = file.readinto(buffer)
+                if not taken:
+                    break
+                read += taken
+                if several:
+                    hashing.append(beside.submit(_hexdigest, buffer[:taken]))
+                whole.update(buffer[:taken])
+        done += [one.result() for one in hashing]
+        return Digests(read, whole.hexdigest(), Pieces(size=size, sha256="".join(done)) if several else None)
 
-    def _take(self, chunk: memoryview) -> None:
-        self.size += len(chunk)
-        self._whole.update(chunk)
-        if not self._several:
-            return
-        # A piece is a multiple of what is read at once.
-        self._current.update(chunk)
-        self._left -= len(chunk)
-        if not self._left:
-            self._close()
 
-    def _close(self) -> None:
-        self._done.append(self._current.hexdigest())
-        self._current, self._left = hashlib.sha256(), self._piece
-
-    @property
-    def sha256(self) -> str:
-        return self._whole.hexdigest()
-
-    @property
-    def pieces(self) -> Pieces | None:
-        if not self._several:
-            return None
-        if self._left < self._piece:
-            self._close()
-        return Pieces(size=self._piece, sha256="".join(self._done))
+def _hexdigest(piece: memoryview) -> str:
+    return hashlib.sha256(piece).hexdigest()
 
 
 def runs(numbers: list[int], most: int) -> Iterator[range]:

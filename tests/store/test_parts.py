@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,10 @@ def test_pieces_have_the_digests_of_their_bytes(tmp_path_factory, size, piece, m
     data = bytes(range(size))
     path = tmp_path_factory.mktemp("file") / "x"
     path.write_bytes(data)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as beside:
         patch.setattr(pieces, "PIECE", piece)
         patch.setattr(pieces, "MOST", most)
-        found = Digests.of(path)
+        found = Digests.of(path, beside)
     assert found.size == size
     assert found.sha256 == hashlib.sha256(data).hexdigest()
     if found.pieces is None:

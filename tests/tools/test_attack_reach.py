@@ -36,5 +36,11 @@ def test_layers_count_by_their_multiply_adds():
     assert most_times(module, IMAGE, 1) == pytest.approx((12 * 64 + 512) / (12 + 512))
 
 
+def test_a_layer_that_is_not_run_does_not_count():
+    module = network(nn.Conv2d(3, 4, 1))
+    module[0].register_module("unused", nn.Linear(10, 1000))
+    assert most_times(module, IMAGE, 2) == SIDE * SIDE / 2
+
+
 def test_a_network_with_attention_changes_everywhere():
     assert most_times(network(nn.MultiheadAttention(4, 1)), IMAGE, 1) is None
