@@ -43,7 +43,7 @@ class FreeVictim:
     def images_at_once(self, pixels: int) -> None:
         """Any number."""
 
-    def pass_size(self, pixels: int, useful: float) -> int:
+    def pass_size(self, useful: float) -> int:
         """A full batch costs as much as one candidate: nothing."""
         return self._batch_size
 

@@ -96,7 +96,7 @@ def main(
             say(f"{rows[-1]}")
     if jobs:
         rows += _stages(photos)
-    finish("growth", joined(kept_rows(json), rows, "what"), {}, json)
+    finish("growth", joined(kept_rows("growth", json), rows, "what"), {}, json)
     above = [row["what"] for row in rows if _above(row) and row["what"] not in NARROW]
     if above:
         raise SystemExit(f"grows faster than n^{BOUND}, with {NOISE} allowed for noise: {', '.join(above)}")

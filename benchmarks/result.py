@@ -36,12 +36,12 @@ def finish(
         json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
-def kept_rows(json_file: Path | None) -> list[Row]:
-    """The rows that `finish` wrote into a file on a machine like this one; none where there is no such file."""
+def kept_rows(name: str, json_file: Path | None) -> list[Row]:
+    """The rows that `finish` wrote by this name into a file on a machine like this one; none where there is no such file."""
     if json_file is None or not json_file.exists():
         return []
     kept = json.loads(json_file.read_text())
-    return kept["rows"] if kept["machine"] == machine() else []
+    return kept["rows"] if (kept["name"], kept["machine"]) == (name, machine()) else []
 
 
 def joined(earlier: Sequence[Row], rows: Sequence[Row], *names: str) -> list[Row]:

@@ -63,10 +63,11 @@ class GraphedPass:
                 stream = torch.cuda.current_stream(maps.device)
                 stream.wait_event(self._replayed)  # by another thread, maybe on another stream
                 captured.maps.copy_(maps)
-                captured.graph.replay()
-                output = captured.output.clone()  # which the next replay writes over
-                self._replayed.record(stream)
-                return output
+                try:
+                    captured.graph.replay()
+                    return captured.output.clone()  # the next replay writes over it
+                finally:  # also where there is no memory for the copy, and the graph is released next
+                    self._replayed.record(stream)
         return self._run(maps)
 
     def release(self) -> None:

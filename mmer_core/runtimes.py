@@ -37,8 +37,8 @@ _TOLERANCE = 1e-4  # relative to the largest output; a different order of summat
 _EXTRAS = {"openvino": "fast", "onnxruntime": "onnx"}
 _CONVERTED = "network.xml"  # and its weights in network.bin
 _TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "graph": "a CUDA graph"}
-_GRAPHS_SINCE = "2.12"
-"""Before, a capture kept other threads from drawing random numbers, and for good where it failed."""
+_GRAPHS_SINCE = "2.14"
+"""Before, a capture that failed could keep its memory, and the process from drawing random numbers on the device, for good."""
 _OFTEN = 200
 """Passes of one size after which a program of its own has saved the half second that compiling it takes."""
 _Shapes = tuple[tuple[int, ...], ...]
@@ -307,25 +307,32 @@ def _without_telemetry() -> None:
 
 
 class _Programs(threading.local):
-    """What a thread has compiled, by shapes of the inputs, and how often it met them.
+    """What a thread has compiled: threads that share a compiled model wait for one another.
 
-    Threads that share a compiled model wait for one another.
+    Attributes:
+        fixed: Whether every size needs a program of its own.
+        general: The program for all sizes, once it is compiled.
+        own: Programs by the shapes of their inputs.
+        calls: How often the general program met shapes.
     """
 
-    def __init__(self) -> None:
-        self.requests: dict[_Shapes, Any] = {}
+    def __init__(self, fixed: bool) -> None:
+        self.fixed, self.general = fixed, None
+        self.own: dict[_Shapes, Any] = {}
         self.calls: Counter[_Shapes] = Counter()
 
 
 def _infer(model: Any, examples: Sequence[Sequence[Tensor]]) -> Callable[..., list[Tensor]]:
     """Run an OpenVINO model: tensors in, new tensors out.
 
-    One program serves all sizes in which the examples differ. Sizes that are met often get a program of their own, if it gives the
-    same bits: it is up to a tenth faster, and takes half a second to compile.
+    One program serves all sizes in which the examples differ. Sizes that are met often get a program of their own, which takes half a
+    second to compile and is up to a tenth faster, if it gives the same bits then. A network that OpenVINO runs with fixed sizes
+    only has a program for each.
     """
     import openvino
 
-    core, mine, any_sizes = openvino.Core(), _Programs(), _common(list(map(_shapes, examples)))
+    core, any_sizes = openvino.Core(), _common(list(map(_shapes, examples)))
+    mine = _Programs(fixed=not any(-1 in shape for shape in any_sizes))
 
     def compiled(shapes: _Shapes) -> Any:
         sized = model
@@ -340,22 +347,30 @@ def _infer(model: Any, examples: Sequence[Sequence[Tensor]]) -> Callable[..., li
         }
         return core.compile_model(sized, "CPU", settings).create_infer_request()
 
+    def by_general(arrays: dict[int, Any]) -> list[Any] | None:
+        """None where it cannot be compiled, or run."""
+        try:
+            mine.general = mine.general or compiled(any_sizes)
+            return _outputs(mine.general, arrays)
+        except (
+            Exception
+        ):  # of any kind; a network that cannot be run at all fails again with a program of its own
+            mine.fixed = True
+            return None
+
     def run(*inputs: Tensor) -> list[Tensor]:
         shapes = _shapes(inputs)
         arrays = {at: tensor.contiguous().numpy() for at, tensor in enumerate(inputs)}
-        mine.calls[shapes] += 1
-        if shapes not in mine.requests:
-            general = any_sizes if _common([shapes, any_sizes]) == any_sizes else shapes
-            if general not in mine.requests:
-                mine.requests[general] = compiled(general)
-            found = _outputs(mine.requests[general], arrays)
-            if mine.calls[shapes] == _OFTEN:
-                own = compiled(shapes)
-                same = all(map(np.array_equal, _outputs(own, arrays), found))
-                mine.requests[shapes] = own if same else mine.requests[general]
-        else:
-            found = _outputs(mine.requests[shapes], arrays)
-        return list(map(torch.from_numpy, found))
+        if shapes not in mine.own:
+            mine.calls[shapes] += 1
+            one_of_any = not mine.fixed and _common([shapes, any_sizes]) == any_sizes
+            found = by_general(arrays) if one_of_any else None
+            if found is not None and mine.calls[shapes] < _OFTEN:
+                return list(map(torch.from_numpy, found))
+            own = compiled(shapes)
+            same = found is None or all(map(np.array_equal, _outputs(own, arrays), found))
+            mine.own[shapes] = own if same else mine.general
+        return list(map(torch.from_numpy, _outputs(mine.own[shapes], arrays)))
 
     return run
 

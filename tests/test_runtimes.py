@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 from support.incremental_helpers import network
+from torch import nn
+from torch.nn import functional
 
 from mmer_core import runtimes
 from mmer_core.errors import ConfigError
@@ -67,6 +69,24 @@ def test_a_program_of_its_own_that_rounds_differently_is_not_used(monkeypatch):
     run = runtimes.compile_network(network(), EXAMPLE, "openvino").run
     outputs = [run(EXAMPLE) for _ in range(5)]
     assert all(torch.equal(one, outputs[0]) for one in outputs)
+
+
+class OfItself(nn.Module):
+    """Convolves each image with a kernel of its own, as many as there are images: OpenVINO needs to know how many."""
+
+    def forward(self, x):
+        count, channels, height, width = x.shape
+        kernels = x.mean(dim=(2, 3)).view(count, channels, 1, 1)
+        together = x.reshape(1, count * channels, height, width)
+        return functional.conv2d(together, kernels, groups=count).view(count, -1)
+
+
+def test_a_network_that_openvino_runs_with_fixed_sizes_only_runs_with_them():
+    pytest.importorskip("openvino")
+    compiled = runtimes.compile_network(OfItself(), EXAMPLE, "openvino")
+    assert (compiled.runtime, compiled.any_size) == ("openvino", False)
+    for images in (EXAMPLE, EXAMPLE.flip(0)):
+        torch.testing.assert_close(compiled.run(images), OfItself()(images))
 
 
 def test_openvino_reports_nothing_to_anybody():

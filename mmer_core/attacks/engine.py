@@ -206,9 +206,7 @@ class _Group:
 
     def advance(self) -> bool:
         """Judge a generation; whether a search is left that is not over."""
-        self._search.room = self._judge.room(
-            len(self._alive), self._search.targets.pixels, self._improvements.queries_each
-        )
+        self._search.room = self._judge.room(len(self._alive), self._improvements.queries_each)
         generation = self._search.propose()
         asked = self._asked(generation)
         if generation is None or not asked.any():

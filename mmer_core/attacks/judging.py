@@ -66,10 +66,10 @@ class Judge:
         """How many images the victim is best asked about in turn; None: any number."""
         return self._faster.images_at_once(pixels) if self._faster else None
 
-    def room(self, images: int, pixels: int, queries_each: float) -> int:
+    def room(self, images: int, queries_each: float) -> int:
         """Candidates that are best judged together, at least one of each image, where one of ``queries_each`` queries improves
         its image."""
-        size = self._faster.pass_size(pixels, images * queries_each) if self._faster else 1
+        size = self._faster.pass_size(images * queries_each) if self._faster else 1
         return max(images, min(-(-images // size) * size, self.batch_size))
 
     def margins(self, rows: np.ndarray, candidates: Candidates) -> tuple[torch.Tensor, bool]:

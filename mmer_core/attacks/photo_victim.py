@@ -121,7 +121,7 @@ class PhotoVictim:
         ]
         return min((one for one in kept if one is not None), default=None)
 
-    def pass_size(self, pixels: int, useful: float) -> int:
+    def pass_size(self, useful: float) -> int:
         """One: how many passes a candidate takes depends on what of its photo the streams read."""
         return 1
 

@@ -71,8 +71,8 @@ class SparseVictim(Victim, Protocol):
         """How many images it is best asked about in turn, for candidates of ``K = pixels``; None: any."""
         ...
 
-    def pass_size(self, pixels: int, useful: float) -> int:
-        """Candidates of ``K = pixels`` that it scores best in one call.
+    def pass_size(self, useful: float) -> int:
+        """Candidates, of the kind that it scores, that it scores best in one call.
 
         Args:
             useful: Queries, of all images together, until each image has probably improved once, by how often the last ones
@@ -233,9 +233,9 @@ class ClassifierVictim:
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
-    def pass_size(self, pixels: int, useful: float) -> int:
+    def pass_size(self, useful: float) -> int:
         """The evaluator's."""
-        return self._evaluator.pass_size(pixels, useful)
+        return self._evaluator.pass_size(useful)
 
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`."""
@@ -338,9 +338,9 @@ class IncrementalVictim(EncodedVictim):
         """As many as incremental evaluation keeps clean maps of."""
         return self._evaluator.images_at_once(pixels)
 
-    def pass_size(self, pixels: int, useful: float) -> int:
+    def pass_size(self, useful: float) -> int:
         """The evaluator's."""
-        return self._evaluator.pass_size(pixels, useful)
+        return self._evaluator.pass_size(useful)
 
     def gradients(self, criterion: Criterion, row: int) -> Gradients:
         """As `WhiteBoxVictim.gradients`."""

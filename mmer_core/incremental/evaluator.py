@@ -32,8 +32,8 @@ class Evaluator(Protocol):
         """Number of clean images kept; cycling through more of them recomputes their maps. None: no limit."""
         ...
 
-    def pass_size(self, pixels: int, useful: float) -> int:
-        """Candidates of ``K = pixels`` that are best scored in one call, see `SparseVictim.pass_size`."""
+    def pass_size(self, useful: float) -> int:
+        """Candidates that are best scored in one call, see `SparseVictim.pass_size`."""
         ...
 
     def exchanges(self, usual: int) -> bool:
@@ -93,8 +93,8 @@ class CandidateEvaluator:
         """As `Evaluator.exchanges`."""
         return self._planner.exchanges(usual)
 
-    def pass_size(self, pixels: int, useful: float) -> int:
-        """As `Evaluator.pass_size`; before the first pass, whose plan may be another one than that of ``K``, 1."""
+    def pass_size(self, useful: float) -> int:
+        """As `Evaluator.pass_size`, for candidates as those before; 1 before the first."""
         plan = self._plan
         if plan is None:
             return 1
@@ -217,9 +217,9 @@ class MirroredEvaluator:
         """As `Evaluator.images_at_once`."""
         return self._view.images_at_once(pixels)
 
-    def pass_size(self, pixels: int, useful: float) -> int:
+    def pass_size(self, useful: float) -> int:
         """As `Evaluator.pass_size`."""
-        return self._view.pass_size(pixels, useful)
+        return self._view.pass_size(useful)
 
     def exchanges(self, usual: int) -> bool:
         """As `Evaluator.exchanges`."""

@@ -94,7 +94,7 @@ def test_batches_are_pooled_full_and_never_too_large(attack):
         def images_at_once(self, pixels):
             return None
 
-        def pass_size(self, pixels, useful):
+        def pass_size(self, useful):
             return 1
 
         def candidate_scores(self, images, rows, candidates):

@@ -27,7 +27,7 @@ class PassVictim(FunctionVictim):
     def images_at_once(self, pixels):
         return None
 
-    def pass_size(self, pixels, useful):
+    def pass_size(self, useful):
         self.useful.append(useful)
         return self._pass_size
 

@@ -147,9 +147,9 @@ def test_what_cannot_be_captured_runs_as_before(
 
 
 def test_an_older_pytorch_captures_nothing(module: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.11.0"))
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.13.0"))
     assert compile_network(module, images(0)).sentence == (
-        "PyTorch runs the dense part kernel by kernel, because a CUDA graph needs PyTorch 2.12"
+        "PyTorch runs the dense part kernel by kernel, because a CUDA graph needs PyTorch 2.14"
     )
 
 

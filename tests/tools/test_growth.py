@@ -50,18 +50,15 @@ def test_no_two_rows_have_one_name():
 
 def test_what_is_measured_again_takes_the_place_of_its_row(tmp_path, monkeypatch):
     file = tmp_path / "growth.json"
-    assert result.kept_rows(file) == result.kept_rows(None) == []
+    assert result.kept_rows("trial", file) == result.kept_rows("trial", None) == []
     earlier = [{"what": name, "time n^": 1.5} for name in ("a", "b", "c")]
     result.finish("trial", earlier, {}, file)
     again = [{"what": "b", "time n^": 1.0}, {"what": "d", "time n^": 0.0}]
-    assert result.joined(result.kept_rows(file), again, "what") == [
-        earlier[0],
-        again[0],
-        earlier[2],
-        again[1],
-    ]
+    kept = result.kept_rows("trial", file)
+    assert result.joined(kept, again, "what") == [earlier[0], again[0], earlier[2], again[1]]
+    assert result.kept_rows("another", file) == [], "nor do figures of two benchmarks"
     monkeypatch.setattr(result, "machine", lambda: "another one")
-    assert result.kept_rows(file) == [], "figures of two machines do not compare"
+    assert result.kept_rows("trial", file) == [], "figures of two machines do not compare"
 
 
 @pytest.mark.parametrize(("kind", "times"), [("features", 3), ("probe", 1)])
