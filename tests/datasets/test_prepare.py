@@ -167,7 +167,8 @@ def test_source_identity_covers_the_sidecar(tmp_path):
     [
         ("mat2py", 1000, 48, False),
         ("corrected", 0, 48, False),
-        ("corrected", 300, 48, True),
+        ("corrected", 300, 48, False),
+        ("corrected", 600, 48, True),
         ("corrected", 1000, 200, False),  # the photos have that size
     ],
 )
