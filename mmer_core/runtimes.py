@@ -348,13 +348,11 @@ def _infer(model: Any, examples: Sequence[Sequence[Tensor]]) -> Callable[..., li
         return core.compile_model(sized, "CPU", settings).create_infer_request()
 
     def by_general(arrays: dict[int, Any]) -> list[Any] | None:
-        """None where it cannot be compiled, or run."""
+        """None where it cannot be compiled, or run; a network that cannot be run at all fails again with a program of its own."""
         try:
             mine.general = mine.general or compiled(any_sizes)
             return _outputs(mine.general, arrays)
-        except (
-            Exception
-        ):  # of any kind; a network that cannot be run at all fails again with a program of its own
+        except Exception:  # runtimes may raise anything
             mine.fixed = True
             return None
 
