@@ -72,7 +72,7 @@ class SparseVictim(Victim, Protocol):
         ...
 
     def pass_size(self, useful: float) -> int:
-        """Candidates, of the kind that it scores, that it scores best in one call.
+        """Candidates that it scores best in one call, of the kind that it scored last.
 
         Args:
             useful: Queries, of all images together, until each image has probably improved once, by how often the last ones

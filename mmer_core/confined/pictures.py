@@ -7,6 +7,7 @@ needed: a child belongs to the thread that took it from the queue of idle ones.
 
 import atexit
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -49,8 +50,16 @@ _ends = 0
 """Number of calls of `end_all`."""
 
 
+_CURE = re.compile(": (save|draw) it ")
+"""How the cures begin that a decoder names, behind the reason."""
+
+
 class UnreadableImageError(Exception):
     """A file that is not a complete picture in a supported format, or too expensive; the message says why."""
+
+    def with_cure(self, otherwise: str) -> str:
+        """The message with a cure: its own, such as ``save it as RGB``, or another where it has none."""
+        return str(self) if _CURE.search(str(self)) else f"{self}; {otherwise}"
 
 
 def decoded(

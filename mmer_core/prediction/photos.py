@@ -96,9 +96,8 @@ def read_photo(path: Path) -> Image.Image:
     try:
         return read_rgb(path)
     except UnreadableImageError as error:
-        raise DatasetError(
-            f"cannot read the photo {path}: {error}; give a whole JPEG, PNG or other picture"
-        ) from None
+        cure = "give the path of a whole JPEG, PNG or other picture"
+        raise DatasetError(f"cannot read the photo {path}: {error.with_cure(cure)}") from None
 
 
 def box_inside(request: PhotoRequest, picture: Image.Image) -> Box:

@@ -269,9 +269,8 @@ def _decoded(content: bytes) -> Image.Image:
     try:
         return decode_rgb(content, formats=tuple(MEDIA_TYPES), most=questions.MAX_IMAGE_PIXELS)
     except UnreadableImageError as error:
-        raise Refusal(
-            422, f"cannot read the photo: {error}; send a whole JPEG, PNG, WebP, GIF or BMP"
-        ) from None
+        cure = "send a whole JPEG, PNG, WebP, GIF or BMP"
+        raise Refusal(422, f"cannot read the photo: {error.with_cure(cure)}") from None
 
 
 def _as_json(fields: dict[str, Any]) -> Response:

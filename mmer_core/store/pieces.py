@@ -1,11 +1,9 @@
 """Digests of the pieces of a large file, so that some of its bytes can be read and checked without the others."""
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,8 +14,6 @@ MOST = 1 << 14
 """Pieces of a file; of a larger one they are twice as large, and so on: a manifest stays below some megabytes."""
 
 _HEX = 64
-_AHEAD = 4
-"""Pieces that are read before they are hashed, at most."""
 
 
 class Pieces(BaseModel):
@@ -51,35 +47,28 @@ class Digests:
 
     @staticmethod
     def of(path: Path, beside: Executor) -> "Digests":
-        """Read a file once; its pieces are hashed ``beside`` the whole, each byte of which depends on those before it."""
+        """Read a file once, a little at a time; its pieces are hashed ``beside`` the whole."""
         expected = path.stat().st_size
         size = PIECE
         while size * MOST < expected:
             size *= 2
         several = expected > size
-        buffers = [
-            memoryview(bytearray(min(size, max(1, expected)))) for _ in range(_AHEAD if several else 1)
-        ]
-        whole, read = hashlib.sha256(), 0
-        hashing: deque[Future[str]] = deque()
+        buffer = memoryview(bytearray(min(PIECE, max(1, expected))))
+        whole, piece, read = hashlib.sha256(), hashlib.sha256(), 0
         done: list[str] = []
         with path.open("rb") as file:
-            for buffer in cycle(buffers):
-                if len(hashing) == len(buffers):  # the oldest is of this buffer
-                    done.append(hashing.popleft().result())
-                taken = file.readinto(buffer)
-                if not taken:
-                    break
-                read += taken
-                if several:
-                    hashing.append(beside.submit(_hexdigest, buffer[:taken]))
+            while taken := file.readinto(buffer):
+                hashing = beside.submit(piece.update, buffer[:taken]) if several else None
                 whole.update(buffer[:taken])
-        done += [one.result() for one in hashing]
+                read += taken
+                if hashing:
+                    hashing.result()  # before the buffer is written over
+                if several and read % size == 0:  # a piece is a multiple of what is read at once
+                    done.append(piece.hexdigest())
+                    piece = hashlib.sha256()
+        if several and read % size:
+            done.append(piece.hexdigest())
         return Digests(read, whole.hexdigest(), Pieces(size=size, sha256="".join(done)) if several else None)
-
-
-def _hexdigest(piece: memoryview) -> str:
-    return hashlib.sha256(piece).hexdigest()
 
 
 def runs(numbers: list[int], most: int) -> Iterator[range]:

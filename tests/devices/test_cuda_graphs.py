@@ -193,17 +193,31 @@ def test_threads_share_a_graph(module: nn.Module, many_switches: None) -> None:
 
 
 class Beside(nn.Module):
-    """Another thread waits for the device, and takes memory, while it runs."""
+    """Another thread waits for the device, and takes memory, while it runs; ``seen`` has what that read in a capture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[float] = []
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        thread = threading.Thread(target=lambda: torch.zeros(10**6, device=CUDA).cpu())
+        capturing = torch.cuda.is_current_stream_capturing()
+
+        def waits() -> None:
+            read = float(torch.ones(10**6, device=CUDA).sum().cpu())
+            if capturing:
+                self.seen.append(read)
+
+        thread = threading.Thread(target=waits)
         thread.start()
         thread.join()
         return maps
 
 
 def test_other_threads_do_not_spoil_a_capture(module: nn.Module) -> None:
-    captured(nn.Sequential(Beside(), module))
+    beside, maps = Beside(), images(1)
+    compiled = captured(nn.Sequential(beside, module))
+    assert beside.seen == [1e6]
+    torch.testing.assert_close(compiled.run(maps), eager(module, maps))
 
 
 class Looking(nn.Module):

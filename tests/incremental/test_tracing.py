@@ -102,4 +102,8 @@ def test_what_is_made_while_tracing_may_be_differentiated():
     """Also by a victim that is asked for scores first: they are computed in inference mode."""
     with torch.inference_mode(), tracing():
         weight = torch.ones(1)
-    torch.nn.Parameter(weight).mul(2).sum().backward()
+    made = nn.Parameter(weight)
+    made.square().sum().backward()
+    assert made.grad == 2
+    with torch.inference_mode(), running():
+        assert torch.is_inference_mode_enabled(), "what runs there stays in it"
