@@ -20,10 +20,9 @@ def compute_only_the_first(graph: fx.GraphModule, shapes: Mapping[str, torch.Siz
     """Rewrite a traced network in place, where it reads the first token only.
 
     Args:
-        graph: The network, in evaluation mode.
+        graph: The network, in evaluation mode, without nodes that nothing reads, such as the weights of an attention.
         shapes: Those of its tensors by the names of nodes, ``(B, T, D)`` of tokens.
     """
-    graph.graph.eliminate_dead_code()  # such as the weights of an attention
     modules = dict(graph.named_modules())
     narrow: set[fx.Node] = set()  # of which nothing is read but the first token
     for node in reversed(graph.graph.nodes):

@@ -1,5 +1,6 @@
 """Which layers are local, and the window that each reads."""
 
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
 
 from mmer_core.incremental.spans import Reach
 
@@ -101,6 +103,11 @@ def read_window(
         defaults = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         given = dict(zip(names, node.args[1:], strict=False)) | node.kwargs
         return _convolution(**{name: constant(value) for name, value in (defaults | given).items()})
+    if type(module) is nn.PixelUnshuffle or node.target in (F.pixel_unshuffle, torch.pixel_unshuffle):
+        side: Any = getattr(module, "downscale_factor", None) or (*node.args[1:], *node.kwargs.values())[0]
+        return Layer(_window(side, side, 0, 1, 0.0), lambda maps: F.pixel_unshuffle(maps, side), 1)
+    if node.target is operator.getitem:
+        return _every(node, shapes)
     if type(module) is nn.MaxPool2d or node.target in _MAXIMA:
         pool = _pooling(node, module, ("stride", "padding", "dilation", "ceil_mode", "return_indices"))
         if pool["return_indices"]:
@@ -124,6 +131,30 @@ def read_window(
                 window.positions,
             )
     return None
+
+
+def _every(node: fx.Node, shapes: Mapping[str, torch.Size]) -> Layer | None:
+    """Every so many rows and columns between two, as in ``x[:, :, ::2, 1::2]`` or ``x[..., 1:-1, 1:-1]``."""
+    source: Any = node.args[0]
+    index: Any = node.args[1] if isinstance(node.args[1], tuple) else (node.args[1],)
+    shape = shapes.get(getattr(source, "name", ""), torch.Size())
+    if len(shape) != 4 or any(isinstance(each, fx.Node) for each in tree_leaves(index)):
+        return None
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *[slice(None)] * (5 - len(index)), *index[at + 1 :])
+    if len(index) not in (3, 4) or not all(isinstance(each, slice) for each in index):
+        return None
+    if any(each.indices(size) != (0, size, 1) for each, size in zip(index[:2], shape, strict=False)):
+        return None
+    reaches = []
+    for each, size in zip([*index, slice(None)][2:4], shape[2:], strict=True):
+        start, stop, step = each.indices(size)
+        if stop <= start:
+            return None
+        reaches.append(Reach(1, step, 1, -start, stop - size))
+    rows, columns = (reach.stride for reach in reaches)
+    return Layer(Window(reaches[0], reaches[1]), lambda maps: maps[:, :, ::rows, ::columns], 1)
 
 
 _MAXIMA, _MEANS = (F.max_pool2d, torch.max_pool2d), (F.avg_pool2d, torch._C._nn.avg_pool2d)

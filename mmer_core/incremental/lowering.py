@@ -1,11 +1,10 @@
 """A torch module as a list of local steps: each output depends only on a neighbourhood of the input.
 
-The module is traced symbolically (``torch.fx``), batch norms are folded into the convolutions before them, sizes are
-settled, and the nodes are read in order until one is not local: a mean over the map, as in squeeze-and-excitation,
+The module is traced symbolically (``torch.fx``), batch norms are folded into the convolutions before them, sizes and constants
+are settled, and the nodes are read in order until one is not local: a mean over the map, as in squeeze-and-excitation,
 statistics of the map, as in group normalisation, attention. The nodes after that one are not analysed.
 """
 
-import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,9 @@ from torch.fx.experimental.optimization import fuse
 
 from mmer_core.incremental.first_token import compute_only_the_first
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
-from mmer_core.incremental.sizes import settle_sizes
+from mmer_core.incremental.positions import by_position
+from mmer_core.incremental.sizes import settle_constants, settle_sizes
+from mmer_core.incremental.tracer import remove_unused, traced, writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
@@ -31,6 +32,7 @@ _MERGES: dict[Any, Callable[..., Tensor]] = {
     torch.mul: torch.mul,
     torch.cat: lambda *maps: torch.cat(maps, dim=1),
 }
+_VIEWING = ("reshape", "view", "flatten", "squeeze", torch.reshape, torch.flatten, torch.squeeze)
 _PADS = (nn.ZeroPad2d, nn.ConstantPad2d)
 
 
@@ -85,21 +87,24 @@ def lower(module: nn.Module, example: Tensor) -> Program:
         IsNotLocal: It cannot be traced; the message says why.
     """
     try:
-        # fuse() traces its result again, so it is a GraphModule despite its signature.
-        graph = cast(
-            fx.GraphModule, fuse(fx.symbolic_trace(copy.deepcopy(module).eval().requires_grad_(False)))
-        )
+        graph = traced(module, example)
+        if not any(map(_has_hooks, graph.modules())):  # which fuse() would drop
+            graph = cast(
+                fx.GraphModule, fuse(graph)
+            )  # a GraphModule despite its signature, as it traces its result again
     except Exception as error:  # an arbitrary forward may raise anything when it is traced
         raise IsNotLocal(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
     if [node.op for node in graph.graph.nodes].count("placeholder") != 1:
         raise IsNotLocal("it has not exactly one input")
     try:
         shapes = settle_sizes(graph, example)
+        settle_constants(graph)
+        remove_unused(graph)
         compute_only_the_first(graph, shapes)
     except Exception as error:  # as above
         raise IsNotLocal(f"it cannot be run ({type(error).__name__}: {error})") from error
     nodes = [node for node in graph.graph.nodes if node.op != "get_attr" and not _is_size(node, shapes)]
-    reader = _Reader(graph, nodes[0].name, shapes)
+    reader = _Reader(graph, nodes[0].name, shapes, example)
     stopped = "nothing"
     for node in nodes[1:-1]:
         try:
@@ -107,7 +112,7 @@ def lower(module: nn.Module, example: Tensor) -> Program:
         except IsNotLocal as reason:
             stopped = str(reason)
             break
-    cuts = [name for name in _articulations(nodes) if name in reader.steps and reader.same_as_traced(name)]
+    cuts = [name for name in _articulations(nodes) if name in reader.steps and reader.ends_well(name)]
     computing = [node for node in nodes if _computes(node, graph)]
     last = [node.name for node in nodes].index(cuts[-1]) if cuts else -1
     windowed = sum(node in nodes[: last + 1] for node in computing)
@@ -166,8 +171,11 @@ def _articulations(nodes: Sequence[fx.Node]) -> list[str]:
 
 
 class _Reader:
-    def __init__(self, graph: fx.GraphModule, source: str, shapes: Mapping[str, torch.Size]) -> None:
-        self._shapes = shapes
+    def __init__(
+        self, graph: fx.GraphModule, source: str, shapes: Mapping[str, torch.Size], example: Tensor
+    ) -> None:
+        self._shapes, self._example = shapes, example
+        self._dtypes: dict[str, torch.dtype] = {}  # of maps that may have another one than the example
         self._channels_last: set[str] = (
             set()
         )  # nodes whose maps are (B, h, w, C) in the network, and never in windows
@@ -185,7 +193,15 @@ class _Reader:
     def read(self, node: fx.Node) -> None:
         """Append the step of this node."""
         module = self._modules.get(str(node.target)) if node.op == "call_module" else None
+        self._refuse_hooks(node, module)
         self._refuse_shared_in_place(node, module)
+        try:
+            self._read(node, module)
+        except IsNotLocal:
+            if not self._read_by_position(node, module):
+                raise
+
+    def _read(self, node: fx.Node, module: nn.Module | None) -> None:
         if self._changes_nothing(node, module):
             self._same[node.name] = self._map(node.args[0], node)
             self._like(node)
@@ -206,6 +222,51 @@ class _Reader:
         else:
             raise IsNotLocal(_describe(node, module))
 
+    def _read_by_position(self, node: fx.Node, module: nn.Module | None) -> bool:
+        """Whatever computes each position of its output of that position of its inputs."""
+        maps = [each for each in node.all_input_nodes if each.name in self._same]
+        last = {each.name in self._channels_last for each in maps}
+        if len(last) != 1 or node.op not in ("call_module", "call_function", "call_method"):
+            return False
+        constants = {each: self._constant(each) for each in node.all_input_nodes if each not in maps}
+
+        def call(*given: Tensor) -> Any:
+            values = constants | dict(zip(maps, given, strict=True))
+            args: Any = fx.map_arg(node.args, values.__getitem__)
+            named: Any = fx.map_arg(node.kwargs, values.__getitem__)
+            if module is not None:
+                return module(*args, **named)
+            if node.op == "call_method":
+                return getattr(args[0], str(node.target))(*args[1:], **named)
+            return cast(Callable[..., Any], node.target)(*args, **named)
+
+        examples = [
+            torch.zeros(
+                self._shapes[each.name],
+                dtype=self._dtypes.get(each.name, self._example.dtype),
+                device=self._example.device,
+            )
+            for each in maps
+        ]
+        found = by_position(call, examples, channels=3 if True in last else 1)
+        if found is None:
+            return False
+        sources = tuple(self._same[each.name] for each in maps)
+        if not isinstance(found, Tensor):
+            if len(sources) > 1 or True in last:
+                return False
+            self._parts[node.name] = sources[0], call
+            return True
+        if True in last:
+            self._add(node, Step(node.name, sources, None, lambda *given: _in_layout(call, given)))
+            self._channels_last.add(node.name)
+        else:
+            self._add(node, Step(node.name, sources, None, call))
+        self._dtypes[node.name] = found.dtype
+        if not writes(node, self._graph) and any(_share(found, each) for each in examples):
+            self._views.add(node.name)
+        return True
+
     def _changes_nothing(self, node: fx.Node, module: nn.Module | None) -> bool:
         if module is not None:
             return isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d)
@@ -214,11 +275,18 @@ class _Reader:
             return given.get("training", True) is False
         if getattr(node.target, "__name__", "") == "stochastic_depth":
             return (*node.args, *node.kwargs.values())[3:4] == (False,)
-        return node.target == "contiguous" and getattr(node.args[0], "name", "") in self._same
+        source = getattr(node.args[0], "name", "") if node.args else ""
+        if source not in self._same:
+            return False
+        return node.target == "contiguous" or (
+            node.target in _VIEWING and self._shapes.get(source) == self._shapes.get(node.name)
+        )
 
-    def same_as_traced(self, name: str) -> bool:
-        """Whether the map of a step has the channels where the network has them."""
-        return name not in self._channels_last
+    def ends_well(self, name: str) -> bool:
+        """Whether the rest of the network can be computed of the map of a step: its channels are where the network has them, and its
+        numbers are of the network's kind."""
+        kind = self._dtypes.get(name, self._example.dtype)
+        return name not in self._channels_last and kind == self._example.dtype
 
     def _like(self, node: fx.Node) -> None:
         """The node's map lies in memory as that which it is made of."""
@@ -227,10 +295,9 @@ class _Reader:
 
     def _permutes(self, node: fx.Node) -> bool:
         """Between (B, C, h, w) and (B, h, w, C): windows stay as they are."""
-        if node.target not in (torch.permute, "permute"):
+        dims = _permutation(node)
+        if dims is None:
             return False
-        order = node.args[1:] or tuple(node.kwargs.values())
-        dims = tuple(order[0]) if isinstance(order[0], list | tuple) else order
         source = self._map(node.args[0], node)
         last = getattr(node.args[0], "name", "") in self._channels_last
         if dims != ((0, 3, 1, 2) if last else (0, 2, 3, 1)):
@@ -458,10 +525,13 @@ class _Reader:
             return lambda maps: function(maps, *constants, **named)
         return None
 
+    def _refuse_hooks(self, node: fx.Node, module: nn.Module | None) -> None:
+        if module is not None and _has_hooks(module):
+            raise IsNotLocal(f"{_describe(node, module)}, which has hooks")
+
     def _refuse_shared_in_place(self, node: fx.Node, module: nn.Module | None) -> None:
         """In-place layers change their input for all its readers, so they are safe only as its sole reader."""
-        in_place = getattr(module, "inplace", False) or node.kwargs.get("inplace", False)
-        if not (in_place or node.target in (operator.iadd, operator.imul)):
+        if not writes(node, self._graph):
             return
         source = self._same.get(getattr(node.args[0], "name", ""), None)
         if source in self._views:
@@ -475,6 +545,32 @@ class _Reader:
         ]
         if len(readers) > 1:
             raise IsNotLocal(f"{_describe(node, module)} that works in place on a map with other readers")
+
+
+def _permutation(node: fx.Node) -> tuple[int, ...] | None:
+    """The order of dimensions in which a node permutes those of a map; None if it does not."""
+    given: Any = (*node.args[1:], *node.kwargs.values())
+    if node.target in (torch.permute, "permute"):
+        return tuple(given[0]) if isinstance(given[0], list | tuple) else given
+    if node.target in (torch.movedim, torch.moveaxis, "movedim", "moveaxis"):
+        if given in ((1, -1), (1, 3)):
+            return 0, 2, 3, 1
+        return (0, 3, 1, 2) if given in ((-1, 1), (3, 1)) else None
+    return None
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _share(one: Tensor, other: Tensor) -> bool:
+    """Whether their numbers lie in the same memory."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def _in_layout(call: Callable[..., Tensor], maps: Sequence[Tensor]) -> Tensor:
+    """A function of maps ``(B, h, w, C)``, for maps ``(B, C, h, w)``."""
+    return call(*(each.permute(0, 2, 3, 1) for each in maps)).permute(0, 3, 1, 2)
 
 
 def _describe(node: fx.Node, module: nn.Module | None) -> str:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_arg
 
-_BATCHES = (2, 3)
+BATCHES = (2, 3)
+"""Sizes of a batch by which it is told what depends on that size."""
 
 
 class Recorder(fx.Interpreter):
@@ -42,7 +43,7 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
     Returns:
         The shapes of all tensors by the names of their nodes, of a batch of 2.
     """
-    first, second = (Recorder(graph).record(example.repeat(batch, 1, 1, 1)) for batch in _BATCHES)
+    first, second = (Recorder(graph).record(example.repeat(batch, 1, 1, 1)) for batch in BATCHES)
     nodes = list(graph.graph.nodes)
     source = next(node for node in nodes if node.op == "placeholder")
     with graph.graph.inserting_after(source):
@@ -64,6 +65,35 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
     return {node.name: first.values[node] for node in first.maps}
 
 
+def settle_constants(graph: fx.GraphModule) -> None:
+    """Compute what is made of parameters alone, such as ``self.gamma.view(1, -1, 1, 1)`` or a standardised weight."""
+    known: set[fx.Node] = set()
+    for node in list(graph.graph.nodes):
+        inputs = node.all_input_nodes
+        if node.op == "get_attr":
+            known.add(node)
+        elif node.op.startswith("call") and inputs and known.issuperset(inputs):
+            found = _computed(graph, node)
+            if isinstance(found, Tensor):
+                name = f"_settled_{node.name}"
+                graph.register_buffer(name, found, persistent=False)
+                with graph.graph.inserting_before(node):
+                    constant = graph.graph.get_attr(name)
+                node.replace_all_uses_with(constant)
+                graph.graph.erase_node(node)
+                known.add(constant)
+    graph.recompile()
+
+
+def _computed(graph: fx.GraphModule, node: fx.Node) -> Any:
+    """The value of a node that reads nothing but parameters."""
+    run = fx.Interpreter(graph)
+    with torch.no_grad():
+        for each in node.all_input_nodes:
+            run.env[each] = run.run_node(each)
+        return run.run_node(node)
+
+
 def _replaced(arguments: Any, node: fx.Node, value: Any) -> Any:
     return map_arg(arguments, lambda one: value if one is node else one)
 
@@ -78,4 +108,4 @@ def _settled(one: Any, other: Any, batch: fx.Node) -> tuple[Any] | None:
         return None
     if one == other:
         return (one,)
-    return (batch,) if (one, other) == _BATCHES else None
+    return (batch,) if (one, other) == BATCHES else None

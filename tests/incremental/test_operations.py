@@ -1,0 +1,266 @@
+"""Operations that work on each position by itself, as people write them, do not end the windows; what mixes positions does."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.incremental_helpers import CPU, normalise
+from test_exactness import difference
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from mmer_core.incremental.planning import Planner
+
+WIDTH = 8
+
+
+class Between(nn.Module):
+    """An operation between convolutions of eight channels."""
+
+    def __init__(self, operation, *parts: nn.Module, wide: int = WIDTH) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.before, self.after = nn.Conv2d(3, WIDTH, 3, padding=1), nn.Conv2d(wide, WIDTH, 3)
+        self.last, self.head = nn.Conv2d(WIDTH, WIDTH, 1), nn.Linear(WIDTH, 4)
+        self.operation, self.parts = operation, nn.ModuleList(parts)
+        self.gamma = nn.Parameter(torch.rand(WIDTH) + 0.5)
+        self.register_buffer("mean", torch.rand(1, WIDTH, 1, 1))
+        self.register_buffer("std", torch.rand(WIDTH, 1, 1) + 0.5)
+
+    def forward(self, x):
+        x = self.operation(self, self.before(x))
+        return self.head(self.last(F.relu(self.after(x))).mean((2, 3)))
+
+
+class LayerNormOfChannels(nn.Module):
+    """As ConvNeXt's authors wrote it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.rand(WIDTH)), nn.Parameter(torch.rand(WIDTH))
+
+    def forward(self, x):
+        mean = x.mean(1, keepdim=True)
+        variance = (x - mean).pow(2).mean(1, keepdim=True)
+        x = (x - mean) / torch.sqrt(variance + 1e-6)
+        return self.weight[:, None, None] * x + self.bias[:, None, None]
+
+
+def spatial_attention(self, x):
+    """As in CBAM."""
+    seen = torch.cat([torch.mean(x, dim=1, keepdim=True), torch.max(x, dim=1, keepdim=True)[0]], dim=1)
+    return x * torch.sigmoid(self.parts[0](seen))
+
+
+def asserted(self, x):
+    batch, channels, height, width = x.shape
+    assert channels == WIDTH
+    if height % 2 or x.dim() != 4:
+        x = F.pad(x, (0, 0, 0, 1))
+    x = torch.cat([x[:, number : number + 1] for number in range(channels)], 1) / math.sqrt(channels)
+    return x.view(batch, channels, height, width)
+
+
+def written_into(self, x):
+    """Statements whose value nobody takes."""
+    F.relu(x, inplace=True)
+    x.clamp_(0, 2)
+    x += 1
+    return x
+
+
+def masked(self, x):
+    above, below = x > 0, x < 0.5
+    between = above & below
+    return x * between + 2 * x * above
+
+
+def standardised(self, x):
+    weight = self.parts[0].weight
+    weight = (weight - weight.mean((1, 2, 3), keepdim=True)) / (weight.std((1, 2, 3), keepdim=True) + 1e-5)
+    return F.conv2d(x, weight, None, 1, 1)
+
+
+OPERATIONS = {
+    "buffers": lambda self, x: (x - self.mean) / self.std,
+    "an indexed parameter": lambda self, x: x * self.gamma[None, :, None, None],
+    "a parameter seen otherwise": lambda self, x: self.gamma.view(1, -1, 1, 1) * x,
+    "arithmetic": lambda self, x: 1 - 2 * x / 255.0 - 0.1,
+    "minus": lambda self, x: -x,
+    "powers": lambda self, x: x**2 + x.pow(3),
+    "functions": lambda self, x: torch.exp(-x.abs()) + torch.sqrt(x * x + 1e-3) + x.sin(),
+    "clamp_": lambda self, x: x.clamp_(0, 6),
+    "relu_": lambda self, x: x.relu_(),
+    "statements": written_into,
+    "maximum": lambda self, x: torch.maximum(x, torch.zeros_like(x)),
+    "where": lambda self, x: torch.where(x > 0, x, 0.1 * x),
+    "a mask": lambda self, x: x * (x > 0).float(),
+    "masks": masked,
+    "masked_fill": lambda self, x: x.masked_fill(x < 0, 0.0),
+    "channels in another order": lambda self, x: x[:, [3, 2, 1, 0, 7, 6, 5, 4]],
+    "channels flipped": lambda self, x: x.flip(1),
+    "softmax of channels": lambda self, x: x.softmax(1),
+    "unit length": lambda self, x: F.normalize(x, dim=1),
+    "sum": lambda self, x: sum([x, F.relu(x)]),
+    "alpha": lambda self, x: torch.add(x, x, alpha=0.5),
+    "clone": lambda self, x: x.clone().detach().float().to(torch.float32).type_as(x),
+    "asserted": asserted,
+    "standardised weight": (standardised, nn.Conv2d(WIDTH, WIDTH, 3)),
+    "layer norm by hand": (lambda self, x: self.parts[0](x), LayerNormOfChannels()),
+    "PReLU": (lambda self, x: self.parts[0](x), nn.PReLU(WIDTH)),
+    "Softsign": (lambda self, x: self.parts[0](x), nn.Softsign()),
+    "LogSigmoid": (lambda self, x: self.parts[0](x), nn.LogSigmoid()),
+    "Softmax2d": (lambda self, x: self.parts[0](x), nn.Softmax2d()),
+    "AlphaDropout": (lambda self, x: self.parts[0](x), nn.AlphaDropout()),
+    "ChannelShuffle": (lambda self, x: self.parts[0](x), nn.ChannelShuffle(4)),
+    "frozen norm": (lambda self, x: self.parts[0](x), torchvision.ops.FrozenBatchNorm2d(WIDTH)),
+    "weight norm": (lambda self, x: self.parts[0](x), parametrizations.weight_norm(nn.Conv2d(WIDTH, WIDTH, 3))),
+    "spectral norm": (
+        lambda self, x: self.parts[0](x),
+        parametrizations.spectral_norm(nn.Conv2d(WIDTH, WIDTH, 3)),
+    ),
+    "spatial attention": (spatial_attention, nn.Conv2d(2, 1, 7, padding=3)),
+    "channels last": (lambda self, x: torch.tanh(self.parts[0](x.movedim(1, -1)) * self.gamma).movedim(-1, 1), nn.Linear(WIDTH, WIDTH)),
+    "every second": lambda self, x: x[:, :, ::2, 1::2],
+    "cropped": lambda self, x: x[..., 1:-1, 2:],
+}  # fmt: skip
+WIDER = {
+    "gated": (lambda self, x: x[:, :4] * torch.sigmoid(x[:, 4:]), WIDTH // 2),
+    "F.glu": (lambda self, x: F.glu(x, 1), WIDTH // 2),
+    "pixel_unshuffle": (lambda self, x: F.pixel_unshuffle(x, 2), 4 * WIDTH),
+    "focus": (
+        lambda self, x: torch.cat(
+            [x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1
+        ),
+        4 * WIDTH,
+    ),
+}
+GLOBAL = {
+    "rolled": lambda self, x: x.roll(1, 2),
+    "flipped": lambda self, x: x.flip(3),
+    "transposed": lambda self, x: x.transpose(2, 3),
+    "a mean of rows": lambda self, x: x - x.mean(2, keepdim=True),
+    "softmax of rows": lambda self, x: x.softmax(3),
+    "a running sum": lambda self, x: x.cumsum(2),
+    "sorted": lambda self, x: x.sort(dim=3)[0],
+    "a map of numbers by position": lambda self, x: x * torch.linspace(0, 1, x.shape[3]),
+    "the mean of the batch's own image": lambda self, x: x / x.amax((1, 2, 3), keepdim=True).clamp(min=1e-3),
+    "interpolated": lambda self, x: F.interpolate(x, scale_factor=2),
+    "mirrored at the border": lambda self, x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "channels as rows": lambda self, x: x.reshape(x.shape[0], WIDTH, x.shape[3], x.shape[2]),
+    "a part written into": lambda self, x: (x[:, :4].mul_(0.5), x)[1],
+}
+
+
+def between(operation) -> Between:
+    function, *parts = operation if isinstance(operation, tuple) else (operation,)
+    return Between(function, *copy.deepcopy(parts)).eval()
+
+
+def planner_of(module: nn.Module, runtime: str = "torch") -> Planner:
+    return Planner(module, normalise, (24, 32), CPU, method="incremental", runtime=runtime)
+
+
+def is_exact_at_every_cut(planner: Planner, module: nn.Module) -> bool:
+    for cut in planner.cuts:
+        planner.use(2, cut)
+        assert difference(planner, module, 2, seed=1) < 1e-4, cut
+    return True
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_works_on_each_position_does_not_end_the_windows(name):
+    module = between(OPERATIONS[name])
+    planner = planner_of(module)
+    local, every = planner.layers
+    assert local == every - 1, planner.stopped  # the head comes after the mean over the map
+    assert is_exact_at_every_cut(planner, module)
+
+
+@pytest.mark.parametrize("name", WIDER)
+def test_nor_does_what_makes_more_or_fewer_channels(name):
+    operation, wide = WIDER[name]
+    module = Between(operation, wide=wide).eval()
+    planner = planner_of(module)
+    assert planner.layers == (3, 4), planner.stopped
+    assert is_exact_at_every_cut(planner, module)
+
+
+@pytest.mark.parametrize("name", GLOBAL)
+def test_what_mixes_positions_ends_them(name):
+    module = between(GLOBAL[name])
+    planner = planner_of(module)
+    assert planner.layers == (1, 4)
+    assert is_exact_at_every_cut(planner, module)
+
+
+LOCAL = st.lists(st.sampled_from([name for name in OPERATIONS if name not in ("cropped", "asserted")]), min_size=2, max_size=4)  # fmt: skip
+
+
+class Several(nn.Module):
+    """Operations one after another."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self.every = nn.ModuleList([between(OPERATIONS[name]) for name in names])
+
+    def forward(self, x):
+        x = self.every[0].before(x)
+        for one in self.every:
+            x = one.operation(one, x)
+        return self.every[0].after(x).mean((2, 3))
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(names=LOCAL, data=st.data())
+def test_any_of_them_in_a_row_are_exact(names, data):
+    module = Several(names).eval()
+    planner = planner_of(module)
+    planner.use(2, data.draw(st.sampled_from(planner.cuts)))
+    assert difference(planner, module, 2, seed=1) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "name", ["buffers", "where", "layer norm by hand", "statements", "spatial attention"]
+)
+def test_openvino_runs_them_too(name):
+    pytest.importorskip("openvino")
+    module = between(OPERATIONS[name])
+    planner = planner_of(module, "openvino")
+    assert "OpenVINO runs all of it" in planner.use(2, planner.cuts[-1]).sentence
+    assert difference(planner, module, 2, seed=1) < 1e-4
+
+
+def test_a_network_is_left_as_it_is():
+    module = between(OPERATIONS["weight norm"])
+    image = torch.rand(1, 3, 24, 32)
+    with torch.no_grad():
+        before = module(image)
+        planner_of(module)
+        assert torch.equal(module(image), before)
+    assert {"original0", "original1"} <= {name.rpartition(".")[2] for name in module.state_dict()}
+    assert module.parts[0].weight.shape == (WIDTH, WIDTH, 3, 3)
+
+
+@pytest.mark.parametrize("which", ["after", "norm"])
+def test_a_layer_with_a_hook_ends_the_windows(which):
+    module = Between(lambda self, x: self.parts[0](x), nn.BatchNorm2d(WIDTH)).eval()
+    hooked = module.after if which == "after" else module.parts[0]
+    hooked.register_forward_hook(lambda layer, inputs, found: found.flip(3))
+    planner = planner_of(module)
+    assert planner.layers[0] == 1
+    assert is_exact_at_every_cut(planner, module)
+
+
+def test_a_condition_on_numbers_or_on_the_size_of_the_batch_is_not_settled():
+    for operation in (
+        lambda self, x: x if x.sum() > 0 else -x,
+        lambda self, x: x if x.shape[0] == 2 else -x,
+    ):
+        planner = planner_of(between(operation))
+        assert "depends on the images or on the size of the batch" in planner.reason
