@@ -11,6 +11,9 @@ from mmer_core.heavy import Tensor, torch
 
 _LOCK = threading.Lock()  # PyTorch captures one graph at a time
 _GRAPHS: WeakSet[GraphedPass] = WeakSet()
+_STREAMS: dict[
+    torch.device, torch.cuda.Stream
+] = {}  # cuBLAS keeps a workspace for each stream that it was used on
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,11 @@ class GraphedPass:
     def __init__(self, run: Callable[[Tensor], Tensor], maps: Tensor, weights: Iterable[Tensor]) -> None:
         self._run, self._shape, self._lock = run, maps.shape, threading.Lock()
         self._replayed = torch.cuda.Event()
-        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(maps.device)
+        graph = torch.cuda.CUDAGraph()
         with _LOCK:
+            stream = _STREAMS.get(maps.device)
+            if stream is None:
+                stream = _STREAMS[maps.device] = torch.cuda.Stream(maps.device)
             stream.wait_stream(torch.cuda.current_stream(maps.device))
             # A capture that fails leaves its stream current, so the outer block is what ends it.
             with torch.cuda.stream(stream):
@@ -83,4 +89,5 @@ def free_memory() -> None:
         graphs = list(_GRAPHS)
     for graph in graphs:
         graph.release()
-    torch.cuda.empty_cache()
+    with _LOCK:  # during a capture PyTorch gives nothing back
+        torch.cuda.empty_cache()

@@ -147,3 +147,12 @@ def _advice(error: Exception) -> str:
 def _places(error: BaseException) -> str:
     places = getattr(error, "__notes__", ())
     return f" ({', '.join(places)})" if places else ""
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether it says that a device has no memory left.
+
+    PyTorch has a class for what its own allocator on CUDA says (``OutOfMemoryError``); cuBLAS, cuDNN, launches and MPS raise others.
+    """
+    said = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "alloc_failed" in said

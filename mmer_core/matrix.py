@@ -90,7 +90,7 @@ class StoredRows:
         if len(self._extra):
             other = own < 0
             found[other] = self._extra[-1 - own[other]]
-        return found.to(self.device)
+        return found.to(self.device, non_blocking=self.device.type == "cuda")
 
     def to(self, device: torch.device) -> StoredRows:
         return StoredRows(self._source, self._index, self._extra, str(device))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmer_core.cuda_graphs import free_memory
-from mmer_core.errors import ConfigError
+from mmer_core.errors import ConfigError, out_of_memory
 from mmer_core.heavy import Tensor, torch
 from mmer_core.log import event
 from mmer_core.threads import sharing
@@ -39,8 +39,8 @@ class Passes:
         if self._most is None:
             try:
                 return run(items)
-            except torch.OutOfMemoryError:
-                if len(items) < 2:
+            except RuntimeError as error:
+                if len(items) < 2 or not out_of_memory(error):
                     raise
                 self._most = -(-len(items) // 2)
             event(
@@ -52,7 +52,9 @@ class Passes:
         most = self._most
         try:
             return torch.cat([run(items[start : start + most]) for start in range(0, len(items), most)])
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             raise ConfigError(
                 f"the memory of the device is too small even for {most} items in a pass; give a smaller --batch-size, or fewer "
                 "--workers"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mmer_core.cuda_graphs import GraphedPass
-from mmer_core.errors import ConfigError
+from mmer_core.errors import ConfigError, out_of_memory
 from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.kernels import exact_float32
 
@@ -152,9 +152,10 @@ def _torch(module: nn.Module, example: Tensor, sentence: str) -> Compiled:
 
     try:
         run(example)
-    except RuntimeError:  # a network that views its maps may need them channels-first
-        layout = torch.contiguous_format
-        module.to(memory_format=layout)
+    except RuntimeError as error:
+        if not out_of_memory(error):  # a network that views its maps may need them channels-first
+            layout = torch.contiguous_format
+            module.to(memory_format=layout)
 
     if example.device.type != "cuda":
         return Compiled(run, "torch", sentence)

@@ -6,41 +6,55 @@ import numpy as np
 import pytest
 import torch
 from support.encoder_helpers import pictures
+from support.incremental_helpers import CPU, draw_candidates, network, normalise, plain
 from support.poison_toys import SIDE, toy_encoder
 from support.simulated_cuda import simulated_cuda
 from support.toy_training import config, emotion_data, spec
 from torch import nn
 
-from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, Outcome, SparseRS, run_attack
+from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, Outcome, SparseRS, apply, run_attack
 from mmer_core.encoders import TextEncoder
 from mmer_core.errors import ConfigError
-from mmer_core.incremental.planning import Method
+from mmer_core.incremental.evaluator import CandidateEvaluator
+from mmer_core.incremental.network import IncrementalNetwork
+from mmer_core.incremental.planning import Method, Planner
 from mmer_core.memory import Passes, clean_maps_bytes
 from mmer_core.models import build_model
+from mmer_core.runtimes import compile_network
 from mmer_core.threads import shared_cores
 from mmer_core.training.emotion_learner import EmotionLearner
 from mmer_core.training.learner import Losses
 from mmer_core.training.loop import Progression, fit, initialisation
 
+FULL: dict[str, RuntimeError] = {
+    "allocator": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    "cuBLAS": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cuDNN": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "launch": torch.AcceleratorError("CUDA error: out of memory"),
+    "MPS": RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GB, max allowed: 1.10 GB)."),
+}
+"""What PyTorch raises where a device has no memory left."""
+
 
 class Small(nn.Module):
     """Is out of memory for more than some items at a time, and keeps how many there were."""
 
-    def __init__(self, inner: nn.Module, most: int) -> None:
+    def __init__(self, inner: nn.Module, most: int, error: RuntimeError = FULL["allocator"]) -> None:
         super().__init__()
-        self.inner, self.most, self.seen = inner, most, []
+        self.inner, self.most, self.error, self.seen = inner, most, error, []
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         if len(maps) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
+            raise self.error
         self.seen.append(len(maps))
         return self.inner(maps)
 
 
-def test_an_encoder_goes_on_with_half_and_warns_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", FULL)
+def test_an_encoder_goes_on_with_half_and_warns_once(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     encoder, images = toy_encoder(), pictures(10, SIDE)
     whole = encoder.encode(images)
-    encoder.module = small = Small(encoder.module, most=5)
+    encoder.module = small = Small(encoder.module, 5, FULL[kind])
     with caplog.at_level(logging.WARNING):
         found = [encoder.encode(images) for _ in range(2)]
     for one in found:
@@ -146,6 +160,42 @@ def test_shards_share_a_quarter_of_the_device() -> None:
         for workers in (1, 4):
             with shared_cores(workers):
                 assert clean_maps_bytes(torch.device("cuda", 0)) == 2**28 // workers
+
+
+def test_another_error_is_none_of_memory() -> None:
+    def wrong(_: np.ndarray) -> torch.Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)")
+
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        Passes()(wrong, torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("failing", [0, 1, 3])
+def test_an_image_whose_maps_found_no_memory_is_computed_again(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, module = (16, 16), network()
+    planner = Planner(module, normalise, size, CPU, method="incremental", runtime="torch")
+    remember, calls = IncrementalNetwork.remember, iter(range(100))
+
+    def full(self: IncrementalNetwork, slot: int, image: torch.Tensor) -> None:
+        if next(calls) == failing:
+            raise FULL["allocator"]
+        remember(self, slot, image)
+
+    monkeypatch.setattr(IncrementalNetwork, "remember", full)
+    images = torch.from_numpy(pictures(4, 16))
+    candidates, rows = draw_candidates(size, 8, 2, 0), torch.arange(8) % 4
+    positions = candidates.positions(16)
+    found = CandidateEvaluator(planner)(images, rows.tolist(), positions, candidates.colours)
+    torch.testing.assert_close(found, plain(module, apply(images[rows], candidates)))
+
+
+def test_a_device_that_is_full_while_a_network_is_prepared_does_not_change_its_layout() -> None:
+    module = nn.Conv2d(3, 4, 3)
+    compiled = compile_network(Small(module, 4), torch.zeros(8, 3, 8, 8), "torch")
+    assert compiled.run(torch.zeros(4, 3, 8, 8)).is_contiguous(memory_format=torch.channels_last)
+    assert module.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_one_item_is_not_halved() -> None:

@@ -43,9 +43,9 @@ def corner_colours(corners: torch.Tensor) -> torch.Tensor:
 def corner_numbers(colours: torch.Tensor) -> torch.Tensor:
     """``(...)`` int64: the number in `CORNERS` of colours ``(..., 3)`` uint8, 8 where they are no corner."""
     _, parts, starts, _ = _tables(colours.device)
-    return parts.take(colours + starts).sum(dim=-1).clamp(max=len(CORNERS))
+    return parts[colours + starts].sum(dim=-1).clamp(max=len(CORNERS))
 
 
 def other_corners(before: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
     """Corners that differ from those ``before``, which may be 8, none of them: uniform where ``drawn`` is in 0..55."""
-    return _tables(before.device)[3].take(before * OTHERS + drawn)
+    return _tables(before.device)[3][before * OTHERS + drawn]

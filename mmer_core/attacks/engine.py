@@ -20,6 +20,7 @@ from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.judging import Judge, Verdict, render_one
 from mmer_core.attacks.outcomes import Outcome, Reading, Status
 from mmer_core.attacks.victims import Victim
+from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 from mmer_core.kernels import exact_float32
@@ -270,7 +271,7 @@ class _Group:
         while len(number):
             now, column = column[: self._judge.batch_size], column[self._judge.batch_size :]
             whose, number = number[: self._judge.batch_size], number[self._judge.batch_size :]
-            at = torch.from_numpy(whose * several + now).to(margins.device)
+            at = sent(torch.from_numpy(whose * several + now), margins.device)
             # All of them are in order where each image has one.
             candidates = proposed if several == 1 and len(at) == len(proposed) else proposed[at]
             found, hit = self._judge.margins(rows[whose], candidates)
@@ -306,7 +307,7 @@ class _Group:
             if not at.size:
                 return fooled
             at = at[np.sort(np.unique(batch.whose[at], return_index=True)[1])]  # the first of each image
-            which = torch.from_numpy(at).to(flat.device)
+            which = sent(torch.from_numpy(at), flat.device)
             judged = self._judge.verdicts(batch.rows[at], batch.candidates[which])
             for index, verdict in zip(at.tolist(), judged, strict=True):
                 flat[batch.at[index]], hits[index] = verdict.margin, False
@@ -317,7 +318,7 @@ class _Group:
                 fooled.append((index, verdict))
                 hits[of_image] = False
                 later = np.flatnonzero(of_image & (batch.now > batch.now[index]))
-                flat[batch.at[torch.from_numpy(later).to(flat.device)]] = torch.inf
+                flat[batch.at[sent(torch.from_numpy(later), flat.device)]] = torch.inf
 
     def _take_best(
         self, generation: Generation, margins: torch.Tensor, successes: dict[int, Verdict]
@@ -354,7 +355,7 @@ class _Group:
                 one.best = Candidates(places[number : number + 1], colours[number : number + 1])
         ended = set(over)
         left = [number for number in range(len(self._alive)) if number not in ended]
-        those = torch.tensor(left, dtype=torch.int64, device=places.device)
+        those = sent(torch.tensor(left, dtype=torch.int64), places.device)
         self._alive = [self._alive[number] for number in left]
         self._search.keep(those)
         self._best_margins = self._best_margins[those]

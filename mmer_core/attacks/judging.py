@@ -13,6 +13,7 @@ from mmer_core.attacks.candidates import Candidates, Renderer
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import SparseVictim, Victim
+from mmer_core.device import sent
 from mmer_core.errors import AttackError, at, listed
 from mmer_core.heavy import torch
 
@@ -121,7 +122,9 @@ class Judge:
             )
         which = torch.from_numpy(rows)
         return (
-            self.clean[which.to(self.clean.device)] if candidates is None else self._render(which, candidates)
+            self.clean[sent(which, self.clean.device)]
+            if candidates is None
+            else self._render(which, candidates)
         )
 
     def _named(self, rows: np.ndarray) -> str:

@@ -10,6 +10,7 @@ from mmer_core.attacks.candidates import Exchange
 from mmer_core.attacks.corners import OTHERS, corner_colours, corner_numbers, other_corners
 from mmer_core.attacks.counting import MANY
 from mmer_core.base_config import Config
+from mmer_core.device import sent
 from mmer_core.heavy import torch
 
 _AT_ONCE = 64  # pixels that are drawn at a time, of as many queries as exchange them
@@ -105,7 +106,7 @@ class _RandomSearch(Search):
             self._tried = self._exchanged(1 if counts is None else int(counts.max()))
             self._asked = torch.ones_like(self._query)
             if counts is not None:
-                self._asked, improving = torch.from_numpy(counts).to(self._query), self._margin
+                self._asked, improving = sent(torch.from_numpy(counts), self._query.device), self._margin
         self._begun = True
         places, colours = self._tried >> 3, corner_colours(self._tried & 7)
         exchange = None if self._usual is None else self._exchange(self._usual)
@@ -188,7 +189,7 @@ class _RandomSearch(Search):
         exchanged = self._schedule[: last + window + 1]
         if exchanged[first] != exchanged[-1]:
             numbers = (self._query[:, None] + self._ahead).clamp(max=self.targets.budget)
-            self._limits = torch.from_numpy(self._schedule).to(numbers.device)[numbers].view(-1, 1)
+            self._limits = sent(torch.from_numpy(self._schedule), numbers.device)[numbers].view(-1, 1)
 
     def _clean_corners(self, places: torch.Tensor) -> torch.Tensor:
         return corner_numbers(self.targets.colours(places))

@@ -22,6 +22,7 @@ from mmer_core.encoders.pretrained import from_folder
 from mmer_core.errors import EncoderError
 from mmer_core.heavy import inference_mode, torch, transformers
 from mmer_core.text_lines import single_line
+from mmer_core.tracing import running
 
 CHAT_PROMPT = "Describe this photo in one sentence."
 SOURCE = "hf"
@@ -99,7 +100,8 @@ class Captioner:
         inputs = {name: value for name, value in prompted.items() if self._reads(name)}
         inputs = {name: _placed(value, model) for name, value in inputs.items()}
         options = {"do_sample": False, "num_beams": 1, "max_new_tokens": self.max_tokens, **options}
-        tokens = model.generate(**inputs, **options)
+        with running():
+            tokens = model.generate(**inputs, **options)
         question = inputs.get("input_ids")
         # Chat models repeat the prompt before the answer.
         if question is not None and torch.equal(tokens[:, : question.shape[1]], question):

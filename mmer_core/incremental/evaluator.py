@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmer_core.coinciding import last_colours
+from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.incremental.bases import Base, ScoredPass
 from mmer_core.incremental.first_order import FirstOrder, across
@@ -134,7 +135,7 @@ class CandidateEvaluator:
         Raises:
             AttackError: A position is outside the image.
         """
-        limits = torch.tensor(self._planner.size, device=pixels.device)
+        limits = sent(torch.tensor(self._planner.size), pixels.device)
         if bool(((pixels < 0) | (pixels >= limits)).any()):
             raise AttackError(
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
@@ -145,7 +146,9 @@ class CandidateEvaluator:
             self._follow(plan, len(clean), 0 if base is None else base.before.shape[1])
             kept = self._kept
             if kept is None:
-                return self._densely(plan, _write(clean[rows], pixels, colours))
+                return self._densely(
+                    plan, _write(clean[sent(torch.tensor(rows), clean.device)], pixels, colours)
+                )
             kept.begin(same_images=clean is self._clean)
             self._clean = clean
             last = last_colours(_places(pixels, self._planner.size[1]), colours)
@@ -155,7 +158,7 @@ class CandidateEvaluator:
             def score(numbers: Sequence[int]) -> Tensor:
                 before = None if base is None else _taken(base.before, numbers)
                 slots = kept.slots(clean, [rows[number] for number in numbers], before)
-                of_pass = torch.tensor(slots, dtype=torch.int32, device=where.device)
+                of_pass = sent(torch.tensor(slots, dtype=torch.int32), where.device)
                 here = _taken(where, numbers)
                 scores, windows = kept.network(of_pass, here, _taken(values, numbers))
                 if base is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmer_core.errors import AttackError
+from mmer_core.errors import AttackError, out_of_memory
 from mmer_core.incremental.network import IncrementalNetwork
 from mmer_core.incremental.patches import cells_of
 from mmer_core.incremental.planning import Planner
@@ -98,9 +98,10 @@ def slopes(value: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
     """The gradient of ``value`` ``(1,)`` by each of the leaves. Raises `AttackError` where there is none."""
     try:
         return torch.autograd.grad(value.sum(), leaves)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:  # an in-place operation destroys what the gradient needs, or detaches it
+    except RuntimeError as error:
+        if out_of_memory(error):
+            raise
+        # An in-place operation destroys what the gradient needs, or detaches it.
         raise AttackError(
             f"the network has no gradient ({error}); choose an attack that needs none, like sparse-rs"
         ) from error

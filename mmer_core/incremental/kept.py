@@ -82,11 +82,12 @@ class KeptImages:
         known = self._slots.get(row)
         if known is None or not (row in self._compared or torch.equal(known[1], image)):
             slot = known[0] if known else self._free_slot()
-            self._slots[row] = slot, image.clone()
+            self._slots[row] = slot, image[:0]  # no image's, should there be no memory for the maps
             self._scored.pop(slot, None)
             self._bases[slot] = _NOTHING
             if not self.written:
                 self.network.remember(slot, self._prepared(image[None]))
+            self._slots[row] = slot, image.clone()
         self._compared.add(row)
         self._slots.move_to_end(row)
         return self._slots[row][0]
@@ -103,8 +104,9 @@ class KeptImages:
         """Change what is written in these slots."""
         stale = (self._bases[slots] != bases).any(dim=1).nonzero()[:, 0].tolist()
         known: dict[int, tuple[ScoredPass, list[int], list[int]]] = {}
-        for slot, number in {slots[number]: number for number in stale}.items():
-            self._bases[slot] = bases[number]
+        last = {slots[number]: number for number in stale}
+        for slot, number in last.items():
+            self._bases[slot] = _NOTHING
             # Mostly it was a candidate of the last call, whose windows are all that changes.
             for scored, numbers in self._scored.pop(slot, _NO_CALL).passes:
                 same = [one for one in numbers if torch.equal(scored.after[one], bases[number])]
@@ -116,6 +118,7 @@ class KeptImages:
             else:
                 image = write(clean[rows[number]], bases[number])
                 self.network.remember(slot, self._prepared(image[None]))
+                self._bases[slot] = bases[number]
         for scored, into, which in known.values():
             device = scored.pixels.device
             chosen = torch.tensor(which, device=device)
@@ -124,3 +127,5 @@ class KeptImages:
                 scored.pixels[chosen],
                 [each[chosen] for each in scored.windows],
             )
+            for slot in into:
+                self._bases[slot] = bases[last[slot]]

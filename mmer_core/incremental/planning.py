@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmer_core.device import sent
 from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
@@ -228,7 +229,7 @@ class Planner:
 
     def input(self, images: Tensor) -> Tensor:
         """``(B, h, w, 3)`` uint8 to the module's input, ``(B, 3, h, w)`` on the device."""
-        return self._normalise(images.to(self.device).permute(0, 3, 1, 2).float())
+        return self._normalise(sent(images, self.device).permute(0, 3, 1, 2).float())
 
     def _lower(self) -> None:
         try:

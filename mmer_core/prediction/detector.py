@@ -14,6 +14,7 @@ from mmer_core.datasets.boxes import clamp
 from mmer_core.datasets.sample import Box
 from mmer_core.encoders.weights import load_state
 from mmer_core.errors import ConfigError, EncoderError
+from mmer_core.tracing import running
 
 _SOURCE = "torchvision:"
 
@@ -71,7 +72,8 @@ class PersonDetector:
     def people(self, picture: Image.Image) -> list[Detection]:
         """The people in an RGB picture by descending confidence, without boxes that are outside it."""
         pixels = torch.from_numpy(np.array(picture)).to(self.device).permute(2, 0, 1).float() / 255
-        (found,) = self.module([pixels])
+        with running():
+            (found,) = self.module([pixels])
         people = []
         order = torch.argsort(found["scores"], descending=True, stable=True).tolist()
         boxes, labels, scores = (found[name].tolist() for name in ("boxes", "labels", "scores"))

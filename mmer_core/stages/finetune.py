@@ -22,6 +22,7 @@ from mmer_core.encoders import (
 from mmer_core.encoders.adapters import ADAPTER_FILE, AdapterSpec, Modality, adapt, save_tower, tuned
 from mmer_core.errors import ConfigError
 from mmer_core.heavy import pd, torch
+from mmer_core.kernels import float32_kernels
 from mmer_core.progress import Progress, silent
 from mmer_core.stages.context import Context
 from mmer_core.stages.declaration import stage
@@ -119,10 +120,10 @@ def tune(tuning: Tuning, device: torch.device, progress: Progress) -> Tuned:
     """Tune in this process, alone or as one of several ranks (`mmer_core.training.ranks`)."""
     config, encoders = tuning.config, tuning.encoders
     dataset = Prepared.open(tuning.prepared)
-    with initialisation(config.seed):
+    settings = TaskTraining.of_finetuning(config)
+    with initialisation(config.seed), float32_kernels(tf32=precision_on(device, settings) == "tf32"):
         loaded, parts = _adapted(device, config, encoders)
         learner = _learner(dataset, config, encoders, loaded)
-    settings = TaskTraining.of_finetuning(config)
     progression = fit(
         learner,
         settings,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmer_core.datasets.prepared import PreparedSplit
+from mmer_core.device import sent
 from mmer_core.encoders.features import Features
 from mmer_core.heavy import Tensor, torch
 from mmer_core.matrix import (
@@ -86,10 +87,14 @@ class EmotionData:
             clusters=None if self.clusters is None else self.clusters.to(device),
         )
 
-    def rows(self, rows: Tensor) -> EmotionBatch:
-        """The samples ``rows (B,)``, in memory."""
+    def rows(self, rows: Tensor, on_host: Tensor | None = None) -> EmotionBatch:
+        """The samples ``rows (B,)``, in memory; features on disk are read without a wait where the rows are ``on_host`` too."""
+        known = rows if on_host is None else on_host
         return EmotionBatch(
-            {name: matrix[rows] for name, matrix in self.streams.items()},
+            {
+                name: matrix[known if isinstance(matrix, StoredRows) else rows]
+                for name, matrix in self.streams.items()
+            },
             self.labels[rows],
             self.ratings[rows],
             {name: tensor[rows] for name, tensor in self.present.items()},
@@ -123,7 +128,7 @@ class EmotionData:
             if here and len(rows) == len(self):
                 yield EmotionBatch(self.tensors, self.labels, self.ratings, self.present)
             else:
-                yield self.rows(rows.to(self.labels.device))
+                yield self.rows(sent(rows, self.labels.device), rows)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

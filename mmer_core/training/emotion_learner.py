@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mmer_core import models
 from mmer_core.config import ProbeConfig, TaskTraining
+from mmer_core.device import sent
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.arrays import mean_where
 from mmer_core.evaluation.emotion_metrics import (
@@ -99,7 +100,8 @@ class EmotionLearner(DrawsAlone):
         return len(self.train)
 
     def losses(self, rows: Tensor) -> Losses:
-        model, batch = self.model, self.train.rows(there := rows.to(self.train.labels.device))
+        model, there = self.model, sent(rows, self.train.labels.device)
+        batch = self.train.rows(there, rows)
         present = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, present)
         linear = torch.stack(list(model.read_linearly(batch.streams, present).values()), dim=1)  # (B, S, C)
@@ -107,7 +109,7 @@ class EmotionLearner(DrawsAlone):
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
             dropped = drop_streams(known, self.config.modality_dropout, self.generator)
-            masks.append((dropped.to(present.device), dropped))
+            masks.append((sent(dropped, present.device), dropped))
         columns = {name: place for place, name in enumerate(model.streams)}
         given = [columns[name] for name in model.streams if name in batch.streams]
         learned = []
@@ -212,7 +214,7 @@ def _mean(losses: Iterable[Losses]) -> Losses:
 
 def _places(kept: Tensor, like: Tensor) -> Tensor | None:
     """The rows that a mask ``(B,)`` of the CPU keeps, on the device of ``like``; None for all."""
-    return None if kept.all() else kept.nonzero()[:, 0].to(like.device)
+    return None if kept.all() else sent(kept.nonzero()[:, 0], like.device)
 
 
 def _of(values: Tensor, rows: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from typing import Any
 from mmer_core.config import TaskTraining
 from mmer_core.cuda_graphs import free_memory
 from mmer_core.durable import sync
-from mmer_core.errors import ConfigError
+from mmer_core.errors import ConfigError, out_of_memory
 from mmer_core.heavy import Tensor, torch
 from mmer_core.kernels import float32_kernels
 from mmer_core.log import event
@@ -287,7 +287,9 @@ class _Trainer:
         if not self.halves and ranks.size() == 1:
             try:
                 return self._gradients(rows)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
                 before, self.halves = self._parts(rows), True
             event(
                 f"the memory of the device is too small to train on {len(rows)} samples in {before} "
@@ -298,7 +300,9 @@ class _Trainer:
             free_memory()
         try:
             return self._gradients(rows)
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             raise ConfigError(
                 f"the memory of the device is too small to train on {len(rows)} samples with --{self.fields}.accumulate "
                 f"{self._parts(rows)}; give a smaller --{self.fields}.batch-size, or a larger --{self.fields}.accumulate"

@@ -9,6 +9,7 @@ import numpy as np
 from mmer_core import models
 from mmer_core.config import TaskTraining
 from mmer_core.config.training import Decoder
+from mmer_core.device import sent
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.heavy import Tensor, bags_of_words, inference_mode, nn, torch
@@ -81,16 +82,15 @@ class RetrievalLearner(DrawsAlone):
 
     def losses(self, rows: Tensor) -> Losses:
         device = self.train.images.device
-        images = self._images[rows].to(device)
+        images = sent(self._images[rows], device)
         ends = self._ends[rows].tolist()
         starts = torch.where(rows > 0, self._ends[rows - 1], 0).tolist()
         texts_of = (self._texts[start:end] for start, end in zip(starts, ends, strict=True))
         drawn = [own[torch.randperm(len(own), generator=self.generator)[: self.captions]] for own in texts_of]
         chosen = torch.cat(drawn)  # (P,)
-        texts = chosen.to(device)
-        owner = torch.repeat_interleave(torch.tensor([len(own) for own in drawn])).to(
-            device
-        )  # (P,) in 0..B-1
+        texts = sent(chosen, device)
+        of_images = torch.tensor([len(own) for own in drawn])
+        owner = sent(torch.repeat_interleave(of_images), device)  # (P,) in 0..B-1
         x, y = self.train.images[images], self.train.texts[texts]
         losses: Losses = {}
         own_image = None
@@ -134,7 +134,7 @@ class RetrievalLearner(DrawsAlone):
         seen = torch.cat([self.model.own_image_embedding(block) for block in blocks(self.val.images)])
         sums = []
         for chosen in torch.arange(len(self._val_words)).split(_CAPTIONS_AT_ONCE):
-            texts = chosen.to(seen.device)
+            texts = sent(chosen, seen.device)
             words, places = _unpadded(self._val_words, self._val_lengths, chosen, texts)
             loss = self.decoder.loss(seen[self.val.text_image[texts]], words, places)
             sums.append(len(places) * loss.float())
@@ -156,7 +156,7 @@ def _unpadded(words: Tensor, lengths: Tensor, chosen: Tensor, texts: Tensor) -> 
     own = lengths[chosen]
     longest = int(own.max())
     (places,) = (torch.arange(longest) < own[:, None]).flatten().nonzero(as_tuple=True)
-    return words[texts, :longest], places.to(words.device)
+    return words[texts, :longest], sent(places, words.device)
 
 
 def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[str, ...]:

@@ -195,7 +195,7 @@ class _Simulation:
         if there:
             self._check_generator(func, kwargs)
         if func in (_aten._to_copy.default, _aten.copy_.default):
-            there = self._copy(func, args, there)
+            there = self._copy(func, args, kwargs, there)
         elif func is _aten._local_scalar_dense.default:
             self._ask("to_host", "waits")
             there = False
@@ -229,12 +229,14 @@ class _Simulation:
         refuse_in_capture()
         self.counts.add(*kinds)
 
-    def _copy(self, func: Any, args: tuple[Any, ...], there: bool) -> bool:
-        """Count a copy; whether its result is on the device."""
+    def _copy(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], there: bool) -> bool:
+        """Count a copy, for which the host waits unless it is told not to; whether its result is on the device."""
+        copying = func is _aten.copy_.default
+        waits = not (args[2] if copying and len(args) > 2 else kwargs.get("non_blocking", False))
         target, source = (args[0], args[1]) if func is _aten.copy_.default else (None, args[0])
         to_device = there if target is None else isinstance(target, OnDevice)
         if to_device and not isinstance(source, OnDevice):
-            self._ask("to_device")
+            self._ask("to_device", *(["waits"] if waits else []))
         if not to_device and isinstance(source, OnDevice):
             self._ask("to_host", "waits")
         return to_device
@@ -253,7 +255,7 @@ class _Simulation:
                     "indices should be either on cpu or on the same device as the indexed tensor (cpu)"
                 )
             if not isinstance(index, OnDevice):
-                self._ask("to_device")
+                self._ask("to_device", "waits")
             elif index.dtype in (torch.bool, torch.uint8):
                 self._ask("waits")
         allowed = {id(index) for index in indices} if into_device else set()

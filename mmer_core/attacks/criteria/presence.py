@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmer_core.attacks.criteria.base import ComposableCriterion, check_columns, check_rows, just_below
+from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 
@@ -90,7 +91,10 @@ class LabelsChange(ComposableCriterion):
                 f"the victim scores {scores.shape[1]} columns and LabelsChange has "
                 f"{len(self._thresholds)} thresholds; give one a column"
             )
-        bars, present = self._thresholds.to(scores), self._labels.to(scores.device)[rows]
+        bars, present = (
+            sent(self._thresholds, scores.device).to(scores),
+            sent(self._labels, scores.device)[rows],
+        )
         return torch.where(present, scores - just_below(bars), bars - scores).amin(dim=1)
 
     def __repr__(self) -> str:

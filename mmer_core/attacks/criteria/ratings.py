@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from mmer_core.attacks.criteria.base import ComposableCriterion, Criterion, check_columns, check_rows
+from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 
@@ -50,7 +51,7 @@ class RatingShift(ComposableCriterion):
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._clean))
         check_columns(torch.tensor([self.dimension]), scores, others=0)
-        moved = scores[:, self.dimension] - self._clean.to(scores)[rows]
+        moved = scores[:, self.dimension] - sent(self._clean, scores.device).to(scores)[rows]
         if self.direction == "either":
             moved = moved.abs()
         return self.tau - (-moved if self.direction == "down" else moved)

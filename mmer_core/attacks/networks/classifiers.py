@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmer_core.errors import AttackError
+from mmer_core.errors import AttackError, out_of_memory
 
 _LUMA = (0.299, 0.587, 0.114)
 """Red, green and blue in a gray value (ITU-R BT.601, as in Pillow's mode L)."""
@@ -28,6 +28,7 @@ class PlainClassifier(nn.Module):
         super().__init__()
         self.module = module
         self._mean, self._std = mean, std
+        self._luma = mean.new_tensor(_LUMA).view(1, 3, 1, 1)
         kinds = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
         self._kind = kinds[0] if kinds else torch.float32
 
@@ -45,16 +46,16 @@ class PlainClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in 0..1 to ``(B, S)`` float32."""
         if self._mean.shape[1] == 1:
-            images = (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+            images = (images * self._luma).sum(dim=1, keepdim=True)
         return logits_of(self._called(images), len(images))
 
     def _called(self, images: Tensor) -> Any:
         pixels = ((images - self._mean) / self._std).to(self._kind)
         try:
             return self.module(pixels)
-        except torch.OutOfMemoryError:
-            raise
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[:200]
             raise AttackError(
                 f"the victim cannot read a batch of {tuple(pixels.shape)} {pixels.dtype} ({type(error).__name__}: "
