@@ -5,6 +5,7 @@
 Without a folder (or with ``--quick``) mmer draws the dataset, and the figures only show that it runs.
 """
 
+import re
 import statistics
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,13 +76,18 @@ def main(
         )
         results = measure(job, seeds)
         values = figures(results)
-        rows.append({"model": family, **{name: spread(seen) for name, seen in values.items()}})
+        rows.append({"model": family, **{_title(name): spread(seen) for name, seen in values.items()}})
         means[family] = statistics.mean(values["mean_recall"])
     chance = results[-1].baselines
-    rows.append({"model": "chance", **{name: f"{chance[name]:.2f}" for name in METRICS}})
+    rows.append({"model": "chance", **{_title(name): f"{chance[name]:.2f}" for name in METRICS}})
     what = f"{flickr8k.name if flickr8k else 'synthetic Flickr8k'} train -> {eval}, {seeds} seeds"
     ratios = {f"mean recall, joint / separate, {what}": means["joint"] / means["separate"]}
     finish("quality", rows, ratios, json)
+
+
+def _title(metric: str) -> str:
+    """As in papers: ``i2t_r1`` is i2t R@1."""
+    return re.sub(r"_r(\d+)$", r" R@\1", metric).replace("_", " ")
 
 
 if __name__ == "__main__":
