@@ -176,6 +176,7 @@ def test_an_image_whose_maps_found_no_memory_is_computed_again(
 ) -> None:
     size, module = (16, 16), network()
     planner = Planner(module, normalise, size, CPU, method="incremental", runtime="torch")
+    planner.plan(2)  # which compares it with the network
     remember, calls = IncrementalNetwork.remember, iter(range(100))
 
     def full(self: IncrementalNetwork, slot: int, image: torch.Tensor) -> None:

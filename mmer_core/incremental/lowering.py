@@ -18,8 +18,8 @@ from torch.fx.experimental.optimization import fuse
 from mmer_core.incremental.first_token import compute_only_the_first
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.positions import by_position
-from mmer_core.incremental.sizes import settle_constants, settle_sizes
-from mmer_core.incremental.tracer import remove_unused, traced, writes
+from mmer_core.incremental.sizes import settle_sizes
+from mmer_core.incremental.tracer import keep_dimensions, remove_unused, settle_constants, traced, writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
@@ -88,10 +88,9 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     """
     try:
         graph = traced(module, example)
-        if not any(map(_has_hooks, graph.modules())):  # which fuse() would drop
-            graph = cast(
-                fx.GraphModule, fuse(graph)
-            )  # a GraphModule despite its signature, as it traces its result again
+        if _may_fuse(graph):
+            # fuse() traces its result again, so it is a GraphModule despite its signature.
+            graph = cast(fx.GraphModule, fuse(graph))
     except Exception as error:  # an arbitrary forward may raise anything when it is traced
         raise IsNotLocal(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
     if [node.op for node in graph.graph.nodes].count("placeholder") != 1:
@@ -99,6 +98,7 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     try:
         shapes = settle_sizes(graph, example)
         settle_constants(graph)
+        keep_dimensions(graph, shapes)
         remove_unused(graph)
         compute_only_the_first(graph, shapes)
     except Exception as error:  # as above
@@ -112,12 +112,21 @@ def lower(module: nn.Module, example: Tensor) -> Program:
         except IsNotLocal as reason:
             stopped = str(reason)
             break
+        except Exception as error:  # a function that is called in an unusual way
+            stopped = f"{_describe(node, None)}, which is not understood ({type(error).__name__})"
+            break
     cuts = [name for name in _articulations(nodes) if name in reader.steps and reader.ends_well(name)]
     computing = [node for node in nodes if _computes(node, graph)]
     last = [node.name for node in nodes].index(cuts[-1]) if cuts else -1
     windowed = sum(node in nodes[: last + 1] for node in computing)
     steps = tuple(reader.steps.values())
     return Program(graph, nodes[0].name, steps, tuple(cuts), stopped, (windowed, len(computing)))
+
+
+def _may_fuse(graph: fx.GraphModule) -> bool:
+    """Whether batch norms can be folded: fuse() drops what alters a layer, and changes a convolution for all its uses."""
+    called = [node.target for node in graph.graph.nodes if node.op == "call_module"]
+    return len(called) == len(set(called)) and not any(map(_is_altered, graph.modules()))
 
 
 def _is_size(node: fx.Node, shapes: Mapping[str, torch.Size]) -> bool:
@@ -193,11 +202,11 @@ class _Reader:
     def read(self, node: fx.Node) -> None:
         """Append the step of this node."""
         module = self._modules.get(str(node.target)) if node.op == "call_module" else None
-        self._refuse_hooks(node, module)
+        self._refuse_altered(node, module)
         self._refuse_shared_in_place(node, module)
         try:
             self._read(node, module)
-        except IsNotLocal:
+        except Exception:  # `IsNotLocal`, or arguments that are given in an unusual way
             if not self._read_by_position(node, module):
                 raise
 
@@ -385,13 +394,14 @@ class _Reader:
                 self._parts[node.name] = self._map(source, node), (lambda maps: function(maps, size, 1))
                 return True
             return False
-        if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+        if node.target not in (operator.getitem, getattr) or not isinstance(node.args[0], fx.Node):
             return False
         index: Any
         source, index = node.args[0], node.args[1]
+        take = cast(Callable[[Any, Any], Tensor], node.target)
         if source.name in self._parts:
             origin, cut = self._parts[source.name]
-            self._view(node, origin, lambda maps: cut(maps)[index])
+            self._view(node, origin, lambda maps: take(cut(maps), index))
             return True
         if (
             source.name not in self._same
@@ -457,7 +467,7 @@ class _Reader:
     def _window(self, node: fx.Node, layer: Layer) -> None:
         window = layer.window
         source = self._map(node.args[0], node)
-        if source in self._pads and len(node.args[0].users) == 1:  # type: ignore[union-attr]
+        if source in self._pads and len(self._readers(source)) == 1:
             behind, padding, value = self._pads[source]
             if value == window.fill or window.unpadded:
                 del self.steps[source]
@@ -479,6 +489,8 @@ class _Reader:
         if not all(isinstance(argument, fx.Node) for argument in arguments):
             return False
         inputs = tuple(self._map(argument, node) for argument in arguments)
+        if len({self._shapes[each.name][2:] for each in arguments if isinstance(each, fx.Node)}) > 1:
+            raise IsNotLocal(_describe(node, None))  # one number for many positions
         self._add(node, Step(node.name, inputs, None, _MERGES[node.target]))
         return True
 
@@ -525,9 +537,9 @@ class _Reader:
             return lambda maps: function(maps, *constants, **named)
         return None
 
-    def _refuse_hooks(self, node: fx.Node, module: nn.Module | None) -> None:
-        if module is not None and _has_hooks(module):
-            raise IsNotLocal(f"{_describe(node, module)}, which has hooks")
+    def _refuse_altered(self, node: fx.Node, module: nn.Module | None) -> None:
+        if module is not None and _is_altered(module):
+            raise IsNotLocal(f"{_describe(node, module)}, which has hooks or a forward of its own")
 
     def _refuse_shared_in_place(self, node: fx.Node, module: nn.Module | None) -> None:
         """In-place layers change their input for all its readers, so they are safe only as its sole reader."""
@@ -536,15 +548,18 @@ class _Reader:
         source = self._same.get(getattr(node.args[0], "name", ""), None)
         if source in self._views:
             raise IsNotLocal(f"{_describe(node, module)} that works in place on a part of another map")
-        readers = [
+        if source is not None and len(self._readers(source)) > 1:
+            raise IsNotLocal(f"{_describe(node, module)} that works in place on a map with other readers")
+
+    def _readers(self, source: str) -> list[fx.Node]:
+        """What reads a map, by whatever name."""
+        return [
             user
             for other in self._graph.graph.nodes
             if self._same.get(other.name) == source
             for user in other.users
             if self._same.get(user.name) != source
         ]
-        if len(readers) > 1:
-            raise IsNotLocal(f"{_describe(node, module)} that works in place on a map with other readers")
 
 
 def _permutation(node: fx.Node) -> tuple[int, ...] | None:
@@ -559,8 +574,10 @@ def _permutation(node: fx.Node) -> tuple[int, ...] | None:
     return None
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _is_altered(module: nn.Module) -> bool:
+    """Whether a layer does something else than its class."""
+    own = {"forward", "_conv_forward"} & vars(module).keys() and not isinstance(module, fx.GraphModule)
+    return bool(module._forward_hooks or module._forward_pre_hooks or own)
 
 
 def _share(one: Tensor, other: Tensor) -> bool:

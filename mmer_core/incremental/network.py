@@ -85,7 +85,8 @@ class Windowed(nn.Module):
     ) -> dict[str, Tensor]:
         """Windows by the names of their maps, of all that are read after this."""
         kept = dict(zip(self.keys, clean, strict=True))
-        maps = {self.source: values.reshape(-1, values.shape[2], 1, 1)}
+        # A copy, into which a network may write.
+        maps = {self.source: values.reshape(-1, values.shape[2], 1, 1).clone()}
         for step in self.steps:
             inputs = [
                 maps[name] if gather is None else gather(kept[kept_as(gather)], slots, pixels, maps[name])

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,13 @@ from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmer_core.device import sent
+from mmer_core.errors import out_of_memory
 from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
 from mmer_core.incremental.network import IncrementalNetwork, Windowed, bytes_kept, run_densely
+from mmer_core.incremental.tracer import draws
 from mmer_core.runtimes import (
     Compiled,
     Refused,
@@ -36,7 +39,13 @@ _ON_DEVICE = 64
 _AROUND = 1e8
 """What surrounds a call, in multiply-adds: 5 ms on a core that does 20 of them a nanosecond."""
 _TOGETHER = (8, 16, 32, 64)
+_TOLERANCE = 1e-3
+"""Largest difference of scores that rounding explains, as a share of the largest score."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
+
+
+class _Disagrees(Exception):
+    """A network gives other numbers in windows than by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +234,9 @@ class Planner:
         cut = self._early_cut() or program.source
         late = self.module if cut == program.source else behind(program, cut)
         windowed = Windowed(program, layout, cut, late)
+        if cut != program.source and not self._agrees(windowed):
+            cut, late = program.source, self.module
+            windowed = Windowed(program, layout, cut, late)
         return Split(lambda: IncrementalNetwork(windowed, images=1), late)
 
     def input(self, images: Tensor) -> Tensor:
@@ -232,15 +244,58 @@ class Planner:
         return self._normalise(sent(images, self.device).permute(0, 3, 1, 2).float())
 
     def _lower(self) -> None:
+        black = self.input(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).contiguous()
+        # Twice, in case that another thread of the process drew some the first time.
+        if all(draws(lambda: self._tried(black), self.device) for _ in range(2)):
+            # Once traced, some would be the same for all candidates.
+            self._refuse("it draws random numbers")
+            return
         try:
-            self._program = lower(self.module, self.input(torch.zeros(1, *self.size, 3, dtype=torch.uint8)))
+            self._program = lower(self.module, black)
             self._layout = Layout(self._program, self.size, self.device)
             self._shapes = self._clean_maps(self._program)
         except IsNotLocal as reason:
             self._refuse(str(reason))
             return
+        except KeyError as missing:  # a step whose input none of them makes
+            self._refuse(f"its map {missing} is not understood")
+            return
         if not self._program.cuts:
             self._refuse(f"it stops being local at {self._program.stopped}, before anything can be saved")
+
+    def _tried(self, example: Tensor) -> None:
+        with torch.no_grad(), suppress(Exception):  # who asks for scores hears of it
+            self.module(example)
+
+    def _agrees(self, network: Windowed) -> bool:
+        """Whether windows give what the network does by itself, for pixels that change in a random image.
+
+        A graph can differ from the Python that it was traced from, by hooks of the whole network, say, or by other names of a map
+        that is written into.
+        """
+        height, width = self.size
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, generator=generator)
+        places = torch.tensor(
+            [[(0, 0), (height // 2, width // 2)], [(height - 1, width - 1), (height // 3, 0)]]
+        )
+        colours = torch.randint(0, 256, (2, 2, 3), dtype=torch.uint8, generator=generator)
+        changed = image.repeat(2, 1, 1, 1)
+        for one, at, shown in zip(changed, places, colours, strict=True):
+            one[at[:, 0], at[:, 1]] = shown
+        try:
+            with torch.no_grad():
+                expected = self.module(self.input(changed).contiguous()).float()
+                kept = IncrementalNetwork(network, images=1)
+                kept.remember(0, self.input(image))
+                values = self.input(colours[:, :, None]).permute(0, 2, 3, 1)[:, :, 0].contiguous()
+                slots = torch.zeros(2, dtype=torch.int32, device=self.device)
+                found = kept(slots, sent(places, self.device).int(), values)[0]
+        except Exception as error:  # whatever a network raises
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
+            return False
+        return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
 
     def _refuse(self, reason: str) -> None:
         self.reason = f"the network is computed densely, because {reason}"
@@ -282,7 +337,11 @@ class Planner:
             dense = self._compile(None, self.module, self._dense_example(), converted)
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._batch(_DENSE), dense.any_size)
-        network, run, runs = self._in_windows(self._program, cut, converted, with_windows)
+        try:
+            network, run, runs = self._in_windows(self._program, cut, converted, with_windows)
+        except _Disagrees:
+            self._refuse("in windows it gives other numbers than by itself")
+            return self._make(None)
         (h, w), (height, width) = network.area.shape, network.area.map_shape
         return Plan(
             cut,
@@ -302,6 +361,8 @@ class Planner:
         if (cut, with_windows) not in self._windowed:
             late = behind(program, cut)
             network = Windowed(program, self._layout, cut, late, with_windows)
+            if not self._agrees(network):
+                raise _Disagrees
             made = self._with_openvino(network, converted) or self._with_pytorch(network, late)
             self._windowed[cut, with_windows] = made
         return self._windowed[cut, with_windows]

@@ -45,6 +45,8 @@ def by_position(call: Callable[..., Any], maps: Sequence[Tensor], channels: int)
         channels: The dimension of the channels, 1 or 3.
     """
     watch = _Watch(maps, channels)
+    if not all(map(watch.is_map, maps)):  # one number for many positions
+        return None
     try:
         with torch.no_grad(), watch:
             found = call(*maps)
@@ -108,6 +110,8 @@ class _Watch(TorchDispatchMode):
             indices = named["indices"]
             chosen = [at for at, index in enumerate(indices) if index is not None]
             return chosen == [self._channels] and id(indices[chosen[0]]) not in self._made
+        if kind is _aten.constant_pad_nd:  # of channels
+            return self._channels == 1 and not any(named["pad"][:4])
         return kind in _SHAPED or (kind in _OF_CHANNELS and self._channels == 1)
 
     def _of_channels(self, dim: int | None) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_arg
 
-BATCHES = (2, 3)
+BATCHES = (2, 5)
 """Sizes of a batch by which it is told what depends on that size."""
 
 
@@ -63,35 +63,6 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
         graph.graph.erase_node(batch)
     graph.recompile()
     return {node.name: first.values[node] for node in first.maps}
-
-
-def settle_constants(graph: fx.GraphModule) -> None:
-    """Compute what is made of parameters alone, such as ``self.gamma.view(1, -1, 1, 1)`` or a standardised weight."""
-    known: set[fx.Node] = set()
-    for node in list(graph.graph.nodes):
-        inputs = node.all_input_nodes
-        if node.op == "get_attr":
-            known.add(node)
-        elif node.op.startswith("call") and inputs and known.issuperset(inputs):
-            found = _computed(graph, node)
-            if isinstance(found, Tensor):
-                name = f"_settled_{node.name}"
-                graph.register_buffer(name, found, persistent=False)
-                with graph.graph.inserting_before(node):
-                    constant = graph.graph.get_attr(name)
-                node.replace_all_uses_with(constant)
-                graph.graph.erase_node(node)
-                known.add(constant)
-    graph.recompile()
-
-
-def _computed(graph: fx.GraphModule, node: fx.Node) -> Any:
-    """The value of a node that reads nothing but parameters."""
-    run = fx.Interpreter(graph)
-    with torch.no_grad():
-        for each in node.all_input_nodes:
-            run.env[each] = run.run_node(each)
-        return run.run_node(node)
 
 
 def _replaced(arguments: Any, node: fx.Node, value: Any) -> Any:

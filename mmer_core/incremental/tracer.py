@@ -2,16 +2,22 @@
 
 import copy
 import operator
+import pickle
+import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrize
 
-from mmer_core.incremental.sizes import BATCHES, Recorder
-
+_CONDITIONS = (1, 2, 5)
+"""Sizes of a batch for which a condition must come out the same."""
+_LARGER = 8
+"""Times as many numbers as in what it is made of that a constant may have."""
 _WRITING = (
     *(operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod),
     *(operator.ipow, operator.iand, operator.ior, operator.ixor),
@@ -67,6 +73,96 @@ def _keep_weights(module: nn.Module) -> None:
         module.register_parameter(name, nn.Parameter(weight.detach().clone(), requires_grad=False))
 
 
+def keep_dimensions(graph: fx.GraphModule, shapes: dict[str, torch.Size]) -> None:
+    """Read one channel as a map of one channel: ``x[:, 0]`` that is only unsqueezed is ``x[:, 0:1]``.
+
+    Args:
+        shapes: Of tensors by the names of their nodes; those of new nodes are added.
+    """
+    everything = slice(None, None, None)
+    for node in list(graph.graph.nodes):
+        index: Any = node.args[1] if node.target is operator.getitem else None
+        source: Any = node.args[0] if node.args else None
+        if not isinstance(index, tuple) or len(shapes.get(getattr(source, "name", ""), ())) != 4:
+            continue
+        first, channel, *others = (*index, None)
+        if first != everything or type(channel) is not int or {*map(repr, others[:-1])} - {repr(everything)}:
+            continue
+        if not node.users or not all(map(_unsqueezes, node.users)):
+            continue
+        with graph.graph.inserting_before(node):
+            kept = graph.graph.call_function(
+                operator.getitem, (source, (everything, slice(channel, channel + 1 or None, None)))
+            )
+        shapes[kept.name] = torch.Size([*shapes[source.name][:1], 1, *shapes[source.name][2:]])
+        for user in list(node.users):
+            user.replace_all_uses_with(kept)
+            graph.graph.erase_node(user)
+        graph.graph.erase_node(node)
+    graph.recompile()
+
+
+def _unsqueezes(node: fx.Node) -> bool:
+    """Whether it inserts a dimension for the channels."""
+    if node.target in (torch.unsqueeze, "unsqueeze"):
+        return (*node.args[1:], *node.kwargs.values()) in ((1,), (-3,))
+    index = node.args[1] if node.target is operator.getitem else None
+    return index in ((slice(None, None, None), None), (slice(None, None, None), None, Ellipsis))
+
+
+def settle_constants(graph: fx.GraphModule) -> None:
+    """Compute what is made of parameters alone, such as ``self.gamma.view(1, -1, 1, 1)`` or a standardised weight."""
+    known: set[fx.Node] = set()
+    settled: list[fx.Node] = []
+    for node in list(graph.graph.nodes):
+        inputs = node.all_input_nodes
+        if node.op == "get_attr":
+            known.add(node)
+        elif node.op.startswith("call") and inputs and known.issuperset(inputs) and not writes(node, graph):
+            found, size = _computed(graph, node)
+            if isinstance(found, Tensor) and found.numel() <= _LARGER * size:
+                name = f"_settled_{node.name}"
+                graph.register_buffer(name, found, persistent=False)
+                with graph.graph.inserting_before(node):
+                    constant = graph.graph.get_attr(name)
+                node.replace_all_uses_with(constant)
+                graph.graph.erase_node(node)
+                known.add(constant)
+                settled.append(constant)
+    for constant in reversed(settled):  # of which others were made
+        if not constant.users:
+            graph.graph.erase_node(constant)
+            delattr(graph, str(constant.target))
+    graph.recompile()
+
+
+def _computed(graph: fx.GraphModule, node: fx.Node) -> tuple[Any, int]:
+    """The value of a node that reads nothing but parameters, and how many numbers these have."""
+    run = fx.Interpreter(graph)
+    with torch.no_grad():
+        for each in node.all_input_nodes:
+            run.env[each] = run.run_node(each)
+        size = sum(each.numel() for each in run.env.values() if isinstance(each, Tensor))
+        return run.run_node(node), size
+
+
+def draws(run: Callable[[], Any], device: torch.device) -> bool:
+    """Whether a function draws random numbers of the process, by torch, NumPy or Python; their states stay as they are."""
+    torch_before, before = torch.get_rng_state(), (np.random.get_state(), random.getstate())
+    device_before = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    run()
+    drawn = not torch.equal(torch.get_rng_state(), torch_before)
+    drawn |= pickle.dumps((np.random.get_state(), random.getstate())) != pickle.dumps(before)
+    if device_before is not None:
+        drawn |= not torch.equal(torch.cuda.get_rng_state(device), device_before)
+        torch.cuda.set_rng_state(device_before, device)
+    if drawn:
+        torch.set_rng_state(torch_before)
+        np.random.set_state(before[0])
+        random.setstate(before[1])
+    return drawn
+
+
 class _Proxy(fx.Proxy):
     """A number where Python insists on one."""
 
@@ -88,6 +184,8 @@ class _Tracer(fx.Tracer):
     def __init__(self, example: Tensor) -> None:
         super().__init__()
         self._example, self._computing = example, False
+        self._sizes = FakeTensorMode(allow_non_fake_inputs=True)  # of which only sizes are computed
+        self._known: tuple[dict[fx.Node, Any], ...] = tuple({} for _ in _CONDITIONS)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """As `torch.fx.Tracer.proxy`."""
@@ -103,26 +201,41 @@ class _Tracer(fx.Tracer):
         Raises:
             TraceError: It is not.
         """
-        graph, copies = fx.Graph(), dict[fx.Node, fx.Node]()
-        graph.graph_copy(self.graph, copies)
-        wanted = copies[obj.node]
-        graph.output(wanted)
-        graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
         self._computing = True
         try:
-            run = fx.GraphModule(self.root, graph)
-            with FakeTensorMode(allow_non_fake_inputs=True):  # of which only sizes are computed
-                one, other = (
-                    Recorder(run).record(self._example.repeat(batch, 1, 1, 1)).values[wanted]
-                    for batch in BATCHES
-                )
-            if isinstance(one, bool | int | float) and one == other:
-                return one
+            found = [self._value(obj.node, *which) for which in zip(_CONDITIONS, self._known, strict=True)]
+            if isinstance(found[0], bool | int | float) and all(each == found[0] for each in found):
+                return found[0]
         finally:
             self._computing = False
         raise fx.proxy.TraceError(
             f"{obj.node.name} decides how the network goes on, and depends on the images or on the size of the batch"
         )
+
+    def _value(self, wanted: fx.Node, batch: int, known: dict[fx.Node, Any]) -> Any:
+        """Of a node, for a batch; None where sizes do not say."""
+        for node in self.graph.nodes:
+            if node not in known:
+                known[node] = self._run(node, batch, known)
+            if node is wanted:
+                break
+        return known[wanted]
+
+    def _run(self, node: fx.Node, batch: int, known: dict[fx.Node, Any]) -> Any:
+        args: Any = fx.map_arg(node.args, known.__getitem__)
+        named: Any = fx.map_arg(node.kwargs, known.__getitem__)
+        try:
+            with torch.no_grad(), self._sizes:
+                if node.op == "placeholder":
+                    return self._example.repeat(batch, 1, 1, 1)
+                if node.op == "call_method":
+                    return getattr(args[0], str(node.target))(*args[1:], **named)
+                if node.op == "call_function":
+                    return node.target(*args, **named)  # type: ignore[operator]
+                found: Any = operator.attrgetter(str(node.target))(self.root)
+                return found(*args, **named) if node.op == "call_module" else found
+        except Exception:  # what depends on numbers
+            return None
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """As `torch.fx.Tracer.call_module`; computes while something is settled."""

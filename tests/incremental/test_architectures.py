@@ -104,6 +104,17 @@ def test_the_share_of_layers_computed_in_windows(name):
     assert difference(planner, module, 2, seed=2, count=6) < 1e-4
 
 
+def test_the_transformed_input_of_torchvisions_pretrained_networks_is_computed_in_windows():
+    torch.manual_seed(0)
+    options = {"init_weights": False, "aux_logits": False, "transform_input": True}
+    module = torchvision.models.googlenet(weights=None, num_classes=7, **options).eval()
+    planner = Planner(module, normalise, (64, 64), CPU, method="incremental", runtime="torch")
+    assert planner.layers == SHARES["googlenet"]
+    planner.use(2, planner.cuts[len(planner.cuts) // 2])
+    assert planner.reason is None
+    assert difference(planner, module, 2, seed=2, count=6) < 1e-4
+
+
 def test_attention_ends_the_windows_after_the_patches():
     module = torchvision.models.VisionTransformer(32, 8, 1, 2, 16, 32, num_classes=4).eval()
     nn.init.normal_(module.heads[0].weight)  # nothing to begin with

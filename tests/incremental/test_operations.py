@@ -103,6 +103,10 @@ OPERATIONS = {
     "masks": masked,
     "masked_fill": lambda self, x: x.masked_fill(x < 0, 0.0),
     "channels in another order": lambda self, x: x[:, [3, 2, 1, 0, 7, 6, 5, 4]],
+    "channels one by one": lambda self, x: torch.cat([torch.unsqueeze(x[:, i], 1) * 0.9 for i in range(-1, WIDTH - 1)], 1),
+    "channels by None": lambda self, x: torch.cat([x[:, i, :, :][:, None] for i in range(WIDTH)], 1),
+    "channels padded": lambda self, x: F.pad(x[:, 2:-2], (0, 0, 0, 0, 2, 2)),
+    "the largest": lambda self, x: x - torch.max(x, 1, keepdim=True).values,
     "channels flipped": lambda self, x: x.flip(1),
     "softmax of channels": lambda self, x: x.softmax(1),
     "unit length": lambda self, x: F.normalize(x, dim=1),
@@ -141,6 +145,7 @@ WIDER = {
     ),
 }
 GLOBAL = {
+    "shifted": lambda self, x: F.pad(x, (1, -1, 0, 0, 0, 0)),
     "rolled": lambda self, x: x.roll(1, 2),
     "flipped": lambda self, x: x.flip(3),
     "transposed": lambda self, x: x.transpose(2, 3),

@@ -323,6 +323,8 @@ def simulated_cuda(*, most_bytes: int | None = None, float64: bool = True) -> It
         "reset_peak_memory_stats": lambda *_: None,
         "max_memory_allocated": lambda *_: 0,
         "manual_seed_all": lambda *_: None,
+        "get_rng_state": lambda *_: torch.get_rng_state(),
+        "set_rng_state": lambda state, *_: torch.set_rng_state(state),
         **functions(launched=lambda: _SIMULATION.counts.add("kernels")),
     }
     torch._C._ensureCUDADeviceGuardSet()
