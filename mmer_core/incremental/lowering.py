@@ -18,8 +18,9 @@ from torch.fx.experimental.optimization import fuse
 from mmer_core.incremental.first_token import compute_only_the_first
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.positions import by_position
+from mmer_core.incremental.rewriting import keep_dimensions, remove_unused, settle_constants
 from mmer_core.incremental.sizes import settle_sizes
-from mmer_core.incremental.tracer import keep_dimensions, remove_unused, settle_constants, traced, writes
+from mmer_core.incremental.tracer import traced, writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,

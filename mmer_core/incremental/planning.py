@@ -14,12 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmer_core.device import sent
 from mmer_core.errors import out_of_memory
+from mmer_core.incremental.chance import draws
 from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
 from mmer_core.incremental.network import IncrementalNetwork, Windowed, bytes_kept, run_densely
-from mmer_core.incremental.tracer import draws
 from mmer_core.runtimes import (
     Compiled,
     Refused,

@@ -10,12 +10,13 @@ import pytest
 import torch
 import yaml
 from support.incremental_helpers import network
-from support.on_device import CUDA
+from support.on_device import CUDA, REAL
 from support.simulated_cuda import _SIMULATION, simulated_cuda
 
 from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, run_attack
 from mmer_core.attacks.registry import ATTACKS
 
+pytestmark = pytest.mark.skipif(REAL, reason="the simulated device notes what it is asked")
 SIDE = 12
 
 
