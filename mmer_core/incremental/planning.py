@@ -44,10 +44,6 @@ _TOLERANCE = 1e-3
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
-class _Disagrees(Exception):
-    """A network gives other numbers in windows than by itself."""
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """How candidates of one ``K`` are scored.
@@ -122,6 +118,7 @@ class Planner:
         self._lock = threading.RLock()
         self._plans: dict[tuple[int, bool], Plan] = {}
         self._cuts: dict[int, str | None] = {}
+        self._agreeing: set[str] = set()
         self._compiled: dict[str | None, Compiled] = {}
         self._windowed: dict[tuple[str, bool], tuple[Windowed, Callable[..., Any] | None, str]] = {}
         self._program: Program | None = None
@@ -191,7 +188,7 @@ class Planner:
     def use(self, pixels: int, cut: str | None) -> Plan:
         """Use this cut for ``K = pixels``: one of ``cuts``, or None for dense computation throughout."""
         with self._lock:
-            self._cuts[pixels] = cut
+            self._cuts[pixels] = self._confirmed(cut)
             for with_windows in (False, True):
                 self._plans.pop((pixels, with_windows), None)
             return self.plan(pixels)
@@ -284,7 +281,7 @@ class Planner:
         for one, at, shown in zip(changed, places, colours, strict=True):
             one[at[:, 0], at[:, 1]] = shown
         try:
-            with torch.no_grad():
+            with torch.no_grad(), running():
                 expected = self.module(self.input(changed).contiguous()).float()
                 kept = IncrementalNetwork(network, images=1)
                 kept.remember(0, self.input(image))
@@ -300,6 +297,7 @@ class Planner:
     def _refuse(self, reason: str) -> None:
         self.reason = f"the network is computed densely, because {reason}"
         self._program = None
+        self._cuts.clear()
 
     def _clean_maps(self, program: Program) -> dict[str, Tensor]:
         """Every local map of a black image; only the shapes are used."""
@@ -311,15 +309,30 @@ class Planner:
         return maps
 
     def _best_cut(self, pixels: int) -> str | None:
-        if pixels not in self._cuts:
-            self._cuts[pixels] = self._chosen(pixels)
-        return self._cuts[pixels]
+        try:
+            return self._cuts[pixels]
+        except KeyError:
+            cut = self._cuts[pixels] = self._chosen(pixels)
+            return cut
 
     def _chosen(self, pixels: int) -> str | None:
-        if self._program is None:
+        program = self._program
+        if program is None:
             return None
-        cut = best_cut(self._program, self._works(self._program, pixels), self._shapes)
-        return self._program.cuts[0] if cut is None and self._method == "incremental" else cut
+        cut = best_cut(program, self._works(program, pixels), self._shapes)
+        return self._confirmed(program.cuts[0] if cut is None and self._method == "incremental" else cut)
+
+    def _confirmed(self, cut: str | None) -> str | None:
+        """A cut at which windows give what the network does by itself; None for others, and from then on for all."""
+        program = self._program
+        if cut is None or program is None:
+            return None
+        if cut not in self._agreeing:
+            if not self._agrees(Windowed(program, self._layout, cut, behind(program, cut))):
+                self._refuse("in windows it gives other numbers than by itself")
+                return None
+            self._agreeing.add(cut)
+        return cut
 
     def _early_cut(self) -> str | None:
         if self._program is None:
@@ -337,11 +350,7 @@ class Planner:
             dense = self._compile(None, self.module, self._dense_example(), converted)
             why = self.reason or "every candidate is computed densely"
             return Plan(None, dense, None, 0, f"{why}; {dense.sentence}", self._batch(_DENSE), dense.any_size)
-        try:
-            network, run, runs = self._in_windows(self._program, cut, converted, with_windows)
-        except _Disagrees:
-            self._refuse("in windows it gives other numbers than by itself")
-            return self._make(None)
+        network, run, runs = self._in_windows(self._program, cut, converted, with_windows)
         (h, w), (height, width) = network.area.shape, network.area.map_shape
         return Plan(
             cut,
@@ -361,8 +370,6 @@ class Planner:
         if (cut, with_windows) not in self._windowed:
             late = behind(program, cut)
             network = Windowed(program, self._layout, cut, late, with_windows)
-            if not self._agrees(network):
-                raise _Disagrees
             made = self._with_openvino(network, converted) or self._with_pytorch(network, late)
             self._windowed[cut, with_windows] = made
         return self._windowed[cut, with_windows]

@@ -145,6 +145,16 @@ def test_scores_are_the_networks_own(name):
             break
 
 
+def test_a_network_that_differs_in_windows_has_no_exchanges_either(tmp_path):
+    module = NETWORKS["another name of a sum"]().eval()
+    planner = Planner(module, normalise, SIZE, CPU, method="incremental", runtime="torch")
+    assert planner.cuts
+    assert not planner.exchanges(1)
+    assert planner.plan(2, with_windows=True).cut is None
+    assert planner.bytes_per_image(2) == 0
+    assert planner.convert(2, tmp_path) is None
+
+
 def test_a_number_that_is_read_off_the_map_is_no_constant():
     module = Body(lambda self, x: x / x.abs().max().item()).eval()
     planner = Planner(module, normalise, SIZE, CPU, method="incremental", runtime="torch")
