@@ -33,11 +33,6 @@ def select_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Values on a device; on CUDA the host does not wait until they are there, and may write over its own at once."""
-    return values.to(device, non_blocking=device.type == "cuda")
-
-
 def described(device: torch.device) -> dict[str, Any]:
     """What decides how a device rounds, for manifests: its type and name, and on CUDA the settings of kernels.
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmer_core.heavy import Tensor, torch
+from mmer_core.transfer import to_device
 
 VALUES_AT_ONCE = 2**25
 """Of a block, 128 MB of float32; the least memory that a pass over a matrix takes."""
@@ -90,7 +91,7 @@ class StoredRows:
         if len(self._extra):
             other = own < 0
             found[other] = self._extra[-1 - own[other]]
-        return found.to(self.device, non_blocking=self.device.type == "cuda")
+        return to_device(found, self.device)
 
     def to(self, device: torch.device) -> StoredRows:
         return StoredRows(self._source, self._index, self._extra, str(device))

@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from mmer_core.coinciding import last_colours
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import to_device
 
 Images = TypeVar("Images", np.ndarray, "torch.Tensor")
 
@@ -129,7 +129,7 @@ class Renderer:
         if len(self._buffer) < len(candidates):
             self._buffer = self._clean.new_empty(len(candidates), *self._clean.shape[1:])
         images = self._buffer[: len(candidates)]
-        torch.index_select(self._clean, 0, sent(rows, images.device), out=images)
+        torch.index_select(self._clean, 0, to_device(rows, images.device), out=images)
         where = candidates.places[..., None].expand(-1, -1, 3)
         return images.scatter_(1, where, candidates.final_colours()).view(-1, *self._shape)
 

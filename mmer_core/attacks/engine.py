@@ -20,11 +20,11 @@ from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.judging import Judge, Verdict, render_one
 from mmer_core.attacks.outcomes import Outcome, Reading, Status
 from mmer_core.attacks.victims import Victim
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
 from mmer_core.kernels import exact_float32
 from mmer_core.progress import Progress, silent
+from mmer_core.transfer import to_device
 
 _FADING = 0.9
 """Weight of a generation's improvements a generation later."""
@@ -271,7 +271,7 @@ class _Group:
         while len(number):
             now, column = column[: self._judge.batch_size], column[self._judge.batch_size :]
             whose, number = number[: self._judge.batch_size], number[self._judge.batch_size :]
-            at = sent(torch.from_numpy(whose * several + now), margins.device)
+            at = to_device(torch.from_numpy(whose * several + now), margins.device)
             # All of them are in order where each image has one.
             candidates = proposed if several == 1 and len(at) == len(proposed) else proposed[at]
             found, hit = self._judge.margins(rows[whose], candidates)
@@ -307,7 +307,7 @@ class _Group:
             if not at.size:
                 return fooled
             at = at[np.sort(np.unique(batch.whose[at], return_index=True)[1])]  # the first of each image
-            which = sent(torch.from_numpy(at), flat.device)
+            which = to_device(torch.from_numpy(at), flat.device)
             judged = self._judge.verdicts(batch.rows[at], batch.candidates[which])
             for index, verdict in zip(at.tolist(), judged, strict=True):
                 flat[batch.at[index]], hits[index] = verdict.margin, False
@@ -318,7 +318,7 @@ class _Group:
                 fooled.append((index, verdict))
                 hits[of_image] = False
                 later = np.flatnonzero(of_image & (batch.now > batch.now[index]))
-                flat[batch.at[sent(torch.from_numpy(later), flat.device)]] = torch.inf
+                flat[batch.at[to_device(torch.from_numpy(later), flat.device)]] = torch.inf
 
     def _take_best(
         self, generation: Generation, margins: torch.Tensor, successes: dict[int, Verdict]
@@ -355,7 +355,7 @@ class _Group:
                 one.best = Candidates(places[number : number + 1], colours[number : number + 1])
         ended = set(over)
         left = [number for number in range(len(self._alive)) if number not in ended]
-        those = sent(torch.tensor(left, dtype=torch.int64), places.device)
+        those = to_device(torch.tensor(left, dtype=torch.int64), places.device)
         self._alive = [self._alive[number] for number in left]
         self._search.keep(those)
         self._best_margins = self._best_margins[those]

@@ -13,9 +13,9 @@ from mmer_core.attacks.candidates import Candidates, Renderer
 from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.outcomes import Reading
 from mmer_core.attacks.victims import SparseVictim, Victim
-from mmer_core.device import sent
 from mmer_core.errors import AttackError, at, listed
 from mmer_core.heavy import torch
+from mmer_core.transfer import to_device
 
 ROUNDING = 1e-3
 """Of the largest score of an image: by less, its scores in a batch differ from those alone. Far above the rounding of
@@ -122,7 +122,7 @@ class Judge:
             )
         which = torch.from_numpy(rows)
         return (
-            self.clean[sent(which, self.clean.device)]
+            self.clean[to_device(which, self.clean.device)]
             if candidates is None
             else self._render(which, candidates)
         )

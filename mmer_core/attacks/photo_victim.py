@@ -13,10 +13,10 @@ from mmer_core.attacks.criteria import Criterion
 from mmer_core.attacks.victims import Gradients
 from mmer_core.datasets.protocols import with_opencv
 from mmer_core.datasets.sample import Box
-from mmer_core.device import sent
 from mmer_core.heavy import functional, inference_mode, torch
 from mmer_core.incremental.photos import ChangedPhoto, reach
 from mmer_core.tracing import running
+from mmer_core.transfer import to_device
 
 if TYPE_CHECKING:
     from mmer_core.encoders import ImageEncoder
@@ -169,11 +169,11 @@ class PhotoVictim:
 
     def _scores(self, features: dict[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
         with running():
-            return self._head(features, sent(rows, self.device)).float()
+            return self._head(features, to_device(rows, self.device)).float()
 
     def _candidates(self, stream: str, rows: np.ndarray, candidates: Candidates) -> torch.Tensor:
         """Features ``(B, D)``: those of the photo itself where nothing is changed that the stream reads."""
-        features = self._features[stream][sent(torch.from_numpy(rows), self.device)]
+        features = self._features[stream][to_device(torch.from_numpy(rows), self.device)]
         places, colours = candidates.places.cpu().numpy(), candidates.colours.cpu().numpy()
         together: dict[int | None, list[tuple[np.ndarray, np.ndarray]]] = {}
         for row in np.unique(rows):
@@ -191,7 +191,7 @@ class PhotoVictim:
             else:
                 before = clean[torch.from_numpy(rows[where])].numpy()
                 found = evaluator(clean, rows[where].tolist(), *_differences(before, inputs, most))
-            features[sent(torch.from_numpy(where), self.device)] = found.to(features)
+            features[to_device(torch.from_numpy(where), self.device)] = found.to(features)
         return features
 
     def _most(self, stream: str, row: int, pixels: int) -> int | None:

@@ -10,8 +10,8 @@ from mmer_core.attacks.candidates import Exchange
 from mmer_core.attacks.corners import OTHERS, corner_colours, corner_numbers, other_corners
 from mmer_core.attacks.counting import MANY
 from mmer_core.base_config import Config
-from mmer_core.device import sent
 from mmer_core.heavy import torch
+from mmer_core.transfer import to_device
 
 _AT_ONCE = 64  # pixels that are drawn at a time, of as many queries as exchange them
 _SPAN = 10_000  # queries that the published schedule was written for
@@ -106,7 +106,7 @@ class _RandomSearch(Search):
             self._tried = self._exchanged(1 if counts is None else int(counts.max()))
             self._asked = torch.ones_like(self._query)
             if counts is not None:
-                self._asked, improving = sent(torch.from_numpy(counts), self._query.device), self._margin
+                self._asked, improving = to_device(torch.from_numpy(counts), self._query.device), self._margin
         self._begun = True
         places, colours = self._tried >> 3, corner_colours(self._tried & 7)
         exchange = None if self._usual is None else self._exchange(self._usual)
@@ -189,7 +189,7 @@ class _RandomSearch(Search):
         exchanged = self._schedule[: last + window + 1]
         if exchanged[first] != exchanged[-1]:
             numbers = (self._query[:, None] + self._ahead).clamp(max=self.targets.budget)
-            self._limits = sent(torch.from_numpy(self._schedule), numbers.device)[numbers].view(-1, 1)
+            self._limits = to_device(torch.from_numpy(self._schedule), numbers.device)[numbers].view(-1, 1)
 
     def _clean_corners(self, places: torch.Tensor) -> torch.Tensor:
         return corner_numbers(self.targets.colours(places))

@@ -13,12 +13,12 @@ import numpy as np
 
 from mmer_core.attacks.candidates import Candidates
 from mmer_core.attacks.criteria import Criterion
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import inference_mode, torch
 from mmer_core.memory import Passes
 from mmer_core.runtimes import Runtime
 from mmer_core.tracing import running
+from mmer_core.transfer import to_device
 
 if TYPE_CHECKING:
     from mmer_core.incremental.evaluator import CandidateEvaluator, Evaluator
@@ -219,7 +219,7 @@ class ClassifierVictim:
             # Contiguous, because a network may view its maps.
             return self._passes(
                 lambda part: self._plain(
-                    sent(part, self._device).permute(0, 3, 1, 2).contiguous().float() / 255
+                    to_device(part, self._device).permute(0, 3, 1, 2).contiguous().float() / 255
                 ),
                 images,
             )
@@ -307,7 +307,7 @@ class EncodedVictim:
 
     def _read(self, features: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         with running():
-            return self._head(features, sent(rows, features.device)).float()
+            return self._head(features, to_device(rows, features.device)).float()
 
 
 class IncrementalVictim(EncodedVictim):
@@ -362,7 +362,7 @@ def evaluate(
         candidates.places.gather(1, exchange.columns),
     )
     # What leaves is as in the image itself.
-    before = images.flatten(1, 2)[sent(rows, leaving.device)[:, None], leaving]
+    before = images.flatten(1, 2)[to_device(rows, leaving.device)[:, None], leaving]
     changes = Candidates(
         torch.cat([leaving, entering], dim=1), torch.cat([before, candidates.colours.gather(1, there)], dim=1)
     )

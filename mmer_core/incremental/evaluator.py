@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mmer_core.coinciding import last_colours
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.incremental.bases import Base, ScoredPass
 from mmer_core.incremental.first_order import FirstOrder, across
@@ -16,6 +15,7 @@ from mmer_core.incremental.kept import KeptImages
 from mmer_core.incremental.planning import Plan, Planner
 from mmer_core.memory import Passes, clean_maps_bytes
 from mmer_core.tracing import running
+from mmer_core.transfer import to_device
 
 FEWEST = 16
 """Clean images that are kept, however large they are."""
@@ -135,7 +135,7 @@ class CandidateEvaluator:
         Raises:
             AttackError: A position is outside the image.
         """
-        limits = sent(torch.tensor(self._planner.size), pixels.device)
+        limits = to_device(torch.tensor(self._planner.size), pixels.device)
         if bool(((pixels < 0) | (pixels >= limits)).any()):
             raise AttackError(
                 f"a candidate's position lies outside an image of {self._planner.size}; keep it inside"
@@ -147,7 +147,7 @@ class CandidateEvaluator:
             kept = self._kept
             if kept is None:
                 return self._densely(
-                    plan, _write(clean[sent(torch.tensor(rows), clean.device)], pixels, colours)
+                    plan, _write(clean[to_device(torch.tensor(rows), clean.device)], pixels, colours)
                 )
             kept.begin(same_images=clean is self._clean)
             self._clean = clean
@@ -158,7 +158,7 @@ class CandidateEvaluator:
             def score(numbers: Sequence[int]) -> Tensor:
                 before = None if base is None else _taken(base.before, numbers)
                 slots = kept.slots(clean, [rows[number] for number in numbers], before)
-                of_pass = sent(torch.tensor(slots, dtype=torch.int32), where.device)
+                of_pass = to_device(torch.tensor(slots, dtype=torch.int32), where.device)
                 here = _taken(where, numbers)
                 scores, windows = kept.network(of_pass, here, _taken(values, numbers))
                 if base is not None:

@@ -3,8 +3,9 @@
 from torch import device
 
 from mmer_core.incremental.layers import Window
-from mmer_core.incremental.lowering import Program, Step
+from mmer_core.incremental.lowering import Program
 from mmer_core.incremental.patches import Area, WindowGather
+from mmer_core.incremental.reading import Step
 from mmer_core.incremental.spans import grow, unite, whole
 
 

@@ -5,10 +5,9 @@ are settled, and the nodes are read in order until one is not local: a mean over
 statistics of the map, as in group normalisation, attention. The nodes after that one are not analysed.
 """
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,44 +15,11 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from mmer_core.incremental.first_token import compute_only_the_first
-from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
-from mmer_core.incremental.positions import by_position
-from mmer_core.incremental.rewriting import keep_dimensions, remove_unused, settle_constants
+from mmer_core.incremental.layers import IsNotLocal
+from mmer_core.incremental.reading import Reader, Step, describe, is_altered
+from mmer_core.incremental.rewriting import remove_unused, settle_constants, slice_channels
 from mmer_core.incremental.sizes import settle_sizes
-from mmer_core.incremental.tracer import traced, writes
-
-_MERGES: dict[Any, Callable[..., Tensor]] = {
-    operator.add: torch.add,
-    operator.iadd: torch.add,
-    operator.sub: torch.sub,
-    operator.mul: torch.mul,
-    operator.imul: torch.mul,
-    torch.add: torch.add,
-    torch.sub: torch.sub,
-    torch.mul: torch.mul,
-    torch.cat: lambda *maps: torch.cat(maps, dim=1),
-}
-_VIEWING = ("reshape", "view", "flatten", "squeeze", torch.reshape, torch.flatten, torch.squeeze)
-_PADS = (nn.ZeroPad2d, nn.ConstantPad2d)
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One local operation.
-
-    Attributes:
-        name: Name of its output, that of the traced node.
-        inputs: Names of the maps that it reads; several for sums and the like.
-        window: The window that it reads along both axes; None if an output depends only on its own position.
-        apply: The operation on ``(B, C, h, w)`` maps, which already include the padding of ``window``.
-        multiply_adds: Per number of the output.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    window: Window | None
-    apply: Callable[..., Tensor]
-    multiply_adds: int = 1
+from mmer_core.incremental.tracer import traced
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +65,13 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     try:
         shapes = settle_sizes(graph, example)
         settle_constants(graph)
-        keep_dimensions(graph, shapes)
+        slice_channels(graph, shapes)
         remove_unused(graph)
         compute_only_the_first(graph, shapes)
     except Exception as error:  # as above
         raise IsNotLocal(f"it cannot be run ({type(error).__name__}: {error})") from error
     nodes = [node for node in graph.graph.nodes if node.op != "get_attr" and not _is_size(node, shapes)]
-    reader = _Reader(graph, nodes[0].name, shapes, example)
+    reader = Reader(graph, nodes[0].name, shapes, example)
     stopped = "nothing"
     for node in nodes[1:-1]:
         try:
@@ -114,7 +80,7 @@ def lower(module: nn.Module, example: Tensor) -> Program:
             stopped = str(reason)
             break
         except Exception as error:  # a function that is called in an unusual way
-            stopped = f"{_describe(node, None)}, which is not understood ({type(error).__name__})"
+            stopped = f"{describe(node, None)}, which is not understood ({type(error).__name__})"
             break
     cuts = [name for name in _articulations(nodes) if name in reader.steps and reader.ends_well(name)]
     computing = [node for node in nodes if _computes(node, graph)]
@@ -127,7 +93,7 @@ def lower(module: nn.Module, example: Tensor) -> Program:
 def _may_fuse(graph: fx.GraphModule) -> bool:
     """Whether batch norms can be folded: fuse() drops what alters a layer, and changes a convolution for all its uses."""
     called = [node.target for node in graph.graph.nodes if node.op == "call_module"]
-    return len(called) == len(set(called)) and not any(map(_is_altered, graph.modules()))
+    return len(called) == len(set(called)) and not any(map(is_altered, graph.modules()))
 
 
 def _is_size(node: fx.Node, shapes: Mapping[str, torch.Size]) -> bool:
@@ -178,419 +144,3 @@ def _articulations(nodes: Sequence[fx.Node]) -> list[str]:
             found.append(node.name)
         farthest = max([farthest, *(order[user] for user in node.users if user in order)])
     return found
-
-
-class _Reader:
-    def __init__(
-        self, graph: fx.GraphModule, source: str, shapes: Mapping[str, torch.Size], example: Tensor
-    ) -> None:
-        self._shapes, self._example = shapes, example
-        self._dtypes: dict[str, torch.dtype] = {}  # of maps that may have another one than the example
-        self._channels_last: set[str] = (
-            set()
-        )  # nodes whose maps are (B, h, w, C) in the network, and never in windows
-        self._grouped: dict[
-            str, tuple[str, int, bool]
-        ] = {}  # maps of grouped channels: source, groups, whether swapped
-        self._parts: dict[str, tuple[str, Any]] = {}  # maps cut along their channels
-        self._views: set[str] = set()
-        self.steps: dict[str, Step] = {}
-        self._modules = dict(graph.named_modules())
-        self._graph = graph
-        self._same = {source: source}  # every local map to the name of an equal map
-        self._pads: dict[str, tuple[str, tuple[int, int, int, int], float]] = {}
-
-    def read(self, node: fx.Node) -> None:
-        """Append the step of this node."""
-        module = self._modules.get(str(node.target)) if node.op == "call_module" else None
-        self._refuse_altered(node, module)
-        self._refuse_shared_in_place(node, module)
-        try:
-            self._read(node, module)
-        except Exception:  # `IsNotLocal`, or arguments that are given in an unusual way
-            if not self._read_by_position(node, module):
-                raise
-
-    def _read(self, node: fx.Node, module: nn.Module | None) -> None:
-        if self._changes_nothing(node, module):
-            self._same[node.name] = self._map(node.args[0], node)
-            self._like(node)
-        elif self._permutes(node) or self._groups_channels(node) or self._cuts_channels(node):
-            return
-        elif any(
-            isinstance(each, fx.Node) and each.name in self._channels_last for each in node.all_input_nodes
-        ):
-            self._read_channels_last(node, module)
-        elif isinstance(module, _PADS) or node.target is F.pad:
-            self._pad(node, module)
-        elif node.target in _MERGES and self._merge(node):
-            return
-        elif (layer := read_window(node, module, self._constant, self._shapes)) is not None:
-            self._window(node, layer)
-        elif (apply := self._pointwise(node, module)) is not None:
-            self._add(node, Step(node.name, (self._map(node.args[0], node),), None, apply))
-        else:
-            raise IsNotLocal(_describe(node, module))
-
-    def _read_by_position(self, node: fx.Node, module: nn.Module | None) -> bool:
-        """Whatever computes each position of its output of that position of its inputs."""
-        maps = [each for each in node.all_input_nodes if each.name in self._same]
-        last = {each.name in self._channels_last for each in maps}
-        if len(last) != 1 or node.op not in ("call_module", "call_function", "call_method"):
-            return False
-        constants = {each: self._constant(each) for each in node.all_input_nodes if each not in maps}
-
-        def call(*given: Tensor) -> Any:
-            values = constants | dict(zip(maps, given, strict=True))
-            args: Any = fx.map_arg(node.args, values.__getitem__)
-            named: Any = fx.map_arg(node.kwargs, values.__getitem__)
-            if module is not None:
-                return module(*args, **named)
-            if node.op == "call_method":
-                return getattr(args[0], str(node.target))(*args[1:], **named)
-            return cast(Callable[..., Any], node.target)(*args, **named)
-
-        examples = [
-            torch.zeros(
-                self._shapes[each.name],
-                dtype=self._dtypes.get(each.name, self._example.dtype),
-                device=self._example.device,
-            )
-            for each in maps
-        ]
-        found = by_position(call, examples, channels=3 if True in last else 1)
-        if found is None:
-            return False
-        sources = tuple(self._same[each.name] for each in maps)
-        if not isinstance(found, Tensor):
-            if len(sources) > 1 or True in last:
-                return False
-            self._parts[node.name] = sources[0], call
-            return True
-        if True in last:
-            self._add(node, Step(node.name, sources, None, lambda *given: _in_layout(call, given)))
-            self._channels_last.add(node.name)
-        else:
-            self._add(node, Step(node.name, sources, None, call))
-        self._dtypes[node.name] = found.dtype
-        if not writes(node, self._graph) and any(_share(found, each) for each in examples):
-            self._views.add(node.name)
-        return True
-
-    def _changes_nothing(self, node: fx.Node, module: nn.Module | None) -> bool:
-        if module is not None:
-            return isinstance(module, nn.Identity | nn.Dropout | nn.Dropout2d)
-        given = dict(zip(("p", "training"), node.args[1:], strict=False)) | node.kwargs
-        if node.target in (F.dropout, F.dropout2d):
-            return given.get("training", True) is False
-        if getattr(node.target, "__name__", "") == "stochastic_depth":
-            return (*node.args, *node.kwargs.values())[3:4] == (False,)
-        source = getattr(node.args[0], "name", "") if node.args else ""
-        if source not in self._same:
-            return False
-        return node.target == "contiguous" or (
-            node.target in _VIEWING and self._shapes.get(source) == self._shapes.get(node.name)
-        )
-
-    def ends_well(self, name: str) -> bool:
-        """Whether the rest of the network can be computed of the map of a step: its channels are where the network has them, and its
-        numbers are of the network's kind."""
-        kind = self._dtypes.get(name, self._example.dtype)
-        return name not in self._channels_last and kind == self._example.dtype
-
-    def _like(self, node: fx.Node) -> None:
-        """The node's map lies in memory as that which it is made of."""
-        if any(each.name in self._channels_last for each in node.all_input_nodes):
-            self._channels_last.add(node.name)
-
-    def _permutes(self, node: fx.Node) -> bool:
-        """Between (B, C, h, w) and (B, h, w, C): windows stay as they are."""
-        dims = _permutation(node)
-        if dims is None:
-            return False
-        source = self._map(node.args[0], node)
-        last = getattr(node.args[0], "name", "") in self._channels_last
-        if dims != ((0, 3, 1, 2) if last else (0, 2, 3, 1)):
-            raise IsNotLocal(_describe(node, None))
-        self._same[node.name] = source
-        if not last:
-            self._channels_last.add(node.name)
-        return True
-
-    def _read_channels_last(self, node: fx.Node, module: nn.Module | None) -> None:
-        """Layers that read the channels of one position."""
-        source = self._map(node.args[0], node)
-        apply: Callable[[Tensor], Tensor] | None = None
-        adds = 1
-        if isinstance(module, nn.LayerNorm | nn.Linear) or node.target in (F.layer_norm, F.linear):
-            if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
-                apply = module
-            elif isinstance(module, nn.Linear):
-                apply, adds = module, module.in_features
-            elif node.target is F.linear or (node.target is F.layer_norm and len(node.args[1]) == 1):  # type: ignore[arg-type]
-                function = cast(Callable[..., Tensor], node.target)
-                weights = [self._constant(each) for each in node.args[1:]]
-                named = {name: self._constant(each) for name, each in node.kwargs.items()}
-                apply = lambda maps: function(maps, *weights, **named)  # noqa: E731
-                adds = weights[0].shape[1] if node.target is F.linear else 1
-            if apply is not None:
-                inner = apply
-                apply = lambda maps: inner(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # noqa: E731
-        elif len(node.all_input_nodes) == 1:
-            apply = self._pointwise(node, module)
-        if apply is None:
-            raise IsNotLocal(_describe(node, module))
-        self._add(node, Step(node.name, (source,), None, apply, adds))
-        self._like(node)
-
-    def _groups_channels(self, node: fx.Node) -> bool:
-        """Channels that are shuffled: seen in groups, groups and channels swapped, and seen as one again."""
-        source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        if source is None or not isinstance(node.target, str | type(torch.reshape)):
-            return False
-        before, after = self._shapes.get(source.name), self._shapes.get(node.name)
-        if before is None or after is None:
-            return False
-        viewing = node.target in ("view", "reshape", torch.reshape)
-        if (
-            viewing
-            and source.name in self._same
-            and source.name not in self._channels_last
-            and len(after) == 5
-        ):
-            if after[1] * after[2] != before[1] or after[3:] != before[2:]:
-                return False
-            self._grouped[node.name] = self._same[source.name], after[1], False
-            return True
-        if source.name not in self._grouped:
-            return False
-        origin, groups, swapped = self._grouped[source.name]
-        if node.target == "contiguous":
-            self._grouped[node.name] = origin, groups, swapped
-            return True
-        if node.target in ("transpose", torch.transpose) and node.args[1:] == (1, 2):
-            self._grouped[node.name] = origin, groups, not swapped
-            return True
-        if viewing and len(after) == 4 and after[1] == before[1] * before[2] and after[2:] == before[3:]:
-
-            def shuffled(maps: Tensor) -> Tensor:
-                return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2) if swapped else maps
-
-            self._view(node, origin, shuffled)
-            return True
-        return False
-
-    def _cuts_channels(self, node: fx.Node) -> bool:
-        """Slices of channels by constants: ``x[:, :8]``, ``chunk`` and ``split``."""
-        if node.target in ("chunk", torch.chunk, "split", torch.split):
-            given: dict[str, Any] = dict(zip(("size", "dim"), node.args[1:], strict=False)) | node.kwargs
-            source = node.args[0]
-            if (
-                given.get("dim", 0) == 1
-                and isinstance(source, fx.Node)
-                and source.name not in self._channels_last
-            ):
-                function: Callable[..., Any] = torch.chunk if "chunk" in str(node.target) else torch.split
-                size = given.get("size", given.get("chunks", given.get("split_size_or_sections")))
-                self._parts[node.name] = self._map(source, node), (lambda maps: function(maps, size, 1))
-                return True
-            return False
-        if node.target not in (operator.getitem, getattr) or not isinstance(node.args[0], fx.Node):
-            return False
-        index: Any
-        source, index = node.args[0], node.args[1]
-        take = cast(Callable[[Any, Any], Tensor], node.target)
-        if source.name in self._parts:
-            origin, cut = self._parts[source.name]
-            self._view(node, origin, lambda maps: take(cut(maps), index))
-            return True
-        if (
-            source.name not in self._same
-            or source.name in self._channels_last
-            or not isinstance(index, tuple)
-            or len(index) < 2
-        ):
-            return False
-        channels = index[1]
-        if not isinstance(channels, slice) or any(
-            one != slice(None, None, None) for one in (index[0], *index[2:])
-        ):
-            return False
-        if any(isinstance(end, fx.Node) for end in (channels.start, channels.stop, channels.step)):
-            return False
-        self._view(node, self._same[source.name], lambda maps: maps[:, channels])
-        return True
-
-    def _view(self, node: fx.Node, origin: str, apply: Callable[[Tensor], Tensor]) -> None:
-        """A map whose numbers may lie where those of ``origin`` do."""
-        self._add(node, Step(node.name, (origin,), None, apply))
-        self._views.add(node.name)
-
-    def _add(self, node: fx.Node, step: Step) -> None:
-        self.steps[node.name] = step
-        self._same[node.name] = node.name
-
-    def _map(self, argument: Any, node: fx.Node) -> str:
-        if not isinstance(argument, fx.Node) or argument.name not in self._same:
-            raise IsNotLocal(_describe(node, self._modules.get(str(node.target))))
-        return self._same[argument.name]
-
-    def _constant(self, argument: Any) -> Any:
-        """A parameter or a plain value; raises IsNotLocal if it is computed."""
-        if not isinstance(argument, fx.Node):
-            return argument
-        if argument.op != "get_attr":
-            raise IsNotLocal(f"{argument.name}, which is computed where a constant is needed")
-        value: Any = self._graph
-        for part in str(argument.target).split("."):
-            value = getattr(value, part)
-        return value
-
-    def _pad(self, node: fx.Node, module: nn.Module | None) -> None:
-        padding: Any
-        value: Any
-        if module is not None:
-            padding, value = module.padding, getattr(module, "value", 0.0)
-        else:
-            padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
-            mode = node.args[2] if len(node.args) > 2 else node.kwargs.get("mode", "constant")
-            value = node.args[3] if len(node.args) > 3 else node.kwargs.get("value") or 0.0
-            if mode != "constant":
-                raise IsNotLocal(_describe(node, module))
-        if len(padding) != 4 or min(padding) < 0:
-            raise IsNotLocal(_describe(node, module))
-        left, right, top, bottom = padding
-        source = self._map(node.args[0], node)
-        window = Window.square(1).padded(top, bottom, left, right, value)
-        self._add(node, Step(node.name, (source,), window, lambda maps: maps))
-        self._pads[node.name] = source, (top, bottom, left, right), value
-
-    def _window(self, node: fx.Node, layer: Layer) -> None:
-        window = layer.window
-        source = self._map(node.args[0], node)
-        if source in self._pads and len(self._readers(source)) == 1:
-            behind, padding, value = self._pads[source]
-            if value == window.fill or window.unpadded:
-                del self.steps[source]
-                source, window = behind, window.padded(*padding, value)
-        step = Step(node.name, (source,), window, layer.apply, layer.multiply_adds)
-        self._add(node, step if not window.pointwise else replace(step, window=None))
-
-    def _merge(self, node: fx.Node) -> bool:
-        arguments = node.args
-        if node.target is torch.cat:
-            arguments, dim = tuple(node.args[0]), (*node.args[1:], *node.kwargs.values())  # type: ignore[arg-type]
-            if dim not in ((1,), (-3,)):
-                raise IsNotLocal(_describe(node, None))
-        elif node.kwargs or len(arguments) != 2:
-            raise IsNotLocal(_describe(node, None))
-        constants = [each for each in arguments if isinstance(each, fx.Node) and each.op == "get_attr"]
-        if constants and len(arguments) == 2:
-            return self._scale(node, constants[0])
-        if not all(isinstance(argument, fx.Node) for argument in arguments):
-            return False
-        inputs = tuple(self._map(argument, node) for argument in arguments)
-        if len({self._shapes[each.name][2:] for each in arguments if isinstance(each, fx.Node)}) > 1:
-            raise IsNotLocal(_describe(node, None))  # one number for many positions
-        self._add(node, Step(node.name, inputs, None, _MERGES[node.target]))
-        return True
-
-    def _scale(self, node: fx.Node, parameter: fx.Node) -> bool:
-        """A map and a parameter that has one number, or one for each channel."""
-        value = self._constant(parameter)
-        shape = tuple(value.shape)[-3:]
-        if value.numel() != 1 and (
-            value.ndim > 4 or len(shape) < 3 or shape[1:] != (1, 1) or value.numel() != shape[0]
-        ):
-            raise IsNotLocal(_describe(node, None))
-        (source,) = (each for each in node.args if each is not parameter)
-        merge = _MERGES[node.target]
-        first = node.args[0] is parameter
-        apply = (lambda maps: merge(value, maps)) if first else (lambda maps: merge(maps, value))
-        self._add(node, Step(node.name, (self._map(source, node),), None, apply))
-        return True
-
-    def _pointwise(self, node: fx.Node, module: nn.Module | None) -> Callable[[Tensor], Tensor] | None:
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            return module
-        if type(module) in POINTWISE:
-            return module
-        if node.target is F.batch_norm:
-            given = (
-                dict(zip(("mean", "var", "weight", "bias", "training"), node.args[1:], strict=False))
-                | node.kwargs
-            )
-            if given.get("training", False) is False:
-                weights = [self._constant(each) for each in node.args[1:]]
-                others = {name: self._constant(each) for name, each in node.kwargs.items()}
-                return lambda maps: F.batch_norm(maps, *weights, **others)
-        rest = (*node.args[1:], *node.kwargs.values())
-        known = node.op == "call_function" and (node.target in POINTWISE or node.target in _MERGES)
-        if (
-            node.op == "call_method"
-            and node.target in METHODS
-            and not any(isinstance(a, fx.Node) for a in rest)
-        ):
-            name, constants, named = str(node.target), node.args[1:], node.kwargs
-            return lambda maps: getattr(maps, name)(*constants, **named)
-        if known and isinstance(node.args[0], fx.Node) and not any(isinstance(a, fx.Node) for a in rest):
-            function, constants, named = cast(Callable[..., Tensor], node.target), node.args[1:], node.kwargs
-            return lambda maps: function(maps, *constants, **named)
-        return None
-
-    def _refuse_altered(self, node: fx.Node, module: nn.Module | None) -> None:
-        if module is not None and _is_altered(module):
-            raise IsNotLocal(f"{_describe(node, module)}, which has hooks or a forward of its own")
-
-    def _refuse_shared_in_place(self, node: fx.Node, module: nn.Module | None) -> None:
-        """In-place layers change their input for all its readers, so they are safe only as its sole reader."""
-        if not writes(node, self._graph):
-            return
-        source = self._same.get(getattr(node.args[0], "name", ""), None)
-        if source in self._views:
-            raise IsNotLocal(f"{_describe(node, module)} that works in place on a part of another map")
-        if source is not None and len(self._readers(source)) > 1:
-            raise IsNotLocal(f"{_describe(node, module)} that works in place on a map with other readers")
-
-    def _readers(self, source: str) -> list[fx.Node]:
-        """What reads a map, by whatever name."""
-        return [
-            user
-            for other in self._graph.graph.nodes
-            if self._same.get(other.name) == source
-            for user in other.users
-            if self._same.get(user.name) != source
-        ]
-
-
-def _permutation(node: fx.Node) -> tuple[int, ...] | None:
-    """The order of dimensions in which a node permutes those of a map; None if it does not."""
-    given: Any = (*node.args[1:], *node.kwargs.values())
-    if node.target in (torch.permute, "permute"):
-        return tuple(given[0]) if isinstance(given[0], list | tuple) else given
-    if node.target in (torch.movedim, torch.moveaxis, "movedim", "moveaxis"):
-        if given in ((1, -1), (1, 3)):
-            return 0, 2, 3, 1
-        return (0, 3, 1, 2) if given in ((-1, 1), (3, 1)) else None
-    return None
-
-
-def _is_altered(module: nn.Module) -> bool:
-    """Whether a layer does something else than its class."""
-    own = {"forward", "_conv_forward"} & vars(module).keys() and not isinstance(module, fx.GraphModule)
-    return bool(module._forward_hooks or module._forward_pre_hooks or own)
-
-
-def _share(one: Tensor, other: Tensor) -> bool:
-    """Whether their numbers lie in the same memory."""
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-
-
-def _in_layout(call: Callable[..., Tensor], maps: Sequence[Tensor]) -> Tensor:
-    """A function of maps ``(B, h, w, C)``, for maps ``(B, C, h, w)``."""
-    return call(*(each.permute(0, 2, 3, 1) for each in maps)).permute(0, 3, 1, 2)
-
-
-def _describe(node: fx.Node, module: nn.Module | None) -> str:
-    kind = type(module).__name__ if module is not None else getattr(node.target, "__name__", node.target)
-    return f"{node.name} ({kind})"

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.layout import Layout
-from mmer_core.incremental.lowering import Program, Step
+from mmer_core.incremental.lowering import Program
 from mmer_core.incremental.patches import Area, WindowGather, cells_of, lay_over
+from mmer_core.incremental.reading import Step
 
 
 class Windowed(nn.Module):

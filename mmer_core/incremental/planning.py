@@ -12,14 +12,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmer_core.device import sent
 from mmer_core.errors import out_of_memory
-from mmer_core.incremental.chance import draws
 from mmer_core.incremental.choice import Work, best_cut, estimate
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program, behind, lower
 from mmer_core.incremental.network import IncrementalNetwork, Windowed, bytes_kept, run_densely
+from mmer_core.incremental.random_numbers import draws
 from mmer_core.runtimes import (
     Compiled,
     Refused,
@@ -29,6 +28,7 @@ from mmer_core.runtimes import (
     convert_network,
 )
 from mmer_core.tracing import running, tracing
+from mmer_core.transfer import to_device
 
 Method = Literal["auto", "dense", "incremental"]
 _SMALL, _LARGE = 64 * 64, 128 * 128  # pixels
@@ -228,17 +228,14 @@ class Planner:
         """
         program = self._program or Program(fx.GraphModule({}, fx.Graph()), "image", (), (), "")
         layout = self._layout if self._program else Layout(program, self.size, self.device)
-        cut = self._early_cut() or program.source
+        cut = self._confirmed(self._early_cut()) or program.source
         late = self.module if cut == program.source else behind(program, cut)
         windowed = Windowed(program, layout, cut, late)
-        if cut != program.source and not self._agrees(windowed):
-            cut, late = program.source, self.module
-            windowed = Windowed(program, layout, cut, late)
         return Split(lambda: IncrementalNetwork(windowed, images=1), late)
 
     def input(self, images: Tensor) -> Tensor:
         """``(B, h, w, 3)`` uint8 to the module's input, ``(B, 3, h, w)`` on the device."""
-        return self._normalise(sent(images, self.device).permute(0, 3, 1, 2).float())
+        return self._normalise(to_device(images, self.device).permute(0, 3, 1, 2).float())
 
     def _lower(self) -> None:
         black = self.input(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).contiguous()
@@ -287,7 +284,7 @@ class Planner:
                 kept.remember(0, self.input(image))
                 values = self.input(colours[:, :, None]).permute(0, 2, 3, 1)[:, :, 0].contiguous()
                 slots = torch.zeros(2, dtype=torch.int32, device=self.device)
-                found = kept(slots, sent(places, self.device).int(), values)[0]
+                found = kept(slots, to_device(places, self.device).int(), values)[0]
         except Exception as error:  # whatever a network raises
             if isinstance(error, RuntimeError) and out_of_memory(error):
                 raise

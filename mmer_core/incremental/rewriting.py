@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from mmer_core.incremental.tracer import writes
 
 _LARGER = 8
-"""Times as many numbers as in what it is made of that a constant may have."""
+"""A constant is computed ahead only if it is at most so many times as large as the parameters that it is computed from."""
 
 
 def remove_unused(graph: fx.GraphModule) -> None:
@@ -18,7 +18,7 @@ def remove_unused(graph: fx.GraphModule) -> None:
     graph.recompile()
 
 
-def keep_dimensions(graph: fx.GraphModule, shapes: dict[str, torch.Size]) -> None:
+def slice_channels(graph: fx.GraphModule, shapes: dict[str, torch.Size]) -> None:
     """Read one channel as a map of one channel: ``x[:, 0]`` that is only unsqueezed is ``x[:, 0:1]``.
 
     Args:
@@ -30,8 +30,8 @@ def keep_dimensions(graph: fx.GraphModule, shapes: dict[str, torch.Size]) -> Non
         source: Any = node.args[0] if node.args else None
         if not isinstance(index, tuple) or len(shapes.get(getattr(source, "name", ""), ())) != 4:
             continue
-        first, channel, *others = (*index, None)
-        if first != everything or type(channel) is not int or {*map(repr, others[:-1])} - {repr(everything)}:
+        channel = index[1] if len(index) > 1 else None
+        if type(channel) is not int or any(each != everything for each in (index[0], *index[2:])):
             continue
         if not node.users or not all(map(_unsqueezes, node.users)):
             continue
@@ -59,12 +59,13 @@ def settle_constants(graph: fx.GraphModule) -> None:
     """Compute what is made of parameters alone, such as ``self.gamma.view(1, -1, 1, 1)`` or a standardised weight."""
     known: set[fx.Node] = set()
     settled: list[fx.Node] = []
+    run = fx.Interpreter(graph)
     for node in list(graph.graph.nodes):
         inputs = node.all_input_nodes
         if node.op == "get_attr":
             known.add(node)
         elif node.op.startswith("call") and inputs and known.issuperset(inputs) and not writes(node, graph):
-            found, size = _computed(graph, node)
+            found, size = _computed(run, node)
             if isinstance(found, Tensor) and found.numel() <= _LARGER * size:
                 name = f"_settled_{node.name}"
                 graph.register_buffer(name, found, persistent=False)
@@ -81,11 +82,11 @@ def settle_constants(graph: fx.GraphModule) -> None:
     graph.recompile()
 
 
-def _computed(graph: fx.GraphModule, node: fx.Node) -> tuple[Any, int]:
+def _computed(run: fx.Interpreter, node: fx.Node) -> tuple[Any, int]:
     """The value of a node that reads nothing but parameters, and how many numbers these have."""
-    run = fx.Interpreter(graph)
     with torch.no_grad():
         for each in node.all_input_nodes:
             run.env[each] = run.run_node(each)
-        size = sum(each.numel() for each in run.env.values() if isinstance(each, Tensor))
+        given = [run.env[each] for each in node.all_input_nodes]
+        size = sum(each.numel() for each in given if isinstance(each, Tensor))
         return run.run_node(node), size

@@ -11,11 +11,11 @@ from torch import Tensor, fx
 from torch.fx.node import map_arg
 
 BATCHES = (2, 5)
-"""Sizes of a batch by which it is told what depends on that size."""
+"""A network is run on batches of these two sizes: a number that differs between them depends on the size of the batch."""
 
 
 class Recorder(fx.Interpreter):
-    """Runs a traced network once and keeps, by node, the shapes of tensors and what is none; nothing of their content."""
+    """Runs a traced network once and records, for each node, the shape of its tensor, or its value if that is no tensor."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)

@@ -63,7 +63,7 @@ def _keep_weights(module: nn.Module) -> None:
 
 
 class _Proxy(fx.Proxy):
-    """A number where Python insists on one."""
+    """A traced value that Python may use as a number, where it follows from sizes."""
 
     tracer: "_Tracer"
 

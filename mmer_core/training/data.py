@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmer_core.datasets.prepared import PreparedSplit
-from mmer_core.device import sent
 from mmer_core.encoders.features import Features
 from mmer_core.heavy import Tensor, torch
 from mmer_core.matrix import (
@@ -20,6 +19,7 @@ from mmer_core.matrix import (
     mean_by_sample,
     taken,
 )
+from mmer_core.transfer import to_device
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class EmotionData:
             if here and len(rows) == len(self):
                 yield EmotionBatch(self.tensors, self.labels, self.ratings, self.present)
             else:
-                yield self.rows(sent(rows, self.labels.device), rows)
+                yield self.rows(to_device(rows, self.labels.device), rows)
 
     @property
     def tensors(self) -> dict[str, Tensor]:

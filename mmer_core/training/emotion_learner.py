@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from mmer_core import models
 from mmer_core.config import ProbeConfig, TaskTraining
-from mmer_core.device import sent
 from mmer_core.errors import ConfigError
 from mmer_core.evaluation.arrays import mean_where
 from mmer_core.evaluation.emotion_metrics import (
@@ -33,6 +32,7 @@ from mmer_core.training.data import EmotionData
 from mmer_core.training.learner import DrawsAlone, Lead, Losses, hold_temperature, temperature_scale
 from mmer_core.training.linear_probe import LinearProbe, fit_probe, start_from
 from mmer_core.training.modality_dropout import drop_streams
+from mmer_core.transfer import to_device
 
 _HALVES = 200
 
@@ -100,7 +100,7 @@ class EmotionLearner(DrawsAlone):
         return len(self.train)
 
     def losses(self, rows: Tensor) -> Losses:
-        model, there = self.model, sent(rows, self.train.labels.device)
+        model, there = self.model, to_device(rows, self.train.labels.device)
         batch = self.train.rows(there, rows)
         present = model.presence(batch.streams, batch.present)
         embeddings = model.embed(batch.streams, present)
@@ -109,7 +109,7 @@ class EmotionLearner(DrawsAlone):
         if model.training and self.config.modality_dropout:
             # Every batch with all its streams as well: a model that never trains on all of them predicts worse from them.
             dropped = drop_streams(known, self.config.modality_dropout, self.generator)
-            masks.append((sent(dropped, present.device), dropped))
+            masks.append((to_device(dropped, present.device), dropped))
         columns = {name: place for place, name in enumerate(model.streams)}
         given = [columns[name] for name in model.streams if name in batch.streams]
         learned = []
@@ -214,7 +214,7 @@ def _mean(losses: Iterable[Losses]) -> Losses:
 
 def _places(kept: Tensor, like: Tensor) -> Tensor | None:
     """The rows that a mask ``(B,)`` of the CPU keeps, on the device of ``like``; None for all."""
-    return None if kept.all() else sent(kept.nonzero()[:, 0], like.device)
+    return None if kept.all() else to_device(kept.nonzero()[:, 0], like.device)
 
 
 def _of(values: Tensor, rows: Tensor | None) -> Tensor:

@@ -9,7 +9,6 @@ import numpy as np
 from mmer_core import models
 from mmer_core.config import TaskTraining
 from mmer_core.config.training import Decoder
-from mmer_core.device import sent
 from mmer_core.errors import DatasetError
 from mmer_core.evaluation.retrieval_metrics import retrieval_metrics, similarity_ranks
 from mmer_core.heavy import Tensor, bags_of_words, inference_mode, nn, torch
@@ -22,6 +21,7 @@ from mmer_core.objectives import CONTRASTIVE_OBJECTIVES
 from mmer_core.training.data import RetrievalData
 from mmer_core.training.learner import DrawsAlone, Losses, hold_temperature, temperature_scale
 from mmer_core.training.loop import initialisation
+from mmer_core.transfer import to_device
 
 _LENGTHS_WRITTEN = 0.95  # share of the training captions that are no longer than the longest that is written
 _CAPTIONS_AT_ONCE = 1024
@@ -82,15 +82,15 @@ class RetrievalLearner(DrawsAlone):
 
     def losses(self, rows: Tensor) -> Losses:
         device = self.train.images.device
-        images = sent(self._images[rows], device)
+        images = to_device(self._images[rows], device)
         ends = self._ends[rows].tolist()
         starts = torch.where(rows > 0, self._ends[rows - 1], 0).tolist()
         texts_of = (self._texts[start:end] for start, end in zip(starts, ends, strict=True))
         drawn = [own[torch.randperm(len(own), generator=self.generator)[: self.captions]] for own in texts_of]
         chosen = torch.cat(drawn)  # (P,)
-        texts = sent(chosen, device)
+        texts = to_device(chosen, device)
         of_images = torch.tensor([len(own) for own in drawn])
-        owner = sent(torch.repeat_interleave(of_images), device)  # (P,) in 0..B-1
+        owner = to_device(torch.repeat_interleave(of_images), device)  # (P,) in 0..B-1
         x, y = self.train.images[images], self.train.texts[texts]
         losses: Losses = {}
         own_image = None
@@ -134,7 +134,7 @@ class RetrievalLearner(DrawsAlone):
         seen = torch.cat([self.model.own_image_embedding(block) for block in blocks(self.val.images)])
         sums = []
         for chosen in torch.arange(len(self._val_words)).split(_CAPTIONS_AT_ONCE):
-            texts = sent(chosen, seen.device)
+            texts = to_device(chosen, seen.device)
             words, places = _unpadded(self._val_words, self._val_lengths, chosen, texts)
             loss = self.decoder.loss(seen[self.val.text_image[texts]], words, places)
             sums.append(len(places) * loss.float())
@@ -156,7 +156,7 @@ def _unpadded(words: Tensor, lengths: Tensor, chosen: Tensor, texts: Tensor) -> 
     own = lengths[chosen]
     longest = int(own.max())
     (places,) = (torch.arange(longest) < own[:, None]).flatten().nonzero(as_tuple=True)
-    return words[texts, :longest], sent(places, words.device)
+    return words[texts, :longest], to_device(places, words.device)
 
 
 def vocabulary(captions: list[str], size: int = 1000, least: int = 5) -> tuple[str, ...]:

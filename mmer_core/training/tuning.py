@@ -12,7 +12,6 @@ from typing import Protocol
 import numpy as np
 
 from mmer_core.datasets.prepared import PreparedSplit
-from mmer_core.device import sent
 from mmer_core.encoders.base import ImageEncoder, TextEncoder
 from mmer_core.encoders.dual import Similarity
 from mmer_core.errors import DatasetError, at
@@ -26,6 +25,7 @@ from mmer_core.objectives.bce import BinaryCrossEntropy
 from mmer_core.objectives.infonce import InfoNCE
 from mmer_core.training.learner import Learner, Losses, temperature_scale
 from mmer_core.training.towers import Tower
+from mmer_core.transfer import to_device
 
 _WIDTH = 256  # of the space in which towers that are no pair are compared
 
@@ -89,7 +89,7 @@ class CaptionTuner:
         with at(lambda: self._named(images.numpy())):
             x, y = self._embed(self._train[0](images), self._train[1](texts))
         scale = temperature_scale(self.logit_scale)
-        return {"contrastive": self._objective(x, y, sent(images, x.device), scale)}
+        return {"contrastive": self._objective(x, y, to_device(images, x.device), scale)}
 
     @no_grad()
     def validate(self) -> dict[str, float]:
@@ -142,7 +142,7 @@ class EmotionTuner:
     def losses(self, rows: Tensor) -> Losses:
         with at(lambda: self._named(rows.numpy())):
             logits = self._logits(self._splits["train"](rows))
-        return {"categories": self._objective(logits, self._labels[sent(rows, self._labels.device)])}
+        return {"categories": self._objective(logits, self._labels[to_device(rows, self._labels.device)])}
 
     @no_grad()
     def validate(self) -> dict[str, float]:
@@ -190,7 +190,7 @@ class _Streams:
         if self._text is not None:
             texts = self._text.all()
             mean = mean_by_sample(texts.cpu(), self._owner, len(self._of_sample))
-            features["text"] = sent(mean, texts.device)
+            features["text"] = to_device(mean, texts.device)
         return features
 
 

@@ -178,7 +178,7 @@ CRITERIA = (
 ONE_PIXEL = {"exhaustive"}
 
 
-WAITS, COPIES = 10, 9
+WAITS, COPIES = 7, 4
 """Of a pass of candidates: times that an attack may wait for the device, and copies to it."""
 PASSES = 4
 """Of 100 queries of Sparse-RS on one image, which are proposed ahead as far as a pass of 64 goes."""

@@ -230,7 +230,7 @@ class _Simulation:
         self.counts.add(*kinds)
 
     def _copy(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], there: bool) -> bool:
-        """Count a copy, for which the host waits unless it is told not to; whether its result is on the device."""
+        """Count a copy, and a wait unless it is non-blocking; return whether its result is on the device."""
         copying = func is _aten.copy_.default
         waits = not (args[2] if copying and len(args) > 2 else kwargs.get("non_blocking", False))
         target, source = (args[0], args[1]) if func is _aten.copy_.default else (None, args[0])

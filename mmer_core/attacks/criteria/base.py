@@ -16,9 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import to_device
 
 
 class Criterion(Protocol):
@@ -44,7 +44,7 @@ class ComposableCriterion(ABC):
                 f"the victim's scores for row {int(rows[broken.any(dim=1).to(rows.device)][0])} hold NaN, "
                 "which can be compared with nothing; repair the victim"
             )
-        return self._margin(scores, sent(rows, scores.device))
+        return self._margin(scores, to_device(rows, scores.device))
 
     @abstractmethod
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

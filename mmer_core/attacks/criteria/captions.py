@@ -13,9 +13,9 @@ from mmer_core.attacks.criteria.base import (
     columns_of,
     just_above,
 )
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import table_on
 
 
 class RankDrop(ComposableCriterion):
@@ -41,9 +41,9 @@ class RankDrop(ComposableCriterion):
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._own))
-        own = sent(self._own, scores.device)[rows]  # (B, most own columns)
+        own = table_on(self._own, scores.device)[rows]  # (B, most own columns)
         if len(rows):
-            most = int(sent(self._captions, scores.device)[rows].max())
+            most = int(table_on(self._captions, scores.device)[rows].max())
             check_columns(own, scores, others=self.top + most - 1)
         return scores.gather(1, own).amax(dim=1) - _best_but(own, scores, self.top)
 
@@ -73,7 +73,7 @@ class RankRise(ComposableCriterion):
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._target))
-        target = sent(self._target, scores.device)[rows][:, None]  # (B, 1)
+        target = table_on(self._target, scores.device)[rows][:, None]  # (B, 1)
         check_columns(target, scores, others=self.top)
         return just_above(_best_but(target, scores, self.top)) - scores.gather(1, target)[:, 0]
 

@@ -13,9 +13,9 @@ from mmer_core.attacks.criteria.base import (
     columns_of,
     just_above,
 )
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import table_on
 
 
 class DominantEmotionFlip(ComposableCriterion):
@@ -90,7 +90,7 @@ class TopEmotionsChange(ComposableCriterion):
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._top))
-        top = sent(self._top, scores.device)[rows]  # (B, m)
+        top = table_on(self._top, scores.device)[rows]  # (B, m)
         check_columns(top, scores, others=top.shape[1])
         others = scores.scatter(1, top, -torch.inf)
         return scores.gather(1, top).amin(dim=1) - others.amax(dim=1)
@@ -104,6 +104,6 @@ def _own_and_best_other(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The score of each row's column, and the best of its others: ``(B,)`` each."""
     check_rows(rows, len(columns))
-    own = sent(columns, scores.device)[rows][:, None]  # (B, 1)
+    own = table_on(columns, scores.device)[rows][:, None]  # (B, 1)
     check_columns(own, scores, others=1)
     return scores.gather(1, own)[:, 0], scores.scatter(1, own, -torch.inf).amax(dim=1)

@@ -19,9 +19,9 @@ from mmer_core.attacks.criteria.base import (
     just_above,
 )
 from mmer_core.attacks.criteria.captions import own_columns
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import table_on
 
 _SCORES_AT_ONCE = 2**24  # similarities that are in memory at a time
 
@@ -74,9 +74,9 @@ class ImageRankDrop(ComposableCriterion):
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._own))
-        own = sent(self._own, scores.device)[rows]  # (B, most own columns)
+        own = table_on(self._own, scores.device)[rows]  # (B, most own columns)
         check_columns(own, scores, others=0)
-        return (scores.gather(1, own) - sent(self._bars, scores.device).to(scores)[own]).amax(dim=1)
+        return (scores.gather(1, own) - table_on(self._bars, scores.device, scores.dtype)[own]).amax(dim=1)
 
     def __repr__(self) -> str:
         return f"ImageRankDrop(own=<{len(self._own)} samples>, bars=<{len(self._bars)} captions>)"
@@ -101,9 +101,9 @@ class ImageRankRise(ComposableCriterion):
 
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._target))
-        target = sent(self._target, scores.device)[rows][:, None]  # (B, 1)
+        target = table_on(self._target, scores.device)[rows][:, None]  # (B, 1)
         check_columns(target, scores, others=0)
-        bars = sent(self._bars, scores.device).to(scores)[rows]
+        bars = table_on(self._bars, scores.device, scores.dtype)[rows]
         return just_above(bars) - scores.gather(1, target)[:, 0]
 
     def __repr__(self) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmer_core.attacks.criteria.base import ComposableCriterion, check_columns, check_rows, just_below
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import table_on
 
 
 class CategorySuppressed(ComposableCriterion):
@@ -92,8 +92,8 @@ class LabelsChange(ComposableCriterion):
                 f"{len(self._thresholds)} thresholds; give one a column"
             )
         bars, present = (
-            sent(self._thresholds, scores.device).to(scores),
-            sent(self._labels, scores.device)[rows],
+            table_on(self._thresholds, scores.device, scores.dtype),
+            table_on(self._labels, scores.device)[rows],
         )
         return torch.where(present, scores - just_below(bars), bars - scores).amin(dim=1)
 

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from mmer_core.attacks.criteria.base import ComposableCriterion, Criterion, check_columns, check_rows
-from mmer_core.device import sent
 from mmer_core.errors import AttackError
 from mmer_core.heavy import torch
+from mmer_core.transfer import table_on
 
 Direction = Literal["either", "up", "down"]
 
@@ -51,7 +51,7 @@ class RatingShift(ComposableCriterion):
     def _margin(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         check_rows(rows, len(self._clean))
         check_columns(torch.tensor([self.dimension]), scores, others=0)
-        moved = scores[:, self.dimension] - sent(self._clean, scores.device).to(scores)[rows]
+        moved = scores[:, self.dimension] - table_on(self._clean, scores.device, scores.dtype)[rows]
         if self.direction == "either":
             moved = moved.abs()
         return self.tau - (-moved if self.direction == "down" else moved)

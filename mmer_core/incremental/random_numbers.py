@@ -18,8 +18,9 @@ def draws(run: Callable[[], Any], device: torch.device) -> bool:
     drawn |= pickle.dumps((np.random.get_state(), random.getstate())) != pickle.dumps(before)
     if device_before is not None:
         drawn |= not torch.equal(torch.cuda.get_rng_state(device), device_before)
-        torch.cuda.set_rng_state(device_before, device)
     if drawn:
+        if device_before is not None:
+            torch.cuda.set_rng_state(device_before, device)
         torch.set_rng_state(torch_before)
         np.random.set_state(before[0])
         random.setstate(before[1])
