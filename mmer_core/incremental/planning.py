@@ -41,6 +41,8 @@ _AROUND = 1e8
 _TOGETHER = (8, 16, 32, 64)
 _TOLERANCE = 1e-3
 """Largest difference of scores that rounding explains, as a share of the largest score."""
+_SLOPES_TOLERANCE = 1e-2
+"""The same of gradients, as a share of their norm: rounding may switch a few rectifiers."""
 _EARLY = 100  # a pixel's windows in the early layers cost at most this fraction (1 / _EARLY) of a dense pass
 
 
@@ -224,11 +226,13 @@ class Planner:
     def split(self) -> Split:
         """The network split after the last layer up to which the windows of one pixel are almost free.
 
-        If no layer is local, the split is before the first one.
+        If no layer is local, or the rest has other gradients than the network, the split is before the first one.
         """
         program = self._program or Program(fx.GraphModule({}, fx.Graph()), "image", (), (), "")
         layout = self._layout if self._program else Layout(program, self.size, self.device)
-        cut = self._confirmed(self._early_cut()) or program.source
+        cut = self._confirmed(self._early_cut())
+        if cut is None or not self._same_slopes(program):
+            cut = program.source
         late = self.module if cut == program.source else behind(program, cut)
         windowed = Windowed(program, layout, cut, late)
         return Split(lambda: IncrementalNetwork(windowed, images=1), late)
@@ -290,6 +294,30 @@ class Planner:
                 raise
             return False
         return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())
+
+    def _same_slopes(self, program: Program) -> bool:
+        """Whether the traced network has the gradient of the network itself, at a random image.
+
+        A backward pass that a `torch.autograd.Function` defines is not in the graph: a straight-through estimator would have none.
+        """
+        generator = torch.Generator().manual_seed(0)
+        image = self.input(torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=generator))
+
+        def slope(network: nn.Module) -> Tensor:
+            pixels = image.clone(memory_format=torch.contiguous_format).requires_grad_()
+            scores = network(pixels.clone()).float()  # of a copy, because a network may write into its input
+            weights = torch.randn(scores.shape, generator=torch.Generator().manual_seed(1))
+            (found,) = torch.autograd.grad((scores * weights.to(scores.device)).sum(), pixels)
+            return found
+
+        try:
+            with running(), torch.inference_mode(False), torch.enable_grad():
+                expected, found = slope(self.module), slope(program.graph)
+        except RuntimeError as error:  # no gradient
+            if out_of_memory(error):
+                raise
+            return False
+        return bool((found - expected).norm() <= _SLOPES_TOLERANCE * expected.norm())
 
     def _refuse(self, reason: str) -> None:
         self.reason = f"the network is computed densely, because {reason}"

@@ -1,15 +1,15 @@
 """Networks as graphs: `torch.fx` with what it does not follow by itself, decisions by sizes and parametrized weights."""
 
-import copy
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.utils import parametrize
+
+from mmer_core.incremental.copying import plain_copy
 
 _CONDITIONS = (1, 2, 5)
 """Sizes of a batch for which a condition must come out the same."""
@@ -25,10 +25,7 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
     Args:
         example: An input ``(1, C, H, W)``; decisions by sizes are made as for it, whatever the size of the batch.
     """
-    module = copy.deepcopy(module).eval().requires_grad_(False)
-    for part in list(module.modules()):
-        if parametrize.is_parametrized(part):
-            _keep_weights(part)
+    module = plain_copy(module)
     graph = _Tracer(example).trace(module)
     for node in graph.nodes:
         written = node.args[0] if writes(node, module) else None
@@ -50,18 +47,6 @@ def writes(node: fx.Node, root: nn.Module) -> bool:
     return named_so or bool(node.kwargs.get("inplace", False))
 
 
-def _keep_weights(module: nn.Module) -> None:
-    """Replace parametrized weights, weight norm's say, by what they are now.
-
-    `torch.nn.utils.parametrize.remove_parametrizations` would change the class that the module shares with what it was copied from.
-    """
-    weights = {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr]
-    module.__class__ = type(module).__bases__[0]
-    del module.parametrizations
-    for name, weight in weights.items():
-        module.register_parameter(name, nn.Parameter(weight.detach().clone(), requires_grad=False))
-
-
 class _Proxy(fx.Proxy):
     """A traced value that Python may use as a number, where it follows from sizes."""
 
@@ -75,6 +60,16 @@ class _Proxy(fx.Proxy):
 
     def __float__(self) -> float:
         return float(self.tracer.settled(self))
+
+    def __len__(self) -> int:
+        return self.tracer.length(self)
+
+    def __getattr__(self, name: str) -> fx.proxy.Attribute:
+        return _Attribute(self, name)
+
+
+class _Attribute(fx.proxy.Attribute, _Proxy):
+    """The same of what is read of one, such as its shape."""
 
 
 class _Tracer(fx.Tracer):
@@ -100,16 +95,33 @@ class _Tracer(fx.Tracer):
         Raises:
             TraceError: It is not.
         """
-        self._computing = True
-        try:
-            found = [self._value(obj.node, *which) for which in zip(_CONDITIONS, self._known, strict=True)]
-            if isinstance(found[0], bool | int | float) and all(each == found[0] for each in found):
-                return found[0]
-        finally:
-            self._computing = False
+        found = self._values(obj)
+        if isinstance(found[0], bool | int | float) and all(each == found[0] for each in found):
+            return found[0]
         raise fx.proxy.TraceError(
             f"{obj.node.name} decides how the network goes on, and depends on the images or on the size of the batch"
         )
+
+    def length(self, obj: fx.Proxy) -> int:
+        """How many values there are in what is traced, likewise. Raises as `settled`."""
+        found = [len(each) if isinstance(each, Sized) else None for each in self._values(obj)]
+        if found[0] is not None and all(each == found[0] for each in found):
+            return found[0]
+        raise fx.proxy.TraceError(
+            f"how many values {obj.node.name} has depends on the images or on the size of the batch"
+        )
+
+    def iter(self, obj: Any) -> Iterator[fx.Proxy]:
+        """As `torch.fx.Tracer.iter`, of what has a length, as in ``for part in x.chunk(4, 1)``."""
+        return iter([obj[number] for number in range(self.length(obj))])
+
+    def _values(self, obj: fx.Proxy) -> list[Any]:
+        """What it is for batches of the sizes in `_CONDITIONS`."""
+        self._computing = True
+        try:
+            return [self._value(obj.node, *which) for which in zip(_CONDITIONS, self._known, strict=True)]
+        finally:
+            self._computing = False
 
     def _value(self, wanted: fx.Node, batch: int, known: dict[fx.Node, Any]) -> Any:
         """Of a node, for a batch; None where sizes do not say."""

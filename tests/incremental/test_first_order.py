@@ -61,7 +61,9 @@ def test_estimates_are_the_dense_activations_times_the_gradient(drawn, seed):
     module, size = drawn
     planner = Planner(module, normalise, size, CPU, method="incremental", runtime="torch")
     assume(planner.cuts)
-    cut = planner._early_cut() or planner._program.source
+    cut = planner._early_cut()
+    if cut is None or planner.split.late is planner.module:
+        cut = planner._program.source
     image, pixels, colours = one_pixel_changes(size, 10, seed)
     activations = UpTo(lower(module, planner.input(image[None])).graph, cut)
     with torch.no_grad():
@@ -95,6 +97,46 @@ def test_what_is_linear_behind_the_early_layers_is_exact():
     truth = 1e4 * plain(module, changed(image, pixels, colours))[:, 2]
     assert torch.allclose(found, truth, rtol=0, atol=5e-3)
     assert found.std() > 5e-2
+
+
+class Sign(torch.autograd.Function):
+    """A straight-through estimator: the sign, with the gradient of the identity."""
+
+    @staticmethod
+    def forward(ctx: object, maps: Tensor) -> Tensor:
+        return maps.sign()
+
+    @staticmethod
+    def backward(ctx: object, slope: Tensor) -> Tensor:
+        return slope
+
+
+class Binary(nn.Module):
+    """Two convolutions, the second of which reads signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, padding=1)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.second(Sign.apply(self.first(images)))
+        return self.head(torch.relu(maps).mean(dim=(2, 3)))
+
+
+def test_gradients_that_a_network_defines_itself_are_used():
+    torch.manual_seed(0)
+    module = Binary().eval()
+    planner = Planner(module, normalise, (160, 120), CPU, runtime="torch")
+    image, pixels, colours = one_pixel_changes((160, 120), 50, 4)
+    assert planner._early_cut() is not None, "the signs must be behind a cut"
+    found = FirstOrder(planner)(image, pixels, colours, value)
+    leaf = read(image[None]).requires_grad_()
+    at_image = value(module(leaf))
+    (slope,) = torch.autograd.grad(at_image.sum(), leaf)
+    difference = read(changed(image, pixels, colours)) - leaf.detach()
+    assert slope.norm() > 0
+    assert torch.allclose(found, at_image.detach() + (difference * slope).sum(dim=(1, 2, 3)), atol=1e-5)
 
 
 def test_without_a_local_layer_it_is_the_gradient_of_the_pixels():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from support.incremental_helpers import CPU, normalise
 from test_exactness import difference
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune, weight_norm
+from torch.nn.utils import spectral_norm as old_spectral_norm
 
 from mmer_core.incremental.planning import Planner
 
@@ -60,7 +62,7 @@ def spatial_attention(self, x):
 def asserted(self, x):
     batch, channels, height, width = x.shape
     assert channels == WIDTH
-    if height % 2 or x.dim() != 4:
+    if height % 2 or x.dim() != 4 or len(x.shape) != 4 or x.ndim in (2, 3):
         x = F.pad(x, (0, 0, 0, 1))
     x = torch.cat([x[:, number : number + 1] for number in range(channels)], 1) / math.sqrt(channels)
     return x.view(batch, channels, height, width)
@@ -78,6 +80,19 @@ def masked(self, x):
     above, below = x > 0, x < 0.5
     between = above & below
     return x * between + 2 * x * above
+
+
+def old_weight_norm(layer: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return weight_norm(layer)
+
+
+def pruned(layer: nn.Module) -> nn.Module:
+    """Twice, of which the second mask is joined with the first; weights and biases."""
+    for name, share in (("weight", 0.3), ("weight", 0.2), ("bias", 0.5)):
+        prune.l1_unstructured(layer, name, share)
+    return layer
 
 
 def standardised(self, x):
@@ -128,6 +143,14 @@ OPERATIONS = {
         lambda self, x: self.parts[0](x),
         parametrizations.spectral_norm(nn.Conv2d(WIDTH, WIDTH, 3)),
     ),
+    "weight norm by hooks": (lambda self, x: self.parts[0](x), lambda: old_weight_norm(nn.Conv2d(WIDTH, WIDTH, 3))),
+    "spectral norm by hooks": (lambda self, x: self.parts[0](x), lambda: old_spectral_norm(nn.Conv2d(WIDTH, WIDTH, 3))),
+    "pruned": (lambda self, x: self.parts[0](x), lambda: pruned(nn.Conv2d(WIDTH, WIDTH, 3))),
+    "data parallel": (lambda self, x: self.parts[0](x), nn.DataParallel(nn.Conv2d(WIDTH, WIDTH, 3))),
+    "compiled": (lambda self, x: self.parts[0](x), lambda: torch.compile(nn.Conv2d(WIDTH, WIDTH, 3), backend="eager")),
+    "sizes in a row": lambda self, x: x.reshape(x.shape[0], -1, *x.shape[2:]),
+    "parts one by one": lambda self, x: torch.cat([part * (number + 1) for number, part in enumerate(x.chunk(4, 1))], 1),
+    "parts of parts": lambda self, x: torch.cat([torch.tanh(part) for part in reversed(list(x.split((3, 5), 1)))], 1),
     "spatial attention": (spatial_attention, nn.Conv2d(2, 1, 7, padding=3)),
     "channels last": (lambda self, x: torch.tanh(self.parts[0](x.movedim(1, -1)) * self.gamma).movedim(-1, 1), nn.Linear(WIDTH, WIDTH)),
     "every second": lambda self, x: x[:, :, ::2, 1::2],
@@ -164,7 +187,8 @@ GLOBAL = {
 
 def between(operation) -> Between:
     function, *parts = operation if isinstance(operation, tuple) else (operation,)
-    return Between(function, *copy.deepcopy(parts)).eval()
+    made = [copy.deepcopy(part) if isinstance(part, nn.Module) else part() for part in parts]
+    return Between(function, *made).eval()
 
 
 def planner_of(module: nn.Module, runtime: str = "torch") -> Planner:
@@ -250,6 +274,14 @@ def test_a_network_is_left_as_it_is():
         assert torch.equal(module(image), before)
     assert {"original0", "original1"} <= {name.rpartition(".")[2] for name in module.state_dict()}
     assert module.parts[0].weight.shape == (WIDTH, WIDTH, 3, 3)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda module: torch.compile(module, backend="eager")])
+def test_what_wraps_a_network_does_not_end_the_windows(wrap):
+    module = wrap(between(OPERATIONS["buffers"])).eval()
+    planner = planner_of(module)
+    assert planner.layers == (3, 4), planner.stopped or planner.reason
+    assert is_exact_at_every_cut(planner, module)
 
 
 @pytest.mark.parametrize("which", ["after", "norm"])

@@ -1,0 +1,71 @@
+"""Copies of networks without what wraps their layers: copies for several GPUs, compiled code, weights made anew for each pass."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrize
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
+
+
+def plain_copy(module: nn.Module) -> nn.Module:
+    """A copy that computes the same, in evaluation mode and without gradients; its weights are plain ones.
+
+    Weights that are made of others for each pass, by a parametrization, weight or spectral norm, or pruning, are what they are now.
+    """
+    module = _unwrapped(module)
+    # Only leaves of a gradient's graph can be copied; weight norm keeps a weight that is none.
+    computed = [value for part in module.modules() for value in vars(part).values() if _is_computed(value)]
+    module = copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
+    module.eval().requires_grad_(False)
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            setattr(part, name, _unwrapped(child))
+    for part in list(module.modules()):
+        if parametrize.is_parametrized(part):
+            _keep_parametrized(part)
+        _keep_hooked(part)
+    return module
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    while True:
+        if isinstance(module, nn.DataParallel | DistributedDataParallel):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):  # of torch.compile
+            module = inner
+        else:
+            return module
+
+
+def _is_computed(value: Any) -> bool:
+    return isinstance(value, Tensor) and not value.is_leaf
+
+
+def _keep_parametrized(module: nn.Module) -> None:
+    """As `torch.nn.utils.parametrize.remove_parametrizations`, which would change the class that the module shares with what it was
+    copied from."""
+    weights = {name: getattr(module, name) for name in module.parametrizations}  # type: ignore[union-attr]
+    module.__class__ = type(module).__bases__[0]
+    del module.parametrizations
+    for name, weight in weights.items():
+        _keep(module, name, weight)
+
+
+def _keep_hooked(module: nn.Module) -> None:
+    """The same of weights that a hook sets before each pass."""
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if isinstance(hook, WeightNorm | SpectralNorm | BasePruningMethod):
+            with torch.no_grad():
+                hook(module, ())
+            name = hook._tensor_name if isinstance(hook, BasePruningMethod) else hook.name
+            _keep(module, name, vars(module).pop(name))
+            del module._forward_pre_hooks[key]
+
+
+def _keep(module: nn.Module, name: str, weight: Tensor) -> None:
+    module.register_parameter(name, nn.Parameter(weight.detach().clone(), requires_grad=False))
