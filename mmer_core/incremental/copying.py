@@ -23,8 +23,9 @@ def plain_copy(module: nn.Module) -> nn.Module:
     module = copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
     module.eval().requires_grad_(False)
     for part in list(module.modules()):
-        for name, child in part.named_children():
-            setattr(part, name, _unwrapped(child))
+        for name, child in list(part.named_children()):
+            if (inner := _unwrapped(child)) is not child:
+                setattr(part, name, inner)
     for part in list(module.modules()):
         if parametrize.is_parametrized(part):
             _keep_parametrized(part)

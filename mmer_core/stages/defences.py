@@ -123,7 +123,7 @@ def _compared(config: ReportConfig, plain: ModelArtifacts, defended: Sequence[De
     return {"config": some_fields(config, "margin", "seed"), "plain": keys, "defended": names}
 
 
-@stage("defences", version=2, title="compare defences", identity=_compared)
+@stage("defences", version=3, title="compare defences", identity=_compared)
 def compare_defences(
     context: Context,
     workspace: Workspace,

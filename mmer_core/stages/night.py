@@ -119,7 +119,7 @@ def _identity(config: ReportConfig) -> Mapping[str, Any]:
     return {"config": some_fields(config, "margin", "seed")}
 
 
-@stage("night", version=1, title="compare with the night before", identity=_identity)
+@stage("night", version=2, title="compare with the night before", identity=_identity)
 def night(
     context: Context,
     workspace: Workspace,

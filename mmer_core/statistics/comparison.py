@@ -76,10 +76,11 @@ class Comparison(Part):
         trainings: Trainings of each model (seeds) behind the figures.
         margin: Percentage points.
         rule: What decided, in words.
-        decision: Whether ``first`` is higher or lower, at the adjusted level; equivalent: neither, and no more than the
+        decision: Whether ``first`` is higher or lower, at the adjusted level and by the interval; equivalent: neither, and no more than the
             margin apart; undecided: nothing is shown.
         n_to_decide: Samples with which four of five such studies would decide, if the figures stayed as they are; None
-            where it is decided, and where the trainings differ too much for any number of samples.
+            where it is decided, and where more samples are not what is missing: trainings differ too much, or many
+            questions are asked together.
     """
 
     topic: str
@@ -314,19 +315,21 @@ def corrected(comparisons: Sequence[Comparison], rule: Rule) -> list[Comparison]
 
 
 def _decided(comparison: Comparison, level: float) -> Comparison:
-    """With the decision that follows from the adjusted p-value and from the interval."""
-    value, p = comparison.difference.value, comparison.p_adjusted
+    """With the decision that follows from the adjusted p-value and from the interval: a difference is claimed where they agree,
+    which those of very few trainings may not."""
+    value, low, high = comparison.difference.value, comparison.difference.low, comparison.difference.high
+    p, crosses = comparison.p_adjusted, low is not None and high is not None and low <= 0 <= high
     decision: Decision = "undecided"
-    if p is not None and value is not None and p <= level:
+    if p is not None and value is not None and p <= level and not crosses:
         decision = "higher" if value > 0 else "lower"
     elif comparison.within_margin:
         decision = "equivalent"
     needed = samples_to_decide(
         value, comparison.error, comparison.n, comparison.margin, level, between=comparison.error_between
     )
-    return comparison.model_copy(
-        update={"decision": decision, "n_to_decide": needed if decision == "undecided" else None}
-    )
+    if decision != "undecided" or (needed and needed <= comparison.n):  # more samples are not what is missing
+        needed = None
+    return comparison.model_copy(update={"decision": decision, "n_to_decide": needed})
 
 
 def samples_to_decide(

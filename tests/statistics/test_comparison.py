@@ -78,6 +78,26 @@ def test_metrics_that_are_asked_about_together_are_corrected_for_it():
     assert 500 < together.n_to_decide < 1000
 
 
+def test_more_samples_are_not_asked_for_where_they_are_not_what_is_missing():
+    away = np.array([3.0, *[0.0] * 19])
+    many = Resampled(away, np.zeros(20), np.ones(20), 500)
+    found, *_ = corrected(
+        compare_metrics([QUESTION] * 20, np.zeros((2, 20)), many, 500, Rule(margin=1.0)), Rule()
+    )
+    assert samples_to_decide(found.difference.value, found.error, 500, 1.0) < 500
+    assert (found.decision, found.n_to_decide) == ("undecided", None)
+
+
+def test_no_difference_is_claimed_of_two_trainings_whose_interval_has_none_in_it():
+    rng = np.random.default_rng(5)
+    one = rng.random((2, 120)) < 0.95 + rng.normal(0, 0.03, (2, 1))
+    other = rng.random((2, 120)) < 0.35 + rng.normal(0, 0.12, (2, 1))
+    found = compare_shares(QUESTION, one, other, Rule())
+    assert found.p < 0.05
+    assert found.difference.low < 0 < found.difference.high
+    assert (found.decision, found.winner) == ("undecided", None)
+
+
 def test_a_difference_that_is_shown_may_be_within_the_margin():
     tiny = Resampled(np.array([1.0]), np.zeros(1), np.array([0.2]), 500)
     (found,) = compare_metrics([QUESTION], np.zeros((2, 1)), tiny, 500, Rule())
