@@ -58,6 +58,7 @@ first-hour: $(READY)  ## record what the commands of docs/first-hour.md print
 bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.startup --quick
 	$(BIN)/python -m benchmarks.quality --quick
+	$(BIN)/python -m benchmarks.robustness --quick
 	$(BIN)/python -m benchmarks.coverage --quick
 	$(BIN)/python -m benchmarks.ingest --quick
 	$(BIN)/python -m benchmarks.scaled_decoding --quick

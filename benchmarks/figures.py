@@ -5,8 +5,9 @@
     python -m benchmarks.figures --check    # only says which pages would change
 
 A page has a table between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``: the rows of
-``benchmarks/results/NAME.json``; of ``NAME ratios``, what was compared there; of ``speed``, the summary of all. Below
-each stand the processor and the commit.
+``benchmarks/results/NAME.json``; of ``NAME | COLUMN | COLUMN``, some columns of them; of ``NAME ratios``, what was compared there;
+of ``retrieval-growth paper``, what would take how much if it went on growing so; of ``speed``, the summary of all. Below each stand
+the processor and the commit.
 """
 
 import json
@@ -20,6 +21,7 @@ from typing import Any
 from cyclopts import App
 
 from benchmarks.result import figure
+from benchmarks.retrieval_growth import on_paper
 from flows.output import say
 
 app = App(name="benchmarks.figures", help=__doc__)
@@ -136,7 +138,7 @@ SUMMARY = (
         f"{_RETRIEVAL}; [more](growth.md)",
     ),
     Line("the same", "autofaiss", "retrieval", _searches("autofaiss"), "the same"),
-    Line("the same", "FAISS Flat, whose recall is 1", "retrieval", _searches("FAISS Flat"), "the same"),
+    Line("the same", "FAISS Flat, whose recall is 1", "retrieval", _searches("faiss Flat"), "the same"),
 )
 
 
@@ -177,9 +179,16 @@ def table(name: str) -> str:
     """A table by the name that a page gives it, and below it where its figures are from."""
     if name == "speed":
         return _summary()
+    name, *columns = (part.strip() for part in name.split("|"))
     stem, _, part = name.partition(" ")
     result = read(stem)
-    rows = result.rows if not part else [{"": what, "times": value} for what, value in result.ratios.items()]
+    rows = result.rows
+    if part == "paper":
+        rows = on_paper(rows[-1])
+    elif part:
+        rows = [{"": what, "times": value} for what, value in result.ratios.items()]
+    if columns:  # rows that differ in others alone are shown once
+        rows = [dict(each) for each in dict.fromkeys(tuple((one, row[one]) for one in columns) for row in rows)]
     return f"{_markdown(rows)}\n\n{result.origin}."
 
 

@@ -16,6 +16,8 @@ from flows.terminal import say_table
 from mmer_core.record import Interval
 
 Row = dict[str, Any]
+_WHOLE = 1000
+"""From here on figures have no decimals."""
 
 
 def finish(
@@ -62,8 +64,12 @@ def percent(share: Interval) -> str:
 
 def figure(value: object) -> str:
     """A value of a row as it is shown."""
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10 * _WHOLE else str(value)
     if not isinstance(value, float):
         return str(value)
+    if abs(value) >= _WHOLE:
+        return f"{value:,.0f}"
     return f"{value:.4f}" if 0 < abs(value) < 1 else f"{value:.2f}"
 
 

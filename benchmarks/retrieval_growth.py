@@ -17,6 +17,7 @@ import math
 import shutil
 import statistics
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish, show
+from benchmarks.result import Row, finish, joined, kept_rows, show
 from benchmarks.retrieval import MAIN, TIMINGS
 from benchmarks.retrieval_data import WIDTH, embeddings
 from benchmarks.retrieval_engines import SHARD
@@ -81,34 +82,36 @@ def main(
     quick:
         Up to 40,000 vectors from 300 drawn photos.
     json:
-        File for the figures.
+        File for the figures; its rows of the same machine that are not measured now are kept.
     plot:
         File for the plot; beside the figures by default.
     """
     if quick:
         flickr8k, kept, images, vectors, rounds = None, None, 300, (10_000, 40_000), 1
-    rows = []
+    measured: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runtime = runtime.model_copy(update={"store": f"{name}/store", "work": folder / "work", "workers": 1})
         setting = make(folder, embeddings(flickr8k, images, runtime, kept), vectors)
         print(f"vectors {setting.about}")
         for count in vectors:
-            rows.append(_measured(setting, count, rounds))
-            print(rows[-1], flush=True)
+            measured.append(_measured(setting, count, rounds))
+            print(measured[-1], flush=True)
+    title = "retrieval-growth"
+    rows = sorted(joined(kept_rows(title, json), measured, "vectors"), key=lambda row: row["vectors"])
     first, last = rows[0], rows[-1]
     ratios = {
         f"{name}, {last['vectors']} / {first['vectors']} vectors": last[name] / first[name]
         for name in PLOTTED
     }
-    finish("retrieval_growth", rows, ratios, json)
-    show("on paper", [_on_paper(last, count, components) for count in PAPER for components in CANDIDATES])
+    finish(title, rows, ratios, json)
+    show("on paper", on_paper(last))
     file = plot or (json and json.with_suffix(".png"))
     if file:
         _plot(rows, file)
 
 
-def _measured(setting: Setting, count: int, rounds: int) -> dict[str, Any]:
+def _measured(setting: Setting, count: int, rounds: int) -> Row:
     folder = setting.folder / f"index{count}"
     built = build("mmer", setting, folder, count, MAIN)
     running = Running("mmer", folder, setting, count)
@@ -139,7 +142,12 @@ def _measured(setting: Setting, count: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _on_paper(measured: dict[str, Any], count: int, components: int) -> dict[str, Any]:
+def on_paper(measured: Mapping[str, Any]) -> list[Row]:
+    """Larger indexes than the largest that was measured."""
+    return [_on_paper(measured, count, components) for count in PAPER for components in CANDIDATES]
+
+
+def _on_paper(measured: Mapping[str, Any], count: int, components: int) -> Row:
     """An index that is split over machines, each with its own lists; every query goes to all of them."""
     codes = -(-WIDTH // components)
 
@@ -161,7 +169,7 @@ def _on_paper(measured: dict[str, Any], count: int, components: int) -> dict[str
     }
 
 
-def _plot(rows: list[dict[str, Any]], file: Path) -> None:
+def _plot(rows: list[Row], file: Path) -> None:
     figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
     counts = [row["vectors"] for row in rows]
     for axis, (name, title) in zip(axes.flat, PLOTTED.items(), strict=True):

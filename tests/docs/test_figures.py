@@ -18,6 +18,18 @@ def test_a_page_shows_what_was_measured(page):
     assert figures.filled(text) == text, "write it anew: python -m benchmarks.figures"
 
 
+def test_what_the_readme_says_of_speed_is_in_the_summary():
+    said = " ".join((figures.ROOT / "README.md").read_text("utf-8").split())
+    rows = {line.beside: line for line in figures.SUMMARY}
+    for beside, sentence in (
+        ("the fastest of ART", "pixel attacks ask {} times as many queries"),
+        ("hnswlib", "an index of a million vectors answers {} times as fast as hnswlib"),
+    ):
+        (line,) = (row for name, row in rows.items() if name.startswith(beside))
+        times = figures._times(figures._ratio(figures.read(line.result), line.ratios[0]))
+        assert sentence.format(times) in said
+
+
 def test_every_kept_result_is_shown_and_says_where_it_is_from():
     shown = {name.split()[0] for page in figures.pages() for name in figures.names(page.read_text("utf-8"))}
     assert {"speed", "ingest", "quality"} <= shown
@@ -34,17 +46,20 @@ def test_what_a_benchmark_writes_becomes_a_table(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "RESULTS", tmp_path)
     monkeypatch.setattr(figures, "read", figures.read.__wrapped__)
     rows = [
-        {"program": "mmer", "photos": 500, "seconds": 1.256},
-        {"program": "loop", "photos": 500, "seconds": 0.5},
+        {"program": "mmer", "photos": 1500.0, "seconds": 1.256},
+        {"program": "loop", "photos": 1500.0, "seconds": 0.5},
     ]
     finish("trial", rows, {"mmer / loop": 2.5123}, tmp_path / "trial.json")
     written = json.loads((tmp_path / "trial.json").read_text())
-    page = "before\n<!-- figures: trial -->\nold\n<!-- end of figures -->\n<!-- figures: trial ratios -->\n<!-- end of figures -->\n"
+    names = ("trial", "trial | photos", "trial | program | photos", "trial ratios")
+    page = "before\n" + "".join(f"<!-- figures: {name} -->\nold\n<!-- end of figures -->\n" for name in names)
     filled = figures.filled(page)
     assert figures.filled(filled) == filled
     assert filled.startswith(
-        "before\n<!-- figures: trial -->\n| program | photos | seconds |\n| --- | --- | --- |\n| mmer | 500 | 1.26 |\n"
+        "before\n<!-- figures: trial -->\n| program | photos | seconds |\n| --- | --- | --- |\n| mmer | 1,500 | 1.26 |\n"
     )
+    assert "<!-- figures: trial | photos -->\n| photos |\n| --- |\n| 1,500 |\n\n" in filled
+    assert "| program | photos |\n| --- | --- |\n| mmer | 1,500 |\n| loop | 1,500 |\n\n" in filled
     assert "| mmer / loop | 2.51 |" in filled
     assert "old" not in filled
     assert f"Machine: {written['machine']}; commit {written['commit']}." in filled
