@@ -188,7 +188,9 @@ def table(name: str) -> str:
     elif part:
         rows = [{"": what, "times": value} for what, value in result.ratios.items()]
     if columns:  # rows that differ in others alone are shown once
-        rows = [dict(each) for each in dict.fromkeys(tuple((one, row[one]) for one in columns) for row in rows)]
+        rows = [
+            dict(each) for each in dict.fromkeys(tuple((one, row[one]) for one in columns) for row in rows)
+        ]
     return f"{_markdown(rows)}\n\n{result.origin}."
 
 
