@@ -132,8 +132,8 @@ class ImageEncoder(Protocol):
 class ClassifierVictim:
     """Any torch image classifier, as it is: ``(B, 3, H, W)`` normalised floats in, ``(B, S)`` logits out.
 
-    A model that computes in another floating type, reads gray images, or returns its logits in a tuple, a dict or a model
-    output is one as well (`mmer_core.attacks.networks.classifiers`); its candidates are scored densely.
+    A model that reads gray images, returns its logits in a tuple, a dict or a model output, or computes in another floating type
+    is one as well (`mmer_core.attacks.networks.classifiers`); candidates of the last kind are scored densely.
 
     Args:
         module: The classifier; it is put into evaluation mode, because dropout or batch statistics would
@@ -188,9 +188,10 @@ class ClassifierVictim:
         self._module = module.eval()
         tensors = [*module.parameters(), *module.buffers()]
         self._device = tensors[0].device if tensors else torch.device("cpu")
-        self._mean = torch.tensor(centre, device=self._device).view(1, -1, 1, 1)
-        self._std = torch.tensor(scale, device=self._device).view(1, -1, 1, 1)
-        self._plain = PlainClassifier(self._module, self._mean, self._std)
+        statistics = (
+            torch.tensor(values, device=self._device).view(1, -1, 1, 1) for values in (centre, scale)
+        )
+        self._plain = PlainClassifier(self._module, *statistics)
         self._size, self._method, self._runtime = size, method, runtime
         self._passes = Passes()
 
@@ -248,12 +249,12 @@ class ClassifierVictim:
         from mmer_core.incremental.planning import Planner
 
         with torch.inference_mode(), running():
-            trivial = self._plain.is_trivial(self._size)
-        if not trivial:
+            network = self._plain.network(self._size)
+        if network is None:
             return Planner(self._plain, _to_unit, self._size, self._device, method="dense", runtime="torch")
         return Planner(
-            self._module,
-            self._normalise,
+            network,
+            lambda pixels: self._plain.normalised(_to_unit(pixels)),
             self._size,
             self._device,
             method=self._method,
@@ -265,9 +266,6 @@ class ClassifierVictim:
         from mmer_core.incremental.evaluator import CandidateEvaluator
 
         return CandidateEvaluator(self.planner)
-
-    def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        return (pixels / 255 - self._mean) / self._std
 
 
 def _channels(values: Sequence[float]) -> list[float]:

@@ -9,9 +9,23 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import (
+    ConvNextConfig,
+    ConvNextForImageClassification,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, RandomPixels, SparseRS, run_attack
+from mmer_core.attacks import (
+    ClassifierVictim,
+    DominantEmotionFlip,
+    RandomPixels,
+    SparseRS,
+    apply,
+    run_attack,
+)
+from mmer_core.attacks.candidates import from_flat
 from mmer_core.attacks.criteria import CategoryAppears
 from mmer_core.errors import AttackError
 
@@ -83,6 +97,41 @@ def test_forms_of_logits(form: str, images: np.ndarray) -> None:
         for victim in victims
     ]
     assert [one.status for one in outcomes[0]] == [one.status for one in outcomes[1]]
+
+
+def candidates_agree(victim: ClassifierVictim, images: np.ndarray, pixels: int) -> bool:
+    """Whether candidates of these images are scored as what they make of them."""
+    rng = np.random.default_rng(1)
+    clean, rows = torch.from_numpy(images), torch.arange(12) % len(images)
+    places = rng.integers(0, images.shape[1] * images.shape[2], (len(rows), pixels))
+    candidates = from_flat(places, rng.integers(0, 256, (*places.shape, 3), dtype=np.uint8))
+    expected = victim.scores(apply(clean[rows], candidates), rows)
+    found = victim.candidate_scores(clean, rows, candidates)
+    return torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("where", [RGB, GRAY], ids=["rgb", "gray"])
+@pytest.mark.parametrize("form", FORMS)
+def test_candidates_are_scored_in_windows_whatever_the_form(
+    form: str, where: dict[str, Any], images: np.ndarray
+) -> None:
+    network = Network(FORMS[form], channels=len(where["mean"]))
+    victim = ClassifierVictim(network, **where, method="incremental")
+    assert victim.planner.layers == (1, 2)  # the linear layer reads all positions
+    assert candidates_agree(victim, images, 2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [(ResNetConfig, ResNetForImageClassification), (ConvNextConfig, ConvNextForImageClassification)],
+)
+def test_classifiers_of_transformers_are_computed_in_windows(kind: Any, model: Any) -> None:
+    config = kind(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], num_labels=CLASSES)
+    victim = ClassifierVictim(model(config), RGB["mean"], RGB["std"], (64, 48), method="incremental")
+    local, every = victim.planner.layers
+    assert local == every - 1, victim.planner.stopped  # the head comes after the mean over the map
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 48, 3), dtype=np.uint8)
+    assert candidates_agree(victim, images, 2)
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

@@ -1,6 +1,7 @@
 """What torch image classifiers take and return, as far as the meaning is plain; the rest is one sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import torch
@@ -32,25 +33,36 @@ class PlainClassifier(nn.Module):
         kinds = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
         self._kind = kinds[0] if kinds else torch.float32
 
-    def is_trivial(self, size: tuple[int, int]) -> bool:
-        """Whether the module itself reads float32 in three channels and returns float32 logits.
+    def network(self, size: tuple[int, int]) -> nn.Module | None:
+        """The classifier as a network of normalised images to logits ``(B, S)`` that can be traced; None if it computes in another type
+        than float32.
 
         Raises:
-            AttackError: It cannot read an image of this size, ``(H, W)``.
+            AttackError: It cannot read an image of this size, ``(H, W)``, or returns no logits.
         """
-        if self._kind != torch.float32 or self._mean.shape[1] != 3:
-            return False
-        output = self._called(torch.zeros(1, 3, *size, device=self._mean.device))
-        return isinstance(output, Tensor) and output.ndim == 2 and output.dtype == torch.float32
+        if self._kind != torch.float32:
+            return None
+        output = self._called(torch.zeros(1, self._mean.shape[1], *size, device=self._mean.device))
+        logits_of(output, 1)
+        where = _place_of_logits(output)
+        assert where is not None
+        found = where(output)
+        if found.dtype != torch.float32:
+            return None
+        return self.module if found is output and found.ndim == 2 else _Logits(self.module, where, found.ndim)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` in 0..1 as the module reads them, ``(B, C, H, W)``; each position by itself."""
+        if self._mean.shape[1] == 1:
+            images = (images * self._luma).sum(dim=1, keepdim=True)
+        return (images - self._mean) / self._std
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in 0..1 to ``(B, S)`` float32."""
-        if self._mean.shape[1] == 1:
-            images = (images * self._luma).sum(dim=1, keepdim=True)
-        return logits_of(self._called(images), len(images))
+        return logits_of(self._called(self.normalised(images)), len(images))
 
-    def _called(self, images: Tensor) -> Any:
-        pixels = ((images - self._mean) / self._std).to(self._kind)
+    def _called(self, pixels: Tensor) -> Any:
+        pixels = pixels.to(self._kind)
         try:
             return self.module(pixels)
         except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
@@ -61,6 +73,28 @@ class PlainClassifier(nn.Module):
                 f"the victim cannot read a batch of {tuple(pixels.shape)} {pixels.dtype} ({type(error).__name__}: "
                 f"{reason}); give the size, mean and std of its input"
             ) from None
+
+
+class _Logits(nn.Module):
+    """The logits of a classifier as a tensor ``(B, S)``. Where they are in what it returns is known, so that this can be traced.
+
+    Args:
+        module: The classifier.
+        where: From what it returns to its logits.
+        dimensions: That these have.
+    """
+
+    def __init__(self, module: nn.Module, where: Callable[[Any], Any], dimensions: int) -> None:
+        super().__init__()
+        self.module = module
+        self._where, self._dimensions = where, dimensions
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalised pixels ``(B, C, H, W)`` to logits."""
+        found: Tensor = self._where(self.module(pixels))
+        if self._dimensions == 1:  # a logit an image
+            return found[:, None]
+        return found.flatten(1) if self._dimensions > 2 else found
 
 
 def logits_of(output: Any, rows: int) -> Tensor:
@@ -89,10 +123,24 @@ def logits_of(output: Any, rows: int) -> Tensor:
 
 
 def _tensor(output: Any) -> Tensor | None:
+    where = _place_of_logits(output)
+    return None if where is None else where(output)
+
+
+def _place_of_logits(output: Any) -> Callable[[Any], Any] | None:
+    """From what a classifier returns to the tensor of its logits; None if it is nowhere to be seen."""
     if isinstance(output, Tensor):
-        return output
+        return _itself
+    where: Callable[[Any], Any] | None = None
     if isinstance(output, Mapping):
-        named = output.get("logits", next(iter(output.values())) if len(output) == 1 else None)
-    else:
-        named = getattr(output, "logits", output[0] if isinstance(output, tuple | list) and output else None)
-    return named if isinstance(named, Tensor) else None
+        if "logits" in output or len(output) == 1:
+            where = itemgetter("logits" if "logits" in output else next(iter(output)))
+    elif hasattr(output, "logits"):
+        where = attrgetter("logits")
+    elif isinstance(output, tuple | list) and output:
+        where = itemgetter(0)
+    return where if where is not None and isinstance(where(output), Tensor) else None
+
+
+def _itself(output: Tensor) -> Tensor:
+    return output
