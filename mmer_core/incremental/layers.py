@@ -118,19 +118,32 @@ def read_window(
             window = _reaching(window, node, shapes)
         return Layer(window, lambda maps: F.max_pool2d(maps, *shape), window.positions)
     if type(module) is nn.AvgPool2d or node.target in _MEANS:
-        pool = _pooling(
-            node, module, ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
-        )
-        window = _window(pool["kernel_size"], pool["stride"] or pool["kernel_size"], pool["padding"], 1, 0.0)
-        if not pool["ceil_mode"] and (window.unpadded or pool["count_include_pad"]):
-            divisor = pool["divisor_override"]
-            kernel, stride = _pair(pool["kernel_size"]), _pair(pool["stride"] or pool["kernel_size"])
-            return Layer(
-                window,
-                lambda maps: F.avg_pool2d(maps, kernel, stride, divisor_override=divisor),
-                window.positions,
-            )
+        return _mean(node, module, shapes)
     return None
+
+
+def _mean(node: fx.Node, module: nn.Module | None, shapes: Mapping[str, torch.Size]) -> Layer | None:
+    pool = _pooling(node, module, ("stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"))
+    kernel, stride = _pair(pool["kernel_size"]), _pair(pool["stride"] or pool["kernel_size"])
+    divisor, padding = pool["divisor_override"], _pair(pool["padding"])
+
+    def mean(maps: Tensor) -> Tensor:
+        return F.avg_pool2d(maps, kernel, stride, divisor_override=divisor)
+
+    def mean_inside(maps: Tensor) -> Tensor:
+        inside = maps > torch.finfo(maps.dtype).min
+        return mean(torch.where(inside, maps, 0.0)) / mean(inside.to(maps.dtype))
+
+    whole = _window(kernel, stride, padding, 1, 0.0)
+    window = _reaching(whole, node, shapes) if pool["ceil_mode"] else whole
+    counted = pool["count_include_pad"] and any(
+        padding
+    )  # padding counts, but not what a size is rounded up by
+    if divisor is not None or window.unpadded or (counted and window == whole):
+        return Layer(window, mean, window.positions)
+    if counted:
+        return None
+    return Layer(replace(window, fill=float("-inf")), mean_inside, 2 * window.positions)
 
 
 def _every(node: fx.Node, shapes: Mapping[str, torch.Size]) -> Layer | None:

@@ -326,13 +326,14 @@ class Reader:
             value = node.args[3] if len(node.args) > 3 else node.kwargs.get("value") or 0.0
             if mode != "constant":
                 raise IsNotLocal(describe(node, module))
-        if len(padding) != 4 or min(padding) < 0:
+        if len(padding) != 4:
             raise IsNotLocal(describe(node, module))
         left, right, top, bottom = padding
         source = self._map(node.args[0], node)
         window = Window.square(1).padded(top, bottom, left, right, value)
         self._add(node, Step(node.name, (source,), window, lambda maps: maps))
-        self._pads[node.name] = source, (top, bottom, left, right), value
+        if min(padding) >= 0:  # what is cut off is gone, so other padding cannot make up for it
+            self._pads[node.name] = source, (top, bottom, left, right), value
 
     def _window(self, node: fx.Node, layer: Layer) -> None:
         window = layer.window

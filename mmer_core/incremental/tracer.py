@@ -1,5 +1,6 @@
 """Networks as graphs: `torch.fx` with what it does not follow by itself, decisions by sizes and parametrized weights."""
 
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Sized
 from functools import partial
@@ -26,6 +27,10 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
         example: An input ``(1, C, H, W)``; decisions by sizes are made as for it, whatever the size of the batch.
     """
     module = plain_copy(module)
+    if [each.kind.name for each in inspect.signature(module.forward).parameters.values()] != [
+        "POSITIONAL_OR_KEYWORD"
+    ]:
+        module = _OfImages(module)
     graph = _Tracer(example).trace(module)
     for node in graph.nodes:
         written = node.args[0] if writes(node, module) else None
@@ -45,6 +50,18 @@ def writes(node: fx.Node, root: nn.Module) -> bool:
     name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", ""))
     named_so = name.endswith("_") and not name.endswith("__")
     return named_so or bool(node.kwargs.get("inplace", False))
+
+
+class _OfImages(nn.Module):
+    """A network that takes more than images, which has a default."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Any:
+        """What the network says of ``(B, C, H, W)`` images alone."""
+        return self.network(images)
 
 
 class _Proxy(fx.Proxy):

@@ -151,12 +151,19 @@ OPERATIONS = {
     "sizes in a row": lambda self, x: x.reshape(x.shape[0], -1, *x.shape[2:]),
     "parts one by one": lambda self, x: torch.cat([part * (number + 1) for number, part in enumerate(x.chunk(4, 1))], 1),
     "parts of parts": lambda self, x: torch.cat([torch.tanh(part) for part in reversed(list(x.split((3, 5), 1)))], 1),
+    "shifted": (lambda self, x: self.parts[0](F.pad(x, (-1, 1, 2, -2))), nn.Conv2d(WIDTH, WIDTH, 3, padding=1)),
+    "mean of what is inside": lambda self, x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
+    "mean with the padding": (lambda self, x: self.parts[0](x), nn.AvgPool2d(3, 1, 1, ceil_mode=True)),
+    "mean by another number": lambda self, x: F.avg_pool2d(x, 3, stride=1, padding=(1, 0), count_include_pad=False, divisor_override=4),
     "spatial attention": (spatial_attention, nn.Conv2d(2, 1, 7, padding=3)),
     "channels last": (lambda self, x: torch.tanh(self.parts[0](x.movedim(1, -1)) * self.gamma).movedim(-1, 1), nn.Linear(WIDTH, WIDTH)),
     "every second": lambda self, x: x[:, :, ::2, 1::2],
     "cropped": lambda self, x: x[..., 1:-1, 2:],
 }  # fmt: skip
 WIDER = {
+    "mean, rounded up": (lambda self, x: F.avg_pool2d(x, 3, 2, 0, True), WIDTH),
+    "mean of what is inside, rounded up": (lambda self, x: F.avg_pool2d(x, (3, 2), 2, 1, True, False), WIDTH),
+    "mean by another number, rounded up": (lambda self, x: F.avg_pool2d(x, 3, 2, 1, True, True, 5), WIDTH),
     "gated": (lambda self, x: x[:, :4] * torch.sigmoid(x[:, 4:]), WIDTH // 2),
     "F.glu": (lambda self, x: F.glu(x, 1), WIDTH // 2),
     "pixel_unshuffle": (lambda self, x: F.pixel_unshuffle(x, 2), 4 * WIDTH),
@@ -279,6 +286,31 @@ def test_a_network_is_left_as_it_is(name):
     assert list(module.modules()) == parts
     assert module.state_dict().keys() == state.keys()
     assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
+
+
+class WithMore(nn.Module):
+    """A network that takes a mask and options as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = between(OPERATIONS["buffers"])
+
+    def forward(self, images, mask=None, *, doubled=False, **others):
+        found = self.network(images if mask is None else images * mask)
+        return 2 * found if doubled or others else found
+
+
+class OfAny(WithMore):
+    def forward(self, *images, **others):
+        return super().forward(*images, **others)
+
+
+@pytest.mark.parametrize("kind", [WithMore, OfAny])
+def test_inputs_with_a_default_may_be_left_out(kind):
+    module = kind().eval()
+    planner = planner_of(module)
+    assert planner.layers == (3, 4), planner.stopped or planner.reason
+    assert is_exact_at_every_cut(planner, module)
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda module: torch.compile(module, backend="eager")])
