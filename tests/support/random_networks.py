@@ -92,7 +92,10 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int]]:
         elif kind == "pool":
             kernel, padding = draw(st.sampled_from([(2, 0), (3, 1), (3, 0)]))
             pool = draw(st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]))
-            layers.append(pool(kernel, draw(st.integers(1, 2)), padding))
+            others = {"ceil_mode": draw(st.booleans())}
+            if pool is nn.AvgPool2d:
+                others["count_include_pad"] = draw(st.booleans())
+            layers.append(pool(kernel, draw(st.integers(1, 2)), padding, **others))
         else:
             body: list[nn.Module] = []
             for _ in range(draw(st.integers(1, 3))):
