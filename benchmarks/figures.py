@@ -38,26 +38,20 @@ class Result:
     Attributes:
         machine: Processor, cores and accelerator.
         commit: The commit that was measured.
-        printed: Where the figures were printed first, if it was not noted which commit was measured.
         rows: Of its table, by column.
         ratios: What was compared.
     """
 
     name: str
     machine: str
-    commit: str = ""
-    printed: str = ""
+    commit: str
     rows: Sequence[Mapping[str, Any]] = ()
     ratios: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
         """Where and of what the figures are."""
-        return f"Machine: {self.machine}; {self.version}"
-
-    @property
-    def version(self) -> str:
-        return f"commit {self.commit}" if self.commit else f"first printed in {self.printed}"
+        return f"Machine: {self.machine}; commit {self.commit}"
 
 
 @dataclass(frozen=True)
