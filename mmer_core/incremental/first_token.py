@@ -79,7 +79,7 @@ class _Tokens:
     def read_along(self, user: fx.Node, source: fx.Node, narrow: Mapping[fx.Node, int]) -> int | None:
         """The axis along which a user of a node reads the first alone; None where it reads others too."""
         if _reads_first(user):
-            return 1
+            return 1 if len(self._shape(source)) == 3 else None  # (B, T, D), and no map
         sources = self.sources(user, narrow[user]) if user in narrow else None
         read: list[fx.Node] = []
         fx.map_arg((user.args, user.kwargs), read.append)
