@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -32,6 +33,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # A first call may take its time on a busy machine, and no test is about time.
 settings.register_profile("mmer", deadline=None)
 settings.load_profile("mmer")
+
+
+def pytest_configure() -> None:
+    """Two files of one name cannot be run together: say so at once, and not only when all of them are run."""
+    counts = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    if several := sorted(name for name, count in counts.items() if count > 1):
+        raise pytest.UsageError(
+            f"test files need names of their own, and there are several {', '.join(several)}"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
