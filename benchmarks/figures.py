@@ -6,8 +6,7 @@
 
 A page has a table between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``: the rows of
 ``benchmarks/results/NAME.json``; of ``NAME | COLUMN | COLUMN``, some columns of them; of ``NAME ratios``, what was compared there;
-of ``retrieval-growth paper``, what would take how much if it went on growing so; of ``speed``, the summary of all. Below each stand
-the processor and the commit.
+of ``speed``, the summary of all. Below each stand the processor and the commit.
 """
 
 import json
@@ -21,7 +20,6 @@ from typing import Any
 from cyclopts import App
 
 from benchmarks.result import figure
-from benchmarks.retrieval_growth import on_paper
 from flows.output import say
 
 app = App(name="benchmarks.figures", help=__doc__)
@@ -176,11 +174,7 @@ def table(name: str) -> str:
     name, *columns = (part.strip() for part in name.split("|"))
     stem, _, part = name.partition(" ")
     result = read(stem)
-    rows = result.rows
-    if part == "paper":
-        rows = on_paper(rows[-1])
-    elif part:
-        rows = [{"": what, "times": value} for what, value in result.ratios.items()]
+    rows = result.rows if not part else [{"": what, "times": value} for what, value in result.ratios.items()]
     if columns:  # rows that differ in others alone are shown once
         rows = [
             dict(each) for each in dict.fromkeys(tuple((one, row[one]) for one in columns) for row in rows)

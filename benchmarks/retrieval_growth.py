@@ -17,9 +17,8 @@ import math
 import shutil
 import statistics
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import matplotlib
 
@@ -28,7 +27,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from cyclopts import App, Parameter
 
-from benchmarks.result import Row, finish, joined, kept_rows, show
+from benchmarks.result import Row, finish, joined, kept_rows
 from benchmarks.retrieval import MAIN, TIMINGS
 from benchmarks.retrieval_data import WIDTH, embeddings
 from benchmarks.retrieval_engines import SHARD
@@ -82,7 +81,8 @@ def main(
     quick:
         Up to 40,000 vectors from 300 drawn photos.
     json:
-        File for the figures; its rows of the same machine that are not measured now are kept.
+        File for the figures; its rows of the same machine that are not measured now are kept. Those on paper go into another,
+        whose name ends with ``-paper``.
     plot:
         File for the plot; beside the figures by default.
     """
@@ -105,7 +105,8 @@ def main(
         for name in PLOTTED
     }
     finish(title, rows, ratios, json)
-    show("on paper", on_paper(last))
+    on_paper = [_on_paper(last, count, components) for count in PAPER for components in CANDIDATES]
+    finish(f"{title}-paper", on_paper, {}, json and json.with_stem(f"{json.stem}-paper"))
     file = plot or (json and json.with_suffix(".png"))
     if file:
         _plot(rows, file)
@@ -142,12 +143,7 @@ def _measured(setting: Setting, count: int, rounds: int) -> Row:
     }
 
 
-def on_paper(measured: Mapping[str, Any]) -> list[Row]:
-    """Larger indexes than the largest that was measured."""
-    return [_on_paper(measured, count, components) for count in PAPER for components in CANDIDATES]
-
-
-def _on_paper(measured: Mapping[str, Any], count: int, components: int) -> Row:
+def _on_paper(measured: Row, count: int, components: int) -> Row:
     """An index that is split over machines, each with its own lists; every query goes to all of them."""
     codes = -(-WIDTH // components)
 

@@ -1,7 +1,6 @@
 """Copies of networks without what wraps their layers: copies for several GPUs, compiled code, weights made anew for each pass."""
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +16,7 @@ def plain_copy(module: nn.Module) -> nn.Module:
 
     Weights that are made of others for each pass, by a parametrization, weight or spectral norm, or pruning, are what they are now.
     """
-    module = _unwrapped(module)
-    # Only leaves of a gradient's graph can be copied; weight norm keeps a weight that is none.
-    computed = [value for part in module.modules() for value in vars(part).values() if _is_computed(value)]
-    module = copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
-    module.eval().requires_grad_(False)
+    module = copy.deepcopy(_unwrapped(module)).eval().requires_grad_(False)
     for part in list(module.modules()):
         for name, child in list(part.named_children()):
             if (inner := _unwrapped(child)) is not child:
@@ -41,10 +36,6 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             module = inner
         else:
             return module
-
-
-def _is_computed(value: Any) -> bool:
-    return isinstance(value, Tensor) and not value.is_leaf
 
 
 def _keep_parametrized(module: nn.Module) -> None:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from mmer_core.incremental.sizes import one_by_one
+
 Sources = dict[int, int]
 """The arguments of a node that are read for the first token alone, by their position, and the axis of their tokens."""
 
@@ -81,12 +83,9 @@ class _Tokens:
         if _reads_first(user):
             return 1 if len(self._shape(source)) == 3 else None  # (B, T, D), and no map
         sources = self.sources(user, narrow[user]) if user in narrow else None
-        read: list[fx.Node] = []
-        fx.map_arg((user.args, user.kwargs), read.append)
-        places = [number for number, each in enumerate(user.args) if each is source]
-        if not sources or len(places) != read.count(source):
+        if not sources:
             return None
-        axes = {sources.get(number) for number in places}
+        axes = {sources.get(number) for number, each in enumerate(user.args) if each is source}
         return axes.pop() if len(axes) == 1 else None
 
     def sources(self, node: fx.Node, axis: int) -> Sources | None:
@@ -153,8 +152,7 @@ class _Tokens:
         shape, before = self._shape(node), self._shape(node.args[0])
         given: Any = (*node.args[1:], *node.kwargs.values())
         if node.target in ("permute", torch.permute):
-            dims = given[0] if isinstance(given[0], list | tuple) else given
-            return {0: dims[axis] % len(shape)}
+            return {0: one_by_one(given)[axis] % len(shape)}
         if node.target in ("transpose", torch.transpose):
             one, other = (dim % len(shape) for dim in given)
             return {0: {one: other, other: one}.get(axis, axis)}
@@ -167,7 +165,7 @@ class _Tokens:
     def _keeps(self, node: fx.Node, place: int) -> bool:
         """Whether a view can be taken of the first alone along an axis of what is viewed."""
         if node.target in _VIEWS:
-            return not node.kwargs and len(_sizes(node)) == len(self._shape(node))
+            return not node.kwargs and len(one_by_one(node.args[1:])) == len(self._shape(node))
         unflattened = node.target in ("unflatten", torch.unflatten)
         return not (unflattened and node.args[1] % len(self._shape(node.args[0])) == place)  # type: ignore[operator]
 
@@ -200,15 +198,9 @@ def _reads_first(node: fx.Node) -> bool:
     return node.args[1][:2] == (every, 0) and all(each == every for each in node.args[1][2:])
 
 
-def _sizes(view: fx.Node) -> list[Any]:
-    """As they are given to a view."""
-    given: Any = view.args[1:]
-    return list(given[0]) if given and isinstance(given[0], list | tuple) else list(given)
-
-
 def _view_of_one(view: fx.Node, axis: int) -> tuple[Any, ...]:
     """The arguments of a view in which an axis has one place."""
-    sizes = _sizes(view)
+    sizes = [*one_by_one(view.args[1:])]
     if sizes[axis] != -1:
         sizes[axis] = 1
     return view.args[0], tuple(sizes)

@@ -273,7 +273,7 @@ class Planner:
         """
         height, width = self.size
         generator = torch.Generator().manual_seed(0)
-        image = torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8, generator=generator)
+        image = self._noise(generator)
         places = torch.tensor(
             [[(0, 0), (height // 2, width // 2)], [(height - 1, width - 1), (height // 3, 0)]]
         )
@@ -300,8 +300,7 @@ class Planner:
 
         A backward pass that a `torch.autograd.Function` defines is not in the graph: a straight-through estimator would have none.
         """
-        generator = torch.Generator().manual_seed(0)
-        image = self.input(torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=generator))
+        image = self.input(self._noise(torch.Generator().manual_seed(0)))
 
         def slope(network: nn.Module) -> Tensor:
             pixels = image.clone(memory_format=torch.contiguous_format).requires_grad_()
@@ -318,6 +317,10 @@ class Planner:
                 raise
             return False
         return bool((found - expected).norm() <= _SLOPES_TOLERANCE * expected.norm())
+
+    def _noise(self, generator: torch.Generator) -> Tensor:
+        """A random image ``(1, H, W, 3)`` uint8."""
+        return torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=generator)
 
     def _refuse(self, reason: str) -> None:
         self.reason = f"the network is computed densely, because {reason}"
@@ -434,8 +437,7 @@ class Planner:
         for images, count, pixels in ((1, 3, 2), (2, 2, 1)):
             kept = IncrementalNetwork(network, images)
             for slot in range(images):
-                image = torch.randint(0, 256, (1, *self.size, 3), dtype=torch.uint8, generator=noise)
-                kept.remember(slot, self.input(image))
+                kept.remember(slot, self.input(self._noise(noise)))
             slots = torch.randint(0, images, (count,), dtype=torch.int32, generator=noise)
             places = torch.rand(count, pixels, 2, generator=noise) * torch.tensor(self.size)
             colours = torch.randint(0, 256, (count, pixels, 1, 3), dtype=torch.uint8, generator=noise)

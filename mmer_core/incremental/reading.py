@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.positions import by_position
+from mmer_core.incremental.sizes import one_by_one
 from mmer_core.incremental.tracer import writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
@@ -310,10 +311,7 @@ class Reader:
             return argument
         if argument.op != "get_attr":
             raise IsNotLocal(f"{argument.name}, which is computed where a constant is needed")
-        value: Any = self._graph
-        for part in str(argument.target).split("."):
-            value = getattr(value, part)
-        return value
+        return operator.attrgetter(str(argument.target))(self._graph)
 
     def _pad(self, node: fx.Node, module: nn.Module | None) -> None:
         padding: Any
@@ -439,7 +437,7 @@ def _permutation(node: fx.Node) -> tuple[int, ...] | None:
     """The order of dimensions in which a node permutes those of a map; None if it does not."""
     given: Any = (*node.args[1:], *node.kwargs.values())
     if node.target in (torch.permute, "permute"):
-        return tuple(given[0]) if isinstance(given[0], list | tuple) else given
+        return one_by_one(given)
     if node.target in (torch.movedim, torch.moveaxis, "movedim", "moveaxis"):
         if given in ((1, -1), (1, 3)):
             return 0, 2, 3, 1

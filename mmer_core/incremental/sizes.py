@@ -65,6 +65,11 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
     return {node.name: first.values[node] for node in first.maps}
 
 
+def one_by_one(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Sizes or dimensions, which may be given as one list: ``view(2, 3)`` is ``view((2, 3))``."""
+    return tuple(given[0]) if given and isinstance(given[0], list | tuple) else given
+
+
 def _replaced(arguments: Any, node: fx.Node, value: Any) -> Any:
     return map_arg(arguments, lambda one: value if one is node else one)
 

@@ -160,6 +160,13 @@ def test_types_and_channels(kind: torch.dtype, where: dict[str, Any], images: np
     )
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.float64])
+def test_another_type_inside_is_computed_in_that_type(kind: torch.dtype, images: np.ndarray) -> None:
+    victim = ClassifierVictim(Network(lambda logits: logits.float()).to(kind), **RGB, method="incremental")
+    assert victim.planner.plan(2).cut is None
+    assert candidates_agree(victim, images, 2)
+
+
 @pytest.mark.parametrize("form", [lambda logits: logits, lambda logits: logits[:, 0]], ids=["(n, 1)", "(n,)"])
 def test_one_logit(form: Callable[[Tensor], Any], images: np.ndarray) -> None:
     victim = ClassifierVictim(Network(form, classes=1), **RGB)

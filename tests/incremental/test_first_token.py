@@ -113,7 +113,8 @@ def test_attention_that_is_written_out_is_followed(name):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network(torch.zeros(1, 3, 32, 32))
         work.append(counter.get_total_flops())
-    assert work[1] < 0.8 * work[0]  # the last block is computed for one token
+    # The last block is computed for one token; where attention is written out, its queries are as well.
+    assert work[1] < (0.72 if name == "written out" else 0.8) * work[0]
 
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])

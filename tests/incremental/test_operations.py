@@ -175,6 +175,7 @@ WIDER = {
     ),
 }
 GLOBAL = {
+    "a mean that counts its padding, rounded up": lambda self, x: F.avg_pool2d(x, 3, 2, 1, True),
     "shifted": lambda self, x: F.pad(x, (1, -1, 0, 0, 0, 0)),
     "rolled": lambda self, x: x.roll(1, 2),
     "flipped": lambda self, x: x.flip(3),
@@ -335,6 +336,8 @@ def test_a_condition_on_numbers_or_on_the_size_of_the_batch_is_not_settled():
     for operation in (
         lambda self, x: x if x.sum() > 0 else -x,
         lambda self, x: x if x.shape[0] == 2 else -x,
+        lambda self, x: x * len(x),
+        lambda self, x: torch.stack([image * (number + 1) for number, image in enumerate(x)]),
     ):
         planner = planner_of(between(operation))
         assert "depends on the images or on the size of the batch" in planner.reason

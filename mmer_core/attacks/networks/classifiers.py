@@ -49,7 +49,7 @@ class PlainClassifier(nn.Module):
         found = where(output)
         if found.dtype != torch.float32:
             return None
-        return self.module if found is output and found.ndim == 2 else _Logits(self.module, where, found.ndim)
+        return self.module if found is output and found.ndim == 2 else _Logits(self.module, where)
 
     def normalised(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in 0..1 as the module reads them, ``(B, C, H, W)``; each position by itself."""
@@ -81,20 +81,16 @@ class _Logits(nn.Module):
     Args:
         module: The classifier.
         where: From what it returns to its logits.
-        dimensions: That these have.
     """
 
-    def __init__(self, module: nn.Module, where: Callable[[Any], Any], dimensions: int) -> None:
+    def __init__(self, module: nn.Module, where: Callable[[Any], Any]) -> None:
         super().__init__()
-        self.module = module
-        self._where, self._dimensions = where, dimensions
+        self.module, self._where = module, where
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalised pixels ``(B, C, H, W)`` to logits."""
         found: Tensor = self._where(self.module(pixels))
-        if self._dimensions == 1:  # a logit an image
-            return found[:, None]
-        return found.flatten(1) if self._dimensions > 2 else found
+        return found[:, None] if found.ndim == 1 else found.flatten(1)
 
 
 def logits_of(output: Any, rows: int) -> Tensor:
