@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from benchmarks.retrieval_figures import figures, measure, spread
 from mmer_core.config import (
     EncoderConfig,
@@ -136,4 +136,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

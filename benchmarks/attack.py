@@ -19,7 +19,7 @@ from cyclopts import App
 from torch import nn
 
 from benchmarks.attack_peers import CountedClassifier, Peer, peers
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.attacks import (
     ClassifierVictim,
     DifferentialEvolution,
@@ -223,4 +223,4 @@ def photos(count: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -28,7 +28,7 @@ from torchvision.models import VisionTransformer
 
 from benchmarks.attack import MEAN, STD, classifier, photos
 from benchmarks.attack_reach import most_times
-from benchmarks.result import finish, joined, kept_rows
+from benchmarks.result import finish, joined, kept_rows, run_app
 from mmer_core.attacks import ClassifierVictim, DominantEmotionFlip, SparseRS, run_attack
 from mmer_core.errors import ConfigError
 from mmer_core.runtimes import RUNTIMES, compile_network
@@ -259,4 +259,4 @@ def _by_hand(
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -18,7 +18,7 @@ from cyclopts import App
 
 from benchmarks.attack_case import AttackedPhotos
 from benchmarks.coverage import claims
-from benchmarks.result import finish, percent, show
+from benchmarks.result import finish, percent, run_app, show
 from mmer_core.attacks import ATTACKS
 from mmer_core.statistics.shares import share_interval
 
@@ -112,4 +112,4 @@ def _row(pixels: int, budget: int, name: str, fooled: np.ndarray, seconds: float
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

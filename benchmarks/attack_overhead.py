@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from cyclopts import App
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.attacks import ATTACKS, Candidates, DominantEmotionFlip, run_attack
 from mmer_core.attacks.candidates import Renderer
 
@@ -129,4 +129,4 @@ def _microseconds(name: str, pixels: int, images: np.ndarray, batch_size: int, r
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

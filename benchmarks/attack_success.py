@@ -24,7 +24,7 @@ from cyclopts import App
 from benchmarks.attack import CLASSES
 from benchmarks.attack_case import AttackedPhotos
 from benchmarks.attack_peers import Peer, peers
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.attacks import (
     Attack,
     GradientGuidedSparseRS,
@@ -178,4 +178,4 @@ def _rounded(run: _Run) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

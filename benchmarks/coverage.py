@@ -28,7 +28,7 @@ import numpy.typing as npt
 from cyclopts import App
 from scipy.stats import binom, norm
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.attacks.figures import Figure
 from mmer_core.evaluation.arrays import FloatArray, mean_where
 from mmer_core.evaluation.emotion_metrics import SortedScores
@@ -386,4 +386,4 @@ def _versions(clean: FloatArray, moved: FloatArray, generator: np.random.Generat
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -19,7 +19,7 @@ from typing import Any
 
 from cyclopts import App
 
-from benchmarks.result import figure
+from benchmarks.result import figure, run_app
 from flows.output import say
 
 app = App(name="benchmarks.figures", help=__doc__)
@@ -228,4 +228,4 @@ def _line(cells: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -23,7 +23,7 @@ from cyclopts import App
 from torch import nn
 
 from benchmarks.attack_batched import small_network
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows.output import say
 from mmer_core.attacks import ATTACKS, ClassifierVictim, DominantEmotionFlip, run_attack
 from mmer_core.config import ARCHITECTURES, EncoderConfig, TaskTraining
@@ -249,4 +249,4 @@ def _now(device: torch.device) -> float:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.growth_cases import ANALYSES, Analysis
 from benchmarks.growth_jobs import run_jobs
-from benchmarks.result import finish, joined, kept_rows
+from benchmarks.result import finish, joined, kept_rows, run_app
 from flows.output import say
 
 app = App(name="benchmarks.growth", help=__doc__)
@@ -206,4 +206,4 @@ def _rows_of_stages(photos: Sequence[int], by_kind: Mapping[str, Sequence[Cost]]
 if __name__ == "__main__":
     if not sys.platform.startswith("linux"):
         raise SystemExit("peaks of memory are read from /proc: run this on Linux")
-    app()
+    run_app(app)

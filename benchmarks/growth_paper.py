@@ -16,7 +16,7 @@ from cyclopts import App
 from threadpoolctl import threadpool_limits
 
 from benchmarks.raw_trees import natural_emotic
-from benchmarks.result import finish, show
+from benchmarks.result import finish, run_app, show
 from flows.jobs import robustness, train
 from mmer_core.config import (
     AttackConfig,
@@ -161,4 +161,4 @@ def _on_paper(step: Step, cores: int, core_hour: float, terabyte_month: float, d
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -20,7 +20,7 @@ from cyclopts import App
 from PIL import Image
 from scipy.special import expit, softmax
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.config import ARCHITECTURES, FAMILIES, EncoderConfig, ModelConfig, ProbeConfig, TrainingConfig
 from mmer_core.encoders import load_image_encoder, load_text_encoder
 from mmer_core.evaluation.calibration import f1_thresholds
@@ -300,4 +300,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -24,7 +24,7 @@ from typing import Any
 from cyclopts import App
 
 from benchmarks.raw_trees import flickr8k_tree, natural_emotic
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 
 app = App(name="benchmarks.ingest", help=__doc__)
 
@@ -160,4 +160,4 @@ def _faster(runs: Runs, loop: str, side: str, size: int) -> float:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

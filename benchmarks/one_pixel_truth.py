@@ -15,7 +15,7 @@ import torch
 from cyclopts import App
 
 from benchmarks.attack_case import AttackedPhotos
-from benchmarks.result import finish, percent
+from benchmarks.result import finish, percent, run_app
 from mmer_core.attacks import ATTACKS, ExhaustiveOnePixel
 from mmer_core.statistics.shares import share_interval
 
@@ -77,4 +77,4 @@ def _row(name: str, budget: int | None, hits: np.ndarray, seconds: float) -> dic
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

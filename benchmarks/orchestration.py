@@ -25,7 +25,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows import configurations, jobs
 from flows.local_server import free_port, prefect_server
 from mmer_core.config import (
@@ -234,4 +234,4 @@ def _row(what: str, seconds: list[float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -23,7 +23,7 @@ from cyclopts import App, Parameter
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from benchmarks.transfer_case import draw_case, run_trials
 from mmer_core.encoders.base import ImageEncoder
 from mmer_core.encoders.packaged import load_image, weights_package
@@ -188,4 +188,4 @@ def _plain_network(side: int) -> Features:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows.poisoning import poison
 from mmer_core.config import (
     EncoderConfig,
@@ -190,4 +190,4 @@ def _interval(found: Interval) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

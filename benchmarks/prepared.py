@@ -16,7 +16,7 @@ import numpy as np
 from cyclopts import App
 
 from benchmarks.raw_trees import flickr8k_tree
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.config import IngestConfig, RuntimeConfig
 from mmer_core.datasets.prepared import Prepared
 from mmer_core.stages import Context
@@ -75,4 +75,4 @@ def _measured(form: str, root: Path, place: Path) -> tuple[np.ndarray, dict[str,
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from benchmarks.retrieval_figures import figures, measure, spread
 from mmer_core.config import (
     FAMILIES,
@@ -91,4 +91,4 @@ def _title(metric: str) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -4,20 +4,32 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+from cyclopts import App
 
 from flows.output import say
 from flows.terminal import say_table
+from mmer_core.errors import MmerError, sentence
 from mmer_core.record import Interval
 
 Row = dict[str, Any]
 _WHOLE = 1000
 """From here on figures have no decimals."""
+
+
+def run_app(app: App) -> None:
+    """Run a benchmark's command; what is wrong with an input or a file is said in one sentence, as by mmer's own commands."""
+    try:
+        app()
+    except (MmerError, OSError) as error:
+        say(f"{app.name[0]}: {sentence(error)}", error=True)
+        sys.exit(1)
 
 
 def finish(

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from benchmarks.retrieval_data import embeddings
 from benchmarks.retrieval_engines import ENGINES
 from benchmarks.retrieval_setting import Running, Setting, build, make, missing
@@ -195,4 +195,4 @@ def _ratios(rows: list[dict[str, Any]], what: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

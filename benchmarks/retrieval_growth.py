@@ -27,7 +27,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from cyclopts import App, Parameter
 
-from benchmarks.result import Row, finish, joined, kept_rows
+from benchmarks.result import Row, finish, joined, kept_rows, run_app
 from benchmarks.retrieval import MAIN, TIMINGS
 from benchmarks.retrieval_data import WIDTH, embeddings
 from benchmarks.retrieval_engines import SHARD
@@ -178,4 +178,4 @@ def _plot(rows: list[Row], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

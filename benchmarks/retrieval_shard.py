@@ -19,7 +19,7 @@ import torch
 from cyclopts import App
 
 from benchmarks.memory import peak
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.attacks.gallery import Gallery
 from mmer_core.config import AttackConfig, EncoderConfig, RuntimeConfig
 from mmer_core.datasets.prepared import CARD_FILE, DatasetSummary, Prepared
@@ -112,4 +112,4 @@ def _study(place: Path, texts: int) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows.jobs import pipeline
 from flows.terminal import progress_bars
 from mmer_core.config import (
@@ -99,4 +99,4 @@ def _row(one: Comparison) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

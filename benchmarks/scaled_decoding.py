@@ -16,7 +16,7 @@ from cyclopts import App
 from PIL import Image
 
 from benchmarks.raw_trees import NOISE
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.config import SyntheticConfig
 from mmer_core.datasets.photos import resized
 from mmer_core.datasets.synthetic.shares import draw_photo, generator
@@ -82,4 +82,4 @@ def _milliseconds(file: BytesIO, scaled: bool) -> float:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

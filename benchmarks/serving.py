@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from cyclopts import App, Parameter
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows import jobs
 from flows.terminal import progress_bars
 from mmer_core.config import (
@@ -188,4 +188,4 @@ def _times(counts: Mapping[str, int]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -22,7 +22,7 @@ import torch
 from cyclopts import App
 
 from benchmarks.attack_case import AttackedPhotos
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from mmer_core.attacks import changed_pixels
 from mmer_core.attacks.sigma_zero import SigmaZero
 
@@ -135,4 +135,4 @@ class _Case(AttackedPhotos):
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

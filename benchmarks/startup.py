@@ -20,7 +20,7 @@ import numpy as np
 from cyclopts import App
 from PIL import Image
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows.output import say
 
 app = App(name="benchmarks.startup", help=__doc__)
@@ -83,4 +83,4 @@ def _seconds(arguments: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

@@ -20,7 +20,7 @@ import torch
 from cyclopts import App, Parameter
 from torch.nn import functional as F
 
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
 from flows.jobs import train
 from flows.terminal import progress_bars
 from mmer_core.config import (
@@ -210,4 +210,4 @@ def _row(loop: str, rate: float, count: int, measured: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    app()
+    run_app(app)

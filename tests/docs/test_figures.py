@@ -1,12 +1,15 @@
 """The tables of figures in README.md and docs are what the kept results of the benchmarks give, and say of which processor."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from cyclopts import App
 
 from benchmarks import figures
-from benchmarks.result import finish
+from benchmarks.result import finish, run_app
+from mmer_core.errors import DatasetError
 
 SOURCES = {line.result for line in figures.SUMMARY}
 
@@ -63,6 +66,27 @@ def test_what_a_benchmark_writes_becomes_a_table(tmp_path, monkeypatch):
     assert "| mmer / loop | 2.51 |" in filled
     assert "old" not in filled
     assert f"Machine: {written['machine']}; commit {written['commit']}." in filled
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
+@pytest.mark.parametrize(
+    "wrong", [DatasetError("no/such does not exist"), FileNotFoundError(2, "gone", "figures.json")]
+)
+def test_a_benchmark_says_what_is_wrong_in_a_sentence(wrong, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["trial"])
+    app = App(name="benchmarks.trial")
+
+    @app.default
+    def main() -> None:
+        raise wrong
+
+    with pytest.raises(SystemExit) as ended:
+        run_app(app)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("benchmarks.trial: ")
+    assert "no/such" in said or "figures.json" in said
+    assert said.count("\n") == 1
 
 
 def test_a_page_that_differs_fails_the_check(tmp_path, monkeypatch):
