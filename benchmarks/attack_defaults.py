@@ -69,11 +69,11 @@ def main(
     case, rows = AttackedPhotos(images), []
     for k in pixels:
         for budget in budgets:
-            rows += _rows(case, attacks, k, budget)
-            show(f"K = {k}, {budget} queries", rows[-len(attacks) - 1 :])
+            rows.append(_row(case, attacks, k, budget))
+            show(f"K = {k}, {budget} queries", rows[-1:])
     finish(
         "attack_defaults",
-        [*rows],
+        rows,
         {f"{size} images: points found": least for size, least in found.items()},
         json,
     )
@@ -88,27 +88,17 @@ def smallest(images: int, studies: int) -> float:
     return float(points)
 
 
-def _rows(case: AttackedPhotos, attacks: Sequence[str], pixels: int, budget: int) -> list[dict[str, Any]]:
-    """A row for each attack, and one for all of them together."""
-    everything, together = slice(len(case.images)), np.zeros(len(case.images), bool)
-    rows, spent = [], 0.0
+def _row(case: AttackedPhotos, attacks: Sequence[str], pixels: int, budget: int) -> dict[str, Any]:
+    """What each attack fools, what all of them do together, and the time of all."""
+    count = len(case.images)
+    shares, together, spent = {}, np.zeros(count, bool), 0.0
     for name in attacks:
-        fooled, seconds = case.fooled(ATTACKS.make(name), everything, pixels, budget)
+        fooled, seconds = case.fooled(ATTACKS.make(name), slice(count), pixels, budget)
+        shares[name] = percent(share_interval(fooled))
         together |= fooled
         spent += seconds
-        rows.append(_row(pixels, budget, name, fooled, seconds))
-    rows.append(_row(pixels, budget, "together", together, spent))
-    return rows
-
-
-def _row(pixels: int, budget: int, name: str, fooled: np.ndarray, seconds: float) -> dict[str, Any]:
-    return {
-        "K": pixels,
-        "queries": budget,
-        "attack": name,
-        "fooled": percent(share_interval(fooled)),
-        "seconds an image": seconds / len(fooled),
-    }
+    fooled_by = {**shares, "together": percent(share_interval(together))}
+    return {"K": pixels, "queries": budget, **fooled_by, "CPU s an image": spent / count}
 
 
 if __name__ == "__main__":

@@ -3,16 +3,19 @@
     pip install --no-deps adversarial-robustness-toolbox torchattacks
     python -m benchmarks.attack_success --json success.json
 
-All attack the classifier of `benchmarks.attack` on one thread; time is CPU time. There are two comparisons:
+All attack the classifier of `benchmarks.attack` on one thread; time is CPU time, by K. There are two comparisons:
 
 - with the libraries, on the first few images: with the same number of queries, and with three times as many, which take
-  mmer about as long (the table shows the time). Success is judged by the plain model: for the adversarial image as
-  returned, rounded to uint8 as in a file, and only if it changes at most K pixels;
+  mmer about as long (the table shows the time);
 - gradient-screened and black-box search, on all images: half of the queries, plus the cost of the estimates.
+
+Success is judged by the plain model: of the adversarial image rounded to uint8 as in a file, and only if it changes at most K
+pixels. In parentheses, where it is another, stands the success of the image as returned, whatever it changed.
 """
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +50,7 @@ def main(
     quick: bool = False,
     json: Path | None = None,
 ) -> None:
-    """Print success, time and queries for each K.
+    """Print success and time for each K.
 
     Parameters
     ----------
@@ -68,37 +71,27 @@ def main(
     if quick:
         pixels, images, shared, budget = (5,), 4, 1, 50
     case = _Case(images)
-    rows: list[dict[str, Any]] = []
+    runs: dict[str, dict[int, _Run]] = defaultdict(dict)
     ratios: dict[str, float] = {}
     for k in pixels:
         if shared and (others := case.libraries(shared, k, budget)):
             equal = case.run("mmer, as many queries", SparseRS(), shared, k, budget)
             longer = case.run(f"mmer, {_LONGER} times the queries", SparseRS(), shared, k, _LONGER * budget)
-            rows += [case.row(k, run) for run in (*others, equal, longer)]
-            best, leader = max(((case.success(k, run), run) for run in others), key=lambda pair: pair[0])
-            ratios[f"K = {k}: success beside the best library, as many queries"] = _over(
-                case.success(k, equal), best, shared
+            for run in (*others, equal, longer):
+                runs[run.name][k] = run
+            leader = max(others, key=lambda run: case.success(k, run))
+            ratios[f"K = {k}: time, mmer, {_LONGER} times the queries / {leader.name}"] = (
+                longer.seconds / leader.seconds
             )
-            ratios[f"K = {k}: success beside the best library, {_LONGER} times the queries"] = _over(
-                case.success(k, longer), best, shared
-            )
-            ratios[f"K = {k}: the time of these / the best library's"] = longer.seconds / leader.seconds
         black = case.run("Sparse-RS", SparseRS(), images, k, budget)
         screened = case.run("screened", GradientGuidedSparseRS(), images, k, budget // 2)
-        rows += [case.row(k, run) for run in (black, screened)]
-        ratios[f"K = {k}: success screened / black box"] = _over(
-            case.success(k, screened), case.success(k, black), images
-        )
-        ratios[f"K = {k}: time screened / black box"] = screened.seconds / black.seconds
-        ratios[f"K = {k}: candidates a second screened / black box"] = (
+        for run in (black, screened):
+            runs[run.name][k] = run
+        ratios[f"K = {k}: time, screened / Sparse-RS"] = screened.seconds / black.seconds
+        ratios[f"K = {k}: candidates a second, screened / Sparse-RS"] = (
             screened.candidates / screened.seconds * black.seconds / black.candidates
         )
-    finish("attack_success", rows, ratios, json)
-
-
-def _over(success: float, other: float, images: int) -> float:
-    """The ratio of two success rates; zero successes count as one image."""
-    return success / max(other, 1 / images)
+    finish("attack_success", [case.row(name, by_k) for name, by_k in runs.items()], ratios, json)
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,7 @@ class _Case(AttackedPhotos):
         """Run one of mmer's attacks on the first images."""
         outcomes, made, seconds = self.attack(attack, slice(count), pixels, budget)
         queries = sum(outcome.queries for outcome in outcomes)
-        return _Run(name, made, seconds, queries, queries + sum(one.screened for one in outcomes))
+        return _said(_Run(name, made, seconds, queries, queries + sum(one.screened for one in outcomes)))
 
     def libraries(self, count: int, pixels: int, budget: int) -> list[_Run]:
         """Run the attacks of other libraries, if installed."""
@@ -139,31 +132,25 @@ class _Case(AttackedPhotos):
                 for image, label in zip(self.images[:count], self.labels, strict=False)
             ]
         seconds, queries = time.process_time() - start, self.plain.queries
-        return _Run(name, np.stack(made), seconds, queries, queries)
+        return _said(_Run(name, np.stack(made), seconds, queries, queries))
 
     def success(self, pixels: int, run: _Run) -> float:
         """Share of the images that are fooled as uint8 images with at most ``K`` changed pixels."""
         return float((self._fooled(_rounded(run)) & self._within(pixels, run)).mean())
 
-    def row(self, pixels: int, run: _Run) -> dict[str, Any]:
-        """A row of the table, also printed immediately, because the whole run takes an hour."""
-        count = len(run.adversarial)
-        shares = {
-            "as returned": self._fooled(run.adversarial).mean(),
-            "as uint8": self._fooled(_rounded(run)).mean(),
-            "within K": self.success(pixels, run),
+    def row(self, name: str, by_k: dict[int, _Run]) -> dict[str, Any]:
+        """A row of the table."""
+        return {
+            "attack": name,
+            "images": len(next(iter(by_k.values())).adversarial),
+            **{f"K = {k}": self._shown(k, run) for k, run in by_k.items()},
+            "CPU s an image": _by_k(run.seconds / len(run.adversarial) for run in by_k.values()),
+            "queries an image": _by_k(run.queries / len(run.adversarial) for run in by_k.values()),
         }
-        row = {
-            "what": run.name,
-            "K": pixels,
-            "images": count,
-            **{name: f"{100 * share:.0f} %" for name, share in shares.items()},
-            "seconds an image": run.seconds / count,
-            "queries an image": run.queries / count,
-            "candidates a second": run.candidates / run.seconds,
-        }
-        print(*row.values(), sep=", ", flush=True)
-        return row
+
+    def _shown(self, pixels: int, run: _Run) -> str:
+        success, returned = self.success(pixels, run), self._fooled(run.adversarial).mean()
+        return _percent(success) + (f" ({_percent(returned)})" if returned != success else "")
 
     def _fooled(self, images: np.ndarray) -> np.ndarray:
         return self.read(images) != self.labels[: len(images)]
@@ -171,6 +158,20 @@ class _Case(AttackedPhotos):
     def _within(self, pixels: int, run: _Run) -> np.ndarray:
         pairs = zip(self.images, _rounded(run), strict=False)
         return np.array([changed_pixels(clean, made) <= pixels for clean, made in pairs])
+
+
+def _said(run: _Run) -> _Run:
+    """The same, once it has been printed that it is there: all of them take an hour."""
+    print(f"{run.name}: {run.seconds:.0f} s", flush=True)
+    return run
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _by_k(values: Iterable[float]) -> str:
+    return " / ".join(f"{value:.3g}" for value in values)
 
 
 def _rounded(run: _Run) -> np.ndarray:

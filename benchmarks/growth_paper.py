@@ -4,7 +4,7 @@
 
 Photos of 640 x 480 pixels are ingested, encoded by the default encoders, trained on, evaluated and attacked by the real jobs, one
 thread each; the manifests say what that cost. What has been seen to grow in proportion (`benchmarks.growth`) is multiplied.
-Prices and sizes of machines are assumptions, stated in the table's title, and flags.
+Prices and sizes of machines are assumptions, stated above the table, and flags.
 """
 
 import tempfile
@@ -16,8 +16,9 @@ from cyclopts import App
 from threadpoolctl import threadpool_limits
 
 from benchmarks.raw_trees import natural_emotic
-from benchmarks.result import finish, run_app, show
+from benchmarks.result import finish, run_app
 from flows.jobs import robustness, train
+from flows.output import say
 from mmer_core.config import (
     AttackConfig,
     EvaluationConfig,
@@ -77,17 +78,12 @@ def main(
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         steps = _measured(Path(folder), photos)
-    units = [
-        {"step": one.name, "unit": one.unit, "CPU ms": 1000 * one.seconds, "bytes": round(one.size)}
-        for one in steps
-    ]
-    rows = [_on_paper(one, cores, core_hour, terabyte_month, days) for one in steps]
-    finish("growth_paper", units, {}, json)
-    show(
-        f"on paper: {IMAGES:.0e} photos of one person and one text each, {QUERIES:.0e} queries; machines of {cores} cores, "
-        f"${core_hour:g} a core-hour, ${terabyte_month:g} a TB and month, {days:g} days for each step",
-        rows,
+    say(
+        f"On paper {IMAGES:.0e} photos of one person and one text each, {QUERIES:.0e} queries; machines of {cores} cores, "
+        f"${core_hour:g} a core-hour, ${terabyte_month:g} a TB and month, {days:g} days for each step."
     )
+    rows = [_row(one, cores, core_hour, terabyte_month, days) for one in steps]
+    finish("growth_paper", rows, {}, json)
 
 
 def _measured(folder: Path, photos: int) -> list[Step]:
@@ -146,12 +142,16 @@ def _bytes(manifest: Manifest) -> int:
     return sum(entry.size for entry in manifest.files)
 
 
-def _on_paper(step: Step, cores: int, core_hour: float, terabyte_month: float, days: float) -> dict[str, Any]:
+def _row(step: Step, cores: int, core_hour: float, terabyte_month: float, days: float) -> dict[str, Any]:
+    """What one cost, and what many would."""
     hours = step.seconds * step.units / 3600
     terabytes = step.size * step.units / 1e12
     return {
         "step": step.name,
-        "of": f"{step.units:.0e}",
+        "one": step.unit,
+        "CPU ms": 1000 * step.seconds,
+        "bytes": round(step.size),
+        "on paper": f"{step.units:.0e}",
         "core-hours": f"{hours:,.0f}",
         "machines": max(1, -(-int(hours) // int(24 * days * cores))),
         "TB": f"{terabytes:.2f}",

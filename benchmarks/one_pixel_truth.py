@@ -70,7 +70,7 @@ def _row(name: str, budget: int | None, hits: np.ndarray, seconds: float) -> dic
         "queries": budget or "all",
         "of": len(hits),
         "found": percent(share_interval(hits)),
-        "seconds an image": seconds,
+        "CPU s an image": seconds,
     }
     print(*row.values(), sep=", ", flush=True)
     return row

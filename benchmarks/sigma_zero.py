@@ -104,11 +104,12 @@ def main(
 def _row(name: str, needed: np.ndarray, seconds: float, pixels: Sequence[int]) -> dict[str, Any]:
     """A row of the table from the pixels ``(n,)`` that each image needed, infinite where it was not fooled."""
     success = {f"K = {k}": f"{100 * (needed <= k).mean():.0f} %" for k in pixels}
+    median = np.median(needed)
     return {
         "what": name,
         **success,
-        "median pixels": np.median(needed),
-        "seconds an image": seconds / len(needed),
+        "median pixels": "-" if np.isinf(median) else float(median),
+        "CPU s an image": seconds / len(needed),
     }
 
 
