@@ -26,6 +26,7 @@ from mmer_core.cuda_graphs import GraphedPass
 from mmer_core.errors import ConfigError, out_of_memory
 from mmer_core.heavy import Tensor, nn, torch
 from mmer_core.kernels import exact_float32
+from mmer_core.memory_layout import channels_last
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -143,7 +144,7 @@ class Refused(Exception):
 
 
 def _torch(module: nn.Module, example: Tensor, sentence: str) -> Compiled:
-    module = module.eval().to(memory_format=torch.channels_last)
+    module = channels_last(module.eval())
     layout = torch.channels_last
 
     def run(maps: Tensor) -> Tensor:

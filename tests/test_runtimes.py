@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from mmer_core import runtimes
+from mmer_core.encoders.base import ImageEncoder, Preprocessing
 from mmer_core.errors import ConfigError
 
 EXAMPLE = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -25,6 +26,30 @@ def test_every_runtime_gives_what_pytorch_gives(runtime):
     images = EXAMPLE.flip(0).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         assert torch.allclose(compiled.run(images), module(images), atol=1e-5)
+
+
+class WithFiveDimensions(nn.Module):
+    """As a Swin transformer holds the mask of its attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.register_buffer("mask", torch.ones(1, 1, 4, 1, 1))
+
+    def forward(self, x):
+        return (self.conv(x)[:, None] * self.mask).mean((1, 3, 4))
+
+
+def test_a_tensor_of_five_dimensions_stays_as_it_is():
+    module = WithFiveDimensions()
+    with torch.no_grad():
+        expected = module(EXAMPLE)
+        assert torch.allclose(
+            runtimes.compile_network(module, EXAMPLE, "torch").run(EXAMPLE), expected, atol=1e-5
+        )
+        encoder = ImageEncoder("five", module, Preprocessing(16, (0, 0, 0), (1, 1, 1)), 4)
+        assert encoder.module.conv.weight.is_contiguous(memory_format=torch.channels_last)
+        assert torch.allclose(encoder.module(EXAMPLE), expected, atol=1e-5)
 
 
 def test_one_program_serves_all_sizes_and_what_is_met_often_gets_its_own(monkeypatch):

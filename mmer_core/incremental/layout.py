@@ -31,7 +31,9 @@ class Layout:
             area = Area(grow(sources[0].rows, window.rows), grow(sources[0].columns, window.columns))
         else:
             area = Area(unite([each.rows for each in sources]), unite([each.columns for each in sources]))
-        self.areas[step.name] = area
+        self.areas[step.name] = Area(
+            area.rows.enlarged(step.enlarges[0]), area.columns.enlarged(step.enlarges[1])
+        )
         for number, (name, source) in enumerate(zip(step.inputs, sources, strict=True)):
             if step.window is not None or not source.same(area):
                 self.gathers[step.name, number] = WindowGather.for_outputs(name, window, source, area)

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from mmer_core.incremental.enlarging import read_enlarging
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
+from mmer_core.incremental.moves import Moved, counted, moved, regrouped
 from mmer_core.incremental.positions import by_position
-from mmer_core.incremental.sizes import one_by_one
+from mmer_core.incremental.spans import Reach
 from mmer_core.incremental.tracer import writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
@@ -39,6 +41,7 @@ class Step:
         window: The window that it reads along both axes; None if an output depends only on its own position.
         apply: The operation on ``(B, C, h, w)`` maps, which already include the padding of ``window``.
         multiply_adds: Per number of the output.
+        enlarges: Rows and columns that it makes of each one.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Step:
     window: Window | None
     apply: Callable[..., Tensor]
     multiply_adds: int = 1
+    enlarges: tuple[int, int] = (1, 1)
 
 
 class Reader:
@@ -59,9 +63,7 @@ class Reader:
         self._channels_last: set[str] = (
             set()
         )  # nodes whose maps are (B, h, w, C) in the network, and never in windows
-        self._grouped: dict[
-            str, tuple[str, int, bool]
-        ] = {}  # maps of grouped channels: source, groups, whether swapped
+        self._moved: dict[str, Moved] = {}  # what is no map, of the numbers of one
         self._parts: dict[str, tuple[str, Any]] = {}  # maps cut along their channels
         self._views: set[str] = set()
         self.steps: dict[str, Step] = {}
@@ -85,7 +87,7 @@ class Reader:
         if self._changes_nothing(node, module):
             self._same[node.name] = self._map(node.args[0], node)
             self._like(node)
-        elif self._permutes(node) or self._groups_channels(node) or self._cuts_channels(node):
+        elif self._moves(node) or self._cuts_channels(node):
             return
         elif any(
             isinstance(each, fx.Node) and each.name in self._channels_last for each in node.all_input_nodes
@@ -97,6 +99,11 @@ class Reader:
             return
         elif (layer := read_window(node, module, self._constant, self._shapes)) is not None:
             self._window(node, layer)
+        elif (larger := read_enlarging(node, module, self._shapes)) is not None:
+            source = self._map(node.args[0], node)
+            self._add(
+                node, Step(node.name, (source,), None, larger.apply, larger.multiply_adds, larger.times)
+            )
         elif (apply := self._pointwise(node, module)) is not None:
             self._add(node, Step(node.name, (self._map(node.args[0], node),), None, apply))
         else:
@@ -173,19 +180,43 @@ class Reader:
         if any(each.name in self._channels_last for each in node.all_input_nodes):
             self._channels_last.add(node.name)
 
-    def _permutes(self, node: fx.Node) -> bool:
-        """Between (B, C, h, w) and (B, h, w, C): windows stay as they are."""
-        dims = _permutation(node)
-        if dims is None:
+    def _moves(self, node: fx.Node) -> bool:
+        """What only moves numbers: between (B, C, h, w) and (B, h, w, C), where windows stay as they are, or channels in groups and
+        positions in blocks. What is no map in between is followed until it is one."""
+        source = node.args[0] if node.args else node.kwargs.get("input")
+        if not isinstance(source, fx.Node):
             return False
-        source = self._map(node.args[0], node)
-        last = getattr(node.args[0], "name", "") in self._channels_last
-        if dims != ((0, 3, 1, 2) if last else (0, 2, 3, 1)):
-            raise IsNotLocal(describe(node, None))
-        self._same[node.name] = source
-        if not last:
-            self._channels_last.add(node.name)
+        before = self._moved.get(source.name)
+        if before is None and source.name in self._same and node.target not in ("clone", torch.clone):
+            origin = self._same[source.name]
+            numbers = counted(self._map_shape(origin))
+            last = source.name in self._channels_last
+            before = Moved(origin, numbers.permute(0, 2, 3, 1) if last else numbers)
+        after = None if before is None else moved(node, before.numbers, self._shapes)
+        if before is None or after is None:
+            return False
+        shape = self._map_shape(before.origin)
+        found = regrouped(after, shape)
+        if found is None and after.ndim == 4:
+            found = regrouped(after.permute(0, 3, 1, 2), shape)
+            if found is not None:
+                self._channels_last.add(node.name)
+        if found is None:
+            self._moved[node.name] = Moved(before.origin, after)
+        elif found.changes_nothing:
+            self._same[node.name] = before.origin
+        else:
+            side = found.shrinks
+            window = Window(Reach(side, side, 1, 0, 0), Reach(side, side, 1, 0, 0)) if side > 1 else None
+            enlarges = (found.enlarges, found.enlarges)
+            self._add(node, Step(node.name, (before.origin,), window, found, enlarges=enlarges))
+            self._views.add(node.name)
         return True
+
+    def _map_shape(self, name: str) -> torch.Size:
+        """``(B, C, h, w)`` of a map, wherever its channels are in the network."""
+        shape = self._shapes[name]
+        return torch.Size([shape[at] for at in (0, 3, 1, 2)]) if name in self._channels_last else shape
 
     def _read_channels_last(self, node: fx.Node, module: nn.Module | None) -> None:
         """Layers that read the channels of one position."""
@@ -212,43 +243,6 @@ class Reader:
             raise IsNotLocal(describe(node, module))
         self._add(node, Step(node.name, (source,), None, apply, adds))
         self._like(node)
-
-    def _groups_channels(self, node: fx.Node) -> bool:
-        """Channels that are shuffled: seen in groups, groups and channels swapped, and seen as one again."""
-        source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        if source is None or not isinstance(node.target, str | type(torch.reshape)):
-            return False
-        before, after = self._shapes.get(source.name), self._shapes.get(node.name)
-        if before is None or after is None:
-            return False
-        viewing = node.target in ("view", "reshape", torch.reshape)
-        if (
-            viewing
-            and source.name in self._same
-            and source.name not in self._channels_last
-            and len(after) == 5
-        ):
-            if after[1] * after[2] != before[1] or after[3:] != before[2:]:
-                return False
-            self._grouped[node.name] = self._same[source.name], after[1], False
-            return True
-        if source.name not in self._grouped:
-            return False
-        origin, groups, swapped = self._grouped[source.name]
-        if node.target == "contiguous":
-            self._grouped[node.name] = origin, groups, swapped
-            return True
-        if node.target in ("transpose", torch.transpose) and node.args[1:] == (1, 2):
-            self._grouped[node.name] = origin, groups, not swapped
-            return True
-        if viewing and len(after) == 4 and after[1] == before[1] * before[2] and after[2:] == before[3:]:
-
-            def shuffled(maps: Tensor) -> Tensor:
-                return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2) if swapped else maps
-
-            self._view(node, origin, shuffled)
-            return True
-        return False
 
     def _cuts_channels(self, node: fx.Node) -> bool:
         """Slices of channels by constants: ``x[:, :8]``, ``chunk`` and ``split``."""
@@ -431,18 +425,6 @@ class Reader:
             for user in other.users
             if self._same.get(user.name) != source
         ]
-
-
-def _permutation(node: fx.Node) -> tuple[int, ...] | None:
-    """The order of dimensions in which a node permutes those of a map; None if it does not."""
-    given: Any = (*node.args[1:], *node.kwargs.values())
-    if node.target in (torch.permute, "permute"):
-        return one_by_one(given)
-    if node.target in (torch.movedim, torch.moveaxis, "movedim", "moveaxis"):
-        if given in ((1, -1), (1, 3)):
-            return 0, 2, 3, 1
-        return (0, 3, 1, 2) if given in ((-1, 1), (3, 1)) else None
-    return None
 
 
 def is_altered(module: nn.Module) -> bool:

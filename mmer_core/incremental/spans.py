@@ -28,6 +28,10 @@ class Span:
     size: int
     origins: Tensor
 
+    def enlarged(self, times: int) -> "Span":
+        """The same where each coordinate has become several."""
+        return Span(times * self.extent, times * self.size, times * self.origins)
+
 
 @dataclass(frozen=True)
 class Reach:

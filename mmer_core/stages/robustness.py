@@ -115,7 +115,7 @@ def _samples(context: Context, config: AttackConfig, prepared: ArtifactKey, shar
 
 @stage(
     "attack-shard",
-    version=12,
+    version=13,
     title="{shard.attack} K={shard.pixels} seed={shard.seed}",
     gpu=True,
     identity=_shard_identity,
