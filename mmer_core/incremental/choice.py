@@ -75,7 +75,10 @@ def best_cut(program: Program, works: Mapping[str, Work], clean: Mapping[str, Te
 
 def _moved(gather: WindowGather, pixels: int) -> float:
     """Positions gathered, and positions pasted because pixels are close to each other by chance."""
-    (height, width), (own_height, own_width) = gather.target.shape, gather.source.shape
+    height, width = gather.target.shape
+    if gather.source is None:
+        return pixels * height * width
+    own_height, own_width = gather.source.shape
     whole_height, whole_width = gather.target.map_shape
     meeting = min(1.0, (height + own_height) * (width + own_width) / (whole_height * whole_width))
     return pixels * (height * width + own_height * own_width * (1 + 2 * (pixels - 1) * meeting))

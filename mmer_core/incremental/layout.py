@@ -25,7 +25,7 @@ class Layout:
             self._plan(step)
 
     def _plan(self, step: Step) -> None:
-        sources = [self.areas[name] for name in step.inputs]
+        sources = [self.areas[name] for name in step.inputs if name in self.areas]  # the others are constant
         window = step.window or Window.square(1)
         if step.window is not None:
             area = Area(grow(sources[0].rows, window.rows), grow(sources[0].columns, window.columns))
@@ -34,6 +34,9 @@ class Layout:
         self.areas[step.name] = Area(
             area.rows.enlarged(step.enlarges[0]), area.columns.enlarged(step.enlarges[1])
         )
-        for number, (name, source) in enumerate(zip(step.inputs, sources, strict=True)):
-            if step.window is not None or not source.same(area):
+        for number, name in enumerate(step.inputs):
+            source = self.areas.get(name)
+            if source is None:
+                self.gathers[step.name, number] = WindowGather(name, window, None, area)
+            elif step.window is not None or not source.same(area):
                 self.gathers[step.name, number] = WindowGather.for_outputs(name, window, source, area)

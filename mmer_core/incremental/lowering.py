@@ -6,7 +6,7 @@ statistics of the map, as in group normalisation, attention. The nodes after tha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
+from mmer_core.incremental.constants import Constants
 from mmer_core.incremental.first_token import compute_only_the_first
 from mmer_core.incremental.layers import IsNotLocal
 from mmer_core.incremental.reading import Reader, Step, describe, is_altered
@@ -31,6 +32,7 @@ class Program:
         source: Name of the input.
         steps: In the order of execution.
         cuts: Names of the steps that all data pass through: the network may be split after each.
+        constants: Maps ``(1, C, H, W)`` that steps read and that are the same for all images, by name.
         stopped: The node that ended the list, for messages: "linear (Linear)".
         layers: Convolutions and linear layers before the last cut, and in all.
     """
@@ -41,6 +43,7 @@ class Program:
     cuts: tuple[str, ...]
     stopped: str
     layers: tuple[int, int] = (0, 0)
+    constants: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def lower(module: nn.Module, example: Tensor) -> Program:
@@ -70,8 +73,9 @@ def lower(module: nn.Module, example: Tensor) -> Program:
         compute_only_the_first(graph, shapes)
     except Exception as error:  # as above
         raise IsNotLocal(f"it cannot be run ({type(error).__name__}: {error})") from error
-    nodes = [node for node in graph.graph.nodes if node.op != "get_attr" and not _is_size(node, shapes)]
-    reader = Reader(graph, nodes[0].name, shapes, example)
+    constants = Constants(graph)
+    nodes = [node for node in graph.graph.nodes if node not in constants]
+    reader = Reader(graph, nodes[0].name, shapes, example, constants)
     stopped = "nothing"
     for node in nodes[1:-1]:
         try:
@@ -87,23 +91,15 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     last = [node.name for node in nodes].index(cuts[-1]) if cuts else -1
     windowed = sum(node in nodes[: last + 1] for node in computing)
     steps = tuple(reader.steps.values())
-    return Program(graph, nodes[0].name, steps, tuple(cuts), stopped, (windowed, len(computing)))
+    return Program(
+        graph, nodes[0].name, steps, tuple(cuts), stopped, (windowed, len(computing)), reader.constants
+    )
 
 
 def _may_fuse(graph: fx.GraphModule) -> bool:
     """Whether batch norms can be folded: fuse() drops what alters a layer, and changes a convolution for all its uses."""
     called = [node.target for node in graph.graph.nodes if node.op == "call_module"]
     return len(called) == len(set(called)) and not any(map(is_altered, graph.modules()))
-
-
-def _is_size(node: fx.Node, shapes: Mapping[str, torch.Size]) -> bool:
-    """Whether it is arithmetic with the size of the batch, which does not change; several maps are none."""
-    if node.op == "output" or node.name in shapes:
-        return False
-    if (node.op, node.target) == ("call_method", "size"):
-        return True
-    inputs = node.all_input_nodes
-    return bool(inputs) and all(each.op != "placeholder" and _is_size(each, shapes) for each in inputs)
 
 
 def _computes(node: fx.Node, graph: fx.GraphModule) -> bool:
@@ -119,7 +115,7 @@ def behind(program: Program, cut: str) -> fx.GraphModule:
     copies: dict[fx.Node, fx.Node] = {}
 
     def copied(source: fx.Node) -> fx.Node:
-        """A parameter or a size, which may come from before the cut: the size of the batch is the same of every map."""
+        """A constant or a size, which may come from before the cut: the size of the batch is the same of every map."""
         if source not in copies:
             if source.op == "placeholder":
                 return features

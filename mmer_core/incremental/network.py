@@ -51,7 +51,8 @@ class Windowed(nn.Module):
         self._last_reader = {name: step.name for step in self.steps for name in step.inputs}
         gathers = [gather for step in self.steps for gather in self.gathers(step) if gather]
         self.keys: tuple[Kept, ...] = (*dict.fromkeys(map(kept_as, gathers)), Kept(cut, (0, 0, 0, 0), 0.0))
-        self.returned = tuple(dict.fromkeys(key.name for key in self.keys)) if with_windows else ()
+        self.constants = program.constants
+        self.returned = tuple(dict.fromkeys(key.name for key in self.changing)) if with_windows else ()
 
     def forward(
         self, slots: Tensor, pixels: Tensor, values: Tensor, *clean: Tensor
@@ -90,7 +91,7 @@ class Windowed(nn.Module):
         maps = {self.source: values.reshape(-1, values.shape[2], 1, 1).clone()}
         for step in self.steps:
             inputs = [
-                maps[name] if gather is None else gather(kept[kept_as(gather)], slots, pixels, maps[name])
+                maps[name] if gather is None else gather(kept[kept_as(gather)], slots, pixels, maps.get(name))
                 for name, gather in zip(step.inputs, self.gathers(step), strict=True)
             ]
             maps[step.name] = step.apply(*inputs)
@@ -102,6 +103,11 @@ class Windowed(nn.Module):
         """The positions of the windows at the cut."""
         return self.layout.areas[self.cut]
 
+    @property
+    def changing(self) -> list["Kept"]:
+        """The clean maps that are not the same for all images."""
+        return [key for key in self.keys if key.name not in self.constants]
+
     def gathers(self, step: Step) -> list[WindowGather | None]:
         """How the windows of each input are gathered; None where they are read as they are."""
         return [self.layout.gathers.get((step.name, number)) for number in range(len(step.inputs))]
@@ -110,7 +116,7 @@ class Windowed(nn.Module):
         """Drop what no later step reads."""
         for name in set(step.inputs):
             if self._last_reader[name] == step.name and name not in self.returned:
-                del maps[name]
+                maps.pop(name, None)
 
 
 class IncrementalNetwork:
@@ -129,7 +135,10 @@ class IncrementalNetwork:
     def remember(self, slot: int, image: Tensor) -> None:
         """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
         network = self._windowed
-        maps = {network.source: image.contiguous(memory_format=torch.channels_last)}
+        maps = {
+            network.source: image.contiguous(memory_format=torch.channels_last),
+            **network.constants,
+        }
         for step in network.steps:
             for name, gather in zip(step.inputs, network.gathers(step), strict=True):
                 if gather:
@@ -154,7 +163,7 @@ class IncrementalNetwork:
             windows: ``(B, K * h * w, C)`` each, as they were returned.
         """
         of_map = dict(zip(self._windowed.returned, windows, strict=True))
-        for key in self._windowed.keys:
+        for key in self._windowed.changing:
             kept, area = self._clean[key], self._windowed.layout.areas[key.name]
             (top, bottom, left, right), (height, width) = key.padding, area.map_shape
             corners = area.at(pixels) + torch.tensor([top, left], dtype=torch.int32, device=pixels.device)

@@ -52,13 +52,13 @@ class WindowGather:
     Attributes:
         name: The input.
         window: The window that the step reads; its padding is part of the clean map.
-        source: The positions of the input's windows.
+        source: The positions of the input's windows; None if it is the same for all images, and has none.
         target: The positions of the windows to gather, in the coordinates of the padded map.
     """
 
     name: str
     window: Window
-    source: Area
+    source: Area | None
     target: Area
 
     @staticmethod
@@ -73,14 +73,14 @@ class WindowGather:
             spans.append(Span(padded, reach.read(out.size), out.origins * reach.stride))
         return WindowGather(name, window, source, Area(*spans))
 
-    def __call__(self, clean: Tensor, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
+    def __call__(self, clean: Tensor, slots: Tensor, pixels: Tensor, changed: Tensor | None) -> Tensor:
         """Gather one window for each pixel.
 
         Args:
             clean: ``(images, H' * W', C)`` padded clean maps.
             slots: ``(B,)`` int32, the image of each candidate.
             pixels: ``(B, K, 2)`` int32.
-            changed: ``(B * K, C, h, w)``, the input's windows, channels-last.
+            changed: ``(B * K, C, h, w)``, the input's windows, channels-last; None if it has none.
 
         Returns:
             ``(B * K, C, h', w')``, channels-last. Every pixel of the same candidate is pasted into every
@@ -91,7 +91,13 @@ class WindowGather:
         cells = down[..., :, None] * columns + right[..., None, :]
         cells = cells + slots[:, None, None, None] * (rows * columns)
         found = clean.flatten(0, 1).index_select(0, cells.flatten())  # (B * K * h' * w', C)
+        if changed is not None:
+            found = self._pasted(found, down, right, pixels, changed)
+        return found.view(-1, height, width, clean.shape[2]).permute(0, 3, 1, 2)
 
+    def _pasted(self, found: Tensor, down: Tensor, right: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:
+        """What was gathered at these rows and columns, with what changed in it."""
+        assert self.source is not None
         corners = self.source.at(pixels)
         down = down - self.window.rows.before
         right = right - self.window.columns.before
@@ -104,8 +110,7 @@ class WindowGather:
         )  # (B, into K, from K, h', w')
         sources = sources.amax(2).flatten()
         patches = changed.permute(0, 2, 3, 1).flatten(0, 2).index_select(0, sources.clamp(min=0))
-        found = torch.where(sources[:, None] >= 0, patches, found)
-        return found.view(-1, height, width, clean.shape[2]).permute(0, 3, 1, 2)
+        return torch.where(sources[:, None] >= 0, patches, found)
 
 
 def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: Tensor) -> Tensor:

@@ -56,13 +56,32 @@ def by_position(call: Callable[..., Any], maps: Sequence[Tensor], channels: int)
     return found if leaves and all(map(watch.is_map, leaves)) else None
 
 
+def at_positions(constant: Tensor, like: Tensor, channels: int) -> Tensor | None:
+    """A constant that differs between the positions of a map, as a map ``(1, ...)`` with the channels it has: such as coordinates, or an
+    embedding of positions. None if it does not, or has no positions of this map.
+
+    Args:
+        like: The map, ``(B, C, h, w)`` or ``(B, h, w, C)``.
+        channels: The dimension of the channels, 1 or 3.
+    """
+    if constant.ndim > 4 or constant.dtype not in (like.dtype, torch.bool):
+        return None
+    spread = constant.reshape(*[1] * (4 - constant.ndim), *constant.shape)
+    across = _across(channels)
+    sizes = [like.shape[dim] if dim in across else spread.shape[dim] for dim in range(4)]
+    fits = all(spread.shape[dim] in (1, sizes[dim]) for dim in range(4))
+    if len(spread) != 1 or not fits or all(spread.shape[dim] == 1 for dim in across):
+        return None
+    return spread.expand(sizes)
+
+
 class _Watch(TorchDispatchMode):
     """Raises `_NotByPosition` at the first operation on a map that mixes positions."""
 
     def __init__(self, maps: Sequence[Tensor], channels: int) -> None:
         super().__init__()
         self._channels = channels
-        self._across = tuple(dim for dim in range(1, 4) if dim != channels)
+        self._across = _across(channels)
         self._positions = tuple(maps[0].shape[dim] for dim in (0, *self._across))
         # Of what is made of the maps; kept, so that no other tensor gets the same id.
         self._made = {id(each): each for each in maps}
@@ -123,3 +142,8 @@ class _Watch(TorchDispatchMode):
         return before >= 0 and all(
             dim < before or constant.shape[dim - before] == 1 for dim in (0, *self._across)
         )
+
+
+def _across(channels: int) -> tuple[int, ...]:
+    """The dimensions of the positions of a map."""
+    return tuple(dim for dim in range(1, 4) if dim != channels)

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from mmer_core.incremental.constants import Constants
 from mmer_core.incremental.enlarging import read_enlarging
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.moves import Moved, counted, moved, regrouped
-from mmer_core.incremental.positions import by_position
+from mmer_core.incremental.positions import at_positions, by_position
 from mmer_core.incremental.spans import Reach
 from mmer_core.incremental.tracer import writes
 
@@ -53,11 +54,23 @@ class Step:
 
 
 class Reader:
-    """Reads nodes in order; ``steps`` are those of the nodes read so far, by name."""
+    """Reads nodes in order.
+
+    Attributes:
+        steps: Those of the nodes read so far, by name.
+        constants: Maps ``(1, C, h, w)`` that they read and that are the same for all images, by name.
+    """
 
     def __init__(
-        self, graph: fx.GraphModule, source: str, shapes: Mapping[str, torch.Size], example: Tensor
+        self,
+        graph: fx.GraphModule,
+        source: str,
+        shapes: Mapping[str, torch.Size],
+        example: Tensor,
+        constants: Constants,
     ) -> None:
+        self._constants = constants
+        self.constants: dict[str, Tensor] = {}
         self._shapes, self._example = shapes, example
         self._dtypes: dict[str, torch.dtype] = {}  # of maps that may have another one than the example
         self._channels_last: set[str] = (
@@ -115,18 +128,8 @@ class Reader:
         last = {each.name in self._channels_last for each in maps}
         if len(last) != 1 or node.op not in ("call_module", "call_function", "call_method"):
             return False
-        constants = {each: self._constant(each) for each in node.all_input_nodes if each not in maps}
-
-        def call(*given: Tensor) -> Any:
-            values = constants | dict(zip(maps, given, strict=True))
-            args: Any = fx.map_arg(node.args, values.__getitem__)
-            named: Any = fx.map_arg(node.kwargs, values.__getitem__)
-            if module is not None:
-                return module(*args, **named)
-            if node.op == "call_method":
-                return getattr(args[0], str(node.target))(*args[1:], **named)
-            return cast(Callable[..., Any], node.target)(*args, **named)
-
+        constants = {each: self._constants.value(each) for each in node.all_input_nodes if each not in maps}
+        channels = 3 if True in last else 1
         examples = [
             torch.zeros(
                 self._shapes[each.name],
@@ -135,20 +138,50 @@ class Reader:
             )
             for each in maps
         ]
-        found = by_position(call, examples, channels=3 if True in last else 1)
+
+        def calling(varying: Sequence[fx.Node]) -> Callable[..., Any]:
+            """The node as a function of its maps and of these constants."""
+
+            def call(*given: Tensor) -> Any:
+                values = constants | dict(zip((*maps, *varying), given, strict=True))
+                args: Any = fx.map_arg(node.args, values.__getitem__)
+                named: Any = fx.map_arg(node.kwargs, values.__getitem__)
+                if module is not None:
+                    return module(*args, **named)
+                if node.op == "call_method":
+                    return getattr(args[0], str(node.target))(*args[1:], **named)
+                return cast(Callable[..., Any], node.target)(*args, **named)
+
+            return call
+
+        varying: dict[fx.Node, Tensor] = {}
+        found = by_position(calling(()), examples, channels)
+        if found is None:  # perhaps because a constant is another at every position
+            varying = {
+                each: spread
+                for each, value in constants.items()
+                if (spread := at_positions(value, examples[0], channels)) is not None
+            }
+            batch = [each.expand(len(examples[0]), -1, -1, -1) for each in varying.values()]
+            found = by_position(calling([*varying]), [*examples, *batch], channels) if varying else None
         if found is None:
             return False
-        sources = tuple(self._same[each.name] for each in maps)
+        call = calling([*varying])
+        sources = [self._same[each.name] for each in maps]
         if not isinstance(found, Tensor):
-            if len(sources) > 1 or True in last:
+            if len(sources) > 1 or varying or True in last:
                 return False
             self._parts[node.name] = sources[0], call
             return True
+        for each, value in varying.items():
+            name = f"{each.name} in {node.name}"
+            self.constants[name] = value.permute(0, 3, 1, 2) if True in last else value
+            sources.append(name)
         if True in last:
-            self._add(node, Step(node.name, sources, None, lambda *given: _in_layout(call, given)))
+            self._add(node, Step(node.name, tuple(sources), None, lambda *given: _in_layout(call, given)))
             self._channels_last.add(node.name)
         else:
-            self._add(node, Step(node.name, sources, None, call))
+            self._add(node, Step(node.name, tuple(sources), None, call))
         self._dtypes[node.name] = found.dtype
         if not writes(node, self._graph) and any(_share(found, each) for each in examples):
             self._views.add(node.name)
@@ -300,12 +333,8 @@ class Reader:
         return self._same[argument.name]
 
     def _constant(self, argument: Any) -> Any:
-        """A parameter or a plain value; raises IsNotLocal if it is computed."""
-        if not isinstance(argument, fx.Node):
-            return argument
-        if argument.op != "get_attr":
-            raise IsNotLocal(f"{argument.name}, which is computed where a constant is needed")
-        return operator.attrgetter(str(argument.target))(self._graph)
+        """A tensor that is the same for all images, or a plain value. Raises IsNotLocal if it is neither."""
+        return self._constants.value(argument) if isinstance(argument, fx.Node) else argument
 
     def _pad(self, node: fx.Node, module: nn.Module | None) -> None:
         padding: Any

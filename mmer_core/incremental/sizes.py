@@ -27,11 +27,13 @@ class Recorder(fx.Interpreter):
         self.values[n] = result.shape if isinstance(result, Tensor) else result
         if isinstance(result, Tensor):
             self.maps.add(n)
+            self.kinds[n] = result.device, result.dtype
         return result
 
     def record(self, example: Tensor) -> "Recorder":
         """Run it on an input."""
         self.maps: set[fx.Node] = set()
+        self.kinds: dict[fx.Node, tuple[torch.device, torch.dtype]] = {}
         with torch.no_grad():
             self.run(example)
         return self
@@ -51,6 +53,10 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
     for node in nodes:
         if node.target == "view":  # which not every layout in memory allows; runtimes choose theirs
             node.target = "reshape"
+        if (
+            node.target == "type_as" and len(node.args) == 2
+        ):  # so that it does not depend on numbers of that other map
+            node.target, node.args = "to", (node.args[0], *first.kinds[node.args[1]])
         if node in first.maps or node.op in ("output", "get_attr") or node not in first.values:
             continue
         found = _settled(first.values[node], second.values[node], batch)

@@ -1,8 +1,10 @@
 """Networks as graphs: `torch.fx` with what it does not follow by itself, decisions by sizes and parametrized weights."""
 
+import builtins
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -31,7 +33,8 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
         "POSITIONAL_OR_KEYWORD"
     ]:
         module = _OfImages(module)
-    graph = _Tracer(example).trace(module)
+    with _following_len():
+        graph = _Tracer(example).trace(module)
     for node in graph.nodes:
         written = node.args[0] if writes(node, module) else None
         if isinstance(written, fx.Node):  # what is read of it from here on is what was written
@@ -50,6 +53,21 @@ def writes(node: fx.Node, root: nn.Module) -> bool:
     name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", ""))
     named_so = name.endswith("_") and not name.endswith("__")
     return named_so or bool(node.kwargs.get("inplace", False))
+
+
+@contextmanager
+def _following_len() -> Iterator[None]:
+    """Let ``len`` of a batch be traced, as in ``x.view(len(x), -1)``. Python takes nothing but a number from ``__len__``."""
+    original = builtins.len
+
+    def length(of: Any, /) -> Any:
+        return of.tracer.length(of) if isinstance(of, _Proxy) else original(of)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = original
 
 
 class _OfImages(nn.Module):
@@ -79,7 +97,7 @@ class _Proxy(fx.Proxy):
         return float(self.tracer.settled(self))
 
     def __len__(self) -> int:
-        return self.tracer.length(self)
+        return operator.index(self.tracer.length(self))
 
     def __getattr__(self, name: str) -> fx.proxy.Attribute:
         return _Attribute(self, name)
@@ -119,18 +137,21 @@ class _Tracer(fx.Tracer):
             f"{obj.node.name} decides how the network goes on, and depends on the images or on the size of the batch"
         )
 
-    def length(self, obj: fx.Proxy) -> int:
-        """How many values there are in what is traced, likewise. Raises as `settled`."""
-        found = [len(each) if isinstance(each, Sized) else None for each in self._values(obj)]
+    def length(self, obj: fx.Proxy) -> Any:
+        """How many values there are in what is traced, likewise; the traced size if it is that of a batch. Raises as `settled`."""
+        values = self._values(obj)
+        found = [len(each) if isinstance(each, Sized) else None for each in values]
         if found[0] is not None and all(each == found[0] for each in found):
             return found[0]
+        if isinstance(values[0], Tensor):
+            return obj.size(0)
         raise fx.proxy.TraceError(
             f"how many values {obj.node.name} has depends on the images or on the size of the batch"
         )
 
     def iter(self, obj: Any) -> Iterator[fx.Proxy]:
         """As `torch.fx.Tracer.iter`, of what has a length, as in ``for part in x.chunk(4, 1)``."""
-        return iter([obj[number] for number in range(self.length(obj))])
+        return iter([obj[number] for number in range(operator.index(self.length(obj)))])
 
     def _values(self, obj: fx.Proxy) -> list[Any]:
         """What it is for batches of the sizes in `_CONDITIONS`."""

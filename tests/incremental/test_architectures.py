@@ -59,9 +59,34 @@ class Normalised(nn.Module):
         return self.head(x.mean(dim=[-2, -1]).reshape(batch, 8))
 
 
+class Placed(nn.Module):
+    """Coordinates beside the colours, blocks of positions as channels by hand, and two resolutions put together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.fine = nn.Conv2d(4 * 5, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.coarse, self.head = nn.Conv2d(8, 8, 3, 2, 1), nn.Linear(8, 4)
+        self.embedding = nn.Parameter(torch.rand(1, 8, 20, 20))
+
+    def forward(self, x):
+        b, _, h, w = x.shape
+        rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+        places = torch.stack([rows / h, columns / w]).unsqueeze(0).expand(b, -1, -1, -1).to(x.device)
+        x = torch.cat([x, places], dim=1)
+        x = x.reshape(b, -1, h // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
+        x = F.relu(self.stem(x)) + self.embedding
+        x = self.fine(x) + F.interpolate(self.coarse(x), size=x.shape[-2:], mode="nearest")
+        return self.head(F.relu(x).mean((2, 3)))
+
+
 @pytest.mark.parametrize(
     ("network", "layers", "stopped"),
-    [(Shaped, (2, 3), "adaptive_avg_pool2d"), (Shuffled, (2, 4), "mean"), (Normalised, (3, 5), "GroupNorm")],
+    [
+        (Shaped, (2, 3), "adaptive_avg_pool2d"),
+        (Shuffled, (2, 4), "mean"),
+        (Normalised, (3, 5), "GroupNorm"),
+        (Placed, (3, 4), "mean"),
+    ],
 )
 def test_networks_as_people_write_them_are_computed_in_windows_up_to_what_is_global(network, layers, stopped):
     torch.manual_seed(0)

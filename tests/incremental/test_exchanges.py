@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.incremental_helpers import CPU, normalise, plain
 from support.random_networks import networks
-from test_architectures import SHARES, Normalised, Shaped, Shuffled, of_torchvision
+from test_architectures import SHARES, Normalised, Placed, Shaped, Shuffled, of_torchvision
 from torch import nn
 
 from mmer_core import runtimes
@@ -98,7 +98,7 @@ def test_networks_in_use_are_evaluated_exactly(name):
     assert difference(CandidateEvaluator(planner), module, Walk((64, 64), 6, 1, seed=2), steps=4) < 1e-4
 
 
-@pytest.mark.parametrize("network", [Shaped, Shuffled, Normalised])
+@pytest.mark.parametrize("network", [Shaped, Shuffled, Normalised, Placed])
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
 def test_networks_as_people_write_them_are_evaluated_exactly(network, runtime):
     if runtime != "torch":

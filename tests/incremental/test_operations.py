@@ -122,6 +122,24 @@ def merged(self, x):
     return x.permute(0, 1, 3, 4, 2, 5).flatten(3).movedim(-1, 1)
 
 
+class Table(nn.Module):
+    """A parameter of this shape."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.rand(shape))
+
+
+def coordinates(self, x):
+    """As in CoordConv."""
+    batch, _, height, width = x.size()
+    down = (
+        torch.linspace(-1, 1, height, device=x.device).view(1, 1, height, 1).expand(batch, 1, height, width)
+    )
+    right = torch.arange(width).type_as(x).div(width - 1)[None, None, None].repeat(batch, 1, height, 1)
+    return self.parts[0](torch.cat([x, down, right * 2 - 1], 1))
+
+
 OPERATIONS = {
     "buffers": lambda self, x: (x - self.mean) / self.std,
     "an indexed parameter": lambda self, x: x * self.gamma[None, :, None, None],
@@ -169,6 +187,7 @@ OPERATIONS = {
     "pruned": (lambda self, x: self.parts[0](x), lambda: pruned(nn.Conv2d(WIDTH, WIDTH, 3))),
     "data parallel": (lambda self, x: self.parts[0](x), nn.DataParallel(nn.Conv2d(WIDTH, WIDTH, 3))),
     "compiled": (lambda self, x: self.parts[0](x), lambda: torch.compile(nn.Conv2d(WIDTH, WIDTH, 3), backend="eager")),
+    "len": lambda self, x: x.view(len(x), len(self.mean[0]), *x.shape[2:]) * len(x.shape),
     "sizes in a row": lambda self, x: x.reshape(x.shape[0], -1, *x.shape[2:]),
     "parts one by one": lambda self, x: torch.cat([part * (number + 1) for number, part in enumerate(x.chunk(4, 1))], 1),
     "parts of parts": lambda self, x: torch.cat([torch.tanh(part) for part in reversed(list(x.split((3, 5), 1)))], 1),
@@ -188,6 +207,12 @@ OPERATIONS = {
     "channels shuffled by hand": lambda self, x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
     "depth to space and back by hand": lambda self, x: unblocked(torch.tanh(blocked(x))),
     "columns of positions": lambda self, x: torch.tanh(x.flatten(2).transpose(1, 2).mT.clone().unflatten(2, x.shape[2:])),
+    "a number by column": lambda self, x: x * torch.linspace(0, 1, x.shape[3]),
+    "an embedding of positions": (lambda self, x: x + self.parts[0].table, lambda: Table(1, WIDTH, 24, 32)),
+    "of each batch": (lambda self, x: self.parts[0].table.repeat(x.shape[0], 1, 1, 1) - x, lambda: Table(1, WIDTH, 24, 32)),
+    "a table for all channels": (lambda self, x: torch.where(self.parts[0].table > 0.5, x, -x), lambda: Table(24, 32)),
+    "positions, channels last": (lambda self, x: (x.movedim(1, 3) + self.parts[0].table).movedim(3, 1), lambda: Table(24, 32, WIDTH)),
+    "coordinates": (coordinates, nn.Conv2d(WIDTH + 2, WIDTH, 3)),
     "every second": lambda self, x: x[:, :, ::2, 1::2],
     "cropped": lambda self, x: x[..., 1:-1, 2:],
 }  # fmt: skip
@@ -217,7 +242,7 @@ GLOBAL = {
     "softmax of rows": lambda self, x: x.softmax(3),
     "a running sum": lambda self, x: x.cumsum(2),
     "sorted": lambda self, x: x.sort(dim=3)[0],
-    "a map of numbers by position": lambda self, x: x * torch.linspace(0, 1, x.shape[3]),
+    "products of rows": lambda self, x: x @ torch.eye(x.shape[3]),
     "the mean of the batch's own image": lambda self, x: x / x.amax((1, 2, 3), keepdim=True).clamp(min=1e-3),
     "interpolated": lambda self, x: F.interpolate(x, scale_factor=2, mode="bilinear"),
     "nearest by a factor that is rounded": lambda self, x: F.interpolate(x, scale_factor=2.01),
@@ -274,10 +299,12 @@ def test_what_mixes_positions_ends_them(name):
     assert is_exact_at_every_cut(planner, module)
 
 
+OF_ONE_SIZE = {
+    *("cropped", "asserted", "an embedding of positions", "of each batch", "a table for all channels"),
+    "positions, channels last",
+}
 LOCAL = st.lists(
-    st.sampled_from([name for name in OPERATIONS if name not in ("cropped", "asserted")]),
-    min_size=2,
-    max_size=4,
+    st.sampled_from([name for name in OPERATIONS if name not in OF_ONE_SIZE]), min_size=2, max_size=4
 ).filter(lambda names: names.count("every second") < 3)  # of 24 x 32 positions some must be left
 
 
@@ -305,7 +332,12 @@ def test_any_of_them_in_a_row_are_exact(names, data):
 
 
 @pytest.mark.parametrize(
-    "name", ["buffers", "where", "layer norm by hand", "statements", "spatial attention"]
+    "name",
+    [
+        *("buffers", "where", "layer norm by hand", "statements", "spatial attention", "coordinates"),
+        *("an embedding of positions", "a table for all channels", "nearest", "repeated", "PixelShuffle"),
+        *("depth to space and back by hand", "transposed convolution"),
+    ],
 )
 def test_openvino_runs_them_too(name):
     pytest.importorskip("openvino")
@@ -378,7 +410,8 @@ def test_a_condition_on_numbers_or_on_the_size_of_the_batch_is_not_settled():
     for operation in (
         lambda self, x: x if x.sum() > 0 else -x,
         lambda self, x: x if x.shape[0] == 2 else -x,
-        lambda self, x: x * len(x),
+        lambda self, x: x if len(x) == 2 else -x,
+        lambda self, x: torch.stack([x[number] for number in range(len(x))]),
         lambda self, x: torch.stack([image * (number + 1) for number, image in enumerate(x)]),
     ):
         planner = planner_of(between(operation))

@@ -43,6 +43,20 @@ class Residual(nn.Module):
         return torch.relu(y) - 0.5 * x if self.how == "sub" else y + x
 
 
+class Placed(nn.Module):
+    """Coordinates as a channel more, or as a factor of all channels."""
+
+    def __init__(self, beside: bool) -> None:
+        super().__init__()
+        self.beside = int(beside)
+
+    def forward(self, x):
+        places = torch.linspace(-1, 1, x.shape[2])[:, None] * torch.arange(x.shape[3])
+        if not self.beside:
+            return x * (places / x.shape[3])
+        return torch.cat([places.expand(len(x), 1, -1, -1), x], dim=1)
+
+
 def norm(channels: int) -> nn.BatchNorm2d:
     layer = nn.BatchNorm2d(channels)
     nn.init.uniform_(layer.running_mean, -0.5, 0.5)
@@ -57,7 +71,7 @@ def convolution(draw, channels: int, *, same: bool) -> tuple[nn.Module, int]:
     kernel = draw(st.sampled_from([(1, 1), (3, 3), (5, 5), (1, 3), (3, 2)]))
     dilation = draw(st.integers(1, 2))
     if same:
-        groups = draw(st.sampled_from([1, 2, channels]))
+        groups = draw(st.sampled_from([1, 1 + (channels % 2 == 0), channels]))
         return nn.Conv2d(
             channels, channels, kernel, padding="same", dilation=dilation, groups=groups
         ), channels
@@ -75,7 +89,11 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int]]:
     channels = 4
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=draw(st.integers(0, 1)))]
     for _ in range(draw(st.integers(1, 6))):
-        kind = draw(st.sampled_from(["convolution", "padded", "norm", "activation", "pool", "residual"]))
+        kind = draw(
+            st.sampled_from(
+                ["convolution", "padded", "norm", "activation", "pool", "residual", "larger", "placed"]
+            )
+        )
         if kind == "convolution":
             layer, channels = convolution(draw, channels, same=False)
             layers.append(layer)
@@ -96,6 +114,11 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int]]:
             if pool is nn.AvgPool2d:
                 others["count_include_pad"] = draw(st.booleans())
             layers.append(pool(kernel, draw(st.integers(1, 2)), padding, **others))
+        elif kind == "larger":
+            layers.append(nn.Upsample(scale_factor=draw(st.sampled_from([(2, 2), (1, 2), (3, 1)]))))
+        elif kind == "placed":
+            layers.append(Placed(draw(st.booleans())))
+            channels += layers[-1].beside
         else:
             body: list[nn.Module] = []
             for _ in range(draw(st.integers(1, 3))):
