@@ -74,18 +74,17 @@ def main(
     finish(
         "attack_defaults",
         rows,
-        {f"{size} images: points found": least for size, least in found.items()},
+        {f"--attack.images {size}: points": least for size, least in found.items()},
         json,
     )
 
 
-def smallest(images: int, studies: int) -> float:
+def smallest(images: int, studies: int) -> int:
     """The smallest difference, in whole percentage points, that is found in at least `POWER` of the studies."""
     generator = np.random.default_rng(images)
-    points = next(
+    return next(
         points for points in range(2, 101) if claims(generator, studies, images, points / 100, 0.5) >= POWER
     )
-    return float(points)
 
 
 def _row(case: AttackedPhotos, attacks: Sequence[str], pixels: int, budget: int) -> dict[str, Any]:

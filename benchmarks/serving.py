@@ -85,7 +85,7 @@ def main(
             _load(Path(folder), service.url, addresses, visitors=2, seconds=2)  # the first queries are slower
             for visitors in _VISITORS[::2] if quick else _VISITORS:
                 load = _load(Path(folder), service.url, addresses, visitors, seconds)
-                rows.append({"asked by": kind, "visitors": visitors} | load | {"MiB": service.memory()})
+                rows.append({"query by": kind, "users": visitors} | load | {"memory MiB": service.memory()})
     failed = sum(row["errors"] for row in rows)
     busiest = max(row["requests/s"] for row in rows)
     finish(
