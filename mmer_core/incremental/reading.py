@@ -98,7 +98,8 @@ class Reader:
 
     def _read(self, node: fx.Node, module: nn.Module | None) -> None:
         if self._changes_nothing(node, module):
-            self._same[node.name] = self._map(node.args[0], node)
+            self._same[node.name] = source = self._map(node.args[0], node)
+            self._dtypes[node.name] = self._dtype(source)
             self._like(node)
         elif self._moves(node) or self._cuts_channels(node):
             return
@@ -131,11 +132,7 @@ class Reader:
         constants = {each: self._constants.value(each) for each in node.all_input_nodes if each not in maps}
         channels = 3 if True in last else 1
         examples = [
-            torch.zeros(
-                self._shapes[each.name],
-                dtype=self._dtypes.get(each.name, self._example.dtype),
-                device=self._example.device,
-            )
+            torch.zeros(self._shapes[each.name], dtype=self._dtype(each.name), device=self._example.device)
             for each in maps
         ]
 
@@ -205,8 +202,11 @@ class Reader:
     def ends_well(self, name: str) -> bool:
         """Whether the rest of the network can be computed of the map of a step: its channels are where the network has them, and its
         numbers are of the network's kind."""
-        kind = self._dtypes.get(name, self._example.dtype)
-        return name not in self._channels_last and kind == self._example.dtype
+        return name not in self._channels_last and self._dtype(name) == self._example.dtype
+
+    def _dtype(self, name: str) -> torch.dtype:
+        """Of the numbers of a map."""
+        return self._dtypes.get(name, self._example.dtype)
 
     def _like(self, node: fx.Node) -> None:
         """The node's map lies in memory as that which it is made of."""
@@ -234,6 +234,7 @@ class Reader:
             found = regrouped(after.permute(0, 3, 1, 2), shape)
             if found is not None:
                 self._channels_last.add(node.name)
+        self._dtypes[node.name] = self._dtype(before.origin)
         if found is None:
             self._moved[node.name] = Moved(before.origin, after)
         elif found.changes_nothing:

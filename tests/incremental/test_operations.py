@@ -207,6 +207,7 @@ OPERATIONS = {
     "channels shuffled by hand": lambda self, x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
     "depth to space and back by hand": lambda self, x: unblocked(torch.tanh(blocked(x))),
     "columns of positions": lambda self, x: torch.tanh(x.flatten(2).transpose(1, 2).mT.clone().unflatten(2, x.shape[2:])),
+    "a mask, shuffled": lambda self, x: x * (x > 0).view(len(x), 2, 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
     "a number by column": lambda self, x: x * torch.linspace(0, 1, x.shape[3]),
     "an embedding of positions": (lambda self, x: x + self.parts[0].table, lambda: Table(1, WIDTH, 24, 32)),
     "of each batch": (lambda self, x: self.parts[0].table.repeat(x.shape[0], 1, 1, 1) - x, lambda: Table(1, WIDTH, 24, 32)),
