@@ -171,7 +171,7 @@ def _percent(share: float) -> str:
 
 
 def _by_k(values: Iterable[float]) -> str:
-    return " / ".join(f"{value:.3g}" for value in values)
+    return " / ".join(f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values)
 
 
 def _rounded(run: _Run) -> np.ndarray:

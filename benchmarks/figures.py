@@ -174,7 +174,7 @@ def table(name: str) -> str:
     name, *columns = (part.strip() for part in name.split("|"))
     stem, _, part = name.partition(" ")
     result = read(stem)
-    rows = result.rows if not part else [{"": what, "times": value} for what, value in result.ratios.items()]
+    rows = result.rows if not part else [{"": what, "value": value} for what, value in result.ratios.items()]
     if columns:  # rows that differ in others alone are shown once
         rows = [
             dict(each) for each in dict.fromkeys(tuple((one, row[one]) for one in columns) for row in rows)

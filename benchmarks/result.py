@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ _WHOLE = 1000
 
 def run_app(app: App) -> None:
     """Run a benchmark's command; what is wrong with an input or a file is said in one sentence, as by mmer's own commands."""
+    commit()  # kept from now on: a long run may end when the checkout is at another
     try:
         app()
     except (MmerError, OSError) as error:
@@ -91,6 +93,7 @@ def machine() -> str:
     return f"{_processor()}, {os.cpu_count()} cores, {accelerator}, torch {torch.__version__}"
 
 
+@cache
 def commit() -> str:
     """The commit that was measured, short, with a plus where the package differs from it; empty where git does not say."""
     with suppress(OSError, subprocess.CalledProcessError):

@@ -1,6 +1,7 @@
 """The tables of figures in README.md and docs are what the kept results of the benchmarks give, and say of which processor."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -31,6 +32,36 @@ def test_what_the_readme_says_of_speed_is_in_the_summary():
         (line,) = (row for name, row in rows.items() if name.startswith(beside))
         times = figures._times(figures._ratio(figures.read(line.result), line.ratios[0]))
         assert sentence.format(times) in said
+
+
+def percents(cell: str) -> list[float]:
+    """The numbers of ``19 % (9 to 35)``."""
+    return [float(number) for number in re.findall(r"[0-9]+", cell)]
+
+
+def test_what_the_page_of_attacks_says_of_its_tables_is_in_them():
+    rows = {row["attack"]: row for row in figures.read("attack-success").rows}
+    for column in ("K = 1", "K = 3", "K = 5", "K = 20"):  # screened, with half the queries, fools more
+        assert percents(rows["screened"][column]) > percents(rows["Sparse-RS"][column])
+    (found,) = (
+        row["found"]
+        for row in figures.read("one-pixel-truth").rows
+        if (row["attack"], row["queries"]) == ("sparse-rs", 400)
+    )
+    assert 70 <= percents(found)[0] <= 80  # a quarter is not found
+    for row in figures.read("attack-defaults").rows:
+        (ours, low, _), (others, _, high) = percents(row["sparse-rs"]), percents(row["random-corners"])
+        if row["queries"] == 50:
+            assert low <= high
+        elif row["queries"] == 400 and row["K"] > 1:
+            assert ours - others >= 20
+    needed = {row["what"]: row["median pixels"] for row in figures.read("sigma-zero").rows}
+    assert needed["mmer, fewest"] < needed["adv-lib"]
+
+
+def test_a_billion_questions_to_ten_million_vectors_take_two_days():
+    (row,) = (row for row in figures.read("retrieval-growth").rows if row["vectors"] == 10**7)
+    assert 36 < 10**9 / row["batch, 2 threads 1/s"] / 3600 < 60
 
 
 def test_every_kept_result_is_shown_and_says_where_it_is_from():
