@@ -29,9 +29,10 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
         example: An input ``(1, C, H, W)``; decisions by sizes are made as for it, whatever the size of the batch.
     """
     module = plain_copy(module)
-    if [each.kind.name for each in inspect.signature(module.forward).parameters.values()] != [
-        "POSITIONAL_OR_KEYWORD"
-    ]:
+    takes = [each.kind.name for each in inspect.signature(module.forward).parameters.values()]
+    # A layer ``squeeze`` would be taken for the method of that name; ``network.squeeze`` is not.
+    named_so = any(hasattr(Tensor, name) for name, _ in module.named_children())
+    if takes != ["POSITIONAL_OR_KEYWORD"] or named_so:
         module = _OfImages(module)
     with _following_len():
         graph = _Tracer(example).trace(module)
@@ -71,7 +72,7 @@ def _following_len() -> Iterator[None]:
 
 
 class _OfImages(nn.Module):
-    """A network that takes more than images, which has a default."""
+    """A network of which images are the only input, whatever else it takes, which has a default."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -397,6 +397,24 @@ def test_what_wraps_a_network_does_not_end_the_windows(wrap):
     assert is_exact_at_every_cut(planner, module)
 
 
+@pytest.mark.parametrize("names", [("squeeze", "view"), ("contiguous", "transpose"), ("chunk", "relu")])
+def test_layers_may_be_named_as_methods_are(names):
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, names[0], nn.Conv2d(3, WIDTH, 3, padding=1))
+            setattr(self, names[1], nn.Conv2d(WIDTH, WIDTH, 3))
+
+        def forward(self, x):
+            first, second = (getattr(self, name) for name in names)
+            return F.relu(second(first(x))).mean((2, 3))
+
+    module = Named().eval()
+    planner = planner_of(module)
+    assert planner.layers == (2, 2), planner.stopped or planner.reason
+    assert is_exact_at_every_cut(planner, module)
+
+
 @pytest.mark.parametrize("which", ["after", "norm"])
 def test_a_layer_with_a_hook_ends_the_windows(which):
     module = Between(lambda self, x: self.parts[0](x), nn.BatchNorm2d(WIDTH)).eval()
