@@ -25,11 +25,18 @@ class Constants:
         for node in graph.graph.nodes:
             computes = node.op.startswith("call") and self._known.issuperset(node.all_input_nodes)
             asks = (node.op, node.target) == ("call_method", "size")
-            if node.op == "get_attr" or asks or (computes and not writes(node, graph)):
+            if node.op == "get_attr" or asks or (computes and self._harmless(node)):
                 self._known.add(node)
 
     def __contains__(self, node: fx.Node) -> bool:
         return node in self._known
+
+    def _harmless(self, node: fx.Node) -> bool:
+        """Whether it writes into nothing, or into what was made for it alone."""
+        if not writes(node, self._graph):
+            return True
+        written = node.args[0]
+        return isinstance(written, fx.Node) and written.op != "get_attr" and len(written.users) == 1
 
     def value(self, node: fx.Node) -> Tensor:
         """A tensor that serves batches of any size; of one with a row for each image, which are all the same, ``(1, ...)``.
@@ -62,7 +69,10 @@ class Constants:
         run = fx.Interpreter(self._graph)
         if node.op == "get_attr":
             return operator.attrgetter(str(node.target))(self._graph)
-        run.env = {each: self._value(each, batch) for each in node.all_input_nodes}
+        given = {each: self._value(each, batch) for each in node.all_input_nodes}
+        if writes(node, self._graph):
+            given = {each: one.clone() if isinstance(one, Tensor) else one for each, one in given.items()}
+        run.env = given
         return run.run_node(node)
 
 

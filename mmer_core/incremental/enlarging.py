@@ -7,9 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from mmer_core.incremental.tracer import called
+
 _UPSAMPLING = (nn.Upsample, nn.UpsamplingNearest2d)
 _NEAREST = ("nearest", "nearest-exact")
 _ROWS, _COLUMNS = 2, 3
+_MOST = 32
+"""Times up to which PyTorch repeats evenly: from 41 on, rounding makes some positions more often than others."""
 
 
 class Enlarging(NamedTuple):
@@ -35,14 +39,16 @@ def read_enlarging(
     if before is None or after is None or len(before) != 4 or len(after) != 4:
         return None
     times = after[_ROWS] // before[_ROWS], after[_COLUMNS] // before[_COLUMNS]
-    if after[_ROWS:] != torch.Size([times[0] * before[_ROWS], times[1] * before[_COLUMNS]]):
+    if max(times) > _MOST or after[_ROWS:] != torch.Size(
+        [times[0] * before[_ROWS], times[1] * before[_COLUMNS]]
+    ):
         return None
     if isinstance(module, _UPSAMPLING) or node.target is F.interpolate:
         return Enlarging(times, _nearest(times)) if _is_nearest(node, module) else None
     if type(module) is nn.PixelShuffle or node.target in (F.pixel_shuffle, torch.pixel_shuffle):
         side = times[0]
         return Enlarging(times, lambda maps: F.pixel_shuffle(maps, side))
-    if node.target in ("repeat_interleave", torch.repeat_interleave):
+    if called(node) in ("repeat_interleave", torch.repeat_interleave):
         given = dict(zip(("repeats", "dim"), node.args[1:], strict=False)) | node.kwargs
         if type(given["repeats"]) is int and given.get("dim") in (_ROWS, _COLUMNS, -2, -1):
             return Enlarging(times, _nearest(times))

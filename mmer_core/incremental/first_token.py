@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from mmer_core.incremental.sizes import one_by_one
+from mmer_core.incremental.tracer import called
 
 Sources = dict[int, int]
 """The arguments of a node that are read for the first token alone, by their position, and the axis of their tokens."""
@@ -66,7 +67,7 @@ def compute_only_the_first(graph: fx.GraphModule, shapes: Mapping[str, torch.Siz
                 with graph.graph.inserting_before(node):
                     cuts[source, axis] = graph.graph.call_function(operator.getitem, (source, first))
             node.update_arg(number, cuts[source, axis])
-        if node.target in _VIEWS:
+        if called(node) in _VIEWS:
             node.args = _view_of_one(node, narrow[node])
     graph.recompile()
 
@@ -106,18 +107,18 @@ class _Tokens:
                 isinstance(module, _ALONG_LAST) and not (last or wide)
             )
             return {0: axis} if alone and known else None
-        if node.target in _BINARY:
+        if called(node) in _BINARY:
             return self._of_both(node, axis)
         if not node.args or not isinstance(node.args[0], fx.Node):
             return None
-        if node.target in _FUNCTIONS or (node.target is F.linear and not last):
-            return {0: axis} if len(node.all_input_nodes) == 1 or node.target is F.linear else None
-        if node.target is F.layer_norm:
+        if called(node) in _FUNCTIONS or (called(node) is F.linear and not last):
+            return {0: axis} if len(node.all_input_nodes) == 1 or called(node) is F.linear else None
+        if called(node) is F.layer_norm:
             return {0: axis} if not last and len(node.args) > 1 and len(node.args[1]) == 1 else None  # type: ignore[arg-type]
-        if node.target in _SOFTMAX:
+        if called(node) in _SOFTMAX:
             dim = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else None)
             return {0: axis} if isinstance(dim, int) and dim % len(shape) != axis else None
-        if node.target in _PRODUCTS or node.target is F.scaled_dot_product_attention:
+        if called(node) in _PRODUCTS or called(node) is F.scaled_dot_product_attention:
             return self._of_products(node, axis)
         return self._of_views(node, axis)
 
@@ -139,7 +140,7 @@ class _Tokens:
         """Of rows with columns: a row of the result is of a row of the first."""
         shape = self._shape(node)
         fits = axis == len(shape) - 2 and len(self._shape(node.args[0])) == len(shape)
-        if node.target is F.scaled_dot_product_attention:
+        if called(node) is F.scaled_dot_product_attention:
             given = (
                 dict(zip(("attn_mask", "dropout_p", "is_causal"), node.args[3:], strict=False)) | node.kwargs
             )
@@ -151,12 +152,12 @@ class _Tokens:
     def _of_views(self, node: fx.Node, axis: int) -> Sources | None:
         shape, before = self._shape(node), self._shape(node.args[0])
         given: Any = (*node.args[1:], *node.kwargs.values())
-        if node.target in ("permute", torch.permute):
+        if called(node) in ("permute", torch.permute):
             return {0: one_by_one(given)[axis] % len(shape)}
-        if node.target in ("transpose", torch.transpose):
+        if called(node) in ("transpose", torch.transpose):
             one, other = (dim % len(shape) for dim in given)
             return {0: {one: other, other: one}.get(axis, axis)}
-        if node.target in _VIEWS or node.target in _FLATTENING:
+        if called(node) in _VIEWS or called(node) in _FLATTENING:
             for place, size in enumerate(before):
                 if size == shape[axis] and math.prod(before[:place]) == math.prod(shape[:axis]):
                     return {0: place} if self._keeps(node, place) else None
@@ -164,9 +165,9 @@ class _Tokens:
 
     def _keeps(self, node: fx.Node, place: int) -> bool:
         """Whether a view can be taken of the first alone along an axis of what is viewed."""
-        if node.target in _VIEWS:
+        if called(node) in _VIEWS:
             return not node.kwargs and len(one_by_one(node.args[1:])) == len(self._shape(node))
-        unflattened = node.target in ("unflatten", torch.unflatten)
+        unflattened = called(node) in ("unflatten", torch.unflatten)
         return not (unflattened and node.args[1] % len(self._shape(node.args[0])) == place)  # type: ignore[operator]
 
     def _shape(self, node: Any) -> tuple[int, ...]:
@@ -177,7 +178,7 @@ class _Tokens:
     def _from_attention(self, node: fx.Node) -> bool:
         """Whether a node is the output of an attention."""
         source = node.args[0] if node.args else None
-        if node.target is not operator.getitem or node.args[1] != 0:
+        if called(node) is not operator.getitem or node.args[1] != 0:
             return False
         return isinstance(source, fx.Node) and self._attention(source)
 
@@ -192,7 +193,7 @@ class _Tokens:
 
 def _reads_first(node: fx.Node) -> bool:
     """As ``x[:, 0]`` or ``x[:, 0, :]``."""
-    if node.target is not operator.getitem or not isinstance(node.args[1], tuple):
+    if called(node) is not operator.getitem or not isinstance(node.args[1], tuple):
         return False
     every = slice(None, None, None)
     return node.args[1][:2] == (every, 0) and all(each == every for each in node.args[1][2:])

@@ -59,8 +59,8 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     try:
         graph = traced(module, example)
         if _may_fuse(graph):
-            # fuse() traces its result again, so it is a GraphModule despite its signature.
-            graph = cast(fx.GraphModule, fuse(graph))
+            # It is a GraphModule despite the function's signature. To be traced again it would need `traced`.
+            graph = cast(fx.GraphModule, fuse(graph, no_trace=True))
     except Exception as error:  # an arbitrary forward may raise anything when it is traced
         raise IsNotLocal(f"torch.fx cannot trace it ({type(error).__name__}: {error})") from error
     if [node.op for node in graph.graph.nodes].count("placeholder") != 1:

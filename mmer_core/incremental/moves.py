@@ -4,14 +4,20 @@ So a channel shuffle, a space-to-depth or its inverse may be written with any vi
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves
 
+from mmer_core.incremental.tracer import called
+
+_KEPT = 4
+"""Maps whose numbers are kept: many views in a row are of one map."""
 _RESHAPING = frozenset(
     {
         *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone"),
@@ -68,55 +74,66 @@ class Regrouping:
         return F.pixel_shuffle(maps, self.enlarges) if self.enlarges > 1 else maps
 
 
+@lru_cache(_KEPT)
 def counted(shape: torch.Size) -> Tensor:
-    """The numbers of a map's numbers."""
-    return torch.arange(shape.numel()).view(shape)
+    """The numbers of a map's numbers; not to be written into."""
+    return torch.arange(shape.numel(), dtype=torch.int32).view(shape)
 
 
 def moved(node: fx.Node, numbers: Tensor, shapes: Mapping[str, torch.Size]) -> Tensor | None:
-    """``numbers`` where a node moves them; None if it does something else."""
-    if node.target in _RESHAPING:
+    """``numbers`` where a node moves them, or repeats or leaves out some; None if it does something else."""
+    target = called(node)
+    if target in _RESHAPING:
         return numbers.reshape(shapes[node.name])  # its arguments may hold the size of the batch
-    if node.target in _PERMUTING and node.op in ("call_function", "call_method"):
+    if target == "expand":
+        return numbers.expand(shapes[node.name])
+    if target in _PERMUTING:
         args, named = node.args[1:], dict(node.kwargs)
         named.pop("input", None)
         call: Callable[..., Tensor] = (
-            operator.methodcaller(node.target, *args, **named)
-            if isinstance(node.target, str)
-            else lambda first: node.target(first, *args, **named)  # type: ignore[operator]
+            operator.methodcaller(target, *args, **named)
+            if isinstance(target, str)
+            else lambda first: target(first, *args, **named)
         )
         return call(numbers)
-    return numbers.mT if node.target is getattr and node.args[1] == "mT" else None
+    index: Any = node.args[1] if len(node.args) > 1 else None
+    if target is operator.getitem and not any(isinstance(each, fx.Node) for each in tree_leaves(index)):
+        return numbers[index]
+    return numbers.mT if target is getattr and index == "mT" else None
 
 
-def regrouped(numbers: Tensor, shape: torch.Size) -> Regrouping | None:
-    """How a map ``(B, C', H', W')`` of the numbers of another, of this shape, is made of it by position; None if it is not."""
+def regrouped(numbers: Tensor, shape: torch.Size, where: torch.device) -> Regrouping | None:
+    """How a map ``(B, C', H', W')`` of the numbers of another, of this shape, is made of it by position; None if it is not.
+
+    Args:
+        where: The device of the maps.
+    """
+    own = counted(shape)
+    if numbers.data_ptr() == own.data_ptr() and (numbers.shape, numbers.stride()) == (shape, own.stride()):
+        return Regrouping(1, 1, None)  # the same memory: nothing to compare
     side = _side(shape, numbers.shape)
-    if side is not None and (order := _order(F.pixel_unshuffle(counted(shape), side), numbers)) is not None:
-        return Regrouping(side, 1, _unless_own(order))
+    if side is not None and (order := _order(F.pixel_unshuffle(own, side), numbers)) is not None:
+        return Regrouping(side, 1, _unless_own(order, side * side * shape[1], where))
     side = _side(numbers.shape, shape)
-    if side is not None and (order := _order(counted(shape), F.pixel_unshuffle(numbers, side))) is not None:
-        return Regrouping(1, side, _unless_own(order))
+    if side is not None and (order := _order(own, F.pixel_unshuffle(numbers, side))) is not None:
+        return Regrouping(1, side, _unless_own(order, shape[1], where))
     return None
 
 
-def _side(large: Any, small: Any) -> int | None:
-    """The side of the blocks of positions of one map that are positions of another with as many numbers."""
-    if len(small) != 4 or small[0] != large[0]:
+def _side(large: Sequence[int], small: Sequence[int]) -> int | None:
+    """The side of the blocks of positions of one map that are the positions of another."""
+    if len(large) != 4 or len(small) != 4 or small[0] != large[0]:
         return None
-    side: int = large[2] // small[2]
-    fits = large[2:] == torch.Size([side * small[2], side * small[3]])
-    return side if side and fits and small[1] == large[1] * side * side else None
+    side = large[2] // small[2]
+    return side if side and tuple(large[2:]) == (side * small[2], side * small[3]) else None
 
 
-def _order(numbers: Tensor, wanted: Tensor) -> Tensor | None:
+def _order(numbers: Tensor, wanted: Tensor) -> list[int] | None:
     """The channels of one map that are those of another, in order; None if there are none."""
-    place = {int(number): channel for channel, number in enumerate(numbers[0, :, 0, 0])}
-    order = [place.get(int(number), -1) for number in wanted[0, :, 0, 0]]
-    if -1 in order or not torch.equal(numbers[:, order], wanted):
-        return None
-    return torch.tensor(order)
+    place = {number: channel for channel, number in enumerate(numbers[0, :, 0, 0].tolist())}
+    order = [place.get(number, -1) for number in wanted[0, :, 0, 0].tolist()]
+    return order if -1 not in order and torch.equal(numbers[:, order], wanted) else None
 
 
-def _unless_own(order: Tensor) -> Tensor | None:
-    return None if torch.equal(order, torch.arange(len(order))) else order
+def _unless_own(order: list[int], channels: int, where: torch.device) -> Tensor | None:
+    return None if order == [*range(channels)] else torch.tensor(order, device=where)

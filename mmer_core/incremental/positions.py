@@ -64,7 +64,7 @@ def at_positions(constant: Tensor, like: Tensor, channels: int) -> Tensor | None
         like: The map, ``(B, C, h, w)`` or ``(B, h, w, C)``.
         channels: The dimension of the channels, 1 or 3.
     """
-    if constant.ndim > 4 or constant.dtype not in (like.dtype, torch.bool):
+    if constant.ndim > 4:
         return None
     spread = constant.reshape(*[1] * (4 - constant.ndim), *constant.shape)
     across = _across(channels)

@@ -15,7 +15,7 @@ from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, 
 from mmer_core.incremental.moves import Moved, counted, moved, regrouped
 from mmer_core.incremental.positions import at_positions, by_position
 from mmer_core.incremental.spans import Reach
-from mmer_core.incremental.tracer import writes
+from mmer_core.incremental.tracer import called, writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
     operator.add: torch.add,
@@ -220,18 +220,22 @@ class Reader:
         if not isinstance(source, fx.Node):
             return False
         before = self._moved.get(source.name)
-        if before is None and source.name in self._same and node.target not in ("clone", torch.clone):
+        last = source.name in self._channels_last
+        copies = called(node) in ("clone", torch.clone)  # of a map, into which may be written
+        cuts = (
+            node.target is operator.getitem and not last
+        )  # which `_cuts_channels` and `read_window` know, without copies
+        if before is None and source.name in self._same and not copies and not cuts:
             origin = self._same[source.name]
             numbers = counted(self._map_shape(origin))
-            last = source.name in self._channels_last
             before = Moved(origin, numbers.permute(0, 2, 3, 1) if last else numbers)
         after = None if before is None else moved(node, before.numbers, self._shapes)
         if before is None or after is None:
             return False
         shape = self._map_shape(before.origin)
-        found = regrouped(after, shape)
+        found = regrouped(after, shape, self._example.device)
         if found is None and after.ndim == 4:
-            found = regrouped(after.permute(0, 3, 1, 2), shape)
+            found = regrouped(after.permute(0, 3, 1, 2), shape, self._example.device)
             if found is not None:
                 self._channels_last.add(node.name)
         self._dtypes[node.name] = self._dtype(before.origin)
@@ -280,7 +284,7 @@ class Reader:
 
     def _cuts_channels(self, node: fx.Node) -> bool:
         """Slices of channels by constants: ``x[:, :8]``, ``chunk`` and ``split``."""
-        if node.target in ("chunk", torch.chunk, "split", torch.split):
+        if called(node) in ("chunk", torch.chunk, "split", torch.split):
             given: dict[str, Any] = dict(zip(("size", "dim"), node.args[1:], strict=False)) | node.kwargs
             source = node.args[0]
             if (

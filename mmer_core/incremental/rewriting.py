@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from mmer_core.incremental.tracer import writes
+from mmer_core.incremental.tracer import called, writes
 
 _LARGER = 8
 """A constant is computed ahead only if it is at most so many times as large as the parameters that it is computed from."""
@@ -49,7 +49,7 @@ def slice_channels(graph: fx.GraphModule, shapes: dict[str, torch.Size]) -> None
 
 def _unsqueezes(node: fx.Node) -> bool:
     """Whether it inserts a dimension for the channels."""
-    if node.target in (torch.unsqueeze, "unsqueeze"):
+    if called(node) in (torch.unsqueeze, "unsqueeze"):
         return (*node.args[1:], *node.kwargs.values()) in ((1,), (-3,))
     index = node.args[1] if node.target is operator.getitem else None
     return index in ((slice(None, None, None), None), (slice(None, None, None), None, Ellipsis))

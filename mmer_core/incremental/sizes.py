@@ -1,15 +1,19 @@
-"""Sizes that a traced network asks for: all but that of the batch are constants, since images are of one size.
+"""Sizes that a traced network asks for, and kinds of numbers: all but the size of the batch are constants, since images are of one size.
 
 Most networks contain a line like ``x.view(x.size(0), -1)``. Traced, it is a chain of nodes that are no maps. Here each is
 replaced by what it is, a number or the size of the batch, and only arithmetic with the size of the batch stays.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 from torch.fx.node import map_arg
 
+from mmer_core.incremental.tracer import called
+
+_NEW: dict[str, Any] = {"new_zeros": torch.zeros, "new_ones": torch.ones, "new_full": torch.full}
 BATCHES = (2, 5)
 """A network is run on batches of these two sizes: a number that differs between them depends on the size of the batch."""
 
@@ -51,12 +55,9 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
     with graph.graph.inserting_after(source):
         batch = graph.graph.call_method("size", (source, 0))
     for node in nodes:
-        if node.target == "view":  # which not every layout in memory allows; runtimes choose theirs
+        if called(node) == "view":  # which not every layout in memory allows; runtimes choose theirs
             node.target = "reshape"
-        if (
-            node.target == "type_as" and len(node.args) == 2
-        ):  # so that it does not depend on numbers of that other map
-            node.target, node.args = "to", (node.args[0], *first.kinds[node.args[1]])
+        _be_of_no_map(node, first.kinds)
         if node in first.maps or node.op in ("output", "get_attr") or node not in first.values:
             continue
         found = _settled(first.values[node], second.values[node], batch)
@@ -69,6 +70,19 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
         graph.graph.erase_node(batch)
     graph.recompile()
     return {node.name: first.values[node] for node in first.maps}
+
+
+def _be_of_no_map(node: fx.Node, kinds: Mapping[fx.Node, tuple[torch.device, torch.dtype]]) -> None:
+    """Let a node that takes from a map its kind alone, and not its numbers, be one that does not read the map."""
+    if node.op != "call_method":
+        return
+    if node.target == "type_as" and len(node.args) == 2:
+        device, dtype = kinds[cast(fx.Node, node.args[1])]
+        node.target, node.args = "to", (node.args[0], device, dtype)
+    elif node.target in _NEW:
+        device, dtype = kinds[cast(fx.Node, node.args[0])]
+        node.op, node.target, node.args = "call_function", _NEW[str(node.target)], node.args[1:]
+        node.kwargs = {"dtype": dtype, "device": device, **node.kwargs}
 
 
 def one_by_one(given: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -4,18 +4,20 @@ import builtins
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
-from functools import partial
+from contextlib import contextmanager, nullcontext
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
 from mmer_core.incremental.copying import plain_copy
 
 _CONDITIONS = (1, 2, 5)
 """Sizes of a batch for which a condition must come out the same."""
+_MAKING = ("zeros", "ones", "full", "empty", "eye", "arange", "linspace")
 _WRITING = (
     *(operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ifloordiv, operator.imod),
     *(operator.ipow, operator.iand, operator.ior, operator.ixor),
@@ -29,18 +31,22 @@ def traced(module: nn.Module, example: Tensor) -> fx.GraphModule:
         example: An input ``(1, C, H, W)``; decisions by sizes are made as for it, whatever the size of the batch.
     """
     module = plain_copy(module)
-    takes = [each.kind.name for each in inspect.signature(module.forward).parameters.values()]
-    # A layer ``squeeze`` would be taken for the method of that name; ``network.squeeze`` is not.
-    named_so = any(hasattr(Tensor, name) for name, _ in module.named_children())
-    if takes != ["POSITIONAL_OR_KEYWORD"] or named_so:
+    if [each.kind.name for each in inspect.signature(module.forward).parameters.values()] != [
+        "POSITIONAL_OR_KEYWORD"
+    ]:
         module = _OfImages(module)
-    with _following_len():
+    with _following_numbers():
         graph = _Tracer(example).trace(module)
     for node in graph.nodes:
         written = node.args[0] if writes(node, module) else None
         if isinstance(written, fx.Node):  # what is read of it from here on is what was written
             written.replace_all_uses_with(node, partial(operator.lt, node))
     return fx.GraphModule(module, graph)
+
+
+def called(node: fx.Node) -> Any:
+    """The function that a node calls, or the name of the method; None for a layer, which may have a name like ``squeeze``."""
+    return node.target if node.op in ("call_function", "call_method") else None
 
 
 def writes(node: fx.Node, root: nn.Module) -> bool:
@@ -57,22 +63,40 @@ def writes(node: fx.Node, root: nn.Module) -> bool:
 
 
 @contextmanager
-def _following_len() -> Iterator[None]:
-    """Let ``len`` of a batch be traced, as in ``x.view(len(x), -1)``. Python takes nothing but a number from ``__len__``."""
-    original = builtins.len
+def _following_numbers() -> Iterator[None]:
+    """Let functions be traced that take nothing but numbers: ``len`` of a batch, as in ``x.view(len(x), -1)``, and those that make
+    tensors, as in ``torch.zeros(len(x), 1, height, width)``."""
+    originals: dict[tuple[Any, str], Any] = {(builtins, "len"): builtins.len}
+    originals |= {(torch, name): getattr(torch, name) for name in _MAKING}
 
+    @wraps(len)  # others may pickle it meanwhile
     def length(of: Any, /) -> Any:
-        return of.tracer.length(of) if isinstance(of, _Proxy) else original(of)
+        return of.tracer.length(of) if isinstance(of, _Proxy) else originals[builtins, "len"](of)
 
-    builtins.len = length
+    def making(original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def make(*args: Any, **named: Any) -> Any:
+            try:
+                return original(*args, **named)
+            except (TypeError, fx.proxy.TraceError):
+                traced = [each for each in tree_leaves((args, named)) if isinstance(each, _Proxy)]
+                if not traced:
+                    raise
+                return traced[0].tracer.create_proxy("call_function", original, args, named)
+
+        return make
+
     try:
+        for (where, name), original in originals.items():
+            setattr(where, name, length if where is builtins else making(original))
         yield
     finally:
-        builtins.len = original
+        for (where, name), original in originals.items():
+            setattr(where, name, original)
 
 
 class _OfImages(nn.Module):
-    """A network of which images are the only input, whatever else it takes, which has a default."""
+    """A network that takes more than images, which has a default."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -108,8 +132,18 @@ class _Attribute(fx.proxy.Attribute, _Proxy):
     """The same of what is read of one, such as its shape."""
 
 
+def _number(value: Any) -> Any:
+    """The number in a tensor of one, but for those of which only sizes are known."""
+    known = isinstance(value, Tensor) and not isinstance(value, FakeTensor) and value.numel() == 1
+    return value.item() if known else value
+
+
 class _Tracer(fx.Tracer):
     """Settles what is made of sizes where that decides how a network goes on, as in ``assert x.shape[1] == 3``."""
+
+    proxy_buffer_attributes = (
+        True  # as parameters are, so that ``self.positions.expand(len(x), -1, -1, -1)`` is traced
+    )
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()
@@ -131,7 +165,7 @@ class _Tracer(fx.Tracer):
         Raises:
             TraceError: It is not.
         """
-        found = self._values(obj)
+        found = [_number(each) for each in self._values(obj)]
         if isinstance(found[0], bool | int | float) and all(each == found[0] for each in found):
             return found[0]
         raise fx.proxy.TraceError(
@@ -175,7 +209,11 @@ class _Tracer(fx.Tracer):
         args: Any = fx.map_arg(node.args, known.__getitem__)
         named: Any = fx.map_arg(node.kwargs, known.__getitem__)
         try:
-            with torch.no_grad(), self._sizes:
+            # What no image has a part in is computed: a network may decide by a buffer.
+            of_images = node.op == "placeholder" or any(
+                isinstance(each, FakeTensor) for each in tree_leaves((args, named))
+            )
+            with torch.no_grad(), self._sizes if of_images else nullcontext():
                 if node.op == "placeholder":
                     return self._example.repeat(batch, 1, 1, 1)
                 if node.op == "call_method":

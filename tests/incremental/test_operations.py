@@ -130,6 +130,21 @@ class Table(nn.Module):
         self.table = nn.Parameter(torch.rand(shape))
 
 
+class Places(nn.Module):
+    """A buffer of positions, and some that say what to do."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.rand(1, WIDTH, *shape))
+        self.register_buffer("times", torch.tensor(2))
+        self.register_buffer("on", torch.tensor(True))
+
+    def forward(self, x):
+        for number in range(int(self.times)):
+            x = x * (number + 2) if self.on and self.times.item() > 1 else -x
+        return x
+
+
 def coordinates(self, x):
     """As in CoordConv."""
     batch, _, height, width = x.size()
@@ -213,6 +228,18 @@ OPERATIONS = {
     "of each batch": (lambda self, x: self.parts[0].table.repeat(x.shape[0], 1, 1, 1) - x, lambda: Table(1, WIDTH, 24, 32)),
     "a table for all channels": (lambda self, x: torch.where(self.parts[0].table > 0.5, x, -x), lambda: Table(24, 32)),
     "positions, channels last": (lambda self, x: (x.movedim(1, 3) + self.parts[0].table).movedim(3, 1), lambda: Table(24, 32, WIDTH)),
+    "rows and columns repeated by hand": lambda self, x: F.max_pool2d(x.unsqueeze(3).unsqueeze(5).expand(-1, -1, -1, 2, -1, 2).reshape(len(x), WIDTH, 2 * x.shape[2], -1), 2),
+    "groups one by one": lambda self, x: torch.cat([x.view(len(x), 2, 4, *x.shape[2:])[:, 1] * 2, x.view(len(x), 4, 2, *x.shape[2:])[:, :, 0]], 1),
+    "into one row and back": lambda self, x: torch.tanh(x.flatten(1).unflatten(1, x.shape[1:])),
+    "every second, channels last": lambda self, x: torch.cat([each[:, 1::2, ::2, :4] for each in (x.permute(0, 2, 3, 1),) * 2], 3).permute(0, 3, 1, 2),
+    "coordinates, written into": lambda self, x: x * torch.arange(x.shape[3], dtype=x.dtype).div_(x.shape[3] - 1).mul_(2).sub_(1),
+    "a buffer of positions": (lambda self, x: x + self.parts[0].places.expand(x.shape[0], -1, -1, -1), lambda: Places(24, 32)),
+    "resized positions": (lambda self, x: x + F.interpolate(self.parts[0].places, size=x.shape[-2:], mode="bicubic"), lambda: Places(6, 8)),
+    "decided by buffers": (lambda self, x: self.parts[0](x), lambda: Places(3, 3)),
+    "zeros beside it": (lambda self, x: self.parts[0](torch.cat([x, torch.zeros(len(x), 2, *x.shape[2:])], 1)), nn.Conv2d(WIDTH + 2, WIDTH, 3)),
+    "new zeros": (lambda self, x: self.parts[0](torch.cat([x.new_zeros(x.size(0), 1, x.size(2), x.size(3)), x], 1)), nn.Conv2d(WIDTH + 1, WIDTH, 3)),
+    "new numbers": lambda self, x: x * x.new_full((1, x.shape[1], 1, 1), 0.5) + x.new_ones(()),
+    "numbers of columns": lambda self, x: x * torch.arange(x.shape[3]) + torch.arange(x.size(2))[:, None].double().to(x.dtype),
     "coordinates": (coordinates, nn.Conv2d(WIDTH + 2, WIDTH, 3)),
     "every second": lambda self, x: x[:, :, ::2, 1::2],
     "cropped": lambda self, x: x[..., 1:-1, 2:],
@@ -301,7 +328,15 @@ def test_what_mixes_positions_ends_them(name):
 
 
 OF_ONE_SIZE = {
-    *("cropped", "asserted", "an embedding of positions", "of each batch", "a table for all channels"),
+    *(
+        "a buffer of positions",
+        "resized positions",
+        "cropped",
+        "asserted",
+        "an embedding of positions",
+        "of each batch",
+        "a table for all channels",
+    ),
     "positions, channels last",
 }
 LOCAL = st.lists(
@@ -397,7 +432,17 @@ def test_what_wraps_a_network_does_not_end_the_windows(wrap):
     assert is_exact_at_every_cut(planner, module)
 
 
-@pytest.mark.parametrize("names", [("squeeze", "view"), ("contiguous", "transpose"), ("chunk", "relu")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("squeeze", "view"),
+        ("contiguous", "transpose"),
+        ("chunk", "relu"),
+        ("repeat_interleave", "unflatten"),
+        ("permute", "clone"),
+        ("split", "type_as"),
+    ],
+)
 def test_layers_may_be_named_as_methods_are(names):
     class Named(nn.Module):
         def __init__(self) -> None:
