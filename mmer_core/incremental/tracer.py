@@ -141,9 +141,8 @@ def _number(value: Any) -> Any:
 class _Tracer(fx.Tracer):
     """Settles what is made of sizes where that decides how a network goes on, as in ``assert x.shape[1] == 3``."""
 
-    proxy_buffer_attributes = (
-        True  # as parameters are, so that ``self.positions.expand(len(x), -1, -1, -1)`` is traced
-    )
+    # Buffers as parameters, so that ``self.positions.expand(len(x), -1, -1, -1)`` is traced.
+    proxy_buffer_attributes = True
 
     def __init__(self, example: Tensor) -> None:
         super().__init__()
