@@ -21,11 +21,12 @@ class Layout:
     def __init__(self, program: Program, size: tuple[int, int], where: device) -> None:
         self.areas = {program.source: Area(whole(size[0], where), whole(size[1], where))}
         self.gathers: dict[tuple[str, int], WindowGather] = {}
+        self._fixed = program.fixed
         for step in program.steps:
             self._plan(step)
 
     def _plan(self, step: Step) -> None:
-        sources = [self.areas[name] for name in step.inputs if name in self.areas]  # the others are constant
+        sources = [self.areas[name] for name in step.inputs if name not in self._fixed]
         window = step.window or Window.square(1)
         if step.window is not None:
             area = Area(grow(sources[0].rows, window.rows), grow(sources[0].columns, window.columns))
@@ -35,8 +36,9 @@ class Layout:
             area.rows.enlarged(step.enlarges[0]), area.columns.enlarged(step.enlarges[1])
         )
         for number, name in enumerate(step.inputs):
-            source = self.areas.get(name)
-            if source is None:
+            if name in self._fixed:
                 self.gathers[step.name, number] = WindowGather(name, window, None, area)
-            elif step.window is not None or not source.same(area):
-                self.gathers[step.name, number] = WindowGather.for_outputs(name, window, source, area)
+            elif step.window is not None or not self.areas[name].same(area):
+                self.gathers[step.name, number] = WindowGather.for_outputs(
+                    name, window, self.areas[name], area
+                )

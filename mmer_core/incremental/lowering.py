@@ -32,7 +32,7 @@ class Program:
         source: Name of the input.
         steps: In the order of execution.
         cuts: Names of the steps that all data pass through: the network may be split after each.
-        constants: Maps ``(1, C, H, W)`` that steps read and that are the same for all images, by name.
+        fixed: Maps ``(1, C, H, W)`` that steps read and that are the same for all images, by name.
         stopped: The node that ended the list, for messages: "linear (Linear)".
         layers: Convolutions and linear layers before the last cut, and in all.
     """
@@ -43,7 +43,7 @@ class Program:
     cuts: tuple[str, ...]
     stopped: str
     layers: tuple[int, int] = (0, 0)
-    constants: Mapping[str, Tensor] = field(default_factory=dict)
+    fixed: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def lower(module: nn.Module, example: Tensor) -> Program:
@@ -92,7 +92,7 @@ def lower(module: nn.Module, example: Tensor) -> Program:
     windowed = sum(node in nodes[: last + 1] for node in computing)
     steps = tuple(reader.steps.values())
     return Program(
-        graph, nodes[0].name, steps, tuple(cuts), stopped, (windowed, len(computing)), reader.constants
+        graph, nodes[0].name, steps, tuple(cuts), stopped, (windowed, len(computing)), reader.fixed
     )
 
 

@@ -6,7 +6,6 @@ So a channel shuffle, a space-to-depth or its inverse may be written with any vi
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,8 +15,6 @@ from torch.utils._pytree import tree_leaves
 
 from mmer_core.incremental.tracer import called
 
-_KEPT = 4
-"""Maps whose numbers are kept: many views in a row are of one map."""
 _RESHAPING = frozenset(
     {
         *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone"),
@@ -38,10 +35,12 @@ class Moved:
 
     Attributes:
         origin: The map.
-        numbers: int64, which of the numbers of the map, ``(B, C, H, W)`` counted in order, is in each place.
+        own: ``(B, C, H, W)`` int32, the numbers of the map, counted in order.
+        numbers: Which of them is in each place.
     """
 
     origin: str
+    own: Tensor
     numbers: Tensor
 
 
@@ -74,9 +73,8 @@ class Regrouping:
         return F.pixel_shuffle(maps, self.enlarges) if self.enlarges > 1 else maps
 
 
-@lru_cache(_KEPT)
 def counted(shape: torch.Size) -> Tensor:
-    """The numbers of a map's numbers; not to be written into."""
+    """The numbers of a map, each its place in order."""
     return torch.arange(shape.numel(), dtype=torch.int32).view(shape)
 
 
@@ -102,13 +100,14 @@ def moved(node: fx.Node, numbers: Tensor, shapes: Mapping[str, torch.Size]) -> T
     return numbers.mT if target is getattr and index == "mT" else None
 
 
-def regrouped(numbers: Tensor, shape: torch.Size, where: torch.device) -> Regrouping | None:
-    """How a map ``(B, C', H', W')`` of the numbers of another, of this shape, is made of it by position; None if it is not.
+def regrouped(numbers: Tensor, own: Tensor, where: torch.device) -> Regrouping | None:
+    """How a map ``(B, C', H', W')`` of the numbers of another is made of it by position; None if it is not.
 
     Args:
+        own: The other's numbers, `counted`.
         where: The device of the maps.
     """
-    own = counted(shape)
+    shape = own.shape
     if numbers.data_ptr() == own.data_ptr() and (numbers.shape, numbers.stride()) == (shape, own.stride()):
         return Regrouping(1, 1, None)  # the same memory: nothing to compare
     side = _side(shape, numbers.shape)

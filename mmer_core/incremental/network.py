@@ -51,7 +51,7 @@ class Windowed(nn.Module):
         self._last_reader = {name: step.name for step in self.steps for name in step.inputs}
         gathers = [gather for step in self.steps for gather in self.gathers(step) if gather]
         self.keys: tuple[Kept, ...] = (*dict.fromkeys(map(kept_as, gathers)), Kept(cut, (0, 0, 0, 0), 0.0))
-        self.constants = program.constants
+        self.fixed = program.fixed
         self.returned = tuple(dict.fromkeys(key.name for key in self.changing)) if with_windows else ()
 
     def forward(
@@ -90,10 +90,10 @@ class Windowed(nn.Module):
         # A copy, into which a network may write.
         maps = {self.source: values.reshape(-1, values.shape[2], 1, 1).clone()}
         for step in self.steps:
-            inputs = [
-                maps[name] if gather is None else gather(kept[kept_as(gather)], slots, pixels, maps.get(name))
-                for name, gather in zip(step.inputs, self.gathers(step), strict=True)
-            ]
+            inputs = []
+            for name, gather in zip(step.inputs, self.gathers(step), strict=True):
+                changed = None if name in self.fixed else maps[name]
+                inputs.append(gather(kept[kept_as(gather)], slots, pixels, changed) if gather else maps[name])
             maps[step.name] = step.apply(*inputs)
             self.forget(maps, step)
         return maps
@@ -106,7 +106,7 @@ class Windowed(nn.Module):
     @property
     def changing(self) -> list["Kept"]:
         """The clean maps that are not the same for all images."""
-        return [key for key in self.keys if key.name not in self.constants]
+        return [key for key in self.keys if key.name not in self.fixed]
 
     def gathers(self, step: Step) -> list[WindowGather | None]:
         """How the windows of each input are gathered; None where they are read as they are."""
@@ -114,9 +114,9 @@ class Windowed(nn.Module):
 
     def forget(self, maps: dict[str, Tensor], step: Step) -> None:
         """Drop what no later step reads."""
-        for name in set(step.inputs):
+        for name in set(step.inputs) - self.fixed.keys():
             if self._last_reader[name] == step.name and name not in self.returned:
-                maps.pop(name, None)
+                del maps[name]
 
 
 class IncrementalNetwork:
@@ -135,10 +135,7 @@ class IncrementalNetwork:
     def remember(self, slot: int, image: Tensor) -> None:
         """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
         network = self._windowed
-        maps = {
-            network.source: image.contiguous(memory_format=torch.channels_last),
-            **network.constants,
-        }
+        maps = {network.source: image.contiguous(memory_format=torch.channels_last), **network.fixed}
         for step in network.steps:
             for name, gather in zip(step.inputs, network.gathers(step), strict=True):
                 if gather:

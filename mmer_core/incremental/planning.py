@@ -331,7 +331,7 @@ class Planner:
         """Every local map of a black image; only the shapes are used."""
         black = torch.zeros(1, *self.size, 3, dtype=torch.uint8)
         with torch.inference_mode():
-            maps = {program.source: self.input(black), **program.constants}
+            maps = {program.source: self.input(black), **program.fixed}
             for step in program.steps:
                 maps[step.name] = run_densely(step, maps)
         return maps

@@ -58,7 +58,7 @@ class Reader:
 
     Attributes:
         steps: Those of the nodes read so far, by name.
-        constants: Maps ``(1, C, h, w)`` that they read and that are the same for all images, by name.
+        fixed: Maps ``(1, C, h, w)`` that they read and that are the same for all images, by name.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Reader:
         constants: Constants,
     ) -> None:
         self._constants = constants
-        self.constants: dict[str, Tensor] = {}
+        self.fixed: dict[str, Tensor] = {}
         self._shapes, self._example = shapes, example
         self._dtypes: dict[str, torch.dtype] = {}  # of maps that may have another one than the example
         self._channels_last: set[str] = (
@@ -129,7 +129,12 @@ class Reader:
         last = {each.name in self._channels_last for each in maps}
         if len(last) != 1 or node.op not in ("call_module", "call_function", "call_method"):
             return False
-        constants = {each: self._constants.value(each) for each in node.all_input_nodes if each not in maps}
+        try:
+            constants = {
+                each: self._constants.value(each) for each in node.all_input_nodes if each not in maps
+            }
+        except IsNotLocal:  # what the node itself is says more
+            return False
         channels = 3 if True in last else 1
         examples = [
             torch.zeros(self._shapes[each.name], dtype=self._dtype(each.name), device=self._example.device)
@@ -172,7 +177,7 @@ class Reader:
             return True
         for each, value in varying.items():
             name = f"{each.name} in {node.name}"
-            self.constants[name] = value.permute(0, 3, 1, 2) if True in last else value
+            self.fixed[name] = value.permute(0, 3, 1, 2) if True in last else value
             sources.append(name)
         if True in last:
             self._add(node, Step(node.name, tuple(sources), None, lambda *given: _in_layout(call, given)))
@@ -219,28 +224,18 @@ class Reader:
         source = node.args[0] if node.args else node.kwargs.get("input")
         if not isinstance(source, fx.Node):
             return False
-        before = self._moved.get(source.name)
-        last = source.name in self._channels_last
-        copies = called(node) in ("clone", torch.clone)  # of a map, into which may be written
-        cuts = (
-            node.target is operator.getitem and not last
-        )  # which `_cuts_channels` and `read_window` know, without copies
-        if before is None and source.name in self._same and not copies and not cuts:
-            origin = self._same[source.name]
-            numbers = counted(self._map_shape(origin))
-            before = Moved(origin, numbers.permute(0, 2, 3, 1) if last else numbers)
+        before = self._moved.get(source.name) or self._unmoved(node, source.name)
         after = None if before is None else moved(node, before.numbers, self._shapes)
         if before is None or after is None:
             return False
-        shape = self._map_shape(before.origin)
-        found = regrouped(after, shape, self._example.device)
+        found = regrouped(after, before.own, self._example.device)
         if found is None and after.ndim == 4:
-            found = regrouped(after.permute(0, 3, 1, 2), shape, self._example.device)
+            found = regrouped(after.permute(0, 3, 1, 2), before.own, self._example.device)
             if found is not None:
                 self._channels_last.add(node.name)
         self._dtypes[node.name] = self._dtype(before.origin)
         if found is None:
-            self._moved[node.name] = Moved(before.origin, after)
+            self._moved[node.name] = replace(before, numbers=after)
         elif found.changes_nothing:
             self._same[node.name] = before.origin
         else:
@@ -250,6 +245,16 @@ class Reader:
             self._add(node, Step(node.name, (before.origin,), window, found, enlarges=enlarges))
             self._views.add(node.name)
         return True
+
+    def _unmoved(self, node: fx.Node, name: str) -> Moved | None:
+        """The numbers of a map where they are; None for what is no map, or where the node is better read otherwise."""
+        last = name in self._channels_last
+        # Into a copy may be written. Parts of a map are read by `_cuts_channels` and `read_window`, which copy nothing.
+        copies, cuts = called(node) in ("clone", torch.clone), node.target is operator.getitem and not last
+        if name not in self._same or copies or cuts:
+            return None
+        own = counted(self._map_shape(self._same[name]))
+        return Moved(self._same[name], own, own.permute(0, 2, 3, 1) if last else own)
 
     def _map_shape(self, name: str) -> torch.Size:
         """``(B, C, h, w)`` of a map, wherever its channels are in the network."""
