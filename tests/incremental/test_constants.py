@@ -47,6 +47,25 @@ def test_what_is_written_into_what_was_made_counts_and_the_buffer_stays():
     assert torch.equal(constants._graph.table, torch.arange(6.0))
 
 
+def test_looking_writes_into_no_buffer():
+    constants, node = beside(lambda self, x: self.table.view(1, -1).add_(1))
+    before = constants._graph.table.clone()
+    constants.value(node)
+    assert torch.equal(constants._graph.table, before)
+
+
+def written_after_it_was_read(self, x):
+    table = self.table + 1
+    tripled = 3 * table
+    return tripled + table.mul_(2)
+
+
+@pytest.mark.parametrize("made", [lambda self, x: self.table.mul_(2), written_after_it_was_read])
+def test_what_is_written_into_a_buffer_or_into_what_others_read_is_none(made):
+    constants, node = beside(made)
+    assert node not in constants
+
+
 @pytest.mark.parametrize(
     "made",
     [

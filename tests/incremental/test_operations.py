@@ -140,6 +140,8 @@ class Places(nn.Module):
         self.register_buffer("on", torch.tensor(True))
 
     def forward(self, x):
+        if (self.places > 2).any():
+            return -x
         for number in range(int(self.times)):
             x = x * (number + 2) if self.on and self.times.item() > 1 else -x
         return x
@@ -222,7 +224,8 @@ OPERATIONS = {
     "channels shuffled by hand": lambda self, x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
     "depth to space and back by hand": lambda self, x: unblocked(torch.tanh(blocked(x))),
     "columns of positions": lambda self, x: torch.tanh(x.flatten(2).transpose(1, 2).mT.clone().unflatten(2, x.shape[2:])),
-    "a mask, shuffled": lambda self, x: x * (x > 0).view(len(x), 2, 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape),
+    "a mask, shuffled": lambda self, x: torch.where((x > 0).view(len(x), 2, 4, *x.shape[2:]).transpose(1, 2).reshape(x.shape), x, -x),
+    "a copy written into": lambda self, x: x * x.clone().add_(1),
     "a number by column": lambda self, x: x * torch.linspace(0, 1, x.shape[3]),
     "an embedding of positions": (lambda self, x: x + self.parts[0].table, lambda: Table(1, WIDTH, 24, 32)),
     "of each batch": (lambda self, x: self.parts[0].table.repeat(x.shape[0], 1, 1, 1) - x, lambda: Table(1, WIDTH, 24, 32)),
@@ -281,6 +284,8 @@ GLOBAL = {
     "blocks in another order": lambda self, x: x.unflatten(3, (2, -1)).transpose(3, 4).flatten(3),
     "mirrored at the border": lambda self, x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
     "channels as rows": lambda self, x: x.reshape(x.shape[0], WIDTH, x.shape[3], x.shape[2]),
+    "a group written into": lambda self, x: (x.view(len(x), 2, 4, *x.shape[2:])[:, 1].mul_(0.5), x)[1],
+    "blocks that are moved": (lambda self, x: self.parts[0](x), nn.ConvTranspose2d(WIDTH, WIDTH, 3, 3, 1, 2)),
     "a part written into": lambda self, x: (x[:, :4].mul_(0.5), x)[1],
 }
 
