@@ -333,23 +333,6 @@ def test_what_mixes_positions_ends_them(name):
     assert is_exact_at_every_cut(planner, module)
 
 
-OF_ONE_SIZE = {
-    *(
-        "a buffer of positions",
-        "resized positions",
-        "cropped",
-        "asserted",
-        "an embedding of positions",
-        "of each batch",
-        "a table for all channels",
-    ),
-    "positions, channels last",
-}
-LOCAL = st.lists(
-    st.sampled_from([name for name in OPERATIONS if name not in OF_ONE_SIZE]), min_size=2, max_size=4
-).filter(lambda names: names.count("every second") < 3)  # of 24 x 32 positions some must be left
-
-
 class Several(nn.Module):
     """Operations one after another."""
 
@@ -364,8 +347,20 @@ class Several(nn.Module):
         return self.every[0].after(x).mean((2, 3))
 
 
+def runs(names: list[str]) -> bool:
+    """Whether each operation takes the size of map that those before it leave, and numbers stay moderate."""
+    try:
+        found = Several(names).eval()(normalise(255 * torch.rand(1, 3, 24, 32)))
+    except RuntimeError:
+        return False
+    return bool(found.abs().max() < 1e3)  # powers of powers overflow
+
+
+SEVERAL = st.lists(st.sampled_from(list(OPERATIONS)), min_size=2, max_size=4).filter(runs)
+
+
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(names=LOCAL, data=st.data())
+@given(names=SEVERAL, data=st.data())
 def test_any_of_them_in_a_row_are_exact(names, data):
     module = Several(names).eval()
     planner = planner_of(module)
