@@ -67,10 +67,11 @@ def choose(count: int, width: int, *, memory: int, recall: float) -> Choice:
 
 
 def packed_bytes(count: int, width: int, lists: int, codes: int) -> int:
-    """Bytes of the searched part of an index of 4-bit codes: rotation, centroids, codes and ids."""
+    """Bytes of the searched part of an index of 4-bit codes: rotation, centroids of lists and of codes, codes and ids."""
     a_code = -(-codes // 2)
-    centres = lists * (4 * (width + max(CANDIDATES)) + _LIST_BYTES + _PACKED * a_code)
-    return 4 * (width + max(CANDIDATES)) ** 2 + centres + count * (a_code + _ID_BYTES)
+    a_vector = 4 * (width + max(CANDIDATES))
+    centres = lists * (a_vector + _LIST_BYTES + _PACKED * a_code) + 2**4 * a_vector
+    return a_vector * (width + max(CANDIDATES)) + centres + count * (a_code + _ID_BYTES)
 
 
 def list_count(count: int) -> int:

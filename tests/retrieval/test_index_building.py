@@ -240,7 +240,7 @@ def test_what_a_search_holds_is_no_larger_than_was_reckoned(tmp_path_factory, co
     size = (folder / "image.faiss").stat().st_size
     reckoned = packed_bytes(count, width, lists, codes)
     assert size <= reckoned
-    assert reckoned - size < lists * (140 + 32 * codes) + 4 * (width + 16) ** 2
+    assert reckoned - size < lists * (140 + 32 * codes) + 4 * (width + 16) ** 2 + 64 * (width + 16)
     index = OneIndex(folder, "image", Settings(None, choice.refine))
     np.testing.assert_allclose(index.vectors([count - 1])[0], vectors[-1], atol=1e-3)
 
