@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
-from mmer_core.incremental.spans import Reach
+from mmer_core.incremental.spans import CONSTANT, Reach
 
 
 class IsNotLocal(Exception):
@@ -28,17 +28,21 @@ POINTWISE: frozenset[Any] = frozenset(
 )
 
 
+_MODES = {"zeros": CONSTANT, "reflect": "reflect", "replicate": "replicate"}
+"""How convolutions call modes of padding; ``circular`` carries a change at one side to the other one."""
+
 METHODS = frozenset({"relu", "sigmoid", "tanh", "clamp", "add", "sub", "mul", "div"})
 """Of tensors, with constants only."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The window that a layer reads along both axes, and the value outside the map."""
+    """The window that a layer reads along both axes, and what is outside the map: ``fill``, or what ``mode`` repeats."""
 
     rows: Reach
     columns: Reach
     fill: float = 0.0
+    mode: str = CONSTANT
 
     @staticmethod
     def square(kernel: int) -> "Window":
@@ -47,7 +51,7 @@ class Window:
 
     @property
     def unpadded(self) -> bool:
-        return not any((self.rows.before, self.rows.after, self.columns.before, self.columns.after))
+        return not any(self.padding)
 
     @property
     def positions(self) -> int:
@@ -61,11 +65,18 @@ class Window:
             (reach.kernel, reach.stride) == (1, 1) for reach in (self.rows, self.columns)
         )
 
-    def padded(self, top: int, bottom: int, left: int, right: int, fill: float) -> "Window":
+    @property
+    def padding(self) -> tuple[int, int, int, int]:
+        """Top, bottom, left, right; below 0 where the map is cut off."""
+        return self.rows.before, self.rows.after, self.columns.before, self.columns.after
+
+    def padded(
+        self, top: int, bottom: int, left: int, right: int, fill: float, mode: str = CONSTANT
+    ) -> "Window":
         """This window with additional padding."""
         rows = replace(self.rows, before=self.rows.before + top, after=self.rows.after + bottom)
         columns = replace(self.columns, before=self.columns.before + left, after=self.columns.after + right)
-        return Window(rows, columns, fill)
+        return Window(rows, columns, fill, mode)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +105,12 @@ def read_window(
     Raises:
         IsNotLocal: It is one, but with unsupported settings.
     """
-    if type(module) is nn.Conv2d and module.padding_mode == "zeros":
-        return _convolution(
+    if type(module) is nn.Conv2d and module.padding_mode in _MODES:
+        layer = _convolution(
             module.weight, module.bias, module.stride, module.padding, module.dilation, module.groups
         )
+        mode = CONSTANT if layer.window.unpadded else _MODES[module.padding_mode]
+        return replace(layer, window=replace(layer.window, mode=mode))
     if node.target in (F.conv2d, torch.conv2d):
         names = ("weight", "bias", "stride", "padding", "dilation", "groups")
         defaults = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}

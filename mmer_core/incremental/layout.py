@@ -29,7 +29,8 @@ class Layout:
         sources = [self.areas[name] for name in step.inputs if name not in self._fixed]
         window = step.window or Window.square(1)
         if step.window is not None:
-            area = Area(grow(sources[0].rows, window.rows), grow(sources[0].columns, window.columns))
+            rows, columns = sources[0].rows, sources[0].columns
+            area = Area(grow(rows, window.rows, window.mode), grow(columns, window.columns, window.mode))
         else:
             area = Area(unite([each.rows for each in sources]), unite([each.columns for each in sources]))
         self.areas[step.name] = Area(

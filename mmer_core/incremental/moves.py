@@ -97,7 +97,7 @@ def moved(node: fx.Node, numbers: Tensor, shapes: Mapping[str, torch.Size]) -> T
     index: Any = node.args[1] if len(node.args) > 1 else None
     if target is operator.getitem and not any(isinstance(each, fx.Node) for each in tree_leaves(index)):
         return numbers[index]
-    return numbers.mT if target is getattr and index == "mT" else None
+    return None
 
 
 def regrouped(numbers: Tensor, own: Tensor, where: torch.device) -> Regrouping | None:

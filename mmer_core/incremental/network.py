@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from mmer_core.incremental.layers import Window
 from mmer_core.incremental.layout import Layout
 from mmer_core.incremental.lowering import Program
-from mmer_core.incremental.patches import Area, WindowGather, cells_of, lay_over
+from mmer_core.incremental.patches import Area, WindowGather, lay_over, repeated_positions, rows_and_columns
 from mmer_core.incremental.reading import Step
+from mmer_core.incremental.spans import CONSTANT
 
 
 class Windowed(nn.Module):
@@ -50,7 +51,7 @@ class Windowed(nn.Module):
         self.source, self.cut, self.rest = program.source, cut, rest
         self._last_reader = {name: step.name for step in self.steps for name in step.inputs}
         gathers = [gather for step in self.steps for gather in self.gathers(step) if gather]
-        self.keys: tuple[Kept, ...] = (*dict.fromkeys(map(kept_as, gathers)), Kept(cut, (0, 0, 0, 0), 0.0))
+        self.keys: tuple[Kept, ...] = (*dict.fromkeys(map(kept_as, gathers)), Kept(cut))
         self.fixed = program.fixed
         self.returned = tuple(dict.fromkeys(key.name for key in self.changing)) if with_windows else ()
 
@@ -131,6 +132,9 @@ class IncrementalNetwork:
     def __init__(self, windowed: Windowed, images: int, run: Callable[..., Any] | None = None) -> None:
         self._windowed, self._images, self._run = windowed, images, run or windowed
         self._clean: dict[Kept, Tensor] = {}
+        self._repeats: dict[
+            Kept, tuple[Tensor, Tensor]
+        ] = {}  # positions of padding, and those that they repeat
 
     def remember(self, slot: int, image: Tensor) -> None:
         """Keep the clean maps of ``image`` ``(1, 3, H, W)`` in a slot, ``0 <= slot < images``."""
@@ -162,11 +166,23 @@ class IncrementalNetwork:
         of_map = dict(zip(self._windowed.returned, windows, strict=True))
         for key in self._windowed.changing:
             kept, area = self._clean[key], self._windowed.layout.areas[key.name]
-            (top, bottom, left, right), (height, width) = key.padding, area.map_shape
-            corners = area.at(pixels) + torch.tensor([top, left], dtype=torch.int32, device=pixels.device)
-            cells = cells_of(corners, area.shape, left + width + right)
-            cells = cells + slots[:, None, None, None] * ((top + height + bottom) * (left + width + right))
+            down, right = rows_and_columns(area.at(pixels), area.shape)
+            (top, bottom, left, over), (height, width) = key.padding, area.map_shape
+            down, right, height, width = down + top, right + left, top + height + bottom, left + width + over
+            cells = (
+                down[..., :, None] * width
+                + right[..., None, :]
+                + slots[:, None, None, None] * (height * width)
+            )
+            if key.cuts_off:
+                inside = ((down >= 0) & (down < height))[..., :, None] & ((right >= 0) & (right < width))[
+                    ..., None, :
+                ]
+                cells = torch.where(inside, cells, self._images * height * width)
             kept.flatten(0, 1).index_copy_(0, cells.flatten().long(), of_map[key.name].flatten(0, 1))
+            if key in self._repeats:
+                into, of = self._repeats[key]
+                kept[slots[:, None], into] = kept[slots[:, None], of]
 
     def windows(self, slots: Tensor, pixels: Tensor, values: Tensor) -> Tensor:
         """As `Windowed.windows`."""
@@ -175,7 +191,7 @@ class IncrementalNetwork:
     @property
     def maps(self) -> tuple[Tensor, ...]:
         """The clean maps, in the order of `Windowed.keys`, of all slots."""
-        return tuple(self._clean[key] for key in self._windowed.keys)
+        return tuple(self._clean[key][: self._images] for key in self._windowed.keys)
 
     @property
     def area(self) -> Area:
@@ -189,7 +205,12 @@ class IncrementalNetwork:
     def _keep(self, key: "Kept", slot: int, maps: Tensor) -> None:
         rows = maps.permute(0, 2, 3, 1).flatten(1, 2)  # (1, H * W, C)
         if key not in self._clean:
-            self._clean[key] = rows.new_empty(self._images, *rows.shape[1:])
+            # Behind the slots is one for what is written outside of a map that is cut off.
+            self._clean[key] = rows.new_empty(self._images + key.cuts_off, *rows.shape[1:])
+            if key.mode != CONSTANT:
+                repeated = key.repeated(self._windowed.layout.areas[key.name].map_shape).to(rows.device)
+                into = (repeated != torch.arange(len(repeated), device=rows.device)).nonzero()[:, 0]
+                self._repeats[key] = into, repeated[into]
         self._clean[key][slot] = rows[0]
 
 
@@ -203,13 +224,14 @@ def pad(maps: Tensor, window: Window) -> Tensor:
     """``maps`` padded as ``window`` requires."""
     if window.unpadded:
         return maps
-    rows, columns = window.rows, window.columns
-    return F.pad(maps, (columns.before, columns.after, rows.before, rows.after), value=window.fill)
+    top, bottom, left, right = window.padding
+    value = window.fill if window.mode == CONSTANT else None
+    return F.pad(maps, (left, right, top, bottom), window.mode, value)
 
 
 def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tensor]) -> int:
     """Memory of the clean maps of one image, in bytes; ``clean`` has the map of the input and of each step."""
-    kept = {Kept(cut, (0, 0, 0, 0), 0.0): clean[cut].nbytes}
+    kept = {Kept(cut): clean[cut].nbytes}
     for step in program.steps:
         for number, name in enumerate(step.inputs):
             if gather := layout.gathers.get((step.name, number)):
@@ -222,15 +244,26 @@ def bytes_kept(program: Program, layout: Layout, cut: str, clean: dict[str, Tens
 
 @dataclass(frozen=True)
 class Kept:
-    """The key of a clean map: its name, its padding (top, bottom, left, right), and what it is filled with."""
+    """The key of a clean map: its name, its padding (top, bottom, left, right), and what is there."""
 
     name: str
-    padding: tuple[int, int, int, int]
-    fill: float
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    fill: float = 0.0
+    mode: str = CONSTANT
+
+    @property
+    def cuts_off(self) -> bool:
+        """Whether a part of the map is not kept."""
+        return min(self.padding) < 0
+
+    def repeated(self, shape: tuple[int, int]) -> Tensor:
+        """``(H' * W',)``: for each position of the padded map ``(H, W)`` the one inside it that has the same numbers."""
+        top, _, left, right = self.padding
+        rows, columns = repeated_positions(shape, self.padding, self.mode)
+        return ((rows + top)[:, None] * (left + shape[1] + right) + columns + left).flatten()
 
 
 def kept_as(gather: WindowGather) -> Kept:
     """Key of the clean maps; steps that read a map with the same padding share one copy."""
-    rows, columns = gather.window.rows, gather.window.columns
-    padding = (rows.before, rows.after, columns.before, columns.after)
-    return Kept(gather.name, padding, gather.window.fill)
+    window = gather.window
+    return Kept(gather.name, window.padding, window.fill, window.mode)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmer_core.incremental.layers import Window
-from mmer_core.incremental.spans import Span
+from mmer_core.incremental.spans import CONSTANT, Span, repeated
 
 _OUTSIDE = -(2**28)
 """More than there are positions in all changed windows of a pass."""
@@ -54,12 +54,14 @@ class WindowGather:
         window: The window that the step reads; its padding is part of the clean map.
         source: The positions of the input's windows; None if it is the same for all images, and has none.
         target: The positions of the windows to gather, in the coordinates of the padded map.
+        repeated: Rows and columns of the map that those of the padded one repeat; None if it is padded with a constant.
     """
 
     name: str
     window: Window
     source: Area | None
     target: Area
+    repeated: tuple[Tensor, Tensor] | None = None
 
     @staticmethod
     def for_outputs(name: str, window: Window, source: Area, outputs: Area) -> "WindowGather":
@@ -71,7 +73,12 @@ class WindowGather:
         ):
             padded = span.extent + reach.before + reach.after
             spans.append(Span(padded, reach.read(out.size), out.origins * reach.stride))
-        return WindowGather(name, window, source, Area(*spans))
+        both = None
+        if window.mode != CONSTANT:
+            rows, columns = repeated_positions(source.map_shape, window.padding, window.mode)
+            where = source.rows.origins.device
+            both = rows.to(where), columns.to(where)
+        return WindowGather(name, window, source, Area(*spans), both)
 
     def __call__(self, clean: Tensor, slots: Tensor, pixels: Tensor, changed: Tensor | None) -> Tensor:
         """Gather one window for each pixel.
@@ -87,7 +94,7 @@ class WindowGather:
             window that it influences, so windows may overlap.
         """
         (height, width), (rows, columns) = self.target.shape, self.target.map_shape
-        down, right = _positions(self.target.at(pixels), self.target.shape)  # (B, K, h'), (B, K, w')
+        down, right = rows_and_columns(self.target.at(pixels), self.target.shape)  # (B, K, h'), (B, K, w')
         cells = down[..., :, None] * columns + right[..., None, :]
         cells = cells + slots[:, None, None, None] * (rows * columns)
         found = clean.flatten(0, 1).index_select(0, cells.flatten())  # (B * K * h' * w', C)
@@ -99,8 +106,10 @@ class WindowGather:
         """What was gathered at these rows and columns, with what changed in it."""
         assert self.source is not None
         corners = self.source.at(pixels)
-        down = down - self.window.rows.before
-        right = right - self.window.columns.before
+        if self.repeated is None:
+            down, right = down - self.window.rows.before, right - self.window.columns.before
+        else:
+            down, right = (each[at] for each, at in zip(self.repeated, (down, right), strict=True))
         # For each position the last pixel that reaches it, as a row of the changed windows; below 0 where none does.
         (own_height, own_width), several = self.source.shape, _numbers(pixels)[:, None, :, None, None]
         sources = (
@@ -127,13 +136,21 @@ def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: 
     return maps.view(-1, height, width, clean.shape[2]).permute(0, 3, 1, 2)
 
 
+def repeated_positions(
+    shape: tuple[int, int], padding: tuple[int, int, int, int], mode: str
+) -> tuple[Tensor, Tensor]:
+    """Which row and which column of a map ``(H, W)`` each one of the padded map repeats."""
+    top, bottom, left, right = padding
+    return repeated(shape[0], top, bottom, mode), repeated(shape[1], left, right, mode)
+
+
 def cells_of(corners: Tensor, shape: tuple[int, int], row_length: int) -> Tensor:
     """``(B, K, h, w)`` positions in a flat map of the rectangles at ``corners`` ``(B, K, 2)``."""
-    down, right = _positions(corners, shape)
+    down, right = rows_and_columns(corners, shape)
     return down[..., :, None] * row_length + right[..., None, :]
 
 
-def _positions(corners: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def rows_and_columns(corners: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Rows ``(..., h)`` and columns ``(..., w)`` of the rectangles at ``corners`` ``(..., 2)``."""
     down, right = (torch.arange(size, dtype=torch.int32, device=corners.device) for size in shape)
     return corners[..., 0, None] + down, corners[..., 1, None] + right

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from mmer_core.incremental.arrangements import Arrangement
+
 _aten: Any = torch.ops.aten
 _EACH_NUMBER = {
     *(_aten._to_copy, _aten.alias, _aten.detach, _aten.lift_fresh, _aten.prelu, _aten._prelu_kernel),
@@ -36,15 +38,15 @@ class _NotByPosition(Exception):
     """An operation mixes positions."""
 
 
-def by_position(call: Callable[..., Any], maps: Sequence[Tensor], channels: int) -> Any:
+def by_position(call: Callable[..., Any], maps: Sequence[Tensor], arranged: Arrangement) -> Any:
     """What ``call`` gives for ``maps``, a map or several, if each position of these depends on that position alone; else None.
 
     Args:
         call: A deterministic function of the maps.
-        maps: ``(B, C, h, w)``, or ``(B, h, w, C)``; examples of its arguments, whose numbers do not matter.
-        channels: The dimension of the channels, 1 or 3.
+        maps: Examples of its arguments, whose numbers do not matter.
+        arranged: How these are.
     """
-    watch = _Watch(maps, channels)
+    watch = _Watch(maps, arranged)
     if not all(map(watch.is_map, maps)):  # one number for many positions
         return None
     try:
@@ -56,21 +58,18 @@ def by_position(call: Callable[..., Any], maps: Sequence[Tensor], channels: int)
     return found if leaves and all(map(watch.is_map, leaves)) else None
 
 
-def at_positions(constant: Tensor, like: Tensor, channels: int) -> Tensor | None:
-    """A constant that differs between the positions of a map, as a map ``(1, ...)`` with the channels it has: such as coordinates, or an
-    embedding of positions. None if it does not, or has no positions of this map.
-
-    Args:
-        like: The map, ``(B, C, h, w)`` or ``(B, h, w, C)``.
-        channels: The dimension of the channels, 1 or 3.
-    """
-    if constant.ndim > 4:
+def at_positions(constant: Tensor, arranged: Arrangement) -> Tensor | None:
+    """A constant that differs between the positions of a map, as such a map ``(1, ...)`` with the channels it has: such as coordinates,
+    or an embedding of positions. None if it does not, or has no positions of this map."""
+    if constant.ndim > arranged.dims:
         return None
-    spread = constant.reshape(*[1] * (4 - constant.ndim), *constant.shape)
-    across = _across(channels)
-    sizes = [like.shape[dim] if dim in across else spread.shape[dim] for dim in range(4)]
-    fits = all(spread.shape[dim] in (1, sizes[dim]) for dim in range(4))
-    if len(spread) != 1 or not fits or all(spread.shape[dim] == 1 for dim in across):
+    spread = constant.reshape(*[1] * (arranged.dims - constant.ndim), *constant.shape)
+    sizes = list(spread.shape)
+    for dim, length in zip(arranged.across, arranged.positions, strict=True):
+        if sizes[dim] not in (1, length):
+            return None
+        sizes[dim] = length
+    if len(spread) != 1 or all(spread.shape[dim] == 1 for dim in arranged.across):
         return None
     return spread.expand(sizes)
 
@@ -78,10 +77,9 @@ def at_positions(constant: Tensor, like: Tensor, channels: int) -> Tensor | None
 class _Watch(TorchDispatchMode):
     """Raises `_NotByPosition` at the first operation on a map that mixes positions."""
 
-    def __init__(self, maps: Sequence[Tensor], channels: int) -> None:
+    def __init__(self, maps: Sequence[Tensor], arranged: Arrangement) -> None:
         super().__init__()
-        self._channels = channels
-        self._across = _across(channels)
+        self._dims, self._channels, self._across = arranged.dims, arranged.channels, arranged.across
         self._positions = tuple(maps[0].shape[dim] for dim in (0, *self._across))
         # Of what is made of the maps; kept, so that no other tensor gets the same id.
         self._made = {id(each): each for each in maps}
@@ -108,7 +106,10 @@ class _Watch(TorchDispatchMode):
         return found
 
     def _has_positions(self, value: Tensor) -> bool:
-        return value.ndim == 4 and tuple(value.shape[dim] for dim in (0, *self._across)) == self._positions
+        return (
+            value.ndim == self._dims
+            and tuple(value.shape[dim] for dim in (0, *self._across)) == self._positions
+        )
 
     def _keeps_to_positions(
         self, func: Any, args: Any, given: dict[str, Any], tensors: Sequence[Tensor], made: Sequence[Tensor]
@@ -130,20 +131,15 @@ class _Watch(TorchDispatchMode):
             chosen = [at for at, index in enumerate(indices) if index is not None]
             return chosen == [self._channels] and id(indices[chosen[0]]) not in self._made
         if kind is _aten.constant_pad_nd:  # of channels
-            return self._channels == 1 and not any(named["pad"][:4])
+            return self._channels == 1 and not any(named["pad"][: 2 * len(self._across)])
         return kind in _SHAPED or (kind in _OF_CHANNELS and self._channels == 1)
 
     def _of_channels(self, dim: int | None) -> bool:
-        return dim is not None and dim % 4 == self._channels
+        return dim is not None and dim % self._dims == self._channels
 
     def _uniform(self, constant: Tensor) -> bool:
         """Whether a tensor beside a map is the same at all of its positions, and for all images."""
-        before = 4 - constant.ndim
+        before = self._dims - constant.ndim
         return before >= 0 and all(
             dim < before or constant.shape[dim - before] == 1 for dim in (0, *self._across)
         )
-
-
-def _across(channels: int) -> tuple[int, ...]:
-    """The dimensions of the positions of a map."""
-    return tuple(dim for dim in range(1, 4) if dim != channels)

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from mmer_core.incremental.arrangements import Arrangement, arrangements
 from mmer_core.incremental.constants import Constants
 from mmer_core.incremental.enlarging import read_enlarging
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.moves import Moved, counted, moved, regrouped
 from mmer_core.incremental.positions import at_positions, by_position
-from mmer_core.incremental.spans import Reach
+from mmer_core.incremental.shrinking import read_shrinking
+from mmer_core.incremental.spans import CONSTANT, Reach
 from mmer_core.incremental.tracer import called, writes
 
 _MERGES: dict[Any, Callable[..., Tensor]] = {
@@ -29,7 +31,12 @@ _MERGES: dict[Any, Callable[..., Tensor]] = {
     torch.cat: lambda *maps: torch.cat(maps, dim=1),
 }
 _VIEWING = ("reshape", "view", "flatten", "squeeze", torch.reshape, torch.flatten, torch.squeeze)
-_PADS = (nn.ZeroPad2d, nn.ConstantPad2d)
+_PADS: dict[type[nn.Module], str] = {
+    nn.ZeroPad2d: CONSTANT,
+    nn.ConstantPad2d: CONSTANT,
+    nn.ReflectionPad2d: "reflect",
+    nn.ReplicationPad2d: "replicate",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +80,17 @@ class Reader:
         self.fixed: dict[str, Tensor] = {}
         self._shapes, self._example = shapes, example
         self._dtypes: dict[str, torch.dtype] = {}  # of maps that may have another one than the example
-        self._channels_last: set[str] = (
-            set()
-        )  # nodes whose maps are (B, h, w, C) in the network, and never in windows
+        # Of nodes whose maps are otherwise than (B, C, h, w) in the network; windows never are.
+        self._arranged: dict[str, Arrangement] = {}
         self._moved: dict[str, Moved] = {}  # what is no map, of the numbers of one
-        self._parts: dict[str, tuple[str, Any]] = {}  # maps cut along their channels
+        # Maps cut along their channels, and how they are arranged then.
+        self._parts: dict[str, tuple[str, Callable[[Tensor], Any], Arrangement]] = {}
         self._views: set[str] = set()
         self.steps: dict[str, Step] = {}
         self._modules = dict(graph.named_modules())
         self._graph = graph
         self._same = {source: source}  # every local map to the name of an equal map
-        self._pads: dict[str, tuple[str, tuple[int, int, int, int], float]] = {}
+        self._pads: dict[str, tuple[str, Window]] = {}  # the padded map, and by how much
 
     def read(self, node: fx.Node) -> None:
         """Append the step of this node."""
@@ -103,11 +110,9 @@ class Reader:
             self._like(node)
         elif self._moves(node) or self._cuts_channels(node):
             return
-        elif any(
-            isinstance(each, fx.Node) and each.name in self._channels_last for each in node.all_input_nodes
-        ):
-            self._read_channels_last(node, module)
-        elif isinstance(module, _PADS) or node.target is F.pad:
+        elif self._arranged.keys() & {each.name for each in node.all_input_nodes}:
+            self._read_arranged(node, module)
+        elif type(module) in _PADS or node.target is F.pad:
             self._pad(node, module)
         elif node.target in _MERGES and self._merge(node):
             return
@@ -118,6 +123,8 @@ class Reader:
             self._add(
                 node, Step(node.name, (source,), None, larger.apply, larger.multiply_adds, larger.times)
             )
+        elif (layer := read_shrinking(node, module, self._shapes)) is not None:
+            self._window(node, layer)
         elif (apply := self._pointwise(node, module)) is not None:
             self._add(node, Step(node.name, (self._map(node.args[0], node),), None, apply))
         else:
@@ -126,16 +133,16 @@ class Reader:
     def _read_by_position(self, node: fx.Node, module: nn.Module | None) -> bool:
         """Whatever computes each position of its output of that position of its inputs."""
         maps = [each for each in node.all_input_nodes if each.name in self._same]
-        last = {each.name in self._channels_last for each in maps}
-        if len(last) != 1 or node.op not in ("call_module", "call_function", "call_method"):
+        several = {self._arrangement(each.name) for each in maps}
+        if len(several) != 1 or node.op not in ("call_module", "call_function", "call_method"):
             return False
+        (arranged,) = several
         try:
             constants = {
                 each: self._constants.value(each) for each in node.all_input_nodes if each not in maps
             }
         except IsNotLocal:  # what the node itself is says more
             return False
-        channels = 3 if True in last else 1
         examples = [
             torch.zeros(self._shapes[each.name], dtype=self._dtype(each.name), device=self._example.device)
             for each in maps
@@ -157,33 +164,33 @@ class Reader:
             return call
 
         varying: dict[fx.Node, Tensor] = {}
-        found = by_position(calling(()), examples, channels)
+        found = by_position(calling(()), examples, arranged)
         if found is None:  # perhaps because a constant is another at every position
             varying = {
                 each: spread
                 for each, value in constants.items()
-                if (spread := at_positions(value, examples[0], channels)) is not None
+                if (spread := at_positions(value, arranged)) is not None
             }
-            batch = [each.expand(len(examples[0]), -1, -1, -1) for each in varying.values()]
-            found = by_position(calling([*varying]), [*examples, *batch], channels) if varying else None
+            batch = [each.expand(len(examples[0]), *each.shape[1:]) for each in varying.values()]
+            found = by_position(calling([*varying]), [*examples, *batch], arranged) if varying else None
         if found is None:
             return False
         call = calling([*varying])
         sources = [self._same[each.name] for each in maps]
         if not isinstance(found, Tensor):
-            if len(sources) > 1 or varying or True in last:
+            if len(sources) > 1 or varying:
                 return False
-            self._parts[node.name] = sources[0], call
+            self._parts[node.name] = sources[0], call, arranged
             return True
         for each, value in varying.items():
             name = f"{each.name} in {node.name}"
-            self.fixed[name] = value.permute(0, 3, 1, 2) if True in last else value
+            self.fixed[name] = arranged.back(value)
             sources.append(name)
-        if True in last:
-            self._add(node, Step(node.name, tuple(sources), None, lambda *given: _in_layout(call, given)))
-            self._channels_last.add(node.name)
-        else:
+        if arranged.is_first:
             self._add(node, Step(node.name, tuple(sources), None, call))
+        else:
+            self._add(node, Step(node.name, tuple(sources), None, arranged.inside(call)))
+            self._arranged[node.name] = arranged
         self._dtypes[node.name] = found.dtype
         if not writes(node, self._graph) and any(_share(found, each) for each in examples):
             self._views.add(node.name)
@@ -207,20 +214,21 @@ class Reader:
     def ends_well(self, name: str) -> bool:
         """Whether the rest of the network can be computed of the map of a step: its channels are where the network has them, and its
         numbers are of the network's kind."""
-        return name not in self._channels_last and self._dtype(name) == self._example.dtype
+        return name not in self._arranged and self._dtype(name) == self._example.dtype
 
     def _dtype(self, name: str) -> torch.dtype:
         """Of the numbers of a map."""
         return self._dtypes.get(name, self._example.dtype)
 
     def _like(self, node: fx.Node) -> None:
-        """The node's map lies in memory as that which it is made of."""
-        if any(each.name in self._channels_last for each in node.all_input_nodes):
-            self._channels_last.add(node.name)
+        """The node's map is arranged as that which it is made of."""
+        for each in node.all_input_nodes:
+            if each.name in self._arranged:
+                self._arranged[node.name] = self._arranged[each.name]
 
     def _moves(self, node: fx.Node) -> bool:
-        """What only moves numbers: between (B, C, h, w) and (B, h, w, C), where windows stay as they are, or channels in groups and
-        positions in blocks. What is no map in between is followed until it is one."""
+        """What only moves numbers: from one arrangement of a map to another, where windows stay as they are, or channels in groups
+        and positions in blocks. What is no map in between is followed until it is one."""
         source = node.args[0] if node.args else node.kwargs.get("input")
         if not isinstance(source, fx.Node):
             return False
@@ -228,11 +236,13 @@ class Reader:
         after = None if before is None else moved(node, before.numbers, self._shapes)
         if before is None or after is None:
             return False
-        found = regrouped(after, before.own, self._example.device)
-        if found is None and after.ndim == 4:
-            found = regrouped(after.permute(0, 3, 1, 2), before.own, self._example.device)
+        found = None
+        for arranged in arrangements(after.shape, (before.own.shape[2], before.own.shape[3])):
+            found = regrouped(arranged.back(after), before.own, self._example.device)
             if found is not None:
-                self._channels_last.add(node.name)
+                if not arranged.is_first:
+                    self._arranged[node.name] = arranged
+                break
         self._dtypes[node.name] = self._dtype(before.origin)
         if found is None:
             self._moved[node.name] = replace(before, numbers=after)
@@ -248,25 +258,30 @@ class Reader:
 
     def _unmoved(self, node: fx.Node, name: str) -> Moved | None:
         """The numbers of a map where they are; None for what is no map, or where the node is better read otherwise."""
-        last = name in self._channels_last
         # Into a copy may be written. Parts of a map are read by `_cuts_channels` and `read_window`, which copy nothing.
-        copies, cuts = called(node) in ("clone", torch.clone), node.target is operator.getitem and not last
-        if name not in self._same or copies or cuts:
+        copies, cuts = called(node) in ("clone", torch.clone), node.target is operator.getitem
+        if name not in self._same or copies or (cuts and name not in self._arranged):
             return None
         own = counted(self._map_shape(self._same[name]))
-        return Moved(self._same[name], own, own.permute(0, 2, 3, 1) if last else own)
+        return Moved(self._same[name], own, self._arrangement(name).of(own))
+
+    def _arrangement(self, name: str) -> Arrangement:
+        return self._arranged.get(name) or Arrangement(4, 1, (self._shapes[name][2], self._shapes[name][3]))
 
     def _map_shape(self, name: str) -> torch.Size:
-        """``(B, C, h, w)`` of a map, wherever its channels are in the network."""
-        shape = self._shapes[name]
-        return torch.Size([shape[at] for at in (0, 3, 1, 2)]) if name in self._channels_last else shape
+        """``(B, C, H, W)`` of a map, however the network holds it."""
+        shape, arranged = self._shapes[name], self._arrangement(name)
+        return torch.Size([shape[0], shape[arranged.channels], *arranged.size])
 
-    def _read_channels_last(self, node: fx.Node, module: nn.Module | None) -> None:
-        """Layers that read the channels of one position."""
+    def _read_arranged(self, node: fx.Node, module: nn.Module | None) -> None:
+        """Layers that read the channels of one position, of a map that is not ``(B, C, H, W)`` in the network."""
         source = self._map(node.args[0], node)
+        arranged = self._arrangement(cast(fx.Node, node.args[0]).name)
         apply: Callable[[Tensor], Tensor] | None = None
         adds = 1
         if isinstance(module, nn.LayerNorm | nn.Linear) or node.target in (F.layer_norm, F.linear):
+            if not arranged.is_last:
+                raise IsNotLocal(describe(node, module))
             if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
                 apply = module
             elif isinstance(module, nn.Linear):
@@ -278,9 +293,8 @@ class Reader:
                 apply = lambda maps: function(maps, *weights, **named)  # noqa: E731
                 adds = weights[0].shape[1] if node.target is F.linear else 1
             if apply is not None:
-                inner = apply
-                apply = lambda maps: inner(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # noqa: E731
-        elif len(node.all_input_nodes) == 1:
+                apply = arranged.inside(apply)
+        elif len(node.all_input_nodes) == 1 and not isinstance(module, nn.BatchNorm2d):
             apply = self._pointwise(node, module)
         if apply is None:
             raise IsNotLocal(describe(node, module))
@@ -292,14 +306,11 @@ class Reader:
         if called(node) in ("chunk", torch.chunk, "split", torch.split):
             given: dict[str, Any] = dict(zip(("size", "dim"), node.args[1:], strict=False)) | node.kwargs
             source = node.args[0]
-            if (
-                given.get("dim", 0) == 1
-                and isinstance(source, fx.Node)
-                and source.name not in self._channels_last
-            ):
+            if given.get("dim", 0) == 1 and isinstance(source, fx.Node) and source.name not in self._arranged:
                 function: Callable[..., Any] = torch.chunk if "chunk" in str(node.target) else torch.split
                 size = given.get("size", given.get("chunks", given.get("split_size_or_sections")))
-                self._parts[node.name] = self._map(source, node), (lambda maps: function(maps, size, 1))
+                cut: Callable[[Tensor], Any] = lambda maps: function(maps, size, 1)  # noqa: E731
+                self._parts[node.name] = self._map(source, node), cut, self._arrangement(source.name)
                 return True
             return False
         if node.target not in (operator.getitem, getattr) or not isinstance(node.args[0], fx.Node):
@@ -308,12 +319,14 @@ class Reader:
         source, index = node.args[0], node.args[1]
         take = cast(Callable[[Any, Any], Tensor], node.target)
         if source.name in self._parts:
-            origin, cut = self._parts[source.name]
-            self._view(node, origin, lambda maps: take(cut(maps), index))
+            origin, cut, arranged = self._parts[source.name]
+            self._view(node, origin, arranged.inside(lambda maps: take(cut(maps), index)))
+            if not arranged.is_first:
+                self._arranged[node.name] = arranged
             return True
         if (
             source.name not in self._same
-            or source.name in self._channels_last
+            or source.name in self._arranged
             or not isinstance(index, tuple)
             or len(index) < 2
         ):
@@ -349,31 +362,30 @@ class Reader:
     def _pad(self, node: fx.Node, module: nn.Module | None) -> None:
         padding: Any
         value: Any
+        mode: Any
         if module is not None:
-            padding, value = module.padding, getattr(module, "value", 0.0)
+            padding, value, mode = module.padding, getattr(module, "value", 0.0), _PADS[type(module)]
         else:
             padding = node.args[1] if len(node.args) > 1 else node.kwargs["pad"]
             mode = node.args[2] if len(node.args) > 2 else node.kwargs.get("mode", "constant")
             value = node.args[3] if len(node.args) > 3 else node.kwargs.get("value") or 0.0
-            if mode != "constant":
-                raise IsNotLocal(describe(node, module))
-        if len(padding) != 4:
+        if len(padding) != 4 or mode not in _PADS.values() or (mode != CONSTANT and min(padding) < 0):
             raise IsNotLocal(describe(node, module))
         left, right, top, bottom = padding
         source = self._map(node.args[0], node)
-        window = Window.square(1).padded(top, bottom, left, right, value)
+        window = Window.square(1).padded(top, bottom, left, right, value, mode)
         self._add(node, Step(node.name, (source,), window, lambda maps: maps))
         if min(padding) >= 0:  # what is cut off is gone, so other padding cannot make up for it
-            self._pads[node.name] = source, (top, bottom, left, right), value
+            self._pads[node.name] = source, window
 
     def _window(self, node: fx.Node, layer: Layer) -> None:
         window = layer.window
         source = self._map(node.args[0], node)
         if source in self._pads and len(self._readers(source)) == 1:
-            behind, padding, value = self._pads[source]
-            if value == window.fill or window.unpadded:
+            behind, pad = self._pads[source]
+            if window.unpadded or (pad.fill, pad.mode, window.mode) == (window.fill, CONSTANT, CONSTANT):
                 del self.steps[source]
-                source, window = behind, window.padded(*padding, value)
+                source, window = behind, window.padded(*pad.padding, pad.fill, pad.mode)
         step = Step(node.name, (source,), window, layer.apply, layer.multiply_adds)
         self._add(node, step if not window.pointwise else replace(step, window=None))
 
@@ -475,11 +487,6 @@ def is_altered(module: nn.Module) -> bool:
 def _share(one: Tensor, other: Tensor) -> bool:
     """Whether their numbers lie in the same memory."""
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-
-
-def _in_layout(call: Callable[..., Tensor], maps: Sequence[Tensor]) -> Tensor:
-    """A function of maps ``(B, h, w, C)``, for maps ``(B, C, h, w)``."""
-    return call(*(each.permute(0, 2, 3, 1) for each in maps)).permute(0, 3, 1, 2)
 
 
 def describe(node: fx.Node, module: nn.Module | None) -> str:

@@ -57,6 +57,8 @@ def settle_sizes(graph: fx.GraphModule, example: Tensor) -> dict[str, torch.Size
     for node in nodes:
         if called(node) == "view":  # which not every layout in memory allows; runtimes choose theirs
             node.target = "reshape"
+        if node.target is getattr and node.args[1:] == ("mT",):  # which not every runtime knows
+            node.op, node.target, node.args = "call_method", "transpose", (node.args[0], -2, -1)
         _be_of_no_map(node, first.kinds)
         if node in first.maps or node.op in ("output", "get_attr") or node not in first.values:
             continue

@@ -8,7 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+CONSTANT = "constant"
+"""How a map is padded: with one number. The other modes of ``torch.nn.functional.pad`` repeat numbers of the map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +71,25 @@ def whole(length: int, where: torch.device) -> Span:
     return Span(length, 1, torch.arange(length, dtype=torch.int32, device=where))
 
 
-def grow(span: Span, reach: Reach) -> Span:
-    """The span after a layer: all outputs that read any coordinate of ``span``."""
-    extent = reach.extent(span.extent)
-    last_read = span.origins + span.size - 1 + reach.before  # in padded coordinates
-    first = -((reach.width - 1 - span.origins - reach.before) // reach.stride)  # rounded up
-    return _cover(first, last_read // reach.stride, extent)
+def repeated(length: int, before: int, after: int, mode: str) -> Tensor:
+    """``(before + length + after,)`` int32: which coordinate of an axis each one of the padded axis repeats."""
+    own = torch.arange(length, dtype=torch.float64)[None]
+    return F.pad(own, (before, after), mode).flatten().to(torch.int32)
+
+
+def grow(span: Span, reach: Reach, mode: str = CONSTANT) -> Span:
+    """The span after a layer: all outputs that read any coordinate of ``span``, or a repetition of one in the padding."""
+    first, last = (
+        span.origins + reach.before,
+        span.origins + span.size - 1 + reach.before,
+    )  # in padded coordinates
+    if mode != CONSTANT:
+        own = repeated(span.extent, reach.before, reach.after, mode).to(first.device)
+        inside = (own >= span.origins[:, None]) & (own < span.origins[:, None] + span.size)
+        place = torch.arange(len(own), dtype=torch.int32, device=first.device)
+        first, last = torch.where(inside, place, len(own)).amin(1), torch.where(inside, place, -1).amax(1)
+    first = -((reach.width - 1 - first) // reach.stride)  # rounded up
+    return _cover(first, last // reach.stride, reach.extent(span.extent))
 
 
 def unite(spans: Sequence[Span]) -> Span:

@@ -67,7 +67,7 @@ def test_what_is_not_local_ends_the_windows_and_is_computed_densely():
         (Branching(), "torch.fx cannot trace it"),
         (nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE[0] * SIZE[1], 2)), "local at _0 (Flatten)"),
         (nn.Sequential(nn.GroupNorm(1, 3), nn.Conv2d(3, 2, 1), nn.Flatten()), "at _0 (GroupNorm)"),
-        (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"), nn.Flatten()), "(Conv2d)"),
+        (nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular"), nn.Flatten()), "(Conv2d)"),
     ],
 )
 def test_a_network_that_cannot_be_computed_in_windows_is_computed_densely_and_says_why(module, reason):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.incremental_helpers import CPU, normalise, plain
 from support.random_networks import networks
 from test_architectures import SHARES, Normalised, Placed, Shaped, Shuffled, of_torchvision
+from test_operations import OPERATIONS, between, planner_of
 from torch import nn
 
 from mmer_core import runtimes
@@ -110,6 +111,15 @@ def test_networks_as_people_write_them_are_evaluated_exactly(network, runtime):
         planner.use(4, cut)
         assert difference(CandidateEvaluator(planner), module, Walk((40, 40), 12, 2, seed=1), steps=5) < 1e-4
         assert difference(MirroredEvaluator(planner), module, Walk((40, 40), 12, 2, seed=4), steps=3) < 1e-4
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_maps_of_any_operation_are_written_into(name):
+    """A set in use changes those of its image, at the border as well."""
+    module = between(OPERATIONS[name])
+    planner = planner_of(module)
+    planner.use(4, planner.cuts[-1])
+    assert difference(CandidateEvaluator(planner), module, Walk((24, 32), 12, 2, seed=1), steps=5) < 1e-4
 
 
 @pytest.mark.parametrize("each", [2, 30])

@@ -157,6 +157,23 @@ def coordinates(self, x):
     return self.parts[0](torch.cat([x, down, right * 2 - 1], 1))
 
 
+class Residual(nn.Module):
+    """As in blocks of transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.wider, self.back = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 16), nn.Linear(16, WIDTH)
+
+    def forward(self, x):
+        return x + self.back(F.gelu(self.wider(self.norm(x))))
+
+
+def gated(x):
+    """Of channels that are last."""
+    value, gate = x.chunk(2, -1)
+    return torch.cat([value * torch.sigmoid(gate), gate], -1)
+
+
 OPERATIONS = {
     "buffers": lambda self, x: (x - self.mean) / self.std,
     "an indexed parameter": lambda self, x: x * self.gamma[None, :, None, None],
@@ -244,6 +261,25 @@ OPERATIONS = {
     "new numbers": lambda self, x: x * x.new_full((1, x.shape[1], 1, 1), 0.5) + x.new_ones(()),
     "numbers of columns": lambda self, x: x * torch.arange(x.shape[3]) + torch.arange(x.size(2))[:, None].double().to(x.dtype),
     "coordinates": (coordinates, nn.Conv2d(WIDTH + 2, WIDTH, 3)),
+    "tokens": (lambda self, x: self.parts[0](x.flatten(2).transpose(1, 2)).transpose(1, 2).view(x.shape), lambda: Residual()),
+    "tokens with positions": (lambda self, x: (x.flatten(2).mT + self.parts[0].table).mT.unflatten(2, x.shape[2:]), lambda: Table(1, 768, WIDTH)),
+    "tokens, gated": lambda self, x: gated(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape),
+    "tokens, channels last": (lambda self, x: self.parts[0](x.flatten(2).permute(0, 2, 1)).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2), nn.LayerNorm(WIDTH)),
+    "channels last, gated": lambda self, x: gated(x.movedim(1, 3)).movedim(3, 1),
+    "positions in one row": lambda self, x: F.normalize(x.flatten(2), dim=1).view(x.shape),
+    "padded by reflection": (lambda self, x: self.parts[0](x), nn.Conv2d(WIDTH, WIDTH, 3, padding=1, padding_mode="reflect")),
+    "padded by what is at the border": (lambda self, x: self.parts[0](x), nn.Conv2d(WIDTH, WIDTH, 5, 2, 2, padding_mode="replicate")),
+    "padded by reflection, then read": (lambda self, x: F.avg_pool2d(self.parts[0](x), 3, 2), nn.ReflectionPad2d((1, 2, 3, 0))),
+    "padded, read twice": lambda self, x: (lambda y: F.max_pool2d(y, 3, 1) + y[:, :, 1:-1, 1:-1])(F.pad(x, (1, 1, 1, 1), "replicate")),
+    "padded twice": (lambda self, x: self.parts[1](self.parts[0](x)), nn.ReplicationPad2d((1, 0, 2, 1)), nn.Conv2d(WIDTH, WIDTH, 3, padding=1)),
+    "nearest, smaller": lambda self, x: F.interpolate(x, scale_factor=0.5),
+    "nearest, smaller, of what is in the middle": lambda self, x: F.interpolate(x, (8, 16), mode="nearest-exact"),
+    "bilinear, smaller": (lambda self, x: self.parts[0](x), nn.Upsample(scale_factor=0.25, mode="bilinear")),
+    "bilinear, a third": lambda self, x: F.interpolate(x, (8, 16), mode="bilinear", align_corners=False),
+    "area": lambda self, x: F.interpolate(x, (12, 8), mode="area"),
+    "adaptive mean": (lambda self, x: self.parts[0](x), nn.AdaptiveAvgPool2d((None, 8))),
+    "adaptive maximum": lambda self, x: F.adaptive_max_pool2d(x, (6, 8)),
+    "adaptive to its own size": lambda self, x: F.relu_(F.adaptive_avg_pool2d(x, x.shape[2:])) - x,
     "every second": lambda self, x: x[:, :, ::2, 1::2],
     "cropped": lambda self, x: x[..., 1:-1, 2:],
 }  # fmt: skip
@@ -282,7 +318,20 @@ GLOBAL = {
     "overlapping blocks": (lambda self, x: self.parts[0](x), nn.ConvTranspose2d(WIDTH, WIDTH, 3, 2)),
     "rows as columns": lambda self, x: x.flatten(2).unflatten(2, (x.shape[3], x.shape[2])),
     "blocks in another order": lambda self, x: x.unflatten(3, (2, -1)).transpose(3, 4).flatten(3),
-    "mirrored at the border": lambda self, x: F.pad(x, (1, 1, 1, 1), mode="reflect"),
+    "padded by the other side": lambda self, x: F.pad(x, (1, 1, 1, 1), mode="circular"),
+    "smaller by what is no whole number": lambda self, x: F.adaptive_avg_pool2d(x, (7, 16)),
+    "smaller, corners aligned": lambda self, x: F.interpolate(
+        x, (12, 16), mode="bilinear", align_corners=True
+    ),
+    "smaller, antialiased": lambda self, x: F.interpolate(x, (12, 16), mode="bilinear", antialias=True),
+    "strips": lambda self, x: x * F.adaptive_avg_pool2d(x, (None, 1)),
+    "squeezed and excited": lambda self, x: x * F.adaptive_avg_pool2d(x, 1),
+    "tokens shifted": lambda self, x: F.pad(x.flatten(2).mT, (0, 0, 1, -1)).mT.reshape(x.shape),
+    "a mean of tokens": lambda self, x: x - x.flatten(2).mean(2)[:, :, None, None],
+    "a token taken": lambda self, x: x - x.flatten(2).transpose(1, 2)[:, 5][:, :, None, None],
+    "rows and columns exchanged": lambda self, x: torch.tanh(x.flatten(2)).unflatten(
+        2, (x.shape[3], x.shape[2])
+    ),
     "channels as rows": lambda self, x: x.reshape(x.shape[0], WIDTH, x.shape[3], x.shape[2]),
     "a group written into": lambda self, x: (x.view(len(x), 2, 4, *x.shape[2:])[:, 1].mul_(0.5), x)[1],
     "blocks that are moved": (lambda self, x: self.parts[0](x), nn.ConvTranspose2d(WIDTH, WIDTH, 3, 3, 1, 2)),
