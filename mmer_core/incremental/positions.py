@@ -5,7 +5,7 @@ each number by itself: so ``x ** 2``, ``torch.where`` and a layer norm over chan
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,26 +25,45 @@ _ALONG = {
     *(_aten.mean, _aten.sum, _aten.prod, _aten.amax, _aten.amin, _aten.max, _aten.min, _aten.logsumexp),
     *(_aten.var, _aten.var_mean, _aten.std, _aten.std_mean, _aten.linalg_vector_norm, _aten.norm),
     *(_aten._softmax, _aten._log_softmax, _aten.glu, _aten.cumsum, _aten.slice, _aten.index_select),
-    *(_aten.flip, _aten.roll, _aten.split, _aten.split_with_sizes, _aten.cat),
+    *(_aten.argmax, _aten.argmin, _aten.topk, _aten.sort, _aten.median, _aten.kthvalue, _aten.cumprod),
+    *(_aten.flip, _aten.roll, _aten.split, _aten.split_with_sizes, _aten.cat, _aten.select, _aten.unbind),
 }
-"""Operations along the dimensions that they are given."""
+"""Operations along the dimensions that they are given, which may leave these out."""
+_INSERTING = {_aten.stack, _aten.unsqueeze}
+"""Operations that insert the dimension that they are given."""
 _OF_CHANNELS = {_aten.channel_shuffle, _aten.native_channel_shuffle}
 """Operations on the second dimension."""
-_SHAPED = {_aten.expand, _aten.repeat, _aten.view, _aten._unsafe_view, _aten.reshape}
+_REPEATING = {_aten.expand, _aten.repeat}
 """Operations that leave positions where they are if the map has as many along each axis before and after."""
+_VIEWING = {_aten.view, _aten._unsafe_view, _aten.reshape}
+"""Operations that leave positions where they are if the map has the same shape before and after."""
 
 
 class _NotByPosition(Exception):
     """An operation mixes positions."""
 
 
-def by_position(call: Callable[..., Any], maps: Sequence[Tensor], arranged: Arrangement) -> Any:
-    """What ``call`` gives for ``maps``, a map or several, if each position of these depends on that position alone; else None.
+class Found(NamedTuple):
+    """What a function gave for maps.
+
+    Attributes:
+        value: A tensor, or several.
+        arranged: How each of these is a map.
+    """
+
+    value: Any
+    arranged: list[Arrangement]
+
+
+def by_position(
+    call: Callable[..., Any], maps: Sequence[Tensor], arranged: Sequence[Arrangement]
+) -> Found | None:
+    """What ``call`` gives for ``maps``, if it is maps of which each position depends on that position of these alone; else None.
 
     Args:
         call: A deterministic function of the maps.
         maps: Examples of its arguments, whose numbers do not matter.
-        arranged: How these are.
+        arranged: How each of these is; batch and positions are in the same dimensions of all.
     """
     watch = _Watch(maps, arranged)
     if not all(map(watch.is_map, maps)):  # one number for many positions
@@ -55,7 +74,9 @@ def by_position(call: Callable[..., Any], maps: Sequence[Tensor], arranged: Arra
     except Exception:  # `_NotByPosition`, or whatever a function raises for these numbers
         return None
     leaves = tree_leaves(found)
-    return found if leaves and all(map(watch.is_map, leaves)) else None
+    if not leaves or not all(map(watch.is_map, leaves)):
+        return None
+    return Found(found, [watch.arrangement(each) for each in leaves])
 
 
 def at_positions(constant: Tensor, arranged: Arrangement) -> Tensor | None:
@@ -64,29 +85,32 @@ def at_positions(constant: Tensor, arranged: Arrangement) -> Tensor | None:
     if constant.ndim > arranged.dims:
         return None
     spread = constant.reshape(*[1] * (arranged.dims - constant.ndim), *constant.shape)
-    sizes = list(spread.shape)
-    for dim, length in zip(arranged.across, arranged.positions, strict=True):
-        if sizes[dim] not in (1, length):
-            return None
-        sizes[dim] = length
-    if len(spread) != 1 or all(spread.shape[dim] == 1 for dim in arranged.across):
-        return None
-    return spread.expand(sizes)
+    sizes = [arranged.positions.get(dim, length) for dim, length in enumerate(spread.shape)]
+    fits = all(own in (1, length) for own, length in zip(spread.shape, sizes, strict=True))
+    everywhere = all(spread.shape[dim] == 1 for dim in arranged.positions)
+    return spread.expand(sizes) if fits and not everywhere and spread.shape[arranged.kept[0]] == 1 else None
 
 
 class _Watch(TorchDispatchMode):
-    """Raises `_NotByPosition` at the first operation on a map that mixes positions."""
+    """Raises `_NotByPosition` at the first operation on a map that mixes positions, or images."""
 
-    def __init__(self, maps: Sequence[Tensor], arranged: Arrangement) -> None:
+    def __init__(self, maps: Sequence[Tensor], arranged: Sequence[Arrangement]) -> None:
         super().__init__()
-        self._dims, self._channels, self._across = arranged.dims, arranged.channels, arranged.across
-        self._positions = tuple(maps[0].shape[dim] for dim in (0, *self._across))
-        # Of what is made of the maps; kept, so that no other tensor gets the same id.
-        self._made = {id(each): each for each in maps}
+        self._size, kept = arranged[0].size, arranged[0].kept
+        self._lengths = [maps[0].shape[dim] for dim in kept]
+        # Of what is made of the maps, the dimensions of batch and positions; with it, so that no other tensor gets its id.
+        self._made = {id(each): (each, kept) for each in maps}
 
     def is_map(self, value: Any) -> bool:
         """Whether it is made of the maps and has their positions."""
-        return isinstance(value, Tensor) and id(value) in self._made and self._has_positions(value)
+        if not isinstance(value, Tensor) or id(value) not in self._made:
+            return False
+        kept = self._made[id(value)][1]
+        return max(kept) < value.ndim and [value.shape[dim] for dim in kept] == self._lengths
+
+    def arrangement(self, value: Tensor) -> Arrangement:
+        """How a map is arranged."""
+        return Arrangement(self._made[id(value)][1], (), self._size).of_shape(value.shape)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -95,51 +119,65 @@ class _Watch(TorchDispatchMode):
         given = kwargs or {}
         tensors = [each for each in tree_leaves((args, given)) if isinstance(each, Tensor)]
         made = [each for each in tensors if id(each) in self._made]
-        if made and not self._keeps_to_positions(func, args, given, tensors, made):
+        if not made:
+            return func(*args, **given)
+        several = {(each.ndim, self._made[id(each)][1]) for each in made}
+        if len(several) > 1 or torch.Tag.nondeterministic_seeded in func.tags:
             raise _NotByPosition
+        ((dims, kept),) = several
+        schema = func._schema.arguments
+        named = {each.name: each.default_value for each in schema if each.has_default_value()}
+        named |= dict(zip((each.name for each in schema), args, strict=False)) | given
+        along = self._along(func, named, tensors, dims, kept)
         found = func(*args, **given)
-        if made:
-            outputs = [each for each in tree_leaves(found) if isinstance(each, Tensor)]
-            if not all(map(self._has_positions, outputs)):
-                raise _NotByPosition
-            self._made |= {id(each): each for each in outputs}
+        outputs = [each for each in tree_leaves(found) if isinstance(each, Tensor)]
+        for each in outputs:
+            self._made[id(each)] = each, _moved(kept, along, each.ndim - dims)
+        viewed = func.overloadpacket in _VIEWING and found.shape != made[0].shape
+        if viewed or not all(map(self.is_map, outputs)):
+            raise _NotByPosition
         return found
 
-    def _has_positions(self, value: Tensor) -> bool:
-        return (
-            value.ndim == self._dims
-            and tuple(value.shape[dim] for dim in (0, *self._across)) == self._positions
-        )
-
-    def _keeps_to_positions(
-        self, func: Any, args: Any, given: dict[str, Any], tensors: Sequence[Tensor], made: Sequence[Tensor]
-    ) -> bool:
-        """Of an operation on maps, if its outputs have their positions."""
-        named = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)) | given
-        kind = func.overloadpacket
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            return False
+    def _along(
+        self, func: Any, named: dict[str, Any], tensors: Sequence[Tensor], dims: int, kept: tuple[int, ...]
+    ) -> list[int]:
+        """The dimensions along which an operation on maps works, none of which is among those that are ``kept``."""
+        kind, constants = func.overloadpacket, [each for each in tensors if id(each) not in self._made]
+        along: list[int] = []
         if torch.Tag.pointwise in func.tags or kind in _EACH_NUMBER:
-            return all(id(each) in self._made or self._uniform(each) for each in tensors)
-        if kind in _ALONG:
-            dims = named.get("dim", named.get("dims"))
-            along = dims if isinstance(dims, list | tuple) else [dims]
-            alone = len(made) == len(tensors) or kind is _aten.index_select
-            return alone and bool(along) and all(self._of_channels(dim) for dim in along)
-        if kind is _aten.index:
-            indices = named["indices"]
-            chosen = [at for at, index in enumerate(indices) if index is not None]
-            return chosen == [self._channels] and id(indices[chosen[0]]) not in self._made
-        if kind is _aten.constant_pad_nd:  # of channels
-            return self._channels == 1 and not any(named["pad"][: 2 * len(self._across)])
-        return kind in _SHAPED or (kind in _OF_CHANNELS and self._channels == 1)
+            fits = all(_is_uniform(each, dims, kept) for each in constants)
+        elif kind in _ALONG:
+            asked = named.get("dim", named.get("dims"))
+            asked = asked if isinstance(asked, list | tuple) else [] if asked is None else [asked]
+            along = [dim % dims for dim in asked]
+            fits = bool(along) and not {*along} & {*kept} and (not constants or kind is _aten.index_select)
+        elif kind in _INSERTING:
+            along = [named["dim"] % (dims + 1)]
+            fits = not constants
+        elif kind is _aten.index:
+            along = [at for at, index in enumerate(named["indices"]) if index is not None]
+            fits = len(along) == len(constants) == 1 and along[0] not in kept and constants[0].ndim < 2
+        elif kind is _aten.constant_pad_nd:
+            fits = not any(any(named["pad"][2 * (dims - 1 - dim) :][:2]) for dim in kept)
+        else:
+            fits = kind in _REPEATING | _VIEWING or (kind in _OF_CHANNELS and kept == (0, 2, 3))
+        if not fits:
+            raise _NotByPosition
+        return along
 
-    def _of_channels(self, dim: int | None) -> bool:
-        return dim is not None and dim % self._dims == self._channels
 
-    def _uniform(self, constant: Tensor) -> bool:
-        """Whether a tensor beside a map is the same at all of its positions, and for all images."""
-        before = self._dims - constant.ndim
-        return before >= 0 and all(
-            dim < before or constant.shape[dim - before] == 1 for dim in (0, *self._across)
-        )
+def _moved(kept: tuple[int, ...], along: Sequence[int], more: int) -> tuple[int, ...]:
+    """Where dimensions are behind an operation along others that left these out, or inserted one; ``more`` than there were."""
+    if more == 0:
+        return kept
+    if more == 1 and len(along) == 1:
+        return tuple(dim + (along[0] <= dim) for dim in kept)
+    if more == -len({*along}):
+        return tuple(dim - sum(one < dim for one in {*along}) for dim in kept)
+    raise _NotByPosition
+
+
+def _is_uniform(constant: Tensor, dims: int, kept: Sequence[int]) -> bool:
+    """Whether a tensor beside a map is the same at all of its positions, and for all images."""
+    before = dims - constant.ndim
+    return before >= 0 and all(dim < before or constant.shape[dim - before] == 1 for dim in kept)

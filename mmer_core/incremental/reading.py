@@ -3,19 +3,21 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from math import prod
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from mmer_core.incremental.arrangements import Arrangement, arrangements
+from mmer_core.incremental.arrangements import Arrangement, arrangements, first, inside
 from mmer_core.incremental.constants import Constants
 from mmer_core.incremental.enlarging import read_enlarging
 from mmer_core.incremental.layers import METHODS, POINTWISE, IsNotLocal, Layer, Window, read_window
 from mmer_core.incremental.moves import Moved, counted, moved, regrouped
 from mmer_core.incremental.positions import at_positions, by_position
 from mmer_core.incremental.shrinking import read_shrinking
+from mmer_core.incremental.sizes import BATCHES
 from mmer_core.incremental.spans import CONSTANT, Reach
 from mmer_core.incremental.tracer import called, writes
 
@@ -60,6 +62,23 @@ class Step:
     enlarges: tuple[int, int] = (1, 1)
 
 
+class _Parts(NamedTuple):
+    """What a node makes several maps of one by.
+
+    Attributes:
+        origin: The name of that map.
+        cut: Gives them, of the map as it is arranged ``before``.
+        after: How each of them is arranged.
+        example: What ``cut`` gives.
+    """
+
+    origin: str
+    cut: Callable[[Tensor], Any]
+    before: Arrangement
+    after: Arrangement
+    example: Any
+
+
 class Reader:
     """Reads nodes in order.
 
@@ -83,8 +102,7 @@ class Reader:
         # Of nodes whose maps are otherwise than (B, C, h, w) in the network; windows never are.
         self._arranged: dict[str, Arrangement] = {}
         self._moved: dict[str, Moved] = {}  # what is no map, of the numbers of one
-        # Maps cut along their channels, and how they are arranged then.
-        self._parts: dict[str, tuple[str, Callable[[Tensor], Any], Arrangement]] = {}
+        self._parts: dict[str, _Parts] = {}
         self._views: set[str] = set()
         self.steps: dict[str, Step] = {}
         self._modules = dict(graph.named_modules())
@@ -133,10 +151,10 @@ class Reader:
     def _read_by_position(self, node: fx.Node, module: nn.Module | None) -> bool:
         """Whatever computes each position of its output of that position of its inputs."""
         maps = [each for each in node.all_input_nodes if each.name in self._same]
-        several = {self._arrangement(each.name) for each in maps}
-        if len(several) != 1 or node.op not in ("call_module", "call_function", "call_method"):
+        arranged = [self._arrangement(each.name) for each in maps]
+        fits = bool(arranged) and all(map(arranged[0].fits, arranged))
+        if not fits or node.op not in ("call_module", "call_function", "call_method"):
             return False
-        (arranged,) = several
         try:
             constants = {
                 each: self._constants.value(each) for each in node.all_input_nodes if each not in maps
@@ -169,30 +187,28 @@ class Reader:
             varying = {
                 each: spread
                 for each, value in constants.items()
-                if (spread := at_positions(value, arranged)) is not None
+                if (spread := at_positions(value, arranged[0])) is not None
             }
-            batch = [each.expand(len(examples[0]), *each.shape[1:]) for each in varying.values()]
+            arranged += [arranged[0].of_shape(each.shape) for each in varying.values()]
+            batch = [each.repeat_interleave(BATCHES[0], arranged[0].kept[0]) for each in varying.values()]
             found = by_position(calling([*varying]), [*examples, *batch], arranged) if varying else None
         if found is None:
             return False
         call = calling([*varying])
         sources = [self._same[each.name] for each in maps]
-        if not isinstance(found, Tensor):
-            if len(sources) > 1 or varying:
+        if not isinstance(found.value, Tensor):
+            if len(sources) > 1 or varying or not all(map(found.arranged[0].fits, found.arranged)):
                 return False
-            self._parts[node.name] = sources[0], call, arranged
+            self._parts[node.name] = _Parts(sources[0], call, arranged[0], found.arranged[0], found.value)
             return True
         for each, value in varying.items():
             name = f"{each.name} in {node.name}"
-            self.fixed[name] = arranged.back(value)
+            self.fixed[name] = arranged[0].of_shape(value.shape).back(value)
             sources.append(name)
-        if arranged.is_first:
-            self._add(node, Step(node.name, tuple(sources), None, call))
-        else:
-            self._add(node, Step(node.name, tuple(sources), None, arranged.inside(call)))
-            self._arranged[node.name] = arranged
-        self._dtypes[node.name] = found.dtype
-        if not writes(node, self._graph) and any(_share(found, each) for each in examples):
+        self._add(node, Step(node.name, tuple(sources), None, inside(call, arranged, found.arranged[0])))
+        self._arrange(node, found.arranged[0])
+        self._dtypes[node.name] = found.value.dtype
+        if not writes(node, self._graph) and any(_share(found.value, each) for each in examples):
             self._views.add(node.name)
         return True
 
@@ -224,7 +240,11 @@ class Reader:
         """The node's map is arranged as that which it is made of."""
         for each in node.all_input_nodes:
             if each.name in self._arranged:
-                self._arranged[node.name] = self._arranged[each.name]
+                self._arrange(node, self._arranged[each.name].of_shape(self._shapes[node.name]))
+
+    def _arrange(self, node: fx.Node, arranged: Arrangement) -> None:
+        if not arranged.is_first:
+            self._arranged[node.name] = arranged
 
     def _moves(self, node: fx.Node) -> bool:
         """What only moves numbers: from one arrangement of a map to another, where windows stay as they are, or channels in groups
@@ -237,11 +257,10 @@ class Reader:
         if before is None or after is None:
             return False
         found = None
-        for arranged in arrangements(after.shape, (before.own.shape[2], before.own.shape[3])):
+        for arranged in arrangements(after.shape, before.own.shape):
             found = regrouped(arranged.back(after), before.own, self._example.device)
             if found is not None:
-                if not arranged.is_first:
-                    self._arranged[node.name] = arranged
+                self._arrange(node, arranged)
                 break
         self._dtypes[node.name] = self._dtype(before.origin)
         if found is None:
@@ -266,12 +285,12 @@ class Reader:
         return Moved(self._same[name], own, self._arrangement(name).of(own))
 
     def _arrangement(self, name: str) -> Arrangement:
-        return self._arranged.get(name) or Arrangement(4, 1, (self._shapes[name][2], self._shapes[name][3]))
+        return self._arranged.get(name) or first(self._shapes[name])
 
     def _map_shape(self, name: str) -> torch.Size:
         """``(B, C, H, W)`` of a map, however the network holds it."""
-        shape, arranged = self._shapes[name], self._arrangement(name)
-        return torch.Size([shape[0], shape[arranged.channels], *arranged.size])
+        arranged = self._arrangement(name)
+        return torch.Size([BATCHES[0], prod(arranged.channels), *arranged.size])
 
     def _read_arranged(self, node: fx.Node, module: nn.Module | None) -> None:
         """Layers that read the channels of one position, of a map that is not ``(B, C, H, W)`` in the network."""
@@ -293,7 +312,7 @@ class Reader:
                 apply = lambda maps: function(maps, *weights, **named)  # noqa: E731
                 adds = weights[0].shape[1] if node.target is F.linear else 1
             if apply is not None:
-                apply = arranged.inside(apply)
+                apply = inside(apply, [arranged], arranged)
         elif len(node.all_input_nodes) == 1 and not isinstance(module, nn.BatchNorm2d):
             apply = self._pointwise(node, module)
         if apply is None:
@@ -310,7 +329,9 @@ class Reader:
                 function: Callable[..., Any] = torch.chunk if "chunk" in str(node.target) else torch.split
                 size = given.get("size", given.get("chunks", given.get("split_size_or_sections")))
                 cut: Callable[[Tensor], Any] = lambda maps: function(maps, size, 1)  # noqa: E731
-                self._parts[node.name] = self._map(source, node), cut, self._arrangement(source.name)
+                arranged, origin = self._arrangement(source.name), self._map(source, node)
+                example = cut(torch.zeros(self._shapes[source.name], dtype=self._dtype(source.name)))
+                self._parts[node.name] = _Parts(origin, cut, arranged, arranged, example)
                 return True
             return False
         if node.target not in (operator.getitem, getattr) or not isinstance(node.args[0], fx.Node):
@@ -319,10 +340,11 @@ class Reader:
         source, index = node.args[0], node.args[1]
         take = cast(Callable[[Any, Any], Tensor], node.target)
         if source.name in self._parts:
-            origin, cut, arranged = self._parts[source.name]
-            self._view(node, origin, arranged.inside(lambda maps: take(cut(maps), index)))
-            if not arranged.is_first:
-                self._arranged[node.name] = arranged
+            parts = self._parts[source.name]
+            taken = inside(lambda maps: take(parts.cut(maps), index), [parts.before], parts.after)
+            self._view(node, parts.origin, taken)
+            self._arrange(node, parts.after.of_shape(self._shapes[node.name]))
+            self._dtypes[node.name] = take(parts.example, index).dtype
             return True
         if (
             source.name not in self._same

@@ -280,6 +280,22 @@ OPERATIONS = {
     "adaptive mean": (lambda self, x: self.parts[0](x), nn.AdaptiveAvgPool2d((None, 8))),
     "adaptive maximum": lambda self, x: F.adaptive_max_pool2d(x, (6, 8)),
     "adaptive to its own size": lambda self, x: F.relu_(F.adaptive_avg_pool2d(x, x.shape[2:])) - x,
+    "maximum and mean, as in CBAM": (lambda self, x: x * torch.sigmoid(self.parts[0](torch.cat((torch.max(x, 1)[0].unsqueeze(1), torch.mean(x, 1).unsqueeze(1)), dim=1))), nn.Conv2d(2, 1, 7, padding=3)),
+    "less their mean": lambda self, x: x - x.mean(1)[:, None],
+    "the place of the largest": lambda self, x: x * x.argmax(1, keepdim=True) + x.max(1)[1].unsqueeze(1),
+    "the largest four": lambda self, x: torch.cat([x.topk(4, dim=1)[0], x.sort(1)[0][:, :4]], 1),
+    "branches added": lambda self, x: torch.stack([x, torch.tanh(x), x * x]).sum(0),
+    "the larger of branches": lambda self, x: torch.stack([x, torch.tanh(x)], -1).max(-1).values,
+    "branches weighted": lambda self, x: (torch.stack([x, -x], 1).softmax(1) * torch.stack([x, x * x], dim=1)).mean(1),
+    "branches taken apart": lambda self, x: (lambda one, other: one * other)(*torch.stack([x, torch.tanh(x)], 1).unbind(1)),
+    "branches in turn": lambda self, x: torch.stack([x[:, :4], x[:, 4:]], 2).flatten(1, 2),
+    "maxout": lambda self, x: torch.cat([x.view(len(x), 4, 2, *x.shape[2:]).max(2)[0], x.view(len(x), 2, 4, *x.shape[2:]).amax(1)], 1),
+    "softmax of groups": lambda self, x: x.view(len(x), 2, 4, *x.shape[2:]).softmax(2).reshape(x.shape),
+    "weights of groups": lambda self, x: (x.view(len(x), 2, 4, *x.shape[2:]) * self.gamma.view(2, 4, 1, 1)).flatten(1, 2),
+    "norm of groups": lambda self, x: F.layer_norm(x.unflatten(1, (2, 4)).movedim(2, -1), (4,)).movedim(-1, 2).flatten(1, 2),
+    "norm of heads": lambda self, x: F.normalize(x.flatten(2).mT.reshape(len(x), -1, 2, 4).transpose(1, 2), dim=-1).transpose(1, 2).flatten(2).mT.reshape(x.shape),
+    "on its side": lambda self, x: torch.tanh(x.transpose(2, 3)).transpose(2, 3),
+    "images last": lambda self, x: torch.tanh(x.permute(1, 2, 3, 0)).permute(3, 0, 1, 2),
     "every second": lambda self, x: x[:, :, ::2, 1::2],
     "cropped": lambda self, x: x[..., 1:-1, 2:],
 }  # fmt: skip
@@ -324,6 +340,15 @@ GLOBAL = {
         x, (12, 16), mode="bilinear", align_corners=True
     ),
     "smaller, antialiased": lambda self, x: F.interpolate(x, (12, 16), mode="bilinear", antialias=True),
+    "rows mixed": lambda self, x: x.transpose(2, 3).softmax(3).transpose(2, 3),
+    "a convolution on its side": lambda self, x: F.avg_pool2d(x.transpose(2, 3), 3, 1, 1).transpose(2, 3),
+    "the mean of branches and rows": lambda self, x: (
+        x + torch.stack([x, -2 * x]).mean((0, 3), keepdim=True)[0]
+    ),
+    "branches of the largest position": lambda self, x: (
+        x - torch.stack([x, -x], 1).flatten(3).max(3)[0].sum(1)[..., None, None]
+    ),
+    "the mean of all images": lambda self, x: x + 0 * x.mean(0),
     "strips": lambda self, x: x * F.adaptive_avg_pool2d(x, (None, 1)),
     "squeezed and excited": lambda self, x: x * F.adaptive_avg_pool2d(x, 1),
     "tokens shifted": lambda self, x: F.pad(x.flatten(2).mT, (0, 0, 1, -1)).mT.reshape(x.shape),

@@ -57,6 +57,18 @@ class Placed(nn.Module):
         return torch.cat([places.expand(len(x), 1, -1, -1), x], dim=1)
 
 
+class Tokens(nn.Module):
+    """A layer of transformers, on all positions in one row."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm, self.mixed = nn.LayerNorm(channels), nn.Linear(channels, channels)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        return (tokens + self.mixed(self.norm(tokens))).transpose(1, 2).reshape(x.shape)
+
+
 def norm(channels: int) -> nn.BatchNorm2d:
     layer = nn.BatchNorm2d(channels)
     nn.init.uniform_(layer.running_mean, -0.5, 0.5)
@@ -79,7 +91,9 @@ def convolution(draw, channels: int, *, same: bool) -> tuple[nn.Module, int]:
     padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
     out = draw(st.sampled_from([channels, 4, 6]))
     groups = 2 if out % 2 == 0 and channels % 2 == 0 and draw(st.booleans()) else 1
-    return nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias=draw(st.booleans())), out
+    border = draw(st.sampled_from(["zeros", "zeros", "reflect", "replicate"]))
+    bias = draw(st.booleans())
+    return nn.Conv2d(channels, out, kernel, stride, padding, dilation, groups, bias, border), out
 
 
 @st.composite
@@ -91,7 +105,10 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int]]:
     for _ in range(draw(st.integers(1, 6))):
         kind = draw(
             st.sampled_from(
-                ["convolution", "padded", "norm", "activation", "pool", "residual", "larger", "placed"]
+                [
+                    *("convolution", "padded", "norm", "activation", "pool", "residual", "larger", "smaller"),
+                    *("placed", "tokens"),
+                ]
             )
         )
         if kind == "convolution":
@@ -100,7 +117,8 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int]]:
         elif kind == "padded":  # the asymmetric padding of TensorFlow's networks
             sides = draw(st.tuples(*[st.integers(0, 2)] * 4))
             value = draw(st.sampled_from([0.0, 0.0, 0.7]))
-            layers.append(nn.ConstantPad2d(sides, value) if value else nn.ZeroPad2d(sides))
+            other = draw(st.sampled_from([nn.ZeroPad2d, nn.ReflectionPad2d, nn.ReplicationPad2d]))
+            layers.append(nn.ConstantPad2d(sides, value) if value else other(sides))
             layer, channels = convolution(draw, channels, same=False)
             layers.append(layer)
         elif kind == "norm":
@@ -116,6 +134,11 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int]]:
             layers.append(pool(kernel, draw(st.integers(1, 2)), padding, **others))
         elif kind == "larger":
             layers.append(nn.Upsample(scale_factor=draw(st.sampled_from([(2, 2), (1, 2), (3, 1)]))))
+        elif kind == "smaller":
+            mode = draw(st.sampled_from(["nearest", "nearest-exact", "bilinear", "area"]))
+            layers.append(nn.Upsample(scale_factor=0.5, mode=mode))
+        elif kind == "tokens":
+            layers.append(Tokens(channels))
         elif kind == "placed":
             layers.append(Placed(draw(st.booleans())))
             channels += layers[-1].beside
