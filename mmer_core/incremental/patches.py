@@ -129,6 +129,8 @@ def lay_over(clean: Tensor, area: Area, slots: Tensor, pixels: Tensor, changed: 
     """
     height, width = area.map_shape
     maps = clean.index_select(0, slots).flatten(0, 1)  # (B * H * W, C)
+    # OpenVINO's front end follows what is written back through views, and fails where the network cuts the map up.
+    maps = maps.clone() if torch.jit.is_tracing() else maps
     cells = cells_of(area.at(pixels), area.shape, width)
     cells = cells + _counted(slots)[:, None, None, None] * (height * width)
     # OpenVINO copies rows for this, and single numbers for index_copy.

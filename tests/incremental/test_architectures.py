@@ -146,3 +146,13 @@ def test_attention_ends_the_windows_after_the_patches():
     planner = Planner(module, normalise, (32, 32), CPU, method="incremental", runtime="torch")
     assert planner.layers[0] == 1
     assert difference(planner, module, 2, seed=3) < 1e-4
+
+
+@pytest.mark.parametrize("cut", ["maxpool", "cat", "cat_1"])
+def test_openvino_runs_all_of_a_network_that_cuts_its_maps_up(cut):
+    """ShuffleNet takes each map apart again where windows end."""
+    pytest.importorskip("openvino")
+    module = of_torchvision("shufflenet_v2_x0_5")
+    planner = Planner(module, normalise, (64, 64), CPU, method="incremental", runtime="auto")
+    assert "OpenVINO runs all of it" in planner.use(2, cut).sentence
+    assert difference(planner, module, 2, seed=1) < 1e-4
