@@ -66,6 +66,7 @@ bench: $(READY)  ## the benchmarks, in about a minute each
 	$(BIN)/python -m benchmarks.attack --quick
 	$(BIN)/python -m benchmarks.attack_overhead --quick
 	$(BIN)/python -m benchmarks.attack_batched --quick
+	$(BIN)/python -m benchmarks.attack_cuts --quick
 	$(BIN)/python -m benchmarks.attack_success --quick
 	$(BIN)/python -m benchmarks.attack_defaults --quick
 	$(BIN)/python -m benchmarks.one_pixel_truth --quick

@@ -13,10 +13,11 @@ from torch import Tensor
 from mmer_core.incremental.lowering import Program
 from mmer_core.incremental.patches import Area, WindowGather
 
-# In multiply-adds, as measured with OpenVINO's dense pass and PyTorch's windows on one core with AVX-512.
+# In multiply-adds, as measured with OpenVINO on one core with AVX-512: of the cuts of seven networks of 32 to 224 pixels a side, for 1
+# to 50 pixels, those that the estimate chooses take 1 % more time than the fastest on average, and 11 % at most.
 _DENSE_NUMBER = 40  # writing one number of a dense map and reading it again
-_WINDOW_NUMBER = 100  # gathering or pasting one number of a window
-_CUT_NUMBER = 150  # copying one number of the map at the cut and passing it to another runtime
+_WINDOW_NUMBER = 140  # gathering or pasting one number of a window
+_CUT_NUMBER = 220  # copying one number of the map at the cut and passing it to another runtime
 
 
 @dataclass(frozen=True)
