@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from cyclopts import App
 
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.errors import MmerError, sentence
+from mmer_core.heavy import torch
 from mmer_core.record import Interval
 
 Row = dict[str, Any]
@@ -37,19 +37,24 @@ def run_app(app: App) -> None:
 def finish(
     name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path | None
 ) -> None:
-    """Print the rows and ratios as tables and, if a file is given, write them as JSON, as `benchmarks.figures` takes it."""
+    """Print the rows and ratios as tables and, if a file is given, write them to it."""
     show(f"benchmarks.{name} on {machine()}", rows)
     for what, ratio in ratios.items():
         say(f"{what}: {ratio:.2f}")
     if json_file is not None:
-        fields = {
-            "name": name,
-            "machine": machine(),
-            "commit": commit(),
-            "rows": list(rows),
-            "ratios": dict(ratios),
-        }
-        json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+        write(name, rows, ratios, json_file)
+
+
+def write(name: str, rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], json_file: Path) -> None:
+    """The rows and ratios as JSON, with machine and commit, as `benchmarks.figures` takes it."""
+    fields = {
+        "name": name,
+        "machine": machine(),
+        "commit": commit(),
+        "rows": list(rows),
+        "ratios": dict(ratios),
+    }
+    json_file.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
 
 
 def kept_rows(name: str, json_file: Path | None) -> list[Row]:
