@@ -18,6 +18,7 @@ from flows.terminal import say_table
 from mmer_core.errors import MmerError, sentence
 from mmer_core.heavy import torch
 from mmer_core.record import Interval
+from mmer_core.reporting.table import Table
 
 Row = dict[str, Any]
 _WHOLE = 1000
@@ -79,6 +80,19 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 def percent(share: Interval) -> str:
     """A share with its interval, in whole percent; a dash where it is not defined."""
     return "-" if share.value is None else f"{share.value:.0f} % ({share.low:.0f} to {share.high:.0f})"
+
+
+def interval(found: Interval) -> str:
+    """A figure with the ends of its interval, where it has them; a dash where it is not defined."""
+    if found.value is None:
+        return "-"
+    return f"{found.value:.1f}" + (f" ({found.low:.1f} to {found.high:.1f})" if found.low is not None else "")
+
+
+def rows_of(table: Table) -> list[Row]:
+    """The rows of a finished table by its columns, of which one without a name is ``what``."""
+    columns = [name or "what" for name in table.columns]
+    return [dict(zip(columns, texts, strict=True)) for texts in table.texts()]
 
 
 def figure(value: object) -> str:

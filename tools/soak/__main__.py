@@ -17,13 +17,13 @@ from pathlib import Path
 
 from cyclopts import App
 
-from benchmarks.result import commit
+from benchmarks.result import commit, rows_of
 from benchmarks.result import write as write_result
 from flows.output import say
 from flows.terminal import say_table
 from mmer_core.errors import MmerError
 from tools.soak.hauling import Broken, hauling
-from tools.soak.page import trends_rows, trends_table, write
+from tools.soak.page import trends_table, write
 from tools.soak.sampling import FIGURES, sampled
 from tools.soak.trends import trends
 
@@ -90,9 +90,7 @@ def main(
     (out / "soak.json").write_text(dumps(everything, indent=1) + "\n")
     if json is not None:
         counts = {"runs": haul.runs, "collections": haul.collections, "answered questions": haul.answers}
-        write_result(
-            "soak", trends_rows(found), {"minutes": round(samples.hours[-1] * 60, 1), **counts}, json
-        )
+        write_result("soak", rows_of(table), {"minutes": round(samples.hours[-1] * 60, 1), **counts}, json)
     say_table(table.columns, table.texts())
     say(sentence, *haul.troubles, f"{out / 'soak.html'} shows every sample")
     grown = [one.figure.name for one in found if one.verdict == "grows"]

@@ -47,13 +47,6 @@ def trends_table(found: Sequence[Trend]) -> Table:
     )
 
 
-def trends_rows(found: Sequence[Trend]) -> list[dict[str, str]]:
-    """The same by the names of the columns, as benchmarks write rows."""
-    table = trends_table(found)
-    names = ("what", *table.columns[1:])
-    return [dict(zip(names, texts, strict=True)) for texts in table.texts()]
-
-
 def write(path: Path, sentence: str, found: Sequence[Trend], samples: Samples, settled: float) -> None:
     """The table and a panel for each figure as one file that loads nothing."""
     style = resources.files("mmer_core.reporting").joinpath("templates", "report.css").read_text("utf-8")
