@@ -59,6 +59,17 @@ def test_what_the_page_of_attacks_says_of_its_tables_is_in_them():
     assert needed["mmer, fewest"] < needed["adv-lib"]
 
 
+def test_nothing_grew_in_the_hour_of_the_page_on_operations():
+    found = figures.read("soak")
+    assert {row["verdict"] for row in found.rows} <= {"flat", "open"}
+    assert found.ratios["minutes"] >= 59
+    said = " ".join((figures.ROOT / "docs" / "operations.md").read_text("utf-8").split())
+    runs, collections, answers = (
+        found.ratios[name] for name in ("runs", "collections", "answered questions")
+    )
+    assert f"after {runs} runs, {collections} collections and {answers:,} answered questions" in said
+
+
 def test_a_billion_questions_to_ten_million_vectors_take_two_days():
     (row,) = (row for row in figures.read("retrieval-growth").rows if row["vectors"] == 10**7)
     assert 36 < 10**9 / row["batch, 2 threads 1/s"] / 3600 < 60
